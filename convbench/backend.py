@@ -1,0 +1,194 @@
+"""What a backend is: the contract between convbench and an implementation of conv2d.
+
+A backend is an instance of a subclass of `Backend`, listed in the `BACKENDS` tuple of its file. Write `prepare`, fill
+in the data, and it is done:
+
+    class MyConv(Backend):
+        name = "my-conv"
+        requires = ("my_library",)
+        supports = Supports(dtypes={"float32"}, padding_modes={"zeros"})
+
+        def prepare(self, problem, x, w, b):
+            import my_library
+            return Ready(lambda: my_library.conv2d(x, w, b, stride=problem.stride, padding=problem.padding))
+
+    BACKENDS = (MyConv(),)
+
+The library is imported inside methods, never at the top of the file, so that listing backends costs nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from convbench.problem import DIRECTIONS, DTYPES, PADDING_MODES, ConvProblem, Dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Algorithm = Literal["direct", "gemm", "winograd", "fft", "auto"]
+Precision = Literal["float64", "float32", "tf32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Supports:
+    """Capabilities as data, readable without importing the library. The defaults promise little: say what there is.
+
+    The sets may be given as any iterable of words.
+    """
+
+    dtypes: Set[str] = frozenset({"float32"})
+    padding_modes: Set[str] = frozenset({"zeros"})
+    stride: bool = True
+    dilation: bool = True
+    groups: bool = True
+    asymmetric_padding: bool = True
+    negative_padding: bool = False
+    directions: Set[str] = frozenset({"forward"})
+
+    def __post_init__(self) -> None:
+        for name, known in (("dtypes", DTYPES), ("padding_modes", PADDING_MODES), ("directions", DIRECTIONS)):
+            words = getattr(self, name)
+            if isinstance(words, str):
+                raise TypeError(f"{name} should be a set of words such as {{{words!r}}}, not the word {words!r} alone")
+            if unknown := sorted(set(words) - set(known)):
+                raise TypeError(f"{name} has {', '.join(unknown)}; known are {', '.join(known)}")
+            object.__setattr__(self, name, frozenset(words))
+
+    def reason_against(self, problem: ConvProblem) -> str | None:
+        """Why `problem` is outside what is supported, as a sentence; None when it is inside."""
+        if problem.direction not in self.directions:
+            return f"does not compute direction {problem.direction}"
+        if problem.dtype not in self.dtypes:
+            return f"does not compute {problem.dtype}, only {', '.join(sorted(self.dtypes))}"
+        if problem.padding_mode not in self.padding_modes:
+            return f"does not pad with {problem.padding_mode}, only {', '.join(sorted(self.padding_modes))}"
+        if problem.stride != (1, 1) and not self.stride:
+            return f"takes stride 1 only, not {problem.stride}"
+        if problem.dilation != (1, 1) and not self.dilation:
+            return f"takes dilation 1 only, not {problem.dilation}"
+        if problem.groups != 1 and not self.groups:
+            return f"takes one group only, not {problem.groups}"
+        rows, columns = problem.padding
+        if (rows[0] != rows[1] or columns[0] != columns[1]) and not self.asymmetric_padding:
+            return f"pads both sides of an axis alike only, not {problem.padding}"
+        if min(*rows, *columns) < 0 and not self.negative_padding:
+            return f"does not take negative padding, such as {problem.padding}"
+        return None
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How a backend computes, which decides the error bound that its answers are held to.
+
+    `operand` and `accumulate` are the precisions that operands are rounded to and sums are kept in; None means the
+    problem's dtype for operands, and for sums too except that half formats are summed in float32.
+    "auto" says that the library picks the algorithm itself and may pick any.
+    """
+
+    algorithm: Algorithm = "gemm"
+    operand: Precision | None = None
+    accumulate: Precision | None = None
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in get_args(Algorithm):
+            raise TypeError(f"algorithm is {self.algorithm!r}; it should be one of {', '.join(get_args(Algorithm))}")
+        for name in ("operand", "accumulate"):
+            if getattr(self, name) not in (None, *get_args(Precision)):
+                words = ", ".join(get_args(Precision))
+                raise TypeError(f"{name} is {getattr(self, name)!r}; it should be None or one of {words}")
+
+    def operand_precision(self, dtype: Dtype) -> Precision:
+        """What operands of `dtype` are rounded to before they are multiplied."""
+        return self.operand or dtype
+
+    def accumulate_precision(self, dtype: Dtype) -> Precision:
+        """What sums of products are kept in, for a problem of `dtype`."""
+        if self.accumulate:
+            return self.accumulate
+        return "float64" if dtype == "float64" else "float32"
+
+
+def _nothing() -> None:
+    return None
+
+
+def _as_array(output: Any) -> np.ndarray:
+    import numpy
+
+    return numpy.asarray(output)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A convolution made ready: operands moved, converted and packed, code compiled.
+
+    `run()` computes once and returns the library's own output, perhaps before the work is done; `sync()` waits until
+    it is; `to_numpy(output)` gives it as NCHW in the problem's dtype, and is never timed.
+    """
+
+    run: Callable[[], Any]
+    sync: Callable[[], None] = _nothing
+    to_numpy: Callable[[Any], np.ndarray] = _as_array
+
+
+class Backend(ABC):
+    """One way to compute conv2d. Instances, not classes, are backends: the CPU and the GPU of a library are two."""
+
+    name: str
+    requires: tuple[str, ...] = ()
+    """Modules to import; a missing one makes the backend unavailable."""
+    install: str | None = None
+    """What to give `pip install` for `requires`, where that differs from the modules' names."""
+    device: str = "cpu"
+    supports: Supports = Supports()
+    arithmetic: Arithmetic = Arithmetic()
+    prepacks: tuple[str, ...] = ()
+    """Which of "input", "weight", "output" have another layout than NCHW/OIHW/NCHW that is converted untimed."""
+    summary: str = ""
+
+    def unavailable(self) -> str | None:
+        """Why the backend cannot run here, with what to do about it; None when it can."""
+        missing = [module for module in self.requires if importlib.util.find_spec(module) is None]
+        if missing:
+            return f"{' and '.join(missing)} not installed: pip install {self.install or ' '.join(self.requires)}"
+        if self.device == "cuda" and cuda_device_count() == 0:
+            return "no CUDA device: the NVIDIA driver is not installed or shows no GPU"
+        if self.device == "mps" and sys.platform != "darwin":
+            return "no MPS device: Metal is on macOS only"
+        return None
+
+    def unsupported(self, problem: ConvProblem) -> str | None:
+        """Why `problem` cannot be computed; None when it can. By default what `supports` says."""
+        return self.supports.reason_against(problem)
+
+    def limit_threads(self, n: int) -> None:  # noqa: B027 - optional to override, most libraries heed the environment
+        """Use `n` threads. Called once in the worker, before the first `prepare` and before the library is imported,
+        so environment variables that it reads at import can be set here."""
+
+    @abstractmethod
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        """Everything that is not the call: move, convert, pack, allocate, compile. Padding belongs to the call.
+
+        `x` (N, C, H, W), `w` (O, C/groups, kh, kw), `b` (O,) or None, in `problem.dtype` (bfloat16 from ml_dtypes),
+        of any strides. They are never to be written.
+        """
+
+
+def cuda_device_count() -> int:
+    """CUDA devices that the NVIDIA driver shows, asked of the driver itself: no library is imported."""
+    for library in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(library)
+        except OSError:
+            continue
+        count = ctypes.c_int()
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+            return count.value
+    return 0

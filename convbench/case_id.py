@@ -1,0 +1,105 @@
+"""Case ids: the short, stable, unique name of a problem, such as `n1c64h56w56_o64k3_p1`.
+
+A case id is a key in stored history: once released, the spelling of a problem never changes. The grammar, defaults left
+out, parts always in this order:
+
+    n<batch>c<in_channels>h<height>w<width>_o<out_channels>k<kernel>
+    _s<stride>  _p<padding>  _d<dilation>  _g<groups>  _bias  _reflect | _replicate | _circular
+    _f64 | _f16 | _bf16  _dgrad | _wgrad
+
+A pair that is not square is written `3x5` (height x width). Padding is `_p1`, `_p1x2` (height x width), or with every
+side named when two sides of an axis differ: `_pt0b1l0r1` (top, bottom, left, right). Negative sizes carry a minus.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from convbench.errors import ProblemError
+from convbench.problem import ConvProblem, Pair, Sides
+
+_DTYPE_WORDS = {"float32": "", "float64": "_f64", "float16": "_f16", "bfloat16": "_bf16"}
+_DIRECTION_WORDS = {"forward": "", "input_gradient": "_dgrad", "weight_gradient": "_wgrad"}
+
+_INT = "[0-9]{1,19}"  # not \d, which takes the digits of every script
+_PAIR = rf"{_INT}(?:x{_INT})?"
+_CASE_ID = re.compile(
+    rf"n(?P<batch>{_INT})c(?P<in_channels>{_INT})h(?P<height>{_INT})w(?P<width>{_INT})"
+    rf"_o(?P<out_channels>{_INT})k(?P<kernel_size>{_PAIR})"
+    rf"(?:_s(?P<stride>{_PAIR}))?"
+    rf"(?:_p(?P<padding>t-?{_INT}b-?{_INT}l-?{_INT}r-?{_INT}|-?{_INT}(?:x-?{_INT})?))?"
+    rf"(?:_d(?P<dilation>{_PAIR}))?"
+    rf"(?:_g(?P<groups>{_INT}))?"
+    r"(?P<bias>_bias)?"
+    r"(?:_(?P<padding_mode>reflect|replicate|circular))?"
+    r"(?P<dtype>_f64|_f16|_bf16)?"
+    r"(?P<direction>_dgrad|_wgrad)?"
+)
+
+
+def format_case_id(problem: ConvProblem) -> str:
+    """The case id of `problem`; `parse_case_id` gives the problem back."""
+    n, c, h, w = problem.input_shape
+    parts = [f"n{n}c{c}h{h}w{w}_o{problem.out_channels}k{_pair_text(problem.kernel_size)}"]
+    if problem.stride != (1, 1):
+        parts.append(f"s{_pair_text(problem.stride)}")
+    if problem.padding != ((0, 0), (0, 0)):
+        parts.append(f"p{_padding_text(problem.padding)}")
+    if problem.dilation != (1, 1):
+        parts.append(f"d{_pair_text(problem.dilation)}")
+    if problem.groups != 1:
+        parts.append(f"g{problem.groups}")
+    if problem.bias:
+        parts.append("bias")
+    if problem.padding_mode != "zeros":
+        parts.append(problem.padding_mode)
+    return "_".join(parts) + _DTYPE_WORDS[problem.dtype] + _DIRECTION_WORDS[problem.direction]
+
+
+def parse_case_id(text: str) -> ConvProblem:
+    """The problem that `text` names. Raises `ProblemError` when it is no case id, or names no possible problem."""
+    match = _CASE_ID.fullmatch(text.strip())
+    if match is None:
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        raise ProblemError(f"{shown!r} is not a case id; one looks like 'n1c64h56w56_o64k3_p1' (see `convbench show`).")
+    found = {name: value for name, value in match.groupdict().items() if value is not None}
+    arguments: dict[str, Any] = {}
+    for name, value in found.items():
+        if name in ("kernel_size", "stride", "dilation"):
+            arguments[name] = _parse_pair(value)
+        elif name == "padding":
+            arguments[name] = _parse_padding(value)
+        elif name == "bias":
+            arguments[name] = True
+        elif name == "padding_mode":
+            arguments[name] = value
+        elif name in ("dtype", "direction"):
+            words = _DTYPE_WORDS if name == "dtype" else _DIRECTION_WORDS
+            arguments[name] = next(key for key, word in words.items() if word == value)
+        else:
+            arguments[name] = int(value)
+    return ConvProblem(**arguments)
+
+
+def _pair_text(pair: Pair) -> str:
+    return f"{pair[0]}" if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
+
+
+def _padding_text(sides: Sides) -> str:
+    (top, bottom), (left, right) = sides
+    if top == bottom and left == right:
+        return _pair_text((top, left))
+    return f"t{top}b{bottom}l{left}r{right}"
+
+
+def _parse_pair(text: str) -> Pair:
+    first, _, second = text.partition("x")
+    return (int(first), int(second or first))
+
+
+def _parse_padding(text: str) -> Pair | Sides:
+    if text.startswith("t"):
+        top, bottom, left, right = (int(n) for n in re.findall(r"-?[0-9]+", text))
+        return ((top, bottom), (left, right))
+    return _parse_pair(text)

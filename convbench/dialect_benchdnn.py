@@ -1,0 +1,218 @@
+"""oneDNN's benchdnn: `--conv --dir=FWD_D mb1ic64ih56oc64oh56kh3ph1`, read and written.
+
+As benchdnn reads it itself (tests/benchdnn/conv in oneDNN's sources):
+
+* A descriptor is a run of key and number, `_` meaning nothing, and at its end `n` and a name. `mb` left out is 2.
+* Width left out altogether is that of the height (iw=ih, kw=kh, sw=sh ...). Given in part, it must have both iw and kw,
+  and the rest has its plain default: sw is then 1, whatever sh is.
+* `dh` counts the holes: dh0 is dilation 1.
+* `oh` left out follows from a symmetric `ph`; `ph` left out follows from `oh`, the odd one going to the bottom.
+* The bottom padding is never written: oh implies it. Where the stride does not divide, several paddings imply the same
+  oh, and differ only in rows that no output reads. The symmetric one is taken if it is among them, else the smallest
+  that crops nothing. So writing and reading keep every shape and value, and every symmetric padding exactly.
+* `--dir` left out is FWD_B, with a bias. That holds for a command line; a bare descriptor says nothing of a bias, and
+  is read as without. The writer always says which.
+"""
+
+from __future__ import annotations
+
+import re
+
+from convbench.errors import ProblemError, did_you_mean
+from convbench.problem import ConvProblem, Direction, Dtype, Pair
+
+_KEYS = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw")
+_ITEM = re.compile(r"_*([a-z]+)([0-9]{1,18})_*")
+_NAME = re.compile(r"_*n.*", re.DOTALL)
+_DESCRIPTOR = re.compile(r"_*(?:(?:g|mb|[ioksdp][dhwc])[0-9]+_*){2,}")
+
+_DTYPES: dict[str, Dtype] = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16"}
+_CONFIGURATIONS = {**_DTYPES, "bf16bf16bf16": "bfloat16"}
+_DIRS: dict[str, tuple[Direction, bool]] = {
+    "FWD_B": ("forward", True),
+    "FWD_D": ("forward", False),
+    "FWD_I": ("forward", False),
+    "BWD_D": ("input_gradient", False),
+    "BWD_W": ("weight_gradient", False),
+    "BWD_WB": ("weight_gradient", True),
+}
+# How it is run, not what is computed.
+_IGNORED = {
+    "conv", "mode", "mode-modifier", "v", "verbose", "stag", "wtag", "dtag", "alg", "engine", "skip-impl", "impl",
+    "match", "max-ms-per-prb", "fix-times-per-prb", "num-streams", "cpu-isa-hints", "memory-kind", "perf-template",
+    "repeats-per-prb", "cold-cache", "canonical", "mem-check", "attr-scratchpad", "reset",
+}  # fmt: skip
+
+
+def looks_like_benchdnn(text: str) -> bool:
+    """Whether `text` has a word that is a benchdnn descriptor, or starts as a benchdnn command line."""
+    words = text.split()
+    return any(_DESCRIPTOR.match(word) for word in words) or text.lstrip().startswith(("--", "benchdnn", "./benchdnn"))
+
+
+def parse_benchdnn(text: str) -> ConvProblem:
+    """The problem of one descriptor with its driver options in front. Raises `ProblemError`."""
+    words = text.split()
+    if words and words[0].endswith("benchdnn"):
+        words = words[1:]
+    options = [word for word in words if word.startswith("-")]
+    descriptors = [word for word in words if not word.startswith("-")]
+    if len(descriptors) != 1:
+        raise ProblemError(
+            f"a benchdnn line names one problem, and this one {len(descriptors)}; "
+            "it should look like '--conv --dir=FWD_D mb1ic64ih56oc64oh56kh3ph1'."
+        )
+    dtype, (direction, bias), batch = _read_options(options)
+    numbers = _read_descriptor(descriptors[0])
+    height, width = _axis(numbers, "h"), _axis(numbers, "w")
+    return ConvProblem(
+        batch=batch or numbers.get("mb", 2),
+        in_channels=numbers["ic"],
+        height=numbers["ih"],
+        width=numbers["iw"],
+        out_channels=numbers["oc"],
+        kernel_size=(numbers["kh"], numbers["kw"]),
+        stride=(numbers.get("sh", 1), numbers.get("sw", 1)),
+        padding=(height, width),
+        dilation=(numbers.get("dh", 0) + 1, numbers.get("dw", 0) + 1),
+        groups=numbers.get("g", 1),
+        bias=bias,
+        dtype=dtype,
+        direction=direction,
+    )
+
+
+def to_benchdnn(problem: ConvProblem) -> str:
+    """The options and descriptor to give to benchdnn. Raises `ProblemError` for what benchdnn cannot say."""
+    if problem.padding_mode != "zeros":
+        raise ProblemError(f"benchdnn pads with zeros only; {problem} has padding_mode {problem.padding_mode!r}.")
+    for axis, name in enumerate(("height", "width")):
+        before, after = problem.padding[axis]
+        if before < 0 or _implied_padding(problem, axis)[1] < 0:
+            raise ProblemError(f"benchdnn cannot crop; {problem} has padding ({before}, {after}) in {name}.")
+    options = ["--conv"]
+    if problem.dtype != "float32":
+        options.append(f"--dt={next(word for word, dtype in _DTYPES.items() if dtype == problem.dtype)}")
+    words = [word for word, meant in _DIRS.items() if meant == (problem.direction, problem.bias)]
+    if not words:
+        raise ProblemError(f"benchdnn's {problem.direction} has no bias, and {problem} has one; leave the bias out.")
+    return " ".join([*options, f"--dir={words[0]}", _descriptor(problem)])
+
+
+def _read_options(options: list[str]) -> tuple[Dtype, tuple[Direction, bool], int]:
+    """The dtype, the direction and bias, and the batch that overrides the descriptor's (0: none does)."""
+    dtype: Dtype = "float32"
+    batch = 0
+    meant = _DIRS["FWD_B"] if options else ("forward", False)
+    for option in options:
+        name, _, value = option.lstrip("-").partition("=")
+        if name in ("dt", "cfg"):
+            dtype = _read_dtype(option, value)
+        elif name == "dir":
+            if value not in _DIRS:
+                raise ProblemError(f"{option} is no direction; it should be one of {', '.join(_DIRS)}.")
+            meant = _DIRS[value]
+        elif name == "mb":
+            if not re.fullmatch("[0-9]{1,18}", value):
+                raise ProblemError(f"{option} should give a number, such as --mb=1.")
+            batch = int(value)
+        elif name not in _IGNORED and not re.fullmatch("v[0-9]+", name):
+            known = ("--dt", "--dir", "--mb", *(f"--{word}" for word in sorted(_IGNORED)))
+            raise ProblemError(
+                f"{option} is not understood; of benchdnn's options --conv, --dt, --dir and --mb are, and those that "
+                f"leave the problem as it is.{did_you_mean('--' + name, known)}"
+            )
+    return dtype, meant, batch
+
+
+def _read_dtype(option: str, value: str) -> Dtype:
+    kinds = set(value.split(":"))
+    kind = _CONFIGURATIONS.get(kinds.pop()) if len(kinds) == 1 else None
+    for dtype in _DTYPES.values():
+        if dtype == kind:
+            return dtype
+    raise ProblemError(f"{option} is no one data type of convbench's; it should be one of {', '.join(_DTYPES)}.")
+
+
+def _read_descriptor(descriptor: str) -> dict[str, int]:
+    """The numbers of a descriptor, with the width's filled in."""
+    numbers: dict[str, int] = {}
+    position = 0
+    while position < len(descriptor) and not _NAME.fullmatch(descriptor, position):
+        item = _ITEM.match(descriptor, position)
+        if item is None or item[1] not in _KEYS:
+            raise ProblemError(
+                f"{descriptor[position : position + 40]!r} in a benchdnn descriptor is not understood; it should be "
+                f"keys with numbers, and for a 2-D convolution the keys are {', '.join(_KEYS)}."
+            )
+        numbers[item[1]] = int(item[2])
+        position = item.end()
+    for key in ("ic", "ih", "oc", "kh"):
+        if not numbers.get(key):
+            raise ProblemError(f"the benchdnn descriptor {descriptor!r} lacks {key}; ic, ih, oc and kh are needed.")
+    _fill_width(descriptor, numbers)
+    return numbers
+
+
+def _fill_width(descriptor: str, numbers: dict[str, int]) -> None:
+    unset = {"iw": 0, "ow": 0, "kw": 0, "sw": 1, "pw": 0, "dw": 0}
+    given = [key for key, value in unset.items() if numbers.get(key, value) != value]
+    if not given:
+        for key in unset:
+            numbers.pop(key, None)
+            if key[0] + "h" in numbers:
+                numbers[key] = numbers[key[0] + "h"]
+    elif not (numbers.get("iw") and numbers.get("kw")):
+        raise ProblemError(
+            f"the benchdnn descriptor {descriptor!r} gives {given[0]} but not both iw and kw; "
+            "leave all of the width out where it is that of the height, else give iw and kw too."
+        )
+
+
+def _axis(numbers: dict[str, int], axis: str) -> Pair:
+    """The padding before and after along one axis, where the output's size implies what is not written."""
+    size, kernel, stride = numbers["i" + axis], numbers["k" + axis], numbers.get("s" + axis, 1)
+    out, before = numbers.get("o" + axis, 0), numbers.get("p" + axis)
+    if not out:
+        return (before or 0, before or 0)
+    needed = (out - 1) * stride + (numbers.get("d" + axis, 0) + 1) * (kernel - 1) + 1 - size
+    if before is None:
+        before = max(0, needed // 2)
+    least = needed - before
+    most = least + stride - 1
+    if most < 0:
+        raise ProblemError(
+            f"o{axis}{out} is less than i{axis}{size}, k{axis}{kernel}, s{axis}{stride} and padding {before} give; "
+            f"leave o{axis} out to have it computed."
+        )
+    return (before, before if least <= before <= most else max(least, 0))
+
+
+def _implied_padding(problem: ConvProblem, axis: int) -> Pair:
+    """The least and the most padding after that give the output its size."""
+    size, out = problem.input_shape[2 + axis], problem.output_shape[2 + axis]
+    stride = problem.stride[axis]
+    span = problem.dilation[axis] * (problem.kernel_size[axis] - 1) + 1
+    least = (out - 1) * stride + span - size - problem.padding[axis][0]
+    return (least, least + stride - 1)
+
+
+def _descriptor(problem: ConvProblem) -> str:
+    p = problem
+    pairs = {
+        "i": (p.height, p.width),
+        "o": (p.out_height, p.out_width),
+        "k": p.kernel_size,
+        "s": p.stride,
+        "p": (p.padding[0][0], p.padding[1][0]),  # also when 0: benchdnn would choose one
+        "d": (p.dilation[0] - 1, p.dilation[1] - 1),
+    }
+    square = all(h == w for h, w in pairs.values())
+    text = {key: f"{key}h{h}" if square else f"{key}h{h}{key}w{w}" for key, (h, w) in pairs.items()}
+    groups = f"g{p.groups}" if p.groups != 1 else ""
+    strides = text["s"] if p.stride != (1, 1) else ""
+    dilations = text["d"] if p.dilation != (1, 1) else ""
+    return (
+        f"{groups}mb{p.batch}ic{p.in_channels}{text['i']}oc{p.out_channels}{text['o']}"
+        f"{text['k']}{strides}{text['p']}{dilations}"
+    )

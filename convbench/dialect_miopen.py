@@ -1,0 +1,153 @@
+"""AMD's MIOpenDriver: `MIOpenDriver conv -n 1 -c 64 -H 56 -W 56 -k 64 -y 3 -x 3 -p 1 -q 1`, read and written.
+
+What is left out has the driver's own default (a batch of 100, 3 channels of 32x32, 32 filters of 3x3). The driver knows
+symmetric zero padding, three of the four dtypes, and runs every direction unless `-F` says which; without it the
+forward one is meant here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from convbench.errors import ProblemError, did_you_mean
+from convbench.problem import ConvProblem, Direction, Dtype
+
+_DTYPES: dict[str, Dtype] = {"conv": "float32", "convfp16": "float16", "convbfp16": "bfloat16"}
+_DIRECTIONS: dict[str, Direction] = {
+    "0": "forward",
+    "1": "forward",
+    "2": "input_gradient",
+    "4": "weight_gradient",
+}
+# Long name: short letter and default.
+_NUMBERS = {
+    "batchsize": ("n", 100),
+    "in_channels": ("c", 3),
+    "in_h": ("H", 32),
+    "in_w": ("W", 32),
+    "out_channels": ("k", 32),
+    "fil_h": ("y", 3),
+    "fil_w": ("x", 3),
+    "pad_h": ("p", 0),
+    "pad_w": ("q", 0),
+    "conv_stride_h": ("u", 1),
+    "conv_stride_w": ("v", 1),
+    "dilation_h": ("l", 1),
+    "dilation_w": ("j", 1),
+    "group_count": ("g", 1),
+}
+_WORDS = {"bias": "b", "forw": "F", "mode": "m", "pad_mode": "z", "spatial_dim": "_", "pad_val": "r"}
+# The values that leave a plain 2-D convolution; any other names something that convbench has no word for.
+_PLAIN = {
+    "mode": ("conv",),
+    "pad_mode": ("default", "conv"),
+    "spatial_dim": ("2",),
+    "pad_val": ("0",),
+    "bias": ("0", "1"),
+    "forw": tuple(_DIRECTIONS),
+}
+# How it is run, what it is run on, or of a third axis: not what is computed in two.
+_IGNORED = {
+    "in_layout": "I", "out_layout": "O", "fil_layout": "f", "iter": "i", "verify": "V", "verification_cache": "C",
+    "time": "t", "wall": "w", "search": "s", "printconv": "P", "dump_output": "o", "in_data": "d", "weights": "e",
+    "tensor_vect": "Z", "vector_length": "L", "in_bias": "a", "dout_data": "D", "solution": "S", "gpualloc": "G",
+    "gpubuffer_check": "", "warmup_reps": "", "cache": "", "in_d": "!", "fil_d": "@", "pad_d": "$",
+    "conv_stride_d": "#", "dilation_d": "^", "trans_output_pad_h": "Y", "trans_output_pad_w": "X",
+    "trans_output_pad_d": "%",
+}  # fmt: skip
+
+
+def looks_like_miopen(text: str) -> bool:
+    """Whether `text` starts as a MIOpenDriver command line, with or without the driver's own name."""
+    return re.match(r"\s*(?:\S*MIOpenDriver\b|conv(?:fp16|bfp16|int8)?\s+-)", text) is not None
+
+
+def parse_miopen(text: str) -> ConvProblem:
+    """The problem of one MIOpenDriver line. Raises `ProblemError`."""
+    words = text.split()
+    if "MIOpenDriver" in words[0]:
+        words = words[1:]
+    if not words or words[0] not in _DTYPES:
+        raise ProblemError(
+            f"MIOpenDriver {words[0] if words else ''!r} is no convolution that convbench knows; "
+            f"it should be one of {', '.join(_DTYPES)}."
+        )
+    numbers = {name: default for name, (_, default) in _NUMBERS.items()}
+    settings = {"bias": "0", "forw": "0"}
+    for name, value in _flags(words[1:]):
+        if name in numbers:
+            if not re.fullmatch("-?[0-9]{1,18}", value):
+                raise ProblemError(f"--{name} is {value!r}; it should be an integer.")
+            numbers[name] = int(value)
+        elif name in _PLAIN:
+            if value not in _PLAIN[name]:
+                raise ProblemError(
+                    f"--{name} is {value!r}, which convbench has no word for; it should be "
+                    f"{' or '.join(_PLAIN[name])}, as for a plain 2-D convolution."
+                )
+            settings[name] = value
+    return ConvProblem(
+        batch=numbers["batchsize"],
+        in_channels=numbers["in_channels"],
+        height=numbers["in_h"],
+        width=numbers["in_w"],
+        out_channels=numbers["out_channels"],
+        kernel_size=(numbers["fil_h"], numbers["fil_w"]),
+        stride=(numbers["conv_stride_h"], numbers["conv_stride_w"]),
+        padding=(numbers["pad_h"], numbers["pad_w"]),
+        dilation=(numbers["dilation_h"], numbers["dilation_w"]),
+        groups=numbers["group_count"],
+        bias=settings["bias"] == "1",
+        dtype=_DTYPES[words[0]],
+        direction=_DIRECTIONS[settings["forw"]],
+    )
+
+
+def to_miopen(problem: ConvProblem) -> str:
+    """The MIOpenDriver line that runs `problem`. Raises `ProblemError` for what the driver cannot say."""
+    drivers = [driver for driver, dtype in _DTYPES.items() if dtype == problem.dtype]
+    if not drivers:
+        raise ProblemError(f"MIOpenDriver has no {problem.dtype} convolution; it has {', '.join(_DTYPES.values())}.")
+    if problem.padding_mode != "zeros":
+        raise ProblemError(f"MIOpenDriver pads with zeros only; {problem} has padding_mode {problem.padding_mode!r}.")
+    (top, bottom), (left, right) = problem.padding
+    if top != bottom or left != right or min(top, left) < 0:
+        raise ProblemError(
+            f"MIOpenDriver knows symmetric padding of at least 0 only; {problem} has ({top}, {bottom}) in height "
+            f"and ({left}, {right}) in width."
+        )
+    values = (
+        *problem.input_shape,
+        problem.out_channels,
+        *problem.kernel_size,
+        top,
+        left,
+        *problem.stride,
+        *problem.dilation,
+        problem.groups,
+    )
+    flags = [f"-{short} {value}" for (short, _), value in zip(_NUMBERS.values(), values, strict=True)]
+    if problem.bias:
+        flags.append("-b 1")
+    forw = next(code for code, word in _DIRECTIONS.items() if word == problem.direction and code != "0")
+    return " ".join(["MIOpenDriver", drivers[0], *flags, "-m conv", f"-F {forw}", "-t 1"])
+
+
+def _flags(words: list[str]) -> list[tuple[str, str]]:
+    """(long name, value) of each flag. Raises `ProblemError` for a flag that is unknown or has no value."""
+    longs = {short: name for name, (short, _) in _NUMBERS.items()}
+    longs |= {short: name for name, short in (_WORDS | _IGNORED).items() if short}
+    known = set(longs.values()) | _IGNORED.keys()
+    found = []
+    for position in range(0, len(words), 2):
+        flag = words[position]
+        name = flag[2:] if flag.startswith("--") else longs.get(flag[1:], "") if flag.startswith("-") else ""
+        if name not in known:
+            raise ProblemError(
+                f"{flag!r} is no flag of MIOpenDriver conv that convbench knows; flags come as '-c 64' or "
+                f"'--in_channels 64'.{did_you_mean(flag, [f'--{name}' for name in sorted(known)])}"
+            )
+        if position + 1 == len(words):
+            raise ProblemError(f"{flag} has no value; flags come as '-c 64' or '--in_channels 64'.")
+        found.append((name, words[position + 1]))
+    return found

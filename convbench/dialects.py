@@ -1,0 +1,44 @@
+"""The field's ways to write a convolution down: any of them read into a `ConvProblem`, three of them written.
+
+Which dialect a text is in is seen from its looks, and then only that dialect's reader sees it, so a message speaks of
+the form that was meant. Text is matched, never run.
+"""
+
+from __future__ import annotations
+
+import re
+
+from convbench.case_id import parse_case_id
+from convbench.dialect_benchdnn import looks_like_benchdnn, parse_benchdnn, to_benchdnn
+from convbench.dialect_miopen import looks_like_miopen, parse_miopen, to_miopen
+from convbench.dialect_torch import looks_like_torch, parse_torch, to_torch
+from convbench.errors import ProblemError
+from convbench.problem import ConvProblem
+
+__all__ = ["parse", "to_benchdnn", "to_miopen", "to_torch"]
+
+_LONGEST = 20_000
+_FORMS = """These forms are understood:
+  a case id          n1c64h56w56_o64k3_p1
+  benchdnn           --conv --dir=FWD_D mb1ic64ih56oc64oh56kh3ph1
+  MIOpenDriver       MIOpenDriver conv -n 1 -c 64 -H 56 -W 56 -k 64 -y 3 -x 3 -p 1 -q 1
+  a torch snippet    x = torch.randn(1, 64, 56, 56); conv = torch.nn.Conv2d(64, 64, 3, padding=1, bias=False)"""
+
+
+def parse(text: str) -> ConvProblem:
+    """The problem that a case id, a benchdnn descriptor, MIOpenDriver flags or a torch snippet names.
+
+    Raises `ProblemError` when the text is none of these, or names no possible problem.
+    """
+    if len(text) > _LONGEST:
+        raise ProblemError(f"a text of {len(text)} characters names no convolution. {_FORMS}")
+    if looks_like_torch(text):
+        return parse_torch(text)
+    if looks_like_miopen(text):
+        return parse_miopen(text)
+    if looks_like_benchdnn(text):
+        return parse_benchdnn(text)
+    if re.match(r"\s*n[0-9]+c[0-9]", text):
+        return parse_case_id(text)
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    raise ProblemError(f"{shown!r} names no convolution. {_FORMS}")

@@ -1,0 +1,245 @@
+"""The tables and sentences of a run, for a terminal. What comes from elsewhere is text, never markup."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking
+from convbench.analysis.ratio import Ratio
+from convbench.interface.figures import aligned, flops, milliseconds, percent, significant
+from convbench.status import Status
+from convbench.store.journal import Record
+
+_WIDTH_OF_A_FILE = 120
+
+_STYLES = {
+    Status.OK: "green",
+    Status.WRONG: "bold red",
+    Status.CRASHED: "bold red",
+    Status.ERROR: "bold red",
+    Status.TIMEOUT: "yellow",
+    Status.OUT_OF_MEMORY: "yellow",
+}
+
+
+def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Iterable[int] = ()) -> Table:
+    """A table of texts without lines but one under the header; the columns `right` are set flush right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    flush = set(right)
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="right" if index in flush else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    return table
+
+
+def suite_report(ranking: SuiteRanking) -> RenderableType:
+    """All that a person sees of one suite: its table, the standings, the closing sentence, what was left out."""
+    parts: list[RenderableType] = [Text(f"Suite {ranking.suite}", style="bold"), Text()]
+    if any(case.places for case in ranking.cases):
+        parts += [TimesTable(ranking), Text()]
+        if len(ranking.cases) > 1:
+            parts += [_standings(ranking), Text()]
+        parts += [closing(ranking)]
+    if failures := _failures(ranking):
+        parts += [Text(), failures]
+    if left := _left_out(ranking):
+        parts += [Text(), left]
+    return Group(*parts)
+
+
+_HEADINGS = ("backend", "median ms", "95 % interval ms", "GFLOP/s", "% of fastest", "first call ms", "error/bound")
+_INDENT = "  "
+
+
+@dataclass(frozen=True)
+class TimesTable:
+    """The times of a suite: a line for each case, then its backends, fastest first, in columns that all cases share.
+
+    On a narrow terminal the last columns are left out.
+    """
+
+    ranking: SuiteRanking
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        places = [place for case in self.ranking.cases for place in case.places]
+        columns = [aligned(column) for column in zip(*(_figures(place) for place in places), strict=True)]
+        names = [_INDENT + place.record["backend"] for place in places]
+        widths = [max(map(len, cells)) for cells in ((_HEADINGS[0], *names), *zip(_HEADINGS[1:], *columns, strict=True))]
+        shown = _columns_that_fit(widths, options.max_width)
+        heading = [_HEADINGS[0].ljust(widths[0])]
+        heading += [h.rjust(w) for h, w in zip(_HEADINGS[1:shown], widths[1:shown], strict=True)]
+        yield Text(_GAP.join(heading), style="bold", no_wrap=True)
+        row = 0
+        for case in self.ranking.cases:
+            yield Text()
+            yield _case_heading(case)
+            for place in case.places:
+                figures = [c[row].rjust(w) for c, w in zip(columns[: shown - 1], widths[1:shown], strict=True)]
+                line = Text(no_wrap=True)
+                line.append(names[row].ljust(widths[0]), style="bold green" if place.level else "")
+                line.append(_GAP + _GAP.join(figures))
+                if place.level and case.outright is None:
+                    line.append(" level", style="green")
+                yield line
+                row += 1
+
+
+_GAP = "  "
+
+
+def _columns_that_fit(widths: Sequence[int], available: int) -> int:
+    shown = len(widths)
+    while shown > 3 and sum(widths[:shown]) + len(_GAP) * (shown - 1) > available:
+        shown -= 1
+    return shown
+
+
+def _figures(place: Place) -> tuple[str, ...]:
+    r = place.record
+    if r.get("interval") != "range":
+        interval = f"{milliseconds(r['low_s'])} – {milliseconds(r['high_s'])}"
+    elif r["low_s"] < r["high_s"]:
+        interval = f"{milliseconds(r['low_s'])} … {milliseconds(r['high_s'])}"
+    else:
+        interval = "one sample"
+    return (
+        milliseconds(r["median_s"]),
+        interval,
+        significant(r["gflops"]),
+        percent(place.share),
+        milliseconds(r["first_call_s"]),
+        "–" if r["max_error_over_bound"] is None else f"{r['max_error_over_bound']:.1e}",
+    )
+
+
+def _case_heading(case: CaseRanking) -> Text:
+    record = case.places[0].record if case.places else case.untimed[0]
+    details: list[str] = [record["case_id"]] if record["case_id"] != case.case else []
+    details += [record["layer"]] if record.get("layer") else []
+    details += [f"{record['count']} times"] if (record.get("count") or 1) > 1 else []
+    details.append(flops(record["flops"]))
+    return Text(case.case, style="cyan", no_wrap=True).append("  " + ", ".join(details), style="dim")
+
+
+def _standings(ranking: SuiteRanking) -> Table:
+    total = len(ranking.cases)
+    weighted = any((place.record.get("count") or 1) > 1 for case in ranking.cases for place in case.places)
+    headers = ["backend", "cases", "fastest in", "level in", "mean % of fastest"]
+    headers += ["whole model ms"] if weighted else []
+    rows = []
+    totals = aligned([milliseconds(s.total_s) if s.cases == total else "–" for s in ranking.standings])
+    for standing, total_ms in zip(ranking.standings, totals, strict=True):
+        counts = (str(standing.cases), str(standing.outright or "–"), str(standing.level or "–"))
+        row = [standing.backend, *counts, percent(standing.mean_share)]
+        rows.append(row + ([total_ms] if weighted else []))
+    return plain_table(headers, rows, right=range(1, len(headers)))
+
+
+def closing(ranking: SuiteRanking) -> RenderableType:
+    """The sentence that answers the question, and by how much the best is ahead of each other backend."""
+    best, *others = ranking.standings
+    leads = [(other.backend, ranking.lead(best.backend, other.backend)) for other in others]
+    known = [(name, lead) for name, lead in leads if lead is not None]
+    if not known:
+        only = f" was the only backend timed, in {best.cases} of {len(ranking.cases)} cases."
+        return Text().append(best.backend, style="bold green").append(only)
+    sentence = Text().append(best.backend, style="bold green").append(" " + _claim(best, len(ranking.cases)))
+    known.sort(key=lambda pair: pair[1].value)
+    sentence.append("; its lead, as a geometric mean over the cases that both ran, with a 95 % interval:")
+    values = aligned([f"{_times_text(lead.value)}x" for _, lead in known])
+    rows = [(value, name, _interval(lead)) for value, (name, lead) in zip(values, known, strict=True)]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_column()
+    for value, name, interval in rows:
+        table.add_row(Text(value), Text(f"over {name}"), Text(interval, style="dim"))
+    return Group(sentence, Padding(table, (0, 0, 0, 2)))
+
+
+def _claim(best: Standing, cases: int) -> str:
+    plural = "case" if cases == 1 else "cases"
+    if best.outright and best.level:
+        return f"was fastest in {best.outright} of {cases} {plural}, and level with the fastest in {best.level} more"
+    if best.outright:
+        return f"was fastest in {best.outright} of {cases} {plural}"
+    return f"was level with the fastest in {best.level} of {cases} {plural}"
+
+
+def _times_text(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else significant(value)
+
+
+def _interval(lead: Ratio) -> str:
+    span = f"[{_times_text(lead.low)}, {_times_text(lead.high)}]"
+    if not lead.covers:
+        return f"{span} of few samples"
+    return f"{span} level" if lead.includes_one else span
+
+
+def _failures(ranking: SuiteRanking) -> RenderableType | None:
+    """What is broken, pair by pair."""
+    rows = [
+        (Text(r["status"], style=_STYLES.get(Status(r["status"]), "")), r["backend"], r["case"], r["reason"] or "")
+        for case in ranking.cases
+        for r in case.untimed
+        if Status(r["status"]).is_failure
+    ]
+    if not rows:
+        return None
+    return Group(Text("Broken", style="bold red"), plain_table(("status", "backend", "case", "reason"), rows))
+
+
+def _left_out(ranking: SuiteRanking) -> RenderableType | None:
+    """What was not timed though nothing is broken: one line per reason, with whom and how many cases it concerns."""
+    grouped: dict[tuple[str, str], dict[str, int]] = {}
+    for case in ranking.cases:
+        for r in case.untimed:
+            if not Status(r["status"]).is_failure:
+                counts = grouped.setdefault((r["status"], r["reason"] or ""), {})
+                counts[r["backend"]] = counts.get(r["backend"], 0) + 1
+    if not grouped:
+        return None
+    rows = []
+    for (status, reason), counts in grouped.items():
+        cases = max(counts.values())
+        scope = "every case" if cases == len(ranking.cases) else f"{cases} of {len(ranking.cases)} cases"
+        rows.append((Text(status, style=_STYLES.get(Status(status), "dim")), ", ".join(counts), scope, reason))
+    return Group(Text("Left out", style="bold"), plain_table(("status", "backends", "where", "why"), rows))
+
+
+def outcome_cells(record: Record) -> tuple[Any, ...]:
+    """A row of the live table."""
+    status = Status(record["status"])
+    told = Text(str(status), style=_STYLES.get(status, "dim"))
+    if record["median_s"] is None:
+        return (record["case"], record["backend"], told, "", "")
+    return (record["case"], record["backend"], told, milliseconds(record["median_s"]), significant(record["gflops"]))
+
+
+def print_json(rows: Iterable[Any]) -> None:
+    """JSON lines on standard output, and nothing else there."""
+    import json
+
+    for row in rows:
+        sys.stdout.write(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def stdout() -> Console:
+    """Where answers go."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
+
+
+def stderr() -> Console:
+    """Where progress, warnings and errors go."""
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDTH_OF_A_FILE)

@@ -1,0 +1,1 @@
+"""How fast? Worker processes, rounds that interleave them, samples and their statistics."""

@@ -1,0 +1,339 @@
+"""The engine: verify every backend on a case, then time the right ones in rounds that interleave them.
+
+For each case, every backend in turn is prepared, called once, judged on real data and on exact integers, and warmed up;
+only then do rounds begin, in which each takes one sample, in an order shuffled anew each round, so that whatever drifts
+in the machine hits all alike. One worker computes at a time. Afterwards the last timed output is judged once more.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from convbench.backend import Backend
+from convbench.measurement.machine import load_average, memory_limit_bytes, usable_cpus
+from convbench.measurement.outcome import Outcome, RoundSample, Settings
+from convbench.measurement.process import WorkerError, WorkerProcess
+from convbench.measurement.protocol import Message
+from convbench.measurement.sampling import Plan, Sample, plan_sampling
+from convbench.measurement.statistics import estimate_median
+from convbench.registry import Entry
+from convbench.status import Status
+from convbench.suite import Case
+from convbench.verification.examination import Examination
+from convbench.verification.operands import Operands, normal_operands, rounded
+from convbench.verification.verdict import Verdict
+
+# With several threads, those of the worker that just stopped spin for a moment; one thread leaves nothing behind.
+_FADE_S = 0.003
+_START_LIMIT_S = 120.0
+_KEPT_FREE = 0.1
+
+_Given = TypeVar("_Given")
+
+
+class Watch(Protocol):
+    """Told what the engine is doing, for whoever shows it to a person."""
+
+    def doing(self, activity: str, done: float) -> None:
+        """`activity` in words, with the share of the case that is done."""
+
+
+class Worker(Protocol):
+    """What the engine needs of a worker: see `WorkerProcess`."""
+
+    @property
+    def alive(self) -> bool: ...
+    def tell(self, command: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any) -> None: ...
+    def answer(self, command: str, time_limit_s: float) -> Message: ...
+    def kill(self) -> None: ...
+
+
+@dataclass
+class _Contestant:
+    """A backend that has qualified on the case being measured."""
+
+    entry: Entry
+    worker: Worker
+    plan: Plan
+    so_far: Outcome
+    spent_s: float = 0.0
+    samples: list[RoundSample] = field(default_factory=list)
+    stopped: str | None = None
+
+
+class Engine:
+    """Measures cases with a fixed set of workers, one per backend, started when first needed.
+
+    A context manager: leaving it ends the workers.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        watch: Watch,
+        start_worker: Callable[[Entry, Settings], Worker] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.settings = settings
+        self._watch = watch
+        self._start_worker = start_worker or (lambda entry, s: WorkerProcess(entry, s.threads, s.allocator))
+        self._clock = clock
+        self._sleep = sleep
+        self._workers: dict[str, Worker] = {}
+        self._versions: dict[str, dict[str, str]] = {}
+        self._unavailable: dict[str, str | None] = {}
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            worker.kill()
+
+    def measure(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
+        """The outcome of each entry on `case`, as each is known; the timed ones together, after the last round."""
+        able: list[Entry] = []
+        for entry in entries:
+            refused = self._refusal(suite, case, entry)
+            if refused is None:
+                able.append(entry)
+            else:
+                yield refused
+        if not able:
+            return
+        yield from self._start_missing(suite, case, able)
+        able = [entry for entry in able if self._runs(entry)]
+        if able:
+            yield from self._compete(suite, case, able)
+
+    # --- before any work ------------------------------------------------------------------------------------------
+
+    def _refusal(self, suite: str, case: Case, entry: Entry) -> Outcome | None:
+        """The outcome of a pair that needs no worker; None when it needs one."""
+        if entry.name not in self._unavailable:
+            self._unavailable[entry.name] = entry.unavailable()
+        if reason := self._unavailable[entry.name]:
+            return self._outcome(suite, case, entry, Status.UNAVAILABLE, reason)
+        assert entry.backend is not None
+        try:
+            unsupported = entry.backend.unsupported(case.problem)
+        except Exception as error:
+            told = f"asking whether it supports the problem raised {type(error).__name__}: {error}"
+            return self._outcome(suite, case, entry, Status.ERROR, told)
+        return self._outcome(suite, case, entry, Status.UNSUPPORTED, unsupported) if unsupported else None
+
+    def _start_missing(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
+        """Start the workers that do not run, as many at once as there are CPUs; yields those that did not start."""
+        missing = [entry for entry in entries if not self._runs(entry)]
+        at_once = usable_cpus()
+        for first in range(0, len(missing), at_once):
+            batch = missing[first : first + at_once]
+            self._watch.doing("starting " + ", ".join(entry.name for entry in batch), 0.0)
+            for entry in batch:
+                self._workers[entry.name] = self._start_worker(entry, self.settings)
+                self._tell_start(entry)
+            for entry in batch:
+                try:
+                    started = self._workers[entry.name].answer("start", _START_LIMIT_S)
+                    self._versions[entry.name] = started.fields["versions"]
+                except WorkerError as error:
+                    self._workers.pop(entry.name).kill()
+                    if error.status is Status.UNAVAILABLE:
+                        self._unavailable[entry.name] = error.reason
+                    yield self._outcome(suite, case, entry, error.status, error.reason, stderr_tail=error.stderr_tail)
+
+    def _tell_start(self, entry: Entry) -> None:
+        on_cpu = entry.backend is not None and entry.backend.device == "cpu"
+        self._workers[entry.name].tell(
+            "start",
+            backend=entry.name,
+            origin=asdict(entry.origin),
+            threads=self.settings.threads,
+            # A GPU's driver reserves far more address space than it uses.
+            memory_limit_bytes=int(memory_limit_bytes() * (1 - _KEPT_FREE)) if on_cpu else None,
+        )
+
+    def _runs(self, entry: Entry) -> bool:
+        worker = self._workers.get(entry.name)
+        return worker is not None and worker.alive
+
+    # --- one case -------------------------------------------------------------------------------------------------
+
+    def _compete(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
+        self._watch.doing("computing the reference", 0.0)
+        examination = Examination(case.problem, self.settings.seed, self._real_operands(case))
+        contestants: list[_Contestant] = []
+        for index, entry in enumerate(entries):
+            self._watch.doing(f"verifying {entry.name}", index / len(entries) / 2)
+            qualified = self._guarded(suite, case, entry, partial(self._qualify, suite, case, entry, examination))
+            if isinstance(qualified, Outcome):
+                yield qualified
+            else:
+                contestants.append(qualified)
+        yield from self._rounds(suite, case, contestants)
+        for contestant in contestants:
+            if contestant.stopped != "failed":
+                finish = partial(self._finish, contestant, examination)
+                yield self._guarded(suite, case, contestant.entry, finish)
+
+    def _real_operands(self, case: Case) -> Operands | None:
+        """The case's own data, completed by random data where it brings only some; None when it brings none."""
+        if case.data is None:
+            return None
+        own = case.data.load(case.problem)
+        drawn = normal_operands(case.problem, self.settings.seed)
+        x, w = (drawn.x if own.input is None else own.input), (drawn.w if own.weight is None else own.weight)
+        return rounded(case.problem, x, w, own.bias if own.bias is not None else drawn.b)
+
+    def _qualify(self, suite: str, case: Case, entry: Entry, examination: Examination) -> _Contestant | Outcome:
+        """Prepare, call, judge and warm up one backend: a contestant, or the outcome that bars it from the rounds."""
+        assert entry.backend is not None
+        backend, arithmetic = entry.backend, entry.backend.arithmetic
+        problem = case.problem.as_dict()
+        first = self._ask(entry, "prepare", _arrays(examination.real), problem=problem)
+        verdicts = [examination.judge_real(arithmetic, _output(first))]
+        call_s = first.fields["first_call_s"]
+        integers = examination.integers(arithmetic)
+        if integers is not None:
+            checked = self._ask(entry, "check", _arrays(integers), problem=problem)
+            verdicts.append(examination.judge_integers(arithmetic, _output(checked)))
+            call_s = min(call_s, checked.fields["call_s"])
+        so_far = replace(
+            self._outcome(suite, case, entry, Status.OK, None),
+            verdicts=tuple(verdicts),
+            prepare_s=first.fields["prepare_s"],
+            first_call_s=first.fields["first_call_s"],
+            before_bytes=first.fields["before_bytes"],
+            declared=declared(backend),
+        )
+        if reason := _complaint(first, verdicts):
+            so_far = replace(so_far, status=Status.WRONG, reason=reason)
+            if not self.settings.time_wrong:
+                return replace(so_far, prepare_s=None, first_call_s=None)
+        if call_s < self.settings.settle_s:
+            call_s = self._ask(entry, "settle", limit_s=self.settings.settle_s).fields["call_s"]
+        plan = plan_sampling(call_s, self.settings.sample_s)
+        return _Contestant(entry, self._workers[entry.name], plan, so_far)
+
+    def _rounds(self, suite: str, case: Case, contestants: list[_Contestant]) -> Iterator[Outcome]:
+        """Sample in rounds until every contestant is done; yields those that fail on the way."""
+        order = random.Random(f"{self.settings.seed} {case.name}")
+        for number in range(self.settings.most_rounds):
+            running = [c for c in contestants if c.stopped is None]
+            if not running:
+                return
+            self._watch.doing(f"timing {len(running)} backends, round {number + 1}", 0.5 + _share_done(contestants) / 2)
+            order.shuffle(running)
+            for contestant in running:
+                failed = self._guarded(suite, case, contestant.entry, partial(self._sample, contestant, number))
+                if isinstance(failed, Outcome):
+                    contestant.stopped = "failed"
+                    yield failed
+
+    def _sample(self, contestant: _Contestant, number: int) -> None:
+        if self.settings.threads > 1:
+            self._sleep(_FADE_S)
+        load = load_average()
+        start = self._clock()
+        answer = self._ask(contestant.entry, "sample", **asdict(contestant.plan))
+        contestant.spent_s += self._clock() - start
+        contestant.samples.append(RoundSample(number, load, Sample(**answer.fields)))
+        contestant.stopped = self._enough(contestant)
+
+    def _enough(self, contestant: _Contestant) -> str | None:
+        """Why this contestant needs no more samples; None when it does."""
+        s, taken = self.settings, len(contestant.samples)
+        if taken >= s.most_rounds:
+            return "rounds"
+        if taken >= s.fewest_rounds:
+            estimate = estimate_median([r.sample.wall_s for r in contestant.samples])
+            if estimate.relative_half_width <= s.precision:
+                return "precision"
+        if taken >= s.fewest_slow_samples and contestant.spent_s >= s.budget_s:
+            return "time"
+        return None
+
+    def _finish(self, contestant: _Contestant, examination: Examination) -> Outcome:
+        """Judge the last timed output, and give the outcome with its samples, or without them when it is wrong."""
+        assert contestant.entry.backend is not None
+        last = self._ask(contestant.entry, "finish")
+        verdict = examination.judge_real(contestant.entry.backend.arithmetic, _output(last))
+        outcome = replace(
+            contestant.so_far,
+            verdicts=(*contestant.so_far.verdicts, verdict),
+            samples=tuple(contestant.samples),
+            stopped=contestant.stopped,
+            peak_bytes=last.fields["peak_bytes"],
+        )
+        if reason := _complaint(last, [verdict]):
+            outcome = replace(outcome, status=Status.WRONG, reason=f"after the timed calls: {reason}")
+            if not self.settings.time_wrong:
+                outcome = replace(outcome, samples=(), prepare_s=None, first_call_s=None)
+        return outcome
+
+    # --- talking to workers ---------------------------------------------------------------------------------------
+
+    def _ask(
+        self, entry: Entry, command: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any
+    ) -> Message:
+        worker = self._workers[entry.name]
+        worker.tell(command, arrays, **fields)
+        return worker.answer(command, self.settings.time_limit_s)
+
+    def _guarded(self, suite: str, case: Case, entry: Entry, step: Callable[[], _Given]) -> _Given | Outcome:
+        """What `step` gives; when the worker fails instead, the outcome that says how."""
+        try:
+            return step()
+        except WorkerError as error:
+            return self._outcome(suite, case, entry, error.status, error.reason, stderr_tail=error.stderr_tail)
+
+    def _outcome(
+        self, suite: str, case: Case, entry: Entry, status: Status, reason: str | None, stderr_tail: str | None = None
+    ) -> Outcome:
+        return Outcome(
+            suite=suite,
+            case=case,
+            backend=entry.name,
+            status=status,
+            settings=self.settings,
+            reason=reason,
+            versions=self._versions.get(entry.name, {}),
+            declared=declared(entry.backend) if entry.backend else {},
+            stderr_tail=stderr_tail or None,
+        )
+
+
+def declared(backend: Backend) -> dict[str, Any]:
+    """What `backend` says of itself, JSON-ready."""
+    return {"device": backend.device, "prepacks": list(backend.prepacks), **asdict(backend.arithmetic)}
+
+
+def _arrays(operands: Operands) -> dict[str, NDArray[Any]]:
+    arrays = {"x": operands.x, "w": operands.w}
+    return arrays if operands.b is None else arrays | {"b": operands.b}
+
+
+def _output(answer: Message) -> Any:
+    """The array a worker sent, or the words for what it had instead, which no verdict will pass."""
+    return answer.arrays.get("output", answer.fields.get("not_an_output"))
+
+
+def _complaint(answer: Message, verdicts: Sequence[Verdict]) -> str | None:
+    """The first thing wrong with an answer, in words."""
+    if answer.fields.get("inputs_changed"):
+        return "it changed its input"
+    if "not_an_output" in answer.fields:
+        return f"to_numpy gave {answer.fields['not_an_output']}, not a float array"
+    return next((verdict.reason for verdict in verdicts if not verdict.passed), None)
+
+
+def _share_done(contestants: Sequence[_Contestant]) -> float:
+    return sum(c.stopped is not None for c in contestants) / len(contestants)

@@ -1,0 +1,92 @@
+"""What a run finds out about one (backend, case) pair, and the settings it was found under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from convbench.measurement.environment import Allocator
+from convbench.measurement.sampling import Sample
+from convbench.measurement.statistics import Estimate, estimate_median
+from convbench.status import Status
+from convbench.suite import Case
+from convbench.verification.verdict import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to measure. Seconds unless said otherwise."""
+
+    threads: int = 1
+    precision: float = 0.01
+    """A pair is done when the 95 % interval of its median is within this share of it to either side."""
+    sample_s: float = 0.005
+    fewest_rounds: int = 10
+    most_rounds: int = 30
+    budget_s: float = 1.0
+    """Sampling time after which a pair is done all the same, once it has `fewest_slow_samples`."""
+    fewest_slow_samples: int = 3
+    settle_s: float = 0.05
+    time_limit_s: float = 60.0
+    """The longest that a worker may take for one answer: a prepare with its first call, or one sample."""
+    allocator: Allocator = "steady"
+    time_wrong: bool = False
+    seed: int = 0
+
+    @classmethod
+    def quick(cls, **changes: Any) -> Settings:
+        """A first look: fewer and shorter samples."""
+        hurried: dict[str, Any] = {
+            "precision": 0.05,
+            "sample_s": 0.003,
+            "fewest_rounds": 6,
+            "most_rounds": 6,
+            "budget_s": 0.2,
+            "fewest_slow_samples": 1,
+            "settle_s": 0.02,
+        }
+        return cls(**(hurried | changes))
+
+
+@dataclass(frozen=True)
+class RoundSample:
+    """A sample, the round it belongs to (samples of one round are compared), and the machine's load then."""
+
+    round: int
+    load: float
+    sample: Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """All that is known of one pair at its end. Times are there for `Status.OK` only, or with `time_wrong`."""
+
+    suite: str
+    case: Case
+    backend: str
+    status: Status
+    settings: Settings
+    reason: str | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    prepare_s: float | None = None
+    first_call_s: float | None = None
+    samples: tuple[RoundSample, ...] = ()
+    stopped: str | None = None
+    """Why sampling ended: "precision", "rounds" or "time"."""
+    before_bytes: int | None = None
+    peak_bytes: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    declared: dict[str, Any] = field(default_factory=dict)
+    """What the backend declares of itself: device, algorithm, precisions, what it packs outside the call."""
+    stderr_tail: str | None = None
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Wall seconds per call; None when nothing was timed."""
+        return estimate_median([s.sample.wall_s for s in self.samples]) if self.samples else None
+
+    @property
+    def max_error_over_bound(self) -> float | None:
+        """The largest error seen on real data as a share of what rounding explains; above 1 is a bug."""
+        ratios = [v.error_over_bound for v in self.verdicts if v.check == "bound"]
+        return max(ratios) if ratios else None

@@ -1,0 +1,112 @@
+"""One sample: a batch of calls between two readings of the clocks. Runs in the worker, with the clock passed in."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All clocks at one moment. `cpu_s` and `system_s` are this process's, over all its threads."""
+
+    wall_s: float
+    cpu_s: float
+    system_s: float = 0.0
+    minor_faults: int = 0
+
+
+class Clock(Protocol):
+    def __call__(self) -> Reading: ...
+
+
+def system_clock() -> Reading:
+    """This process's clocks; the wall clock is read last, so that reading the others is not in the sample's start."""
+    usage = resource.getrusage(resource.RUSAGE_SELF) if resource else None
+    cpu_s = time.process_time()
+    if usage is None:
+        return Reading(time.perf_counter(), cpu_s)
+    return Reading(time.perf_counter(), cpu_s, usage.ru_stime, usage.ru_minflt)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A batch of `calls` calls: seconds are per call, faults are of the whole batch."""
+
+    calls: int
+    wall_s: float
+    cpu_s: float
+    system_s: float
+    minor_faults: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one backend is sampled on one case: calls in a sample, and calls thrown away after each switch to it."""
+
+    calls: int
+    discarded: int
+
+
+def plan_sampling(call_s: float, sample_s: float) -> Plan:
+    """Enough calls for a sample to last `sample_s`, and up to 10 discarded ones, no more than a sample's time.
+
+    After a switch between processes the first call was seen to be 1.2 times slower, settled after 3 to 8; a call that
+    alone lasts longer than a sample does not notice.
+    """
+    per_call_s = max(call_s, 1e-9)
+    calls = max(1, round(sample_s / per_call_s))
+    return Plan(calls, min(10, int(sample_s / per_call_s)))
+
+
+def take_sample(
+    run: Callable[[], Any], sync: Callable[[], None], plan: Plan, clock: Clock = system_clock
+) -> tuple[Sample, Any]:
+    """Discard, then time `plan.calls` calls; gives the sample and the output of its last call."""
+    for _ in range(plan.discarded):
+        run()
+    sync()
+    output = None
+    repeat = range(plan.calls)
+    start = clock()
+    for _ in repeat:
+        output = run()
+    sync()
+    end = clock()
+    sample = Sample(
+        plan.calls,
+        (end.wall_s - start.wall_s) / plan.calls,
+        (end.cpu_s - start.cpu_s) / plan.calls,
+        (end.system_s - start.system_s) / plan.calls,
+        end.minor_faults - start.minor_faults,
+    )
+    return sample, output
+
+
+def settle(
+    run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clock: Clock = system_clock
+) -> float:
+    """Call until the time of a call no longer falls, or `limit_s` is over; gives the steady seconds per call.
+
+    Batches double, so that a call of microseconds is not timed by a clock of the same size.
+    """
+    begin = clock().wall_s
+    calls, fastest_s = 1, math.inf
+    while True:
+        sample, _ = take_sample(run, sync, Plan(calls, 0), clock)
+        improved = sample.wall_s < 0.9 * fastest_s
+        fastest_s = min(fastest_s, sample.wall_s)
+        spent_s = clock().wall_s - begin
+        long_enough = sample.wall_s * calls >= limit_s / 8
+        if spent_s >= limit_s or (long_enough and not improved):
+            return fastest_s
+        if not long_enough:
+            calls *= 2

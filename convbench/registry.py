@@ -1,0 +1,189 @@
+"""Discovery: which backends there are, and where each comes from.
+
+First the files in `backends/`, then entry points of the group `convbench.backends`, then the files given by `--plugin`.
+Every source is loaded on its own: one that fails becomes a row with its reason and stops nothing. Nothing registers
+itself; a source is known by its `BACKENDS` alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from convbench.backend import Backend
+from convbench.errors import BackendError, did_you_mean
+
+ENTRY_POINT_GROUP = "convbench.backends"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where backends are defined: enough for another process to find them again."""
+
+    kind: Literal["module", "file"]
+    target: str
+    """A module, perhaps with `:attribute`, or the path of a file."""
+
+    def __str__(self) -> str:
+        return self.target
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the registry: a backend and its origin, or the reason why the origin gave none."""
+
+    name: str
+    origin: Origin
+    backend: Backend | None
+    reason: str | None = None
+
+    def unavailable(self) -> str | None:
+        """Why this backend cannot run here; None when it can."""
+        if self.backend is None:
+            return self.reason
+        try:
+            return self.backend.unavailable()
+        except Exception as error:
+            return f"asking whether it is available raised {type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All that was found, in the order of discovery."""
+
+    entries: tuple[Entry, ...]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def select(self, patterns: Iterable[str]) -> list[Entry]:
+        """The entries whose names match any of the shell patterns, in the registry's order; all when none is given.
+
+        Raises `BackendError` for a pattern that matches nothing.
+        """
+        patterns = list(patterns)
+        for pattern in patterns:
+            if not any(fnmatchcase(entry.name, pattern) for entry in self.entries):
+                names = [entry.name for entry in self.entries]
+                raise BackendError(
+                    f"no backend matches {pattern!r}.{did_you_mean(pattern, names)} There are: {', '.join(names)}."
+                )
+        if not patterns:
+            return list(self.entries)
+        return [e for e in self.entries if any(fnmatchcase(e.name, p) for p in patterns)]
+
+
+def discover(plugins: Sequence[Path] = ()) -> Registry:
+    """Every backend there is.
+
+    Raises `BackendError` when two have one name, naming both sources.
+    """
+    entries = [entry for origin in _origins(plugins) for entry in _entries(origin)]
+    seen: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.backend is None:
+            continue
+        if entry.name in seen:
+            raise BackendError(
+                f"two backends are called {entry.name!r}: one in {seen[entry.name].origin}, one in {entry.origin}. "
+                "Rename one of them, or leave out one of the two."
+            )
+        seen[entry.name] = entry
+    return Registry(tuple(entries))
+
+
+def load(origin: Origin) -> tuple[Backend, ...]:
+    """The backends that `origin` defines. Runs its code and raises what that raises; `BackendError` if it is no plugin."""
+    if origin.kind == "file":
+        found = getattr(_import_file(Path(origin.target)), "BACKENDS", None)
+    else:
+        module, _, attribute = origin.target.partition(":")
+        found = getattr(importlib.import_module(module), attribute or "BACKENDS", None)
+    return _checked(found, origin)
+
+
+def find(origin: Origin, name: str) -> Backend:
+    """The one backend called `name` that `origin` defines: how a worker process gets at what its parent discovered."""
+    for backend in load(origin):
+        if backend.name == name:
+            return backend
+    raise BackendError(f"{origin} defines no backend called {name!r} any more.")
+
+
+def versions(backend: Backend) -> dict[str, str]:
+    """Versions of the distributions that `backend` requires, read from their metadata: nothing is imported."""
+    found: dict[str, str] = {}
+    for module in backend.requires:
+        distribution = module.partition(".")[0]
+        try:
+            found[distribution] = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            for name in importlib.metadata.packages_distributions().get(distribution, [])[:1]:
+                found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _origins(plugins: Sequence[Path]) -> Iterator[Origin]:
+    backends = importlib.import_module("convbench.backends")
+    for module in sorted(pkgutil.iter_modules(backends.__path__), key=lambda m: m.name):
+        if not module.name.startswith("_"):
+            yield Origin("module", f"convbench.backends.{module.name}")
+    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda p: (p.name, p.value)):
+        yield Origin("module", point.value)
+    for path in plugins:
+        yield Origin("file", str(path.resolve()))
+
+
+def _entries(origin: Origin) -> list[Entry]:
+    label = Path(origin.target).name if origin.kind == "file" else origin.target.rpartition(".")[2]
+    try:
+        return [Entry(backend.name, origin, backend) for backend in load(origin)]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit: still only a row
+        told = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
+        return [Entry(label, origin, None, f"{origin} failed to load: {told}")]
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        raise BackendError(f"{path} is not a file; --plugin takes a Python file that defines BACKENDS.")
+    name = f"convbench_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BackendError(f"{path} is not a Python file; --plugin takes a .py file that defines BACKENDS.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _checked(found: Any, origin: Origin) -> tuple[Backend, ...]:
+    if not isinstance(found, (tuple, list)):
+        raise BackendError(f"{origin} defines no tuple BACKENDS; it should end with a line like BACKENDS = (MyConv(),)")
+    for backend in found:
+        if isinstance(backend, type) and issubclass(backend, Backend):
+            raise BackendError(f"BACKENDS holds the class {backend.__name__}; write {backend.__name__}() instead.")
+        if not isinstance(backend, Backend):
+            raise BackendError(f"BACKENDS holds {backend!r}, which is not an instance of convbench.backend.Backend.")
+        name = getattr(backend, "name", None)
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise BackendError(f"a backend is named {name!r}; a name should be letters, digits and . _ @ + - only.")
+    return tuple(found)

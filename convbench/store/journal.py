@@ -1,0 +1,160 @@
+"""The journal: one file of JSON lines per run, each record appended and flushed as soon as it is known.
+
+An interrupted write leaves a torn last line. Readers pass it over and say so; before anything is appended it is moved
+to a file beside the journal, so that nothing is lost and nothing is glued to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from convbench.errors import ResultsError
+
+Record = dict[str, Any]
+SUFFIX = ".jsonl"
+
+
+class JournalWarning(UserWarning):
+    """Something in a journal is not a record; what it was, where it is kept, and that the rest was read."""
+
+
+class Journal:
+    """One run's journal, open for appending. A context manager; the file appears with the first record."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.written = 0
+        self._file: IO[str] | None = None
+
+    @classmethod
+    def new(cls, folder: Path, label: str) -> Journal:
+        """A new journal in `folder`, named by the time and `label`."""
+        started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        stem = f"{started}-{''.join(c if c.isalnum() or c in '._+-' else '-' for c in label)[:60]}"
+        path, again = folder / f"{stem}{SUFFIX}", 1
+        while path.exists():
+            again += 1
+            path = folder / f"{stem}-{again}{SUFFIX}"
+        return cls(path)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one record, whole and on disk before this returns. Raises `ResultsError` when that cannot be done."""
+        line = json.dumps(_jsonable(record), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        try:
+            if self._file is None:
+                self._file = self._open()
+            self._file.write(line + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise ResultsError(
+                f"the journal {self.path} cannot be written: {error.strerror or error}. "
+                f"The {self.written} records before are kept; go on with --resume when that is mended."
+            ) from None
+        self.written += 1
+
+    def _open(self) -> IO[str]:
+        file = self.path.open("a", encoding="utf-8")
+        _lock(file, self.path)
+        set_torn_line_aside(self.path)
+        return file
+
+
+def set_torn_line_aside(path: Path) -> Path | None:
+    """Move an unfinished last line of the journal to a file beside it; gives that file, None when there was none."""
+    with path.open("rb+") as file:
+        content = file.read()
+        end = content.rfind(b"\n") + 1
+        torn = content[end:]
+        if not torn:
+            return None
+        aside = path.with_suffix(".torn")
+        with aside.open("ab") as kept:
+            kept.write(torn + b"\n")
+            kept.flush()
+            os.fsync(kept.fileno())
+        file.truncate(end)
+    warnings.warn(
+        f"{path.name} ended in an unfinished line of {len(torn)} bytes; it is kept in {aside.name}.",
+        JournalWarning,
+        stacklevel=2,
+    )
+    return aside
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The records of one journal. Lines that are none are passed over with a `JournalWarning`; the file stays as it is.
+
+    Raises `ResultsError` when the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                record = _parsed(line)
+                if record is None:
+                    kind = "an unfinished line" if not line.endswith(b"\n") else "not a record"
+                    message = f"{path}, line {number}: {kind}, passed over ({len(line)} bytes)."
+                    warnings.warn(message, JournalWarning, stacklevel=2)
+                else:
+                    yield record
+    except OSError as error:
+        raise ResultsError(f"the journal {path} cannot be read: {error.strerror or error}.") from None
+
+
+def journals(folder: Path) -> list[Path]:
+    """The journals in `folder` and below, oldest first."""
+    return sorted(folder.rglob(f"*{SUFFIX}"), key=lambda path: (path.name, path))
+
+
+def _parsed(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_record = isinstance(record, dict) and all(isinstance(record.get(k), str) for k in ("backend", "case", "status"))
+    return record if is_record else None
+
+
+def _jsonable(value: Any) -> Any:
+    """`value` with what JSON has no number for (NaN, infinities) as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    return value
+
+
+def _lock(file: IO[str], path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs resuming one journal at once are not kept apart
+        return
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        told = f"another run is writing {path}; wait for it, or start a new run without --resume."
+        raise ResultsError(told) from None

@@ -1,0 +1,65 @@
+"""The CSV table of a suite: one real layer in each row, in the words of a case id.
+
+Columns are the arguments of `ConvProblem`, `model`, `layer` and `count`. A cell is an integer, a pair `3x5`
+(height x width), for the padding also `t0b1l0r1`, or a word; an empty cell is the default. Model and layer are put
+together as the layer's name.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from convbench.errors import SuiteError, did_you_mean
+
+_PAIR = re.compile(r"(-?[0-9]{1,18})x(-?[0-9]{1,18})")
+_SIDES = re.compile(r"t(-?[0-9]{1,18})b(-?[0-9]{1,18})l(-?[0-9]{1,18})r(-?[0-9]{1,18})")
+_TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it stands, values by column) of each row. Raises `SuiteError` for what is not of this form."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            names = list(rows.fieldnames or ())
+            if len(set(names)) < len(names):
+                raise SuiteError(f"{path}: two columns have one name in {', '.join(names)}; take one out.")
+            for name in names:
+                if name not in columns:
+                    raise SuiteError(
+                        f"{path}: there is no column {name!r}.{did_you_mean(name, columns)} "
+                        f"The columns are {', '.join(columns)}."
+                    )
+            for row in rows:
+                where = f"{path.name} line {rows.line_num}"
+                if None in row or None in row.values():
+                    raise SuiteError(f"{path}: line {rows.line_num} should have {len(row)} cells, as the first line.")
+                yield where, _values(row)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SuiteError(f"{path}: this cannot be read as a CSV table in UTF-8: {error}.") from None
+
+
+def _values(row: dict[str, str]) -> dict[str, Any]:
+    values = {name: _cell(name, text.strip()) for name, text in row.items() if text.strip()}
+    model = values.pop("model", "")
+    layer = f"{model} {values.get('layer', '')}".strip()
+    return values | ({"layer": layer} if layer else {})
+
+
+def _cell(column: str, text: str) -> Any:
+    if column in ("model", "layer"):
+        return text
+    if column == "bias":
+        return _TRUTHS.get(text.lower(), text)
+    if re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
+    if pair := _PAIR.fullmatch(text):
+        return (int(pair[1]), int(pair[2]))
+    if sides := _SIDES.fullmatch(text):
+        top, bottom, left, right = map(int, sides.groups())
+        return ((top, bottom), (left, right))
+    return text

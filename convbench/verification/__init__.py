@@ -1,0 +1,1 @@
+"""Is it right? The reference, the data it is asked on, the bounds, and the verdict."""

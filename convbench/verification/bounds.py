@@ -1,0 +1,125 @@
+"""How large a rounding error may be: a-priori bounds for one output element.
+
+With u the unit roundoff of the accumulator, K the reduction length (one more with a bias) and S = sum |x||w| + |b|:
+
+* any order of summation, with or without fused multiply-add: gamma_K S, gamma_K = K u / (1 - K u)
+  (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 3; Jeannerod and Rump 2013);
+* an output in a lower precision than the sum: u_out |y| + (1 + u_out) gamma_K S + half the smallest subnormal
+  (Blanchard, Higham, Lopez, Mary and Pranesh 2020); operands rounded to a lower precision u_in first: 2 u_in S more;
+* FFT: only normwise, c log2(N) u sum_c |x_c| |w_c| with 2-norms of planes (Higham, ch. 24, for the form);
+* Winograd, or an algorithm that the library picks itself: a normwise stand-in, (K + 128) u sum max|x_c| sum|w_c|. The
+  tile-wise running bound (Barabasz et al., arXiv:1803.10986) is tighter; engines were seen at 44 to 62 u S.
+
+An error above sqrt(K) u S scaled by `WARN_LAMBDA` (Higham and Mary 2019) is inside the bound yet unusual: a warning.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convbench.backend import Arithmetic, Precision
+from convbench.problem import ConvProblem
+
+UNIT_ROUNDOFF: dict[Precision, float] = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "tf32": 2.0**-11,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}
+LARGEST_EXACT_INTEGER: dict[Precision, int] = {
+    "float64": 2**53,
+    "float32": 2**24,
+    "tf32": 2**11,
+    "float16": 2**11,
+    "bfloat16": 2**8,
+}
+_SMALLEST_SUBNORMAL = {"float64": 2.0**-1074, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
+
+WARN_LAMBDA = 8.0
+_FFT_CONSTANT = 8.0
+_WINOGRAD_GROWTH = 128
+
+
+def gamma(k: int, u: float) -> float:
+    """k u / (1 - k u); infinite where that is no bound any more."""
+    return k * u / (1 - k * u) if k * u < 1 else math.inf
+
+
+def fft_error_factor(problem: ConvProblem) -> float:
+    """c log2(N), N the points of the transformed padded plane."""
+    (top, bottom), (left, right) = problem.padding
+    points = (problem.height + max(0, top) + max(0, bottom)) * (problem.width + max(0, left) + max(0, right))
+    return _FFT_CONSTANT * max(1.0, math.log2(points))
+
+
+def winograd_error_factor(problem: ConvProblem) -> float:
+    """K + the growth allowed to the transforms."""
+    return problem.reduction_length + _WINOGRAD_GROWTH
+
+
+def error_bound(
+    problem: ConvProblem,
+    arithmetic: Arithmetic,
+    exact: NDArray[np.float64],
+    magnitudes: NDArray[np.float64],
+    x: NDArray[Any],
+    w: NDArray[Any],
+) -> NDArray[np.float64]:
+    """The largest error that rounding explains, per output element.
+
+    `exact` is y and `magnitudes` is S, both (N, O, out_h, out_w) in float64; `x` and `w` are the operands.
+    """
+    u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
+    terms = problem.reduction_length + problem.bias
+    if arithmetic.algorithm == "fft":
+        bound = fft_error_factor(problem) * u * _plane_norms(problem, x, w) + u * magnitudes
+    elif arithmetic.algorithm in ("winograd", "auto"):
+        bound = winograd_error_factor(problem) * u * _plane_maxima(problem, x, w) + u * magnitudes
+    else:
+        bound = gamma(terms, u) * magnitudes
+    operand = UNIT_ROUNDOFF[arithmetic.operand_precision(problem.dtype)]
+    output = UNIT_ROUNDOFF[problem.dtype]
+    if operand > output:
+        bound = bound + 2 * operand * magnitudes
+    if output > u:
+        bound = output * np.abs(exact) + (1 + output) * bound
+    return np.asarray(bound + _SMALLEST_SUBNORMAL[problem.dtype] / 2)
+
+
+def warn_level(
+    problem: ConvProblem, arithmetic: Arithmetic, exact: NDArray[np.float64], magnitudes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The error above which an answer inside its bound is still unusual, per output element."""
+    u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
+    output = UNIT_ROUNDOFF[problem.dtype]
+    level = WARN_LAMBDA * math.sqrt(problem.reduction_length + problem.bias) * u * magnitudes
+    if output > u:
+        level = level + output * np.abs(exact)
+    return np.asarray(level + _SMALLEST_SUBNORMAL[problem.dtype] / 2)
+
+
+def _plane_norms(problem: ConvProblem, x: NDArray[Any], w: NDArray[Any]) -> NDArray[np.float64]:
+    """sum over the channels of a group of |x_c| |w_oc|, 2-norms of planes: (N, O, 1, 1)."""
+    inputs = np.sqrt(np.square(x, dtype=np.float64).sum((2, 3)))
+    weights = np.sqrt(np.square(w, dtype=np.float64).sum((2, 3)))
+    return _per_output(problem, inputs, weights)
+
+
+def _plane_maxima(problem: ConvProblem, x: NDArray[Any], w: NDArray[Any]) -> NDArray[np.float64]:
+    """sum over the channels of a group of max|x_c| sum|w_oc|: (N, O, 1, 1)."""
+    inputs = np.abs(x).max((2, 3)).astype(np.float64)
+    weights = np.abs(w.astype(np.float64)).sum((2, 3))
+    return _per_output(problem, inputs, weights)
+
+
+def _per_output(problem: ConvProblem, inputs: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
+    groups = problem.groups
+    summed = np.einsum(
+        "ngc,goc->ngo", inputs.reshape(problem.batch, groups, -1), weights.reshape(groups, -1, weights.shape[1])
+    )
+    return np.asarray(summed.reshape(problem.batch, problem.out_channels, 1, 1))

@@ -1,0 +1,62 @@
+"""The reference: conv2d computed anew in float64 or int64, sharing no code with any backend.
+
+One matrix product per row of kernel taps, summed over rows: the definition, rearranged so that real layers are quick.
+In float64 on integer data below 2^53 the answer is exact, which is how the exact mode uses it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from convbench.problem import ConvProblem
+
+_NUMPY_MODES: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+# Taps are gathered a row at a time, or fewer where a row would take more than this (256 MiB in float64).
+_GATHERED_ELEMENTS = 2**25
+
+
+def pad(problem: ConvProblem, x: NDArray[Any]) -> NDArray[Any]:
+    """`x` (N, C, H, W) with the problem's padding around it; negative padding crops."""
+    (top, bottom), (left, right) = problem.padding
+    height, width = x.shape[2:]
+    x = x[:, :, max(0, -top) : height - max(0, -bottom), max(0, -left) : width - max(0, -right)]
+    sides = ((0, 0), (0, 0), (max(0, top), max(0, bottom)), (max(0, left), max(0, right)))
+    if not any(map(any, sides)):
+        return x
+    return np.pad(x, sides, mode=_NUMPY_MODES[problem.padding_mode])
+
+
+def convolve(
+    problem: ConvProblem, x: NDArray[Any], w: NDArray[Any], b: NDArray[Any] | None, dtype: Any = np.float64
+) -> NDArray[Any]:
+    """The convolution of `x` (N, C, H, W) with `w` (O, C/groups, kh, kw) plus `b` (O,), as (N, O, out_h, out_w) in
+    `dtype`, which is float64 or int64; operands are converted to it first."""
+    n, groups, out_h, out_w = problem.batch, problem.groups, problem.out_height, problem.out_width
+    (sh, sw), (dh, dw), (kh, kw) = problem.stride, problem.dilation, problem.kernel_size
+    padded = pad(problem, np.asarray(x, dtype=dtype))
+    padded = padded.reshape(n, groups, problem.in_channels // groups, *padded.shape[2:])
+    weight = np.asarray(w, dtype=dtype).reshape(groups, problem.out_channels // groups, -1, kh, kw)
+    out = np.zeros((n, groups, weight.shape[1], out_h * out_w), dtype)
+    taps_at_once = max(1, _GATHERED_ELEMENTS // (n * problem.in_channels * out_h * out_w))
+    for i in range(kh):
+        rows = padded[:, :, :, i * dh : i * dh + (out_h - 1) * sh + 1 : sh]
+        # Every column of taps of this row: (N, G, C/G, out_h, kw, out_w), a view.
+        columns = sliding_window_view(rows, (out_w - 1) * sw + 1, axis=-1)[..., : (kw - 1) * dw + 1 : dw, ::sw]
+        for first in range(0, kw, taps_at_once):
+            taps = slice(first, first + taps_at_once)
+            gathered = columns[..., taps, :].swapaxes(3, 4).reshape(n, groups, -1, out_h * out_w)
+            out += _contract(weight[:, :, :, i, taps].reshape(groups, weight.shape[1], -1), gathered)
+    if b is not None:
+        out += np.asarray(b, dtype=dtype).reshape(groups, -1, 1)
+    return out.reshape(problem.output_shape)
+
+
+def _contract(weight: NDArray[Any], taps: NDArray[Any]) -> NDArray[Any]:
+    # weight (G, O/G, K) times taps (N, G, K, pixels); with a single product there is nothing to sum.
+    if weight.shape[2] == 1:
+        return np.asarray(weight * taps)
+    return np.asarray(np.matmul(weight, taps))

@@ -1,0 +1,128 @@
+"""The verdict on one answer: element by element, with the figures that a failure report needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convbench.problem import ConvProblem
+from convbench.verification.operands import NUMPY_DTYPES
+
+Check = Literal["exact", "bound"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one check found. `error_over_bound` is below 1 for rounding and above 1 for a bug; an exact check passes
+    only when nothing differs, whatever that figure."""
+
+    check: Check
+    passed: bool
+    error_over_bound: float
+    max_error: float
+    warned: bool = False
+    element: tuple[int, ...] | None = None
+    got: float | None = None
+    expected: float | None = None
+    wrong_elements: int = 0
+    elements: int = 0
+    reason: str | None = None
+
+
+def judge_exact(
+    problem: ConvProblem,
+    output: Any,
+    exact: NDArray[np.float64],
+    bound: NDArray[np.float64],
+    *,
+    round_to_integer: bool,
+) -> Verdict:
+    """Equality with the exact answer, rounded once to the problem's dtype; nearest integers with `round_to_integer`."""
+    if refusal := _malformed(problem, output):
+        return _refused("exact", exact, refusal)
+    got = output.astype(np.float64)
+    expected = exact.astype(NUMPY_DTYPES[problem.dtype]).astype(np.float64)
+    error = _error(got, expected)
+    wrong = error >= 0.5 if round_to_integer else error > 0
+    return _verdict("exact", got, expected, error, error / bound, wrong)
+
+
+def judge_bound(
+    problem: ConvProblem,
+    output: Any,
+    exact: NDArray[np.float64],
+    bound: NDArray[np.float64],
+    warn: NDArray[np.float64],
+) -> Verdict:
+    """Every element within `bound` of the exact answer; `warned` when some error is above `warn`."""
+    if refusal := _malformed(problem, output):
+        return _refused("bound", exact, refusal)
+    got = output.astype(np.float64)
+    error = _error(got, exact)
+    return _verdict("bound", got, exact, error, error / bound, error > bound, warned=bool((error > warn).any()))
+
+
+def _malformed(problem: ConvProblem, output: Any) -> str | None:
+    if not isinstance(output, np.ndarray):
+        return f"to_numpy gave {type(output).__name__}, not a NumPy array"
+    if output.shape != problem.output_shape:
+        return f"the output has shape {output.shape}, expected {problem.output_shape} (N, O, out_h, out_w)"
+    if output.dtype != NUMPY_DTYPES[problem.dtype]:
+        return f"the output has dtype {output.dtype}, expected {problem.dtype}"
+    return None
+
+
+def _refused(check: Check, exact: NDArray[np.float64], reason: str) -> Verdict:
+    infinite = float("inf")
+    return Verdict(
+        check, False, infinite, infinite, wrong_elements=exact.size, elements=exact.size, reason=reason
+    )
+
+
+def _error(got: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    # The expected values are finite by construction, so a NaN or infinity is as wrong as can be.
+    with np.errstate(invalid="ignore"):
+        error = np.abs(got - expected)
+    error[~np.isfinite(error)] = np.inf
+    return np.asarray(error)
+
+
+def _verdict(
+    check: Check,
+    got: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    error: NDArray[np.float64],
+    over_bound: NDArray[np.float64],
+    wrong: NDArray[np.bool_],
+    *,
+    warned: bool = False,
+) -> Verdict:
+    wrong_elements = int(np.count_nonzero(wrong))
+    ranked = np.where(wrong, over_bound, -1.0) if wrong_elements else over_bound
+    worst = np.unravel_index(int(np.argmax(ranked)), error.shape)
+    element = tuple(int(i) for i in worst)
+    verdict = {
+        "error_over_bound": float(over_bound.max()),
+        "max_error": float(error.max()),
+        "warned": warned,
+        "element": element,
+        "got": float(got[worst]),
+        "expected": float(expected[worst]),
+        "wrong_elements": wrong_elements,
+        "elements": error.size,
+    }
+    reason = None
+    if wrong_elements:
+        reason = (
+            f"{check} check: {wrong_elements:,} of {error.size:,} elements wrong; at {list(element)} "
+            f"got {verdict['got']:.17g}, expected {verdict['expected']:.17g} "
+            f"({_times(float(over_bound[worst]))} the error bound)"
+        )
+    return Verdict(check, not wrong_elements, reason=reason, **verdict)  # type: ignore[arg-type]
+
+
+def _times(ratio: float) -> str:
+    return "infinitely many times" if ratio == float("inf") else f"{ratio:.3g} times"
