@@ -104,7 +104,7 @@ def discover(plugins: Sequence[Path] = ()) -> Registry:
 
 
 def load(origin: Origin) -> tuple[Backend, ...]:
-    """The backends that `origin` defines. Runs its code and raises what that raises; `BackendError` if it is no plugin."""
+    """The backends that `origin` defines. Runs its code and raises what it does; `BackendError` if it is no plugin."""
     if origin.kind == "file":
         found = getattr(_import_file(Path(origin.target)), "BACKENDS", None)
     else:

@@ -64,8 +64,10 @@ def read_suite(path: Path) -> Suite:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    text = ""
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        text = path.read_bytes().decode()
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise SuiteError(f"{path}: there is no such file; give the path of a suite's TOML file.") from None
     except IsADirectoryError:
@@ -73,7 +75,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: this cannot be read as a text in UTF-8: {error}.") from None
     except (ValueError, RecursionError) as error:  # also numbers too long for int()
-        raise SuiteError(f"{path}: this is not TOML: {error}.") from None
+        told = str(error).replace("end of document", f"the end, line {text.count(chr(10)) + 1}")
+        raise SuiteError(f"{path}: this is not TOML: {told}.") from None
 
 
 def _cases(path: Path, toml: dict[str, Any]) -> Iterator[tuple[str, Case]]:

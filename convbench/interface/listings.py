@@ -12,6 +12,8 @@ from convbench.errors import ProblemError
 from convbench.interface.figures import flops
 from convbench.interface.tables import plain_table, print_json, stdout
 
+_SHORT_DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+
 
 def list_backends(plugins: Sequence[Path], as_json: bool) -> None:
     """Every backend, whether it can run here, and if not why not."""
@@ -26,9 +28,9 @@ def list_backends(plugins: Sequence[Path], as_json: bool) -> None:
     for row in rows:
         state = Text("available", style="green") if row["available"] else Text("unavailable", style="yellow")
         known = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        computes = "" if row["dtypes"] is None else ", ".join(row["dtypes"])
-        cells.append((row["backend"], state, row["device"] or "", known, computes, row["reason"] or row["summary"]))
-    headers = ("backend", "status", "device", "versions", "computes", "")
+        computes = " ".join(_SHORT_DTYPES[dtype] for dtype in row["dtypes"] or ())
+        cells.append((row["backend"], state, known, computes, row["reason"] or row["summary"]))
+    headers = ("backend", "status", "versions", "computes", "")
     console.print(plain_table(headers, cells))
     available = sum(row["available"] for row in rows)
     console.print(Text(f"\n{available} of {len(rows)} backends are available here."))

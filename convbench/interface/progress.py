@@ -1,4 +1,4 @@
-"""How far a run has come: on a terminal a bar with an estimate of the time left and a live table, elsewhere plain lines.
+"""How far a run has come: on a terminal a bar with an estimate of the time left and a live table, else plain lines.
 All of it on standard error."""
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ class LiveProgress:
         return plain_table(headers, [outcome_cells(record) for record in self._latest], right=(3, 4))
 
 
-def progress(console: Console, cases: Sequence[Case]) -> PlainProgress | LiveProgress:
-    """The kind that suits where `console` writes to."""
-    return LiveProgress(console, cases) if console.is_terminal else PlainProgress(console, len(cases))
+def progress(console: Console, cases: Sequence[Case], *, plain: bool) -> PlainProgress | LiveProgress:
+    """The kind that suits where `console` writes to, or the plain one when other output shares the terminal."""
+    if plain or not console.is_terminal:
+        return PlainProgress(console, len(cases))
+    return LiveProgress(console, cases)

@@ -89,15 +89,17 @@ def run_suites(request: Request) -> int:
     console = stderr()
     console.print(Text(_heading(settings, run)))
     interrupted = False
+    start = time.monotonic()
     pairs = [(suite, case) for suite in suites for case in suite.cases]
-    with run.journal, progress(console, [case for _, case in pairs]) as shown, _terminated_like_interrupted():
+    cases = [case for _, case in pairs]
+    with run.journal, progress(console, cases, plain=request.as_json) as shown, _terminated_like_interrupted():
         try:
-            _measure(run, pairs, entries, shown)
+            for record in _measured(run, pairs, entries, shown):
+                if request.as_json:
+                    print_json([record])
         except KeyboardInterrupt:
             interrupted = True
-    asked = {entry.name for entry in entries}
-    run.records = [r for r in run.records if r["backend"] in asked]
-    _present(request, run)
+    _present(request, run, time.monotonic() - start)
     if interrupted:
         console.print(Text(_interrupted_sentence(run)))
         return _INTERRUPTED
@@ -179,9 +181,13 @@ def _as_json(case: Case) -> dict[str, Any]:
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def _measure(
+def _measured(
     run: _Run, pairs: Sequence[tuple[Suite, Case]], entries: Sequence[Entry], shown: PlainProgress | LiveProgress
-) -> None:
+) -> Iterator[Record]:
+    """Every record of the run as it is known and kept: first the ones it resumes from."""
+    asked = {entry.name for entry in entries}
+    run.records = [record for record in run.records if record["backend"] in asked]
+    yield from list(run.records)
     with Engine(run.settings, shown) as engine:
         for suite, case in pairs:
             todo = _todo(run, suite, case, entries)
@@ -193,6 +199,7 @@ def _measure(
                 run.journal.append(record)
                 run.records.append(record)
                 shown.record(record)
+                yield record
             run.unfinished = None
             shown.end(time.monotonic() - start)
 
@@ -226,20 +233,16 @@ def _heading(settings: Settings, run: _Run) -> str:
     return f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa}), {threads}, {settings.allocator} allocator{resumed}"
 
 
-def _present(request: Request, run: _Run) -> None:
-    if request.as_json:
-        print_json(run.records)
-    else:
-        console = stdout()
+def _present(request: Request, run: _Run, elapsed_s: float) -> None:
+    console = stderr() if request.as_json else stdout()
+    if not request.as_json:
         for ranking in rank(run.records):
             console.print()
             console.print(suite_report(ranking))
     if run.records:
-        where = stdout() if not request.as_json else stderr()
-        where.print()
-        where.print(
-            Text(f"{run.journal.written} new records in {run.journal.path}", overflow="fold"), soft_wrap=True
-        )
+        where = f"{run.journal.written} new records in {run.journal.path}"
+        console.print()
+        console.print(Text(f"{where}, after {duration(elapsed_s)}."), soft_wrap=True)
 
 
 def _interrupted_sentence(run: _Run) -> str:
@@ -260,8 +263,3 @@ def _exit_code(records: Sequence[Record]) -> int:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     if category is JournalWarning:
         stderr().print(Text(f"convbench: {message}"))
-
-
-def elapsed(seconds: float) -> str:
-    """How long a run took, for its last line."""
-    return duration(seconds)

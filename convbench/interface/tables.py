@@ -9,7 +9,6 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -72,13 +71,14 @@ class TimesTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         places = [place for case in self.ranking.cases for place in case.places]
-        columns = [aligned(column) for column in zip(*(_figures(place) for place in places), strict=True)]
+        columns = _columns(places)
         names = [_INDENT + place.record["backend"] for place in places]
-        widths = [max(map(len, cells)) for cells in ((_HEADINGS[0], *names), *zip(_HEADINGS[1:], *columns, strict=True))]
+        filled = zip(_HEADINGS, (names, *columns), strict=True)
+        widths = [max(map(len, (heading, *cells))) for heading, cells in filled]
         shown = _columns_that_fit(widths, options.max_width)
-        heading = [_HEADINGS[0].ljust(widths[0])]
-        heading += [h.rjust(w) for h, w in zip(_HEADINGS[1:shown], widths[1:shown], strict=True)]
-        yield Text(_GAP.join(heading), style="bold", no_wrap=True)
+        headings = [_HEADINGS[0].ljust(widths[0])]
+        headings += [h.rjust(w) for h, w in zip(_HEADINGS[1:shown], widths[1:shown], strict=True)]
+        yield Text(_GAP.join(headings), style="bold", no_wrap=True)
         row = 0
         for case in self.ranking.cases:
             yield Text()
@@ -104,22 +104,29 @@ def _columns_that_fit(widths: Sequence[int], available: int) -> int:
     return shown
 
 
-def _figures(place: Place) -> tuple[str, ...]:
-    r = place.record
-    if r.get("interval") != "range":
-        interval = f"{milliseconds(r['low_s'])} – {milliseconds(r['high_s'])}"
-    elif r["low_s"] < r["high_s"]:
-        interval = f"{milliseconds(r['low_s'])} … {milliseconds(r['high_s'])}"
-    else:
-        interval = "one sample"
-    return (
-        milliseconds(r["median_s"]),
-        interval,
-        significant(r["gflops"]),
-        percent(place.share),
-        milliseconds(r["first_call_s"]),
-        "–" if r["max_error_over_bound"] is None else f"{r['max_error_over_bound']:.1e}",
-    )
+def _columns(places: Sequence[Place]) -> list[list[str]]:
+    """The figures under `_HEADINGS`, the names left out."""
+    records = [place.record for place in places]
+    return [
+        aligned([milliseconds(r["median_s"]) for r in records]),
+        _intervals(records),
+        aligned([significant(r["gflops"]) for r in records]),
+        aligned([percent(place.share) for place in places]),
+        aligned([milliseconds(r["first_call_s"]) for r in records]),
+        ["–" if r["max_error_over_bound"] is None else f"{r['max_error_over_bound']:.0e}" for r in records],
+    ]
+
+
+def _intervals(records: Sequence[Record]) -> list[str]:
+    """`low – high` for an interval, `low … high` for the range of samples too few to give one."""
+    lows, highs = (aligned([milliseconds(r[end]) for r in records]) for end in ("low_s", "high_s"))
+    widest_low, widest_high = (max(map(len, ends), default=0) for ends in (lows, highs))
+    texts = []
+    for record, low, high in zip(records, lows, highs, strict=True):
+        between = "…" if record.get("interval") == "range" else "–"
+        one = between == "…" and record["low_s"] == record["high_s"]
+        texts.append("one sample" if one else f"{low.rjust(widest_low)} {between} {high.rjust(widest_high)}")
+    return texts
 
 
 def _case_heading(case: CaseRanking) -> Text:
@@ -158,13 +165,12 @@ def closing(ranking: SuiteRanking) -> RenderableType:
     sentence.append("; its lead, as a geometric mean over the cases that both ran, with a 95 % interval:")
     values = aligned([f"{_times_text(lead.value)}x" for _, lead in known])
     rows = [(value, name, _interval(lead)) for value, (name, lead) in zip(values, known, strict=True)]
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(justify="right")
-    table.add_column()
-    table.add_column()
-    for value, name, interval in rows:
-        table.add_row(Text(value), Text(f"over {name}"), Text(interval, style="dim"))
-    return Group(sentence, Padding(table, (0, 0, 0, 2)))
+    widest = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [
+        Text(f"  {value.rjust(widest[0])}  over {name.ljust(widest[1])}  ").append(interval, style="dim")
+        for value, name, interval in rows
+    ]
+    return Group(sentence, *lines)
 
 
 def _claim(best: Standing, cases: int) -> str:
@@ -183,20 +189,28 @@ def _times_text(value: float) -> str:
 def _interval(lead: Ratio) -> str:
     span = f"[{_times_text(lead.low)}, {_times_text(lead.high)}]"
     if not lead.covers:
-        return f"{span} of few samples"
-    return f"{span} level" if lead.includes_one else span
+        return f"{span}, a range: too few samples for an interval"
+    return f"{span}, which includes 1: level" if lead.includes_one else span
 
 
 def _failures(ranking: SuiteRanking) -> RenderableType | None:
-    """What is broken, pair by pair."""
-    rows = [
-        (Text(r["status"], style=_STYLES.get(Status(r["status"]), "")), r["backend"], r["case"], r["reason"] or "")
-        for case in ranking.cases
-        for r in case.untimed
-        if Status(r["status"]).is_failure
-    ]
-    if not rows:
+    """What is broken: one line per backend and reason."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for case in ranking.cases:
+        for r in case.untimed:
+            if Status(r["status"]).is_failure:
+                grouped.setdefault((r["status"], r["backend"], r["reason"] or ""), []).append(r["case"])
+    if not grouped:
         return None
+    rows = [
+        (
+            Text(status, style=_STYLES[Status(status)]),
+            backend,
+            cases[0] if len(cases) == 1 else f"{cases[0]} and {len(cases) - 1} more",
+            reason,
+        )
+        for (status, backend, reason), cases in grouped.items()
+    ]
     return Group(Text("Broken", style="bold red"), plain_table(("status", "backend", "case", "reason"), rows))
 
 

@@ -14,9 +14,11 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Backend
+from convbench.errors import SuiteError
 from convbench.measurement.machine import load_average, memory_limit_bytes, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.process import WorkerError, WorkerProcess
@@ -169,7 +171,7 @@ class Engine:
 
     def _compete(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
         self._watch.doing("computing the reference", 0.0)
-        examination = Examination(case.problem, self.settings.seed, self._real_operands(case))
+        examination = self._examination(case)
         contestants: list[_Contestant] = []
         for index, entry in enumerate(entries):
             self._watch.doing(f"verifying {entry.name}", index / len(entries) / 2)
@@ -184,14 +186,21 @@ class Engine:
                 finish = partial(self._finish, contestant, examination)
                 yield self._guarded(suite, case, contestant.entry, finish)
 
-    def _real_operands(self, case: Case) -> Operands | None:
-        """The case's own data, completed by random data where it brings only some; None when it brings none."""
+    def _examination(self, case: Case) -> Examination:
+        """The examination on the case's own data where it brings some, completed by random data.
+
+        Raises `SuiteError` when the answer that the case expects is not the reference's.
+        """
         if case.data is None:
-            return None
+            return Examination(case.problem, self.settings.seed)
         own = case.data.load(case.problem)
         drawn = normal_operands(case.problem, self.settings.seed)
         x, w = (drawn.x if own.input is None else own.input), (drawn.w if own.weight is None else own.weight)
-        return rounded(case.problem, x, w, own.bias if own.bias is not None else drawn.b)
+        bias = drawn.b if own.bias is None else own.bias
+        examination = Examination(case.problem, self.settings.seed, rounded(case.problem, x, w, bias))
+        if own.expected is not None:
+            _check_expected(case, own.expected, examination.real_answer.exact)
+        return examination
 
     def _qualify(self, suite: str, case: Case, entry: Entry, examination: Examination) -> _Contestant | Outcome:
         """Prepare, call, judge and warm up one backend: a contestant, or the outcome that bars it from the rounds."""
@@ -333,6 +342,16 @@ def _complaint(answer: Message, verdicts: Sequence[Verdict]) -> str | None:
     if "not_an_output" in answer.fields:
         return f"to_numpy gave {answer.fields['not_an_output']}, not a float array"
     return next((verdict.reason for verdict in verdicts if not verdict.passed), None)
+
+
+def _check_expected(case: Case, expected: NDArray[np.float64], exact: NDArray[np.float64]) -> None:
+    off = np.abs(expected - exact) > 1e-6 * (1 + np.abs(exact))  # written by hand: a few decimals
+    if off.any():
+        element = tuple(int(i) for i in np.argwhere(off)[0])
+        raise SuiteError(
+            f"case {case.name}: the expected output has {expected[element]:.9g} at {list(element)}, "
+            f"and the reference computes {exact[element]:.9g} from its input and weight."
+        )
 
 
 def _share_done(contestants: Sequence[_Contestant]) -> float:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 from convbench.case_id import parse_case_id
-from convbench.dialect_benchdnn import looks_like_benchdnn, parse_benchdnn, to_benchdnn
-from convbench.dialect_miopen import looks_like_miopen, parse_miopen, to_miopen
-from convbench.dialect_torch import looks_like_torch, parse_torch, to_torch
+from convbench.dialects.benchdnn import looks_like_benchdnn, parse_benchdnn, to_benchdnn
+from convbench.dialects.miopen import looks_like_miopen, parse_miopen, to_miopen
+from convbench.dialects.torch import looks_like_torch, parse_torch, to_torch
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
 

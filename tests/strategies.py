@@ -1,0 +1,76 @@
+"""Hypothesis strategies for problems: every argument in every form, small enough to compute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from convbench.problem import DIRECTIONS, DTYPES, PADDING_MODES, ConvProblem
+
+SIZES = st.integers(1, 9)
+SMALL = st.integers(1, 3)
+
+
+def int_or_pair(values: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:
+    return values | st.tuples(values, values)
+
+
+@st.composite
+def arguments(draw: st.DrawFn, least_padding: int = 0) -> dict[str, Any]:
+    """Arguments of a problem that may well be impossible."""
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    side = st.integers(least_padding, 4)
+    return {
+        "batch": draw(SMALL),
+        "in_channels": groups * draw(SMALL),
+        "height": draw(SIZES),
+        "width": draw(SIZES),
+        "out_channels": groups * draw(SMALL),
+        "kernel_size": draw(int_or_pair(st.integers(1, 5))),
+        "stride": draw(int_or_pair(SMALL)),
+        "padding": draw(
+            int_or_pair(side)
+            | st.tuples(st.tuples(side, side), st.tuples(side, side))
+            | st.sampled_from(["same", "valid"])
+        ),
+        "dilation": draw(int_or_pair(SMALL)),
+        "groups": groups,
+        "bias": draw(st.booleans()),
+        "padding_mode": draw(st.sampled_from(PADDING_MODES)),
+    }
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> ConvProblem:
+    """A possible problem: the kernel is cut, and the padding made fit, to what the image allows."""
+    mode = draw(st.sampled_from(PADDING_MODES))
+    size = (draw(SIZES), draw(SIZES))
+    least = [-((extent - 1) // 2) if mode == "zeros" else 0 for extent in size]
+    most = [{"reflect": extent - 1, "circular": extent}.get(mode, 5) for extent in size]
+    sides = [(draw(st.integers(a, b)), draw(st.integers(a, b))) for a, b in zip(least, most, strict=True)]
+    if draw(st.booleans()):
+        sides = [(side[0], side[0]) for side in sides]
+    room = [extent + sum(side) for extent, side in zip(size, sides, strict=True)]
+    kernel = [draw(st.integers(1, min(5, extent))) for extent in room]
+    dilation = [
+        draw(st.integers(1, max(1, min(3, (extent - 1) // max(1, k - 1)))))
+        for extent, k in zip(room, kernel, strict=True)
+    ]
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    return ConvProblem(
+        batch=draw(SMALL),
+        in_channels=groups * draw(SMALL),
+        height=size[0],
+        width=size[1],
+        out_channels=groups * draw(SMALL),
+        kernel_size=(kernel[0], kernel[1]),
+        stride=draw(int_or_pair(SMALL)),
+        padding=(sides[0], sides[1]),
+        dilation=(dilation[0], dilation[1]),
+        groups=groups,
+        bias=draw(st.booleans()),
+        padding_mode=mode,
+        dtype=draw(st.sampled_from(DTYPES)),
+        direction=draw(st.sampled_from(DIRECTIONS)),
+    )
