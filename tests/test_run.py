@@ -1,0 +1,290 @@
+"""`convbench run` as a user calls it: real processes, real journals, exit codes, interrupts, resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import convbench
+
+FAKES = Path(__file__).parent / "plugins" / "fakes.py"
+SUITE = """
+name = "mine"
+summary = "Three tiny cases."
+[defaults]
+in_channels = 2
+height = 6
+width = 6
+out_channels = 3
+[sweep]
+kernel_size = [1, 2, 3]
+"""
+PROMISED = (
+    "suite case backend status reason median_s low_s high_s gflops first_call_s prepare_s max_error_over_bound "
+    "threads dtype"
+).split()
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(SUITE)
+    return path
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "convbench", *map(str, words)]
+
+
+def run(results: Path, *words: str | Path, plugin: Path | None = FAKES) -> subprocess.CompletedProcess[str]:
+    plugins = ("--plugin", plugin) if plugin else ()
+    return subprocess.run(
+        command("run", "--results", results, "--quick", *plugins, *words),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"CONVBENCH_MACHINE": "here"},
+    )
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_run_prints_a_table_and_keeps_a_journal(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path / "results", "--suite", suite, "--backend", "right*")
+    assert done.returncode == 0, done.stderr
+    assert "Suite mine" in done.stdout
+    assert "n1c2h6w6_o3k3" in done.stdout
+    assert "right-twin" in done.stdout
+    assert "in 3 cases" in done.stdout or "of 3 cases" in done.stdout
+    (journal,) = (tmp_path / "results" / "here").glob("*.jsonl")
+    assert str(journal) in done.stdout
+    frame = convbench.load(tmp_path / "results")
+    assert len(frame) == 6
+    assert set(frame["status"]) == {"ok"}
+    assert (frame["median_s"] > 0).all()
+
+
+def test_json_has_a_line_per_record_with_every_promised_key_and_nothing_else(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--suite", suite, "--backend", "right", "--backend", "unavailable", "--json")
+    assert done.returncode == 0
+    records = json_lines(done.stdout)
+    assert len(records) == 6
+    assert all(set(PROMISED) <= set(record) for record in records)
+    ok = [record for record in records if record["status"] == "ok"]
+    assert all(record["low_s"] <= record["median_s"] <= record["high_s"] for record in ok)
+    assert all(0 <= record["max_error_over_bound"] <= 1 for record in ok)
+    assert all(record["samples"]["wall_s"] for record in ok)
+    left = [record for record in records if record["status"] == "unavailable"]
+    assert len(left) == 3 and all(record["median_s"] is None and record["reason"] for record in left)
+
+
+@pytest.mark.parametrize(
+    ("backends", "code"),
+    [(["right"], 0), (["right", "wrong"], 1), (["segfault"], 1), (["raises"], 1), (["unavailable"], 3)],
+)
+def test_the_exit_code_says_how_it_went(suite: Path, tmp_path: Path, backends: Sequence[str], code: int) -> None:
+    chosen = [word for name in backends for word in ("--backend", name)]
+    assert run(tmp_path, "--suite", suite, "--case", "*k1", *chosen).returncode == code
+
+
+def test_broken_backends_are_shown_with_the_reason_and_never_as_markup(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--suite", suite, "--case", "*k1", "--backend", "raises", "--backend", "wrong")
+    assert "Broken" in done.stdout
+    words = " ".join(done.stdout.split())
+    assert "[bold]markup[/bold] and more than one line" in words
+    assert "times the error bound" in words
+
+
+def test_what_is_left_out_is_explained(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--suite", suite, "--backend", "right", "--backend", "unavailable", "--backend", "narrow")
+    words = " ".join(done.stdout.split())
+    assert "Left out" in words
+    assert "a_module_that_does_not_exist not installed: pip install" in words
+
+
+def test_dtype_and_case_choose(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--suite", suite, "--backend", "right", "--dtype", "float16", "--case", "*k2*", "--json")
+    (record,) = json_lines(done.stdout)
+    assert (record["case"], record["dtype"]) == ("n1c2h6w6_o3k2_f16", "float16")
+
+
+def test_an_interrupt_keeps_what_is_done_and_resume_goes_on(suite: Path, tmp_path: Path) -> None:
+    words = ["run", "--results", tmp_path, "--plugin", FAKES, "--suite", suite, "--backend", "slow"]
+    env = os.environ | {"CONVBENCH_MACHINE": "here"}
+    process = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True
+    )
+    folder = tmp_path / "here"
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Interrupted" in err and "--resume" in err and "Traceback" not in err
+    (journal,) = folder.glob("*.jsonl")
+    before = journal.read_text()
+    kept = json_lines(before)
+    assert 1 <= len(kept) < 3
+    done = subprocess.run(command(*words, "--resume", "--json"), capture_output=True, text=True, env=env, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert journal.read_text().startswith(before)
+    cases = [record["case"] for record in json_lines(journal.read_text())]
+    assert sorted(cases) == ["n1c2h6w6_o3k1", "n1c2h6w6_o3k2", "n1c2h6w6_o3k3"]
+    assert len(json_lines(done.stdout)) == 3
+
+
+def test_resume_measures_nothing_twice_and_says_so_when_there_is_nothing_to_resume(suite: Path, tmp_path: Path) -> None:
+    first = run(tmp_path, "--suite", suite, "--backend", "right", "--resume")
+    assert "There is no run to resume" in first.stderr
+    again = run(tmp_path, "--suite", suite, "--backend", "right", "--resume")
+    assert again.returncode == 0
+    assert "0 new records" in again.stdout
+    assert "of 3 cases" in again.stdout
+    assert len(list((tmp_path / "here").glob("*.jsonl"))) == 1
+
+
+def test_resume_does_not_take_records_made_under_other_settings(suite: Path, tmp_path: Path) -> None:
+    run(tmp_path, "--suite", suite, "--backend", "right")
+    other = run(tmp_path, "--suite", suite, "--backend", "right", "--resume", "--threads", "2")
+    assert "There is no run to resume" in other.stderr
+    assert len(list((tmp_path / "here").glob("*.jsonl"))) == 2
+
+
+def test_a_torn_last_line_is_kept_aside_and_its_case_measured_again(suite: Path, tmp_path: Path) -> None:
+    run(tmp_path, "--suite", suite, "--backend", "right")
+    (journal,) = (tmp_path / "here").glob("*.jsonl")
+    whole = journal.read_bytes()
+    torn = whole[: len(whole) - 40]
+    journal.write_bytes(torn)
+    done = run(tmp_path, "--suite", suite, "--backend", "right", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "1 new records" in done.stdout
+    assert "unfinished line" in done.stderr
+    (aside,) = (tmp_path / "here").glob("*.torn")
+    assert aside.read_bytes().rstrip(b"\n") == torn[torn.rindex(b"\n") + 1 :]
+    assert len(convbench.load(tmp_path)) == 3
+
+
+BAD = "name = 'bad'\nsummary = 's'\n[[case]]\nin_channels = 4\nheight = 5\nwidth = 5\nout_channels = 4\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--suite", "sizess"], ["no suite 'sizess'", "Did you mean 'sizes'?"]),
+        (["--suite", "smoke", "--backend", "rihgt"], ["no backend matches 'rihgt'", "Did you mean 'right'?"]),
+        (["--suite", "smoke", "--case", "n9*"], ["no case matches 'n9*'", "n1c8h14w14_o8k3_p1"]),
+        (["--suite", "smoke", "--dtype", "float23"], ["'float23'", "float32"]),
+        (["--suite", "smoke", "--threads", "0"], ["--threads"]),
+        (["--suite", "nowhere.toml"], ["nowhere.toml"]),
+        ([], ["--suite"]),
+        (["--suite", "smoke", "--plugin", "nowhere.py"], ["nowhere.py", "not a file"]),
+        (["--suite", "smoke", "--frobnicate"], ["--frobnicate"]),
+    ],
+)
+def test_what_cannot_be_understood_is_one_clear_sentence(tmp_path: Path, words: list[str], told: list[str]) -> None:
+    done = run(tmp_path / "results", *words)
+    assert done.returncode == 2
+    assert all(part in done.stderr for part in told), done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name = 'bad'\nsummary = [\n", ["bad.toml", "line 3"]),
+        (BAD + "kernel_size = 9\n", ["bad.toml", "9", "5"]),
+        (BAD + "kernel_size = 3\ngroups = 3\n", ["bad.toml", "4", "3 groups"]),
+        (BAD + "kernel_size = 3\nstrid = 2\n", ["bad.toml", "strid", "Did you mean 'stride'?"]),
+    ],
+)
+def test_a_bad_suite_is_refused_with_its_place_and_numbers(tmp_path: Path, text: str, told: list[str]) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    done = run(tmp_path / "results", "--suite", path)
+    assert done.returncode == 2
+    assert all(part in done.stderr for part in told), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_plugin_that_fails_to_import_is_refused_with_its_error(tmp_path: Path) -> None:
+    plugin = tmp_path / "broken.py"
+    plugin.write_text("import a_library_nobody_has\n")
+    done = run(tmp_path / "results", "--suite", "smoke", plugin=plugin)
+    assert done.returncode == 2
+    assert "broken.py" in done.stderr and "a_library_nobody_has" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    blocked = tmp_path / "a-file"
+    blocked.write_text("in the way")
+    done = run(blocked, "--suite", "smoke")
+    assert done.returncode == 2
+    assert str(blocked) in done.stderr and "cannot be written" in done.stderr and "--results" in done.stderr
+    assert "starting" not in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(command("--debug", "run", "--suite", "sizess"), capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+PLUGIN = """
+from convbench.backend import Backend, Ready, Supports
+
+class MyConv(Backend):
+    name = "my-conv"
+    requires = ("scipy",)
+    supports = Supports(dtypes={"float32"}, stride=False, dilation=False, groups=False)
+
+    def prepare(self, problem, x, w, b):
+        import numpy as np
+        from scipy.signal import correlate
+        (top, bottom), (left, right) = problem.padding
+
+        def run():
+            padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+            out = np.concatenate([correlate(padded, one[None], "valid", "direct") for one in w], axis=1)
+            return out if b is None else out + b[:, None, None]
+
+        return Ready(run)
+
+BACKENDS = (MyConv(),)
+"""
+
+
+def test_adding_a_backend_is_one_file_given_to_plugin(suite: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "my_conv.py"
+    plugin.write_text(PLUGIN)
+    done = run(tmp_path / "results", "--suite", suite, "--backend", "my-conv", "--json", plugin=plugin)
+    assert done.returncode == 0, done.stderr
+    assert [record["status"] for record in json_lines(done.stdout)] == ["ok"] * 3
+
+
+def test_adding_a_backend_is_one_file_behind_an_entry_point(suite: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "my_conv-1.0.dist-info").mkdir(parents=True)
+    (site / "my_conv.py").write_text(PLUGIN)
+    (site / "my_conv-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: my-conv\nVersion: 1.0\n")
+    (site / "my_conv-1.0.dist-info" / "entry_points.txt").write_text("[convbench.backends]\nmine = my_conv\n")
+    words = ["run", "--results", tmp_path / "results", "--quick", "--suite", suite, "--backend", "my-conv", "--json"]
+    done = subprocess.run(
+        command(*words), capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(site)}, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert [record["status"] for record in json_lines(done.stdout)] == ["ok"] * 3
