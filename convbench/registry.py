@@ -84,12 +84,12 @@ class Registry:
         return [e for e in self.entries if any(fnmatchcase(e.name, p) for p in patterns)]
 
 
-def discover(plugins: Sequence[Path] = ()) -> Registry:
-    """Every backend there is.
+def discover(plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Registry:
+    """Every backend there is, or without `entry_points` those that come with convbench and from `plugins`.
 
     Raises `BackendError` when two have one name, naming both sources.
     """
-    entries = [entry for origin in _origins(plugins) for entry in _entries(origin)]
+    entries = [entry for origin in dict.fromkeys(_origins(plugins, entry_points)) for entry in _entries(origin)]
     seen: dict[str, Entry] = {}
     for entry in entries:
         if entry.backend is None:
@@ -134,12 +134,13 @@ def versions(backend: Backend) -> dict[str, str]:
     return found
 
 
-def _origins(plugins: Sequence[Path]) -> Iterator[Origin]:
+def _origins(plugins: Sequence[Path], entry_points: bool) -> Iterator[Origin]:
     backends = importlib.import_module("convbench.backends")
     for module in sorted(pkgutil.iter_modules(backends.__path__), key=lambda m: m.name):
         if not module.name.startswith("_"):
             yield Origin("module", f"convbench.backends.{module.name}")
-    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda p: (p.name, p.value)):
+    points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP) if entry_points else ()
+    for point in sorted(points, key=lambda p: (p.name, p.value)):
         yield Origin("module", point.value)
     for path in plugins:
         yield Origin("file", str(path.resolve()))

@@ -130,7 +130,7 @@ def test_an_interrupt_keeps_what_is_done_and_resume_goes_on(suite: Path, tmp_pat
     while not list(folder.glob("*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "Interrupted" in err and "--resume" in err and "Traceback" not in err
     (journal,) = folder.glob("*.jsonl")
@@ -244,33 +244,15 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
-PLUGIN = """
-from convbench.backend import Backend, Ready, Supports
-
-class MyConv(Backend):
-    name = "my-conv"
-    requires = ("scipy",)
-    supports = Supports(dtypes={"float32"}, stride=False, dilation=False, groups=False)
-
-    def prepare(self, problem, x, w, b):
-        import numpy as np
-        from scipy.signal import correlate
-        (top, bottom), (left, right) = problem.padding
-
-        def run():
-            padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
-            out = np.concatenate([correlate(padded, one[None], "valid", "direct") for one in w], axis=1)
-            return out if b is None else out + b[:, None, None]
-
-        return Ready(run)
-
-BACKENDS = (MyConv(),)
-"""
+def readme_plugin() -> str:
+    """The backend that the README shows whole."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    return readme.split("This is all of it:\n\n```python\n")[1].split("```")[0]
 
 
 def test_adding_a_backend_is_one_file_given_to_plugin(suite: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "my_conv.py"
-    plugin.write_text(PLUGIN)
+    plugin.write_text(readme_plugin())
     done = run(tmp_path / "results", "--suite", suite, "--backend", "my-conv", "--json", plugin=plugin)
     assert done.returncode == 0, done.stderr
     assert [record["status"] for record in json_lines(done.stdout)] == ["ok"] * 3
@@ -279,7 +261,7 @@ def test_adding_a_backend_is_one_file_given_to_plugin(suite: Path, tmp_path: Pat
 def test_adding_a_backend_is_one_file_behind_an_entry_point(suite: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     (site / "my_conv-1.0.dist-info").mkdir(parents=True)
-    (site / "my_conv.py").write_text(PLUGIN)
+    (site / "my_conv.py").write_text(readme_plugin())
     (site / "my_conv-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: my-conv\nVersion: 1.0\n")
     (site / "my_conv-1.0.dist-info" / "entry_points.txt").write_text("[convbench.backends]\nmine = my_conv\n")
     words = ["run", "--results", tmp_path / "results", "--quick", "--suite", suite, "--backend", "my-conv", "--json"]
@@ -288,3 +270,12 @@ def test_adding_a_backend_is_one_file_behind_an_entry_point(suite: Path, tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert [record["status"] for record in json_lines(done.stdout)] == ["ok"] * 3
+
+
+def test_ci_runs_the_command_that_the_readme_gives() -> None:
+    root = Path(__file__).parents[1]
+    words = [sys.executable, root / ".ci" / "readme_command.py", "test"]
+    given = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    assert given in (root / "README.md").read_text(encoding="utf-8")
+    assert given.startswith("python3 -m venv ") and "-c constraints.txt" in given and given.endswith("-m pytest -n 2")
+    assert "readme_command.py test" in (root / ".ci" / "run").read_text(encoding="utf-8")

@@ -111,6 +111,8 @@ show.context_settings["ignore_unknown_options"] = True
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of the data and of the rounds."
 )
+@click.option("--no-asv", is_flag=True, help="Leave asv's files alone; the journal is written all the same.")
+@click.option("--allow-dirty", is_flag=True, help="Store in asv's files although the checkout has uncommitted changes.")
 @_plugin
 @_results
 @_json

@@ -12,8 +12,8 @@ def significant(value: float, digits: int = 3) -> str:
         return str(value)
     if value == 0:
         return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{decimals}f}"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.996 is 10.0
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
 
 
 def milliseconds(seconds: float, digits: int = 3) -> str:

@@ -26,6 +26,7 @@ from convbench.measurement.outcome import Settings
 from convbench.problem import DTYPES
 from convbench.registry import Entry, discover
 from convbench.status import Status
+from convbench.store.asv_results import find_checkout, write_asv_results
 from convbench.store.folder import machine_folder, results_folder
 from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records, set_torn_line_aside
 from convbench.store.records import record_of
@@ -52,6 +53,8 @@ class Request:
     plugins: tuple[Path, ...] = ()
     results: Path | None = None
     as_json: bool = False
+    no_asv: bool = False
+    allow_dirty: bool = False
 
     def settings(self) -> Settings:
         given: dict[str, Any] = {
@@ -100,6 +103,8 @@ def run_suites(request: Request) -> int:
         except KeyboardInterrupt:
             interrupted = True
     _present(request, run, time.monotonic() - start)
+    if run.journal.written and not request.no_asv:
+        console.print(Text(_store_in_asv(request, run)), soft_wrap=True)
     if interrupted:
         console.print(Text(_interrupted_sentence(run)))
         return _INTERRUPTED
@@ -243,6 +248,15 @@ def _present(request: Request, run: _Run, elapsed_s: float) -> None:
         where = f"{run.journal.written} new records in {run.journal.path}"
         console.print()
         console.print(Text(f"{where}, after {duration(elapsed_s)}."), soft_wrap=True)
+
+
+def _store_in_asv(request: Request, run: _Run) -> str:
+    """Store the run's records in asv's files, where there is a commit to store them under; says what was done."""
+    results, checkout = results_folder(request.results), find_checkout(Path.cwd())
+    written = write_asv_results(run.records, results, checkout, allow_dirty=request.allow_dirty)
+    if written.refusal is not None:
+        return f"Not stored in asv's files: {written.refusal}."
+    return f"{written.values} values stored in asv's files under commit {(written.commit or '')[:8]}."
 
 
 def _interrupted_sentence(run: _Run) -> str:

@@ -14,6 +14,9 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 
+_MOST_CALLS = 2**20  # in a batch of `settle`: the end, should a clock stand still
+
+
 @dataclass(frozen=True)
 class Reading:
     """All clocks at one moment. `cpu_s` and `system_s` are this process's, over all its threads."""
@@ -106,7 +109,7 @@ def settle(
         fastest_s = min(fastest_s, sample.wall_s)
         spent_s = clock().wall_s - begin
         long_enough = sample.wall_s * calls >= limit_s / 8
-        if spent_s >= limit_s or (long_enough and not improved):
+        if spent_s >= limit_s or calls >= _MOST_CALLS or (long_enough and not improved):
             return fastest_s
         if not long_enough:
             calls *= 2

@@ -41,10 +41,10 @@ def estimate_median(samples: Sequence[float]) -> Estimate:
 
 def _covering_rank(n: int) -> int:
     """The largest r with P(r < B < n - r) >= 95 %, B binomial(n, 1/2): how many samples to leave out at either end."""
-    tail, rank = 0.0, 0
+    outcomes, rank = 0, 0  # of 2^n, so that no n is too large for a float
     for r in range(n // 2):
-        tail += math.comb(n, r) * 0.5**n
-        if 2 * tail > 1 - CONFIDENCE:
+        outcomes += math.comb(n, r)
+        if 2 * outcomes / 2**n > 1 - CONFIDENCE:
             break
         rank = r
     return rank

@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 from convbench.errors import ResultsError
+from convbench.store.asv_results import find_checkout
 
 
 def results_folder(given: Path | None = None) -> Path:
     """The results folder; it need not exist yet. A checkout is where `asv.conf.json` stands, here or further up."""
     if given is not None:
         return given
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "asv.conf.json").is_file():
-            return folder / "results"
+    checkout = find_checkout(Path.cwd())
+    if checkout is not None:
+        return checkout / "results"
     from platformdirs import user_data_path
 
     return user_data_path("convbench", appauthor=False) / "results"

@@ -73,19 +73,28 @@ class Journal:
         self.written += 1
 
     def _open(self) -> IO[str]:
-        file = self.path.open("a", encoding="utf-8")
+        # A lone surrogate, as from a file name that is no UTF-8, becomes JSON's own escape for it.
+        file = self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
         _lock(file, self.path)
         set_torn_line_aside(self.path)
         return file
 
 
 def set_torn_line_aside(path: Path) -> Path | None:
-    """Move an unfinished last line of the journal to a file beside it; gives that file, None when there was none."""
+    """Move an unfinished last line of the journal to a file beside it; gives that file, None when there was none.
+
+    A record that lacks but the end of its line is whole, and stays.
+    """
+    if not path.is_file():
+        return None  # such as a pipe, which has no end to look at
     with path.open("rb+") as file:
         content = file.read()
         end = content.rfind(b"\n") + 1
         torn = content[end:]
         if not torn:
+            return None
+        if _parsed(torn) is not None:
+            file.write(b"\n")
             return None
         aside = path.with_suffix(".torn")
         with aside.open("ab") as kept:
@@ -124,7 +133,8 @@ def read_records(path: Path) -> Iterator[Record]:
 
 def journals(folder: Path) -> list[Path]:
     """The journals in `folder` and below, oldest first."""
-    return sorted(folder.rglob(f"*{SUFFIX}"), key=lambda path: (path.name, path))
+    # By the stem: "...-sizes-2.jsonl" is after "...-sizes.jsonl".
+    return sorted(folder.rglob(f"*{SUFFIX}"), key=lambda path: (path.stem, path))
 
 
 def _parsed(line: bytes) -> Record | None:

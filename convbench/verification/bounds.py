@@ -6,7 +6,8 @@ With u the unit roundoff of the accumulator, K the reduction length (one more wi
   (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 3; Jeannerod and Rump 2013);
 * an output in a lower precision than the sum: u_out |y| + (1 + u_out) gamma_K S + half the smallest subnormal
   (Blanchard, Higham, Lopez, Mary and Pranesh 2020); operands rounded to a lower precision u_in first: 2 u_in S more;
-* FFT: only normwise, c log2(N) u sum_c |x_c| |w_c| with 2-norms of planes (Higham, ch. 24, for the form);
+* the reference is rounded itself: gamma_K S in float64 more;
+* FFT: only normwise, c log2(N) u sum_c |x_c| |w_c| with 2-norms of padded planes (Higham, ch. 24, for the form);
 * Winograd, or an algorithm that the library picks itself: a normwise stand-in, (K + 128) u sum max|x_c| sum|w_c|. The
   tile-wise running bound (Barabasz et al., arXiv:1803.10986) is tighter; engines were seen at 44 to 62 u S.
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic, Precision
 from convbench.problem import ConvProblem
+from convbench.verification.reference import pad
 
 UNIT_ROUNDOFF: dict[Precision, float] = {
     "float64": 2.0**-53,
@@ -38,7 +40,8 @@ LARGEST_EXACT_INTEGER: dict[Precision, int] = {
     "float16": 2**11,
     "bfloat16": 2**8,
 }
-_SMALLEST_SUBNORMAL = {"float64": 2.0**-1074, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
+# Half the smallest subnormal; of float64 all of it, whose half is no number.
+_UNDERFLOW = {"float64": 2.0**-1074, "float32": 2.0**-150, "float16": 2.0**-25, "bfloat16": 2.0**-134}
 
 WARN_LAMBDA = 8.0
 _FFT_CONSTANT = 8.0
@@ -77,7 +80,7 @@ def error_bound(
     u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
     terms = problem.reduction_length + problem.bias
     if arithmetic.algorithm == "fft":
-        bound = fft_error_factor(problem) * u * _plane_norms(problem, x, w) + u * magnitudes
+        bound = fft_error_factor(problem) * u * _plane_norms(problem, pad(problem, x), w) + u * magnitudes
     elif arithmetic.algorithm in ("winograd", "auto"):
         bound = winograd_error_factor(problem) * u * _plane_maxima(problem, x, w) + u * magnitudes
     else:
@@ -85,10 +88,10 @@ def error_bound(
     operand = UNIT_ROUNDOFF[arithmetic.operand_precision(problem.dtype)]
     output = UNIT_ROUNDOFF[problem.dtype]
     if operand > output:
-        bound = bound + 2 * operand * magnitudes
+        bound = (1 + 2 * operand) * bound + 2 * operand * magnitudes
     if output > u:
         bound = output * np.abs(exact) + (1 + output) * bound
-    return np.asarray(bound + _SMALLEST_SUBNORMAL[problem.dtype] / 2)
+    return np.asarray(bound + gamma(terms, UNIT_ROUNDOFF["float64"]) * magnitudes + _UNDERFLOW[problem.dtype])
 
 
 def warn_level(
@@ -97,10 +100,13 @@ def warn_level(
     """The error above which an answer inside its bound is still unusual, per output element."""
     u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
     output = UNIT_ROUNDOFF[problem.dtype]
+    operand = UNIT_ROUNDOFF[arithmetic.operand_precision(problem.dtype)]
     level = WARN_LAMBDA * math.sqrt(problem.reduction_length + problem.bias) * u * magnitudes
+    if operand > output:
+        level = level + 2 * operand * magnitudes
     if output > u:
         level = level + output * np.abs(exact)
-    return np.asarray(level + _SMALLEST_SUBNORMAL[problem.dtype] / 2)
+    return np.asarray(level + _UNDERFLOW[problem.dtype])
 
 
 def _plane_norms(problem: ConvProblem, x: NDArray[Any], w: NDArray[Any]) -> NDArray[np.float64]:

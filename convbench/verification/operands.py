@@ -20,6 +20,7 @@ from convbench.verification.bounds import (
     LARGEST_EXACT_INTEGER,
     UNIT_ROUNDOFF,
     fft_error_factor,
+    gamma,
     winograd_error_factor,
 )
 
@@ -69,21 +70,25 @@ def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
 
     Direct and matrix-product methods: every partial sum, whatever the order, is at most (K + 1) a^2 in size, which must
     be an integer that the accumulator holds exactly, below the overflow of the output. FFT and Winograd round in
-    between; there the a-priori error must stay below 1/2, so that rounding to the nearest integer gives the answer.
+    between; there the a-priori error must stay below 1/2, so that rounding to the nearest integer gives the answer,
+    which the output must hold exactly.
     """
     terms = problem.reduction_length + 1
     accumulate = arithmetic.accumulate_precision(problem.dtype)
     largest_sum = LARGEST_EXACT_INTEGER[accumulate]
     if problem.dtype == "float16":
         largest_sum = min(largest_sum, 65504)
+    if arithmetic.algorithm in ("fft", "winograd", "auto"):
+        largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[problem.dtype])
     magnitude = math.isqrt(largest_sum // terms)
     u = UNIT_ROUNDOFF[accumulate]
+    of_sums = (u + gamma(terms, UNIT_ROUNDOFF["float64"])) * terms
     if arithmetic.algorithm == "fft":
-        norms = math.sqrt(problem.height * problem.width * math.prod(problem.kernel_size))
+        norms = math.sqrt(math.prod(_transformed_extents(problem)) * math.prod(problem.kernel_size))
         channels = problem.in_channels // problem.groups
-        magnitude = min(magnitude, _root_below(0.5, fft_error_factor(problem) * u * channels * norms))
+        magnitude = min(magnitude, _root_below(0.5, fft_error_factor(problem) * u * channels * norms + of_sums))
     elif arithmetic.algorithm in ("winograd", "auto"):
-        factor = winograd_error_factor(problem) * u * problem.reduction_length
+        factor = winograd_error_factor(problem) * u * problem.reduction_length + of_sums
         magnitude = min(magnitude, _root_below(0.5, factor))
     operand = LARGEST_EXACT_INTEGER[arithmetic.operand_precision(problem.dtype)]
     return min(magnitude, operand, LARGEST_EXACT_INTEGER[problem.dtype])
@@ -104,6 +109,14 @@ def _generator(problem: ConvProblem, seed: int) -> np.random.Generator:
 def _nonzero_integers(rng: np.random.Generator, largest: int, shape: tuple[int, ...]) -> NDArray[Any]:
     values = rng.integers(-largest, largest, shape, dtype=np.int64)
     return values + (values >= 0)
+
+
+def _transformed_extents(problem: ConvProblem) -> tuple[int, int]:
+    """Height and width of the padded plane, as far as it is not zeros."""
+    if problem.padding_mode == "zeros":
+        return (problem.height, problem.width)
+    rows, columns = problem.padding
+    return (problem.height + sum(rows), problem.width + sum(columns))
 
 
 def _root_below(limit: float, factor: float) -> int:

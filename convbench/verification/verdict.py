@@ -43,11 +43,11 @@ def judge_exact(
     """Equality with the exact answer, rounded once to the problem's dtype; nearest integers with `round_to_integer`."""
     if refusal := _malformed(problem, output):
         return _refused("exact", exact, refusal)
-    got = output.astype(np.float64)
+    got = np.asarray(output, np.float64)
     expected = exact.astype(NUMPY_DTYPES[problem.dtype]).astype(np.float64)
     error = _error(got, expected)
     wrong = error >= 0.5 if round_to_integer else error > 0
-    return _verdict("exact", got, expected, error, error / bound, wrong)
+    return _verdict("exact", got, expected, error, _over(error, bound), wrong)
 
 
 def judge_bound(
@@ -60,9 +60,10 @@ def judge_bound(
     """Every element within `bound` of the exact answer; `warned` when some error is above `warn`."""
     if refusal := _malformed(problem, output):
         return _refused("bound", exact, refusal)
-    got = output.astype(np.float64)
+    got = np.asarray(output, np.float64)
     error = _error(got, exact)
-    return _verdict("bound", got, exact, error, error / bound, error > bound, warned=bool((error > warn).any()))
+    over_bound = _over(error, bound)
+    return _verdict("bound", got, exact, error, over_bound, over_bound > 1, warned=bool((error > warn).any()))
 
 
 def _malformed(problem: ConvProblem, output: Any) -> str | None:
@@ -88,6 +89,12 @@ def _error(got: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[n
         error = np.abs(got - expected)
     error[~np.isfinite(error)] = np.inf
     return np.asarray(error)
+
+
+def _over(error: NDArray[np.float64], bound: NDArray[np.float64]) -> NDArray[np.float64]:
+    # A NaN is as wrong as can be where the bound is infinite, too.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(np.isinf(error), np.inf, error / bound)
 
 
 def _verdict(

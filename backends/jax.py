@@ -1,0 +1,133 @@
+"""conv2d of JAX: lax.conv_general_dilated, compiled by XLA for the CPU in two layouts and for CUDA."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from convbench.backend import Arithmetic, Backend, Ready, Supports
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
+_JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+class _Jax(Backend):
+    requires = ("jax",)
+    supports = _WHOLE_OF_CONV2D
+
+    def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
+        self.name, self.summary, self.channels_last = name, summary, channels_last
+        if channels_last:
+            self.prepacks = ("input", "weight", "output")
+
+    def limit_threads(self, n: int) -> None:
+        if "jax" not in sys.modules:  # it reads these once, when it starts
+            os.environ["NPROC"] = str(n)  # the flags named in the forums change nothing in jax 0.10; this does
+            os.environ["JAX_PLATFORMS"] = "cpu"  # or a CUDA device would be initialised too, if there is one
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import jax
+        import numpy as np
+
+        jax.config.update("jax_enable_x64", True)
+        if self.channels_last:
+            x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
+        # Copied, since JAX may go on using a NumPy array's own memory.
+        operands = [np.array(a, order="C") for a in (x, w, b) if a is not None]
+        operands = jax.block_until_ready(jax.device_put(operands, jax.devices(self.device)[0]))
+        convolve = _compiled(problem, self.channels_last)
+        run, sync = self._call(lambda: convolve(*operands))
+        return Ready(run, sync, _from_nhwc if self.channels_last else np.asarray)
+
+    def _call(self, convolve: Callable[[], Any]) -> tuple[Callable[[], Any], Callable[[], None]]:
+        """`run` and `sync`. On the CPU each call is waited for, or calls would overlap on several cores."""
+        return lambda: convolve().block_until_ready(), lambda: None
+
+
+class _Cuda(_Jax):
+    device = "cuda"
+    requires = ("jax",)
+    install = "'jax[cuda12]'"
+    arithmetic = Arithmetic("auto")  # cuDNN may choose Winograd or FFT; precision "highest" leaves TF32 out
+
+    def unavailable(self) -> str | None:
+        reason = super().unavailable()
+        plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+        if reason is None and not any(importlib.util.find_spec(plugin) for plugin in plugins):
+            return f"jax is installed without CUDA: pip install {self.install}"
+        return reason
+
+    def limit_threads(self, n: int) -> None:
+        if "jax" not in sys.modules:
+            os.environ["NPROC"] = str(n)
+            # Else JAX takes three quarters of the GPU's memory, and workers of other backends are alive beside it.
+            os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+    def _call(self, convolve: Callable[[], Any]) -> tuple[Callable[[], Any], Callable[[], None]]:
+        """JAX has no wait for a whole device; its calls run in order, so that the last one's output stands for all."""
+        last: list[Any] = []
+
+        def run() -> Any:
+            last[:] = [convolve()]
+            return last[0]
+
+        def sync() -> None:
+            for output in last:
+                output.block_until_ready()
+
+        return run, sync
+
+
+@lru_cache(maxsize=256)
+def _compiled(problem: ConvProblem, channels_last: bool) -> Callable[..., Any]:
+    """The jitted convolution. One for a problem: its first call compiles, and that of a second prepare does not."""
+    import jax
+    from jax import lax
+    from jax import numpy as jnp
+
+    layout = ("NHWC", "HWIO", "NHWC") if channels_last else ("NCHW", "OIHW", "NCHW")
+    padding = problem.padding
+    accumulated_in = jnp.float64 if problem.dtype == "float64" else jnp.float32
+
+    def convolve(x: Any, w: Any, b: Any = None) -> Any:
+        sides = padding
+        if problem.padding_mode != "zeros":
+            space = ((0, 0), *padding, (0, 0)) if channels_last else ((0, 0), (0, 0), *padding)
+            x, sides = jnp.pad(x, space, mode=_JAX_MODE[problem.padding_mode]), ((0, 0), (0, 0))
+        y = lax.conv_general_dilated(
+            x,
+            w,
+            window_strides=problem.stride,
+            padding=sides,
+            rhs_dilation=problem.dilation,
+            dimension_numbers=layout,
+            feature_group_count=problem.groups,
+            precision=lax.Precision.HIGHEST,
+            preferred_element_type=accumulated_in,  # halves are rounded once, after the bias
+        )
+        if b is not None:
+            y += (b if channels_last else b[:, None, None]).astype(accumulated_in)
+        return y.astype(x.dtype)
+
+    return jax.jit(convolve)
+
+
+def _from_nhwc(output: Any) -> np.ndarray:
+    import numpy as np
+
+    return np.asarray(output).transpose(0, 3, 1, 2)
+
+
+BACKENDS = (
+    _Jax("jax", "lax.conv_general_dilated in NCHW"),
+    _Jax("jax-nhwc", "lax.conv_general_dilated in NHWC", channels_last=True),
+    _Cuda("jax-cuda", "lax.conv_general_dilated on CUDA in NCHW"),
+)

@@ -1,0 +1,226 @@
+"""conv2d of PyTorch: on the CPU in two layouts, without oneDNN and with packed weights, on CUDA and on MPS."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
+_NO_FLOAT64 = Supports(dtypes=set(DTYPES) - {"float64"}, padding_modes=set(PADDING_MODES), negative_padding=True)
+_TORCH_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+# On x86 torch asks oneDNN for its direct algorithm, and multiplies matrices without it; on Arm it may use Winograd.
+_CPU_ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
+
+
+class _Torch(Backend):
+    """F.conv2d. No operand asks for a gradient, so no guard is needed in the call; one would cost 2 microseconds."""
+
+    requires = ("torch",)
+    supports = _WHOLE_OF_CONV2D
+    arithmetic = Arithmetic(_CPU_ALGORITHM)
+
+    def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
+        self.name, self.summary, self.channels_last = name, summary, channels_last
+        if channels_last:
+            self.prepacks = ("input", "weight", "output")
+
+    def limit_threads(self, n: int) -> None:
+        import torch
+
+        torch.set_num_threads(n)
+        if torch.get_num_interop_threads() != 1:
+            torch.set_num_interop_threads(1)
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import torch
+
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        input_, weight = (_tensor(a).to(self.device, memory_format=layout) for a in (x, w))
+        bias = None if b is None else _tensor(b).to(self.device)
+        padded, padding = _padding(problem)
+        convolve = self._convolution(problem, input_, weight, bias, padding)
+        if padded is None:
+            return Ready(lambda: convolve(input_), self._sync(), _to_numpy)
+        return Ready(lambda: convolve(padded(input_)), self._sync(), _to_numpy)
+
+    def _convolution(
+        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
+    ) -> Callable[[Any], Any]:
+        """From the input, padded already where conv2d itself cannot, to the output."""
+        from torch.nn.functional import conv2d
+
+        stride, dilation, groups = problem.stride, problem.dilation, problem.groups
+        return lambda x: conv2d(x, w, b, stride, padding, dilation, groups)
+
+    def _sync(self) -> Callable[[], None]:
+        return lambda: None
+
+
+class _Native(_Torch):
+    """ATen's own kernels. oneDNN is off, and NNPACK too, which would take batches of 16 and more by Winograd or FFT."""
+
+    def _convolution(
+        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
+    ) -> Callable[[Any], Any]:
+        from torch import _C
+
+        convolve = super()._convolution(problem, x, w, b, padding)
+
+        def run(x: Any) -> Any:
+            # The flags belong to the process: set back for whoever computes next, at 0.2 microseconds a call. The
+            # public torch.backends.mkldnn.flags() sets more, takes 8 and warns about TF32 on Intel GPUs.
+            before = _C._get_mkldnn_enabled(), _C._get_nnpack_enabled()
+            _C._set_mkldnn_enabled(False)
+            _C._set_nnpack_enabled(False)
+            try:
+                return convolve(x)
+            finally:
+                _C._set_mkldnn_enabled(before[0])
+                _C._set_nnpack_enabled(before[1])
+
+        return run
+
+
+class _Packed(_Torch):
+    """oneDNN called as a compiled model does: the weight lies in the blocks that oneDNN chose for this very problem.
+
+    The operators are those that inductor's freezing calls. Their output is channels-last whatever the input is.
+    """
+
+    supports = _NO_FLOAT64  # oneDNN has no float64: "itensor_view_from_dense expects float/bfloat16/half/..."
+
+    def unavailable(self) -> str | None:
+        if platform.system() == "Darwin":
+            return "torch is built without oneDNN on macOS"
+        return super().unavailable()
+
+    def unsupported(self, problem: ConvProblem) -> str | None:
+        reason = super().unsupported(problem)
+        short = {"float16": "fp16", "bfloat16": "bf16"}.get(problem.dtype)
+        if reason is None and short and self.unavailable() is None:
+            import torch
+
+            if not getattr(torch.ops.mkldnn, f"_is_mkldnn_{short}_supported")():
+                return f"oneDNN computes {problem.dtype} only on a CPU with instructions for it, and this one has none"
+        return reason
+
+    def _convolution(
+        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
+    ) -> Callable[[Any], Any]:
+        import torch
+
+        settings = [list(padding), list(problem.stride), list(problem.dilation), problem.groups]
+        extent = zip(x.shape[2:], problem.padding, padding, strict=True)
+        arriving = [size + sum(sides) - 2 * own for size, sides, own in extent]  # padded, but for what conv2d pads
+        packed = torch.ops.mkldnn._reorder_convolution_weight(w, *settings, [*x.shape[:2], *arriving])
+        convolve = torch.ops.mkldnn._convolution_pointwise.default
+        return lambda x: convolve(x, packed, b, *settings, "none", [], "")
+
+
+class _Cuda(_Torch):
+    device = "cuda"
+    arithmetic = Arithmetic("auto")  # cuDNN may choose Winograd or FFT; TF32 is off
+
+    def unavailable(self) -> str | None:
+        reason = super().unavailable()
+        if reason is None:
+            import torch
+
+            if torch.version.cuda is None:
+                return f"torch {torch.__version__} is built without CUDA; pytorch.org says how to install one with it"
+            if not torch.cuda.is_available():
+                return f"torch cannot use the GPU: it wants a driver for CUDA {torch.version.cuda} or newer"
+        return reason
+
+    def _convolution(
+        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
+    ) -> Callable[[Any], Any]:
+        from torch.backends import cudnn
+
+        # cuDNN's heuristic picks the algorithm, and the same one every time. With benchmark=True a race of timings
+        # picks it, in every process anew, and what is measured today could not be held against yesterday.
+        cudnn.benchmark = False
+        if hasattr(cudnn, "conv"):  # torch 2.9; reading or writing allow_tf32 as well would be an error there
+            cudnn.conv.fp32_precision = "ieee"
+        else:
+            cudnn.allow_tf32 = False
+        return super()._convolution(problem, x, w, b, padding)
+
+    def _sync(self) -> Callable[[], None]:
+        import torch
+
+        return torch.cuda.synchronize
+
+
+class _Mps(_Torch):
+    device = "mps"
+    supports = _NO_FLOAT64  # Metal has no float64
+    arithmetic = Arithmetic("auto")
+
+    def unavailable(self) -> str | None:
+        reason = super().unavailable()
+        if reason is None:
+            import torch
+
+            if not torch.backends.mps.is_available():
+                return "torch cannot use Metal: it wants macOS 12.3 and a GPU that Metal knows"
+        return reason
+
+    def _sync(self) -> Callable[[], None]:
+        import torch
+
+        return torch.mps.synchronize
+
+
+def _tensor(array: np.ndarray) -> Any:
+    """A tensor with a copy of `array`, of any strides and read-only or not, in memory that torch allocated."""
+    import torch
+
+    tensor = torch.empty(array.shape, dtype=getattr(torch, array.dtype.name))
+    if array.dtype.name == "bfloat16":  # which torch and NumPy know under two types that are the same 16 bits
+        tensor.view(torch.int16).numpy()[...] = array.view("int16")
+    else:
+        tensor.numpy()[...] = array
+    return tensor
+
+
+def _to_numpy(output: Any) -> np.ndarray:
+    import torch
+
+    output = output.cpu().contiguous()
+    if output.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        return output.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return output.numpy()
+
+
+def _padding(problem: ConvProblem) -> tuple[Callable[[Any], Any] | None, tuple[int, int]]:
+    """What pads the input before the call, if anything, and what conv2d pads itself: zeros, both sides alike."""
+    from torch.nn.functional import pad
+
+    (top, bottom), (left, right) = problem.padding
+    if problem.padding_mode == "zeros" and top == bottom >= 0 and left == right >= 0:
+        return None, (top, left)
+    if (top, bottom, left, right) == (0, 0, 0, 0):
+        return None, (0, 0)
+    mode = _TORCH_MODE[problem.padding_mode]
+    return lambda x: pad(x, (left, right, top, bottom), mode), (0, 0)
+
+
+BACKENDS = (
+    _Torch("torch", "F.conv2d"),
+    _Torch("torch-channels-last", "F.conv2d in memory format channels_last", channels_last=True),
+    _Native("torch-native", "F.conv2d on ATen's own kernels, oneDNN and NNPACK off"),
+    _Packed("torch-packed", "oneDNN with weights packed beforehand, as in a compiled model", channels_last=True),
+    _Cuda("torch-cuda", "F.conv2d on CUDA"),
+    _Cuda("torch-cuda-channels-last", "F.conv2d on CUDA in memory format channels_last", channels_last=True),
+    _Mps("torch-mps", "F.conv2d on Apple's Metal"),
+)
