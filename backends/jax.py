@@ -9,19 +9,18 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
+from convbench.problem import ConvProblem
 
 if TYPE_CHECKING:
     import numpy as np
 
-_WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
 _JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 class _Jax(Backend):
     requires = ("jax",)
-    supports = _WHOLE_OF_CONV2D
+    supports = WHOLE_OF_CONV2D
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last

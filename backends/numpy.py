@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
-from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.backends._numpy_padding import pad
+
+from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Backend, Ready
+from convbench.problem import ConvProblem
 
 if TYPE_CHECKING:
     import numpy as np
 
-_WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
-_NUMPY_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _BLOCK_BYTES = 2 * 2**20  # patches multiplied at once: 1 to 2 MiB, what a core's own cache holds, was the fastest
 _SMALL_IMAGE_BYTES = 2**20  # patches of images smaller than this are multiplied several images at a time...
 _SMALL_IMAGES_BYTES = 8 * 2**20  # ...up to this: few columns a product leave BLAS reading the weights over and over
@@ -21,7 +21,7 @@ _SMALL_IMAGES_BYTES = 8 * 2**20  # ...up to this: few columns a product leave BL
 
 class _NumPy(Backend):
     requires = ("numpy",)
-    supports = _WHOLE_OF_CONV2D
+    supports = WHOLE_OF_CONV2D
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
         self.name, self.arithmetic, self.summary = name, Arithmetic(algorithm), summary
@@ -38,7 +38,7 @@ class _NumPy(Backend):
             with np.errstate(over="ignore", invalid="ignore"):
                 out = convolve(
                     problem,
-                    _pad(problem, x.astype(computed_in, copy=False)),
+                    pad(problem, x.astype(computed_in, copy=False)),
                     w.astype(computed_in, copy=False),
                 )
                 if b is not None:
@@ -46,16 +46,6 @@ class _NumPy(Backend):
                 return out.astype(x.dtype, copy=False)
 
         return Ready(run)
-
-
-def _pad(problem: ConvProblem, x: np.ndarray) -> np.ndarray:
-    """`x` with its padding; negative padding crops."""
-    import numpy as np
-
-    (top, bottom), (left, right) = problem.padding
-    x = x[:, :, max(0, -top) : x.shape[2] - max(0, -bottom), max(0, -left) : x.shape[3] - max(0, -right)]
-    sides = ((0, 0), (0, 0), (max(0, top), max(0, bottom)), (max(0, left), max(0, right)))
-    return np.pad(x, sides, mode=_NUMPY_MODE[problem.padding_mode]) if np.any(sides) else x  # type: ignore[call-overload]
 
 
 def _loop(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Backend, Ready
+from convbench.problem import DTYPES, ConvProblem
 
 if TYPE_CHECKING:
     import numpy as np
 
-_WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
-_NO_FLOAT64 = Supports(dtypes=set(DTYPES) - {"float64"}, padding_modes=set(PADDING_MODES), negative_padding=True)
+_NO_FLOAT64 = replace(WHOLE_OF_CONV2D, dtypes=set(DTYPES) - {"float64"})
 _TORCH_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 # On x86 torch asks oneDNN for its direct algorithm, and multiplies matrices without it; on Arm it may use Winograd.
 _CPU_ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
@@ -23,7 +23,7 @@ class _Torch(Backend):
     """F.conv2d. No operand asks for a gradient, so no guard is needed in the call; one would cost 2 microseconds."""
 
     requires = ("torch",)
-    supports = _WHOLE_OF_CONV2D
+    supports = WHOLE_OF_CONV2D
     arithmetic = Arithmetic(_CPU_ALGORITHM)
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:

@@ -83,6 +83,10 @@ class Supports:
         return None
 
 
+WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
+"""Everything that a forward `ConvProblem` can ask."""
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """How a backend computes, which decides the error bound that its answers are held to.
@@ -155,7 +159,7 @@ class Backend(ABC):
 
     def unavailable(self) -> str | None:
         """Why the backend cannot run here, with what to do about it; None when it can."""
-        missing = [module for module in self.requires if importlib.util.find_spec(module) is None]
+        missing = [module for module in self.requires if not _is_installed(module)]
         if missing:
             return f"{' and '.join(missing)} not installed: pip install {self.install or ' '.join(self.requires)}"
         if self.device == "cuda" and cuda_device_count() == 0:
@@ -179,6 +183,13 @@ class Backend(ABC):
         `x` (N, C, H, W), `w` (O, C/groups, kh, kw), `b` (O,) or None, in `problem.dtype` (bfloat16 from ml_dtypes),
         of any strides. They are never to be written.
         """
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that a dotted name is in
+        return False
 
 
 def cuda_device_count() -> int:

@@ -96,9 +96,9 @@ class ConvProblem:
         keep(self, "kernel_size", _pair("kernel_size", kernel_size))
         keep(self, "stride", _pair("stride", stride))
         keep(self, "dilation", _pair("dilation", dilation))
-        if not isinstance(bias, bool):
+        if not isinstance(bias, bool) and type(bias).__name__ not in ("bool", "bool_"):  # NumPy's, by name
             raise ProblemError(f"bias is {bias!r}; it should be true or false.")
-        keep(self, "bias", bias)
+        keep(self, "bias", bool(bias))
         keep(self, "padding_mode", _one_of("padding_mode", padding_mode, PADDING_MODES))
         keep(self, "dtype", _one_of("dtype", dtype, DTYPES))
         keep(self, "direction", _one_of("direction", direction, DIRECTIONS))

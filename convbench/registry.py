@@ -54,7 +54,7 @@ class Entry:
             return self.reason
         try:
             return self.backend.unavailable()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return f"asking whether it is available raised {type(error).__name__}: {error}"
 
 
@@ -179,6 +179,8 @@ def _import_file(path: Path) -> Any:
 def _checked(found: Any, origin: Origin) -> tuple[Backend, ...]:
     if not isinstance(found, (tuple, list)):
         raise BackendError(f"{origin} defines no tuple BACKENDS; it should end with a line like BACKENDS = (MyConv(),)")
+    if not found:
+        raise BackendError(f"{origin} has an empty BACKENDS; it should end with a line like BACKENDS = (MyConv(),)")
     for backend in found:
         if isinstance(backend, type) and issubclass(backend, Backend):
             raise BackendError(f"BACKENDS holds the class {backend.__name__}; write {backend.__name__}() instead.")

@@ -11,6 +11,9 @@ from convbench.analysis.ratio import Ratio, geometric_mean_ratio, ratio
 from convbench.status import Status
 from convbench.store.journal import Record
 
+# With too few rounds for an interval a difference is claimed only where it is at least this in every one of them.
+_CLEAR_WITHOUT_INTERVAL = 2.0
+
 
 @dataclass(frozen=True)
 class Place:
@@ -89,7 +92,7 @@ def rank(records: Iterable[Record]) -> list[SuiteRanking]:
     """The records ranked, suites and cases in the order they appear; of two records of one pair the later counts."""
     suites: dict[str, dict[str, dict[str, Record]]] = {}
     for record in records:
-        suites.setdefault(record["suite"], {}).setdefault(record["case"], {})[record["backend"]] = record
+        suites.setdefault(str(record.get("suite", "")), {}).setdefault(record["case"], {})[record["backend"]] = record
     return [
         SuiteRanking(suite, tuple(_rank_case(case, list(pairs.values())) for case, pairs in cases.items()))
         for suite, cases in suites.items()
@@ -112,4 +115,6 @@ def _level(record: Record, fastest: Record) -> bool:
     if record is fastest:
         return True
     between = ratio(record, fastest)
-    return between is not None and between.low <= 1
+    if between is None:  # no rounds in common: the intervals of the two medians have to stand apart
+        return bool(record["low_s"] <= fastest["high_s"])
+    return between.low <= (1 if between.covers else _CLEAR_WITHOUT_INTERVAL)

@@ -50,6 +50,8 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     The cases are those that were asked for, not a sample of others, so they are not resampled. None when no case has
     rounds in common.
     """
+    if len(pairs) == 1:
+        return ratio(*pairs[0])
     cases = [logs for slower, faster in pairs if (logs := _paired_logs(slower, faster)).size]
     if not cases:
         return None
@@ -65,6 +67,8 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
 
 
 def _paired_logs(slower: Record, faster: Record) -> NDArray[np.float64]:
+    if slower.get("session") != faster.get("session"):
+        return np.empty(0)  # one was measured when the run was resumed: their rounds have only the numbers in common
     one, other = _by_round(slower), _by_round(faster)
     shared = sorted(one.keys() & other.keys())
     return np.array([math.log(one[r] / other[r]) for r in shared])

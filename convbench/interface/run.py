@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import signal
 import time
 import warnings
@@ -28,7 +29,7 @@ from convbench.registry import Entry, discover
 from convbench.status import Status
 from convbench.store.asv_results import find_checkout, write_asv_results
 from convbench.store.folder import machine_folder, results_folder
-from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records, set_torn_line_aside
+from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records
 from convbench.store.records import record_of
 from convbench.suite import Case, Suite, load_suite
 
@@ -76,6 +77,8 @@ class _Run:
     journal: Journal
     records: list[Record] = field(default_factory=list)
     unfinished: str | None = None
+    session: str = field(default_factory=lambda: f"{time.time_ns():x}-{os.getpid():x}")
+    """This process's part of the run: rounds of one session happened side by side, those of two did not."""
 
 
 def run_suites(request: Request) -> int:
@@ -155,9 +158,8 @@ def _resumed(folder: Path, suites: Sequence[Suite], settings: Settings) -> _Run 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", JournalWarning)
             found = list(read_records(path))
-        mine = [r for r in found if r["suite"] in names and r.get("settings") == wanted]
+        mine = [r for r in found if r.get("suite") in names and r.get("settings") == wanted]
         if mine:
-            set_torn_line_aside(path)
             return _Run(settings, Journal(path), mine)
     stderr().print(Text("There is no run to resume with this suite and these settings; this is a new one."))
     return None
@@ -168,9 +170,9 @@ def _todo(run: _Run, suite: Suite, case: Case, entries: Sequence[Entry]) -> list
     done = {
         r["backend"]
         for r in run.records
-        if r["suite"] == suite.name
+        if r.get("suite") == suite.name
         and r["case"] == case.name
-        and r["problem"] == _as_json(case)
+        and r.get("problem") == _as_json(case)
         and r["status"] != Status.UNAVAILABLE
     }
     return [entry for entry in entries if entry.name not in done]
@@ -200,7 +202,7 @@ def _measured(
             run.unfinished = case.name
             start = time.monotonic()
             for outcome in engine.measure(suite.name, case, todo):
-                record = record_of(outcome, run.journal.path.stem)
+                record = record_of(outcome, run.journal.path.stem, run.session)
                 run.journal.append(record)
                 run.records.append(record)
                 shown.record(record)

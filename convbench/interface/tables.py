@@ -163,7 +163,7 @@ def closing(ranking: SuiteRanking) -> RenderableType:
     sentence = Text().append(best.backend, style="bold green").append(" " + _claim(best, len(ranking.cases)))
     known.sort(key=lambda pair: pair[1].value)
     sentence.append("; its lead, as a geometric mean over the cases that both ran, with a 95 % interval:")
-    values = aligned([f"{_times_text(lead.value)}x" for _, lead in known])
+    values = [_with_x(value) for value in aligned([_times_text(lead.value) for _, lead in known])]
     rows = [(value, name, _interval(lead)) for value, (name, lead) in zip(values, known, strict=True)]
     widest = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [
@@ -184,6 +184,11 @@ def _claim(best: Standing, cases: int) -> str:
 
 def _times_text(value: float) -> str:
     return f"{value:.2f}" if value < 10 else significant(value)
+
+
+def _with_x(aligned_text: str) -> str:
+    figure = aligned_text.rstrip()
+    return figure + "x" + aligned_text[len(figure) :]
 
 
 def _interval(lead: Ratio) -> str:

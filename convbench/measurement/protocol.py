@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 _LENGTH = struct.Struct("<I")
 _ALIGNMENT_BYTES = 64
-SENT_DTYPES: dict[str, np.dtype[Any]] = {
-    name: np.dtype(name) for name in ("float64", "float32", "float16")
-} | {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
+SENT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in ("float64", "float32", "float16")} | {
+    "bfloat16": np.dtype(ml_dtypes.bfloat16)
+}
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,7 @@ def take_sample(
     return sample, output
 
 
-def settle(
-    run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clock: Clock = system_clock
-) -> float:
+def settle(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clock: Clock = system_clock) -> float:
     """Call until the time of a call no longer falls, or `limit_s` is over; gives the steady seconds per call.
 
     Batches double, so that a call of microseconds is not timed by a clock of the same size.

@@ -21,6 +21,8 @@ from convbench.errors import ResultsError
 
 Record = dict[str, Any]
 SUFFIX = ".jsonl"
+_TEXTS = ("case", "backend", "status")
+_TABLES = ("problem", "settings", "machine", "samples")
 
 
 class JournalWarning(UserWarning):
@@ -30,8 +32,9 @@ class JournalWarning(UserWarning):
 class Journal:
     """One run's journal, open for appending. A context manager; the file appears with the first record."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_new: bool = False) -> None:
         self.path = path
+        self._is_new = is_new
         self.written = 0
         self._file: IO[str] | None = None
 
@@ -40,11 +43,7 @@ class Journal:
         """A new journal in `folder`, named by the time and `label`."""
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         stem = f"{started}-{''.join(c if c.isalnum() or c in '._+-' else '-' for c in label)[:60]}"
-        path, again = folder / f"{stem}{SUFFIX}", 1
-        while path.exists():
-            again += 1
-            path = folder / f"{stem}-{again}{SUFFIX}"
-        return cls(path)
+        return cls(folder / f"{stem}{SUFFIX}", is_new=True)
 
     def __enter__(self) -> Journal:
         return self
@@ -73,11 +72,27 @@ class Journal:
         self.written += 1
 
     def _open(self) -> IO[str]:
+        if self._is_new:
+            self.path = _made(self.path)
         # A lone surrogate, as from a file name that is no UTF-8, becomes JSON's own escape for it.
         file = self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
         _lock(file, self.path)
         set_torn_line_aside(self.path)
         return file
+
+
+def _made(path: Path) -> Path:
+    """`path`, or with a number where that is there already, made as an empty file that is nobody else's."""
+    again = 1
+    wanted = path
+    while True:
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            again += 1
+            path = wanted.with_stem(f"{wanted.stem}-{again}")
+        else:
+            return path
 
 
 def set_torn_line_aside(path: Path) -> Path | None:
@@ -142,8 +157,9 @@ def _parsed(line: bytes) -> Record | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    is_record = isinstance(record, dict) and all(isinstance(record.get(k), str) for k in ("backend", "case", "status"))
-    return record if is_record else None
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in _TEXTS):
+        return None
+    return record if all(isinstance(record.get(key) or {}, dict) for key in _TABLES) else None
 
 
 def _jsonable(value: Any) -> Any:
@@ -168,3 +184,5 @@ def _lock(file: IO[str], path: Path) -> None:
         file.close()
         told = f"another run is writing {path}; wait for it, or start a new run without --resume."
         raise ResultsError(told) from None
+    except OSError:  # a file system without locks: likewise
+        return

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def record_of(outcome: Outcome, run: str) -> Record:
-    """The record of `outcome`, one of those of `run`."""
+def record_of(outcome: Outcome, run: str, session: str) -> Record:
+    """The record of `outcome`, one of those of `run`, found in the process `session`."""
     problem, estimate = outcome.case.problem, outcome.estimate
     return {
         "format": FORMAT,
         "run": run,
+        "session": session,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "suite": outcome.suite,
         "case": outcome.case.name,
@@ -88,6 +89,7 @@ def records(path: str | PathLike[str] | None = None) -> Iterator[Record]:
 
 
 _SETTINGS_KEPT = ("allocator", "seed")
+_COLUMNS_OF_NOTHING = ("suite", "case", "backend", "status", "reason", "median_s", "low_s", "high_s", "gflops")
 _MACHINE_KEPT = ("machine", "cpu", "os", "python")
 
 
@@ -101,7 +103,8 @@ def load(path: str | PathLike[str] | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame([_row(record) for record in records(path)])
+    rows = [_row(record) for record in records(path)]
+    return pd.DataFrame(rows, columns=None if rows else list(_COLUMNS_OF_NOTHING))
 
 
 def _row(record: Record) -> Record:

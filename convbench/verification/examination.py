@@ -66,9 +66,7 @@ class Examination:
         """The verdict on an answer for `integers(arithmetic)`: nothing may differ."""
         operands, right = self._asked(exact_magnitude(self.problem, arithmetic))
         bound = error_bound(self.problem, arithmetic, right.exact, right.magnitudes, operands.x, operands.w)
-        return judge_exact(
-            self.problem, output, right.exact, bound, round_to_integer=self._rounds_between(arithmetic)
-        )
+        return judge_exact(self.problem, output, right.exact, bound, round_to_integer=self._rounds_between(arithmetic))
 
     def _asked(self, magnitude: int) -> tuple[Operands, Answer]:
         if magnitude not in self._integers:

@@ -78,9 +78,7 @@ def _malformed(problem: ConvProblem, output: Any) -> str | None:
 
 def _refused(check: Check, exact: NDArray[np.float64], reason: str) -> Verdict:
     infinite = float("inf")
-    return Verdict(
-        check, False, infinite, infinite, wrong_elements=exact.size, elements=exact.size, reason=reason
-    )
+    return Verdict(check, False, infinite, infinite, wrong_elements=exact.size, elements=exact.size, reason=reason)
 
 
 def _error(got: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
