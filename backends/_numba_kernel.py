@@ -1,0 +1,299 @@
+"""Direct convolution in Numba: pad into a scratch image, then fill the output tile by tile, task by task.
+
+The scratch image of one channel is cut into phases, one per remainder of the stride that some tap needs: pixels that a
+stride apart are read by one tap stand side by side. So the inner loop knows no stride, dilation or padding: a tap is an
+offset, a tile is a run of neighbouring output pixels, and both are tables (see `_numba_plan`).
+
+What a task does is compiled once per dtype, width of vectors, and choice of what stands in the lanes; never per
+problem. Only `_each`, which hands tasks to threads, is compiled by Numba for many threads, because that takes half a
+second: it calls the other functions by address, and finds their numbers and arrays through the address of a record.
+"""
+
+# Numba types these functions.
+# mypy: ignore-errors
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, cfunc, config, from_dtype, get_num_threads, njit, prange, types
+from numba.extending import intrinsic
+
+from ._numba_plan import Extents, Margins, Tiles
+from ._numba_vectors import VECTORS, vector_code
+
+
+class Job:
+    """A task function and the record it works on: numbers, and the addresses of arrays, which are kept alive here."""
+
+    def __init__(self, task: Any, numbers: Margins | Extents, **arrays: np.ndarray) -> None:
+        fields = numbers._asdict() | dict.fromkeys(_ARRAYS[type(numbers)], 0)
+        self._place = {name: i for i, name in enumerate(fields)}
+        self._record = np.array(list(fields.values()), np.int64)
+        # How many tasks of each thread's share are taken, a cache line to each.
+        self._taken = np.zeros((config.NUMBA_NUM_THREADS, _LINE // 8), np.int64)
+        self._kept_alive = task, arrays
+        self._call = task.address, numbers.tasks, self._taken.ctypes.data, self._record.ctypes.data
+        self.point(**arrays)
+
+    def point(self, **arrays: np.ndarray) -> None:
+        """Work on these arrays from now on. They are the caller's to keep until `run` is done."""
+        for name, array in arrays.items():
+            self._record[self._place[name]] = array.ctypes.data
+
+    def run(self) -> None:
+        self._taken[:] = 0
+        _each(get_num_threads(), *self._call)
+
+
+_LINE = 64
+_ARRAYS: dict[type, tuple[str, ...]] = {
+    Margins: ("x", "row_sources", "column_sources", "row_runs", "column_runs", "zeros", "padded"),
+    Extents: ("x", "taps_table", *Tiles._fields, "weights", "bias", "sums", "out"),
+}
+
+_helper = njit(error_model="numpy")
+
+
+def _task(numbers: type) -> Callable[[Any], Any]:
+    """Compile function(task, thread, address of the record of `numbers`), to be called by address."""
+    record = from_dtype(np.dtype([(name, np.int64) for name in numbers._fields + _ARRAYS[numbers]]))
+    return cfunc(types.void(types.int64, types.int64, types.CPointer(record)), error_model="numpy")
+
+
+@intrinsic
+def _pointer(typingctx, address):
+    """The address as what `carray` takes. Arrays made of it are given length 1: no index is checked against it."""
+
+    def generate(context, builder, signature, values):
+        return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(address), generate
+
+
+@intrinsic
+def _take_one(typingctx, taken):
+    """The number at address `taken`, which is one more for the next to ask, whichever thread it is."""
+
+    def generate(context, builder, signature, values):
+        pointer = builder.inttoptr(values[0], values[0].type.as_pointer())
+        return builder.atomic_rmw("add", pointer, values[0].type(1), "monotonic")
+
+    return types.int64(taken), generate
+
+
+@intrinsic
+def _call(typingctx, function, task, thread, record):
+    """function(task, thread, record), `function` being an address."""
+
+    def generate(context, builder, signature, values):
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]])
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+        return context.get_dummy_value()
+
+    return types.void(function, task, thread, record), generate
+
+
+@njit("void(int64, int64, int64, int64, int64)", parallel=True, nogil=True)
+def _each(threads, function, tasks, taken, record):
+    """function(task, thread, record) for each of `tasks`.
+
+    A thread begins with its own share, always the same, whose data may still be in its cache; then it helps the others.
+    """
+    for worker in prange(threads):
+        thread = np.int64(worker)
+        for helped in range(thread, thread + threads):
+            owner = helped % threads
+            begin, end = owner * tasks // threads, (owner + 1) * tasks // threads
+            task = begin + _take_one(taken + owner * _LINE)
+            while task < end:
+                _call(function, task, thread, record)
+                task = begin + _take_one(taken + owner * _LINE)
+
+
+@cache
+def pad_task(dtype: str, lanes: int, max_height: int) -> Any:
+    """The task that fills some rows of one channel of the scratch image.
+
+    Rows and columns that come from the input at even distances, nearly all, are copied as one block by vectors; the
+    margins around it are zeros, or else are filled by what `row_sources` and `column_sources` say, -1 being a zero.
+    """
+    code = vector_code(dtype, lanes, max_height, pixels_in_lanes=False)
+    copy_rows, copy_every_second = code.copy_rows, code.copy_every_second
+    size, kind = np.dtype(dtype).itemsize, np.dtype(dtype).type
+
+    @_helper
+    def copy_block(target, source, count, rows, target_pitch, source_pitch, step):
+        if step == 1:
+            copy_rows(target, source, count, rows, target_pitch, source_pitch)
+        elif step == 2:
+            copy_every_second(target, source, count, rows, target_pitch, source_pitch)
+        else:
+            padded, x = carray(_pointer(target), 1, kind), carray(_pointer(source), 1, kind)
+            for i in range(rows):
+                for j in range(count):
+                    padded[i * target_pitch + j] = x[i * source_pitch + j * step]
+
+    @_helper
+    def fill_margin(target, rows, columns, pitch, row_sources, column_sources, x, width):
+        padded, x = carray(_pointer(target), 1, kind), carray(_pointer(x), 1, kind)
+        row_sources = carray(_pointer(row_sources), 1, np.int64)
+        column_sources = carray(_pointer(column_sources), 1, np.int64)
+        for j in range(columns):
+            for i in range(rows):
+                inside = row_sources[i] >= 0 and column_sources[j] >= 0
+                padded[i * pitch + j] = x[row_sources[i] * width + column_sources[j]] if inside else kind(0)
+
+    @_task(Margins)
+    def pad(task, thread, record):
+        m = carray(record, 1)[0]
+        row_runs, column_runs = carray(_pointer(m.row_runs), 1, np.int64), carray(_pointer(m.column_runs), 1, np.int64)
+        rest, piece = divmod(task, m.pieces)
+        plane, row_phase = divmod(rest, m.row_phases)
+        x = m.x + plane * m.height * m.width * size
+        first, last = piece * m.rows // m.pieces, (piece + 1) * m.rows // m.pieces
+        top = min(max(row_runs[3 * row_phase], first), last)
+        bottom = min(max(row_runs[3 * row_phase + 1], top), last)
+        source_row = row_runs[3 * row_phase + 2] + (top - row_runs[3 * row_phase]) * m.row_step
+        row_sources = m.row_sources + row_phase * m.rows * 8
+        for phase in range(m.column_phases):
+            column_sources = m.column_sources + phase * m.columns * 8
+            left, right, source = column_runs[3 * phase], column_runs[3 * phase + 1], column_runs[3 * phase + 2]
+            target = m.padded + (rest * m.column_phases + phase) * m.rows * m.columns * size
+            copy_block(
+                target + (top * m.columns + left) * size, x + (source_row * m.width + source) * size,
+                right - left, bottom - top, m.columns, m.row_step * m.width, m.column_step,
+            )  # fmt: skip
+            for begin, end, margin_begin, margin_end in (
+                (first, top, 0, m.columns),
+                (top, bottom, 0, left),
+                (top, bottom, right, m.columns),
+                (bottom, last, 0, m.columns),
+            ):
+                margin = target + (begin * m.columns + margin_begin) * size
+                rows, columns = end - begin, margin_end - margin_begin
+                if m.zero_margins:
+                    copy_rows(margin, m.zeros, columns, rows, m.columns, 0)
+                else:
+                    at = row_sources + begin * 8, column_sources + margin_begin * 8
+                    fill_margin(margin, rows, columns, m.columns, *at, x, m.width)
+
+    return pad
+
+
+@_helper
+def _place(task, e):
+    """Which image, group, block of channels and band of pixels a task computes."""
+    if e.blocks_first:
+        rest, band = divmod(task, e.bands)
+        rest, block = divmod(rest, e.blocks)
+    else:
+        rest, block = divmod(task, e.blocks)
+        rest, band = divmod(rest, e.bands)
+    return rest // e.groups, rest % e.groups, block, band
+
+
+@cache
+def channels_task(dtype: str, lanes: int, max_height: int) -> Any:
+    """The task that computes a band of tiles of a block of output channels, with the channels in the lanes.
+
+    Tile t is the pixels starts[t] to starts[t + 1] of the output plane, the first one's taps counted from places[t].
+    """
+    code = vector_code(dtype, lanes, max_height, pixels_in_lanes=False)
+    multiply_tile, store_transposed = code.multiply_tile, code.store_transposed
+    block, size, kind = VECTORS * lanes, np.dtype(dtype).itemsize, np.dtype(dtype).type
+
+    @_helper
+    def store(plane, sums, pixels, bias, channels, out):
+        if pixels < lanes or channels < lanes:
+            total, added = carray(_pointer(sums), 1, kind), carray(_pointer(bias), 1, kind)
+            stored = carray(_pointer(out), 1, kind)
+            for k in range(channels):
+                for p in range(pixels):
+                    stored[k * plane + p] = total[p * block + k] + added[k]
+            return
+        # The last square of a side is moved back to fit, and stores some sums a second time.
+        for next_k in range(0, channels, lanes):
+            k = min(next_k, channels - lanes)
+            for next_p in range(0, pixels, lanes):
+                p = min(next_p, pixels - lanes)
+                source, target = sums + (p * block + k) * size, out + (k * plane + p) * size
+                store_transposed(source, block, bias + k * size, target, plane)
+
+    @_task(Extents)
+    def compute(task, thread, record):
+        e = carray(record, 1)[0]
+        image, group, which, band = _place(task, e)
+        starts = carray(_pointer(e.starts), 1, np.int64)
+        places = carray(_pointer(e.places), 1, np.int64)
+        tap_begins = carray(_pointer(e.tap_begins), 1, np.int64)
+        tap_ends = carray(_pointer(e.tap_ends), 1, np.int64)
+        x = e.x + (image * e.image + group * e.group) * size
+        weights = e.weights + (group * e.blocks + which) * e.taps * block * size
+        sums = e.sums + thread * e.sums_size * size
+        first, last = band * e.band, min((band + 1) * e.band, e.tiles)
+        for chunk in range(0, e.taps, e.chunk):
+            for t in range(first, last):
+                begin, end = max(chunk, tap_begins[t]), min(chunk + e.chunk, tap_ends[t])
+                if begin < end:
+                    multiply_tile(
+                        starts[t + 1] - starts[t],
+                        x + places[t] * size,
+                        e.taps_table + begin * 8,
+                        end - begin,
+                        weights + begin * block * size,
+                        sums + (starts[t] - starts[first]) * block * size,
+                        block,
+                        begin - tap_begins[t],
+                    )
+        channel, valid = group * e.channels + which * block, min(block, e.channels - which * block)
+        out = e.out + ((image * e.groups * e.channels + channel) * e.pixels + starts[first]) * size
+        store(e.pixels, sums, starts[last] - starts[first], e.bias + channel * size, valid, out)
+
+    return compute
+
+
+@cache
+def pixels_task(dtype: str, lanes: int, max_height: int) -> Any:
+    """The task that computes a band of pixels with the pixels in the lanes: for few output channels a group.
+
+    Pixels are counted along the scratch image's rows, margins and all; what is computed for a margin is left out.
+    """
+    code = vector_code(dtype, lanes, max_height, pixels_in_lanes=True)
+    multiply_tile, add_bias = code.multiply_tile, code.add_bias
+    tile, size = VECTORS * lanes, np.dtype(dtype).itemsize
+
+    @_task(Extents)
+    def compute(task, thread, record):
+        e = carray(record, 1)[0]
+        image, group, which, band = _place(task, e)
+        x = e.x + (image * e.image + group * e.group) * size
+        weights = e.weights + (group * e.blocks + which) * e.taps * e.block * size
+        sums = e.sums + thread * e.sums_size * size
+        first = band * e.band
+        last = min(first + e.band, (e.pixels // e.width - 1) * e.pitch + e.width)
+        for tap in range(0, e.taps, e.chunk):
+            for q in range(first, last, tile):
+                multiply_tile(
+                    e.block,
+                    x + q * size,
+                    e.taps_table + tap * 8,
+                    min(e.chunk, e.taps - tap),
+                    weights + tap * e.block * size,
+                    sums + (q - first) * size,
+                    e.band,
+                    tap,
+                )
+        channel, valid = group * e.channels + which * e.block, min(e.block, e.channels - which * e.block)
+        for k in range(valid):
+            plane = e.out + (image * e.groups * e.channels + channel + k) * e.pixels * size
+            for row in range(first // e.pitch, (last - 1) // e.pitch + 1):
+                begin, end = max(first, row * e.pitch), min(last, row * e.pitch + e.width)
+                target = plane + (begin - row * (e.pitch - e.width)) * size
+                source = sums + (k * e.band + begin - first) * size
+                add_bias(target, source, max(0, end - begin), 1, 0, 0, e.bias + (channel + k) * size)
+
+    return compute

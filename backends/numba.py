@@ -1,0 +1,142 @@
+"""numba-direct: a register-tiled direct convolution, compiled by Numba and its LLVM for the CPU it runs on.
+
+`_numba_vectors` has the idea (the register tile, in machine code), `_numba_plan` turns a problem into tables, and
+`_numba_kernel` walks them on all threads. Two steps make a call: pad into a scratch image, then convolve it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from convbench.backend import Arithmetic, Backend, Ready, Supports
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from convbench.problem import ConvProblem
+
+    from ._numba_kernel import Job
+    from ._numba_plan import Register, Scratch
+
+# A Ready has one scratch image, and some of Numba's threading layers must not be entered by two threads at once.
+_one_at_a_time = threading.Lock()
+
+
+class NumbaDirect(Backend):
+    name = "numba-direct"
+    requires = ("numba",)
+    summary = "register-tiled direct convolution, compiled by Numba; weights packed beforehand"
+    supports = Supports(
+        dtypes={"float64", "float32", "float16", "bfloat16"},
+        padding_modes={"zeros", "reflect", "replicate", "circular"},
+        negative_padding=True,
+    )
+    # Half formats are converted to float32 in the call, summed in it, and rounded once at the end.
+    arithmetic = Arithmetic("direct")
+    prepacks = ("weight",)
+
+    def __init__(self, vector_bytes: int | None = None) -> None:
+        """`vector_bytes`: the size of vectors to compile for, 16, 32 or 64; None: as large as the CPU's registers."""
+        self.vector_bytes = vector_bytes
+
+    def limit_threads(self, n: int) -> None:
+        if "numba" not in sys.modules:
+            os.environ["NUMBA_NUM_THREADS"] = str(n)
+            return
+        import numba
+
+        # Numba cannot have more threads than it was imported with.
+        numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import numpy as np
+
+        from . import _numba_plan as plan
+
+        dtype = np.dtype("float64" if problem.dtype == "float64" else "float32")
+        register = register_tile(dtype.itemsize, self.vector_bytes)
+        scratch = plan.Scratch.of(problem)
+        by_pixels = plan.pixels_fit_better(scratch, register)
+        bias = np.zeros(problem.out_channels, dtype) if b is None else np.ascontiguousarray(b, dtype)
+        convolve = _convolution(scratch, register, by_pixels, w.astype(dtype), bias)
+        x = np.ascontiguousarray(x)
+        # Pixels in the lanes are read up to a tile beyond the image; what that gives is not stored.
+        use_input = scratch.is_input and not by_pixels
+        size = 0 if use_input else problem.batch * problem.in_channels * scratch.channel + register.columns
+        padded = np.zeros(size, dtype)
+        pad = _padding(scratch, register, padded)
+
+        def run() -> np.ndarray:
+            with _one_at_a_time:
+                image = x.astype(dtype, copy=False)
+                if not use_input:
+                    pad.point(x=image)
+                    pad.run()
+                out = plan.aligned_empty(problem.output_shape, dtype)
+                convolve.point(x=image if use_input else padded, out=out)
+                convolve.run()
+            return out.astype(x.dtype, copy=False)
+
+        return Ready(run)
+
+
+def register_tile(itemsize: int, vector_bytes: int | None) -> Register:
+    """The tile for the CPU that Numba compiles for, or for another size of vectors."""
+    from ._numba_plan import Register
+    from ._numba_vectors import VECTORS, cpu_vector_registers
+
+    registers, cpu_bytes = cpu_vector_registers()
+    if vector_bytes is not None:
+        registers, cpu_bytes = (32 if vector_bytes == 64 else 16), vector_bytes
+    # All but the VECTORS operands, and one or two for the scalar, hold sums.
+    return Register(cpu_bytes // itemsize, VECTORS, 14 if registers == 32 else 6)
+
+
+def _convolution(scratch: Scratch, register: Register, by_pixels: bool, w: np.ndarray, bias: np.ndarray) -> Job:
+    """The second step, to be pointed at an image `x` and an output `out`."""
+    import numba
+    import numpy as np
+
+    from . import _numba_kernel as kernel
+    from . import _numba_plan as plan
+
+    threads, most_threads = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    tables = {"taps_table": scratch.taps()}
+    if by_pixels:
+        extents = plan.plan_pixels(scratch, register, w.itemsize, threads)
+        task = kernel.pixels_task(w.dtype.name, register.lanes, register.max_height)
+    else:
+        # Padding's zeros may be left out, unless a weight would make NaN of them.
+        tiles = plan.Tiles.of(scratch, register, skip_zeros=bool(np.isfinite(w).all()))
+        tables |= tiles._asdict()
+        extents = plan.plan_channels(scratch, register, tiles, w.itemsize, threads)
+        task = kernel.channels_task(w.dtype.name, register.lanes, register.max_height)
+    packed = plan.packed_weights(w, extents)
+    sums = plan.aligned_empty((most_threads, extents.sums_size), w.dtype)
+    return kernel.Job(task, extents, **tables, weights=packed, bias=bias, sums=sums)
+
+
+def _padding(scratch: Scratch, register: Register, padded: np.ndarray) -> Job:
+    """The first step, from an input `x` that it is to be pointed at."""
+    import numba
+    import numpy as np
+
+    from . import _numba_kernel as kernel
+
+    margins = scratch.margins(numba.get_num_threads())
+    return kernel.Job(
+        kernel.pad_task(padded.dtype.name, register.lanes, register.max_height),
+        margins,
+        row_sources=np.ascontiguousarray(scratch.rows.source),
+        column_sources=np.ascontiguousarray(scratch.columns.source),
+        row_runs=scratch.rows.runs(margins.row_step),
+        column_runs=scratch.columns.runs(margins.column_step),
+        zeros=np.zeros(margins.columns, padded.dtype),
+        padded=padded,
+    )
+
+
+BACKENDS = (NumbaDirect(),)
