@@ -4,13 +4,15 @@ One class per suite, made from its file; its benchmarks are the metrics, its par
 convbench and the suite's cases. The first benchmark of a class runs the suite, once, and the rest read what it found.
 
     asv run --set-commit-hash HEAD -b Sizes
-    asv run --set-commit-hash HEAD -b Smoke.track_time
+    CONVBENCH_BACKENDS='torch* numba-direct' asv run --set-commit-hash HEAD -b Smoke.track_time
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,6 +40,7 @@ def _records(folder: Path, suite: str) -> dict[str, Any]:
     kept = folder / f"{suite}.json"
     if not kept.exists():
         words = ["run", "--suite", suite, "--json", "--no-asv", "--results", str(folder)]
+        words += [word for name in os.environ.get("CONVBENCH_BACKENDS", "").split() for word in ("--backend", name)]
         # Exit code 1 or 3 is an answer, too: what is wrong or missing stands in the records.
         ran = subprocess.run([sys.executable, "-m", "convbench", *words], capture_output=True, text=True, check=False)
         records = [json.loads(line) for line in ran.stdout.splitlines()]
@@ -50,7 +53,8 @@ def _records(folder: Path, suite: str) -> dict[str, Any]:
 
 def _tracker(suite: Suite, metric: Metric) -> Callable[..., Any]:
     def track(self: Any, folder: str, backend: str, case: str) -> Any:
-        return metric.value(_records(Path(folder), suite.name)[f"{backend} {case}"])
+        record = _records(Path(folder), suite.name).get(f"{backend} {case}")
+        return math.nan if record is None else metric.value(record)
 
     track.type, track.unit = metric.type, metric.unit  # type: ignore[attr-defined]
     track.pretty_name = f"{suite.name}: {metric.name.replace('_', ' ')}"  # type: ignore[attr-defined]

@@ -611,7 +611,7 @@ def test_the_reason_has_the_check_the_counts_the_element_both_values_and_the_tim
     times = (77 - right.exact[1, 4, 0, 8]) / bound[1, 4, 0, 8]
     assert verdict.reason == (
         f"bound check: 1 of {output.size} elements wrong; at [1, 4, 0, 8] got 77, "
-        f"expected {right.exact[1, 4, 0, 8]:.17g} ({times:.3g} times the error bound)"
+        f"expected {right.exact[1, 4, 0, 8]:.9g} ({times:.3g} times the error bound)"
     )
 
 

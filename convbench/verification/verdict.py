@@ -121,9 +121,10 @@ def _verdict(
     }
     reason = None
     if wrong_elements:
+        digits = 17 if check == "exact" else 9  # of an integer every digit counts
         reason = (
             f"{check} check: {wrong_elements:,} of {error.size:,} elements wrong; at {list(element)} "
-            f"got {verdict['got']:.17g}, expected {verdict['expected']:.17g} "
+            f"got {verdict['got']:.{digits}g}, expected {verdict['expected']:.{digits}g} "
             f"({_times(float(over_bound[worst]))} the error bound)"
         )
     return Verdict(check, not wrong_elements, reason=reason, **verdict)  # type: ignore[arg-type]
