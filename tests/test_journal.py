@@ -28,6 +28,7 @@ from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.sampling import Sample
 from convbench.problem import ConvProblem
 from convbench.status import Status
+from convbench.store.checkout import CheckoutState
 from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records, set_torn_line_aside
 from convbench.store.records import record_of, records
 from convbench.suite import Case
@@ -413,8 +414,8 @@ def problem_of(row: Any) -> ConvProblem:
 def test_load_gives_a_row_for_each_record_with_scalars_and_what_one_groups_by_as_columns(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.jsonl",
-        record_of(outcome(), "a", "one"),
-        record_of(outcome("numpy", (), reason="does not compute groups"), "a", "one"),
+        record_of(outcome(), "a", "one", CheckoutState()),
+        record_of(outcome("numpy", (), reason="does not compute groups"), "a", "one", CheckoutState()),
     )
     frame = convbench.load(path)
     assert frame["backend"].tolist() == ["torch", "numpy"]
@@ -445,7 +446,7 @@ def test_load_gives_a_row_for_each_record_with_scalars_and_what_one_groups_by_as
 def test_load_of_a_folder_has_every_machine_the_oldest_first(tmp_path: Path) -> None:
     for i, (machine, name) in enumerate((("m2", "20240101T000000Z-a"), ("m1", "20240102T000000Z-a"))):
         (tmp_path / machine).mkdir()
-        one = record_of(outcome(f"b{i}"), name, "one")
+        one = record_of(outcome(f"b{i}"), name, "one", CheckoutState())
         one["machine"] = one["machine"] | {"machine": machine, "cpu": f"cpu of {machine}"}
         write(tmp_path / machine / f"{name}.jsonl", one)
     frame = convbench.load(tmp_path)
@@ -456,7 +457,7 @@ def test_load_of_a_folder_has_every_machine_the_oldest_first(tmp_path: Path) -> 
 
 
 def test_load_reads_around_what_is_no_record(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", record_of(outcome(), "a", "one"))
+    path = write(tmp_path / "a.jsonl", record_of(outcome(), "a", "one", CheckoutState()))
     with path.open("ab") as file:
         file.write(b'garbage\n{"backend": "torn')
     with pytest.warns(JournalWarning):
@@ -472,7 +473,7 @@ def test_load_without_a_place_reads_where_runs_write(tmp_path: Path, monkeypatch
     (tmp_path / "asv.conf.json").write_text("{}")
     (tmp_path / "results").mkdir()
     (tmp_path / "below").mkdir()
-    write(tmp_path / "results" / "a.jsonl", record_of(outcome(), "a", "one"))
+    write(tmp_path / "results" / "a.jsonl", record_of(outcome(), "a", "one", CheckoutState()))
     monkeypatch.chdir(tmp_path / "below")
     assert convbench.load()["backend"].tolist() == ["torch"]
 
@@ -523,7 +524,9 @@ def same(loaded: Any, expected: Any) -> bool:
 @settings(max_examples=40, deadline=None)
 def test_an_outcome_comes_back_from_its_record_by_load(given_outcomes: list[Outcome]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = write(Path(folder) / "a.jsonl", *(record_of(one, "a run", "one") for one in given_outcomes))
+        path = write(
+            Path(folder) / "a.jsonl", *(record_of(one, "a run", "one", CheckoutState()) for one in given_outcomes)
+        )
         frame = convbench.load(path)
         raw = read(path)
     assert len(frame) == len(given_outcomes)

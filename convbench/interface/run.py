@@ -27,7 +27,8 @@ from convbench.measurement.outcome import Settings
 from convbench.problem import DTYPES
 from convbench.registry import Entry, discover
 from convbench.status import Status
-from convbench.store.asv_results import find_checkout, write_asv_results
+from convbench.store.asv_results import write_asv_results
+from convbench.store.checkout import CheckoutState, checkout_state, find_checkout
 from convbench.store.folder import machine_folder, results_folder
 from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records
 from convbench.store.records import record_of
@@ -77,6 +78,7 @@ class _Run:
     journal: Journal
     records: list[Record] = field(default_factory=list)
     unfinished: str | None = None
+    checkout: CheckoutState = field(default_factory=lambda: checkout_state(find_checkout(Path.cwd())))
     session: str = field(default_factory=lambda: f"{time.time_ns():x}-{os.getpid():x}")
     """This process's part of the run: rounds of one session happened side by side, those of two did not."""
 
@@ -202,7 +204,7 @@ def _measured(
             run.unfinished = case.name
             start = time.monotonic()
             for outcome in engine.measure(suite.name, case, todo):
-                record = record_of(outcome, run.journal.path.stem, run.session)
+                record = record_of(outcome, run.journal.path.stem, run.session, run.checkout)
                 run.journal.append(record)
                 run.records.append(record)
                 shown.record(record)

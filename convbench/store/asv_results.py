@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from convbench.store.asv_metrics import METRICS, Metric, benchmark_name
+from convbench.store.checkout import CONFIGURATION, CheckoutState, checkout_state
 from convbench.store.journal import Record
-
-CONFIGURATION = "asv.conf.json"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def write_asv_results(
     """Store `records` under the commit that `checkout` stands at. Never raises for what asv refuses: says it."""
     if checkout is None:
         return Written(refusal=f"this is no checkout with an {CONFIGURATION}")
-    if refusal := _not_committed(checkout, allow_dirty):
+    if refusal := _refusal(checkout_state(checkout), allow_dirty):
         return Written(refusal=refusal)
     asked = {"checkout": str(checkout), "results": str(results.resolve()), "records": [_slim(r) for r in records]}
     done = subprocess.run(
@@ -56,21 +55,11 @@ def write_asv_results(
     return Written(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def find_checkout(start: Path) -> Path | None:
-    """The folder at or above `start` where asv is configured."""
-    return next((f for f in (start, *start.parents) if (f / CONFIGURATION).is_file()), None)
-
-
-def _not_committed(checkout: Path, allow_dirty: bool) -> str | None:
-    """Why the checkout names no commit that these results could stand under; None when it does."""
-    command = ["git", "-C", str(checkout), "status", "--porcelain", "--untracked-files=no"]
-    try:
-        state = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        return f"git could not be asked for the commit: {error}"
-    if state.returncode != 0:
-        return "the checkout is not under git, so there is no commit to store them under"
-    if state.stdout.strip() and not allow_dirty:
+def _refusal(state: CheckoutState, allow_dirty: bool) -> str | None:
+    """Why results could stand under no commit; None when they can."""
+    if state.commit is None:
+        return "the checkout has no commit to store them under (is it under git?)"
+    if state.dirty and not allow_dirty:
         return "the checkout has uncommitted changes (--allow-dirty stores them under its commit all the same)"
     return None
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from convbench.errors import ResultsError
-from convbench.store.asv_results import find_checkout
+from convbench.store.checkout import find_checkout
 
 
 def results_folder(given: Path | None = None) -> Path:

@@ -17,6 +17,7 @@ import convbench
 from convbench.errors import ResultsError
 from convbench.measurement.machine import machine_facts
 from convbench.measurement.outcome import Outcome, RoundSample
+from convbench.store.checkout import CheckoutState
 from convbench.store.folder import results_folder
 from convbench.store.journal import Record, journals, read_records
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def record_of(outcome: Outcome, run: str, session: str) -> Record:
-    """The record of `outcome`, one of those of `run`, found in the process `session`."""
+def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState) -> Record:
+    """The record of `outcome`, one of those of `run`, found in the process `session` at the commit of `checkout`."""
     problem, estimate = outcome.case.problem, outcome.estimate
     return {
         "format": FORMAT,
@@ -63,6 +64,8 @@ def record_of(outcome: Outcome, run: str, session: str) -> Record:
         "declared": outcome.declared,
         "versions": outcome.versions,
         "convbench": convbench.__version__,
+        "commit": checkout.commit,
+        "dirty": checkout.dirty,
         "machine": machine_facts(),
         "stderr_tail": outcome.stderr_tail,
     }
