@@ -123,6 +123,32 @@ def run(**options: Any) -> None:
     sys.exit(run_suites(Request(**options)))
 
 
+@cli.command()
+@click.argument("base")
+@click.argument("new")
+@click.option("--backend", metavar="NAME", help="Only this backend.")
+@click.option("--against", metavar="NAME", help="Compare --backend in BASE with this one in NEW.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, min_open=True),
+    default=0.05,
+    show_default=True,
+    metavar="SHARE",
+    help="A regression is slower beyond doubt and by more than this.",
+)
+@click.option("--markdown", is_flag=True, help="A GitHub-flavoured table, for a comment.")
+@_results
+@_json
+def compare(**options: Any) -> None:
+    """Say what changed from BASE to NEW: journals, folders of them, machines, commits, tags or branches.
+
+    Leaves with 1 when something got slower than --threshold allows or is broken now, with 3 when nothing is comparable.
+    """
+    from convbench.interface.compare import Request, compare_records
+
+    sys.exit(compare_records(Request(**options)))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The program: every error of the user's is one sentence on standard error and an exit code."""
     words = sys.argv[1:] if arguments is None else arguments

@@ -19,7 +19,7 @@ from convbench.analysis.ranking import rank
 from convbench.errors import BackendError, NothingMeasuredError, SuiteError, did_you_mean
 from convbench.interface.figures import duration
 from convbench.interface.progress import LiveProgress, PlainProgress, progress
-from convbench.interface.tables import print_json, stderr, stdout, suite_report
+from convbench.interface.tables import print_json, show_journal_warnings, stderr, stdout, suite_report
 from convbench.measurement.engine import Engine
 from convbench.measurement.environment import Allocator
 from convbench.measurement.machine import machine_facts, machine_name
@@ -85,8 +85,7 @@ class _Run:
 
 def run_suites(request: Request) -> int:
     """Measure what `request` asks for; gives the exit code. Raises `ConvbenchError` when it asks what cannot be."""
-    warnings.simplefilter("always", JournalWarning)
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    show_journal_warnings()
     suites = _suites(request)
     entries = _entries(request)
     settings = request.settings()
@@ -276,8 +275,3 @@ def _exit_code(records: Sequence[Record]) -> int:
     if any(status.is_failure for status in statuses):
         return 1
     return 0 if Status.OK in statuses else NothingMeasuredError.exit_code
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    if category is JournalWarning:
-        stderr().print(Text(f"convbench: {message}"))

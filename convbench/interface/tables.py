@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRankin
 from convbench.analysis.ratio import Ratio
 from convbench.interface.figures import aligned, flops, milliseconds, percent, significant
 from convbench.status import Status
-from convbench.store.journal import Record
+from convbench.store.journal import JournalWarning, Record
 
 _WIDTH_OF_A_FILE = 120
 
@@ -262,3 +263,14 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Where progress, warnings and errors go."""
     return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDTH_OF_A_FILE)
+
+
+def show_journal_warnings() -> None:
+    """From now on, what a journal's reader warns of is a sentence on standard error."""
+    warnings.simplefilter("always", JournalWarning)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if category is JournalWarning:
+        stderr().print(Text(f"convbench: {message}"))
