@@ -142,7 +142,7 @@ def test_the_interval_of_a_mean_over_cases_covers_the_true_one() -> None:
 
 
 @given(st.lists(st.tuples(walls, st.floats(0.1, 10)), min_size=1, max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_mean_is_geometric_over_cases_each_counted_once(cases: list[tuple[list[float], float]]) -> None:
     pairs = [(timed("slow", (a * s for s in samples)), timed("fast", samples)) for samples, a in cases]
     found = geometric_mean_ratio(pairs)
@@ -315,7 +315,7 @@ def test_the_lead_is_over_the_cases_that_both_ran_and_inverse_the_other_way() ->
         max_size=12,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_pairs_last_record_is_in_one_place_and_shares_fall_from_one(
     given_records: list[tuple[str, str, Status, float]],
 ) -> None:

@@ -54,20 +54,20 @@ def test_ids_never_change(text: str) -> None:
     assert parse_case_id(text) == ConvProblem.parse(text) == p
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(problems())
 def test_an_id_gives_its_problem_back(p: ConvProblem) -> None:
     assert parse_case_id(format_case_id(p)) == p
     assert ConvProblem.parse(p.case_id) == p
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(problems(), problems())
 def test_no_two_problems_share_an_id(one: ConvProblem, other: ConvProblem) -> None:
     assert (one == other) == (one.case_id == other.case_id)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(problems(), st.data())
 def test_problems_that_differ_in_one_argument_differ_in_their_ids(p: ConvProblem, data: st.DataObject) -> None:
     other = data.draw(problems())
@@ -137,7 +137,7 @@ def test_an_id_of_an_impossible_problem_says_why(text: str, words: str) -> None:
         parse_case_id(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="ncohwkspdgtblrx_-0123456789 ٣\n", max_size=40) | st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

@@ -55,7 +55,7 @@ def integers(*shape: int) -> torch.Tensor:
 # --- benchdnn -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(problems() | PLAIN)
 def test_benchdnn_keeps_shapes_and_values(p: ConvProblem) -> None:
     try:
@@ -172,7 +172,7 @@ def test_benchdnn_text_is_refused_with_reason(text: str, words: str) -> None:
 # --- MIOpenDriver -------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(problems() | PLAIN)
 def test_miopen_gives_the_problem_back_or_says_why_not(p: ConvProblem) -> None:
     symmetric = all(before == after >= 0 for before, after in p.padding)
@@ -236,7 +236,7 @@ def test_miopen_text_is_refused_with_reason(text: str, words: str) -> None:
 # --- torch --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(problems())
 def test_the_torch_snippet_runs_and_computes_the_problem(p: ConvProblem) -> None:
     text = to_torch(p)
@@ -250,7 +250,7 @@ def test_the_torch_snippet_runs_and_computes_the_problem(p: ConvProblem) -> None
         assert found["gradient"].shape == (x if p.direction == "input_gradient" else conv.weight).shape
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems())
 def test_the_torch_snippet_gives_the_values_of_the_definition(p: ConvProblem) -> None:
     assume(p.direction == "forward")

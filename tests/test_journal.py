@@ -74,7 +74,7 @@ json_values = st.recursive(
 
 
 @given(st.lists(json_values, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_appended_is_read_back_whatever_characters_it_has(values: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         written = [record(i, value=value) for i, value in enumerate(values)]
@@ -209,7 +209,7 @@ def test_a_line_that_is_no_record_is_passed_over_with_a_warning_and_kept(line: b
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_bytes_between_records_cost_a_record(garbage: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder) / "a.jsonl", record(0))
@@ -521,7 +521,7 @@ def same(loaded: Any, expected: Any) -> bool:
 
 
 @given(st.lists(outcomes(), min_size=1, max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_an_outcome_comes_back_from_its_record_by_load(given_outcomes: list[Outcome]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write(

@@ -163,7 +163,7 @@ def problems(draw: st.DrawFn) -> ConvProblem:
         raise
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(problem=problems(), seed=st.integers(0, 9), backend=st.sampled_from(WIDTHS))
 def test_any_problem_comes_out_exact(problem: ConvProblem, seed: int, backend: NumbaDirect) -> None:
     check(backend, problem, *operands(problem, seed))

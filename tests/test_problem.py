@@ -99,7 +99,7 @@ def torch_shape(a: dict[str, Any]) -> tuple[int, ...] | None:
         return None
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(arguments())
 @example(LAYER | {"batch": 1, "stride": 1, "padding": "same", "dilation": (3, 1), "groups": 1, "bias": True}
          | {"padding_mode": "reflect", "kernel_size": (2, 4)})  # fmt: skip
@@ -115,7 +115,7 @@ def test_shapes_and_refusals_are_torchs(given_arguments: dict[str, Any]) -> None
         assert found == expected
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(arguments(least_padding=-4))
 def test_negative_padding_is_f_pads_crop(given_arguments: dict[str, Any]) -> None:
     padding = given_arguments["padding"]
@@ -129,7 +129,7 @@ def test_negative_padding_is_f_pads_crop(given_arguments: dict[str, Any]) -> Non
     assert found.output_shape == tuple(out.shape), padding
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems())
 def test_macs_are_the_products_counted_on_ones(p: ConvProblem) -> None:
     # On an image of ones, padded with ones, each output element is the number of products summed for it.
@@ -201,7 +201,7 @@ def test_forms_of_one_problem_are_equal(one: dict[str, Any], other: dict[str, An
     assert type(problem(**one).batch) is int
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(problems())
 def test_every_form_gives_the_problem_back(p: ConvProblem) -> None:
     assert ConvProblem(**p.as_dict()) == p

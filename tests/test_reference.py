@@ -67,7 +67,7 @@ def plain(problem: ConvProblem, **changes: Any) -> ConvProblem:
 
 
 @given(problems(), seeds)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_int64_and_float64_answers_are_those_of_torch_in_int64(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
     expected = convolved_by_torch(problem, x, w, b)
@@ -79,7 +79,7 @@ def test_int64_and_float64_answers_are_those_of_torch_in_int64(problem: ConvProb
 
 
 @given(problems(), seeds, st.integers(1, 200))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_gathering_fewer_taps_at_once_changes_nothing(problem: ConvProblem, seed: int, elements: int) -> None:
     x, w, b = integers(problem, seed)
     with pytest.MonkeyPatch.context() as patch:
@@ -88,7 +88,7 @@ def test_gathering_fewer_taps_at_once_changes_nothing(problem: ConvProblem, seed
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_padding_is_that_of_torch(problem: ConvProblem, seed: int) -> None:
     x, _, _ = integers(problem, seed)
     assert np.array_equal(pad(problem, x), padded_by_torch(problem, x).numpy())
@@ -121,7 +121,7 @@ def test_real_layers_are_those_of_torch(problem: ConvProblem) -> None:
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_linear_in_the_input_and_in_the_weight(problem: ConvProblem, seed: int) -> None:
     (x, w, b), (y, v, _) = integers(problem, seed), integers(problem, seed + 1)
     together = in_int64(problem, 3 * x + y, w, b)
@@ -130,7 +130,7 @@ def test_linear_in_the_input_and_in_the_weight(problem: ConvProblem, seed: int) 
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_adjoint_to_torchs_gradients(problem: ConvProblem, seed: int) -> None:
     """<conv(x, w), g> = <x, dgrad(g, w)> = <w, wgrad(x, g)>, with the gradients by torch."""
     x, w, _ = integers(problem, seed)
@@ -144,7 +144,7 @@ def test_adjoint_to_torchs_gradients(problem: ConvProblem, seed: int) -> None:
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_groups_are_weights_in_blocks_on_the_diagonal(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
     whole = np.zeros((problem.out_channels, problem.in_channels, *problem.kernel_size), np.int64)
@@ -155,7 +155,7 @@ def test_groups_are_weights_in_blocks_on_the_diagonal(problem: ConvProblem, seed
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_dilation_is_zeros_between_the_weights(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
     (kh, kw), (dh, dw) = problem.kernel_size, problem.dilation
@@ -166,7 +166,7 @@ def test_dilation_is_zeros_between_the_weights(problem: ConvProblem, seed: int) 
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_stride_leaves_out_outputs(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
     every = in_int64(problem.replace(stride=1), x, w, b)
@@ -174,7 +174,7 @@ def test_stride_leaves_out_outputs(problem: ConvProblem, seed: int) -> None:
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_images_of_a_batch_are_convolved_each_on_its_own(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
     singly = [in_int64(problem.replace(batch=1), x[i : i + 1], w, b) for i in range(problem.batch)]
@@ -182,7 +182,7 @@ def test_images_of_a_batch_are_convolved_each_on_its_own(problem: ConvProblem, s
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_transposing_everything_transposes_the_output(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
     turned = problem.replace(
@@ -195,7 +195,7 @@ def test_transposing_everything_transposes_the_output(problem: ConvProblem, seed
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_permuting_filters_permutes_output_channels_and_permuting_channels_changes_nothing(
     problem: ConvProblem, seed: int
 ) -> None:
@@ -209,7 +209,7 @@ def test_permuting_filters_permutes_output_channels_and_permuting_channels_chang
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_moving_a_circular_image_by_the_stride_moves_the_output(problem: ConvProblem, seed: int) -> None:
     halves = [min(k // 2, n) for k, n in zip(problem.kernel_size, (problem.height, problem.width), strict=True)]
     same = plain(problem, kernel_size=1, dilation=1, stride=1).replace(
@@ -221,7 +221,7 @@ def test_moving_a_circular_image_by_the_stride_moves_the_output(problem: ConvPro
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_padding_first_and_convolving_then_is_the_same(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
     padded = pad(problem, x)
@@ -233,7 +233,7 @@ def test_padding_first_and_convolving_then_is_the_same(problem: ConvProblem, see
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_operands_stay_as_they_were_and_may_be_read_only_and_of_any_strides(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
     expected = in_int64(problem, x, w, b)
@@ -249,7 +249,7 @@ def test_operands_stay_as_they_were_and_may_be_read_only_and_of_any_strides(prob
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.int8], ids=lambda d: np.dtype(d).name)
 @given(problem=problems(), seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_narrow_operands_are_widened_before_anything_is_summed(dtype: Any, problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
     narrow = [None if part is None else part.astype(dtype) for part in (x, w, b)]
@@ -259,7 +259,7 @@ def test_narrow_operands_are_widened_before_anything_is_summed(dtype: Any, probl
 
 
 @given(problems(), seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_output_shares_no_memory_with_an_operand(problem: ConvProblem, seed: int) -> None:
     x, w, b = (None if part is None else part.astype(np.float64) for part in integers(problem, seed))
     out = convolve(problem, x, w, b)

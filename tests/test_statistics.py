@@ -229,7 +229,7 @@ def test_a_call_longer_than_the_limit_is_made_once() -> None:
 @given(
     st.lists(st.floats(1e-6, 1), min_size=1, max_size=50), st.floats(1e-3, 2), st.floats(0, 1e-3), st.floats(0, 1e-3)
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_settling_gives_the_time_of_some_call_and_begins_no_batch_after_its_limit(
     seconds: list[float], limit_s: float, reading_s: float, sync_s: float
 ) -> None:

@@ -60,7 +60,7 @@ def dense(**changes: Any) -> ConvProblem:
 
 
 @given(problems(), seeds, st.integers(1, 3000))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_integer_operands_are_whole_within_magnitude_never_zero_and_exact_in_their_dtype(
     problem: ConvProblem, seed: int, magnitude: int
 ) -> None:
@@ -78,7 +78,7 @@ def test_integer_operands_are_whole_within_magnitude_never_zero_and_exact_in_the
 
 
 @given(problems(), seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_normal_operands_are_full_and_of_the_problems_dtype_and_shapes(problem: ConvProblem, seed: int) -> None:
     operands = normal_operands(problem, seed)
     assert (operands.b is not None) == problem.bias
@@ -93,7 +93,7 @@ def test_normal_operands_give_outputs_near_one_in_size() -> None:
 
 
 @given(problems(), seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_same_problem_and_seed_give_the_same_data_and_another_seed_other_data(
     problem: ConvProblem, seed: int
 ) -> None:
@@ -128,7 +128,7 @@ def long_reductions(draw: st.DrawFn) -> ConvProblem:
 
 
 @given(long_reductions(), direct)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_partial_sum_of_exact_integers_is_an_integer_that_the_accumulator_holds(
     problem: ConvProblem, arithmetic: Arithmetic
 ) -> None:
@@ -154,7 +154,7 @@ def test_every_partial_sum_of_exact_integers_is_an_integer_that_the_accumulator_
     Arithmetic("fft"),
     "float32",
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_transforms_are_asked_for_integers_only_where_their_error_stays_below_a_half(
     problem: ConvProblem, arithmetic: Arithmetic, dtype: Any
 ) -> None:
@@ -173,7 +173,7 @@ def test_transforms_are_asked_for_integers_only_where_their_error_stays_below_a_
 
 
 @given(problems(), st.sampled_from(["fft", "winograd", "auto"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_integers_of_a_transform_summed_more_precisely_than_the_output_have_sums_that_the_output_holds(
     problem: ConvProblem, algorithm: Any
 ) -> None:
@@ -188,7 +188,7 @@ def test_integers_of_a_transform_summed_more_precisely_than_the_output_have_sums
 
 
 @given(problems(), st.sampled_from(["float16", "bfloat16"]), transforming)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_half_format_is_not_asked_for_exact_integers_of_a_transform(
     problem: ConvProblem, dtype: Any, arithmetic: Arithmetic
 ) -> None:
@@ -239,7 +239,7 @@ def over_bound(problem: ConvProblem, arithmetic: Arithmetic, operands: Operands,
 @pytest.mark.parametrize("accumulate", ["float64", "float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(reduction=st.integers(1, 100), bias=st.booleans(), positive=st.booleans(), seed=seeds)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_sums_in_any_order_stay_inside_the_bound(
     dtype: Any, accumulate: Any, reduction: int, bias: bool, positive: bool, seed: int
 ) -> None:
@@ -253,7 +253,7 @@ def test_sums_in_any_order_stay_inside_the_bound(
 
 
 @given(reduction=st.integers(1, 100), seed=seeds)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_operands_rounded_to_tf32_stay_inside_the_bound_of_a_backend_that_declares_them(
     reduction: int, seed: int
 ) -> None:
@@ -333,7 +333,7 @@ def by_winograd(problem: ConvProblem, operands: Operands, tile: int) -> NDArray[
 
 @pytest.mark.parametrize("tile", [2, 4])
 @given(in_channels=st.integers(1, 24), size=st.integers(3, 12), bias=st.booleans(), positive=st.booleans(), seed=seeds)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_float32_winograd_stays_inside_its_bound(
     tile: int, in_channels: int, size: int, bias: bool, positive: bool, seed: int
 ) -> None:
@@ -358,7 +358,7 @@ def by_fft(problem: ConvProblem, operands: Operands) -> NDArray[np.float32]:
 
 
 @given(problems(), st.sampled_from(["float64", "float32"]), st.booleans(), seeds)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_fft_stays_inside_its_bound(problem: ConvProblem, dtype: Any, positive: bool, seed: int) -> None:
     problem = problem.replace(stride=1, dilation=1, groups=1, dtype=dtype)
     operands = normal_operands(problem, seed)
@@ -382,7 +382,7 @@ def test_the_bound_of_an_fft_counts_what_padding_repeats() -> None:
 
 
 @given(problems(), st.one_of(direct, transforming), seeds)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_bounds_are_positive_and_no_smaller_than_one_rounding_of_the_output(
     problem: ConvProblem, arithmetic: Arithmetic, seed: int
 ) -> None:
@@ -428,7 +428,7 @@ places = st.tuples(st.integers(0, 1), st.integers(0, 5), st.integers(0, 8), st.i
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(place=places, up=st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_exact_check_catches_one_element_off_by_one_unit_in_the_last_place(
     dtype: Any, place: tuple[int, ...], up: bool
 ) -> None:
@@ -448,7 +448,7 @@ def test_the_exact_check_catches_one_element_off_by_one_unit_in_the_last_place(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(place=places, up=st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_bound_check_passes_the_last_number_inside_and_catches_the_first_outside(
     dtype: Any, place: tuple[int, ...], up: bool
 ) -> None:
@@ -583,7 +583,7 @@ def test_masked_elements_are_judged_like_any_other() -> None:
     st.dictionaries(places, st.floats(2, 50), min_size=1, max_size=5),
     st.sampled_from(DTYPES),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_worst_element_is_the_one_reported_and_all_wrong_ones_are_counted(
     wrong: dict[tuple[int, ...], float], dtype: Any
 ) -> None:
@@ -843,7 +843,7 @@ def test_the_answer_that_the_faults_are_seeded_in_passes(problem: ConvProblem, a
 
 
 @given(problems(), seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_right_answer_by_torch_passes_in_every_dtype(problem: ConvProblem, seed: int) -> None:
     for dtype in DTYPES:
         asked_in = problem.replace(dtype=dtype)

@@ -57,7 +57,7 @@ def suite_report(ranking: SuiteRanking) -> RenderableType:
     return Group(*parts)
 
 
-_HEADINGS = ("backend", "median ms", "95 % interval ms", "GFLOP/s", "% of fastest", "first call ms", "error/bound")
+_HEADINGS = ("backend", "median ms", "95 % interval ms", "GFLOP/s", "% of fastest", "first answer ms", "error/bound")
 _INDENT = "  "
 
 
@@ -113,7 +113,7 @@ def _columns(places: Sequence[Place]) -> list[list[str]]:
         _intervals(records),
         aligned([significant(r["gflops"]) for r in records]),
         aligned([percent(place.share) for place in places]),
-        aligned([milliseconds(r["first_call_s"]) for r in records]),
+        aligned([milliseconds((r["prepare_s"] or 0) + (r["first_call_s"] or 0)) for r in records]),
         ["–" if r["max_error_over_bound"] is None else f"{r['max_error_over_bound']:.0e}" for r in records],
     ]
 
