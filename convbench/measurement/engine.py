@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from convbench.backend import Backend
 from convbench.errors import SuiteError
-from convbench.measurement.machine import load_average, memory_limit_bytes, usable_cpus
+from convbench.measurement.crew import Crew, Worker, batches
+from convbench.measurement.machine import load_average
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
-from convbench.measurement.process import WorkerError, WorkerProcess
+from convbench.measurement.process import WorkerError
 from convbench.measurement.protocol import Message
 from convbench.measurement.sampling import Plan, Sample, plan_sampling
 from convbench.measurement.statistics import estimate_median
@@ -34,8 +35,6 @@ from convbench.verification.verdict import Verdict
 
 # With several threads, those of the worker that just stopped spin for a moment; one thread leaves nothing behind.
 _FADE_S = 0.003
-_START_LIMIT_S = 120.0
-_KEPT_FREE = 0.1
 
 _Given = TypeVar("_Given")
 
@@ -47,22 +46,11 @@ class Watch(Protocol):
         """`activity` in words, with the share of the case that is done."""
 
 
-class Worker(Protocol):
-    """What the engine needs of a worker: see `WorkerProcess`."""
-
-    @property
-    def alive(self) -> bool: ...
-    def tell(self, command: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any) -> None: ...
-    def answer(self, command: str, time_limit_s: float) -> Message: ...
-    def kill(self) -> None: ...
-
-
 @dataclass
 class _Contestant:
     """A backend that has qualified on the case being measured."""
 
     entry: Entry
-    worker: Worker
     plan: Plan
     so_far: Outcome
     spent_s: float = 0.0
@@ -86,19 +74,16 @@ class Engine:
     ) -> None:
         self.settings = settings
         self._watch = watch
-        self._start_worker = start_worker or (lambda entry, s: WorkerProcess(entry, s.threads, s.allocator))
         self._clock = clock
         self._sleep = sleep
-        self._workers: dict[str, Worker] = {}
-        self._versions: dict[str, dict[str, str]] = {}
+        self._crew = Crew(settings, start_worker)
         self._unavailable: dict[str, str | None] = {}
 
     def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._workers.values():
-            worker.kill()
+        self._crew.dismiss()
 
     def measure(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
         """The outcome of each entry on `case`, as each is known; the timed ones together, after the last round."""
@@ -111,8 +96,8 @@ class Engine:
                 yield refused
         if not able:
             return
-        yield from self._start_missing(suite, case, able)
-        able = [entry for entry in able if self._runs(entry)]
+        yield from self._start(suite, case, able)
+        able = [entry for entry in able if self._crew.runs(entry)]
         if able:
             yield from self._compete(suite, case, able)
 
@@ -132,40 +117,16 @@ class Engine:
             return self._outcome(suite, case, entry, Status.ERROR, told)
         return self._outcome(suite, case, entry, Status.UNSUPPORTED, unsupported) if unsupported else None
 
-    def _start_missing(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
-        """Start the workers that do not run, as many at once as there are CPUs; yields those that did not start."""
-        missing = [entry for entry in entries if not self._runs(entry)]
-        at_once = usable_cpus()
-        for first in range(0, len(missing), at_once):
-            batch = missing[first : first + at_once]
+    def _start(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
+        """Start the workers that do not run; yields the outcomes of those that did not start."""
+        for batch in batches([entry for entry in entries if not self._crew.runs(entry)]):
             self._watch.doing("starting " + ", ".join(entry.name for entry in batch), 0.0)
+            failed = self._crew.start(batch)
             for entry in batch:
-                self._workers[entry.name] = self._start_worker(entry, self.settings)
-                self._tell_start(entry)
-            for entry in batch:
-                try:
-                    started = self._workers[entry.name].answer("start", _START_LIMIT_S)
-                    self._versions[entry.name] = started.fields["versions"]
-                except WorkerError as error:
-                    self._workers.pop(entry.name).kill()
+                if (error := failed.get(entry.name)) is not None:
                     if error.status is Status.UNAVAILABLE:
                         self._unavailable[entry.name] = error.reason
                     yield self._outcome(suite, case, entry, error.status, error.reason, stderr_tail=error.stderr_tail)
-
-    def _tell_start(self, entry: Entry) -> None:
-        on_cpu = entry.backend is not None and entry.backend.device == "cpu"
-        self._workers[entry.name].tell(
-            "start",
-            backend=entry.name,
-            origin=asdict(entry.origin),
-            threads=self.settings.threads,
-            # A GPU's driver reserves far more address space than it uses.
-            memory_limit_bytes=int(memory_limit_bytes() * (1 - _KEPT_FREE)) if on_cpu else None,
-        )
-
-    def _runs(self, entry: Entry) -> bool:
-        worker = self._workers.get(entry.name)
-        return worker is not None and worker.alive
 
     # --- one case -------------------------------------------------------------------------------------------------
 
@@ -207,12 +168,12 @@ class Engine:
         assert entry.backend is not None
         backend, arithmetic = entry.backend, entry.backend.arithmetic
         problem = case.problem.as_dict()
-        first = self._ask(entry, "prepare", _arrays(examination.real), problem=problem)
+        first = self._crew.ask(entry, "prepare", _arrays(examination.real), problem=problem)
         verdicts = [examination.judge_real(arithmetic, _output(first))]
         call_s = first.fields["first_call_s"]
         integers = examination.integers(arithmetic)
         if integers is not None:
-            checked = self._ask(entry, "check", _arrays(integers), problem=problem)
+            checked = self._crew.ask(entry, "check", _arrays(integers), problem=problem)
             verdicts.append(examination.judge_integers(arithmetic, _output(checked)))
             call_s = min(call_s, checked.fields["call_s"])
         so_far = replace(
@@ -228,9 +189,9 @@ class Engine:
             if not self.settings.time_wrong:
                 return replace(so_far, prepare_s=None, first_call_s=None)
         if call_s < self.settings.settle_s:
-            call_s = self._ask(entry, "settle", limit_s=self.settings.settle_s).fields["call_s"]
+            call_s = self._crew.ask(entry, "settle", limit_s=self.settings.settle_s).fields["call_s"]
         plan = plan_sampling(call_s, self.settings.sample_s)
-        return _Contestant(entry, self._workers[entry.name], plan, so_far)
+        return _Contestant(entry, plan, so_far)
 
     def _rounds(self, suite: str, case: Case, contestants: list[_Contestant]) -> Iterator[Outcome]:
         """Sample in rounds until every contestant is done; yields those that fail on the way."""
@@ -252,7 +213,7 @@ class Engine:
             self._sleep(_FADE_S)
         load = load_average()
         start = self._clock()
-        answer = self._ask(contestant.entry, "sample", **asdict(contestant.plan))
+        answer = self._crew.ask(contestant.entry, "sample", **asdict(contestant.plan))
         contestant.spent_s += self._clock() - start
         contestant.samples.append(RoundSample(number, load, Sample(**answer.fields)))
         contestant.stopped = self._enough(contestant)
@@ -273,7 +234,7 @@ class Engine:
     def _finish(self, contestant: _Contestant, examination: Examination) -> Outcome:
         """Judge the last timed output, and give the outcome with its samples, or without them when it is wrong."""
         assert contestant.entry.backend is not None
-        last = self._ask(contestant.entry, "finish")
+        last = self._crew.ask(contestant.entry, "finish")
         verdict = examination.judge_real(contestant.entry.backend.arithmetic, _output(last))
         outcome = replace(
             contestant.so_far,
@@ -288,14 +249,7 @@ class Engine:
                 outcome = replace(outcome, samples=(), prepare_s=None, first_call_s=None)
         return outcome
 
-    # --- talking to workers ---------------------------------------------------------------------------------------
-
-    def _ask(
-        self, entry: Entry, command: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any
-    ) -> Message:
-        worker = self._workers[entry.name]
-        worker.tell(command, arrays, **fields)
-        return worker.answer(command, self.settings.time_limit_s)
+    # --- how a pair ends ---------------------------------------------------------------------------------------
 
     def _guarded(self, suite: str, case: Case, entry: Entry, step: Callable[[], _Given]) -> _Given | Outcome:
         """What `step` gives; when the worker fails instead, the outcome that says how."""
@@ -314,7 +268,7 @@ class Engine:
             status=status,
             settings=self.settings,
             reason=reason,
-            versions=self._versions.get(entry.name, {}),
+            versions=self._crew.versions.get(entry.name, {}),
             declared=declared(entry.backend) if entry.backend else {},
             stderr_tail=stderr_tail or None,
         )

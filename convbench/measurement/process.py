@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -29,21 +29,6 @@ class WorkerError(Exception):
         self.status = status
         self.reason = reason
         self.stderr_tail = stderr_tail
-
-
-class Asked(Protocol):
-    """What the engine needs of a worker; tests put others in its place."""
-
-    def ask(
-        self, command: str, time_limit_s: float, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any
-    ) -> Message:
-        """The worker's answer. Raises `WorkerError`; when `alive` is false afterwards, the process is gone."""
-        ...
-
-    @property
-    def alive(self) -> bool: ...
-
-    def kill(self) -> None: ...
 
 
 class WorkerProcess:
@@ -66,12 +51,6 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
-
-    def ask(
-        self, command: str, time_limit_s: float, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any
-    ) -> Message:
-        self.tell(command, arrays, **fields)
-        return self.answer(command, time_limit_s)
 
     def tell(self, command: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any) -> None:
         """Send a command without waiting, so that several workers can start at once; `answer` then waits."""
