@@ -93,17 +93,20 @@ class Arithmetic:
 
     `operand` and `accumulate` are the precisions that operands are rounded to and sums are kept in; None means the
     problem's dtype for operands, and for sums too except that half formats are summed in float32.
+    `output` is a precision that results are rounded to, in some problems if not in all, before they are given in the
+    problem's dtype; None means that they are not.
     "auto" says that the library picks the algorithm itself and may pick any.
     """
 
     algorithm: Algorithm = "gemm"
     operand: Precision | None = None
     accumulate: Precision | None = None
+    output: Precision | None = None
 
     def __post_init__(self) -> None:
         if self.algorithm not in get_args(Algorithm):
             raise TypeError(f"algorithm is {self.algorithm!r}; it should be one of {', '.join(get_args(Algorithm))}")
-        for name in ("operand", "accumulate"):
+        for name in ("operand", "accumulate", "output"):
             if getattr(self, name) not in (None, *get_args(Precision)):
                 words = ", ".join(get_args(Precision))
                 raise TypeError(f"{name} is {getattr(self, name)!r}; it should be None or one of {words}")

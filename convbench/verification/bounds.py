@@ -86,9 +86,10 @@ def error_bound(
     else:
         bound = gamma(terms, u) * magnitudes
     operand = UNIT_ROUNDOFF[arithmetic.operand_precision(problem.dtype)]
-    output = UNIT_ROUNDOFF[problem.dtype]
-    if operand > output:
-        bound = (1 + 2 * operand) * bound + 2 * operand * magnitudes
+    output = _output_roundoff(problem, arithmetic)
+    if operand > UNIT_ROUNDOFF[problem.dtype]:
+        of_product = 2 * operand + operand**2
+        bound = (1 + of_product) * bound + of_product * magnitudes
     if output > u:
         bound = output * np.abs(exact) + (1 + output) * bound
     return np.asarray(bound + gamma(terms, UNIT_ROUNDOFF["float64"]) * magnitudes + _UNDERFLOW[problem.dtype])
@@ -99,14 +100,19 @@ def warn_level(
 ) -> NDArray[np.float64]:
     """The error above which an answer inside its bound is still unusual, per output element."""
     u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
-    output = UNIT_ROUNDOFF[problem.dtype]
+    output = _output_roundoff(problem, arithmetic)
     operand = UNIT_ROUNDOFF[arithmetic.operand_precision(problem.dtype)]
     level = WARN_LAMBDA * math.sqrt(problem.reduction_length + problem.bias) * u * magnitudes
-    if operand > output:
+    if operand > UNIT_ROUNDOFF[problem.dtype]:
         level = level + 2 * operand * magnitudes
     if output > u:
         level = level + output * np.abs(exact)
     return np.asarray(level + _UNDERFLOW[problem.dtype])
+
+
+def _output_roundoff(problem: ConvProblem, arithmetic: Arithmetic) -> float:
+    """Of the coarsest precision that a result passes through."""
+    return max(UNIT_ROUNDOFF[problem.dtype], UNIT_ROUNDOFF[arithmetic.output or problem.dtype])
 
 
 def _plane_norms(problem: ConvProblem, x: NDArray[Any], w: NDArray[Any]) -> NDArray[np.float64]:

@@ -54,9 +54,10 @@ def normal_operands(problem: ConvProblem, seed: int) -> Operands:
 
 
 def integer_operands(problem: ConvProblem, magnitude: int, seed: int) -> Operands:
-    """Integers from [-magnitude, magnitude] without zero; the bias reaches to magnitude^2 where its dtype allows."""
+    """Integers from [-magnitude, magnitude] without zero; the bias reaches to magnitude^2, or as far as the narrowest
+    format holds every integer, since a backend may round it to that."""
     rng = _generator(problem, seed + 1)
-    largest_bias = min(magnitude**2, LARGEST_EXACT_INTEGER[problem.dtype])
+    largest_bias = min(magnitude**2, min(LARGEST_EXACT_INTEGER.values()))
     return rounded(
         problem,
         _nonzero_integers(rng, magnitude, problem.input_shape),
@@ -80,6 +81,8 @@ def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
         largest_sum = min(largest_sum, 65504)
     if arithmetic.algorithm in ("fft", "winograd", "auto"):
         largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[problem.dtype])
+    if arithmetic.output:
+        largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[arithmetic.output])
     magnitude = math.isqrt(largest_sum // terms)
     u = UNIT_ROUNDOFF[accumulate]
     of_sums = (u + gamma(terms, UNIT_ROUNDOFF["float64"])) * terms

@@ -1,0 +1,55 @@
+"""A problem as an ONNX model of one Conv node, which several engines read; a Pad node stands before it where needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convbench.problem import ConvProblem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_OPSET = 22  # the first whose Conv takes bfloat16
+_IR_VERSION = 10  # the one of this opset: left alone, onnx writes its newest, which engines of the day before refuse
+_PAD_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_ELEMENT = {"float64": "DOUBLE", "float32": "FLOAT", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
+
+
+def onnx_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> bytes:
+    """The model, serialised: from the input "x" to the output "y", with weight and bias as constants in it.
+
+    Conv pads with zeros, each side on its own, but by ONNX's rules it takes no negative padding: Pad does, and pads in
+    the other modes.
+    """
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    element = getattr(TensorProto, _ELEMENT[problem.dtype])
+    constants = {"w": w} if b is None else {"w": w, "b": b}
+    operands = ["x", *constants]
+    (top, bottom), (left, right) = problem.padding
+    sides, nodes = [top, left, bottom, right], []
+    if min(sides) < 0 or (problem.padding_mode != "zeros" and any(sides)):
+        constants["sides"] = np.array([0, 0, top, left, 0, 0, bottom, right])
+        nodes = [helper.make_node("Pad", ["x", "sides"], ["padded"], mode=_PAD_MODE[problem.padding_mode])]
+        operands[0], sides = "padded", [0, 0, 0, 0]
+    convolution = helper.make_node(
+        "Conv",
+        operands,
+        ["y"],
+        kernel_shape=problem.kernel_size,
+        strides=problem.stride,
+        pads=sides,
+        dilations=problem.dilation,
+        group=problem.groups,
+    )
+    graph = helper.make_graph(
+        [*nodes, convolution],
+        problem.case_id,
+        [helper.make_tensor_value_info("x", element, problem.input_shape)],
+        [helper.make_tensor_value_info("y", element, problem.output_shape)],
+        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+    serialised: bytes = model.SerializeToString()
+    return serialised

@@ -1,0 +1,47 @@
+"""conv2d of ONNX Runtime on the CPU: a model of one Conv node, weights constant, input and output bound beforehand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convbench.backend import Arithmetic, Backend, Ready, Supports
+from convbench.problem import PADDING_MODES, ConvProblem
+
+from ._onnx_model import onnx_model
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class _OnnxRuntime(Backend):
+    """With constant weights, ONNX Runtime packs them and, where it has blocked kernels, reorders input and output."""
+
+    name = "onnxruntime"
+    summary = "a one-node ONNX model on ONNX Runtime's own CPU kernels"
+    requires = ("onnxruntime", "onnx")
+    install = "'convbench[onnxruntime]'"
+    # float16 it computes in float32, between two casts. Of the other two: "NOT_IMPLEMENTED: Could not find an
+    # implementation for Conv(22)", and for float64 in older opsets neither.
+    supports = Supports(dtypes={"float32", "float16"}, padding_modes=set(PADDING_MODES), negative_padding=True)
+    arithmetic = Arithmetic("direct")
+    prepacks = ("weight",)
+    threads = 0  # as many as there are cores
+
+    def limit_threads(self, n: int) -> None:
+        self.threads = n
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import numpy as np
+        from onnxruntime import InferenceSession, OrtValue, SessionOptions
+
+        options = SessionOptions()
+        options.intra_op_num_threads = self.threads
+        session = InferenceSession(onnx_model(problem, w, b), options, ["CPUExecutionProvider"])
+        binding = session.io_binding()
+        output = np.empty(problem.output_shape, x.dtype)  # the same one for every call
+        binding.bind_ortvalue_input("x", OrtValue.ortvalue_from_numpy(np.array(x, order="C")))
+        binding.bind_ortvalue_output("y", OrtValue.ortvalue_from_numpy(output))
+        return Ready(lambda: session.run_with_iobinding(binding), to_numpy=lambda _: output.copy())
+
+
+BACKENDS = (_OnnxRuntime(),)

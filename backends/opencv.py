@@ -1,0 +1,74 @@
+"""conv2d of OpenCV's dnn module on the CPU: its new engine, and the classic one with Winograd and without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
+from convbench.problem import PADDING_MODES, ConvProblem
+
+from ._onnx_model import onnx_model
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class _OpenCv(Backend):
+    """The new engine. Its setting for Winograd changes nothing there."""
+
+    requires = ("cv2", "onnx")
+    install = "'convbench[opencv]'"
+    # Of float64: "Assertion failed: wtype0 == CV_32F || wtype0 == CV_16F || wtype0 == CV_16BF"; of bfloat16, for an
+    # input that Python could not hand over: "weights.type() == 5", which is float32.
+    supports = Supports(dtypes={"float32", "float16"}, padding_modes=set(PADDING_MODES), negative_padding=True)
+    prepacks = ("weight",)
+    engine = "ENGINE_NEW"
+
+    def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
+        self.name, self.arithmetic, self.summary = name, Arithmetic(algorithm), summary
+
+    def limit_threads(self, n: int) -> None:
+        import cv2
+
+        cv2.setNumThreads(n)
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import cv2
+        import numpy as np
+
+        with TemporaryDirectory() as folder:  # given the bytes, OpenCV 5.0 takes its new engine whatever is asked
+            path = Path(folder, "model.onnx")
+            path.write_bytes(onnx_model(problem, w, b))
+            net = cv2.dnn.readNetFromONNX(str(path), getattr(cv2.dnn, self.engine))
+        net.enableWinograd(self.arithmetic.algorithm == "winograd")
+        net.setInput(np.array(x, order="C"))
+
+        def to_numpy(output: np.ndarray) -> np.ndarray:
+            with np.errstate(over="ignore"):  # the answer to float16 is float32
+                return output.astype(x.dtype)
+
+        return Ready(net.forward, to_numpy=to_numpy)
+
+
+class _Classic(_OpenCv):
+    # Of float16: "input is 7 (CV_16FC1)"; of float64: "input.type() == CV_32F || input.type() == CV_16F"; of circular:
+    # "Unknown padding type: wrap"; of negative padding: "Assertion failed: paddings[i].first >= 0".
+    supports = Supports(dtypes={"float32"}, padding_modes=set(PADDING_MODES) - {"circular"})
+    engine = "ENGINE_CLASSIC"
+
+    def unsupported(self, problem: ConvProblem) -> str | None:
+        reason = super().unsupported(problem)
+        image = ((problem.height, "height"), (problem.width, "width"))
+        for (size, axis), sides in zip(image, problem.padding, strict=True):
+            if reason is None and problem.padding_mode == "replicate" and max(sides) > size:
+                return f"replicates no more than the {axis} of {size}"  # "expected: 'padLeft <= inpWidth'"
+        return reason
+
+
+BACKENDS = (
+    _OpenCv("opencv", "direct", "cv2.dnn on its new engine"),
+    _Classic("opencv-classic", "winograd", "cv2.dnn on its classic engine, with Winograd for 3x3"),
+    _Classic("opencv-classic-no-winograd", "gemm", "cv2.dnn on its classic engine, Winograd off"),
+)

@@ -1,0 +1,95 @@
+"""conv2d of OpenVINO on the CPU: float32 in two layouts, and in the precision that it picks when not asked."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+from convbench.backend import Algorithm, Arithmetic, Backend, Precision, Ready, Supports
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+
+from ._onnx_model import onnx_model
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# On x86 it asks its oneDNN for a direct algorithm; on Arm its library may use Winograd.
+_ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
+_PRECISION: dict[str, Precision] = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+
+
+class _OpenVino(Backend):
+    """float64 and float16, too, are computed in float32, and converted before and after, inside the call."""
+
+    requires = ("openvino", "onnx")
+    install = "'convbench[openvino]'"
+    # Of circular, which is ONNX's wrap: "Unsupported padding mode: [wrap]".
+    supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES) - {"circular"}, negative_padding=True)
+    arithmetic = Arithmetic(_ALGORITHM, operand="float32", accumulate="float32")
+    hint: str | None = "f32"
+
+    def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
+        self.name, self.summary, self.channels_last = name, summary, channels_last
+        self.prepacks = ("input", "weight", "output") if channels_last else ("weight",)
+
+    def limit_threads(self, n: int) -> None:
+        _core().set_property("CPU", {"INFERENCE_NUM_THREADS": n})
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        model = _core().read_model(onnx_model(problem, w, b))
+        if self.channels_last:
+            model = _channels_last(model)
+        asked = {"INFERENCE_PRECISION_HINT": self.hint} if self.hint else {}
+        request = _core().compile_model(model, "CPU", asked).create_infer_request()
+        nchw = (0, 3, 1, 2) if self.channels_last else (0, 1, 2, 3)
+        # OpenVINO's own tensors, the same for every call; bfloat16 shows in them as the 16 bits of a float16.
+        request.get_input_tensor().data.view(x.dtype).transpose(nchw)[...] = x
+        output = request.get_output_tensor().data.view(x.dtype).transpose(nchw)
+        # Unless shared, the output would be copied in every call.
+        return Ready(lambda: request.infer(share_outputs=True), to_numpy=lambda _: output.copy())
+
+
+class _Default(_OpenVino):
+    """What a user gets who asks for nothing: bfloat16 where the CPU has units for it, whatever dtype the model has.
+
+    Operands are rounded to it, and where there is a bias, or another dtype than float32, results are as well.
+    """
+
+    hint = None
+
+    @cached_property
+    def arithmetic(self) -> Arithmetic:  # type: ignore[override]
+        """With what OpenVINO says that it picks on this CPU; float32 while there is no OpenVINO to ask."""
+        try:
+            picked = _core().get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
+        except (ImportError, OSError, RuntimeError):
+            picked = "f32"
+        precision = _PRECISION.get(picked, "float32")
+        return Arithmetic(_ALGORITHM, operand=precision, accumulate="float32", output=precision)
+
+
+def _channels_last(model: Any) -> Any:
+    """The model with input and output in NHWC, as from a layer before and for one after."""
+    from openvino import Layout
+    from openvino.preprocess import PrePostProcessor
+
+    processor = PrePostProcessor(model)
+    for end in (processor.input(), processor.output()):
+        end.model().set_layout(Layout("NCHW"))
+        end.tensor().set_layout(Layout("NHWC"))
+    return processor.build()
+
+
+@cache
+def _core() -> Any:
+    from openvino import Core
+
+    return Core()
+
+
+BACKENDS = (
+    _OpenVino("openvino", "a one-node model, float32 forced"),
+    _OpenVino("openvino-channels-last", "the same with input and output in NHWC", channels_last=True),
+    _Default("openvino-default", "the same in the precision OpenVINO picks: bfloat16 on CPUs that have it"),
+)
