@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports
+from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,11 +29,7 @@ class NumbaDirect(Backend):
     name = "numba-direct"
     requires = ("numba",)
     summary = "register-tiled direct convolution, compiled by Numba; weights packed beforehand"
-    supports = Supports(
-        dtypes={"float64", "float32", "float16", "bfloat16"},
-        padding_modes={"zeros", "reflect", "replicate", "circular"},
-        negative_padding=True,
-    )
+    supports = WHOLE_OF_CONV2D
     # Half formats are converted to float32 in the call, summed in it, and rounded once at the end.
     arithmetic = Arithmetic("direct")
     prepacks = ("weight",)

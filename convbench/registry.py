@@ -122,9 +122,12 @@ def find(origin: Origin, name: str) -> Backend:
 
 
 def versions(backend: Backend) -> dict[str, str]:
-    """Versions of the distributions that `backend` requires, read from their metadata: nothing is imported."""
+    """Versions of the distributions that `backend` requires, read from their metadata: nothing is imported.
+
+    One without modules of its own, such as a C library in a wheel, is known by what pip installs.
+    """
     found: dict[str, str] = {}
-    for module in backend.requires:
+    for module in backend.requires or (backend.install or "").split():
         distribution = module.partition(".")[0]
         try:
             found[distribution] = importlib.metadata.version(distribution)

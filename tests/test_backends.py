@@ -264,13 +264,16 @@ def check(backend: Backend, problem: ConvProblem, layout: str = "contiguous", po
 
 
 def known_wrong(backend: Backend, problem: ConvProblem) -> bool:
-    """What docs/found-by-convbench.md tells of. Not asked here: both read memory that is not theirs.
+    """What docs/found-by-convbench.md tells of. Not asked here: some of it reads memory that is not its own.
 
     oneDNN (in torch 2.13, OpenVINO 2026.4), brg_conv_fwd:avx512_core_bf16: bfloat16, channels-last, one input channel
     in a group but no plain depthwise, one output column, stride (1, > 1).
     OpenCV 5.0, its new engine: a 1x1 kernel at stride 1 with padding, not depthwise.
+    ncnn 1.0.20261020: in bfloat16, ties are rounded away from zero on scalar paths.
     """
     depthwise = problem.groups > 1 and problem.groups == problem.out_channels
+    if backend.name == "ncnn-direct":
+        return problem.dtype == "bfloat16"
     if backend.name == "opencv":
         padded = problem.padding_mode == "zeros" and any(map(any, problem.padding))
         return problem.kernel_size == (1, 1) == problem.stride and padded and not depthwise

@@ -1,0 +1,58 @@
+"""TFLite models of a few nodes in a row, built with the schema that LiteRT ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class TfliteModel:
+    """A TFLite model of nodes in a row, each made from the blob before it and constants."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.schema, self.dtype = schema, dtype
+        self.model, self.graph = schema.ModelT(), schema.SubGraphT()
+        self.model.version, self.model.subgraphs = 3, [self.graph]
+        self.model.buffers, self.model.operatorCodes = [schema.BufferT()], []
+        self.graph.tensors, self.graph.operators = [], []
+        self.graph.inputs = self.graph.outputs = [self._tensor(shape, dtype)]
+
+    def add(
+        self, kind: str, shape: tuple[int, ...], constants: Sequence[np.ndarray], options: str, **fields: Any
+    ) -> None:
+        """A node `kind` with an output of `shape` and the `fields` of `options`."""
+        inputs = [*self.graph.outputs, *(self._tensor(c.shape, c.dtype.name, c) for c in constants)]
+        self.graph.outputs = [self._tensor(shape, self.dtype)]
+        code, node = self.schema.OperatorCodeT(), self.schema.OperatorT()
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(self.schema.BuiltinOperator, kind)
+        node.opcodeIndex, node.inputs, node.outputs = len(self.graph.operators), inputs, self.graph.outputs
+        node.builtinOptionsType = getattr(self.schema.BuiltinOptions, options)
+        node.builtinOptions = getattr(self.schema, f"{options}T")()
+        vars(node.builtinOptions).update(fields)
+        self.model.operatorCodes.append(code)
+        self.graph.operators.append(node)
+
+    def packed(self) -> bytes:
+        import flatbuffers
+
+        builder = flatbuffers.Builder(0)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _tensor(self, shape: Sequence[int], dtype: str, data: np.ndarray | None = None) -> int:
+        import numpy as np
+
+        tensor = self.schema.TensorT()
+        tensor.shape, tensor.type = list(shape), getattr(self.schema.TensorType, dtype.upper())
+        if data is not None:
+            tensor.buffer = len(self.model.buffers)
+            buffer = self.schema.BufferT()
+            buffer.data = np.frombuffer(data.tobytes(), np.uint8)
+            self.model.buffers.append(buffer)
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1

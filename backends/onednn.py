@@ -1,0 +1,93 @@
+"""conv2d of oneDNN itself, through its C library: what PyTorch and TensorFlow sit on, in layouts of its own choice."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from typing import TYPE_CHECKING, Any
+
+from convbench.backend import Arithmetic, Backend, Ready, Supports
+from convbench.problem import ConvProblem
+
+from . import _onednn_library as dnnl
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_FORWARD_INFERENCE, _DIRECT = 96, 1  # of dnnl_types.h
+
+
+class _OneDnn(Backend):
+    name = "onednn"
+    install = "onednn"
+    summary = "oneDNN's primitive called directly, every layout chosen by the library"
+    # float64 is "unimplemented" in convolutions on CPUs, and there is no primitive that pads. Of negative padding the
+    # end of an axis may have less than a stride: "left padding value (-1) must be non-negative", "right padding (-1)
+    # and stride (1) must sum up to a positive value".
+    supports = Supports(dtypes=set(dnnl.DTYPE), negative_padding=True)
+    arithmetic = Arithmetic("direct")
+    prepacks = ("input", "weight", "output")
+
+    def unavailable(self) -> str | None:
+        if sys.platform != "linux":
+            return "needs libdnnl.so, which the wheel of onednn has on Linux only"
+        try:
+            other = dnnl.foreign_tbb()
+        except importlib.metadata.PackageNotFoundError:
+            return f"onednn not installed: pip install {self.install}"
+        return other and f"cannot share a process with the older {other}, which is loaded already"
+
+    def unsupported(self, problem: ConvProblem) -> str | None:
+        reason = super().unsupported(problem)
+        asks = problem.dtype != "float32" or min(map(min, problem.padding)) < 0
+        if reason is None and asks and self.unavailable() is None:
+            try:
+                _describe(problem)
+            except dnnl.RefusedError as refusal:
+                return f"oneDNN refuses {problem.dtype} with padding {problem.padding} on this CPU: {refusal}"
+        return reason
+
+    def limit_threads(self, n: int) -> None:
+        dnnl.limit_tbb(n)
+        dnnl.engine()  # started here and not by prepare, whose time is taken
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import numpy as np
+
+        description = _describe(problem)
+        memory = {dnnl.DST: dnnl.chosen_memory(description, dnnl.DST)}
+        for argument, operand in ((dnnl.SRC, x), (dnnl.WEIGHTS, w), (dnnl.BIAS, b)):
+            if operand is not None:
+                plain = np.ascontiguousarray(operand)
+                memory[argument] = dnnl.chosen_memory(description, argument)
+                shape = _shapes(problem)[argument]
+                dnnl.reorder(dnnl.row_major(shape, problem.dtype, plain.ctypes.data), memory[argument])
+
+        def to_numpy(_: Any) -> np.ndarray:
+            output = np.empty(problem.output_shape, x.dtype)
+            dnnl.reorder(memory[dnnl.DST], dnnl.row_major(output.shape, problem.dtype, output.ctypes.data))
+            return output
+
+        return Ready(dnnl.execution(description, memory), to_numpy=to_numpy)
+
+
+def _describe(problem: ConvProblem) -> dnnl.Owned:
+    """The convolution, with the layouts that oneDNN wants for it."""
+    layouts = {argument: dnnl.any_layout(shape, problem.dtype) for argument, shape in _shapes(problem).items()}
+    operands = (layouts.get(argument) for argument in (dnnl.SRC, dnnl.WEIGHTS, dnnl.BIAS, dnnl.DST))
+    (top, bottom), (left, right) = problem.padding
+    holes = [rate - 1 for rate in problem.dilation]
+    sizes = (dnnl.integers(*pair) for pair in (problem.stride, holes, (top, left), (bottom, right)))
+    create = "dnnl_convolution_forward_primitive_desc_create"
+    return dnnl.Owned("primitive_desc", create, dnnl.engine(), _FORWARD_INFERENCE, _DIRECT, *operands, *sizes, None)
+
+
+def _shapes(problem: ConvProblem) -> dict[int, tuple[int, ...]]:
+    """Of each argument; the weight of groups has them as an axis of its own."""
+    o, *filters = problem.weight_shape
+    weights = (problem.groups, o // problem.groups, *filters) if problem.groups > 1 else (o, *filters)
+    shapes = {dnnl.SRC: problem.input_shape, dnnl.WEIGHTS: weights, dnnl.DST: problem.output_shape}
+    return shapes | ({dnnl.BIAS: (o,)} if problem.bias else {})
+
+
+BACKENDS = (_OneDnn(),)
