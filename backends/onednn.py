@@ -32,9 +32,10 @@ class _OneDnn(Backend):
         if sys.platform != "linux":
             return "needs libdnnl.so, which the wheel of onednn has on Linux only"
         try:
-            other = dnnl.foreign_tbb()
+            importlib.metadata.distribution("onednn")  # a C library in a wheel: there is no module to look for
         except importlib.metadata.PackageNotFoundError:
             return f"onednn not installed: pip install {self.install}"
+        other = dnnl.foreign_tbb()
         return other and f"cannot share a process with the older {other}, which is loaded already"
 
     def unsupported(self, problem: ConvProblem) -> str | None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
 
+from ._torch_tensors import padding, tensor, to_numpy
+
 if TYPE_CHECKING:
     import numpy as np
 
 _NO_FLOAT64 = replace(WHOLE_OF_CONV2D, dtypes=set(DTYPES) - {"float64"})
-_TORCH_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 # On x86 torch asks oneDNN for its direct algorithm, and multiplies matrices without it; on Arm it may use Winograd.
 _CPU_ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
 
@@ -42,13 +43,13 @@ class _Torch(Backend):
         import torch
 
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        input_, weight = (_tensor(a).to(self.device, memory_format=layout) for a in (x, w))
-        bias = None if b is None else _tensor(b).to(self.device)
-        padded, padding = _padding(problem)
-        convolve = self._convolution(problem, input_, weight, bias, padding)
+        input_, weight = (tensor(a).to(self.device, memory_format=layout) for a in (x, w))
+        bias = None if b is None else tensor(b).to(self.device)
+        padded, sides = padding(problem)
+        convolve = self._convolution(problem, input_, weight, bias, sides)
         if padded is None:
-            return Ready(lambda: convolve(input_), self._sync(), _to_numpy)
-        return Ready(lambda: convolve(padded(input_)), self._sync(), _to_numpy)
+            return Ready(lambda: convolve(input_), self._sync(), to_numpy)
+        return Ready(lambda: convolve(padded(input_)), self._sync(), to_numpy)
 
     def _convolution(
         self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
@@ -177,42 +178,6 @@ class _Mps(_Torch):
         import torch
 
         return torch.mps.synchronize
-
-
-def _tensor(array: np.ndarray) -> Any:
-    """A tensor with a copy of `array`, of any strides and read-only or not, in memory that torch allocated."""
-    import torch
-
-    tensor = torch.empty(array.shape, dtype=getattr(torch, array.dtype.name))
-    if array.dtype.name == "bfloat16":  # which torch and NumPy know under two types that are the same 16 bits
-        tensor.view(torch.int16).numpy()[...] = array.view("int16")
-    else:
-        tensor.numpy()[...] = array
-    return tensor
-
-
-def _to_numpy(output: Any) -> np.ndarray:
-    import torch
-
-    output = output.cpu().contiguous()
-    if output.dtype == torch.bfloat16:
-        import ml_dtypes
-
-        return output.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return output.numpy()
-
-
-def _padding(problem: ConvProblem) -> tuple[Callable[[Any], Any] | None, tuple[int, int]]:
-    """What pads the input before the call, if anything, and what conv2d pads itself: zeros, both sides alike."""
-    from torch.nn.functional import pad
-
-    (top, bottom), (left, right) = problem.padding
-    if problem.padding_mode == "zeros" and top == bottom >= 0 and left == right >= 0:
-        return None, (top, left)
-    if (top, bottom, left, right) == (0, 0, 0, 0):
-        return None, (0, 0)
-    mode = _TORCH_MODE[problem.padding_mode]
-    return lambda x: pad(x, (left, right, top, bottom), mode), (0, 0)
 
 
 BACKENDS = (

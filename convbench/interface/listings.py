@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 from convbench.errors import ProblemError
@@ -24,16 +25,31 @@ def list_backends(plugins: Sequence[Path], as_json: bool) -> None:
         print_json(rows)
         return
     console = stdout()
-    cells = []
+    here = [row for row in rows if row["available"]]
+    cells = [
+        (
+            row["backend"],
+            Text("available", style="green"),
+            " ".join(_SHORT_DTYPES[dtype] for dtype in row["dtypes"]),
+            "\n".join(f"{name} {version}" for name, version in row["versions"].items()),
+            row["summary"],
+        )
+        for row in here
+    ]
+    console.print(plain_table(("backend", "status", "computes", "versions", ""), cells))
+    if len(here) < len(rows):
+        console.print()
+        console.print(_unavailable([row for row in rows if not row["available"]]))
+    console.print(Text(f"\n{len(here)} of {len(rows)} backends are available here."))
+
+
+def _unavailable(rows: Sequence[dict[str, Any]]) -> Table:
+    """One line per reason."""
+    grouped: dict[str, list[str]] = {}
     for row in rows:
-        state = Text("available", style="green") if row["available"] else Text("unavailable", style="yellow")
-        known = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        computes = " ".join(_SHORT_DTYPES[dtype] for dtype in row["dtypes"] or ())
-        cells.append((row["backend"], state, known, computes, row["reason"] or row["summary"]))
-    headers = ("backend", "status", "versions", "computes", "")
-    console.print(plain_table(headers, cells))
-    available = sum(row["available"] for row in rows)
-    console.print(Text(f"\n{available} of {len(rows)} backends are available here."))
+        grouped.setdefault(row["reason"], []).append(row["backend"])
+    state = Text("unavailable", style="yellow")
+    return plain_table(("backends", "status", "why"), [(", ".join(g), state, reason) for reason, g in grouped.items()])
 
 
 def _backend_row(entry: Any) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""The field's inference engines, each in a real worker process: no problem makes one fail, threads are kept to, and
+what it computes in float32 is right. Engines that are not installed are skipped, with what to install.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from functools import cache
+
+import pytest
+
+from convbench.measurement.engine import Engine
+from convbench.measurement.outcome import Outcome, Settings
+from convbench.problem import ConvProblem
+from convbench.registry import Entry, discover
+from convbench.status import Status
+from convbench.suite import Case
+
+ENGINES = (
+    "onnxruntime*",
+    "openvino*",
+    "opencv*",
+    "onednn*",
+    "ncnn*",
+    "litert*",
+    "torch-compile*",
+    "tensorflow*",
+    "tvm*",
+    "iree*",
+)
+LARGE = ConvProblem(in_channels=64, height=56, width=56, out_channels=64, kernel_size=3, padding=1)
+SMALL = ConvProblem(in_channels=8, height=13, width=11, out_channels=12, kernel_size=3, padding=1)
+PROBLEMS = {
+    "large": LARGE,  # first, so that its times meet a worker without a past
+    "dense": SMALL,
+    "pointwise": SMALL.replace(kernel_size=1, padding=0),
+    "depthwise": SMALL.replace(out_channels=8, groups=8),
+    "grouped": SMALL.replace(groups=4),
+    "strided": SMALL.replace(stride=(2, 1)),
+    "dilated": SMALL.replace(dilation=2),
+    "padded unevenly": SMALL.replace(padding=((1, 0), (2, 3))),
+    "padded by reflection": SMALL.replace(padding_mode="reflect"),
+    "bias": SMALL.replace(bias=True),
+    "float16": SMALL.replace(dtype="float16"),
+}
+ENTRIES = [e for e in discover() if e.backend is not None and any(fnmatchcase(e.name, p) for p in ENGINES)]
+each_engine = pytest.mark.parametrize("entry", [pytest.param(e, id=e.name) for e in ENTRIES])
+
+
+class Silent:
+    def doing(self, activity: str, done: float) -> None:
+        pass
+
+
+@cache
+def outcomes(entry: Entry) -> dict[str, Outcome]:
+    """What becomes of every problem, in one worker with one thread."""
+    if reason := entry.unavailable():
+        pytest.skip(reason)
+    dtypes = entry.backend.supports.dtypes if entry.backend else set()
+    asked = PROBLEMS if "float32" in dtypes else {k: p.replace(dtype=min(dtypes)) for k, p in PROBLEMS.items()}
+    # A compiler's first module may take half a minute where nothing of it is on disk yet.
+    with Engine(Settings.quick(time_limit_s=120.0), Silent()) as engine:
+        return {
+            label: outcome
+            for label, problem in asked.items()
+            for outcome in engine.measure("engines", Case(problem, name=label), [entry])
+        }
+
+
+@each_engine
+def test_every_problem_is_computed_or_refused_with_a_sentence(entry: Entry) -> None:
+    for label, outcome in outcomes(entry).items():
+        told = f"{label}: {outcome.status}: {outcome.reason}\n{outcome.stderr_tail}"
+        # A wrong answer in a half format is the engine's, and reported. In float32 none of these is computed wrongly.
+        may_be = {Status.OK, Status.UNSUPPORTED}
+        if outcome.case.problem.dtype != "float32":
+            may_be.add(Status.WRONG)
+        assert outcome.status in may_be, told
+        assert outcome.status is Status.OK or len((outcome.reason or "").split()) > 3, told
+
+
+@each_engine
+def test_one_thread_is_one_thread(entry: Entry) -> None:
+    large = outcomes(entry)["large"]
+    cpu_s = sum(taken.sample.cpu_s for taken in large.samples)
+    wall_s = sum(taken.sample.wall_s for taken in large.samples)
+    assert large.samples
+    assert cpu_s / wall_s < 1.3
+
+
+@each_engine
+def test_float32_is_within_its_error_bound(entry: Entry) -> None:
+    if entry.name == "openvino-default":
+        pytest.skip("computes float32 in bfloat16 where the CPU has it, and declares so")
+    for label, outcome in outcomes(entry).items():
+        if outcome.case.problem.dtype == "float32" and outcome.max_error_over_bound is not None:
+            assert outcome.max_error_over_bound < 1, label
+
+
+def test_no_engine_fails_to_load() -> None:
+    assert [entry.reason for entry in discover() if entry.backend is None] == []
