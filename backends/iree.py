@@ -1,0 +1,72 @@
+"""conv2d of IREE: a StableHLO module in NHWC, compiled by LLVM for the CPU it runs on."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from convbench.backend import Arithmetic, Backend, Ready, Supports
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_FLAGS = (
+    "--iree-llvmcpu-target-cpu=host",
+    "--iree-opt-level=O3",
+    "--iree-input-demote-f64-to-f32=false",  # else float64 is computed in float32
+)
+
+
+class Iree(Backend):
+    name = "iree"
+    requires = ("iree.compiler", "iree.runtime")
+    install = "convbench[iree]"
+    summary = "IREE: stablehlo.convolution in NHWC, compiled for this CPU"
+    supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
+    arithmetic = Arithmetic("direct")
+    prepacks = ("input", "weight", "output")
+    threads = 1
+
+    def limit_threads(self, n: int) -> None:
+        self.threads = n
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import numpy as np
+        from iree import runtime
+
+        convolve, device = _compiled(problem, self.threads)
+        arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b])
+        operands = [runtime.asdevicearray(device, np.array(a, order="C")) for a in arrays]
+        return Ready(lambda: convolve(*operands), to_numpy=_to_numpy)
+
+
+def _to_numpy(output: Any) -> np.ndarray:
+    return output.to_host().transpose(0, 3, 1, 2).copy()  # what to_host gives lies in memory that goes with `output`
+
+
+@lru_cache(maxsize=256)
+def _compiled(problem: ConvProblem, threads: int) -> tuple[Any, Any]:
+    """The function, and the device it runs on. The weight is an argument: a second prepare compiles nothing."""
+    from iree import compiler, runtime
+
+    from ._stablehlo import lines
+
+    text = "\n".join(lines(problem))
+    code = compiler.compile_str(text, input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=_FLAGS)
+    config = _config(threads)
+    module = runtime.load_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, code), config)
+    return module["conv2d"], config.device
+
+
+@lru_cache(maxsize=1)
+def _config(threads: int) -> Any:
+    from iree import runtime
+
+    if threads == 1:
+        return runtime.Config("local-sync")  # computes in the thread that calls
+    runtime.flags.parse_flags(f"--task_topology_group_count={threads}")
+    return runtime.Config("local-task")
+
+
+BACKENDS = (Iree(),)

@@ -1,0 +1,76 @@
+"""conv2d of TensorFlow: tf.nn.conv2d in NHWC, computed by oneDNN or Eigen as TensorFlow chooses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from convbench.backend import Arithmetic, Backend, Ready, Supports
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class TensorFlow(Backend):
+    name = "tensorflow"
+    requires = ("tensorflow",)
+    install = "convbench[tensorflow]"
+    summary = "tf.nn.conv2d in NHWC"
+    supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
+    arithmetic = Arithmetic("auto")  # which kernel computes is TensorFlow's choice, and not told
+    prepacks = ("input", "weight", "output")
+
+    def limit_threads(self, n: int) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or importing it prints a page
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(n)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            input_, weight = tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(w.transpose(2, 3, 1, 0))
+            bias = None if b is None else tf.constant(b)
+        padded, sides = _padding(problem)
+        strides, dilations = list(problem.stride), list(problem.dilation)
+
+        def convolve(x: Any) -> Any:
+            y = tf.nn.conv2d(padded(x), weight, strides, sides, dilations=dilations)
+            return y if bias is None else tf.nn.bias_add(y, bias)
+
+        if bias is not None:
+            # A graph joins the two into one operation, with one rounding where oneDNN computes it. One operation alone
+            # is called eagerly: a graph packs no weight and takes 0.06 to 0.2 ms more. depthwise_conv2d is no faster.
+            convolve = tf.function(convolve).get_concrete_function(input_)
+        return Ready(lambda: convolve(input_), to_numpy=lambda y: y.numpy().transpose(0, 3, 1, 2))
+
+
+def _padding(problem: ConvProblem) -> tuple[Callable[[Any], Any], list[list[int]]]:
+    """What comes before the convolution, and the padding left to it: zeros, none of them negative."""
+    import tensorflow as tf
+
+    (top, bottom), (left, right) = problem.padding
+    mode, none = problem.padding_mode, [[0, 0]] * 4
+    if min(top, bottom, left, right) < 0:
+        rows = slice(max(0, -top), problem.height - max(0, -bottom))
+        columns = slice(max(0, -left), problem.width - max(0, -right))
+        sides = [[0, 0], *([max(0, a) for a in axis] for axis in problem.padding), [0, 0]]
+        return lambda x: x[:, rows, columns], sides
+    sides = [[0, 0], [top, bottom], [left, right], [0, 0]]
+    if mode == "zeros":
+        return lambda x: x, sides
+    if mode == "reflect":
+        return lambda x: tf.pad(x, sides, "REFLECT"), none
+    # Neither mode is known to tf.pad: rows and columns by their index.
+    indices = []
+    for size, (before, after) in zip((problem.height, problem.width), problem.padding, strict=True):
+        index = range(-before, size + after)
+        indices.append(tf.constant([i % size if mode == "circular" else min(max(i, 0), size - 1) for i in index]))
+    return lambda x: tf.gather(tf.gather(x, indices[0], axis=1), indices[1], axis=2), none
+
+
+BACKENDS = (TensorFlow(),)
