@@ -231,7 +231,7 @@ def check_values(backend: Backend, problem: ConvProblem, got: np.ndarray, exact:
         once = exact.astype(np.float64).astype(got.dtype).astype(np.float64)
         np.testing.assert_array_equal(value, once, err_msg=problem.case_id)
         return
-    # cuDNN's answer is rounded to a half format before the bias is added, and again after; TensorFlow's in float16, too.
+    # cuDNN's and TensorFlow's answer is rounded to a half format before the bias is added, and again after.
     roundings = 2 if (backend.device == "cuda" or backend.name == "tensorflow") and problem.bias else 1
     units = {"float16": 2**-11, "bfloat16": 2**-8}
     unit = max(units.get(problem.dtype, 0), units.get(backend.arithmetic.output or problem.dtype, 0))
@@ -277,11 +277,10 @@ def known_wrong(backend: Backend, problem: ConvProblem) -> bool:
     if backend.name == "opencv":
         padded = problem.padding_mode == "zeros" and any(map(any, problem.padding))
         return problem.kernel_size == (1, 1) == problem.stride and padded and not depthwise
-    computed_in = backend.arithmetic.operand_precision(problem.dtype)
+    on_onednn = backend.name in ("torch-channels-last", "torch-packed", "tensorflow") or "openvino" in backend.name
     return (
-        backend.name in ("torch-channels-last", "torch-packed", "tensorflow") or backend.name.startswith("openvino")
-    ) and (
-        computed_in == "bfloat16"
+        on_onednn
+        and backend.arithmetic.operand_precision(problem.dtype) == "bfloat16"
         and problem.in_channels == problem.groups
         and not depthwise
         and problem.out_width == 1 < problem.out_height
