@@ -2,8 +2,8 @@
 
     python benchmarks/engines_against_torch.py [--backend 'onnx*'] [--threads 1]
 
-Every backend that is available takes part, or those named; torch-channels-last always does. Rounds interleave them, so the
-ratios hold on a machine whose speed drifts.
+Every backend that is available takes part, or those named; torch-channels-last always does. Rounds interleave them, so
+the ratios hold on a machine whose speed drifts.
 """
 
 from __future__ import annotations

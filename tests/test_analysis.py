@@ -335,3 +335,26 @@ def test_every_pairs_last_record_is_in_one_place_and_shares_fall_from_one(
         assert shares == sorted(shares, reverse=True)
         assert not shares or (shares[0] == 1 and case.places[0].level)
         assert all(place.record["status"] == "ok" for place in case.places)
+
+
+def test_rounds_of_two_sessions_are_not_paired_though_they_have_the_same_numbers() -> None:
+    one, other = timed("a", [1.0] * 8), timed("b", [2.0] * 8)
+    assert ratio(other | {"session": "x"}, one | {"session": "x"}) is not None
+    assert ratio(other | {"session": "x"}, one | {"session": "y"}) is None
+
+
+def test_without_shared_rounds_two_are_level_where_their_intervals_meet() -> None:
+    fast = timed("a", [1.0] * 8) | {"session": "x", "low_s": 0.9, "high_s": 1.1}
+    near = timed("b", [1.05] * 8) | {"session": "y", "low_s": 1.0, "high_s": 1.2}
+    far = timed("c", [2.0] * 8) | {"session": "y", "low_s": 1.9, "high_s": 2.1}
+    (suite,) = rank([fast, near, far])
+    assert [(place.record["backend"], place.level) for place in suite.cases[0].places] == [
+        ("a", True),
+        ("b", True),
+        ("c", False),
+    ]
+
+
+def test_too_few_samples_claim_a_difference_only_where_it_is_large_in_every_round() -> None:
+    (suite,) = rank([timed("a", [1.0] * 2), timed("b", [1.5] * 2), timed("c", [9.0] * 2)])
+    assert [place.level for place in suite.cases[0].places] == [True, True, False]
