@@ -7,6 +7,7 @@ itself; a source is known by its `BACKENDS` alone.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -14,7 +15,7 @@ import pkgutil
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -132,9 +133,15 @@ def versions(backend: Backend) -> dict[str, str]:
         try:
             found[distribution] = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
-            for name in importlib.metadata.packages_distributions().get(distribution, [])[:1]:
+            for name in _distributions_by_module().get(distribution, [])[:1]:
                 found[name] = importlib.metadata.version(name)
     return found
+
+
+@functools.cache
+def _distributions_by_module() -> Mapping[str, list[str]]:
+    # Reads the metadata of everything that is installed.
+    return importlib.metadata.packages_distributions()
 
 
 def _origins(plugins: Sequence[Path], entry_points: bool) -> Iterator[Origin]:
