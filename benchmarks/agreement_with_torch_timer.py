@@ -40,11 +40,6 @@ for line in sys.stdin:
 """
 
 
-class Silent:
-    def doing(self, activity: str, done: float) -> None:
-        pass
-
-
 def distinct_layers() -> list[Case]:
     """Ten of ResNet-50's distinct layers, spread over the network."""
     cases = load_suite("resnet50").cases
@@ -87,7 +82,7 @@ def main() -> None:
     print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}, 1 thread, steady allocator\n")
     print(f"{'layer':36} {'torch timer ms':>14} {'convbench ms':>13} {'ratio':>7}   ratios of the repeats")
     ratios = []
-    with Engine(Settings(), Silent()) as engine:
+    with Engine(Settings()) as engine:
         for case in distinct_layers():
             rows = []
             for _ in range(options.repeats):

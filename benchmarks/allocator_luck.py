@@ -25,15 +25,10 @@ CASE = Case(ConvProblem.parse("n1c64h56w56_o64k3_p1"))
 KINDS: tuple[Allocator, ...] = ("steady", "system")
 
 
-class Silent:
-    def doing(self, activity: str, done: float) -> None:
-        pass
-
-
 def fresh_worker(allocator: Allocator) -> tuple[float, float, float]:
     """Median seconds, page faults and the system's share of CPU time, per call, in one new worker."""
     entries = discover().select(["torch"])
-    with Engine(replace(Settings(), allocator=allocator), Silent()) as engine:
+    with Engine(replace(Settings(), allocator=allocator)) as engine:
         (outcome,) = engine.measure("luck", CASE, entries)
     assert outcome.estimate is not None, outcome.reason
     samples = [s.sample for s in outcome.samples]

@@ -25,11 +25,6 @@ REFERENCE = "torch-channels-last"
 LAYERS = {"dense": "n1c64h56w56_o64k3_p1", "depthwise": "n1c144h56w56_o144k3_p1_g144"}
 
 
-class Silent:
-    def doing(self, activity: str, done: float) -> None:
-        pass
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--backend", action="append", default=[], help="a glob; repeatable")
@@ -40,7 +35,7 @@ def main() -> None:
     facts = machine_facts()
     print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}, threads: {options.threads}")
     settings = replace(Settings(), threads=options.threads, fewest_rounds=20)
-    with Engine(settings, Silent()) as engine:
+    with Engine(settings) as engine:
         for label, case_id in LAYERS.items():
             case = Case(ConvProblem.parse(case_id), name=label)
             outcomes = list(engine.measure("engines", case, entries))

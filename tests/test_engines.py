@@ -47,11 +47,6 @@ ENTRIES = [e for e in discover() if e.backend is not None and any(fnmatchcase(e.
 each_engine = pytest.mark.parametrize("entry", [pytest.param(e, id=e.name) for e in ENTRIES])
 
 
-class Silent:
-    def doing(self, activity: str, done: float) -> None:
-        pass
-
-
 @cache
 def outcomes(entry: Entry) -> dict[str, Outcome]:
     """What becomes of every problem, in one worker with one thread."""
@@ -60,7 +55,7 @@ def outcomes(entry: Entry) -> dict[str, Outcome]:
     dtypes = entry.backend.supports.dtypes if entry.backend else set()
     asked = PROBLEMS if "float32" in dtypes else {k: p.replace(dtype=min(dtypes)) for k, p in PROBLEMS.items()}
     # A compiler's first module may take half a minute where nothing of it is on disk yet.
-    with Engine(Settings.quick(time_limit_s=120.0), Silent()) as engine:
+    with Engine(Settings.quick(time_limit_s=120.0)) as engine:
         return {
             label: outcome
             for label, problem in asked.items()

@@ -46,6 +46,13 @@ class Watch(Protocol):
         """`activity` in words, with the share of the case that is done."""
 
 
+class Unwatched:
+    """Nobody looks on."""
+
+    def doing(self, activity: str, done: float) -> None:
+        """Nothing."""
+
+
 @dataclass
 class _Contestant:
     """A backend that has qualified on the case being measured."""
@@ -67,13 +74,13 @@ class Engine:
     def __init__(
         self,
         settings: Settings,
-        watch: Watch,
+        watch: Watch | None = None,
         start_worker: Callable[[Entry, Settings], Worker] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings = settings
-        self._watch = watch
+        self._watch = watch or Unwatched()
         self._clock = clock
         self._sleep = sleep
         self._crew = Crew(settings, start_worker)
