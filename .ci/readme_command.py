@@ -1,4 +1,4 @@
-"""Print the command that the README gives under `<!-- command: NAME -->`, so that CI runs what users are told to run."""
+"""Print the command that README.md gives under `<!-- command: NAME -->`: CI runs what users are told to run."""
 
 import re
 import sys
