@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from convbench.analysis.ranking import CaseRanking, SuiteRanking, rank
+from convbench.analysis.ranking import CaseRanking, SuiteRanking, lower_precision, rank
 from convbench.analysis.ratio import Ratio, geometric_mean_ratio, ratio
 from convbench.measurement.statistics import estimate_median
 from convbench.status import Status
@@ -358,3 +358,23 @@ def test_without_shared_rounds_two_are_level_where_their_intervals_meet() -> Non
 def test_too_few_samples_claim_a_difference_only_where_it_is_large_in_every_round() -> None:
     (suite,) = rank([timed("a", [1.0] * 2), timed("b", [1.5] * 2), timed("c", [9.0] * 2)])
     assert [place.level for place in suite.cases[0].places] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "declared", "told"),
+    [
+        ("float32", {"operand": "bfloat16", "accumulate": "float32"}, "bfloat16"),
+        ("float32", {"operand": "tf32"}, "tf32"),
+        ("float64", {"operand": "float32", "accumulate": "float32"}, "float32"),
+        ("float32", {"operand": None, "accumulate": None}, None),
+        ("bfloat16", {"operand": "bfloat16", "accumulate": "float32"}, None),
+        ("float32", {}, None),
+    ],
+)
+def test_a_backend_that_computes_in_less_than_was_asked_is_named_so(
+    dtype: str, declared: dict[str, Any], told: str | None
+) -> None:
+    one = timed("a", [1.0] * 8) | {"dtype": dtype, "declared": declared}
+    assert lower_precision(one) == told
+    (suite,) = rank([one])
+    assert suite.standings[0].precision == told

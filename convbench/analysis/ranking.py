@@ -10,6 +10,7 @@ from functools import cached_property
 from convbench.analysis.ratio import Ratio, geometric_mean_ratio, ratio
 from convbench.status import Status
 from convbench.store.journal import Record
+from convbench.verification.bounds import UNIT_ROUNDOFF
 
 # With too few rounds for an interval a difference is claimed only where it is at least this in every one of them.
 _CLEAR_WITHOUT_INTERVAL = 2.0
@@ -22,6 +23,15 @@ class Place:
     record: Record
     share: float
     level: bool
+
+
+def lower_precision(record: Record) -> str | None:
+    """The precision that the backend declares it computes in, where that is lower than the dtype asked for."""
+    declared = record.get("declared") or {}
+    asked = UNIT_ROUNDOFF.get(record.get("dtype"), 0.0)  # type: ignore[arg-type]
+    used = [declared[key] for key in ("operand", "accumulate", "output") if declared.get(key) in UNIT_ROUNDOFF]
+    lowest = max(used, key=lambda precision: UNIT_ROUNDOFF[precision], default=None)
+    return lowest if lowest is not None and UNIT_ROUNDOFF[lowest] > asked > 0 else None
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ class Standing:
     level: int
     mean_share: float
     """Geometric mean of its shares of the fastest, over the cases it ran."""
+    precision: str | None
+    """What it computes in where that is lower than what was asked for: then its lead is not like for like."""
     total_s: float
     """Sum over its cases of median times count: one pass through the model that the suite is of."""
 
@@ -84,6 +96,7 @@ class SuiteRanking:
             outright=sum(case.outright == name for case, _ in places),
             level=sum(place.level and case.outright is None for case, place in places),
             mean_share=math.exp(sum(math.log(place.share) for _, place in places) / len(places)),
+            precision=next((p for _, place in places if (p := lower_precision(place.record))), None),
             total_s=sum(place.record["median_s"] * (place.record.get("count") or 1) for _, place in places),
         )
 

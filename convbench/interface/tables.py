@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking
+from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking, lower_precision
 from convbench.analysis.ratio import Ratio
 from convbench.interface.figures import aligned, flops, milliseconds, percent, significant
 from convbench.status import Status
@@ -91,6 +91,8 @@ class TimesTable:
                 line.append(_GAP + _GAP.join(figures))
                 if place.level and case.outright is None:
                     line.append(" level", style="green")
+                if precision := lower_precision(place.record):
+                    line.append(f" in {precision}", style="yellow")
                 yield line
                 row += 1
 
@@ -148,7 +150,7 @@ def _standings(ranking: SuiteRanking) -> Table:
     totals = aligned([milliseconds(s.total_s) if s.cases == total else "–" for s in ranking.standings])
     for standing, total_ms in zip(ranking.standings, totals, strict=True):
         counts = (str(standing.cases), str(standing.outright or "–"), str(standing.level or "–"))
-        row = [standing.backend, *counts, percent(standing.mean_share)]
+        row = [_named(standing), *counts, percent(standing.mean_share)]
         rows.append(row + ([total_ms] if weighted else []))
     return plain_table(headers, rows, right=range(1, len(headers)))
 
@@ -156,12 +158,12 @@ def _standings(ranking: SuiteRanking) -> Table:
 def closing(ranking: SuiteRanking) -> RenderableType:
     """The sentence that answers the question, and by how much the best is ahead of each other backend."""
     best, *others = ranking.standings
-    leads = [(other.backend, ranking.lead(best.backend, other.backend)) for other in others]
+    leads = [(_named(other), ranking.lead(best.backend, other.backend)) for other in others]
     known = [(name, lead) for name, lead in leads if lead is not None]
     if not known:
         only = f" was the only backend timed, in {best.cases} of {len(ranking.cases)} cases."
         return Text().append(best.backend, style="bold green").append(only)
-    sentence = Text().append(best.backend, style="bold green").append(" " + _claim(best, len(ranking.cases)))
+    sentence = Text().append(_named(best), style="bold green").append(" " + _claim(best, len(ranking.cases)))
     known.sort(key=lambda pair: pair[1].value)
     sentence.append("; its lead, as a geometric mean over the cases that both ran, with a 95 % interval:")
     values = [_with_x(value) for value in aligned([_times_text(lead.value) for _, lead in known])]
@@ -172,6 +174,10 @@ def closing(ranking: SuiteRanking) -> RenderableType:
         for value, name, interval in rows
     ]
     return Group(sentence, *lines)
+
+
+def _named(standing: Standing) -> str:
+    return f"{standing.backend} (in {standing.precision})" if standing.precision else standing.backend
 
 
 def _claim(best: Standing, cases: int) -> str:
