@@ -366,7 +366,10 @@ def test_two_at_once(backend: Backend) -> None:
 
 
 @each_backend
-def test_infinity_and_nan_without_a_warning(backend: Backend) -> None:
+def test_infinity_and_nan_without_a_warning(backend: Backend, request: pytest.FixtureRequest) -> None:
+    if backend.name == "opencv":
+        told = "OpenCV 5.0's new engine makes 3.4e38 of NaN and infinity: docs/found-by-convbench.md"
+        request.applymarker(pytest.mark.xfail(reason=told, strict=True))
     problem = ConvProblem(in_channels=3, height=9, width=8, out_channels=5, kernel_size=3, padding=1, dtype="float32")
     x, w, b, exact = operands(backend, problem, "contiguous", False)
     x[0, 1, 4, 4], x[0, 2, 0, 0] = np.nan, np.inf

@@ -41,6 +41,14 @@ def suite(tmp_path: Path) -> Path:
     return path
 
 
+# A shell that started the tests in the background has told them, and so their children, to ignore interrupts.
+HEEDING_INTERRUPTS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def command(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "convbench", *map(str, words)]
 
@@ -123,14 +131,12 @@ def test_an_interrupt_keeps_what_is_done_and_resume_goes_on(suite: Path, tmp_pat
     words = ["run", "--results", tmp_path, "--plugin", FAKES, "--suite", suite, "--backend", "slow"]
     env = os.environ | {"CONVBENCH_MACHINE": "here"}
     process = subprocess.Popen(
-        command(*words),
+        [sys.executable, "-c", HEEDING_INTERRUPTS, *command(*words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=env,
         start_new_session=True,
-        # A shell that started the tests in the background has told them, and so their children, to ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     folder = tmp_path / "here"
     deadline = time.monotonic() + 60
