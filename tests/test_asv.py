@@ -95,6 +95,17 @@ def test_two_runs_of_one_commit_are_merged_and_nothing_is_lost(clone: Path) -> N
     assert all(before[i] is None and after[i] is not None for i in gained)
 
 
+def test_what_was_measured_at_another_commit_is_not_stored_under_this_one(clone: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "convbench", "run", "--suite", "smoke", "--quick", "--results", str(tmp_path)]
+    call(clone, *words, "--backend", "numpy-loop", "--no-asv")
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    call(clone, "git", *author, "commit", "-q", "--allow-empty", "-m", "another")
+    resumed = call(clone, *words, "--backend", "numpy-loop", "--backend", "numpy-gemm", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "6 new records" in resumed.stdout
+    assert "24 values stored" in resumed.stdout + resumed.stderr  # of one backend: 6 cases, 4 metrics
+
+
 def test_no_asv_leaves_asv_s_files_alone(clone: Path, tmp_path: Path) -> None:
     done = run_suite(clone, "--no-asv", "--results", str(tmp_path))
     assert done.returncode == 0

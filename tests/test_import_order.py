@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "status"),
-    ("problem", "case_id", "dialects", "dialect_*", "suite", "suite_*", "case_data"),
+    ("problem", "case_id", "dialects", "suite", "suite_*", "case_data"),
     ("backend", "registry"),
     ("verification",),
     ("measurement",),

@@ -256,7 +256,9 @@ def _present(request: Request, run: _Run, elapsed_s: float) -> None:
 def _store_in_asv(request: Request, run: _Run) -> str:
     """Store the run's records in asv's files, where there is a commit to store them under; says what was done."""
     results, checkout = results_folder(request.results), find_checkout(Path.cwd())
-    written = write_asv_results(run.records, results, checkout, allow_dirty=request.allow_dirty)
+    # What a resumed run brought along may have been measured at another commit, where it is stored already.
+    here = [record for record in run.records if record.get("commit") == run.checkout.commit]
+    written = write_asv_results(here, results, checkout, allow_dirty=request.allow_dirty)
     if written.refusal is not None:
         return f"Not stored in asv's files: {written.refusal}."
     return f"{written.values} values stored in asv's files under commit {(written.commit or '')[:8]}."

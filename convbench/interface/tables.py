@@ -211,7 +211,7 @@ def _failures(ranking: SuiteRanking) -> RenderableType | None:
     for case in ranking.cases:
         for r in case.untimed:
             if Status(r["status"]).is_failure:
-                grouped.setdefault((r["status"], r["backend"], r["reason"] or ""), []).append(r["case"])
+                grouped.setdefault((r["status"], r["backend"], _why(r)), []).append(r["case"])
     if not grouped:
         return None
     rows = [
@@ -232,7 +232,7 @@ def _left_out(ranking: SuiteRanking) -> RenderableType | None:
     for case in ranking.cases:
         for r in case.untimed:
             if not Status(r["status"]).is_failure:
-                counts = grouped.setdefault((r["status"], r["reason"] or ""), {})
+                counts = grouped.setdefault((r["status"], _why(r)), {})
                 counts[r["backend"]] = counts.get(r["backend"], 0) + 1
     if not grouped:
         return None
@@ -242,6 +242,10 @@ def _left_out(ranking: SuiteRanking) -> RenderableType | None:
         scope = "every case" if cases == len(ranking.cases) else f"{cases} of {len(ranking.cases)} cases"
         rows.append((Text(status, style=_STYLES.get(Status(status), "dim")), ", ".join(counts), scope, reason))
     return Group(Text("Left out", style="bold"), plain_table(("status", "backends", "where", "why"), rows))
+
+
+def _why(record: Record) -> str:
+    return record["reason"] or Status(record["status"]).sentence
 
 
 def outcome_cells(record: Record) -> tuple[Any, ...]:
