@@ -20,3 +20,13 @@ def pad(problem: ConvProblem, x: np.ndarray) -> np.ndarray:
     x = x[:, :, max(0, -top) : x.shape[2] - max(0, -bottom), max(0, -left) : x.shape[3] - max(0, -right)]
     sides = ((0, 0), (0, 0), (max(0, top), max(0, bottom)), (max(0, left), max(0, right)))
     return np.pad(x, sides, mode=_NUMPY_MODE[problem.padding_mode]) if np.any(sides) else x  # type: ignore[call-overload]
+
+
+def pad_in_words(problem: ConvProblem, x: str) -> str:
+    """The same as code, of the array called `x`."""
+    cuts = [f"{max(0, -before) or ''}:{-max(0, -after) or ''}" for before, after in problem.padding]
+    cut = "" if cuts == [":", ":"] else f"[:, :, {', '.join(cuts)}]"
+    rows, columns = ((max(0, before), max(0, after)) for before, after in problem.padding)
+    if not any((*rows, *columns)):
+        return f"{x}{cut}"
+    return f'np.pad({x}{cut}, ((0, 0), (0, 0), {rows}, {columns}), mode="{_NUMPY_MODE[problem.padding_mode]}")'

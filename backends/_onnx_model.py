@@ -9,10 +9,12 @@ from convbench.problem import ConvProblem
 if TYPE_CHECKING:
     import numpy as np
 
-_OPSET = 22  # the first whose Conv takes bfloat16
-_IR_VERSION = 10  # the one of this opset: left alone, onnx writes its newest, which engines of the day before refuse
-_PAD_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-_ELEMENT = {"float64": "DOUBLE", "float32": "FLOAT", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
+# Operator set, and file format of its day: left alone, onnx writes its newest, which engines of the day before refuse.
+# As old as can be, so that past releases read it: in 19 Pad first wraps around, in 22 Conv first takes bfloat16.
+_OLDEST = (19, 9)
+_OF_BFLOAT16 = (22, 10)
+PAD_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+ELEMENT = {"float64": "DOUBLE", "float32": "FLOAT", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
 
 
 def onnx_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> bytes:
@@ -24,14 +26,14 @@ def onnx_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> byt
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
-    element = getattr(TensorProto, _ELEMENT[problem.dtype])
+    element = getattr(TensorProto, ELEMENT[problem.dtype])
     constants = {"w": w} if b is None else {"w": w, "b": b}
     operands = ["x", *constants]
     (top, bottom), (left, right) = problem.padding
     sides, nodes = [top, left, bottom, right], []
     if min(sides) < 0 or (problem.padding_mode != "zeros" and any(sides)):
         constants["sides"] = np.array([0, 0, top, left, 0, 0, bottom, right])
-        nodes = [helper.make_node("Pad", ["x", "sides"], ["padded"], mode=_PAD_MODE[problem.padding_mode])]
+        nodes = [helper.make_node("Pad", ["x", "sides"], ["padded"], mode=PAD_MODE[problem.padding_mode])]
         operands[0], sides = "padded", [0, 0, 0, 0]
     convolution = helper.make_node(
         "Conv",
@@ -50,6 +52,12 @@ def onnx_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> byt
         [helper.make_tensor_value_info("y", element, problem.output_shape)],
         [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+    opset, ir_version = opset_and_ir_version(problem)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
     serialised: bytes = model.SerializeToString()
     return serialised
+
+
+def opset_and_ir_version(problem: ConvProblem) -> tuple[int, int]:
+    """The oldest that a model of `problem` can be written in."""
+    return _OF_BFLOAT16 if problem.dtype == "bfloat16" else _OLDEST

@@ -40,6 +40,31 @@ class Iree(Backend):
         operands = [runtime.asdevicearray(device, np.array(a, order="C")) for a in arrays]
         return Ready(lambda: convolve(*operands), to_numpy=_to_numpy)
 
+    def script(self, problem: ConvProblem) -> str | None:
+        from ._stablehlo import lines
+
+        return _SCRIPT.format(
+            module=",\n".join(f"    {line!r}" for part in lines(problem) for line in part.splitlines()),
+            flags=_FLAGS,
+        )
+
+
+_SCRIPT = """\
+from iree import compiler, runtime
+text = "\\n".join([
+{module},
+])
+flags = {flags}
+code = compiler.compile_str(text, input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=flags)
+config = runtime.Config("local-sync")
+module = runtime.load_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, code), config)
+arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b])
+operands = [runtime.asdevicearray(config.device, np.array(a, order="C")) for a in arrays]
+def convolve():
+    y = module["conv2d"](*operands)  # to_host gives memory that goes with it
+    return y.to_host().transpose(0, 3, 1, 2).copy()
+out = convolve()"""
+
 
 def _to_numpy(output: Any) -> np.ndarray:
     return output.to_host().transpose(0, 3, 1, 2).copy()  # what to_host gives lies in memory that goes with `output`

@@ -21,6 +21,9 @@ _JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 class _Jax(Backend):
     requires = ("jax",)
     supports = WHOLE_OF_CONV2D
+    thread_safe = True
+    # XLA computes groups in float64 as one dense convolution with zeros in the weight.
+    arithmetic = Arithmetic(taints=("float64",))
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last
@@ -46,9 +49,45 @@ class _Jax(Backend):
         run, sync = self._call(lambda: convolve(*operands))
         return Ready(run, sync, _from_nhwc if self.channels_last else np.asarray)
 
+    def script(self, problem: ConvProblem) -> str | None:
+        mode, none = problem.padding_mode, (0, 0)
+        space = (none, *problem.padding, none) if self.channels_last else (none, none, *problem.padding)
+        layout = ("NHWC", "HWIO", "NHWC") if self.channels_last else ("NCHW", "OIHW", "NCHW")
+        return _SCRIPT.format(
+            arranged="x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)\n" if self.channels_last else "",
+            device=self.device,
+            padded="" if mode == "zeros" else f'    x = jnp.pad(x, {space}, mode="{_JAX_MODE[mode]}")\n',
+            padding=problem.padding if mode == "zeros" else (none, none),
+            stride=problem.stride,
+            dilation=problem.dilation,
+            layout=layout,
+            groups=problem.groups,
+            sums="float64" if problem.dtype == "float64" else "float32",
+            b="b" if self.channels_last else "b[:, None, None]",
+            back=".transpose(0, 3, 1, 2)" if self.channels_last else "",
+        )
+
     def _call(self, convolve: Callable[[], Any]) -> tuple[Callable[[], Any], Callable[[], None]]:
         """`run` and `sync`. On the CPU each call is waited for, or calls would overlap on several cores."""
         return lambda: convolve().block_until_ready(), lambda: None
+
+
+_SCRIPT = """\
+import os
+os.environ["NPROC"] = "1"  # threads, of which JAX takes this many from the start
+import jax
+from jax import lax, numpy as jnp
+jax.config.update("jax_enable_x64", True)
+{arranged}device = jax.devices("{device}")[0]
+x, w, b = (a if a is None else jax.device_put(a.copy(), device) for a in (x, w, b))
+def convolve(x, w, b):
+{padded}    y = lax.conv_general_dilated(
+        x, w, {stride}, {padding}, rhs_dilation={dilation}, dimension_numbers={layout},
+        feature_group_count={groups}, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.{sums},
+    )
+    return (y if b is None else y + {b}.astype(jnp.{sums})).astype(x.dtype)
+convolve = jax.jit(convolve)
+out = np.asarray(convolve(x, w, b)){back}"""
 
 
 class _Cuda(_Jax):

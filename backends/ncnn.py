@@ -75,6 +75,40 @@ class _Ncnn(Backend):
 
         return Ready(run, to_numpy=to_numpy)
 
+    def script(self, problem: ConvProblem) -> str | None:
+        half = problem.dtype != "float32"
+        return _SCRIPT.format(
+            winograd=self.arithmetic.algorithm == "winograd",
+            fp16=problem.dtype == "float16",
+            bf16=problem.dtype == "bfloat16",
+            net=",\n".join(f"    {line!r}" for line in net_text(problem).splitlines()),
+            output=f"ncnn.cast_{problem.dtype}_to_float32(plain, net.opt)" if half else "plain",
+            shape=problem.output_shape,
+        )
+
+
+_SCRIPT = """\
+import ncnn
+net = ncnn.Net()
+net.opt.num_threads = 1
+net.opt.use_winograd_convolution = {winograd}
+net.opt.use_fp16_packed = net.opt.use_fp16_storage = {fp16}
+net.opt.use_bf16_packed = net.opt.use_bf16_storage = {bf16}
+net.opt.use_fp16_arithmetic = False
+net.load_param_mem("\\n".join([
+{net},
+    "",
+]))
+with open("conv2d.bin", "wb") as file:  # four zeros: float32 follows
+    file.write(bytes(4) + b"".join(np.ascontiguousarray(a, np.float32).tobytes() for a in (w, b) if a is not None))
+net.load_model("conv2d.bin")
+def convolve():
+    extractor = net.create_extractor()
+    extractor.input("x", ncnn.Mat(np.ascontiguousarray(x, np.float32), 0).clone())
+    plain = ncnn.convert_packing(extractor.extract("y", 1)[1], 1, net.opt)
+    return np.array({output}.numpy("f", 0), x.dtype).reshape({shape})
+out = convolve()"""
+
 
 def _extracted(extractor: Any, blob: str) -> Any:
     """A blob in the layout that ncnn left it in: type 1, where 0 would unpack it."""

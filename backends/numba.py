@@ -30,6 +30,7 @@ class NumbaDirect(Backend):
     requires = ("numba",)
     summary = "register-tiled direct convolution, compiled by Numba; weights packed beforehand"
     supports = WHOLE_OF_CONV2D
+    thread_safe = True
     # Half formats are converted to float32 in the call, summed in it, and rounded once at the end.
     arithmetic = Arithmetic("direct")
     prepacks = ("weight",)

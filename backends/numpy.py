@@ -22,6 +22,7 @@ _SMALL_IMAGES_BYTES = 8 * 2**20  # ...up to this: few columns a product leave BL
 class _NumPy(Backend):
     requires = ("numpy",)
     supports = WHOLE_OF_CONV2D
+    thread_safe = True
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
         self.name, self.arithmetic, self.summary = name, Arithmetic(algorithm), summary

@@ -8,6 +8,7 @@ from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.problem import PADDING_MODES, ConvProblem
 
 from ._onnx_model import onnx_model
+from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,7 @@ class _OnnxRuntime(Backend):
     # float16 it computes in float32, between two casts. Of the other two: "NOT_IMPLEMENTED: Could not find an
     # implementation for Conv(22)", and for float64 in older opsets neither.
     supports = Supports(dtypes={"float32", "float16"}, padding_modes=set(PADDING_MODES), negative_padding=True)
+    thread_safe = True
     arithmetic = Arithmetic("direct")
     prepacks = ("weight",)
     threads = 0  # as many as there are cores
@@ -39,9 +41,26 @@ class _OnnxRuntime(Backend):
         session = InferenceSession(onnx_model(problem, w, b), options, ["CPUExecutionProvider"])
         binding = session.io_binding()
         output = np.empty(problem.output_shape, x.dtype)  # the same one for every call
-        binding.bind_ortvalue_input("x", OrtValue.ortvalue_from_numpy(np.array(x, order="C")))
-        binding.bind_ortvalue_output("y", OrtValue.ortvalue_from_numpy(output))
-        return Ready(lambda: session.run_with_iobinding(binding), to_numpy=lambda _: output.copy())
+        bound = [OrtValue.ortvalue_from_numpy(array) for array in (np.array(x, order="C"), output)]
+        binding.bind_ortvalue_input("x", bound[0])
+        binding.bind_ortvalue_output("y", bound[1])
+
+        def run(kept: object = bound) -> None:  # 1.20 to 1.23 do not keep alive what is bound
+            session.run_with_iobinding(binding)
+
+        return Ready(run, to_numpy=lambda _: output.copy())
+
+    def script(self, problem: ConvProblem) -> str | None:
+        lines = [
+            *onnx_lines(problem),
+            "import onnxruntime",
+            "options = onnxruntime.SessionOptions()",
+            "options.intra_op_num_threads = 1",
+            "serialised = model.SerializeToString()",
+            'session = onnxruntime.InferenceSession(serialised, options, ["CPUExecutionProvider"])',
+            'out = session.run(None, {"x": np.ascontiguousarray(x)})[0]',
+        ]
+        return "\n".join(lines)
 
 
 BACKENDS = (_OnnxRuntime(),)

@@ -10,6 +10,7 @@ from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
 from convbench.problem import PADDING_MODES, ConvProblem
 
 from ._onnx_model import onnx_model
+from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,19 @@ class _OpenCv(Backend):
                 return output.astype(x.dtype)
 
         return Ready(net.forward, to_numpy=to_numpy)
+
+    def script(self, problem: ConvProblem) -> str | None:
+        lines = [
+            *onnx_lines(problem),
+            "import cv2, onnx",
+            "cv2.setNumThreads(1)",
+            'onnx.save(model, "conv2d.onnx")  # given the bytes, OpenCV 5.0 takes its new engine whatever is asked',
+            f'net = cv2.dnn.readNetFromONNX("conv2d.onnx", cv2.dnn.{self.engine})',
+            f"net.enableWinograd({self.arithmetic.algorithm == 'winograd'})",
+            "net.setInput(np.ascontiguousarray(x))",
+            "out = net.forward().astype(x.dtype)",
+        ]
+        return "\n".join(lines)
 
 
 class _Classic(_OpenCv):

@@ -10,6 +10,7 @@ from convbench.backend import Algorithm, Arithmetic, Backend, Precision, Ready, 
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
 from ._onnx_model import onnx_model
+from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +50,22 @@ class _OpenVino(Backend):
         # Unless shared, the output would be copied in every call.
         return Ready(lambda: request.infer(share_outputs=True), to_numpy=lambda _: output.copy())
 
+    def script(self, problem: ConvProblem) -> str | None:
+        asked = f'{{"INFERENCE_PRECISION_HINT": "{self.hint}"}}' if self.hint else "{}"
+        there, back = ((0, 2, 3, 1), (0, 3, 1, 2)) if self.channels_last else ((0, 1, 2, 3), (0, 1, 2, 3))
+        lines = [
+            *onnx_lines(problem),
+            "from openvino import Core, Layout",
+            "core = Core()",
+            'core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1})',
+            "model = core.read_model(model.SerializeToString())",
+            *(_CHANNELS_LAST_LINES if self.channels_last else ()),
+            f'request = core.compile_model(model, "CPU", {asked}).create_infer_request()',
+            f"request.get_input_tensor().data.view(x.dtype)[...] = x.transpose({there})",
+            f"out = request.infer()[0].view(x.dtype).transpose({back})",
+        ]
+        return "\n".join(lines)
+
 
 class _Default(_OpenVino):
     """What a user gets who asks for nothing: bfloat16 where the CPU has units for it, whatever dtype the model has.
@@ -79,6 +96,16 @@ def _channels_last(model: Any) -> Any:
         end.model().set_layout(Layout("NCHW"))
         end.tensor().set_layout(Layout("NHWC"))
     return processor.build()
+
+
+_CHANNELS_LAST_LINES = (
+    "from openvino.preprocess import PrePostProcessor",
+    "processor = PrePostProcessor(model)",
+    "for end in (processor.input(), processor.output()):",
+    '    end.model().set_layout(Layout("NCHW"))',
+    '    end.tensor().set_layout(Layout("NHWC"))',
+    "model = processor.build()",
+)
 
 
 @cache

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from convbench.backends._numpy_padding import pad
+from convbench.backends._numpy_padding import pad, pad_in_words
 
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
-from convbench.problem import ConvProblem
+from convbench.problem import DTYPES, ConvProblem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,9 @@ _PLANES_AT_ONCE = 2**25  # elements transformed in one call, so that their spect
 class _SciPy(Backend):
     requires = ("numpy", "scipy")
     supports = WHOLE_OF_CONV2D
+    plane: str
+    """The call that computes one plane, as code."""
+    thread_safe = True
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import numpy as np
@@ -40,10 +43,42 @@ class _SciPy(Backend):
     def _correlate(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         """The output, of the padded input and the dilated weight."""
 
+    def script(self, problem: ConvProblem) -> str | None:
+        (o, own, kh, kw), (dh, dw), (sh, sw) = problem.weight_shape, problem.dilation, problem.stride
+        return _SCRIPT.format(
+            function=self.plane.partition("(")[0],
+            plane=self.plane,
+            computed_in="float64" if problem.dtype == "float64" else "float32",
+            padded=pad_in_words(problem, "image"),
+            spread=(o, own, dh * (kh - 1) + 1, dw * (kw - 1) + 1),
+            taps=f"::{dh}, ::{dw}",
+            shape=problem.output_shape,
+            loops=(problem.batch, o, own),
+            filters=o // problem.groups,
+            channels=own,
+            strides=f"::{sh}, ::{sw}",
+        )
+
+
+_SCRIPT = """\
+from scipy.signal import {function}
+image, spread = x.astype(np.{computed_in}), np.zeros({spread}, np.{computed_in})
+spread[:, :, {taps}] = w
+image = {padded}
+def convolve():
+    y = np.zeros({shape}, image.dtype)
+    for n, o, c in np.ndindex({loops}):
+        plane, kernel = image[n, o // {filters} * {channels} + c], spread[o, c]
+        y[n, o] += {plane}[{strides}]
+    return (y if b is None else y + b.astype(y.dtype)[:, None, None]).astype(x.dtype)
+out = convolve()"""
+
 
 class _Direct(_SciPy):
     name = "scipy-direct"
-    arithmetic = Arithmetic("direct")
+    # A dilated kernel has zeros between its taps, and they are multiplied, too.
+    arithmetic = Arithmetic("direct", taints=DTYPES)
+    plane = 'correlate2d(plane, kernel, mode="valid")'
     summary = "scipy.signal.correlate2d, one input channel and one output channel at a time"
 
     def _correlate(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -62,6 +97,7 @@ class _Direct(_SciPy):
 class _FFT(_SciPy):
     name = "scipy-fft"
     arithmetic = Arithmetic("fft")
+    plane = 'fftconvolve(plane, kernel[::-1, ::-1], mode="valid")'
     summary = "scipy.signal.fftconvolve, one call for each input channel of a group"
     threads = 1
 

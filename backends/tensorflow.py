@@ -19,6 +19,7 @@ class TensorFlow(Backend):
     install = "convbench[tensorflow]"
     summary = "tf.nn.conv2d in NHWC"
     supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
+    thread_safe = True
     arithmetic = Arithmetic("auto")  # which kernel computes is TensorFlow's choice, and not told
     prepacks = ("input", "weight", "output")
 
@@ -48,6 +49,20 @@ class TensorFlow(Backend):
             convolve = tf.function(convolve).get_concrete_function(input_)
         return Ready(lambda: convolve(input_), to_numpy=lambda y: y.numpy().transpose(0, 3, 1, 2))
 
+    def script(self, problem: ConvProblem) -> str | None:
+        padded, sides = _padding_in_words(problem)
+        convolved = f"tf.nn.conv2d({padded}, w, {list(problem.stride)}, {sides}, dilations={list(problem.dilation)})"
+        if problem.bias:
+            convolved = f"tf.nn.bias_add({convolved}, b)"
+        lines = [
+            "import tensorflow as tf",
+            "tf.config.threading.set_intra_op_parallelism_threads(1)",
+            "x, w = tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(w.transpose(2, 3, 1, 0))",
+            f"convolve = {'tf.function(' if problem.bias else '('}lambda x: {convolved})",
+            "out = convolve(x).numpy().transpose(0, 3, 1, 2)",
+        ]
+        return "\n".join(lines)
+
 
 def _padding(problem: ConvProblem) -> tuple[Callable[[Any], Any], list[list[int]]]:
     """What comes before the convolution, and the padding left to it: zeros, none of them negative."""
@@ -65,12 +80,34 @@ def _padding(problem: ConvProblem) -> tuple[Callable[[Any], Any], list[list[int]
         return lambda x: x, sides
     if mode == "reflect":
         return lambda x: tf.pad(x, sides, "REFLECT"), none
-    # Neither mode is known to tf.pad: rows and columns by their index.
-    indices = []
-    for size, (before, after) in zip((problem.height, problem.width), problem.padding, strict=True):
-        index = range(-before, size + after)
-        indices.append(tf.constant([i % size if mode == "circular" else min(max(i, 0), size - 1) for i in index]))
-    return lambda x: tf.gather(tf.gather(x, indices[0], axis=1), indices[1], axis=2), none
+    rows_read, columns_read = (tf.constant(index) for index in _indices(problem))
+    return lambda x: tf.gather(tf.gather(x, rows_read, axis=1), columns_read, axis=2), none
+
+
+def _indices(problem: ConvProblem) -> tuple[list[int], list[int]]:
+    """Which rows and columns the padded image is made of, in modes that tf.pad does not know."""
+    rows, columns = (
+        [i % size if problem.padding_mode == "circular" else min(max(i, 0), size - 1) for i in range(-p, size + q)]
+        for size, (p, q) in zip((problem.height, problem.width), problem.padding, strict=True)
+    )
+    return rows, columns
+
+
+def _padding_in_words(problem: ConvProblem) -> tuple[str, list[list[int]]]:
+    """The same as code."""
+    (top, bottom), (left, right) = problem.padding
+    mode, none = problem.padding_mode, [[0, 0]] * 4
+    if min(top, bottom, left, right) < 0:
+        rows = f"{max(0, -top)}:{problem.height - max(0, -bottom)}"
+        columns = f"{max(0, -left)}:{problem.width - max(0, -right)}"
+        return f"x[:, {rows}, {columns}]", [[0, 0], *([max(0, a) for a in axis] for axis in problem.padding), [0, 0]]
+    sides = [[0, 0], [top, bottom], [left, right], [0, 0]]
+    if mode == "zeros":
+        return "x", sides
+    if mode == "reflect":
+        return f'tf.pad(x, {sides}, "REFLECT")', none
+    rows_read, columns_read = _indices(problem)
+    return f"tf.gather(tf.gather(x, {rows_read}, axis=1), {columns_read}, axis=2)", none
 
 
 BACKENDS = (TensorFlow(),)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
 
+from ._torch_script import torch_script
 from ._torch_tensors import padding, tensor, to_numpy
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ class _Torch(Backend):
 
     requires = ("torch",)
     supports = WHOLE_OF_CONV2D
-    arithmetic = Arithmetic(_CPU_ALGORITHM)
+    thread_safe = True
+    # oneDNN multiplies pairs of bfloat16, some of them of zero weights with whatever lies beside the window.
+    arithmetic = Arithmetic(_CPU_ALGORITHM, taints=("bfloat16",))
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last
@@ -63,6 +66,9 @@ class _Torch(Backend):
     def _sync(self) -> Callable[[], None]:
         return lambda: None
 
+    def script(self, problem: ConvProblem) -> str | None:
+        return torch_script(problem, device=self.device, channels_last=self.channels_last)
+
 
 class _Native(_Torch):
     """ATen's own kernels. oneDNN is off, and NNPACK too, which would take batches of 16 and more by Winograd or FFT."""
@@ -87,6 +93,11 @@ class _Native(_Torch):
                 _C._set_nnpack_enabled(before[1])
 
         return run
+
+    def script(self, problem: ConvProblem) -> str | None:
+        return torch_script(
+            problem, settings=["torch._C._set_mkldnn_enabled(False)", "torch._C._set_nnpack_enabled(False)"]
+        )
 
 
 class _Packed(_Torch):
@@ -124,6 +135,18 @@ class _Packed(_Torch):
         convolve = torch.ops.mkldnn._convolution_pointwise.default
         return lambda x: convolve(x, packed, b, *settings, "none", [], "")
 
+    def script(self, problem: ConvProblem) -> str | None:
+        settings = "{padding}, {stride}, {dilation}, {groups}"
+        return torch_script(
+            problem,
+            channels_last=True,
+            made_ready=[
+                "ops = torch.ops.mkldnn",
+                f"packed = ops._reorder_convolution_weight(w, {settings}, list({{x}}.shape))",
+            ],
+            call=f'ops._convolution_pointwise({{x}}, packed, b, {settings}, "none", [], "")',
+        )
+
 
 class _Cuda(_Torch):
     device = "cuda"
@@ -158,6 +181,10 @@ class _Cuda(_Torch):
         import torch
 
         return torch.cuda.synchronize
+
+    def script(self, problem: ConvProblem) -> str | None:
+        ieee = 'torch.backends.cudnn.conv.fp32_precision = "ieee"  # before torch 2.9: cudnn.allow_tf32 = False'
+        return torch_script(problem, device="cuda", channels_last=self.channels_last, settings=[ieee])
 
 
 class _Mps(_Torch):

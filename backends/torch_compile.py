@@ -26,7 +26,7 @@ class TorchCompile(Backend):
     requires = ("torch",)
     summary = "F.conv2d through torch.compile (inductor) with frozen weights, in channels_last"
     supports = WHOLE_OF_CONV2D
-    arithmetic = Arithmetic("direct" if platform.machine() in ("x86_64", "AMD64") else "auto")
+    arithmetic = Arithmetic("direct" if platform.machine() in ("x86_64", "AMD64") else "auto", taints=("bfloat16",))
     prepacks = ("input", "weight", "output")
 
     def unavailable(self) -> str | None:
@@ -70,6 +70,24 @@ class TorchCompile(Backend):
         with freezing, warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # torch's, of itself
             compiled(input_)  # torch.compile compiles when it is first called
         return Ready(lambda: compiled(input_), to_numpy=to_numpy)
+
+    def script(self, problem: ConvProblem) -> str | None:
+        from ._torch_script import torch_script
+
+        freezing = problem.dtype != "float64"
+        return torch_script(
+            problem,
+            channels_last=True,
+            settings=["from torch._inductor import config"],
+            made_ready=[
+                "w, b = (a if a is None else torch.nn.Parameter(a, requires_grad=False) for a in (w, b))",
+                "conv = lambda x: conv2d({x}, w, b, {stride}, {padding}, {dilation}, {groups})",
+                "conv = torch.no_grad()(torch.compile(conv, fullgraph=True, dynamic=False))",
+                f"with config.patch(freezing={freezing}):",
+                "    conv(x)",
+            ],
+            call="conv(x)",
+        )
 
 
 BACKENDS = (TorchCompile(),)

@@ -96,12 +96,15 @@ class Arithmetic:
     `output` is a precision that results are rounded to, in some problems if not in all, before they are given in the
     problem's dtype; None means that they are not.
     "auto" says that the library picks the algorithm itself and may pick any.
+    `taints` are the dtypes in which a NaN or an infinity in an image may make outputs of that image NaN which it does
+    not belong to, as transforms do in every dtype: said, it is no failure.
     """
 
     algorithm: Algorithm = "gemm"
     operand: Precision | None = None
     accumulate: Precision | None = None
     output: Precision | None = None
+    taints: tuple[Dtype, ...] = ()
 
     def __post_init__(self) -> None:
         if self.algorithm not in get_args(Algorithm):
@@ -110,6 +113,8 @@ class Arithmetic:
             if getattr(self, name) not in (None, *get_args(Precision)):
                 words = ", ".join(get_args(Precision))
                 raise TypeError(f"{name} is {getattr(self, name)!r}; it should be None or one of {words}")
+        if not isinstance(self.taints, tuple) or set(self.taints) - set(DTYPES):
+            raise TypeError(f"taints is {self.taints!r}; it should be a tuple of {', '.join(DTYPES)}")
 
     def operand_precision(self, dtype: Dtype) -> Precision:
         """What operands of `dtype` are rounded to before they are multiplied."""
@@ -158,6 +163,8 @@ class Backend(ABC):
     arithmetic: Arithmetic = Arithmetic()
     prepacks: tuple[str, ...] = ()
     """Which of "input", "weight", "output" have another layout than NCHW/OIHW/NCHW that is converted untimed."""
+    thread_safe: bool = False
+    """Whether what `prepare` gives may be called from several threads at once; verified where it is said."""
     summary: str = ""
 
     def unavailable(self) -> str | None:
@@ -186,6 +193,15 @@ class Backend(ABC):
         `x` (N, C, H, W), `w` (O, C/groups, kh, kw), `b` (O,) or None, in `problem.dtype` (bfloat16 from ml_dtypes),
         of any strides. They are never to be written.
         """
+
+    def script(self, problem: ConvProblem) -> str | None:
+        """Plain code that computes what this backend does, for a report to the library's makers; None without any.
+
+        It finds NumPy arrays `x`, `w` and `b` (None without a bias), as `prepare` does, and leaves `out`, a NumPy array
+        in NCHW, computed on one thread. Its last line is the call, `out = ...`; what is made ready stands before. `np`
+        is imported, and `ml_dtypes` where the dtype is bfloat16; convbench is not there.
+        """
+        return None
 
 
 def _is_installed(module: str) -> bool:

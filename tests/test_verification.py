@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from convbench.backend import Arithmetic
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.verification.answer_key import AnswerKey
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER, UNIT_ROUNDOFF, error_bound, gamma, warn_level
-from convbench.verification.examination import Answer, Examination, answer
+from convbench.verification.examination import Examination
 from convbench.verification.operands import (
     NUMPY_DTYPES,
     Operands,
@@ -135,7 +136,7 @@ def test_every_partial_sum_of_exact_integers_is_an_integer_that_the_accumulator_
     a = exact_magnitude(problem, arithmetic)
     largest = LARGEST_EXACT_INTEGER[arithmetic.accumulate_precision(problem.dtype)]
     if problem.dtype == "float16":
-        largest = min(largest, int(np.finfo(np.float16).max))
+        largest = min(largest, int(np.finfo(np.float16).max) // 2)  # twice the answer is asked for, too
     widest = min(
         LARGEST_EXACT_INTEGER[problem.dtype], LARGEST_EXACT_INTEGER[arithmetic.operand_precision(problem.dtype)]
     )
@@ -167,7 +168,7 @@ def test_transforms_are_asked_for_integers_only_where_their_error_stays_below_a_
         np.full(problem.weight_shape, a),
         np.full(problem.out_channels, a * a) if problem.bias else None,
     )
-    right = answer(problem, worst)
+    right = AnswerKey(problem, worst, "normal")
     bound = error_bound(problem, arithmetic, right.exact, right.magnitudes, worst.x, worst.w)
     assert bound.max() < 0.5
 
@@ -179,11 +180,10 @@ def test_integers_of_a_transform_summed_more_precisely_than_the_output_have_sums
 ) -> None:
     arithmetic = Arithmetic(algorithm, accumulate="float64")
     examination = Examination(problem.replace(dtype="float32"))
-    integers = examination.integers(arithmetic)
-    assert integers is not None
-    right = answer(examination.problem, integers)
+    right = asked_on_integers(examination, arithmetic)
+    assert right is not None
     assert right.magnitudes.max() <= 2**24
-    verdict = examination.judge_integers(arithmetic, right.exact.astype(np.float32))
+    verdict = right.judge(arithmetic, right.exact.astype(np.float32))
     assert (verdict.passed, verdict.max_error) == (True, 0)
 
 
@@ -192,13 +192,18 @@ def test_integers_of_a_transform_summed_more_precisely_than_the_output_have_sums
 def test_a_half_format_is_not_asked_for_exact_integers_of_a_transform(
     problem: ConvProblem, dtype: Any, arithmetic: Arithmetic
 ) -> None:
-    assert Examination(problem.replace(dtype=dtype)).integers(arithmetic) is None
+    assert asked_on_integers(Examination(problem.replace(dtype=dtype)), arithmetic) is None
 
 
 def test_where_no_integers_are_exact_none_are_asked_for() -> None:
     problem = dense(in_channels=4096, dtype="float16")
     assert exact_magnitude(problem, Arithmetic(accumulate="float16")) == 0
-    assert Examination(problem).integers(Arithmetic(accumulate="float16")) is None
+    assert asked_on_integers(Examination(problem), Arithmetic(accumulate="float16")) is None
+
+
+def asked_on_integers(examination: Examination, arithmetic: Arithmetic) -> AnswerKey | None:
+    """The question of integers among those of an examination."""
+    return next((key for key in examination.further(arithmetic) if key.values == "integers"), None)
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
@@ -230,7 +235,7 @@ def summed_at_random(operands: Operands, accumulate: Any, rng: np.random.Generat
 
 def over_bound(problem: ConvProblem, arithmetic: Arithmetic, operands: Operands, output: NDArray[Any]) -> float:
     """The largest error of `output` over its bound."""
-    right = answer(problem, operands)
+    right = AnswerKey(problem, operands, "normal")
     bound = error_bound(problem, arithmetic, right.exact, right.magnitudes, operands.x, operands.w)
     assert bound.shape == problem.output_shape
     return float((np.abs(output.astype(np.float64) - right.exact) / bound).max())
@@ -373,7 +378,7 @@ def test_the_bound_of_an_fft_counts_what_padding_repeats() -> None:
         in_channels=1, height=1, width=1, out_channels=1, kernel_size=5, padding=20, padding_mode="replicate"
     )
     operands = normal_operands(problem, 0)
-    right = answer(problem, operands)
+    right = AnswerKey(problem, operands, "normal")
     bound = error_bound(problem, Arithmetic("fft"), right.exact, right.magnitudes, operands.x, operands.w)
     explicit = problem.replace(height=41, width=41, padding=0, padding_mode="zeros")
     padded = Operands(pad(problem, operands.x), operands.w, None)
@@ -387,7 +392,7 @@ def test_bounds_are_positive_and_no_smaller_than_one_rounding_of_the_output(
     problem: ConvProblem, arithmetic: Arithmetic, seed: int
 ) -> None:
     operands = normal_operands(problem, seed)
-    right = answer(problem, operands)
+    right = AnswerKey(problem, operands, "normal")
     bound = error_bound(problem, arithmetic, right.exact, right.magnitudes, operands.x, operands.w)
     assert np.all(bound > 0)
     assert bound.shape == problem.output_shape
@@ -404,18 +409,18 @@ def test_gamma_is_infinite_where_it_bounds_nothing() -> None:
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def asked(problem: ConvProblem, magnitude: int | None = None) -> tuple[Operands, Answer, NDArray[np.float64]]:
+def asked(problem: ConvProblem, magnitude: int | None = None) -> tuple[Operands, AnswerKey, NDArray[np.float64]]:
     """Operands (integers of that magnitude, or normal), the right answer, and the bound of a matrix product."""
     operands = normal_operands(problem, 3) if magnitude is None else integer_operands(problem, magnitude, 3)
-    right = answer(problem, operands)
+    right = AnswerKey(problem, operands, "normal")
     return operands, right, error_bound(problem, GEMM, right.exact, right.magnitudes, operands.x, operands.w)
 
 
-def output_of(problem: ConvProblem, right: Answer) -> NDArray[Any]:
+def output_of(problem: ConvProblem, right: AnswerKey) -> NDArray[Any]:
     return right.exact.astype(NUMPY_DTYPES[problem.dtype])
 
 
-def judged_by_bound(problem: ConvProblem, output: Any, right: Answer, bound: NDArray[np.float64]) -> Verdict:
+def judged_by_bound(problem: ConvProblem, output: Any, right: AnswerKey, bound: NDArray[np.float64]) -> Verdict:
     return judge_bound(problem, output, right.exact, bound, warn_level(problem, GEMM, right.exact, right.magnitudes))
 
 
@@ -508,10 +513,10 @@ def test_a_nan_is_wrong_even_where_no_error_is_bounded(value: float) -> None:
     problem = dense(in_channels=512, dtype="float16")
     arithmetic = Arithmetic("direct", accumulate="float16")
     examination = Examination(problem)
-    output = output_of(problem, examination.real_answer)
-    assert examination.judge_real(arithmetic, output).passed
+    output = output_of(problem, examination.real)
+    assert examination.real.judge(arithmetic, output).passed
     output[0, 0, 0, 0] = value
-    verdict = examination.judge_real(arithmetic, output)
+    verdict = examination.real.judge(arithmetic, output)
     assert not verdict.passed
     assert (verdict.element, verdict.error_over_bound) == ((0, 0, 0, 0), math.inf)
 
@@ -521,14 +526,14 @@ def test_a_nan_is_wrong_even_where_no_error_is_bounded(value: float) -> None:
 def test_where_only_padding_is_summed_nothing_but_zero_is_right(dtype: Any, arithmetic: Arithmetic) -> None:
     problem = dense(padding=4, kernel_size=2, bias=False, dtype=dtype, height=3, width=3)
     examination = Examination(problem)
-    output = output_of(problem, examination.real_answer)
+    output = output_of(problem, examination.real)
     assert output[0, 0, 0, 0] == 0
-    verdict = examination.judge_real(arithmetic, output)
+    verdict = examination.real.judge(arithmetic, output)
     assert verdict.passed
     assert 0 <= verdict.error_over_bound <= 1
     if arithmetic is GEMM:
         output[0, 0, 0, 0] = 1e-6
-        assert examination.judge_real(arithmetic, output).element == (0, 0, 0, 0)
+        assert examination.real.judge(arithmetic, output).element == (0, 0, 0, 0)
 
 
 MALFORMED: dict[str, tuple[Callable[[NDArray[Any]], Any], str]] = {
@@ -644,9 +649,9 @@ def test_an_unusual_error_inside_the_bound_warns_and_a_usual_one_does_not() -> N
 def test_rounding_operands_as_declared_is_nothing_unusual() -> None:
     problem = pointwise(128, 200, "float32")
     examination = Examination(problem)
-    real = examination.real
+    real = examination.real.operands
     output = convolve(problem, tf32(real.x), tf32(real.w), None).astype(np.float32)
-    verdict = examination.judge_real(Arithmetic(operand="tf32"), output)
+    verdict = examination.real.judge(Arithmetic(operand="tf32"), output)
     assert verdict.passed
     assert not verdict.warned
 
@@ -811,13 +816,12 @@ FAULTS: dict[str, Compute] = {
 
 @np.errstate(over="ignore", invalid="ignore")
 def passes(compute: Compute, examination: Examination, arithmetic: Arithmetic = GEMM) -> bool:
-    """Whether both checks find nothing, as the engine asks."""
-    real = examination.judge_real(arithmetic, compute(examination.problem, examination.real))
-    integers = examination.integers(arithmetic)
-    if integers is None:
-        return real.passed
-    exact = examination.judge_integers(arithmetic, compute(examination.problem, integers))
-    return real.passed and exact.passed
+    """Whether no check finds anything, as the engine asks."""
+    real = examination.real.judge(arithmetic, compute(examination.problem, examination.real.operands))
+    further = examination.further(arithmetic)
+    return real.passed and all(
+        key.judge(arithmetic, compute(examination.problem, key.operands)).passed for key in further
+    )
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -848,12 +852,12 @@ def test_a_right_answer_by_torch_passes_in_every_dtype(problem: ConvProblem, see
     for dtype in DTYPES:
         asked_in = problem.replace(dtype=dtype)
         examination = Examination(asked_in, seed)
-        real = examination.judge_real(GEMM, by_torch(asked_in, examination.real))
+        real = examination.real.judge(GEMM, by_torch(asked_in, examination.real.operands))
         assert real.passed, real.reason
         assert real.error_over_bound <= 1
-        integers = examination.integers(GEMM)
+        integers = asked_on_integers(examination, GEMM)
         assert integers is not None
-        exact = examination.judge_integers(GEMM, by_torch(asked_in, integers))
+        exact = integers.judge(GEMM, by_torch(asked_in, integers.operands))
         assert exact.passed, exact.reason
         assert (exact.max_error, exact.error_over_bound, exact.wrong_elements) == (0, 0, 0)
 
@@ -861,6 +865,6 @@ def test_a_right_answer_by_torch_passes_in_every_dtype(problem: ConvProblem, see
 def test_a_cases_own_data_are_what_is_judged() -> None:
     own = normal_operands(EXAMINED, 5)
     examination = Examination(EXAMINED, seed=0, real=own)
-    assert examination.real is own
-    assert examination.judge_real(GEMM, by_torch(EXAMINED, own)).passed
-    assert not examination.judge_real(GEMM, by_torch(EXAMINED, normal_operands(EXAMINED, 0))).passed
+    assert examination.real.operands is own
+    assert examination.real.judge(GEMM, by_torch(EXAMINED, own)).passed
+    assert not examination.real.judge(GEMM, by_torch(EXAMINED, normal_operands(EXAMINED, 0))).passed

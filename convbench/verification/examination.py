@@ -1,37 +1,19 @@
-"""The examination of backends on one problem: two sets of operands to ask with, and the judge of the answers.
+"""The examination before a backend is timed on a problem: real data, which is what is timed, and two harder questions.
 
 The reference answers are computed once per problem, however many backends are asked.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic
+from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
-from convbench.verification.bounds import error_bound, warn_level
-from convbench.verification.operands import Operands, exact_magnitude, integer_operands, normal_operands
-from convbench.verification.reference import convolve
-from convbench.verification.verdict import Verdict, judge_bound, judge_exact
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the reference says: y and S = sum |x||w| + |b|, both (N, O, out_h, out_w) in float64."""
-
-    exact: NDArray[np.float64]
-    magnitudes: NDArray[np.float64]
-
-
-def answer(problem: ConvProblem, operands: Operands) -> Answer:
-    """The reference's answer for `operands`, which are taken as rounded to the problem's dtype already."""
-    magnitudes = (None if part is None else np.abs(part) for part in (operands.x, operands.w, operands.b))
-    return Answer(convolve(problem, operands.x, operands.w, operands.b), convolve(problem, *magnitudes))  # type: ignore[arg-type]
+from convbench.suite import Case
+from convbench.verification.answer_key import AnswerKey, integer_magnitude, rounds_between
+from convbench.verification.operands import Operands, integer_operands, normal_operands, one_tap_operands, rounded
 
 
 class Examination:
@@ -40,40 +22,51 @@ class Examination:
     def __init__(self, problem: ConvProblem, seed: int = 0, real: Operands | None = None) -> None:
         self.problem = problem
         self.seed = seed
-        self.real = real or normal_operands(problem, seed)
-        self._integers: dict[int, tuple[Operands, Answer]] = {}
+        self.real = AnswerKey(problem, real or normal_operands(problem, seed), "normal")
+        self._one_tap: AnswerKey | None = None
+        self._integers: dict[int, AnswerKey] = {}
 
-    @cached_property
-    def real_answer(self) -> Answer:
-        return answer(self.problem, self.real)
+    def further(self, arithmetic: Arithmetic) -> list[AnswerKey]:
+        """What a backend of this arithmetic is asked besides `real`, before its time counts.
 
-    def integers(self, arithmetic: Arithmetic) -> Operands | None:
-        """Operands on which a backend of this arithmetic must be exact; None when there are none such."""
-        magnitude = exact_magnitude(self.problem, arithmetic)
-        if magnitude < 1 or (self._rounds_between(arithmetic) and self.problem.dtype in ("float16", "bfloat16")):
-            # A result that is not an integer before it is rounded to a half format need not round to the right one.
-            return None
-        return self._asked(magnitude)[0]
+        Integers on which it must be exact, where there are such. Where it may choose its algorithm, and so needs a
+        generous bound, filters of one tap as well: operands that it rounds in secret show there.
+        """
+        keys = []
+        if (magnitude := integer_magnitude(self.problem, arithmetic)) is not None:
+            if magnitude not in self._integers:
+                operands = integer_operands(self.problem, magnitude, self.seed)
+                self._integers[magnitude] = AnswerKey(self.problem, operands, "integers")
+            keys.append(self._integers[magnitude])
+        if rounds_between(arithmetic):
+            if self._one_tap is None:
+                self._one_tap = AnswerKey(self.problem, one_tap_operands(self.problem, self.seed), "one-tap")
+            keys.append(self._one_tap)
+        return keys
 
-    def judge_real(self, arithmetic: Arithmetic, output: Any) -> Verdict:
-        """The verdict on an answer for `real`, against the error bound."""
-        right = self.real_answer
-        bound = error_bound(self.problem, arithmetic, right.exact, right.magnitudes, self.real.x, self.real.w)
-        warn = warn_level(self.problem, arithmetic, right.exact, right.magnitudes)
-        return judge_bound(self.problem, output, right.exact, bound, warn)
 
-    def judge_integers(self, arithmetic: Arithmetic, output: Any) -> Verdict:
-        """The verdict on an answer for `integers(arithmetic)`: nothing may differ."""
-        operands, right = self._asked(exact_magnitude(self.problem, arithmetic))
-        bound = error_bound(self.problem, arithmetic, right.exact, right.magnitudes, operands.x, operands.w)
-        return judge_exact(self.problem, output, right.exact, bound, round_to_integer=self._rounds_between(arithmetic))
+def examination_of(case: Case, seed: int) -> Examination:
+    """The examination on the case's own data where it brings some, completed by random data.
 
-    def _asked(self, magnitude: int) -> tuple[Operands, Answer]:
-        if magnitude not in self._integers:
-            operands = integer_operands(self.problem, magnitude, self.seed)
-            self._integers[magnitude] = (operands, answer(self.problem, operands))
-        return self._integers[magnitude]
+    Raises `SuiteError` when the answer that the case expects is not the reference's.
+    """
+    if case.data is None:
+        return Examination(case.problem, seed)
+    own = case.data.load(case.problem)
+    drawn = normal_operands(case.problem, seed)
+    x, w = (drawn.x if own.input is None else own.input), (drawn.w if own.weight is None else own.weight)
+    bias = drawn.b if own.bias is None else own.bias
+    examination = Examination(case.problem, seed, rounded(case.problem, x, w, bias))
+    if own.expected is not None:
+        _check_expected(case, own.expected, examination.real.exact)
+    return examination
 
-    @staticmethod
-    def _rounds_between(arithmetic: Arithmetic) -> bool:
-        return arithmetic.algorithm in ("fft", "winograd", "auto")
+
+def _check_expected(case: Case, expected: NDArray[np.float64], exact: NDArray[np.float64]) -> None:
+    off = np.abs(expected - exact) > 1e-6 * (1 + np.abs(exact))  # written by hand: a few decimals
+    if off.any():
+        element = tuple(int(i) for i in np.argwhere(off)[0])
+        raise SuiteError(
+            f"case {case.name}: the expected output has {expected[element]:.9g} at {list(element)}, "
+            f"and the reference computes {exact[element]:.9g} from its input and weight."
+        )

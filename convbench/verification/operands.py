@@ -1,6 +1,7 @@
 """The data that a convolution is asked on: real numbers, or integers chosen so that the answer is exact.
 
-Both are full: no zeros, so that no tap can be wrong unseen. The same problem and seed give the same data anywhere.
+They are full: no zeros, so that no tap can be wrong unseen, but where a filter picks one tap on purpose. The same
+problem and seed give the same data anywhere.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ NUMPY_DTYPES: dict[Dtype, np.dtype[Any]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
 
+# Exponents to either side of 0 that "wide" data takes.
+WIDE_BINADES: dict[Dtype, float] = {"float64": 100, "float32": 20, "float16": 3, "bfloat16": 20}
+
 
 @dataclass(frozen=True)
 class Operands:
@@ -44,13 +48,61 @@ class Operands:
 def normal_operands(problem: ConvProblem, seed: int) -> Operands:
     """Standard normal input; weights normal with variance 1/reduction_length, so that outputs are near 1 in size."""
     rng = _generator(problem, seed)
-    scale = 1 / math.sqrt(problem.reduction_length)
+    drawn: Any = np.float64 if problem.dtype == "float64" else np.float32
+    scale = drawn(1 / math.sqrt(problem.reduction_length))
     return rounded(
         problem,
-        rng.standard_normal(problem.input_shape, dtype=np.float32),
-        rng.standard_normal(problem.weight_shape, dtype=np.float32) * np.float32(scale),
-        rng.standard_normal(problem.out_channels, dtype=np.float32) if problem.bias else None,
+        rng.standard_normal(problem.input_shape, dtype=drawn),
+        rng.standard_normal(problem.weight_shape, dtype=drawn) * scale,
+        rng.standard_normal(problem.out_channels, dtype=drawn) if problem.bias else None,
     )
+
+
+def positive_operands(problem: ConvProblem, seed: int) -> Operands:
+    """The sizes of normal operands: sums grow with their length, and an accumulator that is too narrow shows."""
+    drawn = normal_operands(problem, seed)
+    return Operands(np.abs(drawn.x), np.abs(drawn.w), None if drawn.b is None else np.abs(drawn.b))
+
+
+def wide_operands(problem: ConvProblem, seed: int) -> Operands:
+    """Sizes spread evenly over binades, as many to either side of 1 as keep products normal."""
+    rng = _generator(problem, seed + 2)
+    binades = WIDE_BINADES[problem.dtype]
+    scale = 1 / math.sqrt(problem.reduction_length)
+
+    def draw(shape: tuple[int, ...]) -> NDArray[np.float64]:
+        return np.asarray(np.exp2(rng.uniform(-binades, binades, shape)) * rng.choice((-1.0, 1.0), shape))
+
+    bias = draw((problem.out_channels,)) if problem.bias else None
+    return rounded(problem, draw(problem.input_shape), draw(problem.weight_shape) * scale, bias)
+
+
+def one_tap_operands(problem: ConvProblem, seed: int) -> Operands:
+    """Filters of one tap, 1 or -1, and inputs with the last bit of their significand set: each output is one input
+    element, and an operand that is rounded to fewer bits on the way cannot hide in a bound for sums. The bias is zero.
+    """
+    rng = _generator(problem, seed + 3)
+    largest = LARGEST_EXACT_INTEGER[problem.dtype]
+    x = (rng.integers(largest // 2, largest, problem.input_shape) | 1) / largest
+    x *= rng.choice((-1.0, 1.0), problem.input_shape)
+    w = np.zeros((problem.out_channels, math.prod(problem.weight_shape[1:])))
+    w[np.arange(len(w)), rng.integers(0, w.shape[1], len(w))] = rng.choice((-1.0, 1.0), len(w))
+    bias = np.zeros(problem.out_channels) if problem.bias else None
+    return rounded(problem, x, w.reshape(problem.weight_shape), bias)
+
+
+def special_operands(problem: ConvProblem, seed: int) -> Operands:
+    """Normal operands with a NaN and infinities at a few places of the input, or of the bias.
+
+    Not of the weight: whether a tap of it that lies on padding is multiplied at all is for nobody to say.
+    """
+    drawn = normal_operands(problem, seed)
+    rng = _generator(problem, seed + 4)
+    target = drawn.b if drawn.b is not None and rng.random() < 0.2 else drawn.x
+    flat = target.reshape(-1)
+    chosen = rng.permutation(np.array([np.nan, np.inf, -np.inf]))[: max(1, min(3, flat.size // 8))]
+    flat[rng.choice(flat.size, chosen.size, replace=False)] = chosen
+    return drawn
 
 
 def integer_operands(problem: ConvProblem, magnitude: int, seed: int) -> Operands:
@@ -78,7 +130,7 @@ def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
     accumulate = arithmetic.accumulate_precision(problem.dtype)
     largest_sum = LARGEST_EXACT_INTEGER[accumulate]
     if problem.dtype == "float16":
-        largest_sum = min(largest_sum, 65504)
+        largest_sum = min(largest_sum, 65504 // 2)  # twice the answer is asked for, too
     if arithmetic.algorithm in ("fft", "winograd", "auto"):
         largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[problem.dtype])
     if arithmetic.output:

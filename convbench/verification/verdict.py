@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from convbench.problem import ConvProblem
 from convbench.verification.operands import NUMPY_DTYPES
 
-Check = Literal["exact", "bound"]
+Check = Literal["output", "exact", "bound", "special"]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What one check found. `error_over_bound` is below 1 for rounding and above 1 for a bug; an exact check passes
-    only when nothing differs, whatever that figure."""
+    only when nothing differs, whatever that figure. Check "output" failed before any number was looked at."""
 
     check: Check
     passed: bool
@@ -42,7 +42,7 @@ def judge_exact(
 ) -> Verdict:
     """Equality with the exact answer, rounded once to the problem's dtype; nearest integers with `round_to_integer`."""
     if refusal := _malformed(problem, output):
-        return _refused("exact", exact, refusal)
+        return _refused(exact, refusal)
     got = np.asarray(output, np.float64)
     expected = exact.astype(NUMPY_DTYPES[problem.dtype]).astype(np.float64)
     error = _error(got, expected)
@@ -59,11 +59,38 @@ def judge_bound(
 ) -> Verdict:
     """Every element within `bound` of the exact answer; `warned` when some error is above `warn`."""
     if refusal := _malformed(problem, output):
-        return _refused("bound", exact, refusal)
+        return _refused(exact, refusal)
     got = np.asarray(output, np.float64)
     error = _error(got, exact)
     over_bound = _over(error, bound)
     return _verdict("bound", got, exact, error, over_bound, over_bound > 1, warned=bool((error > warn).any()))
+
+
+def judge_special(
+    problem: ConvProblem,
+    output: Any,
+    exact: NDArray[np.float64],
+    bound: NDArray[np.float64],
+    tainted: NDArray[np.bool_] | None,
+) -> Verdict:
+    """Where `exact` is NaN or infinite the output is the same, and elsewhere it is within `bound`.
+
+    `tainted` (broadcastable to the output) is for algorithms that mix inputs which do not belong together: where it is
+    true anything not finite will do instead of what is expected. An output that NaN should have reached may not be
+    finite all the same. The bound is of the problem without its special values.
+    """
+    if refusal := _malformed(problem, output):
+        return _refused(exact, refusal)
+    got = np.asarray(output, np.float64)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(got - exact)
+    alike = (np.isnan(got) & np.isnan(exact)) | (got == exact)
+    if tainted is not None:
+        alike |= tainted & ~np.isfinite(got)
+    error[alike] = 0
+    error[~np.isfinite(error)] = np.inf
+    over_bound = _over(error, bound)
+    return _verdict("special", got, exact, error, over_bound, over_bound > 1)
 
 
 def _malformed(problem: ConvProblem, output: Any) -> str | None:
@@ -76,9 +103,9 @@ def _malformed(problem: ConvProblem, output: Any) -> str | None:
     return None
 
 
-def _refused(check: Check, exact: NDArray[np.float64], reason: str) -> Verdict:
+def _refused(exact: NDArray[np.float64], reason: str) -> Verdict:
     infinite = float("inf")
-    return Verdict(check, False, infinite, infinite, wrong_elements=exact.size, elements=exact.size, reason=reason)
+    return Verdict("output", False, infinite, infinite, wrong_elements=exact.size, elements=exact.size, reason=reason)
 
 
 def _error(got: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:

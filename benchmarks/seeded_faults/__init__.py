@@ -1,0 +1,1 @@
+"""Seeded faults: a correct convolution in steps, and a table of deviations from it, by family."""

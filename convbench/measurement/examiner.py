@@ -1,0 +1,193 @@
+"""The examiner: puts questions to one backend in a worker process, and judges what comes back in this one.
+
+A backend that crashes, hangs or eats memory loses its worker and that question; the next gets a fresh worker.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convbench.measurement.crew import Crew
+from convbench.measurement.outcome import Settings
+from convbench.measurement.process import WorkerError
+from convbench.measurement.protocol import Message
+from convbench.problem import ConvProblem
+from convbench.registry import Entry
+from convbench.status import Status
+from convbench.verification.answer_key import AnswerKey, answer_key, rounds_between
+from convbench.verification.conduct import FIRST, OF_CHANGED
+from convbench.verification.finding import Finding
+from convbench.verification.operands import Operands
+from convbench.verification.question import Question
+from convbench.verification.relations import RELATIONS, Relation
+from convbench.verification.verdict import Verdict
+
+# A backend that answers quickly is not waited for as long as may be: this many times as long as its slowest answer, and
+# at least so long.
+_TIMES_SLOWEST = 30.0
+_LEAST_LIMIT_S = 5.0
+_ANSWERS_THAT_TELL = 5
+
+
+class Examiner:
+    """Asks one backend; a context manager, which ends the worker. Calling it is asking: None when the backend passed.
+
+    `limit_s` is the longest that one question may take; what answers quickly is given up sooner. `warned` and
+    `max_error_over_bound` are over all the questions so far.
+    """
+
+    def __init__(self, entry: Entry, limit_s: float = 40.0, threads: int = 1) -> None:
+        assert entry.backend is not None
+        self.entry = entry
+        self.warned = 0
+        self.max_error_over_bound = 0.0
+        self.lost_workers = 0
+        self.backend = entry.backend
+        self._limit_s = limit_s
+        self._slowest_s = 0.0
+        self._answers = 0
+        self._crew = Crew(Settings(threads=threads, time_limit_s=limit_s))
+        self._relations = 0
+
+    def __enter__(self) -> Examiner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._crew.dismiss()
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the libraries, as the worker found them; empty before the first question."""
+        return self._crew.versions.get(self.entry.name, {})
+
+    def start(self) -> None:
+        """Start the worker if it does not run. Raises `WorkerError` when it does not start."""
+        if not self._crew.runs(self.entry) and (failed := self._crew.start([self.entry])):
+            raise failed[self.entry.name]
+
+    def start_afresh(self) -> None:
+        """End the worker: the next question is the first one of another."""
+        self._crew.dismiss()
+
+    def supports(self, problem: ConvProblem) -> bool:
+        """Whether the backend says that it computes `problem`; an error of its own counts as yes, and will be found."""
+        try:
+            return self.backend.unsupported(problem) is None
+        except Exception:
+            return True
+
+    def __call__(self, question: Question, key: AnswerKey | None = None) -> Finding | None:
+        """Ask, with the operands of `key` where it is given, else with those that the question's words and seed give.
+
+        Raises `WorkerError` when no worker can be started at all.
+        """
+        self.start()
+        key = key or answer_key(question, self.backend.arithmetic)
+        try:
+            answer = self._ask("examine", question, key.operands)
+            return self._judged(question, key, answer) or self._related(question, key, answer.arrays["0"])
+        except WorkerError as error:
+            self.lost_workers += not self._crew.runs(self.entry)
+            return Finding(question, error.status, "call", error.reason)
+
+    def _ask(self, command: str, question: Question, operands: Operands, problem: ConvProblem | None = None) -> Message:
+        arrays: dict[str, NDArray[Any]] = {"x": operands.x, "w": operands.w}
+        if operands.b is not None:
+            arrays["b"] = operands.b
+        fields: dict[str, Any] = {"problem": (problem or question.problem).as_dict()}
+        if command == "examine":
+            fields |= {"layout": question.layout, "calls": question.calls}
+        start = time.monotonic()
+        answer = self._crew.ask(self.entry, command, arrays, time_limit_s=self._patience_s(), **fields)
+        self._slowest_s = max(self._slowest_s, time.monotonic() - start)
+        self._answers += 1
+        return answer
+
+    def _patience_s(self) -> float:
+        if self._answers < _ANSWERS_THAT_TELL:
+            return self._limit_s
+        return min(self._limit_s, max(_LEAST_LIMIT_S, _TIMES_SLOWEST * self._slowest_s))
+
+    def _judged(self, question: Question, key: AnswerKey, message: Message) -> Finding | None:
+        arithmetic = self.backend.arithmetic
+        for number, answer in enumerate(message.fields["answers"]):
+            output = message.arrays.get(str(number), answer.get("not_an_output"))
+            phase = answer["phase"]
+            judge = key.judge_changed if phase in OF_CHANGED else key.judge
+            verdict = judge(arithmetic, output)
+            self.warned += verdict.warned
+            if not verdict.passed:
+                check = verdict.check if phase == FIRST else phase
+                return _finding(question, check, verdict)
+            if verdict.check == "bound":
+                self.max_error_over_bound = max(self.max_error_over_bound, verdict.error_over_bound)
+        if overwritten := message.fields["overwritten"]:
+            return Finding(question, Status.WRONG, "inputs", f"it wrote to {overwritten}, or to memory beside it")
+        return None
+
+    def _related(self, question: Question, key: AnswerKey, first: NDArray[Any]) -> Finding | None:
+        """Hold the answer to what the backend itself answers to the question put another way."""
+        problem = question.problem
+        if key.values != "integers" or question.layout != "contiguous":
+            return None
+        relation = self._next_relation(problem)
+        if relation is None:
+            return None
+        parts = relation.restate(problem, key.operands)
+        if not all(self._may_be_asked(part, problem) for part, _ in parts):
+            return None
+        outputs = [self._ask("check", question, operands, part).arrays.get("output") for part, operands in parts]
+        if any(o is None or o.shape != p.output_shape for o, (p, _) in zip(outputs, parts, strict=True)):
+            return None  # which a question about that part will find
+        other = relation.combine(problem, [self._whole(output) for output in outputs if output is not None])
+        return _disagreement(question, relation, self._whole(first), other)
+
+    def _may_be_asked(self, part: ConvProblem, problem: ConvProblem) -> bool:
+        """Transforms round more the longer their sums are, and the integers were chosen for those of `problem`."""
+        longer = part.reduction_length > problem.reduction_length
+        return self.supports(part) and not (longer and rounds_between(self.backend.arithmetic))
+
+    def _whole(self, output: NDArray[Any]) -> NDArray[np.float64]:
+        wide = output.astype(np.float64)
+        return np.rint(wide) if rounds_between(self.backend.arithmetic) else wide
+
+    def _next_relation(self, problem: ConvProblem) -> Relation | None:
+        """In turn, one of those that apply."""
+        for _ in RELATIONS:
+            self._relations += 1
+            relation = RELATIONS[self._relations % len(RELATIONS)]
+            if relation.applies(problem):
+                return relation
+        return None
+
+
+def _finding(question: Question, check: str, verdict: Verdict) -> Finding:
+    return Finding(
+        question,
+        Status.WRONG,
+        check,
+        verdict.reason or "",
+        verdict.element,
+        verdict.got,
+        verdict.expected,
+        verdict.error_over_bound,
+    )
+
+
+def _disagreement(
+    question: Question, relation: Relation, first: NDArray[np.float64], other: NDArray[np.float64]
+) -> Finding | None:
+    if np.array_equal(first, other):
+        return None
+    wrong = first != other
+    element = tuple(int(i) for i in np.argwhere(wrong)[0])
+    got, expected = float(first[element]), float(other[element])
+    reason = (
+        f"{relation.summary}: {np.count_nonzero(wrong):,} of {wrong.size:,} elements differ; at {list(element)} "
+        f"{got:.17g}, and {expected:.17g} that way"
+    )
+    return Finding(question, Status.WRONG, f"relation {relation.name}", reason, element, got, expected)

@@ -1,0 +1,61 @@
+"""The corpus: questions that some backend once failed, a file per backend, asked first ever after.
+
+A line is a question as it writes itself; what follows a `#` is for people. The files are meant to be read, edited and
+kept under version control; a line that is no question is passed over with a warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+from convbench.errors import ProblemError, ResultsError
+from convbench.store.journal import JournalWarning
+from convbench.verification.question import Question
+
+FOLDER = "corpus"
+
+
+def corpus_file(results: Path, backend: str) -> Path:
+    """Where the questions that `backend` failed are kept. Names of backends are letters, digits and . _ @ + - only."""
+    return results / FOLDER / f"{backend}.txt"
+
+
+def read_corpus(path: Path) -> list[Question]:
+    """The questions, oldest first; none where there is no such file. Raises `ResultsError` if it cannot be read."""
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise ResultsError(f"the corpus {path} cannot be read: {error.strerror or error}.") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            found.append(Question.parse(text))
+        except ProblemError:
+            warnings.warn(f"{path}, line {number}: not a question, passed over.", JournalWarning, stacklevel=2)
+    return list(dict.fromkeys(found))
+
+
+def add_to_corpus(path: Path, failed: Iterable[tuple[Question, str]]) -> int:
+    """Append the questions that are not there yet, each with a remark; gives how many.
+
+    Raises `ResultsError` when the file cannot be written.
+    """
+    known = set(read_corpus(path))
+    new = {question: remark for question, remark in failed if question not in known}
+    if not new:
+        return 0
+    lines = [f"{question}  # {' '.join(remark.split())[:200]}\n" for question, remark in new.items()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise ResultsError(f"the corpus {path} cannot be written: {error.strerror or error}.") from None
+    return len(new)

@@ -1,0 +1,148 @@
+"""The answer key: what is right for one set of operands, computed when first needed, and the judge of answers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convbench.backend import Arithmetic
+from convbench.problem import ConvProblem
+from convbench.verification.bounds import UNDERFLOW, UNIT_ROUNDOFF, error_bound, warn_level
+from convbench.verification.operands import (
+    Operands,
+    exact_magnitude,
+    integer_operands,
+    normal_operands,
+    one_tap_operands,
+    positive_operands,
+    special_operands,
+    wide_operands,
+)
+from convbench.verification.question import Question, Values
+from convbench.verification.reference import convolve
+from convbench.verification.verdict import Verdict, judge_bound, judge_exact, judge_special
+
+_DRAW = {
+    "normal": normal_operands,
+    "positive": positive_operands,
+    "wide": wide_operands,
+    "one-tap": one_tap_operands,
+    "special": special_operands,
+}
+
+
+class AnswerKey:
+    """Judges answers of any backend for `operands`, which are in the problem's dtype and of the kind `values`."""
+
+    def __init__(self, problem: ConvProblem, operands: Operands, values: Values) -> None:
+        self.problem = problem
+        self.operands = operands
+        self.values = values
+
+    @cached_property
+    def exact(self) -> NDArray[np.float64]:
+        """y, (N, O, out_h, out_w) in float64; not finite where special values make it so."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(convolve(self.problem, self.operands.x, self.operands.w, self.operands.b))
+
+    @cached_property
+    def magnitudes(self) -> NDArray[np.float64]:
+        """S = sum |x||w| + |b|, like `exact`, over the operands that are finite."""
+        parts = self._finite
+        magnitudes = (None if part is None else np.abs(part) for part in (parts.x, parts.w, parts.b))
+        return np.asarray(convolve(self.problem, *magnitudes))  # type: ignore[arg-type]
+
+    def judge(self, arithmetic: Arithmetic, output: Any, spare: float = 0.0) -> Verdict:
+        """The verdict on `output` as the answer of a backend that computes by `arithmetic`; its error may be larger by
+        `spare` than the bound."""
+        if self.values == "integers" or (self.values == "one-tap" and _keeps_operands(self.problem, arithmetic)):
+            return self._judge_exact(arithmetic, output)
+        bound = self._bound(arithmetic) + spare
+        if self.values == "special":
+            return judge_special(self.problem, output, self.exact, bound, self._tainted(arithmetic))
+        warn = warn_level(self.problem, arithmetic, self.exact, self.magnitudes)
+        return judge_bound(self.problem, output, self.exact, bound, warn)
+
+    def judge_changed(self, arithmetic: Arithmetic, output: Any) -> Verdict:
+        """The verdict on an answer for -x, 2 w and -2 b: minus twice the answer for these operands.
+
+        Whatever is stale in such an answer shows, be it x, w or b. Doubling is exact; when the answer is halved here, a
+        last subnormal bit may be lost.
+        """
+        if not isinstance(output, np.ndarray):
+            return self.judge(arithmetic, output)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a wrong answer
+            halved = output * output.dtype.type(-0.5)
+        return self.judge(arithmetic, halved, spare=UNDERFLOW[self.problem.dtype])
+
+    def _judge_exact(self, arithmetic: Arithmetic, output: Any) -> Verdict:
+        in_dtype = self.exact.astype(self.operands.x.dtype)
+        if isinstance(output, np.ndarray) and output.dtype == in_dtype.dtype and np.array_equal(output, in_dtype):
+            return Verdict("exact", True, 0.0, 0.0, elements=output.size)
+        bound = self._bound(arithmetic)
+        to_integer = rounds_between(arithmetic)
+        return judge_exact(self.problem, output, self.exact, bound, round_to_integer=to_integer)
+
+    def _bound(self, arithmetic: Arithmetic) -> NDArray[np.float64]:
+        finite = self._finite
+        exact = np.where(np.isfinite(self.exact), self.exact, 0.0) if self.values == "special" else self.exact
+        return error_bound(self.problem, arithmetic, exact, self.magnitudes, finite.x, finite.w)
+
+    @cached_property
+    def _finite(self) -> Operands:
+        """The operands, with zeros for what is not finite."""
+        if self.values != "special":
+            return self.operands
+        x, w, b = self.operands.x, self.operands.w, self.operands.b
+        return Operands(_zero_where_not_finite(x), w, None if b is None else _zero_where_not_finite(b))
+
+    def _tainted(self, arithmetic: Arithmetic) -> NDArray[np.bool_] | None:
+        """The images over whose outputs a special value may be spread; None where nothing does that."""
+        if not may_taint(self.problem, arithmetic):
+            return None
+        return np.asarray(~np.isfinite(self.operands.x.astype(np.float64)).all((1, 2, 3), keepdims=True))
+
+
+def answer_key(question: Question, arithmetic: Arithmetic) -> AnswerKey:
+    """The key to `question` for a backend of `arithmetic`; normal values where there are no integers exact in that."""
+    problem, seed = question.problem, question.seed
+    if question.values != "integers":
+        return AnswerKey(problem, _DRAW[question.values](problem, seed), question.values)
+    magnitude = integer_magnitude(problem, arithmetic)
+    if magnitude is None:
+        return AnswerKey(problem, normal_operands(problem, seed), "normal")
+    return AnswerKey(problem, integer_operands(problem, magnitude, seed), "integers")
+
+
+def integer_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int | None:
+    """How large integers may be on which a backend of this arithmetic must be exact; None when there are none such."""
+    magnitude = exact_magnitude(problem, arithmetic)
+    if magnitude < 1 or (rounds_between(arithmetic) and problem.dtype in ("float16", "bfloat16")):
+        # A result that is not an integer before it is rounded to a half format need not round to the right one.
+        return None
+    return magnitude
+
+
+def may_taint(problem: ConvProblem, arithmetic: Arithmetic) -> bool:
+    """Whether a special value may reach outputs of its image that it does not belong to."""
+    return rounds_between(arithmetic) or problem.dtype in arithmetic.taints
+
+
+def _zero_where_not_finite(array: NDArray[Any]) -> NDArray[Any]:
+    return np.where(np.isfinite(array), array, array.dtype.type(0))
+
+
+def rounds_between(arithmetic: Arithmetic) -> bool:
+    """Whether transforms stand between the operands and the sums, so that integers do not stay integers."""
+    return arithmetic.algorithm in ("fft", "winograd", "auto")
+
+
+def _keeps_operands(problem: ConvProblem, arithmetic: Arithmetic) -> bool:
+    """Whether one product with 1 or -1 comes out as it went in."""
+    asked = UNIT_ROUNDOFF[problem.dtype]
+    used = (arithmetic.operand_precision(problem.dtype), arithmetic.accumulate_precision(problem.dtype))
+    coarsest = max(UNIT_ROUNDOFF[precision] for precision in (*used, arithmetic.output or problem.dtype))
+    return coarsest <= asked and not rounds_between(arithmetic)

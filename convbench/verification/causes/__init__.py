@@ -1,0 +1,1 @@
+"""What failures have in common: the smallest of them, the causes that they have, and a report of each."""

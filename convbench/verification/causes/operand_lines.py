@@ -1,0 +1,168 @@
+"""Operands as lines of NumPy that make them again, to the last bit, where convbench is not installed."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+import zlib
+from typing import Any
+
+from numpy.typing import NDArray
+
+from convbench.problem import ConvProblem
+from convbench.verification.bounds import LARGEST_EXACT_INTEGER
+from convbench.verification.operands import NUMPY_DTYPES, WIDE_BINADES, Operands
+from convbench.verification.question import Layout, Values
+
+_MOST_LITERALS = 256
+"""Numbers to write out, all arrays together; more are drawn as `operands` draws them."""
+_COLUMNS = 112
+
+
+def operand_lines(
+    problem: ConvProblem, operands: Operands, values: Values, seed: int, magnitude: int | None = None
+) -> list[str]:
+    """Lines that define `x`, `w` and `b`, with `np` and, for bfloat16, `ml_dtypes` imported.
+
+    `values` and `seed` say how `operands` were drawn, and `magnitude` how large integers are.
+    """
+    arrays = {"x": operands.x, "w": operands.w, "b": operands.b}
+    if sum(array.size for array in arrays.values() if array is not None) <= _MOST_LITERALS:
+        return [line for name, array in arrays.items() for line in _literal(name, array)]
+    if values == "integers":
+        assert magnitude is not None
+        return _integers(problem, seed, magnitude)
+    return {"wide": _wide, "one-tap": _one_tap, "special": _special}.get(values, _normal)(problem, seed, values)
+
+
+def dtype_word(problem: ConvProblem) -> str:
+    """NumPy's name of the problem's dtype, as code."""
+    return "ml_dtypes.bfloat16" if problem.dtype == "bfloat16" else f"np.{problem.dtype}"
+
+
+def layout_lines(layout: Layout, bias: bool) -> list[str]:
+    """Lines that lay `x`, `w` and `b` out in memory as `layouts.lay_out` does; none for arrays as NumPy makes them."""
+    if layout == "contiguous":
+        return []
+    body = textwrap.indent(_LAY_OUT[layout], "    ").splitlines()
+    return ["def lay_out(a):", *body, "x, w = lay_out(x), lay_out(w)", *(["b = lay_out(b)"] if bias else [])]
+
+
+_LAY_OUT: dict[Layout, str] = {
+    "channels-last": """\
+return np.array(a.transpose(0, 2, 3, 1), order="C").transpose(0, 3, 1, 2) if a.ndim == 4 else a""",
+    "sliced": """\
+inner = np.full([2 * size + 1 for size in a.shape], np.nan, a.dtype)[(slice(1, None, 2),) * a.ndim]
+inner[...] = a
+return inner""",
+    "reversed": """\
+back = (slice(None, None, -1),) * a.ndim
+return np.array(a[back], order="C")[back]""",
+    "misaligned": """\
+raw = np.empty(a.nbytes + 128, np.uint8)
+start = -raw.ctypes.data % 64 + a.itemsize  # one element after a cache line's boundary
+copy = raw[start:start + a.nbytes].view(a.dtype).reshape(a.shape)
+copy[...] = a
+return copy""",
+    "read-only": """\
+a.flags.writeable = False
+return a""",
+    "odd-strides": """\
+strides = [5 * a.itemsize if size == 1 else stride for size, stride in zip(a.shape, a.strides)]
+return np.lib.stride_tricks.as_strided(a, a.shape, strides)""",
+}
+
+
+def _literal(name: str, array: NDArray[Any] | None) -> list[str]:
+    if array is None:
+        return [f"{name} = None"]
+    dtype = "ml_dtypes.bfloat16" if array.dtype == NUMPY_DTYPES["bfloat16"] else f"np.{array.dtype.name}"
+    numbers = ", ".join(_number(value) for value in array.reshape(-1))
+    shape = f".reshape{array.shape}" if array.ndim > 1 else ""
+    line = f"{name} = np.array([{numbers}], {dtype}){shape}"
+    return textwrap.wrap(line, _COLUMNS, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def _number(value: Any) -> str:
+    wide = float(value)
+    if not math.isfinite(wide):
+        return {math.inf: "np.inf", -math.inf: "-np.inf"}.get(wide, "np.nan")
+    if wide == int(wide) and abs(wide) < 2**53 and not (wide == 0 and math.copysign(1, wide) < 0):
+        return str(int(wide))
+    shortest = str(value)  # in its own format: 0.1, where float64 has 0.10000000149011612
+    return shortest if type(value)(float(shortest)) == value else repr(wide)
+
+
+def _rng(problem: ConvProblem, seed: int) -> str:
+    return f"np.random.default_rng([{seed}, {zlib.crc32(problem.case_id.encode())}])"
+
+
+def _bias(problem: ConvProblem, drawn: str) -> str:
+    return f"b = {drawn}" if problem.bias else "b = None"
+
+
+def _integers(problem: ConvProblem, seed: int, magnitude: int) -> list[str]:
+    largest_bias = min(magnitude**2, min(LARGEST_EXACT_INTEGER.values()))
+    return [
+        f"rng = {_rng(problem, seed + 1)}",
+        "def integers(largest, shape):  # without zero",
+        "    drawn = rng.integers(-largest, largest, shape, dtype=np.int64)",
+        f"    return (drawn + (drawn >= 0)).astype({dtype_word(problem)})",
+        f"x = integers({magnitude}, {problem.input_shape})",
+        f"w = integers({magnitude}, {problem.weight_shape})",
+        _bias(problem, f"integers({largest_bias}, ({problem.out_channels},))"),
+    ]
+
+
+def _normal(problem: ConvProblem, seed: int, values: Values) -> list[str]:
+    precision = "np.float64" if problem.dtype == "float64" else "np.float32"
+    scale = f"{precision}({1 / math.sqrt(problem.reduction_length)!r})"
+    drawn = f"rng.standard_normal({{shape}}, dtype={precision}){{scale}}"
+    sign = "np.abs({})" if values == "positive" else "{}"
+
+    def line(shape: Any, scale: str = "") -> str:
+        return sign.format(f"({drawn.format(shape=shape, scale=scale)}).astype({dtype_word(problem)})")
+
+    return [
+        f"rng = {_rng(problem, seed)}",
+        f"x = {line(problem.input_shape)}",
+        f"w = {line(problem.weight_shape, f' * {scale}')}",
+        _bias(problem, line(problem.out_channels)),
+    ]
+
+
+def _wide(problem: ConvProblem, seed: int, _: Values) -> list[str]:
+    binades, dtype = WIDE_BINADES[problem.dtype], dtype_word(problem)
+    bias = [f"b = drawn(({problem.out_channels},)).astype({dtype})"] if problem.bias else ["b = None"]
+    return [
+        f"rng = {_rng(problem, seed + 2)}",
+        "def drawn(shape):",
+        f"    return np.exp2(rng.uniform({-binades}, {binades}, shape)) * rng.choice((-1.0, 1.0), shape)",
+        *bias,
+        f"x = drawn({problem.input_shape}).astype({dtype})",
+        f"w = (drawn({problem.weight_shape}) * {1 / math.sqrt(problem.reduction_length)!r}).astype({dtype})",
+    ]
+
+
+def _one_tap(problem: ConvProblem, seed: int, _: Values) -> list[str]:
+    largest, dtype, (o, *filters) = LARGEST_EXACT_INTEGER[problem.dtype], dtype_word(problem), problem.weight_shape
+    return [
+        f"rng = {_rng(problem, seed + 3)}",
+        f"x = (rng.integers({largest // 2}, {largest}, {problem.input_shape}) | 1) / {largest}",
+        "x = (x * rng.choice((-1.0, 1.0), x.shape)).astype(" + dtype + ")",
+        f"w = np.zeros(({o}, {math.prod(filters)}), {dtype})  # filters of one tap",
+        f"w[np.arange({o}), rng.integers(0, {math.prod(filters)}, {o})] = rng.choice((-1.0, 1.0), {o})",
+        f"w = w.reshape{problem.weight_shape}",
+        _bias(problem, f"np.zeros({o}, {dtype})"),
+    ]
+
+
+def _special(problem: ConvProblem, seed: int, values: Values) -> list[str]:
+    target = "b if rng.random() < 0.2 else x" if problem.bias else "x"
+    return [
+        *_normal(problem, seed, values),
+        f"rng = {_rng(problem, seed + 4)}",
+        f"flat = ({target}).reshape(-1)",
+        "chosen = rng.permutation(np.array([np.nan, np.inf, -np.inf]))[:max(1, min(3, flat.size // 8))]",
+        "flat[rng.choice(flat.size, chosen.size, replace=False)] = chosen",
+    ]

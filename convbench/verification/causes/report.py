@@ -1,0 +1,180 @@
+"""A report of one cause of failures, in Markdown, to paste into an issue tracker."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+
+from convbench import __version__
+from convbench.backend import Backend
+from convbench.dialects import to_benchdnn
+from convbench.errors import ProblemError
+from convbench.problem import ConvProblem
+from convbench.status import Status
+from convbench.verification.causes.grouping import Cause
+from convbench.verification.causes.snippet import snippet
+from convbench.verification.finding import Finding
+from convbench.verification.question import Question
+
+_TITLES = {
+    Status.WRONG: "conv2d gives a wrong result",
+    Status.CRASHED: "conv2d ends the process",
+    Status.TIMEOUT: "conv2d does not return",
+    Status.OUT_OF_MEMORY: "conv2d asks for more memory than there is",
+    Status.ERROR: "conv2d raises an exception",
+}
+# What is said of a failure that is not one of numbers, by its check.
+_CONDUCT = {
+    "repeated call": "The same call, repeated, gives another answer.",
+    "changed operands": "Prepared anew for other operands, it gives an answer that does not belong to them.",
+    "output kept while others were computed": "An output changes when another convolution is computed.",
+    "two threads, changed operands": "Called from two threads at once, it gives another answer than from one.",
+    "call after another was prepared": "After another convolution was prepared, the first one's answer is another.",
+    "two threads": "Called from two threads at once, it gives another answer than from one.",
+    "inputs": "It writes to its inputs.",
+    "output": "The output has not the shape or the dtype that it should have.",
+}
+_VALUES = {
+    "integers": "integers whose sums are exact in any order",
+    "normal": "normally distributed values",
+    "positive": "positive values",
+    "wide": "values of a wide range of sizes",
+    "one-tap": "filters of one tap each",
+    "special": "values with NaN and infinities among them",
+}
+_LAYOUTS = {
+    "channels-last": "arrays with channels-last strides",
+    "sliced": "arrays that are slices of larger ones",
+    "reversed": "arrays with negative strides",
+    "misaligned": "arrays that start one element after a cache line's boundary",
+    "read-only": "arrays that are read-only",
+    "odd-strides": "arrays with odd strides on axes of size 1",
+}
+_LONGEST_REASON = 1000
+
+
+def report(cause: Cause, backend: Backend, versions: Mapping[str, str], command: str | None = None) -> str:
+    """The report of `cause`, found with `backend`, whose libraries have `versions`; `command` shows it again, if not
+    just the one question to the backend by its name."""
+    finding = cause.representative
+    question = finding.question
+    sections = [
+        f"# {backend.name}: {_title(finding)}",
+        _in_words(question),
+        _what_happened(finding),
+        _shared(cause),
+        _table(cause, backend, versions),
+        _reproduce(finding, backend, command),
+    ]
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _title(finding: Finding) -> str:
+    problem = finding.question.problem
+    parts: list[str] = [problem.dtype] if problem.dtype != "float32" else []
+    parts += [f"stride {_pair(problem.stride)}"] if problem.stride != (1, 1) else []
+    parts += [f"dilation {_pair(problem.dilation)}"] if problem.dilation != (1, 1) else []
+    parts += [f"groups {problem.groups}"] if problem.groups > 1 else []
+    parts += [f"padding {_padding(problem)}"] if problem.padding != ((0, 0), (0, 0)) else []
+    kernel = f"{problem.kernel_size[0]}x{problem.kernel_size[1]} kernel"
+    return f"{_TITLES.get(finding.status, 'conv2d fails')} ({', '.join([kernel, *parts])})"
+
+
+def _in_words(question: Question) -> str:
+    p = question.problem
+    n, c, h, w = p.input_shape
+    images = "an image" if n == 1 else f"{n} images"
+    told = [
+        f"2-D convolution (cross-correlation, as `torch.nn.Conv2d`) of {images} of {_count(c, 'channel')}, "
+        f"{h} high and {w} wide, with {_count(p.out_channels, 'filter')} of {p.kernel_size[0]}x{p.kernel_size[1]}",
+        f"stride {_pair(p.stride)}" if p.stride != (1, 1) else "",
+        f"padding {_padding(p)}" if p.padding != ((0, 0), (0, 0)) else "",
+        f"dilation {_pair(p.dilation)}" if p.dilation != (1, 1) else "",
+        f"{p.groups} groups" if p.groups > 1 else "",
+        "with a bias" if p.bias else "without bias",
+        f"in {p.dtype}",
+    ]
+    how = [f"Data: {_VALUES[question.values]}"]
+    how += [_LAYOUTS.get(question.layout, "")]
+    how += [{"many": "called many times", "threads": "called from two threads at once"}.get(question.calls, "")]
+    return f"{', '.join(filter(None, told))}. {'; '.join(filter(None, how))}."
+
+
+def _what_happened(finding: Finding) -> str:
+    parts = [_CONDUCT.get(finding.check, "")]
+    if finding.element is not None and str(list(finding.element)) not in finding.reason:
+        over = finding.error_over_bound
+        error = "" if over is None else f" ({over:.3g} times the error that rounding explains)"
+        parts.append(f"At {list(finding.element)}: got `{finding.got!r}`, expected `{finding.expected!r}`{error}.")
+    parts.append(_quoted(finding.reason))
+    return "\n\n".join(filter(None, parts))
+
+
+def _shared(cause: Cause) -> str:
+    if not cause.shared_by_failures:
+        return ""
+    first, *others = cause.shared_by_failures
+    told = f"What the failing convolutions have in common: {first}."
+    if others:
+        told += f" As telling: {', or '.join(other.words for other in others)}."
+    return told
+
+
+def _table(cause: Cause, backend: Backend, versions: Mapping[str, str]) -> str:
+    question = cause.representative.question
+    rows = {
+        "case": f"`{question}`",
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "unknown",
+        "backend": f"`{backend.name}` of convbench {__version__}: {backend.summary}".rstrip(": "),
+        "declared": _declared(backend, question.problem),
+        "machine": f"{platform.machine()}, {platform.system()}, Python {sys.version.split()[0]}",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items())])
+
+
+def _declared(backend: Backend, problem: ConvProblem) -> str:
+    arithmetic = backend.arithmetic
+    operands, sums = arithmetic.operand_precision(problem.dtype), arithmetic.accumulate_precision(problem.dtype)
+    return f"algorithm {arithmetic.algorithm}, operands in {operands}, sums in {sums}"
+
+
+def _reproduce(finding: Finding, backend: Backend, command: str | None) -> str:
+    question = finding.question
+    command = command or shlex.join(["convbench", "verify", "--backend", backend.name, "--question", str(question)])
+    parts = [f"## Reproduce\n\n```sh\n{command}\n```"]
+    with contextlib.suppress(ProblemError):
+        parts.append(f"As benchdnn would be asked:\n\n```sh\n./benchdnn {to_benchdnn(question.problem)}\n```")
+    program = snippet(finding, backend)
+    if program is not None:
+        parts.append(f"Without convbench:\n\n```python\n{program}```")
+    return "\n\n".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _pair(pair: tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
+
+
+def _padding(problem: ConvProblem) -> str:
+    (top, bottom), (left, right) = problem.padding
+    mode = "" if problem.padding_mode == "zeros" else f" ({problem.padding_mode})"
+    if top == bottom and left == right:
+        return _pair((top, left)) + mode
+    return f"top {top}, bottom {bottom}, left {left}, right {right}{mode}"
+
+
+def _quoted(text: str) -> str:
+    """Whatever a library said, as data: in a block that nothing in it can end."""
+    shown = text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
+    printable = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in shown)
+    return "\n".join(f"    {line}" for line in printable.splitlines())
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

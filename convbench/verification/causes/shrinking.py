@@ -1,0 +1,122 @@
+"""Shrinking: from a question that failed to the smallest one that fails in the same way.
+
+A greedy descent. Every step is to a question that is smaller by `size`, a tuple of natural numbers, so it ends; the
+steps come in a fixed order, so it ends in the same place every time. It stops where no single step leads further down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from convbench.problem import ConvProblem
+from convbench.status import Status
+from convbench.verification.causes.form import Form, size
+from convbench.verification.causes.steps import PLAIN_STEPS, STEPS, Step
+from convbench.verification.finding import Ask, Finding
+from convbench.verification.question import Question
+
+_OF_NUMBERS = ("exact", "bound", "special")
+_ENDED_ITS_WORKER = (Status.CRASHED, Status.TIMEOUT)
+
+
+def kind(finding: Finding) -> str:
+    """What kind of failure it is: all checks of the answer's numbers are one, every other check is one of its own."""
+    return "numbers" if finding.check in _OF_NUMBERS else finding.check
+
+
+def is_alike(one: Finding, other: Finding) -> bool:
+    """Whether two findings may well be of one cause: the same status and kind of check."""
+    return (one.status, kind(one)) == (other.status, kind(other))
+
+
+def shrink(
+    finding: Finding,
+    ask: Ask,
+    supported: Callable[[ConvProblem], bool],
+    *,
+    allowed: Callable[[Question], bool] = lambda _: True,
+    most_questions: int = 300,
+    most_restarts: int = 25,
+    until: Callable[[], bool] = lambda: False,
+) -> Finding:
+    """The smallest failure like `finding` that was found; `finding` itself when nothing smaller fails so.
+
+    `supported` says what the backend takes, and `allowed` leaves out questions that fail for another cause. Asking
+    ends after `most_questions`, after `most_restarts` answers that cost a worker its process, or when `until()` is
+    true; what was found by then counts.
+    """
+    descent = _Descent(finding, ask, supported, allowed, most_questions, most_restarts, until)
+    while descent.round():
+        pass
+    return descent.smallest
+
+
+class _Descent:
+    def __init__(
+        self,
+        finding: Finding,
+        ask: Ask,
+        supported: Callable[[ConvProblem], bool],
+        allowed: Callable[[Question], bool],
+        most_questions: int,
+        most_restarts: int,
+        until: Callable[[], bool],
+    ) -> None:
+        self.smallest = finding
+        self._ask, self._supported, self._allowed, self._until = ask, supported, allowed, until
+        self._questions_left, self._restarts_left = most_questions, most_restarts
+        self._passed: set[Question] = set()
+
+    def round(self) -> bool:
+        """Every step once, the boldest first; whether anything came of it and there is leave to go on."""
+        before = self.smallest
+        self._reset(PLAIN_STEPS)
+        for step in STEPS:
+            while self._descend(step):
+                pass
+        return self.smallest is not before and not self._at_end()
+
+    def _reset(self, steps: Sequence[Step]) -> None:
+        """Take the first candidate of all `steps` at once, or else of either half of them, and so on.
+
+        Of many parameters a few matter to a failure: most are gone after a few questions, and a crash costs one each.
+        """
+        form = Form.of(self.smallest.question)
+        for step in steps:
+            form = next((candidate for candidate in step(form) if candidate.question is not None), form)
+        if not self._goes_down(form) and len(steps) > 1:
+            half = len(steps) // 2
+            self._reset(steps[:half])
+            self._reset(steps[half:])
+
+    def _descend(self, step: Step) -> bool:
+        """Take the first candidate of `step` that fails; whether there is one."""
+        return any(self._goes_down(candidate) for candidate in step(Form.of(self.smallest.question)))
+
+    def _goes_down(self, form: Form) -> bool:
+        question = form.question
+        if question is None or question in self._passed or size(question) >= size(self.smallest.question):
+            return False
+        if self._at_end() or not self._supported(question.problem) or not self._allowed(question):
+            return False
+        self._questions_left -= 1
+        found = self._ask(question)
+        if found is not None:
+            self._restarts_left -= found.status in _ENDED_ITS_WORKER
+        if found is None or not is_alike(found, self.smallest):
+            self._passed.add(question)
+            return False
+        self.smallest = found
+        return True
+
+    def _at_end(self) -> bool:
+        return self._questions_left <= 0 or self._restarts_left <= 0 or self._until()
+
+
+def smaller(question: Question) -> Iterator[Question]:
+    """Every question that is one step down from `question`."""
+    form = Form.of(question)
+    for step in STEPS:
+        for candidate in step(form):
+            if candidate.question is not None and size(candidate.question) < size(question):
+                yield candidate.question

@@ -1,0 +1,168 @@
+"""The steps by which a question is made smaller: each gives candidates, the boldest first, some of them impossible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from convbench.verification.causes.form import NUMBERS, SIDES, WORDS, Form
+
+Step = Callable[[Form], Iterator[Form]]
+
+# What may have to shrink together: both axes, both sides, what is multiplied, the image and what must fit into it.
+_TOGETHER = (
+    ("top", "bottom"),
+    ("left", "right"),
+    SIDES,
+    ("height", "width"),
+    ("kernel_h", "kernel_w"),
+    ("stride_h", "stride_w"),
+    ("dilation_h", "dilation_w"),
+    ("channels", "filters"),
+    ("height", "kernel_h"),
+    ("width", "kernel_w"),
+    ("height", "width", "kernel_h", "kernel_w"),
+    ("height", "top", "bottom"),
+    ("width", "left", "right"),
+    ("height", "width", *SIDES),
+    ("kernel_h", "top", "bottom"),
+    ("kernel_w", "left", "right"),
+    ("kernel_h", "kernel_w", *SIDES),
+    ("batch", "groups"),
+    ("groups", "channels"),
+    ("groups", "filters"),
+    ("stride_h", "kernel_h"),
+    ("stride_w", "kernel_w"),
+)
+# Where libraries change their ways, and what halving steps over: a failure at multiples of 8 only, say.
+_LANDMARKS = (2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 32, 64, 128)
+
+
+def _word(name: str, form: Form) -> Iterator[Form]:
+    """Every plainer word."""
+    known = WORDS[name]
+    for word in known[: known.index(getattr(form, name))]:
+        yield form.replace(**{name: word})
+
+
+def _seed(form: Form) -> Iterator[Form]:
+    if form.seed:
+        yield form.replace(seed=0)
+
+
+def _one_group(form: Form) -> Iterator[Form]:
+    """One of the groups alone, or all their channels in one group; or fewer groups of as many channels in all."""
+    if form.groups == 1:
+        return
+    yield form.replace(groups=1)
+    for groups in range(1, form.groups):
+        if form.groups % groups == 0:
+            times = form.groups // groups
+            yield form.replace(groups=groups, channels=times * form.channels, filters=times * form.filters)
+
+
+def _plain_stride(form: Form) -> Iterator[Form]:
+    for plain in ({"stride_h": 1, "stride_w": 1}, {"stride_w": 1}, {"stride_h": 1}):
+        yield form.replace(**plain)
+
+
+def _plain_dilation(form: Form) -> Iterator[Form]:
+    """No dilation, perhaps with a kernel as large as it spanned; or none along one axis."""
+    none = {"dilation_h": 1, "dilation_w": 1}
+    spans = {f"kernel_{a}": getattr(form, f"dilation_{a}") * (getattr(form, f"kernel_{a}") - 1) + 1 for a in "hw"}
+    for plain in (none, none | spans, {"dilation_w": 1}, {"dilation_h": 1}):
+        yield form.replace(**plain)
+
+
+def _plain_padding(form: Form) -> Iterator[Form]:
+    """No padding, in an image as it is or as large as it was when padded; or sides alike; or none that are negative."""
+    top, bottom, left, right = form.padding
+    bare = form.replace(**dict.fromkeys(SIDES, 0))
+    yield _fitting(bare)
+    yield _fitting(bare.replace(height=form.height + top + bottom, width=form.width + left + right))
+    for choose in (max, min):
+        rows, columns = choose(top, bottom), choose(left, right)
+        both = choose(rows, columns)
+        yield _fitting(form.replace(**dict.fromkeys(SIDES, both)))
+        yield _fitting(form.replace(top=rows, bottom=rows, left=columns, right=columns))
+    yield form.replace(**{side: max(0, getattr(form, side)) for side in SIDES})
+    yield form.replace(**{side: abs(getattr(form, side)) for side in SIDES})
+
+
+def _square(form: Form) -> Iterator[Form]:
+    for name in ("kernel", "stride", "dilation"):
+        both = min(getattr(form, f"{name}_h"), getattr(form, f"{name}_w"))
+        yield form.replace(**{f"{name}_h": both, f"{name}_w": both})
+    yield form.replace(height=min(form.height, form.width), width=min(form.height, form.width))
+
+
+def _fitting(form: Form) -> Form:
+    """The form in an image that is grown where it would be too small."""
+    return form.replace(height=max(form.height, form.least_height()), width=max(form.width, form.least_width()))
+
+
+def _least(name: str, form: Form) -> Iterator[Form]:
+    yield form.replace(**{name: _limit(form, name)})
+
+
+def _fewer(names: tuple[str, ...], form: Form) -> Iterator[Form]:
+    """Those numbers all at their least; or less far down by halves; or one less each. Negative ones go up to zero."""
+    alone = len(names) == 1
+    room = {name: abs(getattr(form, name)) - (_limit(form, name) if alone else name not in SIDES) for name in names}
+    down = max(room.values())
+    while down > 0:
+        yield form.replace(**{name: _towards_zero(getattr(form, name), min(down, room[name])) for name in names})
+        down //= 2
+
+
+def _landmarks(name: str, form: Form) -> Iterator[Form]:
+    value = getattr(form, name)
+    for landmark in _LANDMARKS:
+        if landmark < abs(value):
+            yield form.replace(**{name: landmark if value > 0 else -landmark})
+
+
+def _limit(form: Form, name: str) -> int:
+    if name == "height":
+        return form.least_height()
+    if name == "width":
+        return form.least_width()
+    return 0 if name in SIDES else 1
+
+
+def _towards_zero(value: int, by: int) -> int:
+    return value - by if value > 0 else value + by
+
+
+def _made(step: Callable[[Any, Form], Iterator[Form]], *arguments: Any) -> list[Step]:
+    return [partial(step, argument) for argument in arguments]
+
+
+PLAIN_STEPS: tuple[Step, ...] = (
+    *_made(_word, "values", "layout", "calls"),
+    _seed,
+    *_made(_word, "bias", "dtype"),
+    *_made(_least, "batch"),
+    *_made(_word, "padding_mode"),
+    _plain_padding,
+    _plain_dilation,
+    _plain_stride,
+    _one_group,
+    *_made(_least, "channels", "filters", "kernel_h", "kernel_w", "height", "width"),
+)
+"""The steps whose first candidate leaves one parameter as plain as can be."""
+
+STEPS: tuple[Step, ...] = (
+    *_made(_word, *WORDS),
+    _seed,
+    _one_group,
+    _plain_padding,
+    _plain_dilation,
+    _plain_stride,
+    *_made(_fewer, *((name,) for name in NUMBERS)),
+    *_made(_fewer, *_TOGETHER),
+    _square,
+    *_made(_landmarks, *NUMBERS),
+)
+"""All of them: where none of these leads down, a question is small."""

@@ -1,0 +1,217 @@
+"""How an answer is obtained from a backend that is not trusted: what it answers, and how it behaves meanwhile.
+
+Memory is dirty when it is called, so that an output which is not written shows. It is called again, perhaps often or
+from two threads at once, and prepared a second time on changed operands beside the first; every answer that differs in
+a single bit from the first has to be judged, too. Whether it wrote to its inputs, or beside them, is seen by checksums.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convbench.backend import Backend, Ready
+from convbench.problem import ConvProblem
+from convbench.verification.layouts import lay_out, memory_of
+from convbench.verification.operands import NUMPY_DTYPES, Operands
+from convbench.verification.question import Calls, Layout
+
+FIRST = "first call"
+REPEATED = "repeated call"
+CHANGED = "changed operands"
+KEPT = "output kept while others were computed"
+RETURNED = "call after another was prepared"
+THREADED = "two threads"
+THREADED_CHANGED = "two threads, changed operands"
+OF_CHANGED = (CHANGED, THREADED_CHANGED)
+"""Phases whose answers are for changed operands."""
+
+_MANY_CALLS, _MANY_S = 40, 0.1
+# Of two threads at once, each calls the one as often as the other, and at times both call the same.
+_TURNS = ((0, 0, 1, 1, 0, 1), (0, 1, 0, 1, 1, 0))
+_SWITCH_S = 2e-4  # of threads: by default they take turns so slowly that one would be done before the other begins
+_BLOCKS, _LARGEST_BLOCK_BYTES = 3, 2**25
+_ALIGNMENTS_BYTES = (0, 64)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer that has to be judged, and the phase it was given in."""
+
+    phase: str
+    output: Any
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """All answers that differ, the first one first; what was written to, None when nothing was."""
+
+    answers: tuple[Answer, ...]
+    overwritten: str | None
+
+
+def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: Layout, calls: Calls) -> Conduct:
+    """Ask `backend`. Whatever it raises is passed on; in a process that has much to lose, do not call this."""
+    laid_out = _lay_out(operands, layout)
+    watched = _Watched(laid_out)
+    sizes_bytes = _sizes_bytes(problem)
+
+    _dirty_memory(sizes_bytes)
+    ready = backend.prepare(problem, laid_out.x, laid_out.w, laid_out.b)
+    first = _call(ready)
+    answers = [Answer(FIRST, first)]
+    answers += _repeated(ready, first, calls, sizes_bytes)
+    kept = ready.run()
+    ready.sync()
+    overwritten = watched.overwritten()
+    # Something may be remembered by where its operands lie, which is where the next ones lie as often as not.
+    in_place = calls == "few"
+    changed = _lay_out(_changed(operands), layout)
+    if in_place:
+        _overwrite(laid_out, changed)
+    second_operands = laid_out if in_place else changed
+    _dirty_memory(sizes_bytes)
+    second_ready = backend.prepare(problem, second_operands.x, second_operands.w, second_operands.b)
+    second = _call(second_ready)
+    if not _is_minus_twice(second, first):
+        answers.append(Answer(CHANGED, second))
+    if not _same_bits(again := _copied(ready.to_numpy(kept)), first):
+        answers.append(Answer(KEPT, again))
+    if in_place:
+        _overwrite(laid_out, _lay_out(operands, layout))
+    if not _same_bits(again := _call(ready), first):
+        answers.append(Answer(RETURNED, again))
+    if calls == "threads" and backend.thread_safe:
+        answers += _threaded((ready, second_ready), (first, second))
+    return Conduct(tuple(answers), overwritten or watched.overwritten())
+
+
+class _Watched:
+    """Operands, and all memory they lie in, as they were."""
+
+    def __init__(self, operands: Operands) -> None:
+        named = {"the input": operands.x, "the weight": operands.w, "the bias": operands.b}
+        self._arrays = {name: array for name, array in named.items() if array is not None}
+        self._checksums = self._now()
+
+    def overwritten(self) -> str | None:
+        """What is not as it was; None when all is."""
+        now = self._now()
+        return " and ".join(name for name, checksum in self._checksums.items() if now[name] != checksum) or None
+
+    def _now(self) -> dict[str, int]:
+        return {name: zlib.crc32(memory_of(array).data) for name, array in self._arrays.items()}
+
+
+def _repeated(ready: Ready, first: Any, calls: Calls, sizes_bytes: tuple[int, ...]) -> list[Answer]:
+    """The first answer of the repeated calls that is not the same, if there is one."""
+    end = time.perf_counter() + _MANY_S
+    _dirty_memory(sizes_bytes)
+    for number in range(_MANY_CALLS if calls == "many" else 1):
+        output = _call(ready)
+        if not _same_bits(output, first):
+            return [Answer(REPEATED, output)]
+        if number > 0 and time.perf_counter() > end:
+            break
+    return []
+
+
+def _threaded(ready: tuple[Ready, Ready], expected: tuple[Any, Any]) -> list[Answer]:
+    """Answers to two threads that call at once, on operands and on changed ones, that are not the same: one of each."""
+    different: dict[int, Any] = {}
+    errors: list[BaseException] = []
+    together = threading.Barrier(2)
+
+    def work(turns: tuple[int, ...]) -> None:
+        together.wait()
+        for which in turns:
+            try:
+                output = _call(ready[which])
+            except BaseException as error:
+                errors.append(error)
+                return
+            if not _same_bits(output, expected[which]):
+                different.setdefault(which, output)
+
+    threads = [threading.Thread(target=work, args=(turns,)) for turns in _TURNS]
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(before_s)
+    if errors:
+        raise errors[0]
+    return [Answer((THREADED, THREADED_CHANGED)[which], output) for which, output in sorted(different.items())]
+
+
+def _call(ready: Ready) -> Any:
+    output = ready.run()
+    ready.sync()
+    return _copied(ready.to_numpy(output))
+
+
+def _copied(output: Any) -> Any:
+    # The next call may well write its answer to the same place.
+    return np.array(output, order="C") if isinstance(output, np.ndarray) else output
+
+
+def _lay_out(operands: Operands, layout: Layout) -> Operands:
+    bias = None if operands.b is None else lay_out(operands.b, layout)
+    return Operands(lay_out(operands.x, layout), lay_out(operands.w, layout), bias)
+
+
+def _overwrite(operands: Operands, others: Operands) -> None:
+    for array, other in ((operands.x, others.x), (operands.w, others.w), (operands.b, others.b)):
+        if array is not None:
+            is_protected = not array.flags.writeable
+            if is_protected:
+                array.flags.writeable = True
+            array[...] = other
+            if is_protected:
+                array.flags.writeable = False
+
+
+def _changed(operands: Operands) -> Operands:
+    """-x, 2 w and -2 b: the answer is minus twice the one before (`AnswerKey.judge_changed`)."""
+    two = operands.w.dtype.type(2)
+    return Operands(-operands.x, operands.w * two, None if operands.b is None else -operands.b * two)
+
+
+def _sizes_bytes(problem: ConvProblem) -> tuple[int, ...]:
+    """The sizes of what an implementation is likely to allocate: the output, the input, the padded input."""
+    itemsize = NUMPY_DTYPES[problem.dtype].itemsize
+    n, c, h, w = problem.input_shape
+    (top, bottom), (left, right) = problem.padding
+    counts = (int(np.prod(problem.output_shape)), n * c * h * w, n * c * (h + top + bottom) * (w + left + right))
+    return tuple(sorted({itemsize * count + extra for count in counts for extra in _ALIGNMENTS_BYTES}))
+
+
+def _dirty_memory(sizes_bytes: tuple[int, ...]) -> None:
+    """Leave NaNs (all bits set, in every format) in the memory that the next allocations of these sizes will get."""
+    blocks = [
+        np.full(size, 0xFF, np.uint8) for size in sizes_bytes if size <= _LARGEST_BLOCK_BYTES for _ in range(_BLOCKS)
+    ]
+    del blocks
+
+
+def _same_bits(one: Any, other: Any) -> bool:
+    if not (isinstance(one, np.ndarray) and isinstance(other, np.ndarray)):
+        return False
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(np.array_equal(one.reshape(-1).view(np.uint8), other.reshape(-1).view(np.uint8)))
+
+
+def _is_minus_twice(second: Any, first: Any) -> bool:
+    if not isinstance(first, np.ndarray) or first.dtype not in NUMPY_DTYPES.values():
+        return False
+    with np.errstate(all="ignore"):
+        return _same_bits(second, first * first.dtype.type(-2))

@@ -1,0 +1,180 @@
+"""Relations of the image and the kernel: dilation, stride, padding, batch, mirror images, parts of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from convbench.problem import ConvProblem, Pair
+from convbench.verification.operands import Operands
+from convbench.verification.relations.relation import Array, Part, Relation, as_it_is, cut
+
+_MOST_IMAGES = 16
+
+
+def _spread_kernel(problem: ConvProblem, operands: Operands) -> list[Part]:
+    (kh, kw), (dh, dw) = problem.kernel_size, problem.dilation
+    spread = np.zeros((*operands.w.shape[:2], dh * (kh - 1) + 1, dw * (kw - 1) + 1), operands.w.dtype)
+    spread[:, :, ::dh, ::dw] = operands.w
+    part = problem.replace(kernel_size=spread.shape[2:], dilation=1)
+    return [(part, Operands(operands.x, spread, operands.b))]
+
+
+def _every_position(problem: ConvProblem, operands: Operands) -> list[Part]:
+    return [(problem.replace(stride=1), operands)]
+
+
+def _strided(problem: ConvProblem, outputs: Sequence[Array]) -> Array:
+    return outputs[0][:, :, :: problem.stride[0], :: problem.stride[1]]
+
+
+def _padded_image(problem: ConvProblem, operands: Operands) -> list[Part]:
+    x = operands.x
+    for axis in (0, 1):
+        x = _padded(x, 2 + axis, problem.padding[axis], problem.padding_mode)
+    part = problem.replace(height=x.shape[2], width=x.shape[3], padding=0, padding_mode="zeros")
+    return [(part, Operands(x, operands.w, operands.b))]
+
+
+def _padded(x: Array, axis: int, sides: Pair, mode: str) -> Array:
+    """Row by row, each found by its index: not by `numpy.pad`, which the reference uses."""
+    size = x.shape[axis]
+    index = np.arange(-sides[0], size + sides[1])
+    if mode == "reflect":
+        index = np.abs(index)
+        index = np.minimum(index, 2 * (size - 1) - index)
+    elif mode == "circular":
+        index = index % size
+    inside = (index >= 0) & (index < size)
+    padded = np.take(x, np.clip(index, 0, size - 1), axis)
+    if mode == "zeros":
+        padded[(slice(None),) * axis + (~inside,)] = 0
+    return padded
+
+
+def _single_images(problem: ConvProblem, operands: Operands) -> list[Part]:
+    one = problem.replace(batch=1)
+    return [(one, Operands(operands.x[n : n + 1], operands.w, operands.b)) for n in range(problem.batch)]
+
+
+def _as_batch(_: ConvProblem, outputs: Sequence[Array]) -> Array:
+    return np.concatenate(outputs)
+
+
+def _transposed(problem: ConvProblem, operands: Operands) -> list[Part]:
+    part = problem.replace(
+        height=problem.width,
+        width=problem.height,
+        **{name: getattr(problem, name)[::-1] for name in ("kernel_size", "stride", "dilation", "padding")},
+    )
+    x, w = (np.ascontiguousarray(array.swapaxes(2, 3)) for array in (operands.x, operands.w))
+    return [(part, Operands(x, w, operands.b))]
+
+
+def _transposed_back(_: ConvProblem, outputs: Sequence[Array]) -> Array:
+    return outputs[0].swapaxes(2, 3)
+
+
+def _mirrored(problem: ConvProblem, operands: Operands) -> list[Part]:
+    """With the padding's sides exchanged, less the rows and columns behind the last output, which no output reads."""
+    x, w = (np.ascontiguousarray(array[:, :, ::-1, ::-1]) for array in (operands.x, operands.w))
+    padding = [(after - _unread(problem, axis), before) for axis, (before, after) in enumerate(problem.padding)]
+    return [(problem.replace(padding=tuple(padding)), Operands(x, w, operands.b))]
+
+
+def _mirrored_back(_: ConvProblem, outputs: Sequence[Array]) -> Array:
+    return outputs[0][:, :, ::-1, ::-1]
+
+
+def _can_be_mirrored(problem: ConvProblem) -> bool:
+    """Whether no side of the padding becomes negative that was not, as not all backends take that."""
+    return all(_unread(problem, axis) <= max(0, problem.padding[axis][1]) for axis in (0, 1))
+
+
+def _unread(problem: ConvProblem, axis: int) -> int:
+    padded = problem.input_shape[2 + axis] + sum(problem.padding[axis])
+    return (padded - problem.dilation[axis] * (problem.kernel_size[axis] - 1) - 1) % problem.stride[axis]
+
+
+def _outputs_apart(axis: int) -> dict[str, Any]:
+    """The upper outputs (axis 0) or the left ones (axis 1), and the others, each from what they see of the image."""
+
+    def parts(problem: ConvProblem) -> list[tuple[range, Pair]]:
+        """(rows or columns of the image, padding before and after them) of either part."""
+        out, size, before = problem.output_shape[2 + axis], problem.input_shape[2 + axis], problem.padding[axis][0]
+        span = problem.dilation[axis] * (problem.kernel_size[axis] - 1) + 1
+        found = []
+        for first, last in ((0, cut(out) - 1), (cut(out), out - 1)):
+            start = first * problem.stride[axis] - before
+            stop = last * problem.stride[axis] - before + span
+            found.append((range(max(0, start), min(size, stop)), (max(0, -start), max(0, stop - size))))
+        return found
+
+    def restate(problem: ConvProblem, operands: Operands) -> list[Part]:
+        found = []
+        for seen, sides in parts(problem):
+            x = np.ascontiguousarray(np.take(operands.x, seen, 2 + axis))
+            padding = (sides, problem.padding[1]) if axis == 0 else (problem.padding[0], sides)
+            part = problem.replace(height=x.shape[2], width=x.shape[3], padding=padding)
+            found.append((part, Operands(x, operands.w, operands.b)))
+        return found
+
+    def concerns(problem: ConvProblem) -> bool:
+        if problem.padding_mode != "zeros" or problem.output_shape[2 + axis] < 2:
+            return False
+        return all(seen for seen, _ in parts(problem))  # a part may see padding alone
+
+    def combine(_: ConvProblem, outputs: Sequence[Array]) -> Array:
+        return np.concatenate(outputs, 2 + axis)
+
+    return {"restate": restate, "combine": combine, "concerns": concerns}
+
+
+OF_GEOMETRY = (
+    Relation(
+        "spread kernel",
+        "dilation is a kernel with zeros between its taps",
+        _spread_kernel,
+        as_it_is,
+        lambda problem: problem.dilation != (1, 1),
+    ),
+    Relation(
+        "every position",
+        "a stride leaves out positions of the output at stride 1",
+        _every_position,
+        _strided,
+        lambda problem: problem.stride != (1, 1),
+    ),
+    Relation(
+        "padded image",
+        "padding of any mode is a larger image, negative padding a smaller one",
+        _padded_image,
+        as_it_is,
+        lambda problem: problem.padding != ((0, 0), (0, 0)),
+    ),
+    Relation(
+        "single images",
+        "the images of a batch know nothing of each other",
+        _single_images,
+        _as_batch,
+        lambda problem: 1 < problem.batch <= _MOST_IMAGES,
+    ),
+    Relation(
+        "transposed",
+        "height and width may change places",
+        _transposed,
+        _transposed_back,
+        lambda _: True,
+    ),
+    Relation(
+        "mirrored",
+        "a mirrored image under a mirrored kernel gives the mirrored output",
+        _mirrored,
+        _mirrored_back,
+        _can_be_mirrored,
+    ),
+    Relation("rows apart", "upper and lower rows of the output are each computed alone", **_outputs_apart(0)),
+    Relation("columns apart", "left and right columns of the output are each computed alone", **_outputs_apart(1)),
+)

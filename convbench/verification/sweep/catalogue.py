@@ -1,0 +1,222 @@
+"""The catalogue: the concrete numbers that every combination of levels can be asked with.
+
+Geometries and channels are listed; what else a question has is free. Within one combination the numbers vary, so that
+"above 16, no multiple" is 17 in one question and 34 in another.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convbench.backend import WHOLE_OF_CONV2D, Backend, Supports
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Dtype
+from convbench.verification.question import CALLS, LAYOUTS, VALUES, Layout, Question
+from convbench.verification.sweep.factor import Factor, codes
+from convbench.verification.sweep.factors import CALLS_OF, CHANNELS, FACTORS, GEOMETRY, OTHERS
+from convbench.verification.sweep.geometries import every_kind, parameters_of
+from convbench.verification.sweep.parameters import Parameters
+
+Mask = NDArray[np.bool_]
+
+_CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 17, 18, 20, 24, 32, 33, 34, 36, 48)
+_LARGEST_PRODUCT_OF_CHANNELS = 33 * 34  # per group, times groups
+_BATCHES = ((1,), (2,), (3, 3, 5, 4))
+_KEPT = 8  # geometries of each combination
+_WEIGHED = 32  # questions of one combination from which the cheap ones are taken first
+_CHEAP = 2**20  # multiplications
+_MACS_PER_ELEMENT = 8
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Numbers listed by the combination of levels of `factors` that they have: columns (numbers, n), sorted so."""
+
+    factors: tuple[Factor, ...]
+    columns: NDArray[np.int16]
+    codes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, factors: tuple[Factor, ...], columns: NDArray[Any], parameters: Parameters, most: int) -> Listing:
+        """`most` of each combination, the first ones."""
+        unsorted = codes(factors, parameters)
+        order = np.argsort(unsorted, kind="stable")
+        in_order = unsorted[order]
+        place = np.arange(len(order)) - np.searchsorted(in_order, in_order)
+        kept = place < most
+        return cls(factors, columns[:, order[kept]], in_order[kept])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(factor.levels) for factor in self.factors)
+
+    @functools.cached_property
+    def possible(self) -> Mask:
+        """Which combinations of the levels of all factors there are numbers for: an axis for each factor."""
+        table = np.zeros(math.prod(self.shape), bool)
+        table[self.codes] = True
+        return table.reshape(self.shape)
+
+    def numbers_of(self, levels: Sequence[int]) -> list[list[int]]:
+        """Those that have these levels."""
+        code = np.ravel_multi_index(tuple(levels), self.shape)
+        first, last = np.searchsorted(self.codes, [code, code + 1])
+        numbers: list[list[int]] = self.columns[:, first:last].T.tolist()
+        return numbers
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything that can be asked, or that a backend can be asked."""
+
+    geometries: Listing
+    channels: Listing
+    others: tuple[tuple[bool, ...], ...]
+    """Which levels there are of each of the other factors."""
+
+    def questions(self, row: Sequence[int], variant: int = 0) -> Iterator[Question]:
+        """All questions whose levels, each the index in its one of `FACTORS`, are `row`: none, or some hundred. They
+        come in an order that `variant` decides, cheap ones of each few dozen first."""
+        channels, others = len(GEOMETRY), len(GEOMETRY) + len(CHANNELS)
+        batch, bias, dtype, layout, values, calls = row[others:]
+        if not all(there[level] for there, level in zip(self.others, row[others:], strict=True)):
+            return
+        batches = _BATCHES[batch]
+        words: dict[str, Any] = {"layout": LAYOUTS[layout], "values": VALUES[values], "calls": CALLS[calls]}
+        listed = self.geometries.numbers_of(row[:channels]), self.channels.numbers_of(row[channels:others])
+        walk = _walk(*listed, variant)
+        while some := list(itertools.islice(walk, _WEIGHED)):
+            dear = []
+            for numbers in some:
+                problem = _problem(*numbers, batches[variant % len(batches)], bool(bias), DTYPES[dtype])
+                if not lies_otherwise(problem, LAYOUTS[layout]):
+                    continue
+                if _cost(problem) <= _CHEAP:
+                    yield Question(problem=problem, **words)
+                else:
+                    dear.append(problem)
+            for problem in sorted(dear, key=_cost):
+                yield Question(problem=problem, **words)
+
+
+def _walk(
+    geometries: list[list[int]], channels: list[list[int]], variant: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Every geometry with all channels, once, in steps that `variant` decides."""
+    pairs = len(geometries) * len(channels)
+    if not pairs:
+        return
+    mixed = (variant + 1) * 0x9E3779B1 % 2**32  # a multiplicative hash: neighbours fall far apart
+    step = mixed // 2**16 % pairs + 1
+    while math.gcd(step, pairs) > 1:
+        step += 1
+    for place in range(pairs):
+        geometry, channel = divmod((mixed + place * step) % pairs, len(channels))
+        yield geometries[geometry], channels[channel]
+
+
+def _problem(geometry: list[int], channels: list[int], batch: int, bias: bool, dtype: Dtype) -> ConvProblem:
+    (kh, sh, dh, top, bottom, height), (kw, sw, dw, left, right, width) = geometry[:6], geometry[6:12]
+    return ConvProblem(
+        batch=batch,
+        in_channels=channels[0],
+        height=height,
+        width=width,
+        out_channels=channels[1],
+        kernel_size=(kh, kw),
+        stride=(sh, sw),
+        padding=((top, bottom), (left, right)),
+        dilation=(dh, dw),
+        groups=channels[2],
+        bias=bias,
+        padding_mode=PADDING_MODES[geometry[12]],
+        dtype=dtype,
+    )
+
+
+def _cost(problem: ConvProblem) -> int:
+    """About the time it takes, in multiplications."""
+    elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+    return problem.macs + _MACS_PER_ELEMENT * elements
+
+
+@functools.lru_cache(maxsize=4)
+def catalogue(
+    supports: Supports = WHOLE_OF_CONV2D, thread_safe: bool = True, refused: frozenset[str] = frozenset()
+) -> Catalogue:
+    """What a backend with these capabilities can be asked, but for the levels that are `refused`, by their words."""
+    geometries = every_kind(
+        lambda parameters: _allowed(supports, parameters) & _none_of(refused, GEOMETRY, parameters),
+        [mode for mode in PADDING_MODES if mode in supports.padding_modes],
+    )
+    channels = np.array(
+        [
+            (inputs, outputs, groups)
+            for inputs in _CHANNELS
+            for outputs in (*_CHANNELS, 80, 144)
+            for groups in range(1, inputs + 1 if supports.groups else 2)
+            if inputs % groups == 0 == outputs % groups and inputs * outputs <= groups * _LARGEST_PRODUCT_OF_CHANNELS
+        ],
+        np.int16,
+    ).T
+    channels = channels[:, np.full(channels.shape[1], _none_of(refused, CHANNELS, _parameters_of(channels)))]
+    dtypes = supports.dtypes if "forward" in supports.directions else ()
+    gone = {*refused, *(dtype for dtype in DTYPES if dtype not in dtypes)}
+    gone |= set() if thread_safe else {CALLS_OF.words[CALLS.index("threads")]}
+    return Catalogue(
+        Listing.of(GEOMETRY, geometries, parameters_of(geometries), _KEPT),
+        Listing.of(CHANNELS, channels, _parameters_of(channels), channels.shape[1]),
+        tuple(tuple(word not in gone for word in factor.words) for factor in OTHERS),
+    )
+
+
+def _parameters_of(channels: NDArray[np.int16]) -> Parameters:
+    return Parameters(channels_in=channels[0], channels_out=channels[1], groups=channels[2])
+
+
+def _allowed(supports: Supports, parameters: Parameters) -> Mask:
+    """Which geometries the capabilities allow, as `Supports.reason_against` has it."""
+    allowed = np.isin(parameters.padding_mode, [PADDING_MODES.index(mode) for mode in supports.padding_modes])
+    for axis in (parameters.down, parameters.across):
+        allowed &= supports.stride | (axis.stride == 1)
+        allowed &= supports.dilation | (axis.dilation == 1)
+        allowed &= supports.asymmetric_padding | (axis.before == axis.after)
+        allowed &= supports.negative_padding | (np.minimum(axis.before, axis.after) >= 0)
+    return allowed
+
+
+def _none_of(refused: frozenset[str], factors: tuple[Factor, ...], parameters: Parameters) -> Any:
+    """Which have no level that is refused; True where all have none."""
+    allowed: Any = True
+    for factor in factors:
+        levels = [level for level, word in enumerate(factor.words) if word in refused]
+        if levels:
+            allowed = allowed & ~np.isin(factor.levels_of(parameters), levels)
+    return allowed
+
+
+def build(levels: Mapping[str, str], variant: int = 0) -> Question | None:
+    """A question with a level of each of `FACTORS`, by name; another one for another `variant`, where there is one.
+    None when there is no such question."""
+    row = [factor.words.index(levels[factor.name]) for factor in FACTORS]
+    return next(catalogue().questions(row, variant), None)
+
+
+def is_supported(backend: Backend, problem: ConvProblem) -> bool:
+    """Whether the backend says so; an error of its own counts as yes, and is met again when the question is put."""
+    try:
+        return backend.unsupported(problem) is None
+    except Exception:
+        return True
+
+
+def lies_otherwise(problem: ConvProblem, layout: Layout) -> bool:
+    """Whether the layout makes a difference: odd strides need an axis of size 1 to be odd on."""
+    return layout != "odd-strides" or 1 in (*problem.input_shape, *problem.weight_shape)

@@ -1,0 +1,90 @@
+"""The backends' scripts: plain code that computes, to the last bit, what the backend itself computes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convbench.backend import Backend
+from convbench.problem import ConvProblem
+from convbench.registry import discover
+
+PROBLEMS = (
+    "n1c4h7w6_o6k3_p1",
+    "n2c4h8w9_o6k3x2_s2x1_pt1b0l2r1_d1x2_g2_bias",
+    "n1c3h9w8_o2k3_p2_reflect",
+    "n2c3h6w7_o2k2_p0x1_bias_replicate",
+    "n1c4h6w7_o4k3_pt1b2l0r3_g4_circular",
+    "n1c3h9w9_o5k2_pt-1b0l0r-2",
+    "n1c5h6w6_o3k3_s2_p1_f64",
+    "n1c4h6w6_o4k3_p1_g2_bias_bf16",
+    "n1c4h6w6_o4k3_p1x0_d2x1_reflect_f16",
+)
+# In a process of its own: engines do not all bear each other.
+COMPARE = """
+import json, sys
+import numpy as np, ml_dtypes
+from convbench.problem import ConvProblem
+from convbench.registry import discover
+from convbench.verification.operands import normal_operands
+compared = []
+for backend in (e.backend for e in discover(entry_points=False) if e.name in sys.argv[1].split(",")):
+    backend.limit_threads(1)
+    for text in json.loads(sys.argv[2]):
+        problem = ConvProblem.parse(text)
+        if backend.unsupported(problem):
+            continue
+        drawn = normal_operands(problem, 0)
+        ready = backend.prepare(problem, drawn.x, drawn.w, drawn.b)
+        output = ready.run()
+        ready.sync()
+        own = ready.to_numpy(output)
+        names = {"np": np, "ml_dtypes": ml_dtypes, "x": drawn.x, "w": drawn.w, "b": drawn.b}
+        exec(backend.script(problem), names)
+        out = names["out"]
+        assert isinstance(out, np.ndarray), (backend.name, text)
+        assert (out.shape, out.dtype) == (own.shape, own.dtype), (backend.name, text, out.shape, out.dtype)
+        assert np.array_equal(out, own), (backend.name, text, np.abs(np.float64(out) - np.float64(own)).max())
+        compared.append([backend.name, text])
+print(json.dumps(compared))
+"""
+HERE = {e.name: e for e in discover(entry_points=False) if e.backend and e.unavailable() is None}
+ANY = ConvProblem.parse(PROBLEMS[0])
+SCRIPTED = [name for name, entry in HERE.items() if entry.backend and entry.backend.script(ANY)]
+FAMILIES = sorted({HERE[name].origin.target for name in SCRIPTED})
+
+
+@pytest.mark.parametrize("module", FAMILIES)
+def test_a_script_computes_what_its_backend_does(module: str, tmp_path: Path) -> None:
+    names = [name for name in SCRIPTED if HERE[name].origin.target == module]
+    asked = PROBLEMS[1:2] if module.endswith("compile") else PROBLEMS  # each is compiled, twice
+    words = [sys.executable, "-c", COMPARE, ",".join(names), json.dumps(asked)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    compared = json.loads(done.stdout.splitlines()[-1])
+    assert {name for name, _ in compared} == set(names)
+    assert len(compared) >= min(3, len(asked)) * len(names)
+
+
+def test_the_libraries_that_are_always_here_have_scripts() -> None:
+    assert {"torch", "torch-channels-last", "torch-native", "scipy-direct", "scipy-fft", "jax"} <= set(SCRIPTED)
+
+
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_a_script_is_plain_code_that_ends_in_the_call(name: str) -> None:
+    backend = HERE[name].backend
+    assert isinstance(backend, Backend)
+    for text in PROBLEMS:
+        problem = ConvProblem.parse(text)
+        if backend.unsupported(problem):
+            continue
+        script = backend.script(problem)
+        assert script is not None
+        compile(script, name, "exec")
+        assert "convbench" not in script
+        assert script.splitlines()[-1].startswith("out = ")
+        assert not script.endswith("\n")
