@@ -1,0 +1,181 @@
+"""Change points of series of positive values: where they step, by how much, and how sure that is.
+
+What is assumed is that without a change any order of the points were as likely. Single slow runs do not break that,
+however many and however slow. Neighbours that resemble each other do: over many series that is seen and allowed for, in
+one alone it hardly can be. Drift is found as one step or more, marked `gradual` where a straight line fits better.
+
+k points against n - k cannot have a p value below 2 / (n choose k), whatever their values: the newest 2 of 40 are never
+a step, the newest 3 are one where few series are looked at or many step alike, the newest 5 among thousands, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from convbench.analysis.rank_sum import Floats, Shift, shift_between
+from convbench.analysis.ratio import Ratio
+from convbench.analysis.resemblance import variance_inflation
+from convbench.analysis.segmentation import Cuts, Observed, best_cut, cuts_of_all
+
+FALSE_DISCOVERY_RATE = 0.05
+FEWEST_IN_SEGMENT = 3
+
+_STANDARD_ERRORS = 1.96  # half of a 95 % interval
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class ChangePoint:
+    """A step: from `index` on the values are others, up to the next change. `before` and `after` are the medians of the
+    two segments, in the unit of the values. `ratio` is the median of all ratios of a value after to one before, which
+    is steadier than the ratio of the medians, with a 95 % interval."""
+
+    index: int
+    before: float
+    after: float
+    ratio: Ratio
+    p_value: float
+    """The chance of a change as clear as this somewhere in its window, if there were none."""
+    q_value: float
+    """The smallest false discovery rate, over everything tested along with it, at which it counts."""
+    gradual: bool
+    """Whether a straight line through both segments fits better than the step."""
+
+
+def change_points(
+    values: ArrayLike,
+    intervals: ArrayLike | None = None,
+    *,
+    min_segment: int = FEWEST_IN_SEGMENT,
+    min_magnitude: float = 0.0,
+    rate: float = FALSE_DISCOVERY_RATE,
+) -> tuple[ChangePoint, ...]:
+    """The change points of one series that is looked at alone; arguments and errors as for `change_points_of_all`."""
+    (found,) = change_points_of_all(
+        [values], [intervals], min_segment=min_segment, min_magnitude=min_magnitude, rate=rate
+    )
+    return found
+
+
+def change_points_of_all(
+    series: Sequence[ArrayLike],
+    intervals: Sequence[ArrayLike | None] | None = None,
+    groups: Sequence[Hashable] | None = None,
+    *,
+    min_segment: int = FEWEST_IN_SEGMENT,
+    min_magnitude: float = 0.0,
+    rate: float = FALSE_DISCOVERY_RATE,
+) -> list[tuple[ChangePoint, ...]]:
+    """The change points of every series, in order; of all that are found a share of at most `rate` is false.
+
+    series: (n,) positive values each. intervals: for each series the (n, 2) lows and highs of its points, 95 %, with
+    NaN where there is none; a point whose interval is wide says less. groups: for each series what it shares with those
+    whose points resemble their neighbours as much, such as its machine. `min_segment`: points between two changes,
+    before the first and from the last on. `min_magnitude`: 0.03 leaves out steps of less than 3 %.
+
+    Raises `ValueError` for values that are not positive numbers, for intervals of another length, and for a
+    `min_segment` below 1 or a `min_magnitude` below 0.
+    """
+    if min_segment < 1 or min_magnitude < 0:
+        raise ValueError(f"min_segment is {min_segment}, at least 1; min_magnitude is {min_magnitude}, at least 0")
+    given = intervals if intervals is not None else [None] * len(series)
+    observed = [_observed(values, pairs) for values, pairs in zip(series, given, strict=True)]
+    cuts = cuts_of_all(observed, min_segment, rate)
+    allowing = _allowing_for_resemblance(observed, cuts, groups if groups is not None else [None] * len(series))
+    if allowing != observed:
+        cuts = cuts_of_all(allowing, min_segment, rate)
+    return [_steps(one.values, found, min_magnitude) for one, found in zip(observed, cuts, strict=True)]
+
+
+def p_value_of(values: ArrayLike, intervals: ArrayLike | None = None, *, min_segment: int = FEWEST_IN_SEGMENT) -> float:
+    """The chance of any change as clear as the clearest in a series, if there is none and its points do not resemble
+    their neighbours; 1 for a series too short."""
+    series = _observed(values, intervals)
+    found = best_cut(series, 0, series.values.size, min_segment)
+    return 1.0 if found is None else found[0]
+
+
+def noise_of(values: ArrayLike, changes: Sequence[ChangePoint] = ()) -> float:
+    """The spread of single points about their segment's level, as a standard deviation of logarithms: 0.03 is 3 %.
+
+    From the median absolute deviation, so that slow runs do not make it.
+    """
+    logs = _logs(values)
+    edges = [0, *(change.index for change in changes), logs.size]
+    parts = [logs[a:b] for a, b in pairwise(edges)]
+    return float(_MAD_TO_SIGMA * np.median(np.abs(np.concatenate([part - np.median(part) for part in parts]))))
+
+
+def _observed(values: ArrayLike, intervals: ArrayLike | None) -> Observed:
+    logs = _logs(values)
+    return Observed(logs, _standard_errors(intervals, logs.size))
+
+
+def _allowing_for_resemblance(
+    series: Sequence[Observed], cuts: Sequence[Cuts], groups: Sequence[Hashable]
+) -> list[Observed]:
+    members: dict[Hashable, list[int]] = {}
+    for which, group in enumerate(groups):
+        members.setdefault(group, []).append(which)
+    allowing = list(series)
+    for alike in members.values():
+        inflation = variance_inflation([series[which].values for which in alike], [cuts[which] for which in alike])
+        if inflation > 1:
+            for which in alike:
+                allowing[which] = replace(series[which], inflation=inflation)
+    return allowing
+
+
+def _logs(values: ArrayLike) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not (np.isfinite(array) & (array > 0)).all():
+        raise ValueError(f"a series is one row of positive numbers; given was an array of shape {array.shape}: {array}")
+    return np.log(array)
+
+
+def _standard_errors(intervals: ArrayLike | None, points: int) -> Floats | None:
+    """Of the logarithms. What has no interval of its own gets the median of the others."""
+    if intervals is None:
+        return None
+    pairs = np.asarray(intervals, dtype=np.float64)
+    if pairs.shape != (points, 2):
+        raise ValueError(f"{points} points have intervals of shape ({points}, 2), not {pairs.shape}")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.log(pairs[:, 1] / pairs[:, 0]) / (2 * _STANDARD_ERRORS)
+    known = np.isfinite(errors) & (errors >= 0)
+    return np.where(known, errors, np.median(errors[known])) if known.any() else None
+
+
+def _steps(logs: Floats, cuts: Cuts, min_magnitude: float) -> tuple[ChangePoint, ...]:
+    """The cuts as steps. Those too small are taken out, the smallest first: what they part then belongs together."""
+    places = sorted(cuts)
+    while places:
+        parts = [logs[a:b] for a, b in pairwise([0, *places, logs.size])]
+        shifts = [shift_between(old, new) for old, new in pairwise(parts)]
+        smallest = min(range(len(places)), key=lambda which: abs(shifts[which].value))
+        if abs(shifts[smallest].value) > math.log1p(min_magnitude):
+            steps = zip(places, pairwise(parts), shifts, strict=True)
+            return tuple(_step(place, *sides, shift, *cuts[place]) for place, sides, shift in steps)
+        del places[smallest]
+    return ()
+
+
+def _step(place: int, old: Floats, new: Floats, shift: Shift, p_value: float, q_value: float) -> ChangePoint:
+    before, after = float(np.median(old)), float(np.median(new))
+    ratio = Ratio(math.exp(shift.value), math.exp(shift.low), math.exp(shift.high), shift.covers)
+    gradual = _off_line(np.concatenate([old, new])) < np.abs(old - before).sum() + np.abs(new - after).sum()
+    return ChangePoint(place, math.exp(before), math.exp(after), ratio, p_value, q_value, bool(gradual))
+
+
+def _off_line(logs: Floats) -> float:
+    """Sum of the distances from a line: its slope the median of those between points half of all apart."""
+    half = logs.size // 2
+    slope = np.median(logs[half:] - logs[: logs.size - half]) / half
+    off = logs - slope * np.arange(logs.size)
+    return float(np.abs(off - np.median(off)).sum())
