@@ -16,7 +16,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -48,10 +48,23 @@ class Entry:
     origin: Origin
     backend: Backend | None
     reason: str | None = None
+    python: str | None = None
+    """The interpreter of another environment that it runs in; None for this one. Its availability was asked there, and
+    is in `reason`."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it answers to: its own name and, as `x@label` in another environment, its backend's."""
+        return frozenset((self.name, self.backend.name if self.python and self.backend else self.name))
+
+    def again(self, number: int) -> Entry:
+        """The same backend in its `number`-th worker process: a worker is known by its entry's name, and started by its
+        backend's. The first is the entry itself."""
+        return self if number == 1 else replace(self, name=f"{self.name}#{number}")
 
     def unavailable(self) -> str | None:
-        """Why this backend cannot run here; None when it can."""
-        if self.backend is None:
+        """Why this backend cannot run; None when it can."""
+        if self.backend is None or self.python is not None:
             return self.reason
         try:
             return self.backend.unavailable()
@@ -75,14 +88,18 @@ class Registry:
         """
         patterns = list(patterns)
         for pattern in patterns:
-            if not any(fnmatchcase(entry.name, pattern) for entry in self.entries):
-                names = [entry.name for entry in self.entries]
+            if not any(_matches(entry, pattern) for entry in self.entries):
+                names = [entry.name for entry in self.entries if entry.python is None or "@" in pattern]
                 raise BackendError(
                     f"no backend matches {pattern!r}.{did_you_mean(pattern, names)} There are: {', '.join(names)}."
                 )
         if not patterns:
             return list(self.entries)
-        return [e for e in self.entries if any(fnmatchcase(e.name, p) for p in patterns)]
+        return [entry for entry in self.entries if any(_matches(entry, pattern) for pattern in patterns)]
+
+
+def _matches(entry: Entry, pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in entry.names)
 
 
 def discover(plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Registry:

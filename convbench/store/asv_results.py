@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import io
 import json
-import math
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convbench.store.asv_metrics import METRICS, Metric, benchmark_name
+from convbench.store.asv_files import Point, clear_leftovers, save_benchmarks, slim, store_records
 from convbench.store.checkout import CONFIGURATION, CheckoutState, checkout_state
 from convbench.store.journal import Record
 
@@ -40,7 +37,7 @@ def write_asv_results(
         return Written(refusal=f"this is no checkout with an {CONFIGURATION}")
     if refusal := _refusal(checkout_state(checkout), allow_dirty):
         return Written(refusal=refusal)
-    asked = {"checkout": str(checkout), "results": str(results.resolve()), "records": [_slim(r) for r in records]}
+    asked = {"checkout": str(checkout), "results": str(results.resolve()), "records": [slim(r) for r in records]}
     done = subprocess.run(
         [sys.executable, "-m", "convbench.store.asv_results"],
         input=json.dumps(asked),
@@ -64,24 +61,18 @@ def _refusal(state: CheckoutState, allow_dirty: bool) -> str | None:
     return None
 
 
-_KEPT = "suite case backend status reason first_call_s prepare_s peak_bytes samples machine".split()
-
-
-def _slim(record: Record) -> Record:
-    settings = record["settings"]
-    return {key: record[key] for key in _KEPT} | {
-        "threads": settings["threads"],
-        "allocator": settings["allocator"],
-    }
-
-
 # --- in asv's own process ---------------------------------------------------------------------------------------------
 
 
 def main() -> None:
     """Read what to store from standard input, store it, and say what was done on the last line of standard output."""
+    from asv.util import UserError
+
     asked = json.load(sys.stdin)
-    told = _store(Path(asked["checkout"]), Path(asked["results"]), asked["records"])
+    try:
+        told = _store(Path(asked["checkout"]), Path(asked["results"]), asked["records"])
+    except UserError as error:
+        told = {"refusal": f"asv could not store them: {str(error).strip().rstrip('.')}"}
     sys.stdout.write("\n" + json.dumps(told) + "\n")
 
 
@@ -100,13 +91,16 @@ def _store(checkout: Path, results: Path, records: list[Record]) -> dict[str, An
     repo = get_repo(conf)
     commit = repo.get_hash_from_name("HEAD")
     environment = next(iter(get_environments(conf, None)))
+    point = Point(commit, repo.get_date(commit), environment.python)
     benchmarks = Benchmarks(conf, _discovered(checkout / conf.benchmark_dir))
     values = 0
     results.mkdir(parents=True, exist_ok=True)
     with FileLock(results / ".asv.lock"):
-        _save_benchmarks(conf, benchmarks, results)
-        for tags, group in _by_settings(records).items():
-            values += _store_group(results, benchmarks, environment, commit, repo.get_date(commit), dict(tags), group)
+        clear_leftovers(results)
+        save_benchmarks(conf, benchmarks, results)
+        if records:
+            machine = _machine(results, records[0]["machine"])
+            values = store_records(results, benchmarks, point, machine, records)
     return {"values": values, "commit": commit}
 
 
@@ -117,85 +111,6 @@ def _discovered(benchmark_dir: Path) -> list[dict[str, Any]]:
     list_benchmarks(str(benchmark_dir), text)
     found: list[dict[str, Any]] = json.loads(text.getvalue())
     return found
-
-
-def _by_settings(records: Iterable[Record]) -> dict[tuple[tuple[str, str], ...], list[Record]]:
-    """Records by the settings that asv tells apart as environment variables; the defaults have none."""
-    groups: dict[tuple[tuple[str, str], ...], list[Record]] = {}
-    for record in records:
-        tags = [("CONVBENCH_THREADS", str(record["threads"]))] if record["threads"] != 1 else []
-        tags += [("CONVBENCH_ALLOCATOR", record["allocator"])] if record["allocator"] != "steady" else []
-        groups.setdefault(tuple(tags), []).append(record)
-    return groups
-
-
-def _store_group(
-    results: Path,
-    benchmarks: Any,
-    environment: Any,
-    commit: str,
-    date: int,
-    tags: Mapping[str, str],
-    records: list[Record],
-) -> int:
-    from asv.environment import get_env_name
-    from asv.results import Results, get_filename
-    from asv.runner import BenchmarkResult
-
-    machine = _machine(results, records[0]["machine"])
-    name = get_env_name(environment.tool_name, environment.python, {}, dict(tags))
-    parameters = {**machine, "python": environment.python, **{f"env-{key}": value for key, value in tags.items()}}
-    stored = Results(parameters, {}, commit, date, environment.python, name, dict(tags))
-    values = 0
-    kept = results / get_filename(machine["machine"], commit, name)
-    with tempfile.TemporaryDirectory(dir=results, prefix=".asv-") as scratch:
-        draft = Path(scratch) / kept.relative_to(results)
-        draft.parent.mkdir(parents=True)
-        if kept.exists():
-            shutil.copy(kept, draft)
-            stored.load_data(scratch)
-        for suite in dict.fromkeys(record["suite"] for record in records):
-            for metric in METRICS:
-                benchmark = benchmarks.get(benchmark_name(suite, metric))
-                if benchmark is not None:
-                    of_suite = [record for record in records if record["suite"] == suite]
-                    found, measured = _result(benchmark, metric, of_suite)
-                    result = BenchmarkResult(*found, 0, "", None)
-                    stored.add_result(benchmark, result, record_samples=True, selected_idx=measured)
-                    values += len(measured)
-        if values:
-            stored.save(scratch)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            draft.replace(kept)
-    return values
-
-
-def _result(
-    benchmark: Mapping[str, Any], metric: Metric, records: list[Record]
-) -> tuple[tuple[list[Any], list[Any], list[Any]], set[int]]:
-    """asv's parallel lists (result, samples, number) over all parameter combinations, and which of them we have."""
-    backends, cases = benchmark["params"]
-    size = len(backends) * len(cases)
-    result: list[Any] = [None] * size
-    samples: list[Any] = [None] * size
-    number: list[Any] = [None] * size
-    measured: set[int] = set()
-    for record in records:
-        backend, case = repr(record["backend"]), repr(record["case"])
-        if backend not in backends or case not in cases:
-            continue  # a plugin's, or a case changed by --dtype: in the journal, and no part of the tracked series
-        index = backends.index(backend) * len(cases) + cases.index(case)
-        measured.add(index)
-        try:
-            value = metric.value(record)
-        except LookupError:
-            continue
-        if isinstance(value, dict):
-            # asv takes the median of the samples itself where it finds True.
-            result[index], samples[index], number[index] = True, value["samples"], value["number"]
-        else:
-            result[index] = value if isinstance(value, int) or math.isfinite(value) else math.nan
-    return (result, samples, number), measured
 
 
 def _machine(results: Path, facts: Mapping[str, Any]) -> dict[str, str]:
@@ -216,13 +131,6 @@ def _machine(results: Path, facts: Mapping[str, Any]) -> dict[str, str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(str(path), known, Machine.api_version)
     return {key: str(value) for key, value in known.items() if key != "version"}
-
-
-def _save_benchmarks(conf: Any, benchmarks: Any, results: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=results, prefix=".asv-") as scratch:
-        conf.results_dir = scratch  # where `save` writes to
-        benchmarks.save()
-        (Path(scratch) / "benchmarks.json").replace(results / "benchmarks.json")
 
 
 if __name__ == "__main__":

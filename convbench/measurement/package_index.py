@@ -1,0 +1,154 @@
+"""When a release came out: asked of the package index that pip is configured with, else read from the wheel's files.
+
+The index is asked in JSON (PEP 691), which tells when each file was uploaded (PEP 700). No index is named here: pip's
+settings, or else pip's own default, say which.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import importlib.util
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convbench.measurement.release_environments import pip, same_version
+from convbench.measurement.requirements import normalized
+
+_ASKED_FOR = "application/vnd.pypi.simple.v1+json"
+_LIMIT_S = 30.0
+_ENDINGS = (".tar.gz", ".tar.bz2", ".zip")
+# What a reproducible build writes instead of a date: the first that a zip file can hold, and dates near it.
+_FIRST_CREDIBLE_YEAR = 1990
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where to ask: the URLs of simple indexes, the first of more weight, and the certificates to trust, if told."""
+
+    urls: tuple[str, ...] = ()
+    certificates: str | None = None
+
+
+def upload_dates(library: str, versions: Iterable[str], index: Index | None = None) -> dict[str, str]:
+    """The day (YYYY-MM-DD, UTC) that the first file of each version was uploaded, as far as an index tells."""
+    index = configured_index() if index is None else index
+    dates: dict[str, str] = {}
+    wanted = list(versions)
+    for url in index.urls:
+        files = list(_files(url, library, index.certificates))
+        for version in wanted:
+            days = [day for name, day in files if same_version(version.partition("+")[0], _version_in(name))]
+            if days:
+                dates.setdefault(version, min(days))
+    return dates
+
+
+def wheel_date(library: str, version: str, python: str) -> str | None:
+    """The newest day (YYYY-MM-DD) of a file in the release's wheel; None when pip has no wheel or it tells no day."""
+    if importlib.util.find_spec("pip") is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        asked = ["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder, f"{library}=={version}"]
+        subprocess.run([*pip(python), *asked], capture_output=True, check=False)
+        days = [info.date_time[:3] for wheel in Path(folder).glob("*.whl") for info in _members(wheel)]
+    days = [day for day in days if day[0] >= _FIRST_CREDIBLE_YEAR]
+    return "{:04}-{:02}-{:02}".format(*max(days)) if days else None
+
+
+def configured_index() -> Index:
+    """The indexes that pip would ask, from its configuration, its variables, or its default."""
+    settings = dict(_pip_settings())
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        return Index()
+    first = settings.get("index-url") or _pip_default()
+    urls = [url for url in ([first] if first else []) + settings.get("extra-index-url", "").split() if url]
+    return Index(tuple(url for url in urls if url.startswith(("http://", "https://"))), settings.get("cert"))
+
+
+def _pip_settings() -> Iterator[tuple[str, str]]:
+    """Names and values of pip's settings, the ones that count most last."""
+    if importlib.util.find_spec("pip") is None:
+        yield from ((n[4:].lower().replace("_", "-"), v) for n, v in os.environ.items() if n.startswith("PIP_"))
+        return
+    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    found: dict[str, dict[str, str]] = {}
+    for line in told.stdout.splitlines():
+        key, _, value = line.partition("=")
+        section, _, name = key.rpartition(".")
+        try:
+            found.setdefault(section, {})[name] = str(ast.literal_eval(value))
+        except (ValueError, SyntaxError):
+            continue
+    for section in ("global", "install", ":env:"):
+        yield from found.get(section, {}).items()
+
+
+def _pip_default() -> str | None:
+    """The index that pip asks where it is told of none, from its own help."""
+    if importlib.util.find_spec("pip") is None:
+        return None
+    wide = os.environ | {"COLUMNS": "500"}
+    words = [sys.executable, "-m", "pip", "help", "install"]
+    told = subprocess.run(words, capture_output=True, text=True, env=wide, check=False).stdout
+    match = re.search(r"--index-url\b.*?\(default:?\s+(https?://[^\s)]+)\)", told, re.DOTALL)
+    return match[1] if match else None
+
+
+def _files(url: str, library: str, certificates: str | None) -> Iterator[tuple[str, str]]:
+    """Name and day of upload of each file of `library` on an index; none when it does not answer in JSON."""
+    page: Any
+    try:
+        context = ssl.create_default_context(cafile=certificates)
+        request = _request(f"{url.rstrip('/')}/{normalized(library)}/")
+        with urllib.request.urlopen(request, timeout=_LIMIT_S, context=context) as answer:
+            page = json.load(answer)
+    except (OSError, ValueError, urllib.error.URLError):
+        return
+    files = page.get("files") if isinstance(page, Mapping) else None
+    for file in files if isinstance(files, list) else []:
+        name, time = (file.get("filename"), file.get("upload-time")) if isinstance(file, Mapping) else (None, None)
+        if isinstance(name, str) and isinstance(time, str) and re.match(r"\d{4}-\d{2}-\d{2}", time):
+            yield name, time[:10]
+
+
+def _request(url: str) -> urllib.request.Request:
+    """A request for `url`, whose name and password, if it has any, go where they belong."""
+    parts = urllib.parse.urlsplit(url)
+    headers = {"Accept": _ASKED_FOR}
+    if parts.username is not None:
+        secret = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        headers["Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return urllib.request.Request(url, headers=headers)
+
+
+def _version_in(filename: str) -> str:
+    """The version in the name of a wheel (name-version-tags.whl) or of a source archive (name-version.tar.gz)."""
+    if filename.endswith(".whl"):
+        return filename.split("-")[1] if "-" in filename else ""
+    for ending in _ENDINGS:
+        if filename.endswith(ending):
+            return filename.removesuffix(ending).rpartition("-")[2]
+    return ""
+
+
+def _members(wheel: Path) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return archive.infolist()
+    except (OSError, zipfile.BadZipFile):
+        return []

@@ -1,0 +1,156 @@
+"""An environment for each release of a library: a virtual environment that is made once and used again.
+
+The library is installed in just the version asked for, with what its backends and a worker need besides; which version
+is in there is asked anew before every use. Indexes, certificates and the like are those that pip is configured with.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convbench.errors import BackendError
+from convbench.measurement.environment import apart
+from convbench.measurement.other_environments import OtherEnvironment, environment
+from convbench.measurement.requirements import normalized
+
+_MARK = "convbench-environment.json"
+_ASK_INSTALLED = "import sys, importlib.metadata as m; sys.stdout.write('\\n' + m.version(sys.argv[1]))"
+_LINES_TOLD = 4
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release of a library, and the day it came out, as YYYY-MM-DD."""
+
+    library: str
+    version: str
+    date: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to install, for one release: `version` as it was asked for, `others` as pip takes requirements."""
+
+    library: str
+    version: str
+    others: tuple[str, ...]
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        return (f"{self.library}=={self.version}", *self.others)
+
+    def folder_name(self, python: str) -> str:
+        """The name of the environment's folder: another for other requirements or another Python."""
+        digest = zlib.crc32("\n".join(self.requirements).encode())
+        return f"{normalized(self.library)}-{self.version}-py{'.'.join(python.split('.')[:2])}-{digest:08x}"
+
+
+def same_version(asked: str, installed: str) -> bool:
+    """Whether `installed` is what `asked` means (PEP 440): 1.20 is 1.20.0, and 2.9.0 may be 2.9.0+cpu, not reversed."""
+    (public, local), (found, found_local) = _parts(asked), _parts(installed)
+    return public == found and local in ("", found_local)
+
+
+def _parts(version: str) -> tuple[str, str]:
+    public, _, local = version.strip().lower().removeprefix("v").partition("+")
+    numbers = re.match(r"[0-9.]*", public)
+    assert numbers is not None
+    release = re.sub(r"(\.0+)+$", "", numbers[0].rstrip("."))
+    return release + public[len(numbers[0].rstrip(".")) :], re.sub(r"[-_.]+", ".", local)
+
+
+def make(recipe: Recipe, folder: Path, base: OtherEnvironment) -> tuple[OtherEnvironment, bool]:
+    """The environment of a release in `folder`, made with the interpreter `base` unless it is there, and whether it had
+    to be made. Its label is the version that is installed.
+
+    Raises `BackendError` when it cannot be made, or has another version than the one asked for.
+    """
+    from filelock import FileLock
+
+    place = folder / recipe.folder_name(base.version)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackendError(f"{folder} cannot be made: {error.strerror or error}. Give --environments DIR.") from None
+    with FileLock(folder / f"{place.name}.lock"):
+        kept = _kept_version(recipe, place)
+        if kept is None:
+            shutil.rmtree(place, ignore_errors=True)
+        version = kept or _made(recipe, place, base)
+    return environment(str(place), _label(recipe, version)), kept is None
+
+
+def _label(recipe: Recipe, installed: str) -> str:
+    """The version as a label: without the local part, such as +cpu, that was not asked for."""
+    return installed if "+" in recipe.version else installed.partition("+")[0]
+
+
+def _kept_version(recipe: Recipe, place: Path) -> str | None:
+    """The version in an environment that was made before; None when there is none, or it is no longer as it was."""
+    try:
+        mark = json.loads((place / _MARK).read_text(encoding="utf-8"))
+        version = _installed_version(recipe.library, environment(str(place), "kept").python)
+    except (OSError, ValueError, BackendError):
+        return None
+    fits = mark == {"requirements": list(recipe.requirements)} and same_version(recipe.version, version)
+    return version if fits else None
+
+
+def _made(recipe: Recipe, place: Path, base: OtherEnvironment) -> str:
+    made = _run([base.python, "-m", "venv", "--without-pip", str(place)])
+    if made.returncode != 0:
+        raise BackendError(f"{base.python} could not make the environment {place}: {_last_lines(made)}")
+    python = environment(str(place), "new").python
+    done = _run([*_installer(python), *recipe.requirements])
+    if done.returncode != 0:
+        raise BackendError(f"{recipe.library} {recipe.version} could not be installed: {_last_lines(done)}")
+    version = _installed_version(recipe.library, python)
+    if not same_version(recipe.version, version):
+        raise BackendError(f"{recipe.library} {recipe.version} was asked for, and {version} was installed in {place}.")
+    (place / _MARK).write_text(json.dumps({"requirements": list(recipe.requirements)}), encoding="utf-8")
+    return version
+
+
+def _installer(python: str) -> list[str]:
+    """The command that installs into the environment of `python`. uv, which does not read pip's configuration, where
+    there is no pip: an environment without it was most likely made by uv."""
+    if importlib.util.find_spec("pip") is not None:
+        return [*pip(python), "install", "--quiet", "--no-warn-script-location"]
+    if (uv := shutil.which("uv")) is not None:
+        return [uv, "pip", "install", "--quiet", "--python", python]
+    raise BackendError(f"there is neither pip nor uv to install with: {sys.executable} -m ensurepip")
+
+
+def pip(python: str) -> list[str]:
+    """This interpreter's pip, working on the environment of `python`, which then needs none of its own."""
+    return [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--no-input"]
+
+
+def _installed_version(library: str, python: str) -> str:
+    done = _run([python, "-c", _ASK_INSTALLED, library])
+    if done.returncode != 0:
+        raise BackendError(f"{python} does not know the version of {library}: {_last_lines(done)}")
+    return done.stdout.splitlines()[-1].strip()
+
+
+def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    variables = apart() | {"NO_COLOR": "1"}  # its last lines are told, where colours do not belong
+    return subprocess.run(words, capture_output=True, text=True, errors="replace", env=variables, check=False)
+
+
+def _last_lines(done: subprocess.CompletedProcess[str]) -> str:
+    """What a program said last, each line cut to what one reads."""
+    lines = [line.rstrip()[:400] for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if line.strip()]
+    lines = [line for line in lines if line.startswith("ERROR")] or lines
+    if not lines:
+        return f"it left with {done.returncode} and said nothing."
+    return "\n    " + "\n    ".join(lines[-_LINES_TOLD:])

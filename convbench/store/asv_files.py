@@ -1,0 +1,162 @@
+"""asv's own files, written through asv's API: one per machine, commit and environment, each put in place whole.
+
+asv keeps state in module globals and changes `sys.path`: this is imported in a short-lived process alone. It has no
+locks, so whoever calls holds one.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convbench.store.asv_metrics import METRICS, Metric, benchmark_name
+from convbench.store.journal import Record
+
+ENVIRONMENT = "convbench"
+_SCRATCH = ".asv-"
+_KEPT = "suite case backend status reason first_call_s prepare_s peak_bytes samples machine".split()
+
+
+@dataclass(frozen=True)
+class Point:
+    """What results belong to: a commit, its date in milliseconds, and the version of Python, such as 3.11."""
+
+    commit: str
+    date: int
+    python: str
+
+
+def slim(record: Record) -> Record:
+    """What of a record asv's files are made from."""
+    settings = record["settings"]
+    return {key: record[key] for key in _KEPT} | {
+        "threads": settings["threads"],
+        "allocator": settings["allocator"],
+        "cache": settings.get("cache", "warm"),
+        "pin": settings.get("pin", "auto"),
+    }
+
+
+def store_records(
+    results: Path, benchmarks: Mapping[str, Any], point: Point, machine: Mapping[str, str], records: Iterable[Record]
+) -> int:
+    """Store slim `records` of one machine in the folder `results`, beside what is there; gives how many values.
+
+    `machine` are its strings as asv knows them.
+    """
+    return sum(
+        _store_group(results, benchmarks, point, machine, dict(tags), group)
+        for tags, group in _by_settings(records).items()
+    )
+
+
+def _by_settings(records: Iterable[Record]) -> dict[tuple[tuple[str, str], ...], list[Record]]:
+    """Records by the settings that asv tells apart as environment variables; the defaults have none."""
+    groups: dict[tuple[tuple[str, str], ...], list[Record]] = {}
+    for record in records:
+        tags = [("CONVBENCH_THREADS", str(record["threads"]))] if record["threads"] != 1 else []
+        tags += [
+            (f"CONVBENCH_{name.upper()}", record[name])
+            for name, usual in (("allocator", "steady"), ("cache", "warm"), ("pin", "auto"))
+            if record.get(name, usual) != usual
+        ]
+        groups.setdefault(tuple(tags), []).append(record)
+    return groups
+
+
+def _store_group(
+    results: Path,
+    benchmarks: Mapping[str, Any],
+    point: Point,
+    machine: Mapping[str, str],
+    tags: Mapping[str, str],
+    records: list[Record],
+) -> int:
+    from asv.environment import get_env_name
+    from asv.results import Results, get_filename
+    from asv.runner import BenchmarkResult
+
+    name = get_env_name(ENVIRONMENT, point.python, {}, dict(tags))
+    parameters = {**machine, "python": point.python, **{f"env-{key}": value for key, value in tags.items()}}
+    stored = Results(parameters, {}, point.commit, point.date, point.python, name, dict(tags))
+    values = 0
+    kept = results / get_filename(machine["machine"], point.commit, name)
+    with tempfile.TemporaryDirectory(dir=results, prefix=_SCRATCH) as scratch:
+        draft = Path(scratch) / kept.relative_to(results)
+        draft.parent.mkdir(parents=True)
+        if kept.exists():
+            shutil.copy(kept, draft)
+            _take_over(stored, scratch, kept)
+        for suite in dict.fromkeys(record["suite"] for record in records):
+            for metric in METRICS:
+                benchmark = benchmarks.get(benchmark_name(suite, metric))
+                if benchmark is not None:
+                    of_suite = [record for record in records if record["suite"] == suite]
+                    found, measured = _result(benchmark, metric, of_suite)
+                    result = BenchmarkResult(*found, 0, "", None)
+                    stored.add_result(benchmark, result, record_samples=True, selected_idx=measured)
+                    values += len(measured)
+        if values:
+            stored.save(scratch)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(kept)
+    return values
+
+
+def _take_over(stored: Any, scratch: str, kept: Path) -> None:
+    """Take over what the copy of `kept` in `scratch` has. Raises asv's `UserError`, with the path, if it is broken."""
+    from asv.util import UserError
+
+    try:
+        stored.load_data(scratch)
+    except (UserError, LookupError, TypeError, ValueError, AttributeError) as error:
+        why = str(error).replace(scratch, str(kept.parent.parent)).strip().rstrip(".")
+        raise UserError(f"{kept} is not as asv writes it ({why}); mend it or move it away") from None
+
+
+def clear_leftovers(results: Path) -> None:
+    """Remove what a write that was killed left in the folder `results`; whoever calls holds the lock."""
+    for left in results.glob(f"{_SCRATCH}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _result(
+    benchmark: Mapping[str, Any], metric: Metric, records: list[Record]
+) -> tuple[tuple[list[Any], list[Any], list[Any]], set[int]]:
+    """asv's parallel lists (result, samples, number) over all parameter combinations, and which of them we have."""
+    backends, cases = benchmark["params"]
+    size = len(backends) * len(cases)
+    result: list[Any] = [None] * size
+    samples: list[Any] = [None] * size
+    number: list[Any] = [None] * size
+    measured: set[int] = set()
+    for record in records:
+        backend, case = repr(record["backend"]), repr(record["case"])
+        if backend not in backends or case not in cases:
+            continue  # a plugin's, or a case changed by --dtype: in the journal, and no part of the tracked series
+        index = backends.index(backend) * len(cases) + cases.index(case)
+        measured.add(index)
+        try:
+            value = metric.value(record)
+        except LookupError:
+            continue
+        if isinstance(value, dict):
+            # asv takes the median of the samples itself where it finds True.
+            result[index], samples[index], number[index] = True, value["samples"], value["number"]
+        else:
+            result[index] = value if isinstance(value, int) or math.isfinite(value) else math.nan
+    return (result, samples, number), measured
+
+
+def save_benchmarks(conf: Any, benchmarks: Any, results: Path) -> None:
+    """Put `benchmarks.json`, what asv knows of the benchmarks, into the folder `results`."""
+    with tempfile.TemporaryDirectory(dir=results, prefix=_SCRATCH) as scratch:
+        conf.results_dir = scratch  # where `save` writes to
+        benchmarks.save()
+        (Path(scratch) / "benchmarks.json").replace(results / "benchmarks.json")

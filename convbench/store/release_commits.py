@@ -1,0 +1,85 @@
+"""Releases as git history: in a small repository of their own, an empty commit each, dated and tagged.
+
+asv's axis is a repository's history. This one holds a branch per library, `onnxruntime`, with a commit per release in
+the order of their dates, tagged `onnxruntime-1.20.0`. Nobody's checkout is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from convbench.measurement.release_environments import Release
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_VERSION = re.compile(r"[0-9]+([.!+_-]?[A-Za-z0-9]+)*")
+
+
+def is_sound(release: Release) -> bool:
+    """Whether name and version are strings that can be a branch and a tag, and the date is one."""
+    try:
+        date.fromisoformat(release.date)
+        named = _NAME.fullmatch(release.library) and _VERSION.fullmatch(release.version)
+    except (TypeError, ValueError):
+        return False
+    return bool(named) and not release.version.endswith(".lock")  # which git keeps for itself
+
+
+def tag(release: Release) -> str:
+    """The name of a release in asv: `onnxruntime-1.20.0`."""
+    return f"{release.library}-{release.version}"
+
+
+def milliseconds(release: Release) -> int:
+    """Midnight of the day it came out, UTC, as asv counts time."""
+    return int(datetime.fromisoformat(release.date).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+def in_order(releases: Iterable[Release]) -> list[Release]:
+    """By library, then by date, then by the numbers in the version."""
+    return sorted(
+        releases, key=lambda r: (r.library, r.date, [int(n) for n in re.findall(r"\d+", r.version)], r.version)
+    )
+
+
+def make_history(repository: Path, releases: Iterable[Release]) -> dict[Release, str]:
+    """Make `repository`, bare, with a commit for each of the sound `releases`; gives their hashes.
+
+    Raises `OSError` where there is no git, `CalledProcessError` where it fails.
+    """
+    ordered = in_order(set(releases))
+    _git("init", "--quiet", "--bare", "--object-format=sha1", str(repository))
+    with tempfile.TemporaryDirectory() as folder:
+        marks = Path(folder) / "marks"
+        _git(f"--git-dir={repository}", "fast-import", "--quiet", f"--export-marks={marks}", given=_stream(ordered))
+        hashes = dict(line.split() for line in marks.read_text(encoding="ascii").splitlines())
+    return {release: hashes[f":{number}"] for number, release in enumerate(ordered, 1)}
+
+
+def _stream(ordered: Iterable[Release]) -> str:
+    """The commits and tags as `git fast-import` reads them; equal releases give equal hashes."""
+    lines = []
+    for number, release in enumerate(ordered, 1):
+        told = f"{release.library} {release.version}"
+        lines += [
+            f"commit refs/heads/{release.library}",
+            f"mark :{number}",
+            f"committer convbench <> {milliseconds(release) // 1000} +0000",
+            f"data {len(told.encode())}",
+            told,
+            f"reset refs/tags/{tag(release)}",
+            f"from :{number}",
+            "",
+        ]
+    return "\n".join([*lines, "done", ""])
+
+
+def _git(*words: str, given: str = "") -> None:
+    # Called from a hook of git's, there are variables that speak of another repository.
+    variables: Mapping[str, str] = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    subprocess.run(["git", *words], input=given, capture_output=True, text=True, env=variables, check=True)
