@@ -1,0 +1,116 @@
+"""Hazards in the samples of one record: what they themselves tell of how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median, quantiles
+from typing import Any
+
+from convbench.measurement.environment import Allocator
+from convbench.measurement.hazard import Hazard, Kind, in_order
+
+LOAD_OF_OTHERS = 0.5
+SHORTEST_SAMPLE_S = 1e-3  # the call after a switch between processes takes 1.2 times as long: some 0.1 ms
+WIDEST_SPREAD = 0.10  # pyperf warns there, too
+MEDIAN_OVER_MINIMUM = 1.5  # two threads that waited for a CPU: 0.65 ms became 16 or 32
+# 78 faults a call cost a convolution 3 to 12 % of its time and 556 half of it (docs/measured.md, "What the allocator
+# does"); a few belong to the loop around it.
+FAULTS_PER_CALL, SYSTEM_SHARE = 10, 0.02
+RAN_SHARE = 0.95  # on an idle machine 0.99 and more
+MORE_CPUS = 0.25  # libraries were seen that use two threads whatever they are told
+FEWER_CPUS = 0.6
+STOOD_STILL_S, STOOD_STILL_TIMES = 0.1, 10.0  # a slice of the scheduler's is some ten ms at most
+_LARGEST = 1e18  # what is beyond is no measurement
+
+
+def hazards_of_samples(
+    samples: Mapping[str, Sequence[Any]],
+    threads: int = 1,
+    allocator: Allocator = "steady",
+    device: str = "cpu",
+    cpus: int | None = None,
+) -> list[Hazard]:
+    """What is suspicious in the samples of one record, given by column as a record has them (seconds are per call).
+
+    Columns: `calls`, `wall_s`, `cpu_s`, `system_s`, `minor_faults`, `load`; what is not there is not judged. On another
+    `device` than the CPU its clock says nothing. `cpus` are those that the process may run on.
+    """
+    wall = _numbers(samples, "wall_s")
+    if not wall or median(wall) <= 0:
+        return []
+    columns = {name: _numbers(samples, name, len(wall)) for name in ("calls", "cpu_s", "system_s", "minor_faults")}
+    found = [*_of_load(_numbers(samples, "load", len(wall)), threads, cpus), *_of_spread(wall)]
+    calls = columns["calls"]
+    if calls and min(calls) > 0:
+        sample_s = median(each * n for each, n in zip(wall, calls, strict=True))
+        if sample_s < SHORTEST_SAMPLE_S:
+            found.append(Hazard(Kind.SHORT_SAMPLES, {"sample_ms": sample_s * 1e3}))
+        if device == "cpu" and (cpu := columns["cpu_s"]) and sum(cpu) > 0:
+            found += _of_running(wall, cpu, calls, threads)
+            found += _of_faults(cpu, calls, columns["system_s"], columns["minor_faults"], allocator)
+    return in_order(found)
+
+
+def _of_load(load: Sequence[float], threads: int, cpus: int | None) -> list[Hazard]:
+    # The load is an average over the last minute. Where half of the CPUs are idle all the same, there is room.
+    if not load or median(load) <= threads + LOAD_OF_OTHERS or (cpus is not None and median(load) <= cpus / 2):
+        return []
+    return [Hazard(Kind.LOAD, {"load": median(load), "threads": threads})]
+
+
+def _of_spread(wall: Sequence[float]) -> list[Hazard]:
+    found = []
+    middle = median(wall)
+    if len(wall) >= 4:
+        low, _, high = quantiles(wall, n=4, method="inclusive")
+        if (high - low) / middle > WIDEST_SPREAD:
+            found.append(Hazard(Kind.SPREAD, {"spread": (high - low) / middle}))
+    if min(wall) > 0 and middle / min(wall) > MEDIAN_OVER_MINIMUM:
+        found.append(Hazard(Kind.STALLS, {"over_minimum": middle / min(wall)}))
+    return found
+
+
+def _of_running(wall: Sequence[float], cpu: Sequence[float], calls: Sequence[float], threads: int) -> list[Hazard]:
+    found = []
+    still = [
+        (one_wall - one_cpu) * n
+        for one_wall, one_cpu, n in zip(wall, cpu, calls, strict=True)
+        if one_wall > STOOD_STILL_TIMES * median(wall) and (one_wall - one_cpu) * n > STOOD_STILL_S
+    ]
+    if still:
+        figures = {"samples": len(still), "taken": len(wall), "longest_s": max(still)}
+        found.append(Hazard(Kind.STOOD_STILL, figures))
+    used = median(one_cpu / one_wall for one_wall, one_cpu in zip(wall, cpu, strict=True) if one_wall > 0)
+    if used > threads + MORE_CPUS:
+        found.append(Hazard(Kind.MORE_THREADS, {"used": used, "threads": threads}))
+    elif threads == 1 and used < RAN_SHARE:
+        found.append(Hazard(Kind.WAITING, {"ran": used}))
+    elif threads > 1 and used < FEWER_CPUS * threads:
+        found.append(Hazard(Kind.FEWER_THREADS, {"used": used, "threads": threads}))
+    return found
+
+
+def _of_faults(
+    cpu: Sequence[float],
+    calls: Sequence[float],
+    system: Sequence[float],
+    faults: Sequence[float],
+    allocator: Allocator,
+) -> list[Hazard]:
+    if not system or not faults:
+        return []
+    per_call = sum(faults) / sum(calls)
+    share = sum(s * n for s, n in zip(system, calls, strict=True)) / sum(c * n for c, n in zip(cpu, calls, strict=True))
+    if per_call < FAULTS_PER_CALL or share < SYSTEM_SHARE:
+        return []
+    kind = Kind.PAGE_FAULTS if allocator == "system" else Kind.OWN_PAGE_FAULTS
+    return [Hazard(kind, {"faults_per_call": per_call, "system_share": share})]
+
+
+def _numbers(samples: Mapping[str, Sequence[Any]], name: str, length: int | None = None) -> list[float]:
+    """A column as numbers that are not negative; empty where it is none, or not `length` long."""
+    column = samples.get(name)
+    if not isinstance(column, (list, tuple)) or (length is not None and len(column) != length):
+        return []
+    usable = (isinstance(n, (int, float)) and not isinstance(n, bool) and 0 <= n < _LARGEST for n in column)
+    return [float(n) for n in column] if all(usable) else []

@@ -1,0 +1,227 @@
+"""The state of the machine while it measures: what is set, and counters that are read at the edges of a measurement.
+
+Everything is read from the kernel's files under a root that tests replace, and is None where the system does not tell.
+Sources: proc(5); the kernel's documentation, admin-guide/pm/cpufreq.rst and ABI/testing/sysfs-devices-system-cpu.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from convbench.measurement.cgroup import cpu_share
+from convbench.measurement.machine import usable_cpus
+from convbench.measurement.system_files import ROOT, fields, listed, number, text, whole
+
+_CPUS = "sys/devices/system/cpu"
+_NO_TURBO = f"{_CPUS}/intel_pstate/no_turbo"
+_BOOST = f"{_CPUS}/cpufreq/boost"
+_HUGE_PAGES = "sys/kernel/mm/transparent_hugepage/enabled"
+_WORKER = "convbench.measurement.worker"
+
+_Count = TypeVar("_Count", int, float)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What is set, and stays unless somebody changes it."""
+
+    usable_cpus: int
+    cores: int | None = None
+    """Physical cores among the usable CPUs."""
+    governors: tuple[str, ...] = ()
+    """Of the usable CPUs, each once."""
+    fixed_frequency: bool = False
+    """Whether the lowest and the highest frequency allowed are one and the same on every usable CPU."""
+    frequencies_mhz: tuple[float, ...] = ()
+    """Of the usable CPUs, now."""
+    boost: bool | None = None
+    boost_off: str | None = None
+    """The command that turns boost off."""
+    quota_cpus: float | None = None
+    on_battery: bool | None = None
+    virtual: bool = False
+    """Whether a hypervisor says it is there."""
+    clock_source: str | None = None
+    huge_pages: str | None = None
+    """`always`, `madvise` or `never`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counters:
+    """What only grows, at one moment. Seconds of CPU time are those of all CPUs together since the machine started."""
+
+    at_s: float
+    own_s: float
+    """CPU seconds of this process and of its children that have ended and were waited for."""
+    cpus: int | None = None
+    busy_s: float | None = None
+    steal_s: float | None = None
+    heat_stops: int | None = None
+    """How often the CPUs slowed themselves because of heat."""
+    quota_stops: int | None = None
+    quota_stopped_s: float | None = None
+    swapped_pages: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """What happened on the machine between two readings of the counters; None where they do not tell."""
+
+    seconds: float
+    cpus: int | None = None
+    others_cpus: float | None = None
+    """How many CPUs were kept busy by other work than this process and its children."""
+    steal_share: float | None = None
+    """The share of the CPU time wanted by anything on this machine that its host gave to others."""
+    heat_stops: int | None = None
+    quota_stops: int | None = None
+    quota_stopped_s: float | None = None
+    swapped_pages: int | None = None
+
+
+def standing(root: Path = ROOT, cpus: Collection[int] | None = None) -> Standing:
+    """The state of the machine, of the CPUs that this process may run on or of `cpus`."""
+    if cpus is None:
+        cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(usable_cpus())
+    scaling = [f"{_CPUS}/cpu{cpu}/cpufreq" for cpu in sorted(cpus)]
+    governors = [told for folder in scaling if (told := text(root, f"{folder}/scaling_governor"))]
+    limits = [(number(root, f"{f}/scaling_min_freq"), number(root, f"{f}/scaling_max_freq")) for f in scaling]
+    now_khz = [khz for folder in scaling if (khz := number(root, f"{folder}/scaling_cur_freq"))]
+    boost, boost_off = _boost(root)
+    return Standing(
+        usable_cpus=len(cpus),
+        cores=_cores(root, cpus),
+        governors=tuple(dict.fromkeys(governors)),
+        fixed_frequency=bool(limits) and all(low is not None and low == high for low, high in limits),
+        frequencies_mhz=tuple(khz / 1e3 for khz in now_khz),
+        boost=boost,
+        boost_off=boost_off,
+        quota_cpus=cpu_share(root).quota_cpus,
+        on_battery=_on_battery(root),
+        virtual=bool(re.search(r"^flags\s*:.*\bhypervisor\b", text(root, "proc/cpuinfo") or "", re.MULTILINE)),
+        clock_source=text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        huge_pages=_chosen(text(root, _HUGE_PAGES)),
+    )
+
+
+def counters(root: Path = ROOT) -> Counters:
+    """The counters now."""
+    used, share = os.times(), cpu_share(root)
+    cpus, busy_s, steal_s = _cpu_times(text(root, "proc/stat"))
+    swapped = fields(text(root, "proc/vmstat"))
+    return Counters(
+        at_s=time.monotonic(),
+        own_s=used.user + used.system + used.children_user + used.children_system,
+        cpus=cpus,
+        busy_s=busy_s,
+        steal_s=steal_s,
+        heat_stops=_heat_stops(root),
+        quota_stops=share.stops,
+        quota_stopped_s=share.stopped_s,
+        swapped_pages=swapped["pswpin"] + swapped["pswpout"] if {"pswpin", "pswpout"} <= swapped.keys() else None,
+    )
+
+
+def activity(before: Counters, after: Counters) -> Activity:
+    """What happened from one reading to the next."""
+    seconds = after.at_s - before.at_s
+    busy_s, steal_s = _grown(before.busy_s, after.busy_s), _grown(before.steal_s, after.steal_s)
+    others_cpus = steal_share = None
+    if busy_s is not None and seconds > 0:
+        others_cpus = max(0.0, busy_s - (after.own_s - before.own_s)) / seconds
+    if busy_s is not None and steal_s is not None:
+        steal_share = steal_s / (busy_s + steal_s) if steal_s else 0.0
+    return Activity(
+        seconds=seconds,
+        cpus=after.cpus,
+        others_cpus=others_cpus,
+        steal_share=steal_share,
+        heat_stops=_grown(before.heat_stops, after.heat_stops),
+        quota_stops=_grown(before.quota_stops, after.quota_stops),
+        quota_stopped_s=_grown(before.quota_stopped_s, after.quota_stopped_s),
+        swapped_pages=_grown(before.swapped_pages, after.swapped_pages),
+    )
+
+
+def other_runs() -> tuple[int, ...]:
+    """The processes, besides this one, whose workers of convbench run on this machine now."""
+    import psutil
+
+    found: set[int] = set()
+    for process in psutil.process_iter(["ppid", "cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if _WORKER in words[1:4] and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.add(process.info["ppid"])
+    return tuple(sorted(found - {os.getpid(), None}))
+
+
+def _grown(before: _Count | None, after: _Count | None) -> _Count | None:
+    # A counter that went back was set anew, as when a container moved: what happened since is then not known.
+    return after - before if before is not None and after is not None and after >= before else None
+
+
+def _cores(root: Path, cpus: Collection[int]) -> int | None:
+    """Physical cores among `cpus`; None where one of them is not told of."""
+    siblings = [listed(text(root, f"{_CPUS}/cpu{cpu}/topology/thread_siblings_list")) for cpu in cpus]
+    return len(set(siblings)) if siblings and all(siblings) else None
+
+
+def _boost(root: Path) -> tuple[bool | None, str | None]:
+    if (off := number(root, _NO_TURBO)) is not None:
+        return off == 0, f"echo 1 | sudo tee /{_NO_TURBO}"
+    if (on := number(root, _BOOST)) is not None:
+        return on == 1, f"echo 0 | sudo tee /{_BOOST}"
+    return None, None
+
+
+def _on_battery(root: Path) -> bool | None:
+    """Whether a battery is being emptied; None where there is none."""
+    supplies = root / "sys/class/power_supply"
+    try:
+        names = sorted(path.name for path in supplies.iterdir())
+    except OSError:
+        return _on_battery_elsewhere() if root == ROOT else None
+    folders = [f"sys/class/power_supply/{name}" for name in names]
+    # A mouse has a battery, too, with the scope "Device".
+    own = [f for f in folders if text(root, f"{f}/type") == "Battery" and text(root, f"{f}/scope") != "Device"]
+    batteries = [text(root, f"{folder}/status") for folder in own]
+    return "Discharging" in batteries if batteries else None
+
+
+def _on_battery_elsewhere() -> bool | None:
+    import psutil
+
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    return None if battery is None or battery.power_plugged is None else not battery.power_plugged
+
+
+def _chosen(told: str | None) -> str | None:
+    match = re.search(r"\[(always|madvise|never)\]", told or "")
+    return match[1] if match else None
+
+
+def _cpu_times(stat: str | None) -> tuple[int | None, float | None, float | None]:
+    """CPUs, and CPU seconds that were busy and that were stolen, from /proc/stat."""
+    lines = [line.split() for line in (stat or "").splitlines() if line.startswith("cpu")]
+    cpus = sum(re.fullmatch(r"cpu\d+", words[0]) is not None for words in lines)
+    ticks = [whole(word) for word in lines[0][1:9]] if lines and lines[0][0] == "cpu" else []
+    if not cpus or len(ticks) < 4 or None in ticks:
+        return None, None, None
+    user, nice, system, _idle, _wait, hard, soft, steal = (*(t or 0 for t in ticks), 0, 0, 0, 0)[:8]
+    per_second = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+    return cpus, (user + nice + system + hard + soft) / per_second, steal / per_second if len(ticks) == 8 else None
+
+
+def _heat_stops(root: Path) -> int | None:
+    found = [
+        count
+        for path in root.glob(f"{_CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count")
+        if (count := number(root, str(path.relative_to(root)))) is not None
+    ]
+    return sum(found) if found else None
