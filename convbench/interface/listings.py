@@ -1,4 +1,4 @@
-"""The listing commands: backends, suites, this machine, one problem."""
+"""The listing commands: backends, suites, one problem."""
 
 from __future__ import annotations
 
@@ -102,27 +102,6 @@ def list_suites(as_json: bool) -> None:
         (s.name, str(len(s.cases)), flops(sum(c.problem.flops * c.count for c in s.cases)), s.summary) for s in found
     ]
     stdout().print(plain_table(("suite", "cases", "work", ""), rows, right=(1, 2)))
-
-
-def show_machine(as_json: bool) -> None:
-    """What is known of this machine."""
-    from convbench.measurement.machine import machine_facts
-
-    facts = machine_facts()
-    if as_json:
-        print_json([facts])
-        return
-    rows = [(name, _fact(name, value)) for name, value in facts.items() if value not in (None, {}, "")]
-    stdout().print(plain_table(("fact", "value"), rows))
-
-
-def _fact(name: str, value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_fact('bytes', size)}" for key, size in value.items())
-    if name == "ram" or name.endswith("bytes"):
-        size = int(value)
-        return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**10:,.0f} KiB"
-    return str(value)
 
 
 def show_problem(text: str, as_json: bool) -> None:

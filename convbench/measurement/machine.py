@@ -67,9 +67,14 @@ def _cpu_model() -> str:
     return match[1].strip() if match else platform.processor() or platform.machine()
 
 
-def _vector_isa() -> str | None:
+def cpu_flags() -> frozenset[str]:
+    """What the CPU can do, in the words of Linux (`avx2`, `asimd`); nothing where the system does not tell it so."""
     match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read("/proc/cpuinfo") or "", re.MULTILINE)
-    flags = set(match[1].split()) if match else set()
+    return frozenset(match[1].split()) if match else frozenset()
+
+
+def _vector_isa() -> str | None:
+    flags = cpu_flags()
     for isa, flag in (("AVX-512", "avx512f"), ("AVX2", "avx2"), ("SVE", "sve"), ("NEON", "asimd")):
         if flag in flags:
             return isa

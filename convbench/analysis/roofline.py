@@ -1,0 +1,181 @@
+"""How near a time is to what the machine can do: the roofline of Williams, Waterman and Patterson (CACM 52(4), 2009).
+
+No call can be shorter than its multiply-adds at the measured peak, nor than its bytes at the measured bandwidth. Only
+what no direct computation can do without is counted, so that a limit is one: taps that fall on padding with zeros are
+no work, pixels that no tap meets are not read, and every operand is moved once. With warm caches what fits into a cache
+may be there: through each level goes at least what the caches inside it do not hold. With cold ones all comes from
+memory. That arithmetic and bytes overlap perfectly is assumed.
+
+Winograd and FFT need fewer multiplications than are counted; they may be faster than their limit, and libraries that
+pick an algorithm themselves may pick one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from convbench.errors import ProblemError
+from convbench.measurement.ceilings.figures import Ceilings, Level
+from convbench.problem import ITEMSIZE_BYTES, ConvProblem
+from convbench.store.journal import Record
+
+COMPUTE = "compute"
+IMPLAUSIBLE = 1.1
+"""A share of the limit above which a direct computation is not believed: more than the ceilings' own error explains."""
+_EVERY_MULTIPLICATION = ("direct", "gemm")
+_HALVES = ("float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The least seconds that a call can take, and what sets them: "compute", or the cache or memory that bytes pass."""
+
+    seconds: float
+    bound: str
+    assumed: str | None = None
+    """What had to be assumed to say so, as a clause; None where nothing had."""
+
+    def share(self, seconds: float) -> float:
+        """How much of what the machine can do a call of `seconds` is: 1 at the limit."""
+        return self.seconds / seconds
+
+
+class Limits:
+    """The limits of records, by the ceilings of the machines that they were measured on."""
+
+    def __init__(self, ceilings: Sequence[Ceilings]) -> None:
+        self._ceilings: dict[tuple[Any, Any], Ceilings] = {(one.cpu, one.threads): one for one in ceilings}
+
+    def of(self, record: Record) -> Limit | None:
+        """None where no ceilings are known for its CPU and number of threads, or for what it computes in, and for other
+        devices than the CPU."""
+        ceilings = self._ceilings.get(((record.get("machine") or {}).get("cpu"), record.get("threads")))
+        declared = record.get("declared") or {}
+        if ceilings is None or declared.get("device", "cpu") != "cpu":
+            return None
+        try:
+            problem = ConvProblem(**record["problem"])
+        except (KeyError, TypeError, ProblemError):
+            return None
+        return limit(problem, declared, ceilings, cold=(record.get("settings") or {}).get("cache") == "cold")
+
+    def share(self, record: Record) -> float | None:
+        """The share of its limit that a record's median is; None where either is not known."""
+        found = self.of(record) if record.get("median_s") else None
+        return None if found is None else found.share(record["median_s"])
+
+
+def may_pass(declared: Mapping[str, Any]) -> bool:
+    """Whether an algorithm, as it is declared, can be faster than the limit and right all the same."""
+    return declared.get("algorithm") not in _EVERY_MULTIPLICATION
+
+
+def limit(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings, cold: bool = False) -> Limit | None:
+    """The limit of `problem` for a backend that declares its `operand` and `accumulate` precisions and what it
+    `prepacks`; None where no ceiling is known for these."""
+    peak, assumed = _peak(problem, declared, ceilings)
+    if peak is None:
+        return None
+    least = [(flops_needed(problem) / peak, COMPUTE)]
+    least += _passing(bytes_needed(problem, declared), ceilings.levels, cold)
+    seconds, bound = max(least, key=lambda one: one[0])
+    return Limit(seconds, bound, assumed)
+
+
+def _peak(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings) -> tuple[float | None, str | None]:
+    """Floating-point operations a second at most, and what that assumes."""
+    precision = declared.get("operand") or problem.dtype
+    found = ceilings.peak(precision)
+    if found is not None:
+        return found.value, None
+    if precision not in _HALVES or precision in ceilings.unmeasured:
+        return None, None
+    # No arithmetic of its own: it is widened to float32, where sums are declared to be.
+    widened = ceilings.peak("float32")
+    if widened is None or (declared.get("accumulate") or "float32") != "float32":
+        return None, None
+    return widened.value, f"{precision} is computed in float32, since this CPU does not multiply it"
+
+
+def _passing(moved: int, levels: Sequence[Level], cold: bool) -> list[tuple[float, str]]:
+    """The least seconds for what has to come through each level, with its name."""
+    found, inside = [], 0
+    for level in levels:
+        through = moved - inside
+        if through <= 0:
+            break
+        if level.fastest is not None and not (cold and level.bytes is not None):
+            found.append(((moved if cold else through) / level.fastest.value, level.name))
+        inside += 0 if cold else level.bytes or 0
+    return found
+
+
+# --- what cannot be done without --------------------------------------------------------------------------------------
+
+
+def flops_needed(problem: ConvProblem) -> int:
+    """Two per multiply-add of a tap that meets the input, where padding is zeros; `problem.flops` otherwise."""
+    rows, columns = (sum(count for _, count in axis) for axis in _taps(problem))
+    channels = problem.in_channels // problem.groups * problem.out_channels
+    return 2 * problem.batch * channels * rows * columns if problem.padding_mode == "zeros" else problem.flops
+
+
+def bytes_needed(problem: ConvProblem, declared: Mapping[str, Any]) -> int:
+    """Bytes of the input that any tap meets, of the weights that meet any input, of bias and output, each once."""
+    rows, columns = (
+        _met(size, axis, s)
+        for size, axis, s in zip((problem.height, problem.width), _taps(problem), problem.stride, strict=True)
+    )
+    kernel = 1
+    for axis in _taps(problem):
+        kernel *= sum(count > 0 for _, count in axis)
+    elements = {
+        "input": problem.batch * problem.in_channels * rows * columns,
+        "weight": problem.out_channels * (problem.in_channels // problem.groups) * kernel,
+        "output": problem.batch * problem.out_channels * problem.out_height * problem.out_width,
+    }
+    bias = ITEMSIZE_BYTES[problem.dtype] * problem.out_channels * problem.bias
+    return bias + sum(count * _itemsize(name, problem, declared) for name, count in elements.items())
+
+
+def _itemsize(operand: str, problem: ConvProblem, declared: Mapping[str, Any]) -> int:
+    """Bytes an element, in the precision computed in where it was converted beforehand."""
+    asked = ITEMSIZE_BYTES[problem.dtype]
+    if operand not in (declared.get("prepacks") or ()):
+        return asked
+    return min(asked, ITEMSIZE_BYTES.get(declared.get("operand") or problem.dtype, asked))
+
+
+def _taps(problem: ConvProblem) -> list[list[tuple[int, int]]]:
+    """For each axis and kernel position, the first input position that it meets, and how many."""
+    axes = zip(
+        (problem.height, problem.width),
+        problem.kernel_size,
+        problem.stride,
+        problem.dilation,
+        problem.padding,
+        (problem.out_height, problem.out_width),
+        strict=True,
+    )
+    found = []
+    for size, kernel, stride, dilation, (before, _), out in axes:
+        axis = []
+        for tap in range(kernel):
+            offset = tap * dilation - before
+            first = max(0, -(offset // stride))  # the first output position whose tap is at 0 or after it
+            last = min(out - 1, (size - 1 - offset) // stride)
+            axis.append((first * stride + offset, max(0, last - first + 1)))
+        found.append(axis)
+    return found
+
+
+def _met(size: int, axis: Sequence[tuple[int, int]], stride: int) -> int:
+    """How many of `size` positions any tap of an axis meets."""
+    met = bytearray(size)
+    for first, count in axis:
+        met[first : first + count * stride : stride] = b"\1" * len(
+            range(first, min(size, first + count * stride), stride)
+        )
+    return sum(met)

@@ -1,0 +1,69 @@
+"""A machine's ceilings as they are kept: a file for each time they were measured, a line of JSON per number of threads.
+
+The name does not end like a journal's, since these are no records, nor like asv's files. Files are written whole under
+another name and then renamed, so that there is never half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from convbench.errors import ResultsError
+from convbench.measurement.ceilings.figures import Ceilings
+from convbench.store.journal import JournalWarning
+
+SUFFIX = ".ceilings"
+_REMEDY = "convbench machine --measure measures anew"
+
+
+def keep_ceilings(folder: Path, measured: Sequence[Ceilings]) -> Path:
+    """Write what was measured together to a new file in `folder`. Raises `ResultsError` when that cannot be done."""
+    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    path = folder / f"{started}-{os.getpid()}{SUFFIX}"
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("xb") as file:
+            file.writelines(msgspec.json.encode(one) + b"\n" for one in measured)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise ResultsError(f"the ceilings cannot be written to {path}: {error.strerror or error}.") from None
+    return path
+
+
+def kept_ceilings(folder: Path) -> list[Ceilings]:
+    """The newest ceilings in `folder` for each CPU and number of threads, the fewest threads first.
+
+    What is damaged is passed over with a `JournalWarning`.
+    """
+    newest: dict[tuple[str, int], Ceilings] = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        for one in _read(path):
+            newest[one.cpu, one.threads] = one
+    return sorted(newest.values(), key=lambda one: (one.threads, one.cpu))
+
+
+def _read(path: Path) -> list[Ceilings]:
+    found = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        warnings.warn(f"{path} cannot be read: {error.strerror or error}; {_REMEDY}.", JournalWarning, stacklevel=3)
+        return []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(msgspec.json.decode(line, type=Ceilings))
+        except (ValueError, RecursionError) as error:
+            told = f"{path}, line {number}: these are no ceilings ({error}), passed over; {_REMEDY}."
+            warnings.warn(told, JournalWarning, stacklevel=3)
+    return found
