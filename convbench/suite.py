@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,6 +32,13 @@ class Case:
         if not self.name:
             object.__setattr__(self, "name", self.problem.case_id)
 
+    def _of_batch(self, batch: int) -> Case:
+        """The same with another batch, under its case id; itself where that is its batch already."""
+        if batch == self.problem.batch:
+            return self
+        problem = self.problem.replace(batch=batch)
+        return replace(self, problem=problem, name=problem.case_id)
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -53,6 +61,24 @@ class Suite:
             named = case.name != case.problem.case_id
             changed = replace(case, problem=problem, name=case.name if named else problem.case_id)
             cases.setdefault(changed.name if case.data else problem.case_id, changed)
+        return replace(self, cases=tuple(cases.values()))
+
+    def over(self, dtypes: Sequence[Dtype] = (), batches: Sequence[int] = ()) -> Suite:
+        """The same cases in each of `dtypes` and each of `batches`, in their own where none is given.
+
+        A case of another batch than in the file goes by its case id, and with several dtypes so does one of another
+        dtype, so that each has a name of its own. Those that bring data of their own keep their batch, and add the
+        dtype to their name. Raises `ProblemError` for what cannot be.
+        """
+        in_file = {case.name: case.problem.dtype for case in self.cases}
+        cases: dict[str, Case] = {}
+        for dtype in dtypes or (None,):
+            for batch in batches or (None,):
+                for own in self.cases if dtype is None else self.with_dtype(dtype).cases:
+                    case = own if batch is None or own.data else own._of_batch(batch)
+                    if len(dtypes) > 1 and in_file.get(case.name, case.problem.dtype) != case.problem.dtype:
+                        case = replace(case, name=f"{case.name}_{dtype}" if case.data else case.problem.case_id)
+                    cases.setdefault(case.name, case)
         return replace(self, cases=tuple(cases.values()))
 
     def select(self, glob: str) -> Suite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,9 +60,12 @@ class ScriptedWorker:
     jitter: Sequence[float] = (1.0,)
     fails: dict[str, WorkerError] = field(default_factory=dict)
     wrong_at_the_end: bool = False
+    import_s: float = 0.1
     alive: bool = True
     killed: int = 0
     samples: int = 0
+    stops: Sequence[int] = ()
+    """The samples in which it is stopped and continued, and stands still for a while."""
 
     def tell(self, command: str, arrays: Mapping[str, Any] | None = None, **fields: Any) -> None:
         self.asked = (command, arrays or {}, fields)
@@ -80,7 +84,7 @@ class ScriptedWorker:
         self.killed += 1
 
     def start(self, arrays: Any, fields: Any) -> Message:
-        return Message({"import_s": 0.1, "versions": {"library": "1.0"}})
+        return Message({"import_s": self.import_s, "versions": {"library": "1.0"}})
 
     def prepare(self, arrays: Any, fields: Any) -> Message:
         self.output = convolve(PROBLEM, arrays["x"], arrays["w"], None).astype(np.float32)
@@ -96,12 +100,13 @@ class ScriptedWorker:
         return Message({"call_s": self.call_s})
 
     def sample(self, arrays: Any, fields: Any) -> Message:
-        wall_s = self.call_s * self.jitter[self.samples % len(self.jitter)]
+        cpu_s = self.call_s * self.jitter[self.samples % len(self.jitter)]
+        stopped = self.samples in self.stops
+        wall_s = cpu_s + (50.0 if stopped else 0.0)
         self.samples += 1
         self.clock.now_s += wall_s * (fields["calls"] + fields["discarded"])
-        return Message(
-            {"calls": fields["calls"], "wall_s": wall_s, "cpu_s": wall_s, "system_s": 0.0, "minor_faults": 0}
-        )
+        taken = {"calls": fields["calls"], "wall_s": wall_s, "cpu_s": cpu_s, "system_s": 0.0, "minor_faults": 0}
+        return Message(taken | {"stopped": stopped})
 
     def finish(self, arrays: Any, fields: Any) -> Message:
         output = self.output + 1 if self.wrong_at_the_end else self.output
@@ -113,12 +118,13 @@ class Stage:
 
     def __init__(self, settings: Settings, **scripts: dict[str, Any]) -> None:
         self.clock, self.log, self.activities = Clock(), [], []
-        self.workers: dict[str, list[ScriptedWorker]] = {name: [] for name in scripts}
-        self.entries = [Entry(name, Origin("module", "test"), Declared(name)) for name in scripts]
+        self.workers: dict[str, list[ScriptedWorker]] = {}
+        self.entries = [Entry(name, Origin("module", "test"), Declared(name)) for name in scripts if "#" not in name]
 
         def start_worker(entry: Entry, settings: Settings) -> ScriptedWorker:
-            worker = ScriptedWorker(entry.name, self.clock, self.log, **scripts[entry.name])
-            self.workers[entry.name].append(worker)
+            script = scripts.get(entry.name) or scripts[entry.name.partition("#")[0]]
+            worker = ScriptedWorker(entry.name, self.clock, self.log, **script)
+            self.workers.setdefault(entry.name, []).append(worker)
             return worker
 
         self.engine = Engine(settings, self, start_worker, self.clock, self.clock.sleep)
@@ -264,3 +270,133 @@ def test_a_case_whose_expected_answer_is_not_the_reference_s_is_refused(tmp_path
     (case,) = load_suite(str(path)).cases
     with pytest.raises(SuiteError, match=r"expected .* 9.* at \[0, 0, 1, 1\].* 8"):
         Stage(Settings(), a={}).measure(case)
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def test_each_round_samples_every_process_of_every_backend_once() -> None:
+    stage = Stage(Settings(processes=3), a={}, b={})
+    outcomes = stage.measure()
+    everyone = {"a", "a#2", "a#3", "b", "b#2", "b#3"}
+    sampled = stage.sampled()
+    rounds = [sampled[i : i + 6] for i in range(0, len(sampled), 6)]
+    assert all(set(taken) == everyone for taken in rounds)
+    for name in "ab":
+        seen = Counter((s.round, s.process) for s in outcomes[name].samples)
+        assert seen == Counter((r, p) for r in range(len(rounds)) for p in range(3))
+
+
+def test_the_interval_of_several_processes_includes_what_they_differ_by() -> None:
+    slower = {"call_s": 0.0011}
+    one = Stage(Settings(), a={}).measure()["a"].estimate
+    three = Stage(Settings(processes=3), **{"a": {}, "a#2": slower, "a#3": {}}).measure()["a"].estimate
+    assert one is not None and three is not None
+    assert one.low == one.high == pytest.approx(0.001)
+    assert three.low < 0.001 < three.median < 0.0011 < three.high
+    assert (three.processes, three.covers) == (3, True)
+
+
+def test_two_processes_give_a_range_that_holds_both() -> None:
+    estimate = Stage(Settings(processes=2), **{"a": {}, "a#2": {"call_s": 0.002}}).measure()["a"].estimate
+    assert estimate is not None and not estimate.covers
+    assert (estimate.low, estimate.high) == pytest.approx((0.001, 0.002))
+
+
+def test_harder_questions_are_put_to_one_process_and_every_process_s_answers_are_judged() -> None:
+    stage = Stage(Settings(processes=2), a={})
+    outcome = stage.measure()["a"]
+    asked = Counter((name, command) for name, command, _ in stage.log)
+    assert asked["a", "check"] == 1 and asked["a#2", "check"] == 0
+    assert [v.check for v in outcome.verdicts] == ["bound", "exact", "bound", "bound", "bound"]
+
+
+@pytest.mark.parametrize("command", ["start", "prepare", "settle", "sample", "finish"])
+def test_a_backend_of_which_one_process_fails_has_one_outcome_that_says_so(command: str) -> None:
+    crash = WorkerError(Status.CRASHED, "killed by SIGSEGV")
+    stage = Stage(Settings(processes=3), **{"a": {}, "a#2": {"fails": {command: crash}}, "b": {}})
+    with stage.engine as engine:
+        outcomes = list(engine.measure("test", CASE, stage.entries))
+    assert sorted((o.backend, o.status) for o in outcomes) == [("a", Status.CRASHED), ("b", Status.OK)]
+
+
+def test_an_answer_that_is_wrong_in_one_process_is_wrong() -> None:
+    outcome = Stage(Settings(processes=2), **{"a": {}, "a#2": {"wrong_at_the_end": True}}).measure()["a"]
+    assert outcome.status is Status.WRONG and outcome.samples == ()
+    assert (outcome.reason or "").startswith("after the timed calls: in process 2: bound check")
+
+
+# --- the run's own error ----------------------------------------------------------------------------------------------
+
+
+def test_one_backend_is_sampled_against_itself_and_all_outcomes_know_the_ratio() -> None:
+    scripts = {"a": {"import_s": 2.0}, "b": {"import_s": 0.1}, "b#2": {"call_s": 0.00101}}
+    stage = Stage(Settings(self_check=True), **scripts)
+    outcomes = stage.measure()
+    assert "a#2" not in stage.workers
+    for outcome in outcomes.values():
+        assert outcome.self_ratio is not None and outcome.self_ratio.backend == "b"
+        assert outcome.self_ratio.value == pytest.approx(1 / 1.01)
+    assert [s.round for s in outcomes["b"].twin] == [s.round for s in outcomes["b"].samples]
+    assert outcomes["a"].twin == ()
+    assert {s.sample.wall_s for s in outcomes["b"].samples} == {0.001}  # its own time has nothing of the other process
+
+
+def test_the_same_backend_tells_the_error_of_all_cases() -> None:
+    stage = Stage(Settings(self_check=True), a={}, b={})
+    with stage.engine as engine:
+        found = [o.self_ratio for _ in range(3) for o in engine.measure("test", CASE, stage.entries)]
+    assert len({ratio.backend for ratio in found if ratio}) == 1
+    assert len(stage.workers["a"]) + len(stage.workers["b"]) + len(stage.workers.get("a#2", [])) == 3
+
+
+@pytest.mark.parametrize("command", ["start", "prepare", "sample", "finish"])
+def test_a_twin_that_fails_costs_nobody_a_time(command: str) -> None:
+    crash = WorkerError(Status.CRASHED, "killed by SIGSEGV")
+    outcome = Stage(Settings(self_check=True), **{"a": {}, "a#2": {"fails": {command: crash}}}).measure()["a"]
+    assert outcome.status is Status.OK and len(outcome.samples) >= 10
+    assert (outcome.self_ratio is None) == (command != "finish")
+
+
+def test_with_several_processes_two_of_them_tell_the_error_and_no_further_one_is_started() -> None:
+    stage = Stage(Settings(self_check=True, processes=2), **{"a": {}, "a#2": {"call_s": 0.00099}})
+    ratio = stage.measure()["a"].self_ratio
+    assert set(stage.workers) == {"a", "a#2"}
+    assert ratio is not None and ratio.value == pytest.approx(1 / 0.99)
+
+
+# --- when sampling ends, and stops on the way -------------------------------------------------------------------------
+
+
+def test_sampling_ends_when_more_rounds_no_longer_narrow_the_interval() -> None:
+    # Within the first ten, one value; then two that alternate for as long as anyone looks: the median stays between.
+    drifting = [1.0 + 0.01 * (i % 3) if i < 10 else 1.0 + 0.2 * (i % 2) for i in range(1000)]
+    steady_noise = random.Random(5)
+    shrinking = [steady_noise.lognormvariate(0, 0.1) for _ in range(1000)]
+    settings = Settings(most_rounds=1000, budget_s=100, precision=0.008)
+    outcomes = Stage(settings, drifting={"jitter": drifting}, shrinking={"jitter": shrinking}).measure()
+    assert (outcomes["drifting"].stopped, len(outcomes["drifting"].samples)) == ("noise", 40)
+    assert outcomes["shrinking"].stopped == "precision" and len(outcomes["shrinking"].samples) > 100
+
+
+def test_without_a_precision_asked_noise_is_no_reason_to_end() -> None:
+    drifting = [1.0 + 0.2 * (i % 2) for i in range(1000)]
+    settings = Settings(precision=0.0, most_rounds=1000, fewest_rounds=6, fewest_slow_samples=6, budget_s=1.0)
+    outcome = Stage(settings, a={"jitter": drifting}).measure()["a"]
+    assert outcome.stopped == "time" and len(outcome.samples) > 40
+
+
+def test_a_sample_in_which_the_process_stood_still_is_kept_and_another_is_taken() -> None:
+    plain = Stage(Settings(), a={}).measure()["a"]
+    stopped = Stage(Settings(), a={"stops": (3, 5)}).measure()["a"]
+    assert len(stopped.samples) == len(plain.samples) + 2
+    assert max(s.sample.wall_s for s in stopped.samples) > 50
+    assert stopped.estimate == plain.estimate
+    assert stopped.stopped == plain.stopped == "precision"  # standing still has not used the time up
+
+
+def test_cold_caches_are_asked_for_before_each_sample_of_one_call() -> None:
+    stage = Stage(Settings(cache="cold"), a={"call_s": 0.0001})
+    stage.measure()
+    plans = [fields for _, command, fields in stage.log if command == "sample"]
+    assert all((p["calls"], p["discarded"]) == (1, 0) and p["flush_bytes"] >= 2**20 for p in plans)

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import convbench
+from convbench.measurement.machine import machine_facts
+from convbench.suite import load_suite
 
 FAKES = Path(__file__).parent / "plugins" / "fakes.py"
 SUITE = """
@@ -200,7 +203,15 @@ BAD = "name = 'bad'\nsummary = 's'\n[[case]]\nin_channels = 4\nheight = 5\nwidth
         (["--suite", "smoke", "--backend", "rihgt"], ["no backend matches 'rihgt'", "Did you mean 'right'?"]),
         (["--suite", "smoke", "--case", "n9*"], ["no case matches 'n9*'", "n1c8h14w14_o8k3_p1"]),
         (["--suite", "smoke", "--dtype", "float23"], ["'float23'", "float32"]),
-        (["--suite", "smoke", "--threads", "0"], ["--threads"]),
+        (["--suite", "smoke", "--threads", "0"], ["--threads", "1,2,4"]),
+        (["--suite", "smoke", "--threads", "1,two"], ["--threads", "'1,two'"]),
+        (["--suite", "smoke", "--batch", "0"], ["--batch", "1,2,4"]),
+        (["--suite", "smoke", "--dtype", "float32,int3"], ["'int3'", "float32"]),
+        (["--suite", "smoke", "--precision", "2"], ["--precision", "2%", "0.02"]),
+        (["--suite", "smoke", "--budget", "0"], ["--budget"]),
+        (["--suite", "smoke", "--processes", "0"], ["--processes"]),
+        (["--suite", "smoke", "--cache", "lukewarm"], ["--cache", "warm", "cold"]),
+        (["--suite", "smoke", "--pin", "some"], ["--pin", "auto", "none"]),
         (["--suite", "nowhere.toml"], ["nowhere.toml"]),
         ([], ["--suite"]),
         (["--suite", "smoke", "--plugin", "nowhere.py"], ["nowhere.py", "not a file"]),
@@ -292,3 +303,219 @@ def test_ci_runs_the_command_that_the_readme_gives() -> None:
     assert given in (root / "README.md").read_text(encoding="utf-8")
     assert given.startswith("python3 -m venv ") and "-c constraints.txt" in given and given.endswith("-m pytest -n 2")
     assert "readme_command.py test" in (root / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def ceilings(results: Path, flops_per_second: float) -> None:
+    """Made-up ceilings of this machine, as `run` has them."""
+    folder = results / "here"
+    folder.mkdir(parents=True)
+    rate = dict.fromkeys(("value", "low", "high"), flops_per_second) | {"how": "made up", "samples": 9}
+    nothing: dict[str, Any] = {"cpus": None, "clock": None, "matrix_products": {}, "levels": [], "versions": {}}
+    known = {"threads": 1, "time": "2026-01-02T03:04:05+00:00", "cpu": machine_facts()["cpu"], "convbench": "0"}
+    line = json.dumps(known | nothing | {"multiply_adds": {"float32": [rate]}})
+    (folder / "20260102T030405Z.ceilings").write_text(line + "\n")
+
+
+def test_with_ceilings_a_run_says_what_share_of_the_limit_a_time_is(suite: Path, tmp_path: Path) -> None:
+    ceilings(tmp_path, 1e15)
+    done = run(tmp_path, "--suite", suite, "--case", "*k2", "--backend", "right*")
+    assert done.returncode == 0, done.stderr
+    assert "% of limit" in done.stdout and "came nearest to what this machine can do" in done.stdout
+    assert "times as fast as" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_run_doubts_what_is_faster_than_the_machine_can_be(words: list[str], suite: Path, tmp_path: Path) -> None:
+    ceilings(tmp_path, 1.0)
+    done = run(tmp_path, "--suite", suite, "--case", "*k2", "--backend", "right", *words)
+    assert done.returncode == 0, done.stderr
+    shown = done.stderr if words else done.stdout
+    assert "times as fast as this machine can be: does the backend wait for its work to end" in " ".join(shown.split())
+
+
+# --- axes, processes, and the run's own error -------------------------------------------------------------------------
+
+
+def test_several_numbers_of_threads_are_one_run_and_resume_knows_them_apart(suite: Path, tmp_path: Path) -> None:
+    words = ("--suite", suite, "--case", "*k2", "--backend", "right*", "--pin", "none")
+    assert run(tmp_path, *words, "--threads", "1,2").returncode == 0
+    (journal,) = (tmp_path / "here").glob("*.jsonl")
+    records = json_lines(journal.read_text())
+    assert sorted((r["backend"], r["threads"]) for r in records) == [
+        *[("right", 1), ("right", 2), ("right-twin", 1), ("right-twin", 2)]
+    ]
+    journal.write_text("\n".join(json.dumps(r) for r in records[:3]) + "\n")
+    again = run(tmp_path, *words, "--threads", "1,2", "--resume")
+    assert "1 new records" in again.stdout
+    kept = json_lines(journal.read_text())
+    assert sorted((r["backend"], r["threads"]) for r in kept) == sorted((r["backend"], r["threads"]) for r in records)
+    words_shown = " ".join(again.stdout.split())
+    assert "1 thread Suite mine" in words_shown and "2 threads Suite mine" in words_shown
+    assert "Speed-up over 1 thread" in again.stdout and "% of ideal" in again.stdout
+
+
+def test_batches_and_dtypes_are_cases_of_their_own(suite: Path, tmp_path: Path) -> None:
+    words = ("--suite", suite, "--case", "*k2*", "--backend", "right")
+    done = run(tmp_path, *words, "--batch", "1,3", "--dtype", "float32,bfloat16")
+    assert done.returncode == 0, done.stderr
+    frame = convbench.load(tmp_path)
+    assert set(frame["case"]) == {
+        *("n1c2h6w6_o3k2", "n3c2h6w6_o3k2", "n1c2h6w6_o3k2_bf16", "n3c2h6w6_o3k2_bf16"),
+    }
+    assert all(heading in done.stdout for heading in ("Float32, batch 1", "Bfloat16, batch 3"))
+    again = run(tmp_path, *words, "--batch", "1,3", "--dtype", "float32,bfloat16", "--resume")
+    assert "0 new records" in again.stdout
+
+
+def test_a_named_case_keeps_its_name_alone_and_goes_by_its_case_id_among_several(tmp_path: Path) -> None:
+    path = tmp_path / "named.toml"
+    one = "in_channels = 2\nheight = 5\nwidth = 5\nout_channels = 2\nkernel_size = 3\n"
+    path.write_text(f"name = 'named'\nsummary = 's'\n[[case]]\nname = 'stem'\n{one}")
+    suite = load_suite(str(path))
+    assert [c.name for c in suite.over(["float16"]).cases] == ["stem"]
+    assert [c.name for c in suite.over([], [4]).cases] == ["n4c2h5w5_o2k3"]
+    several = suite.over(["float32", "float16"], [1, 4]).cases
+    ids = ["n4c2h5w5_o2k3", "n1c2h5w5_o2k3_f16", "n4c2h5w5_o2k3_f16"]
+    assert [c.name for c in several] == ["stem", *ids]
+    assert suite.over() == suite
+
+
+def test_several_processes_are_one_record_that_says_how_they_were_combined(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--suite", suite, "--case", "*k2", "--backend", "right*", "--processes", "3")
+    assert done.returncode == 0, done.stderr
+    (journal,) = (tmp_path / "here").glob("*.jsonl")
+    records = json_lines(journal.read_text())
+    assert [r["backend"] for r in records] == ["right", "right-twin"]
+    for record in records:
+        assert record["processes"] == 3 and record["settings"]["processes"] == 3
+        assert set(record["samples"]["process"]) == {0, 1, 2}
+        assert record["interval"] == "process medians, Student's t, 95 %"
+        assert record["low_s"] < record["median_s"] < record["high_s"]
+
+
+def test_a_run_tells_its_own_error_and_keeps_the_samples_that_say_so(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--suite", suite, "--backend", "right*", "--self-check")
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "This run's own error, by timing right" in told and "(median of 3 cases)" in told
+    (journal,) = (tmp_path / "here").glob("*.jsonl")
+    records = json_lines(journal.read_text())
+    assert all(r["self_ratio"]["low"] <= r["self_ratio"]["value"] <= r["self_ratio"]["high"] for r in records)
+    twins = [r for r in records if r["twin"]]
+    assert len(twins) == 3
+    assert all(r["twin"]["round"] == r["samples"]["round"] for r in twins)
+    plain = run(tmp_path / "plain", "--suite", suite, "--backend", "right*")
+    assert "own error" not in plain.stdout  # a quick look
+
+
+def test_cold_caches_are_one_call_a_sample(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--suite", suite, "--case", "*k2", "--backend", "right", "--cache", "cold", "--json")
+    (record,) = json_lines(done.stdout)
+    assert set(record["samples"]["calls"]) == {1}
+    assert record["settings"]["cache"] == "cold"
+
+
+def test_a_precision_asked_for_is_reached_or_the_budget_spent(suite: Path, tmp_path: Path) -> None:
+    words = ("--suite", suite, "--case", "*k2", "--backend", "right", "--json")
+    (loose,) = json_lines(run(tmp_path / "loose", *words, "--precision", "60%").stdout)
+    assert loose["stopped"] == "precision" and loose["settings"]["precision"] == 0.6
+    (tight,) = json_lines(run(tmp_path / "tight", *words, "--precision", "0.0001%", "--budget", "0.3").stdout)
+    assert tight["stopped"] in ("time", "noise") and len(tight["samples"]["round"]) > len(loose["samples"]["round"])
+
+
+def test_hazards_are_in_the_records_and_told(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--suite", suite, "--case", "*k2", "--backend", "slow", "--json")
+    (record,) = json_lines(done.stdout)
+    assert "waiting" in [hazard["hazard"] for hazard in record["hazards"]]
+    assert "To know when reading these times" in done.stderr and "slow on n1c2h6w6_o3k2" in done.stderr
+
+
+# --- what must not spoil a run ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_a_disk_that_is_full_costs_no_record_that_was_kept(suite: Path, tmp_path: Path) -> None:
+    """The limit on the size of a file stands for the disk: the second record does not fit any more."""
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2);"
+        "from convbench.interface.cli import main; main()"
+    )
+    run(tmp_path / "whole", "--suite", suite, "--backend", "right")
+    (whole,) = (tmp_path / "whole" / "here").glob("*.jsonl")
+    room = int(len(whole.read_bytes().splitlines()[0]) * 1.5)
+    words = ["run", "--results", tmp_path / "full", "--quick", "--suite", suite, "--backend", "right"]
+    done = subprocess.run(
+        [sys.executable, "-c", limited, str(room), *map(str, words), "--plugin", str(FAKES)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CONVBENCH_MACHINE": "here"},
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "cannot be written" in told and "The 1 records before are kept" in told and "Traceback" not in told
+    assert "right" in done.stdout and "Suite mine" in done.stdout  # what was measured is shown
+    (journal,) = (tmp_path / "full" / "here").glob("*.jsonl")
+    again = run(tmp_path / "full", "--suite", suite, "--backend", "right", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "2 new records" in again.stdout
+    assert len(json_lines(journal.read_text())) == 3
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals that stop a process")
+def test_a_run_that_is_stopped_and_continued_records_no_time_of_that(suite: Path, tmp_path: Path) -> None:
+    words = ["run", "--results", tmp_path, "--plugin", FAKES, "--suite", suite, "--case", "*k2", "--backend", "slow"]
+    env = os.environ | {"CONVBENCH_MACHINE": "here"}
+    with subprocess.Popen(
+        command(*words, "--time-limit", "3"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as process:
+        run_, workers = psutil.Process(process.pid), list[psutil.Process]()
+        deadline = time.monotonic() + 60
+        while len(workers := run_.children()) < 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(1.0)  # well into making ready or sampling
+        run_.suspend()
+        for worker in workers:
+            worker.suspend()
+        time.sleep(1.5)
+        for worker in workers:
+            worker.resume()
+        time.sleep(3.0)  # the run alone, for longer than its time limit
+        run_.resume()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    (journal,) = (tmp_path / "here").glob("*.jsonl")
+    (record,) = json_lines(journal.read_text())
+    assert record["status"] == "ok"
+    assert record["high_s"] < 1.0
+    assert all(record[name] is None or record[name] < 1.0 for name in ("prepare_s", "first_call_s"))
+
+
+STEPPING_CLOCK = """
+import itertools, time
+from convbench.backend import Backend, Ready, Supports
+steps, time_ns, seconds = itertools.cycle((0, 3600, -7200)), time.time_ns, time.time
+time.time = lambda: seconds() + next(steps)
+time.time_ns = lambda: time_ns() + next(steps) * 10**9
+
+class Stepping(Backend):
+    name = "stepping"
+    supports = Supports()
+    def prepare(self, problem, x, w, b):
+        from convbench.verification.reference import convolve
+        return Ready(lambda: (time.time(), convolve(problem, x, w, b).astype(x.dtype))[1])
+
+BACKENDS = (Stepping(),)
+"""
+
+
+def test_a_wall_clock_that_is_set_meanwhile_is_in_no_time(suite: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "stepping.py"
+    plugin.write_text(STEPPING_CLOCK)
+    done = run(tmp_path, "--suite", suite, "--backend", "stepping", "--json", plugin=plugin)
+    assert done.returncode == 0, done.stderr
+    for record in json_lines(done.stdout):
+        seconds = [record["prepare_s"], record["first_call_s"], *record["samples"]["wall_s"]]
+        assert all(0 <= each < 60 for each in seconds)
+        assert len(record["samples"]["wall_s"]) >= 6

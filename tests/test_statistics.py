@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from convbench.measurement.sampling import Plan, Reading, plan_sampling, settle, system_clock, take_sample
-from convbench.measurement.statistics import FEWEST_FOR_INTERVAL, estimate_median
+from convbench.measurement.statistics import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 
 # --- the median and its interval --------------------------------------------------------------------------------------
 
@@ -257,3 +257,35 @@ def test_settling_ends_though_the_clock_stands_still() -> None:
         assert calls[0] < 10_000_000, "this would go on for ever"
 
     assert settle(run, lambda: None, 0.05, bench.clock) == 0
+
+
+# --- over several processes -------------------------------------------------------------------------------------------
+
+
+def test_one_process_is_its_median_and_two_are_a_range() -> None:
+    samples = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6]
+    assert estimate_over_processes([samples]) == estimate_median(samples)
+    two = estimate_over_processes([samples, [4 * s for s in samples]])
+    one, other = estimate_median(samples), estimate_median([4 * s for s in samples])
+    assert two.median == pytest.approx(2 * one.median)  # the geometric mean
+    assert (two.low, two.high, two.covers, two.interval) == (one.low, other.high, False, "range")
+
+
+def test_the_interval_over_processes_covers_the_time_of_a_process_yet_to_come_where_one_over_rounds_does_not() -> None:
+    """Processes differ by 2 %, rounds by 1 %: the mean over all processes is 1."""
+    rng = np.random.default_rng(3)
+    over_processes = over_rounds = 0
+    repeats, m, n = 400, 5, 20
+    for _ in range(repeats):
+        logs = 0.02 * rng.normal(size=(m, 1)) + 0.01 * rng.normal(size=(m, n))
+        found = estimate_over_processes(np.exp(logs).tolist())
+        pooled = estimate_median(np.exp(logs).ravel().tolist())
+        over_processes += found.low <= 1 <= found.high
+        over_rounds += pooled.low <= 1 <= pooled.high
+    assert over_processes / repeats > 0.92
+    assert over_rounds / repeats < 0.7
+
+
+def test_a_time_of_nothing_in_a_process_is_no_error() -> None:
+    found = estimate_over_processes([[0.0] * 6, [1.0] * 6, [1.0] * 6])
+    assert found.low <= found.median <= found.high

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.measurement.statistics import FEWEST_FOR_INTERVAL, estimate_median
+from convbench.measurement.statistics import FEWEST_FOR_INTERVAL, estimate_over_processes
 from convbench.store.journal import Record
 
 _RESAMPLES = 2000
@@ -35,12 +35,13 @@ class Ratio:
 def ratio(slower: Record, faster: Record) -> Ratio | None:
     """The ratio of two records of one case, from the rounds in which both were sampled; None when there are none.
 
-    The median of the rounds' ratios, with the interval of a median.
+    The median of the rounds' ratios, with the interval of a median; of several processes each is paired with its like,
+    and the interval is over these pairs.
     """
-    logs = _paired_logs(slower, faster)
-    if not logs.size:
+    processes = _paired_logs_by_process(slower, faster)
+    if not processes:
         return None
-    estimate = estimate_median(np.exp(logs).tolist())
+    estimate = estimate_over_processes([np.exp(logs).tolist() for logs in processes])
     return Ratio(estimate.median, estimate.low, estimate.high, estimate.covers)
 
 
@@ -48,33 +49,44 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     """The geometric mean over cases of (slower, faster) ratios, with a bootstrap interval over rounds within cases.
 
     The cases are those that were asked for, not a sample of others, so they are not resampled. None when no case has
-    rounds in common.
+    rounds in common. Where all were measured in several processes, these are what the interval is over.
     """
     if len(pairs) == 1:
         return ratio(*pairs[0])
-    cases = [logs for slower, faster in pairs if (logs := _paired_logs(slower, faster)).size]
-    if not cases:
+    by_process = [found for pair in pairs if (found := _paired_logs_by_process(*pair))]
+    if not by_process:
         return None
+    if (processes := min(map(len, by_process))) > 1:
+        # A process computes all cases, one after the other, and takes much of its luck along.
+        means = [float(np.mean([np.median(case[p]) for case in by_process])) for p in range(processes)]
+        estimate = estimate_over_processes([[math.exp(mean)] for mean in means])
+        return Ratio(estimate.median, estimate.low, estimate.high, estimate.covers)
+    cases = [np.concatenate(found) for found in by_process]
     rng = np.random.default_rng(seed)
-    means = np.zeros(_RESAMPLES)
+    drawn_means = np.zeros(_RESAMPLES)
     for logs in cases:
         drawn = logs[rng.integers(0, logs.size, (_RESAMPLES, logs.size))]
-        means += np.median(drawn, axis=1) / len(cases)
+        drawn_means += np.median(drawn, axis=1) / len(cases)
     value = float(np.mean([np.median(logs) for logs in cases]))
-    low, high = np.quantile(means, (0.025, 0.975))
+    low, high = np.quantile(drawn_means, (0.025, 0.975))
     covers = all(logs.size >= FEWEST_FOR_INTERVAL for logs in cases)
     return Ratio(math.exp(value), math.exp(min(low, value)), math.exp(max(high, value)), covers)
 
 
-def _paired_logs(slower: Record, faster: Record) -> NDArray[np.float64]:
+def _paired_logs_by_process(slower: Record, faster: Record) -> list[NDArray[np.float64]]:
+    """Of each process that both have, the logarithms of the ratios of the rounds that both have; none is empty."""
     if slower.get("session") != faster.get("session"):
-        return np.empty(0)  # one was measured when the run was resumed: their rounds have only the numbers in common
+        return []  # one was measured when the run was resumed: their rounds have only the numbers in common
     one, other = _by_round(slower), _by_round(faster)
-    shared = sorted(one.keys() & other.keys())
-    return np.array([math.log(one[r] / other[r]) for r in shared])
+    found: dict[Any, list[float]] = {}
+    for process, number in sorted(one.keys() & other.keys()):
+        found.setdefault(process, []).append(math.log(one[process, number] / other[process, number]))
+    return [np.array(logs) for logs in found.values()]
 
 
-def _by_round(record: Record) -> dict[Any, float]:
+def _by_round(record: Record) -> dict[tuple[Any, Any], float]:
+    """Wall seconds by process and round."""
     samples = record.get("samples") or {}
     rounds, walls = samples.get("round", []), samples.get("wall_s", [])
-    return {r: wall_s for r, wall_s in zip(rounds, walls, strict=False) if wall_s and wall_s > 0}
+    processes = samples.get("process") or [0] * len(rounds)
+    return {(p, r): wall for p, r, wall in zip(processes, rounds, walls, strict=False) if wall and wall > 0}

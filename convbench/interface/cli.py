@@ -11,6 +11,7 @@ import click
 
 from convbench import __version__
 from convbench.errors import ConvbenchError
+from convbench.interface.parameters import cpus, numbers, share
 
 _plugin = click.option(
     "--plugin",
@@ -60,12 +61,47 @@ def suites(as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--measure", is_flag=True, help="Measure what it can do at most, in about half a minute, and keep that.")
+@click.option(
+    "--threads", metavar="N,N,...", help="Of --measure: with how many threads.  [default: 1 and as many as CPUs]"
+)
+@_results
 @_json
-def machine(as_json: bool) -> None:
-    """Say what is known of this machine."""
-    from convbench.interface.listings import show_machine
+def machine(**options: Any) -> None:
+    """Say what is known of this machine, and what it can do at most.
 
-    show_machine(as_json)
+    The ceilings are multiply-adds in registers, matrix products, and bytes from each cache and from memory. Once they
+    are measured, tables say what share of them a time is.
+    """
+    from convbench.interface.machine import Request, show_machine
+
+    show_machine(Request(**options))
+
+
+@cli.command()
+@click.option(
+    "--backend", default="numpy-gemm", show_default=True, metavar="NAME", help="The backend that is run against itself."
+)
+@click.option(
+    "--problem",
+    default="n1c64h28w28_o64k3_p1",
+    show_default=True,
+    metavar="ID",
+    help="What it computes: short calls tell more in the same time.",
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="As for run.")
+@click.option("--quick", is_flag=True, help="Some 8 seconds instead of half a minute.")
+@_plugin
+@_json
+def doctor(**options: Any) -> None:
+    """Tell how well this machine can measure, what limits it, and what to do about that.
+
+    Reads the clocks and the state of the machine, measures the same work against itself, and says from how much that
+    differs what difference could be told apart in 1, 10 and 60 seconds.
+    """
+    from convbench.interface.doctor import Request, examine_machine
+
+    sys.exit(examine_machine(Request(**options)))
 
 
 @cli.command()
@@ -89,9 +125,64 @@ show.context_settings["ignore_unknown_options"] = True
 @click.option(
     "--backend", "backends", multiple=True, metavar="GLOB", help="Only these backends, such as 'torch*'; repeatable."
 )
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="PATH=LABEL",
+    help="Also the backends of another environment, its interpreter or folder PATH, as 'torch@LABEL'; repeatable.",
+)
 @click.option("--case", "case_glob", metavar="GLOB", help="Only the cases whose name or case id matches.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="For each backend.")
-@click.option("--dtype", metavar="T", help="Compute every case in float64, float32, float16 or bfloat16.")
+@click.option(
+    "--threads",
+    type=numbers,
+    default="1",
+    show_default=True,
+    metavar="N,N,...",
+    help="For each backend; several are measured one after the other, and what more gave is told.",
+)
+@click.option("--dtype", metavar="T,T,...", help="Compute every case in float64, float32, float16 or bfloat16.")
+@click.option("--batch", type=numbers, default=(), metavar="N,N,...", help="Compute every case with these batches.")
+@click.option(
+    "--cache",
+    type=click.Choice(["warm", "cold"]),
+    default="warm",
+    show_default=True,
+    help="'cold' empties the caches before each call, and times calls one by one.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Fresh worker processes for each backend; from 3 on intervals include what processes differ by.",
+)
+@click.option(
+    "--self-check/--no-self-check",
+    default=None,
+    help="Time a backend against itself in another process: the run's own error.  [default: unless --quick]",
+)
+@click.option(
+    "--pin",
+    type=cpus,
+    default="auto",
+    show_default=True,
+    metavar="auto|none|CPUS",
+    help="The CPUs that workers run on, such as 2,3; 'auto' takes one core a thread, the same for all workers.",
+)
+@click.option(
+    "--precision",
+    type=share,
+    metavar="P%",
+    help="Sample until the interval is this narrow to either side, for 10 s at most or --budget.  [default: 1%]",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="Seconds of sampling for a backend and case at most.  [default: 1]",
+)
 @click.option("--quick", is_flag=True, help="A first look: fewer and shorter samples.")
 @click.option("--resume", is_flag=True, help="Go on with the last run of this suite with these settings.")
 @click.option(
@@ -124,6 +215,135 @@ def run(**options: Any) -> None:
 
 
 @cli.command()
+@click.option(
+    "--backend", "backends", multiple=True, metavar="GLOB", help="Only these backends, such as 'torch*'; repeatable."
+)
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME|FILE.toml",
+    help="Only the cases of this suite, instead of the sweep and the search; repeatable.",
+)
+@click.option("--case", "case_glob", metavar="GLOB", help="Of a suite, only the cases whose name or case id matches.")
+@click.option(
+    "--question",
+    "questions",
+    multiple=True,
+    metavar="TEXT",
+    help="Only this question: a problem and words, as failures are reported; repeatable.",
+)
+@click.option(
+    "--strength",
+    type=click.IntRange(2, 4),
+    default=3,
+    show_default=True,
+    metavar="2|3|4",
+    help="How many parameter classes at a time the sweep combines in every possible way.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds of random search per backend after the sweep.",
+)
+@click.option(
+    "--question-limit",
+    type=click.FloatRange(0, min_open=True),
+    default=40.0,
+    show_default=True,
+    metavar="S",
+    help="The longest that one question may take; where answers are quick, less.",
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="For each backend.")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Backends verified at once.  [default: as cores allow]"
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of data and search.")
+@click.option("--resume", is_flag=True, help="Go on with the last verification that had these options.")
+@_plugin
+@_results
+@_json
+def verify(**options: Any) -> None:
+    """Find wrong answers: a sweep over all combinations of parameter classes, then random search.
+
+    Failures are shrunk, gathered by cause, reported with code that shows them again, and asked first next time. Leaves
+    with 1 when a backend is wrong, crashed or raised. With --plugin and no --backend only the plugin is verified.
+    """
+    from convbench.interface.verify import Request, verify_backends
+
+    sys.exit(verify_backends(Request(**options)))
+
+
+@cli.command()
+@click.argument("library")
+@click.option("--versions", multiple=True, required=True, metavar="V,V,...", help="The releases: 1.20.1,1.21.1.")
+@click.option(
+    "--suite", "suites", multiple=True, required=True, metavar="NAME|FILE.toml", help="What to compute; repeatable."
+)
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="GLOB",
+    help="Only these backends, instead of all that require LIBRARY; repeatable.",
+)
+@click.option("--case", "case_glob", metavar="GLOB", help="Only the cases whose name or case id matches.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="For each backend.")
+@click.option("--quick", is_flag=True, help="A first look: fewer and shorter samples.")
+@click.option("--resume", is_flag=True, help="Go on with the last such run of this suite with these settings.")
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    metavar="REQUIREMENT",
+    help="Also install this, such as 'numpy<2' or 'iree-base-runtime=={version}'; repeatable.",
+)
+@click.option(
+    "--dates", multiple=True, metavar="V=YYYY-MM-DD,...", help="When they came out, where the package index is silent."
+)
+@click.option("--python", metavar="PATH", help="The interpreter to make the environments with, instead of this one.")
+@click.option(
+    "--environments",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the environments are kept, instead of the user's cache folder.",
+)
+@click.option("--no-asv", is_flag=True, help="Leave asv's files alone; the journal is written all the same.")
+@_plugin
+@_results
+@_json
+def releases(
+    library: str,
+    versions: tuple[str, ...],
+    dates: tuple[str, ...],
+    others: tuple[str, ...],
+    python: str | None,
+    environments: Path | None,
+    **options: Any,
+) -> None:
+    """Measure past releases of LIBRARY side by side, each in an environment of its own, as dated points.
+
+    pip installs them, as it is configured: PIP_INDEX_URL, PIP_FIND_LINKS and the like hold here, too.
+    """
+    from convbench.interface import run
+    from convbench.interface.releases import Request, measure_releases
+
+    request = Request(
+        library=library,
+        versions=versions,
+        dates=dates,
+        others=others,
+        python=python,
+        environments=environments,
+        run=run.Request(**options),
+    )
+    sys.exit(measure_releases(request))
+
+
+@cli.command()
 @click.argument("base")
 @click.argument("new")
 @click.option("--backend", metavar="NAME", help="Only this backend.")
@@ -147,6 +367,95 @@ def compare(**options: Any) -> None:
     from convbench.interface.compare import Request, compare_records
 
     sys.exit(compare_records(Request(**options)))
+
+
+@cli.command()
+@click.argument("where", nargs=-1)
+@click.option("--suite", "suites", multiple=True, metavar="NAME", help="Only this suite; repeatable.")
+@click.option(
+    "--backend", "backends", multiple=True, metavar="GLOB", help="Only these backends, such as 'torch*'; repeatable."
+)
+@click.option("--case", "case_glob", metavar="GLOB", help="Only the cases whose name or case id matches.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0),
+    default=0.03,
+    show_default=True,
+    metavar="SHARE",
+    help="Leave out steps that are not larger than this.",
+)
+@click.option(
+    "--min-segment",
+    type=click.IntRange(2),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Fewest runs between two steps, and from the last one on.",
+)
+@click.option(
+    "--last",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Leave with 1 only for a step among the N newest points of its series.",
+)
+@click.option(
+    "--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Only steps on this day (YYYY-MM-DD) or later."
+)
+@click.option("--markdown", is_flag=True, help="A GitHub-flavoured table, for a comment.")
+@_results
+@_json
+def trend(**options: Any) -> None:
+    """Say where series of runs step: over releases, commits or time.
+
+    WHERE is journals, folders of them or machines; without it, all results. A series needs 12 runs, or two releases of
+    a library. Leaves with 1 when one is slower now: its newest step is to slower and among its --last points; older
+    steps are shown and fail nothing. Leaves with 3 when no series is long enough.
+    """
+    from convbench.interface.trend import Request, show_trend
+
+    sys.exit(show_trend(Request(**options)))
+
+
+@cli.command()
+def publish() -> None:
+    """Write asv's pages of this checkout, and beside them convbench.html: the latest throughput of everything."""
+    from convbench.interface.publish import publish_pages
+
+    publish_pages()
+
+
+@cli.command()
+@click.argument("where", nargs=-1)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Its end tells the format: .csv, .parquet, .jsonl or .pyperf.json.",
+)
+@click.option("--format", "format_name", metavar="F", help="csv, parquet, jsonl or pyperf, whatever FILE is called.")
+@_results
+def export(where: tuple[str, ...], to: Path, format_name: str | None, results: Path | None) -> None:
+    """Write records to FILE: all results, or those WHERE: journals, folders of them, machines or commits.
+
+    CSV, Parquet and JSON lines have all of a record, raw samples included, and can be imported again.
+    """
+    from convbench.interface.exchange import export as export_records
+
+    export_records(where, to, format_name, results)
+
+
+@cli.command(name="import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "format_name", metavar="F", help="csv, parquet or jsonl, whatever the files are called.")
+@_results
+def import_(files: tuple[Path, ...], format_name: str | None, results: Path | None) -> None:
+    """Make journals of the records in FILES, in the folders of the machines that they are of."""
+    from convbench.interface.exchange import import_files
+
+    import_files(files, format_name, results)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -75,7 +75,7 @@ class LiveProgress:
             expand=True,
         )
         self._weights = {id(case): _FLOPS_OF_OVERHEAD + case.problem.flops for case in cases}
-        self._task = self._bar.add_task("starting", total=sum(self._weights.values()))
+        self._task = self._bar.add_task("starting", total=sum(self._weights[id(case)] for case in cases))
         self._before = 0.0
         self._latest: deque[Record] = deque(maxlen=_ROWS_SHOWN)
         self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._draw)

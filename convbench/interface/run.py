@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import os
-import signal
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.text import Text
 
 from convbench.analysis.ranking import rank
-from convbench.errors import BackendError, NothingMeasuredError, SuiteError, did_you_mean
+from convbench.analysis.roofline import Limits
+from convbench.errors import BackendError, NothingMeasuredError, ResultsError, SuiteError, did_you_mean
 from convbench.interface.figures import duration
-from convbench.interface.progress import LiveProgress, PlainProgress, progress
+from convbench.interface.hazard_report import hazard_report
+from convbench.interface.limit_lines import doubts
+from convbench.interface.own_error import own_error_sentence
+from convbench.interface.progress import progress
+from convbench.interface.recording import Run, resumed, terminated_like_interrupted
 from convbench.interface.tables import print_json, show_journal_warnings, stderr, stdout, suite_report
-from convbench.measurement.engine import Engine
+from convbench.interface.variants import scaling_report, variants
 from convbench.measurement.environment import Allocator
 from convbench.measurement.machine import machine_facts, machine_name
-from convbench.measurement.outcome import Settings
-from convbench.problem import DTYPES
-from convbench.registry import Entry, discover
+from convbench.measurement.other_environments import environments, select
+from convbench.measurement.outcome import Cache, Settings
+from convbench.measurement.pinning import AUTO
+from convbench.measurement.release_environments import Release
+from convbench.problem import DTYPES, Dtype
+from convbench.registry import Entry, Registry, discover
 from convbench.status import Status
 from convbench.store.asv_results import write_asv_results
-from convbench.store.checkout import CheckoutState, checkout_state, find_checkout
+from convbench.store.ceilings import kept_ceilings
+from convbench.store.checkout import find_checkout
 from convbench.store.folder import machine_folder, results_folder
-from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records
-from convbench.store.records import record_of
-from convbench.suite import Case, Suite, load_suite
+from convbench.store.journal import Journal, Record
+from convbench.suite import Suite, load_suite
 
 _INTERRUPTED = 130
+_MOST_ROUNDS = 10_000
+_BUDGET_FOR_PRECISION_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +49,17 @@ class Request:
 
     suites: tuple[str, ...]
     backends: tuple[str, ...] = ()
+    pythons: tuple[str, ...] = ()
     case_glob: str | None = None
-    threads: int = 1
+    threads: int | tuple[int, ...] = 1
     dtype: str | None = None
+    batch: tuple[int, ...] = ()
+    processes: int = 1
+    self_check: bool | None = None
+    pin: str = AUTO
+    cache: Cache = "warm"
+    precision: float | None = None
+    budget: float | None = None
     quick: bool = False
     resume: bool = False
     time_limit: float | None = None
@@ -58,57 +72,84 @@ class Request:
     no_asv: bool = False
     allow_dirty: bool = False
 
-    def settings(self) -> Settings:
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What was asked for with several values: each has a table of its own."""
+        dtypes = len((self.dtype or "").split(","))
+        several = {"threads": len(self.thread_counts), "dtype": dtypes, "batch": len(self.batch)}
+        return tuple(axis for axis, values in several.items() if values > 1)
+
+    @property
+    def thread_counts(self) -> tuple[int, ...]:
+        return (self.threads,) if isinstance(self.threads, int) else self.threads
+
+    def settings(self) -> list[Settings]:
+        """For each number of threads. Who asks for a precision or a budget gets as many rounds as that takes."""
         given: dict[str, Any] = {
-            "threads": self.threads,
+            "processes": self.processes,
+            "self_check": not self.quick if self.self_check is None else self.self_check,
+            "pin": self.pin,
+            "cache": self.cache,
             "allocator": self.allocator,
             "time_wrong": self.time_wrong,
             "seed": self.seed,
         }
         if self.time_limit is not None:
             given["time_limit_s"] = self.time_limit
-        return Settings.quick(**given) if self.quick else Settings(**given)
-
-
-@dataclass
-class _Run:
-    """A run under way: what it has recorded, earlier records that it resumes from included."""
-
-    settings: Settings
-    journal: Journal
-    records: list[Record] = field(default_factory=list)
-    unfinished: str | None = None
-    checkout: CheckoutState = field(default_factory=lambda: checkout_state(find_checkout(Path.cwd())))
-    session: str = field(default_factory=lambda: f"{time.time_ns():x}-{os.getpid():x}")
-    """This process's part of the run: rounds of one session happened side by side, those of two did not."""
+        if self.precision is not None or self.budget is not None:
+            given |= {"most_rounds": _MOST_ROUNDS, "budget_s": self.budget or _BUDGET_FOR_PRECISION_S}
+        if self.precision is not None:
+            given["precision"] = self.precision
+        make = Settings.quick if self.quick else Settings
+        return [make(**given, threads=threads) for threads in self.thread_counts]
 
 
 def run_suites(request: Request) -> int:
     """Measure what `request` asks for; gives the exit code. Raises `ConvbenchError` when it asks what cannot be."""
     show_journal_warnings()
-    suites = _suites(request)
-    entries = _entries(request)
+    suites = asked_suites(request)
+    others = environments(request.pythons)
+    entries = select(registry(request), others, request.backends)
+    for other in others:
+        stderr().print(Text(f"@{other.label} is Python {other.version}, {other.python}"), soft_wrap=True)
+    return measure(request, suites, entries, partial(_store_in_asv, request))
+
+
+def measure(
+    request: Request,
+    suites: Sequence[Suite],
+    entries: Sequence[Entry],
+    conclude: Callable[[Run], None],
+    releases: Mapping[str, Release] | None = None,
+) -> int:
+    """Measure `entries` on `suites`, record and show it, then `conclude`; gives the exit code."""
     settings = request.settings()
     folder = machine_folder(results_folder(request.results), machine_name())
-    run = _resumed(folder, suites, settings) if request.resume else None
+    releases = releases or {}
+    run = resumed(folder, suites, settings, releases) if request.resume else None
     if run is None:
-        run = _Run(settings, Journal.new(folder, "+".join(suite.name for suite in suites)))
+        libraries = [f"{library}-releases" for library in dict.fromkeys(r.library for r in releases.values())]
+        run = Run(settings, Journal.new(folder, "+".join([*libraries, *(s.name for s in suites)])), releases=releases)
     console = stderr()
     console.print(Text(_heading(settings, run)))
     interrupted = False
     start = time.monotonic()
     pairs = [(suite, case) for suite in suites for case in suite.cases]
-    cases = [case for _, case in pairs]
-    with run.journal, progress(console, cases, plain=request.as_json) as shown, _terminated_like_interrupted():
+    cases = [case for _, case in pairs] * len(settings)
+    unwritten: ResultsError | None = None
+    with run.journal, progress(console, cases, plain=request.as_json) as shown, terminated_like_interrupted():
         try:
-            for record in _measured(run, pairs, entries, shown):
+            for record in run.measure(pairs, entries, shown):
                 if request.as_json:
                     print_json([record])
         except KeyboardInterrupt:
             interrupted = True
+        except ResultsError as error:  # as when the disk is full: what was kept is shown, and then what went wrong
+            unwritten = error
     _present(request, run, time.monotonic() - start)
-    if run.journal.written and not request.no_asv:
-        console.print(Text(_store_in_asv(request, run)), soft_wrap=True)
+    if unwritten is not None:
+        raise unwritten
+    conclude(run)
     if interrupted:
         console.print(Text(_interrupted_sentence(run)))
         return _INTERRUPTED
@@ -118,15 +159,10 @@ def run_suites(request: Request) -> int:
 # --- what was asked ---------------------------------------------------------------------------------------------------
 
 
-def _suites(request: Request) -> list[Suite]:
+def asked_suites(request: Request) -> list[Suite]:
+    """The suites that were asked for, with the cases, in the dtypes and of the batches that were."""
     suites = [load_suite(name) for name in dict.fromkeys(request.suites)]
-    if request.dtype is not None:
-        if request.dtype not in DTYPES:
-            raise SuiteError(
-                f"--dtype is {request.dtype!r}; it should be one of {', '.join(DTYPES)}."
-                f"{did_you_mean(request.dtype, DTYPES)}"
-            )
-        suites = [suite.with_dtype(request.dtype) for suite in suites]
+    suites = [suite.over(_dtypes(request), request.batch) for suite in suites]
     if request.case_glob is not None:
         known = [case.name for suite in suites for case in suite.cases]
         suites = [suite.select(request.case_glob) for suite in suites]
@@ -138,133 +174,89 @@ def _suites(request: Request) -> list[Suite]:
     return suites
 
 
-def _entries(request: Request) -> list[Entry]:
-    registry = discover(request.plugins)
+def _dtypes(request: Request) -> list[Dtype]:
+    words = [] if request.dtype is None else list(dict.fromkeys(w.strip() for w in request.dtype.split(",")))
+    for word in words:
+        if word not in DTYPES:
+            raise SuiteError(
+                f"--dtype is {word!r}; it should be one of {', '.join(DTYPES)}, or several with commas."
+                f"{did_you_mean(word, DTYPES)}"
+            )
+    return cast(list[Dtype], words)
+
+
+def registry(request: Request) -> Registry:
+    """Every backend there is, those of the plugins that were asked for included."""
+    found = discover(request.plugins)
     given = {str(path.resolve()) for path in request.plugins}
-    for entry in registry:
+    for entry in found:
         # A file that was asked for by name has to load; one that is merely installed must not stop the others.
         if entry.backend is None and entry.origin.target in given:
             raise BackendError(f"the plugin {entry.reason}")
-    return registry.select(request.backends)
-
-
-# --- resuming ---------------------------------------------------------------------------------------------------------
-
-
-def _resumed(folder: Path, suites: Sequence[Suite], settings: Settings) -> _Run | None:
-    """The newest run of one of these suites with the same settings, with its records; None when there is none."""
-    names = {suite.name for suite in suites}
-    wanted = dataclasses.asdict(settings)
-    for path in reversed(journals(folder)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", JournalWarning)
-            found = list(read_records(path))
-        mine = [r for r in found if r.get("suite") in names and r.get("settings") == wanted]
-        if mine:
-            return _Run(settings, Journal(path), mine)
-    stderr().print(Text("There is no run to resume with this suite and these settings; this is a new one."))
-    return None
-
-
-def _todo(run: _Run, suite: Suite, case: Case, entries: Sequence[Entry]) -> list[Entry]:
-    # What was unavailable may have been installed since; asking again costs nothing.
-    done = {
-        r["backend"]
-        for r in run.records
-        if r.get("suite") == suite.name
-        and r["case"] == case.name
-        and r.get("problem") == _as_json(case)
-        and r["status"] != Status.UNAVAILABLE
-    }
-    return [entry for entry in entries if entry.name not in done]
-
-
-def _as_json(case: Case) -> dict[str, Any]:
-    def lists(value: Any) -> Any:
-        return [lists(item) for item in value] if isinstance(value, tuple) else value
-
-    return {key: lists(value) for key, value in case.problem.as_dict().items()}
-
-
-# --- measuring --------------------------------------------------------------------------------------------------------
-
-
-def _measured(
-    run: _Run, pairs: Sequence[tuple[Suite, Case]], entries: Sequence[Entry], shown: PlainProgress | LiveProgress
-) -> Iterator[Record]:
-    """Every record of the run as it is known and kept: first the ones it resumes from."""
-    asked = {entry.name for entry in entries}
-    run.records = [record for record in run.records if record["backend"] in asked]
-    yield from list(run.records)
-    with Engine(run.settings, shown) as engine:
-        for suite, case in pairs:
-            todo = _todo(run, suite, case, entries)
-            shown.begin(suite.name, case)
-            run.unfinished = case.name
-            start = time.monotonic()
-            for outcome in engine.measure(suite.name, case, todo):
-                record = record_of(outcome, run.journal.path.stem, run.session, run.checkout)
-                run.journal.append(record)
-                run.records.append(record)
-                shown.record(record)
-                yield record
-            run.unfinished = None
-            shown.end(time.monotonic() - start)
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """A polite end of the process is an interrupt, too: what was measured is kept and shown."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return found
 
 
 # --- what a person, or a program, sees --------------------------------------------------------------------------------
 
 
-def _heading(settings: Settings, run: _Run) -> str:
-    machine = machine_facts()
-    threads = "1 thread" if settings.threads == 1 else f"{settings.threads} threads"
+def _heading(settings: Sequence[Settings], run: Run) -> str:
+    machine, first = machine_facts(), settings[0]
+    counts = ", ".join(str(s.threads) for s in settings)
+    threads = "1 thread" if counts == "1" else f"{counts} threads"
     isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
+    told = [f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa})", threads, f"{first.allocator} allocator"]
+    told += [f"{first.processes} processes each"] if first.processes > 1 else []
+    told += ["cold caches"] if first.cache == "cold" else []
     resumed = f"; resuming {run.journal.path.name} ({len(run.records)} records)" if run.records else ""
-    return f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa}), {threads}, {settings.allocator} allocator{resumed}"
+    return ", ".join(told) + resumed
 
 
-def _present(request: Request, run: _Run, elapsed_s: float) -> None:
+def _present(request: Request, run: Run, elapsed_s: float) -> None:
     console = stderr() if request.as_json else stdout()
-    if not request.as_json:
-        for ranking in rank(run.records):
+    limits = Limits(kept_ceilings(run.journal.path.parent))
+    if request.as_json:
+        for doubt in (doubt for ranking in rank(run.records) for doubt in doubts(ranking, limits)):
+            console.print(doubt)
+    else:
+        for heading, records in variants(run.records, request.axes):
+            if heading:
+                console.print()
+                console.print(Text(heading[0].upper() + heading[1:], style="bold underline"))
+            for ranking in rank(records):
+                console.print()
+                console.print(suite_report(ranking, limits))
+        if (scaled := scaling_report(run.records)) is not None:
             console.print()
-            console.print(suite_report(ranking))
+            console.print(scaled)
+    if (error := own_error_sentence(run.records)) is not None:
+        console.print()
+        console.print(Text(error), soft_wrap=True)
+    if (told := hazard_report(run.records, run.of_machine)) is not None:
+        console.print()
+        console.print(told)
     if run.records:
         where = f"{run.journal.written} new records in {run.journal.path}"
         console.print()
-        console.print(Text(f"{where}, after {duration(elapsed_s)}."), soft_wrap=True)
+        starting = f", {duration(run.starting_s)} of them to start the workers" if run.starting_s else ""
+        console.print(Text(f"{where}, after {duration(elapsed_s)}{starting}."), soft_wrap=True)
 
 
-def _store_in_asv(request: Request, run: _Run) -> str:
+def _store_in_asv(request: Request, run: Run) -> None:
     """Store the run's records in asv's files, where there is a commit to store them under; says what was done."""
+    if request.no_asv or not run.journal.written:
+        return
     results, checkout = results_folder(request.results), find_checkout(Path.cwd())
     # What a resumed run brought along may have been measured at another commit, where it is stored already.
     here = [record for record in run.records if record.get("commit") == run.checkout.commit]
     written = write_asv_results(here, results, checkout, allow_dirty=request.allow_dirty)
     if written.refusal is not None:
-        return f"Not stored in asv's files: {written.refusal}."
-    return f"{written.values} values stored in asv's files under commit {(written.commit or '')[:8]}."
+        told = f"Not stored in asv's files: {written.refusal}."
+    else:
+        told = f"{written.values} values stored in asv's files under commit {(written.commit or '')[:8]}."
+    stderr().print(Text(told), soft_wrap=True)
 
 
-def _interrupted_sentence(run: _Run) -> str:
+def _interrupted_sentence(run: Run) -> str:
     kept = f"Interrupted: {len(run.records)} records are kept."
     if run.unfinished:
         kept += f" {run.unfinished} was not finished, and its backends without a record are measured again"

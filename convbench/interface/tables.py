@@ -15,11 +15,13 @@ from rich.text import Text
 
 from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking, lower_precision
 from convbench.analysis.ratio import Ratio
+from convbench.analysis.roofline import Limits
 from convbench.interface.figures import aligned, flops, milliseconds, percent, significant
+from convbench.interface.limit_lines import HEADING, limit_of_case, limit_sentences, share_cells
 from convbench.status import Status
 from convbench.store.journal import JournalWarning, Record
 
-_WIDTH_OF_A_FILE = 120
+_WIDTH_OF_A_FILE = 132
 
 _STYLES = {
     Status.OK: "green",
@@ -42,14 +44,20 @@ def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], ri
     return table
 
 
-def suite_report(ranking: SuiteRanking) -> RenderableType:
-    """All that a person sees of one suite: its table, the standings, the closing sentence, what was left out."""
+def suite_report(ranking: SuiteRanking, limits: Limits | None = None) -> RenderableType:
+    """All that a person sees of one suite: its table, the standings, the closing sentence, what was left out.
+
+    With the machine's `limits`, where they are known, the table has a column more.
+    """
+    limits = limits or Limits(())
     parts: list[RenderableType] = [Text(f"Suite {ranking.suite}", style="bold"), Text()]
     if any(case.places for case in ranking.cases):
-        parts += [TimesTable(ranking), Text()]
+        parts += [TimesTable(ranking, limits), Text()]
         if len(ranking.cases) > 1:
             parts += [_standings(ranking), Text()]
         parts += [closing(ranking)]
+        if sentences := limit_sentences(ranking, limits):
+            parts += [Text(), *sentences]
     if failures := _failures(ranking):
         parts += [Text(), failures]
     if left := _left_out(ranking):
@@ -57,7 +65,6 @@ def suite_report(ranking: SuiteRanking) -> RenderableType:
     return Group(*parts)
 
 
-_HEADINGS = ("backend", "median ms", "95 % interval ms", "GFLOP/s", "% of fastest", "first answer ms", "error/bound")
 _INDENT = "  "
 
 
@@ -69,35 +76,40 @@ class TimesTable:
     """
 
     ranking: SuiteRanking
+    limits: Limits
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         places = [place for case in self.ranking.cases for place in case.places]
-        columns = _columns(places)
         names = [_INDENT + place.record["backend"] for place in places]
-        filled = zip(_HEADINGS, (names, *columns), strict=True)
-        widths = [max(map(len, (heading, *cells))) for heading, cells in filled]
-        shown = _columns_that_fit(widths, options.max_width)
-        headings = [_HEADINGS[0].ljust(widths[0])]
-        headings += [h.rjust(w) for h, w in zip(_HEADINGS[1:shown], widths[1:shown], strict=True)]
-        yield Text(_GAP.join(headings), style="bold", no_wrap=True)
+        filled = {"backend": names, **_columns(places, self.limits)}
+        widths = [max(map(len, (heading, *cells))) for heading, cells in filled.items()]
+        marks = [_marks(case, place) for case in self.ranking.cases for place in case.places]
+        shown = _columns_that_fit(widths, options.max_width - max(map(len, marks)))
+        first, *headings = list(filled)[:shown]
+        columns = list(filled.values())[1:shown]
+        flush = [heading.rjust(width) for heading, width in zip(headings, widths[1:shown], strict=True)]
+        yield Text(_GAP.join([first.ljust(widths[0]), *flush]), style="bold", no_wrap=True)
         row = 0
         for case in self.ranking.cases:
             yield Text()
-            yield _case_heading(case)
+            yield _case_heading(case, self.limits)
             for place in case.places:
-                figures = [c[row].rjust(w) for c, w in zip(columns[: shown - 1], widths[1:shown], strict=True)]
+                figures = [c[row].rjust(w) for c, w in zip(columns, widths[1:shown], strict=True)]
                 line = Text(no_wrap=True)
                 line.append(names[row].ljust(widths[0]), style="bold green" if place.level else "")
                 line.append(_GAP + _GAP.join(figures))
-                if place.level and case.outright is None:
-                    line.append(" level", style="green")
-                if precision := lower_precision(place.record):
-                    line.append(f" in {precision}", style="yellow")
-                yield line
+                yield line.append(marks[row])
                 row += 1
 
 
 _GAP = "  "
+
+
+def _marks(case: CaseRanking, place: Place) -> Text:
+    """What stands behind a line: that it is level with the fastest, that it is computed in less than was asked for."""
+    marks = Text(" level" if place.level and case.outright is None else "", style="green")
+    precision = lower_precision(place.record)
+    return marks.append(f" in {precision}", style="yellow") if precision else marks
 
 
 def _columns_that_fit(widths: Sequence[int], available: int) -> int:
@@ -107,17 +119,21 @@ def _columns_that_fit(widths: Sequence[int], available: int) -> int:
     return shown
 
 
-def _columns(places: Sequence[Place]) -> list[list[str]]:
-    """The figures under `_HEADINGS`, the names left out."""
+def _columns(places: Sequence[Place], limits: Limits) -> dict[str, list[str]]:
+    """The figures under their headings, the names left out."""
     records = [place.record for place in places]
-    return [
-        aligned([milliseconds(r["median_s"]) for r in records]),
-        _intervals(records),
-        aligned([significant(r["gflops"]) for r in records]),
-        aligned([percent(place.share) for place in places]),
-        aligned([milliseconds((r["prepare_s"] or 0) + (r["first_call_s"] or 0)) for r in records]),
-        ["–" if r["max_error_over_bound"] is None else f"{r['max_error_over_bound']:.0e}" for r in records],
-    ]
+    of_limit = share_cells(records, limits)
+    first_answers = [milliseconds((r["prepare_s"] or 0) + (r["first_call_s"] or 0)) for r in records]
+    errors = [r["max_error_over_bound"] for r in records]
+    return {
+        "median ms": aligned([milliseconds(r["median_s"]) for r in records]),
+        "95 % interval ms": _intervals(records),
+        "GFLOP/s": aligned([significant(r["gflops"]) for r in records]),
+        "% of fastest": aligned([percent(place.share) for place in places]),
+        **({HEADING: of_limit} if of_limit else {}),
+        "first answer ms": aligned(first_answers),
+        "error/bound": ["–" if error is None else f"{error:.0e}" for error in errors],
+    }
 
 
 def _intervals(records: Sequence[Record]) -> list[str]:
@@ -132,12 +148,13 @@ def _intervals(records: Sequence[Record]) -> list[str]:
     return texts
 
 
-def _case_heading(case: CaseRanking) -> Text:
+def _case_heading(case: CaseRanking, limits: Limits) -> Text:
     record = case.places[0].record if case.places else case.untimed[0]
     details: list[str] = [record["case_id"]] if record["case_id"] != case.case else []
     details += [record["layer"]] if record.get("layer") else []
     details += [f"{record['count']} times"] if (record.get("count") or 1) > 1 else []
     details.append(flops(record["flops"]))
+    details += [limit] if (limit := limit_of_case(case, limits)) else []
     return Text(case.case, style="cyan", no_wrap=True).append("  " + ", ".join(details), style="dim")
 
 

@@ -64,7 +64,9 @@ class Campaign:
     passed: dict[Question, None] = field(default_factory=dict)
     findings: dict[Question, Finding] = field(default_factory=dict)
     swept: Sweep | None = None
+    asked: int = 0
     searched: int = 0
+    """How many questions were put, and how many of them in random search; those of shrinking do not count."""
     before: dict[Question, Question] = field(default_factory=dict)
     """The question that was put just before one that failed: what a backend remembers may be to blame."""
     _last: Question | None = None
@@ -95,6 +97,7 @@ class Campaign:
 
     def remember(self, question: Question, finding: Finding | None, phase: Phase = "sweep") -> None:
         """Count an answer that an earlier part of the same campaign was given."""
+        self.asked += 1
         self.searched += phase == "search"
         self._keep(question, finding)
 
@@ -127,6 +130,7 @@ class Campaign:
                 return
             if question in self.passed or question in self.findings or not self.examiner.supports(question.problem):
                 continue
+            self.asked += 1
             yield Answered(phase, question, self._ask_again(question))
 
     def _ask_case(self, case: Case, seed: int) -> Iterator[Answered]:
@@ -136,6 +140,7 @@ class Campaign:
             return
         if normal not in self.passed and normal not in self.findings:
             finding = self.examiner(normal, examination_of(case, seed).real)
+            self.asked += 1
             self._keep(normal, finding)
             yield Answered("suite", normal, finding)
         yield from self._ask("suite", [normal.replace(values=values) for values in _OF_A_CASE])

@@ -1,4 +1,7 @@
-"""The crew of a run: one worker per backend, started when first needed, replaced when dead, dismissed at the end."""
+"""The crew of a run: the worker processes, started when first needed, replaced when dead, dismissed at the end.
+
+A worker belongs to an entry; where a backend has several, to `entry.again(2)` and so on.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 from convbench.measurement.machine import memory_limit_bytes, usable_cpus
 from convbench.measurement.outcome import Settings
+from convbench.measurement.pinning import Cores, starting_cores
 from convbench.measurement.process import WorkerError, WorkerProcess
 from convbench.measurement.protocol import Message
 from convbench.registry import Entry
@@ -29,12 +33,22 @@ class Worker(Protocol):
 
 
 class Crew:
-    """The workers, by backend. `versions` are those of the libraries, as the workers found them."""
+    """The workers, by entry, pinned to `cores` if there are any. Of each, by its name: `versions` of the libraries as
+    the worker found them, `import_s` that importing them took, `cores` that it runs on."""
 
-    def __init__(self, settings: Settings, start_worker: Callable[[Entry, Settings], Worker] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        start_worker: Callable[[Entry, Settings], Worker] | None = None,
+        cores: Cores = (),
+    ) -> None:
         self.versions: dict[str, dict[str, str]] = {}
+        self.import_s: dict[str, float] = {}
+        self.cores: dict[str, Cores] = {}
         self._settings = settings
-        self._start_worker = start_worker or (lambda entry, s: WorkerProcess(entry, s.threads, s.allocator))
+        self._pinned_to = cores
+        self._started = 0
+        self._start_worker = start_worker or self._start_process
         self._workers: dict[str, Worker] = {}
 
     def runs(self, entry: Entry) -> bool:
@@ -52,35 +66,57 @@ class Crew:
         for entry in missing:
             try:
                 started = self._workers[entry.name].answer("start", _START_LIMIT_S)
-                self.versions[entry.name] = started.fields["versions"]
+                python = {} if entry.python is None else {"python": started.fields["python"]}
+                self.versions[entry.name] = started.fields["versions"] | python
+                self.import_s[entry.name] = started.fields["import_s"]
+                self.cores[entry.name] = tuple(started.fields.get("cores") or ())
             except WorkerError as error:
                 self._workers.pop(entry.name).kill()
                 failed[entry.name] = error
         return failed
 
     def ask(
-        self, entry: Entry, command: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any
+        self,
+        entry: Entry,
+        command: str,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+        *,
+        time_limit_s: float | None = None,
+        **fields: Any,
     ) -> Message:
-        """The worker's answer. Raises `WorkerError` when there is none within the time limit, or it says it failed."""
+        """The worker's answer. Raises `WorkerError` when there is none within the time limit, by default that of the
+        settings, or when it says that it failed."""
         worker = self._workers[entry.name]
         worker.tell(command, arrays, **fields)
-        return worker.answer(command, self._settings.time_limit_s)
+        return worker.answer(command, time_limit_s or self._settings.time_limit_s)
 
     def dismiss(self) -> None:
         """End all workers."""
         for worker in self._workers.values():
             worker.kill()
 
+    def _start_process(self, entry: Entry, settings: Settings) -> Worker:
+        self._started += 1
+        start_on = starting_cores(self._cores_of(entry), self._started)
+        return WorkerProcess(entry, settings.threads, settings.allocator, start_on)
+
+    def _cores_of(self, entry: Entry) -> Cores:
+        return self._pinned_to if _on_cpu(entry) else ()  # a GPU's driver has threads of its own that need CPUs
+
     def _tell_start(self, entry: Entry) -> None:
-        on_cpu = entry.backend is not None and entry.backend.device == "cpu"
         self._workers[entry.name].tell(
             "start",
-            backend=entry.name,
+            backend=entry.backend.name if entry.backend else entry.name,
             origin=asdict(entry.origin),
             threads=self._settings.threads,
+            cores=list(self._cores_of(entry)),
             # A GPU's driver reserves far more address space than it uses.
-            memory_limit_bytes=int(memory_limit_bytes() * (1 - _KEPT_FREE)) if on_cpu else None,
+            memory_limit_bytes=int(memory_limit_bytes() * (1 - _KEPT_FREE)) if _on_cpu(entry) else None,
         )
+
+
+def _on_cpu(entry: Entry) -> bool:
+    return entry.backend is not None and entry.backend.device == "cpu"
 
 
 def batches(entries: Sequence[Entry]) -> list[Sequence[Entry]]:

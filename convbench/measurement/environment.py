@@ -34,18 +34,30 @@ _STEADY_GLIBC = ":".join(
     )
 )
 
+_OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
+
+START = Path(__file__).with_name("start.py")
+"""The script by which another environment's interpreter runs a module of convbench."""
+
 
 def worker_environment(
-    threads: int, allocator: Allocator, inherited: Mapping[str, str] | None = None
+    threads: int, allocator: Allocator, inherited: Mapping[str, str] | None = None, *, elsewhere: bool = False
 ) -> dict[str, str]:
-    """The whole environment of a worker, from the one inherited (by default this process's)."""
-    environment = dict(os.environ if inherited is None else inherited)
+    """The whole environment of a worker, from the one inherited (by default this process's); `elsewhere` says that it
+    is run by the interpreter of another environment."""
+    environment = apart(inherited) if elsewhere else dict(os.environ if inherited is None else inherited)
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if allocator == "steady" and platform.libc_ver()[0] == "glibc":
         environment["GLIBC_TUNABLES"] = _STEADY_GLIBC
     checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "pyproject.toml").is_file():
+    if not elsewhere and (checkout / "pyproject.toml").is_file():
         # Run from a checkout that is not installed, the worker has to find convbench, too.
         before = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{checkout}{os.pathsep}{before}" if before else str(checkout)
     return environment
+
+
+def apart(inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of another environment's interpreter: nothing in it leads to the libraries of this one."""
+    whole = os.environ if inherited is None else inherited
+    return {name: value for name, value in whole.items() if name not in _OF_THIS_PYTHON}

@@ -19,6 +19,7 @@ from convbench.problem import ConvProblem
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.verification.answer_key import AnswerKey, answer_key, rounds_between
+from convbench.verification.bounds import UNIT_ROUNDOFF
 from convbench.verification.conduct import FIRST, OF_CHANGED
 from convbench.verification.finding import Finding
 from convbench.verification.operands import Operands
@@ -151,6 +152,11 @@ class Examiner:
         longer = part.reduction_length > problem.reduction_length
         return self.supports(part) and not (longer and rounds_between(self.backend.arithmetic))
 
+    def _rounds_sums(self, problem: ConvProblem) -> bool:
+        """Whether integers may be so large that their sums are rounded to the output: parts may then not be added."""
+        accumulate = self.backend.arithmetic.accumulate_precision(problem.dtype)
+        return UNIT_ROUNDOFF[accumulate] < UNIT_ROUNDOFF[problem.dtype]
+
     def _whole(self, output: NDArray[Any]) -> NDArray[np.float64]:
         wide = output.astype(np.float64)
         return np.rint(wide) if rounds_between(self.backend.arithmetic) else wide
@@ -160,7 +166,7 @@ class Examiner:
         for _ in RELATIONS:
             self._relations += 1
             relation = RELATIONS[self._relations % len(RELATIONS)]
-            if relation.applies(problem):
+            if relation.applies(problem) and (relation.exact_in_halves or not self._rounds_sums(problem)):
                 return relation
         return None
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from convbench.measurement.environment import Allocator
+from convbench.measurement.pinning import AUTO, Cores
 from convbench.measurement.sampling import Sample
-from convbench.measurement.statistics import Estimate, estimate_median
+from convbench.measurement.statistics import Estimate, estimate_over_processes
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.verification.verdict import Verdict
+
+Cache = Literal["warm", "cold"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,13 @@ class Settings:
     time_limit_s: float = 60.0
     """The longest that a worker may take for one answer: a prepare with its first call, or one sample."""
     allocator: Allocator = "steady"
+    processes: int = 1
+    """Worker processes of each backend, all sampled in each round."""
+    self_check: bool = False
+    """Whether one backend of a case is sampled in a further process of its own in each round: the run's own error."""
+    pin: str = AUTO
+    """The CPUs that workers run on: `auto`, `none` or a list such as `2,3`."""
+    cache: Cache = "warm"
     time_wrong: bool = False
     seed: int = 0
 
@@ -50,11 +61,25 @@ class Settings:
 
 @dataclass(frozen=True)
 class RoundSample:
-    """A sample, the round it belongs to (samples of one round are compared), and the machine's load then."""
+    """A sample, the round it belongs to (samples of one round are compared), the machine's load then, and which of the
+    backend's processes it was taken in."""
 
     round: int
     load: float
     sample: Sample
+    process: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfRatio:
+    """The time of `backend` in one process over that in another, which is 1 but for a run's own error. [low, high] is
+    the interval of the median over rounds, if `covers`; it knows nothing of other processes than these two."""
+
+    backend: str
+    value: float
+    low: float
+    high: float
+    covers: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +97,17 @@ class Outcome:
     first_call_s: float | None = None
     samples: tuple[RoundSample, ...] = ()
     stopped: str | None = None
-    """Why sampling ended: "precision", "rounds" or "time"."""
+    """Why sampling ended: "precision", "noise" (the interval no longer shrinks), "rounds" or "time"."""
+    cores: Cores = ()
+    """The CPUs that its processes were pinned to."""
+    self_ratio: SelfRatio | None = None
+    """The run's own error on this case, by a backend that may be another than this one."""
+    twin: tuple[RoundSample, ...] = ()
+    """The samples of the further process of this backend, where it is the one that `self_ratio` is of."""
     before_bytes: int | None = None
     peak_bytes: int | None = None
+    backend_s: float | None = None
+    """Seconds that the run spent in the backend's own code, in all of its processes: the calls thrown away, too."""
     versions: dict[str, str] = field(default_factory=dict)
     declared: dict[str, Any] = field(default_factory=dict)
     """What the backend declares of itself: device, algorithm, precisions, what it packs outside the call."""
@@ -83,10 +116,18 @@ class Outcome:
     @property
     def estimate(self) -> Estimate | None:
         """Wall seconds per call; None when nothing was timed."""
-        return estimate_median([s.sample.wall_s for s in self.samples]) if self.samples else None
+        return estimate_over_processes(by_process(self.samples)) if self.samples else None
 
     @property
     def max_error_over_bound(self) -> float | None:
         """The largest error seen on real data as a share of what rounding explains; above 1 is a bug."""
         ratios = [v.error_over_bound for v in self.verdicts if v.check == "bound"]
         return max(ratios) if ratios else None
+
+
+def by_process(samples: Iterable[RoundSample]) -> list[list[float]]:
+    """Wall seconds per call, those of each process in the order of rounds."""
+    found: dict[int, list[float]] = {}
+    for taken in samples:
+        found.setdefault(taken.process, []).append(taken.sample.wall_s)
+    return [found[process] for process in sorted(found)]

@@ -15,10 +15,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from convbench.measurement.environment import Allocator, worker_environment
+from convbench.measurement.environment import START, Allocator, worker_environment
+from convbench.measurement.pinning import Cores, children_on
 from convbench.measurement.protocol import Message, read_message, write_message
 from convbench.registry import Entry
 from convbench.status import Status
+
+_WORKER = "convbench.measurement.worker"
+_PATIENCE_S = 1.0
 
 
 class WorkerError(Exception):
@@ -34,17 +38,19 @@ class WorkerError(Exception):
 class WorkerProcess:
     """One worker: its process, its pipes, and a thread that reads its answers so that a silent one can time out."""
 
-    def __init__(self, entry: Entry, threads: int, allocator: Allocator, python: str = sys.executable) -> None:
+    def __init__(self, entry: Entry, threads: int, allocator: Allocator, cores: Cores = ()) -> None:
         self.entry = entry
+        started = [sys.executable, "-m"] if entry.python is None else [entry.python, str(START)]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
-        self._process = subprocess.Popen(
-            [python, "-m", "convbench.measurement.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=worker_environment(threads, allocator),
-            start_new_session=True,  # Ctrl-C in the terminal is for the run, which then ends its workers
-        )
+        with children_on(cores):
+            self._process = subprocess.Popen(
+                [*started, _WORKER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=worker_environment(threads, allocator, elsewhere=entry.python is not None),
+                start_new_session=True,  # Ctrl-C in the terminal is for the run, which then ends its workers
+            )
         self._answers: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -62,7 +68,7 @@ class WorkerProcess:
     def answer(self, command: str, time_limit_s: float) -> Message:
         """Wait for the answer to `command`, at most `time_limit_s`; then the worker is killed."""
         try:
-            answer = self._answers.get(timeout=time_limit_s)
+            answer = self._next_answer(time_limit_s)
         except queue.Empty:
             self.kill()
             raise WorkerError(
@@ -92,6 +98,19 @@ class WorkerProcess:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+    def _next_answer(self, time_limit_s: float) -> Message | None:
+        """Wait in short pieces and count those, not what a clock says: a run that is stopped (Ctrl-Z) and continued has
+        not waited meanwhile, and finds the answer that came. Raises `queue.Empty`."""
+        left_s = time_limit_s
+        while True:
+            piece_s = min(left_s, _PATIENCE_S)
+            try:
+                return self._answers.get(timeout=piece_s)
+            except queue.Empty:
+                left_s -= piece_s
+                if left_s <= 0:
+                    raise
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -53,10 +53,21 @@ class Sample:
 
 @dataclass(frozen=True)
 class Plan:
-    """How one backend is sampled on one case: calls in a sample, and calls thrown away after each switch to it."""
+    """How one backend is sampled on one case: calls in a sample, and calls thrown away after each switch to it. With
+    `flush_bytes` the caches are cold: a buffer of that size is written before each sample, untimed."""
 
     calls: int
     discarded: int
+    flush_bytes: int = 0
+
+    @property
+    def all_calls(self) -> int:
+        return self.calls + self.discarded
+
+    @classmethod
+    def cold(cls, flush_bytes: int) -> Plan:
+        """One call a sample, with nothing before it that would warm the caches."""
+        return cls(1, 0, flush_bytes)
 
 
 def plan_sampling(call_s: float, sample_s: float) -> Plan:
@@ -71,12 +82,19 @@ def plan_sampling(call_s: float, sample_s: float) -> Plan:
 
 
 def take_sample(
-    run: Callable[[], Any], sync: Callable[[], None], plan: Plan, clock: Clock = system_clock
+    run: Callable[[], Any],
+    sync: Callable[[], None],
+    plan: Plan,
+    clock: Clock = system_clock,
+    flush: Callable[[], None] | None = None,
 ) -> tuple[Sample, Any]:
-    """Discard, then time `plan.calls` calls; gives the sample and the output of its last call."""
+    """Discard, `flush` the caches if asked to, then time `plan.calls` calls; gives the sample and the output of its
+    last call."""
     for _ in range(plan.discarded):
         run()
     sync()
+    if flush is not None:
+        flush()
     output = None
     repeat = range(plan.calls)
     start = clock()

@@ -10,25 +10,31 @@ import contextlib
 import faulthandler
 import gc
 import os
+import platform
 import queue
+import signal
 import sys
 import threading
 import time
 import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convbench.backend import Backend, Ready
+from convbench.measurement.pinning import move_here
 from convbench.measurement.protocol import SENT_DTYPES, Message, read_message, write_message
 from convbench.measurement.sampling import Plan, settle, take_sample
 from convbench.problem import ConvProblem
 from convbench.registry import Origin, find, versions
 from convbench.status import Status
+from convbench.verification.conduct import examine
+from convbench.verification.operands import Operands
 
 _MEMORY_WORDS = (
     "out of memory",
@@ -45,6 +51,9 @@ class Worker:
     backend: Backend
     ready: Ready
     output: Any = None
+    flushed: NDArray[np.uint8] | None = None
+    backend_s = 0.0
+    """Seconds in the backend's own code for this case, whatever it was called for."""
 
     def start(self, asked: Message) -> Message:
         """Load the backend, limit its threads, import its library."""
@@ -59,7 +68,11 @@ class Worker:
                 __import__(module)
         except Exception as error:
             return Message({"status": Status.UNAVAILABLE, "reason": f"importing it raised {_one_line(error)}"})
-        return Message({"import_s": time.perf_counter() - begin, "versions": versions(self.backend)})
+        import_s = time.perf_counter() - begin
+        # Libraries have counted CPUs and started threads by now: these move along, and those to come are born there.
+        cores = move_here(tuple(asked.fields.get("cores") or ()))
+        found = {"versions": versions(self.backend), "python": platform.python_version(), "cores": cores}
+        return Message({"import_s": import_s, **found})
 
     def prepare(self, asked: Message) -> Message:
         """Make ready and call once, each timed; answers with the output of that first call."""
@@ -69,14 +82,16 @@ class Worker:
         self.inputs = [array for array in (x, w, b) if array is not None]
         self.digests = [_digest(array) for array in self.inputs]
         before_bytes = start_peak()
+        stops = stopped.times
         start = time.perf_counter()
         self.ready = self.backend.prepare(problem, x, w, b)
         prepared = time.perf_counter()
         self.output = self.ready.run()
         self.ready.sync()
         called = time.perf_counter()
+        self.backend_s = called - start
         timings = {"prepare_s": prepared - start, "first_call_s": called - prepared, "before_bytes": before_bytes}
-        return self._answer(timings)
+        return self._answer(timings | {"stopped": stopped.times > stops})
 
     def check(self, asked: Message) -> Message:
         """Compute once on other operands, beside the prepared ones, which stay."""
@@ -87,21 +102,42 @@ class Worker:
         output = ready.run()
         ready.sync()
         call_s = time.perf_counter() - prepared
+        self.backend_s += prepared - start + call_s
         return _with_output({"prepare_s": prepared - start, "call_s": call_s}, ready.to_numpy(output))
+
+    def examine(self, asked: Message) -> Message:
+        """Answer a question of `convbench verify`: arrays "0", "1", ... are the answers that have to be judged."""
+        operands = Operands(asked.arrays["x"], asked.arrays["w"], asked.arrays.get("b"))
+        problem = ConvProblem(**asked.fields["problem"])
+        conduct = examine(self.backend, problem, operands, asked.fields["layout"], asked.fields["calls"])
+        answers: list[dict[str, str]] = []
+        arrays: dict[str, np.ndarray] = {}
+        for number, answer in enumerate(conduct.answers):
+            told = _with_output({"phase": answer.phase}, answer.output)
+            answers.append(dict(told.fields))
+            arrays |= {str(number): array for array in told.arrays.values()}
+        return Message({"answers": answers, "overwritten": conduct.overwritten}, arrays)
 
     def settle(self, asked: Message) -> Message:
         """Warm up; answers with the steady seconds per call."""
-        return Message({"call_s": settle(self.ready.run, self.ready.sync, asked.fields["limit_s"])})
+        start = time.perf_counter()
+        call_s = settle(self.ready.run, self.ready.sync, asked.fields["limit_s"])
+        self.backend_s += time.perf_counter() - start
+        return Message({"call_s": call_s})
 
     def sample(self, asked: Message) -> Message:
-        """Take one sample."""
+        """Take one sample; `stopped` says that the process was stopped and continued meanwhile."""
+        plan, stops = Plan(**asked.fields), stopped.times
+        flush = self._flush(plan.flush_bytes) if plan.flush_bytes else None
+        start = time.perf_counter()
         with _no_garbage_collection():
-            sample, self.output = take_sample(self.ready.run, self.ready.sync, Plan(**asked.fields))
-        return Message(asdict(sample))
+            sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush)
+        self.backend_s += time.perf_counter() - start
+        return Message(asdict(sample) | {"stopped": stopped.times > stops})
 
     def finish(self, asked: Message) -> Message:
         """Answer with the output of the last timed call, and forget the case."""
-        answer = self._answer({"peak_bytes": peak_bytes()})
+        answer = self._answer({"peak_bytes": peak_bytes(), "backend_s": self.backend_s})
         self.forget()
         return answer
 
@@ -111,14 +147,45 @@ class Worker:
         self.output, self.inputs = None, []
         gc.collect()
 
+    def _flush(self, size: int) -> Callable[[], None]:
+        """Writes a buffer of `size` bytes, so that nothing else is left in the caches."""
+        if self.flushed is None or self.flushed.nbytes != size:
+            self.flushed = np.zeros(size, np.uint8)
+        flushed = self.flushed
+
+        def flush() -> None:
+            np.add(flushed, 1, out=flushed)
+
+        return flush
+
     def _answer(self, fields: dict[str, Any]) -> Message:
         changed = [_digest(array) for array in self.inputs] != self.digests
         return _with_output(fields | {"inputs_changed": changed}, self.ready.to_numpy(self.output))
 
 
+class Stopped:
+    """Counts how often this process was stopped (SIGSTOP, Ctrl-Z) and continued: what it timed then is no time."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def count(self) -> None:
+        """Begin to count, where the system has such signals. Call in the main thread."""
+        if hasattr(signal, "SIGCONT"):
+            signal.signal(signal.SIGCONT, self._continued)
+            signal.siginterrupt(signal.SIGCONT, False)  # no library's system call is to fail because of this
+
+    def _continued(self, *_: object) -> None:
+        self.times += 1
+
+
+stopped = Stopped()
+
+
 def main() -> None:
     """Serve commands until the run closes its end."""
     commands, answers = _private_streams()
+    stopped.count()
     faulthandler.enable()
     _be_killed_first()
     asked: queue.SimpleQueue[Message | None] = queue.SimpleQueue()

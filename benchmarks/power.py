@@ -1,0 +1,110 @@
+"""Power: is a backend that is 2 % slower called slower, and a copy that is not, not?
+
+Each trial is fresh: worker processes of a convolution in NumPy, of a copy of it, and of the same that computes 2 % of
+its rows twice (`slowed_backends.py`), by the rounds of `convbench run` on one thread. What is called slower: in
+convbench, a ratio to the first whose interval lies above 1; from the same samples, what `asv compare` says, with its
+own factor of 1.1 and with a factor of 1, and pyperf's test.
+
+    python benchmarks/power.py [--trials 40] [--budget 3] [--precision 0.005]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+from convbench.analysis.ratio import ratio
+from convbench.measurement.engine import Engine
+from convbench.measurement.machine import machine_facts
+from convbench.measurement.outcome import Outcome, Settings
+from convbench.problem import ConvProblem
+from convbench.registry import discover
+from convbench.store.checkout import CheckoutState
+from convbench.store.journal import Record
+from convbench.store.records import record_of
+from convbench.suite import Case
+
+PLUGIN = Path(__file__).with_name("slowed_backends.py")
+
+
+def by_convbench(record: Record, base: Record) -> bool:
+    found = ratio(record, base)
+    return found is not None and found.covers and found.low > 1
+
+
+def by_asv(factor: float) -> Callable[[Record, Record], bool]:
+    def slower(record: Record, base: Record) -> bool:
+        from asv._stats import is_different
+        from asv_runner.statistics import compute_stats
+
+        one, other = record["samples"]["wall_s"], base["samples"]["wall_s"]
+        (middle, stats), (other_middle, other_stats) = (compute_stats(s, 1) for s in (one, other))
+        return bool(is_different(one, other, stats, other_stats)) and middle > other_middle * factor
+
+    return slower
+
+
+def by_pyperf(record: Record, base: Record) -> bool:
+    from pyperf._utils import is_significant
+
+    pairs = list(zip(record["samples"]["wall_s"], base["samples"]["wall_s"], strict=False))  # it wants as many of each
+    one, other = [p[0] for p in pairs], [p[1] for p in pairs]
+    return bool(is_significant(one, other)[0]) and sum(one) / len(one) > sum(other) / len(other)
+
+
+JUDGES: dict[str, Callable[[Record, Record], bool]] = {
+    "convbench": by_convbench,
+    "asv compare (factor 1.1)": by_asv(1.1),
+    "asv compare -f 1": by_asv(1.0),
+    "pyperf's test": by_pyperf,
+}
+
+
+def trial(case: Case, settings: Settings) -> dict[str, Record]:
+    entries = discover([PLUGIN]).select(["conv", "conv-copy", "conv-slowed"])
+    with Engine(settings) as engine:
+        outcomes: Sequence[Outcome] = list(engine.measure("power", case, entries))
+    return {o.backend: record_of(o, "power", "power", CheckoutState()) for o in outcomes}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--budget", type=float, default=2.0, help="seconds of sampling for each of the three")
+    parser.add_argument("--precision", type=float, default=0.003)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--problem", default="n1c32h100w100_o32k3_p1")
+    options = parser.parse_args()
+    case, facts = Case(ConvProblem.parse(options.problem)), machine_facts()
+    print(f"{facts['cpu']}, {facts['os']}, {options.problem}, 1 thread\n")
+    called: dict[str, Counter[str]] = {name: Counter() for name in JUDGES}
+    seconds, ratios = [], []
+    for number in range(options.trials):
+        start = time.monotonic()
+        settings = Settings(
+            budget_s=options.budget,
+            most_rounds=10_000,
+            precision=options.precision,
+            processes=options.processes,
+            seed=number,
+        )
+        records = trial(case, settings)
+        seconds.append(time.monotonic() - start)
+        for name, judge in JUDGES.items():
+            for backend in ("conv-slowed", "conv-copy"):
+                called[name][backend] += judge(records[backend], records["conv"])
+        found = ratio(records["conv-slowed"], records["conv"])
+        ratios.append(found.value if found else 1.0)
+    print(f"{'called slower':<26}{'2 % slower':>12}{'a copy':>10}")
+    for name, counts in called.items():
+        print(f"{name:<26}{counts['conv-slowed'] / options.trials:>12.0%}{counts['conv-copy'] / options.trials:>10.0%}")
+    told = f"median ratio of the slowed one {median(ratios):.4f}; {median(seconds):.1f} s a trial"
+    print(f"\n{told}, {max(seconds):.1f} s at most")
+
+
+if __name__ == "__main__":
+    main()

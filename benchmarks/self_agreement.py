@@ -1,0 +1,103 @@
+"""A/A: how far the same convolution differs from itself, and whether the interval that a run states knows it.
+
+Each repeat starts two fresh worker processes of torch on one thread and measures the one against the other, by the
+rounds
+of `convbench run` at its usual settings. With --busy another process computes meanwhile. Beside it the same through
+`asv run`, twice, and through two runs of pyperf, in the environment that convbench gives its workers: their medians'
+ratios, and whether their intervals (asv's of 99 %; pyperf's test) say that nothing differs.
+
+    python benchmarks/self_agreement.py [--repeats 20] [--busy] [--other-repeats 3] [--precision 0.01]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from statistics import median
+
+from other_timers import asv_results, pyperf_samples_s
+
+from convbench.measurement.engine import Engine
+from convbench.measurement.machine import machine_facts
+from convbench.measurement.outcome import Settings
+from convbench.measurement.statistics import Estimate, estimate_median
+from convbench.problem import ConvProblem
+from convbench.registry import Entry, discover
+from convbench.suite import Case
+
+
+def once(entry: Entry, case: Case, settings: Settings) -> tuple[Estimate, Estimate]:
+    """The ratio of two fresh processes' times on the wall and on the CPU clock, from their rounds."""
+    with Engine(settings) as engine:
+        (outcome,) = engine.measure("self-agreement", case, [entry])
+    assert outcome.samples and outcome.twin, outcome.reason
+    ratios = []
+    for clock in ("wall_s", "cpu_s"):
+        one, other = ({s.round: getattr(s.sample, clock) for s in lane} for lane in (outcome.samples, outcome.twin))
+        ratios.append(estimate_median([one[r] / other[r] for r in one.keys() & other.keys() if other[r]]))
+    return ratios[0], ratios[1]
+
+
+def line(name: str, ratios: Sequence[float], covered: Sequence[bool]) -> str:
+    off = sorted(abs(ratio - 1) for ratio in ratios)
+    share = sum(covered) / len(covered)
+    return f"{name:<24}{len(off):>8}{median(off):>10.2%}{off[-1]:>10.2%}{share:>14.0%}"
+
+
+def by_asv(problem: ConvProblem, repeats: int) -> str:
+    ratios, covered = [], []
+    for _ in range(repeats):
+        (one, (low, high), _), (other, (low2, high2), _) = asv_results(problem), asv_results(problem)
+        ratios.append(one / other)
+        covered.append(low <= high2 and low2 <= high)
+    return line("asv run, twice", ratios, covered)
+
+
+def by_pyperf(problem: ConvProblem, repeats: int) -> str:
+    from pyperf._utils import is_significant
+
+    ratios, covered = [], []
+    for _ in range(repeats):
+        one, other = pyperf_samples_s(problem), pyperf_samples_s(problem)
+        ratios.append(median(one) / median(other))
+        covered.append(not is_significant(one, other)[0])
+    return line("pyperf, twice", ratios, covered)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=20, help="pairs of fresh worker processes")
+    parser.add_argument("--busy", action="store_true", help="with one other process computing meanwhile")
+    parser.add_argument("--other-repeats", type=int, default=3, help="pairs of runs of asv and of pyperf")
+    parser.add_argument("--precision", type=float, default=Settings.precision)
+    parser.add_argument("--pin", default="auto")
+    parser.add_argument("--problem", default="n1c64h56w56_o64k3_p1")
+    options = parser.parse_args()
+    problem = ConvProblem.parse(options.problem)
+    (entry,) = discover().select(["torch"])
+    facts = machine_facts()
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if options.busy else None
+    try:
+        state = "one other process busy" if busy else "nothing else at work"
+        print(f"{facts['cpu']}, {facts['os']}, torch on {options.problem}, 1 thread, {state}\n")
+        print(f"{'':<24}{'repeats':>8}{'typical':>10}{'worst':>10}{'covers 1':>14}")
+        walls, cpus = [], []
+        for seed in range(options.repeats):
+            settings = Settings(self_check=True, precision=options.precision, pin=options.pin, seed=seed)
+            wall, cpu = once(entry, Case(problem), settings)
+            walls.append(wall)
+            cpus.append(cpu)
+        for name, found in (("convbench, wall clock", walls), ("convbench, CPU clock", cpus)):
+            print(line(name, [e.median for e in found], [e.low <= 1 <= e.high for e in found]), flush=True)
+        if options.other_repeats:
+            print(by_asv(problem, options.other_repeats), flush=True)
+            print(by_pyperf(problem, options.other_repeats), flush=True)
+    finally:
+        if busy is not None:
+            busy.kill()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Qualifying for the rounds of a case: made ready, called, judged and warmed up, in each of a backend's processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+from numpy.typing import NDArray
+
+from convbench.measurement.cold import flush_bytes
+from convbench.measurement.contest import Contestant, Lane, cheapest
+from convbench.measurement.crew import Crew
+from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.process import WorkerError
+from convbench.measurement.protocol import Message
+from convbench.measurement.sampling import Plan, plan_sampling
+from convbench.registry import Entry
+from convbench.status import Status
+from convbench.suite import Case
+from convbench.verification.examination import Examination
+from convbench.verification.operands import Operands
+from convbench.verification.verdict import Verdict
+
+
+def qualify(
+    crew: Crew,
+    settings: Settings,
+    case: Case,
+    processes: Sequence[Entry],
+    examination: Examination,
+    so_far: Outcome,
+) -> Contestant | Outcome:
+    """A contestant with a lane for each of `processes`, or the outcome that bars the backend from the rounds. The first
+    is the backend's own entry. Raises `WorkerError` when a worker fails."""
+    entry = processes[0]
+    assert entry.backend is not None
+    arithmetic, problem = entry.backend.arithmetic, case.problem.as_dict()
+    lanes: list[Lane] = []
+    firsts: list[Message] = []
+    for process, again in enumerate(processes):
+        first = crew.ask(again, "prepare", _arrays(examination.real.operands), problem=problem)
+        verdicts = [examination.real.judge(arithmetic, output(first))]
+        call_s = first.fields["first_call_s"]
+        # The harder questions are to the code, not to a process: asking one will do.
+        for key in examination.further(arithmetic) if process == 0 else ():
+            checked = crew.ask(again, "check", _arrays(key.operands), problem=problem)
+            verdicts.append(key.judge(arithmetic, output(checked)))
+            call_s = min(call_s, checked.fields["call_s"])
+        so_far = replace(so_far, verdicts=(*so_far.verdicts, *verdicts))
+        if reason := complaint(first, verdicts):
+            so_far = replace(so_far, status=Status.WRONG, reason=so_far.reason or in_process(reason, process))
+            if not settings.time_wrong:
+                return so_far
+        firsts.append(first)
+        lanes.append(_warmed_up(crew, settings, again, process, call_s))
+    so_far = replace(so_far, **_beginnings(firsts), cores=crew.cores[entry.name])
+    return Contestant(entry, so_far, lanes)
+
+
+class Twinning:
+    """Finds the contestant that is timed against itself, the same in all cases where it can, and gives it a twin."""
+
+    def __init__(self, crew: Crew, settings: Settings) -> None:
+        self._crew = crew
+        self._settings = settings
+        self._chosen: str | None = None
+
+    def add_twin(
+        self,
+        case: Case,
+        contestants: Sequence[Contestant],
+        examination: Examination,
+        start: Callable[[Sequence[Entry]], Mapping[str, WorkerError]],
+    ) -> None:
+        """Give one contestant a further process. Where that does not work out, the case has no error of its own."""
+        right = [c for c in contestants if c.so_far.status is Status.OK]
+        same = [c for c in right if c.entry.name == self._chosen]
+        start_s = {c.entry.name: self._crew.import_s[c.entry.name] for c in right}
+        chosen = cheapest(same or right, start_s)
+        if chosen is None:
+            return
+        self._chosen = chosen.entry.name
+        again = chosen.entry.again(2)
+        if start([again]):
+            return
+        assert chosen.entry.backend is not None
+        with contextlib.suppress(WorkerError):
+            operands, problem = _arrays(examination.real.operands), case.problem.as_dict()
+            first = self._crew.ask(again, "prepare", operands, problem=problem)
+            if complaint(first, [examination.real.judge(chosen.entry.backend.arithmetic, output(first))]) is None:
+                twin = _warmed_up(self._crew, self._settings, again, 1, first.fields["first_call_s"])
+                chosen.twin = replace(twin, plan=chosen.lanes[0].plan)
+
+
+def output(answer: Message) -> Any:
+    """The array a worker sent, or the words for what it had instead, which no verdict will pass."""
+    return answer.arrays.get("output", answer.fields.get("not_an_output"))
+
+
+def complaint(answer: Message, verdicts: Sequence[Verdict]) -> str | None:
+    """The first thing wrong with an answer, in words."""
+    if answer.fields.get("inputs_changed"):
+        return "it changed its input"
+    if "not_an_output" in answer.fields:
+        return f"to_numpy gave {answer.fields['not_an_output']}, not a float array"
+    return next((verdict.reason for verdict in verdicts if not verdict.passed), None)
+
+
+def in_process(reason: str, process: int) -> str:
+    """`reason`, with which process it is about where that is not the first."""
+    return f"in process {process + 1}: {reason}" if process else reason
+
+
+def _warmed_up(crew: Crew, settings: Settings, entry: Entry, process: int, call_s: float) -> Lane:
+    if call_s < settings.settle_s:
+        call_s = crew.ask(entry, "settle", limit_s=settings.settle_s).fields["call_s"]
+    plan = Plan.cold(flush_bytes()) if settings.cache == "cold" else plan_sampling(call_s, settings.sample_s)
+    return Lane(entry, process, plan, call_s)
+
+
+def _beginnings(firsts: Sequence[Message]) -> dict[str, Any]:
+    """Seconds to make ready and for the first call, the medians over the processes. Not known where one was stopped."""
+    known = not any(first.fields.get("stopped") for first in firsts)
+    seconds = ("prepare_s", "first_call_s")
+    found = {name: median(first.fields[name] for first in firsts) if known else None for name in seconds}
+    return found | {"before_bytes": firsts[0].fields["before_bytes"]}
+
+
+def _arrays(operands: Operands) -> dict[str, NDArray[Any]]:
+    arrays = {"x": operands.x, "w": operands.w}
+    return arrays if operands.b is None else arrays | {"b": operands.b}

@@ -1,0 +1,69 @@
+"""What more threads gave: speed-ups over the fewest, and how much of them was to be had."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from convbench.analysis.scaling import scalings
+from convbench.interface.own_error import own_error_sentence
+from convbench.interface.variants import scaling_report, variants
+
+
+def record(backend: str, case: str, threads: int, median_s: float | None, **more: Any) -> dict[str, Any]:
+    status = "ok" if median_s else "crashed"
+    known = {"suite": "s", "backend": backend, "case": case, "threads": threads, "median_s": median_s}
+    return {"status": status, "dtype": "float32", "problem": {"batch": 1}, **known, **more}
+
+
+RECORDS = [
+    *(record("a", "x", 1, 8.0), record("a", "x", 2, 4.0), record("a", "x", 4, 4.0)),
+    *(record("a", "y", 1, 9.0), record("a", "y", 2, 9.0), record("a", "y", 4, None)),
+    *(record("b", "x", 1, 1.0), record("b", "x", 2, None)),
+]
+
+
+def test_a_speed_up_is_the_geometric_mean_over_the_cases_that_both_ran() -> None:
+    two, four = scalings(RECORDS)
+    assert (two.backend, two.threads, two.cases) == ("a", 2, 2)
+    assert two.speedup == pytest.approx(2**0.5)
+    assert two.efficiency == pytest.approx(2**0.5 / 2)
+    assert (four.threads, four.cases, four.speedup, four.efficiency) == (4, 1, 2.0, 0.5)
+
+
+def test_the_fewest_threads_need_not_be_one() -> None:
+    (found,) = scalings([record("a", "x", 2, 8.0), record("a", "x", 6, 4.0)])
+    assert (found.fewest, found.speedup) == (2, 2.0)
+    assert found.efficiency == pytest.approx(2 / 3)
+
+
+def test_the_report_has_a_column_for_each_number_of_threads_and_is_none_without_several() -> None:
+    report = scaling_report(RECORDS)
+    assert report is not None and scaling_report(RECORDS[:1]) is None
+    console = Console(width=100, file=io.StringIO())
+    console.print(report)
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "Speed-up over 1 thread" in text and "2 threads % of ideal" in text
+    assert "a 1.41x 71 2.00x 50" in text
+
+
+def test_variants_are_told_apart_on_the_axes_that_were_asked_for_alone() -> None:
+    assert [(name, len(found)) for name, found in variants(RECORDS, ())] == [("", 8)]
+    assert [name for name, _ in variants(RECORDS, ("threads",))] == ["1 thread", "2 threads", "4 threads"]
+    other = record("a", "x", 1, 1.0, dtype="bfloat16", problem={"batch": 8})
+    assert [name for name, _ in variants([RECORDS[0], other], ("dtype", "batch"))] == [
+        *("float32, batch 1", "bfloat16, batch 8")
+    ]
+
+
+def test_the_run_s_own_error_counts_each_case_once() -> None:
+    ratio = {"backend": "a", "value": 1.01, "low": 1.0, "high": 1.02, "covers": True}
+    seen = [record("a", "x", 1, 1.0, self_ratio=ratio), record("b", "x", 1, 1.0, self_ratio=ratio)]
+    assert own_error_sentence(RECORDS) is None
+    one = own_error_sentence(seen)
+    assert one == "This run's own error, by timing a against itself in another process: 1.0 %."
+    more = own_error_sentence([*seen, record("a", "y", 1, 1.0, self_ratio={**ratio, "value": 1 / 1.03})])
+    assert more is not None and "2.0 % (median of 2 cases), 3.0 % at worst" in more
