@@ -31,8 +31,7 @@ def row_of(campaign: Campaign, causes: list[Cause], seconds: float, *, complete:
     examiner = campaign.examiner
     statuses = {finding.status for finding in campaign.findings.values()}
     status = next((status for status in _GRAVEST_FIRST if status in statuses), Status.OK)
-    asked = len(campaign.passed) + len(campaign.findings)
-    if not asked:
+    if not campaign.asked:
         return row_of_none(examiner.entry.name, Status.UNSUPPORTED, "it supports nothing of what was asked")
     coverage, reason = campaign.coverage, None
     if campaign.gave_up:
@@ -41,7 +40,7 @@ def row_of(campaign: Campaign, causes: list[Cause], seconds: float, *, complete:
         "backend": examiner.entry.name,
         "status": str(status),
         "reason": reason,
-        "cases": asked - campaign.searched,
+        "cases": campaign.asked - campaign.searched,
         "searched": campaign.searched,
         "coverage": coverage.share if coverage else None,
         "combinations": coverage.combinations if coverage else 0,
