@@ -14,7 +14,7 @@ if (_checkout / "backends").is_dir() and (_checkout / "pyproject.toml").is_file(
 
 if TYPE_CHECKING:
     from convbench.problem import ConvProblem
-    from convbench.store.records import load
+    from convbench.store.frame import load
 
 __all__ = ["ConvProblem", "__version__", "load"]
 
@@ -26,7 +26,7 @@ def __getattr__(name: str) -> Any:
 
         return ConvProblem
     if name == "load":
-        from convbench.store.records import load
+        from convbench.store.frame import load
 
         return load
     raise AttributeError(f"module 'convbench' has no attribute {name!r}")

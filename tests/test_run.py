@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -464,26 +465,38 @@ def test_a_disk_that_is_full_costs_no_record_that_was_kept(suite: Path, tmp_path
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals that stop a process")
+def _workers_of(run_: psutil.Process) -> list[psutil.Process]:
+    """Its worker processes, once there are some: git and the like are children of a run, too, for a moment."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if found := [p for p in run_.children() if "convbench.measurement.worker" in p.cmdline()]:
+                return found
+        time.sleep(0.02)
+    raise AssertionError("the run started no worker")
+
+
 def test_a_run_that_is_stopped_and_continued_records_no_time_of_that(suite: Path, tmp_path: Path) -> None:
     words = ["run", "--results", tmp_path, "--plugin", FAKES, "--suite", suite, "--case", "*k2", "--backend", "slow"]
     env = os.environ | {"CONVBENCH_MACHINE": "here"}
     with subprocess.Popen(
         command(*words, "--time-limit", "3"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     ) as process:
-        run_, workers = psutil.Process(process.pid), list[psutil.Process]()
-        deadline = time.monotonic() + 60
-        while len(workers := run_.children()) < 1 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(1.0)  # well into making ready or sampling
-        run_.suspend()
-        for worker in workers:
-            worker.suspend()
-        time.sleep(1.5)
-        for worker in workers:
-            worker.resume()
-        time.sleep(3.0)  # the run alone, for longer than its time limit
-        run_.resume()
-        _, err = process.communicate(timeout=60)
+        run_ = psutil.Process(process.pid)
+        try:
+            workers = _workers_of(run_)
+            time.sleep(1.0)  # well into making ready or sampling
+            run_.suspend()
+            for worker in workers:
+                worker.suspend()
+            time.sleep(1.5)
+            for worker in workers:
+                worker.resume()
+            time.sleep(3.0)  # the run alone, for longer than its time limit
+            run_.resume()
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()  # a stopped process would be waited for without end
     assert process.returncode == 0, err
     (journal,) = (tmp_path / "here").glob("*.jsonl")
     (record,) = json_lines(journal.read_text())

@@ -91,7 +91,7 @@ FAULTS = (
         "float16-summed-in-float16",
         "precision",
         "float16 is summed in float16, not float32",
-        "n1c16h4w4_o3k3_f16",
+        "n1c1h4w4_o3k3_f16",
         "float16",
         steps=_summed_in(np.float16),
     ),

@@ -1,29 +1,36 @@
 """Did it change? Two sets of records, pair by pair: ratio with interval, and a verdict that allows for many pairs.
 
-A difference is claimed only where it is unlikely by chance over the whole table: Mann-Whitney's test per pair, then
-Benjamini and Hochberg's control of the false discovery rate. With 6 or more samples a side that test can speak at all.
+A difference is claimed only where it is unlikely by chance over the whole table: a rank test per pair (`contrast` says
+which), then Benjamini and Hochberg's control of the false discovery rate. With 6 or more samples a side, or rounds in
+common, such a test can speak at all.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from convbench.analysis.contrast import Contrast, false_discovery_rates, independent, paired
+from convbench.analysis.process_contrast import contrast_of_processes
 from convbench.analysis.ratio import Ratio
-from convbench.measurement.statistics import FEWEST_FOR_INTERVAL
+from convbench.analysis.rows import Rows
 from convbench.status import Status
 from convbench.store.journal import Record
 
 FALSE_DISCOVERY_RATE = 0.05
-_RESAMPLES = 1000
+FIELDS = (
+    "suite", "case", "backend", "threads", "status", "reason", "median_s", "session", "commit", "dtype",
+    "settings.allocator", "settings.cache", "machine.machine", "samples.round", "samples.wall_s", "samples.process",
+)  # fmt: skip
+"""What this module and those that show its answer look at in a record."""
 
-Pair = tuple[str, str, str, int]
-"""(suite, case, backend, threads): what has to be equal for two records to be compared."""
+Pair = tuple[Any, ...]
+"""(suite, case, backend, threads, ...): what has to be equal for two records to be compared."""
 
 
 class Verdict(StrEnum):
@@ -35,8 +42,7 @@ class Verdict(StrEnum):
     UNCLEAR = "unclear"
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One pair in both sets. `ratio` is new over base: above 1 the new one is slower."""
 
     suite: str
@@ -48,6 +54,13 @@ class Change:
     q_value: float
     """The smallest false discovery rate at which this pair would count as changed."""
     verdict: Verdict
+    paired: bool = False
+    """Whether the two were measured side by side, and compared round by round."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether a difference is claimed."""
+        return self.verdict in (Verdict.SLOWER, Verdict.FASTER)
 
     def regressed(self, threshold: float) -> bool:
         """Slower beyond doubt, and by more than `threshold` (0.05 is 5 %)."""
@@ -62,6 +75,8 @@ class Comparison:
     broken: tuple[Record, ...]
     only_base: int
     only_new: int
+    told_apart_by: tuple[str, ...] = ()
+    """What a pair has to be equal in besides, as one set has several of it: machine, allocator, cache, dtype."""
 
     @property
     def geometric_mean(self) -> float | None:
@@ -74,57 +89,108 @@ class Comparison:
 def compare(base: Iterable[Record], new: Iterable[Record], threshold: float) -> Comparison:
     """Compare two sets of records; of several records of one pair the last counts. `threshold` decides what is `same`:
     an interval that lies within it to either side."""
-    before, after = _by_pair(base), _by_pair(new)
-    shared = [pair for pair in before if pair in after]
-    timed = [(before[p], after[p]) for p in shared if _is_timed(before[p]) and _is_timed(after[p])]
-    broken = [after[p] for p in shared if _is_timed(before[p]) and Status(after[p]["status"]).is_failure]
-    samples = [(_samples(b), _samples(n)) for b, n in timed]
-    q_values = _q_values(samples)
+    before, after = list(base), list(new)
+    apart = tuple(sorted({*_several(before), *_several(after)}))
+    of_base, of_new = _by_pair(before, apart), _by_pair(after, apart)
+    shared = [(pair, earlier, of_new[pair]) for pair, earlier in of_base.items() if pair in of_new]
+    was, now = (
+        Rows.of([_walls(earlier) for _, earlier, _ in shared]),
+        Rows.of([_walls(later) for _, _, later in shared]),
+    )
+    timed = np.flatnonzero((was.sizes > 0) & (now.sizes > 0))
+    pairs = [shared[index] for index in timed.tolist()]
+    contrasts = _contrasts([(earlier, later) for _, earlier, later in pairs], was[timed], now[timed])
+    # Too few samples are no test, and must not make the others' false discoveries look fewer.
+    rates = iter(false_discovery_rates(c.p_value for c, _ in contrasts if c.ratio.covers))
     changes = []
-    for (old, now), (x, y), q in zip(timed, samples, q_values, strict=True):
-        ratio = _ratio_of_medians(x, y)
-        verdict = _verdict(ratio, q, threshold)
-        changes.append(Change(str(now.get("suite", "")), now["case"], now["backend"], old, now, ratio, q, verdict))
+    for ((suite, case, backend, *_), earlier, later), (contrast, side_by_side) in zip(pairs, contrasts, strict=True):
+        ratio = contrast.ratio
+        q_value = next(rates) if ratio.covers else 1.0
+        verdict = _verdict(ratio, q_value, threshold)
+        changes.append(Change(suite, case, backend, earlier, later, ratio, q_value, verdict, side_by_side))
     changes.sort(key=lambda change: -change.ratio.value)
+    was_timed = [shared[index] for index in np.flatnonzero(was.sizes).tolist()]
     return Comparison(
         tuple(changes),
-        tuple(broken),
-        only_base=sum(pair not in after for pair in before),
-        only_new=sum(pair not in before for pair in after),
+        tuple(later for _, _, later in was_timed if later["status"] in _FAILURES),
+        only_base=len(of_base) - len(shared),
+        only_new=len(of_new) - len(shared),
+        told_apart_by=apart,
     )
 
 
-def _by_pair(records: Iterable[Record]) -> dict[Pair, Record]:
-    return {(str(r.get("suite", "")), r["case"], r["backend"], int(r.get("threads") or 1)): r for r in records}
+_FAILURES = frozenset(str(status) for status in Status if status.is_failure)
+_TOLD_APART = ("machine", "allocator", "cache", "dtype")
 
 
-def _is_timed(record: Record) -> bool:
-    return record["status"] == Status.OK and bool((record.get("samples") or {}).get("wall_s"))
+def _told_apart(record: Record) -> tuple[str, ...]:
+    machine, settings = record.get("machine") or {}, record.get("settings") or {}
+    told = (machine.get("machine"), settings.get("allocator"), settings.get("cache", "warm"), record.get("dtype"))
+    return tuple(map(str, told))
 
 
-def _samples(record: Record) -> NDArray[np.float64]:
-    return np.array(record["samples"]["wall_s"], dtype=np.float64)
+def _several(records: Iterable[Record]) -> list[str]:
+    """What the records have more than one of, of what is not compared across."""
+    kinds = set(map(_told_apart, records))
+    return [name for name, *values in zip(_TOLD_APART, *kinds, strict=True) if len(set(values)) > 1]
 
 
-def _q_values(samples: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> list[float]:
-    from scipy.stats import false_discovery_control, mannwhitneyu
+def _by_pair(records: Iterable[Record], apart: Sequence[str]) -> dict[Pair, Record]:
+    pairs: dict[Pair, Record] = {}
+    places = [_TOLD_APART.index(name) for name in apart]
+    for record in records:
+        pair = (str(record.get("suite", "")), record["case"], record["backend"], str(record.get("threads") or 1))
+        if places:
+            told = _told_apart(record)
+            pairs[(*pair, *(told[place] for place in places))] = record
+        else:
+            pairs[pair] = record
+    return pairs
 
-    if not samples:
-        return []
-    enough = [min(x.size, y.size) >= FEWEST_FOR_INTERVAL for x, y in samples]
-    p_values = [float(mannwhitneyu(x, y).pvalue) for (x, y), can in zip(samples, enough, strict=True) if can]
-    controlled = iter(false_discovery_control(p_values) if p_values else ())
-    return [float(next(controlled)) if can else 1.0 for can in enough]
+
+def _walls(record: Record) -> Any:
+    """The record's samples, if it is right."""
+    samples = record.get("samples")
+    return samples.get("wall_s") if samples and record["status"] == Status.OK else None
 
 
-def _ratio_of_medians(base: NDArray[np.float64], new: NDArray[np.float64]) -> Ratio:
-    """Median over median, with the percentile bootstrap's 95 % interval: the two were not measured round by round."""
-    rng = np.random.default_rng(0)
-    drawn = [np.median(x[rng.integers(0, x.size, (_RESAMPLES, x.size))], axis=1) for x in (base, new)]
-    low, high = np.quantile(drawn[1] / drawn[0], (0.025, 0.975))
-    value = float(np.median(new) / np.median(base))
-    covers = min(base.size, new.size) >= FEWEST_FOR_INTERVAL
-    return Ratio(value, min(float(low), value), max(float(high), value), covers)
+def _contrasts(pairs: Sequence[tuple[Record, Record]], was: Rows, now: Rows) -> list[tuple[Contrast, bool]]:
+    """The contrast of each two records, whose samples are the rows, and whether it is a paired one."""
+    found = [_over_processes(base, new) for base, new in pairs]
+    rounds = [None if known else _in_the_same_rounds(*pair) for known, pair in zip(found, pairs, strict=True)]
+    both = [walls for walls in rounds if walls is not None]
+    side_by_side = iter(paired(Rows.of([one for one, _ in both]), Rows.of([other for _, other in both])))
+    alone = np.array([known is None and walls is None for known, walls in zip(found, rounds, strict=True)], dtype=bool)
+    each_for_itself = iter(independent(was[alone], now[alone]))
+    return [
+        known or ((next(each_for_itself), False) if walls is None else (next(side_by_side), True))
+        for known, walls in zip(found, rounds, strict=True)
+    ]
+
+
+def _over_processes(base: Record, new: Record) -> tuple[Contrast, bool] | None:
+    """The contrast of two records that were measured in several processes each; None of others."""
+    if not (base["samples"].get("process") and new["samples"].get("process")):
+        return None
+    try:
+        return contrast_of_processes(base, new)
+    except TypeError:  # processes or rounds that are no numbers
+        return None
+
+
+def _in_the_same_rounds(base: Record, new: Record) -> tuple[list[float], list[float]] | None:
+    """The samples of the rounds in which both were sampled; None where these are of two sessions or there are none."""
+    session = base.get("session")
+    if session is None or session != new.get("session"):
+        return None
+    try:
+        one, other = (
+            dict(zip(s.get("round") or (), s["wall_s"], strict=False)) for s in (base["samples"], new["samples"])
+        )
+    except TypeError:  # rounds that are no numbers
+        return None
+    shared = [number for number in one if number in other]
+    return ([one[n] for n in shared], [other[n] for n in shared]) if shared else None
 
 
 def _verdict(ratio: Ratio, q_value: float, threshold: float) -> Verdict:

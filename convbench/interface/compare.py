@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import warnings
+import gc
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,17 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.comparison import Change, Comparison, Verdict, compare
-from convbench.errors import NothingMeasuredError, ResultsError
+from convbench.analysis.comparison import FIELDS, Change, Comparison, Verdict, compare
+from convbench.errors import BackendError, NothingMeasuredError
 from convbench.interface.figures import aligned, milliseconds
+from convbench.interface.markdown import escaped, markdown_table, printable
 from convbench.interface.tables import plain_table, print_json, show_journal_warnings, stdout
+from convbench.interface.where import records_named
 from convbench.store.folder import results_folder
-from convbench.store.journal import JournalWarning, Record
-from convbench.store.records import records
+from convbench.store.journal import Record
 
 _STYLES = {Verdict.SLOWER: "bold red", Verdict.FASTER: "bold green", Verdict.SAME: "dim", Verdict.UNCLEAR: "yellow"}
+_SHOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +43,17 @@ class Request:
 def compare_records(request: Request) -> int:
     """Compare, show, and give the exit code: 1 on a regression or something broken, 3 when nothing is comparable."""
     show_journal_warnings()
-    base, new = (_records(text, request.results) for text in (request.base, request.new))
-    if request.backend is not None:
-        base = [r for r in base if r["backend"] == request.backend]
-        wanted = request.against or request.backend
-        # Two backends are compared as if they were one that changed.
-        new = [r | {"backend": request.backend} for r in new if r["backend"] == wanted]
-    found = compare(base, new, request.threshold)
-    if not found.changes and not found.broken:
-        raise NothingMeasuredError(
-            f"nothing to compare: {request.base} has {len(base)} records and {request.new} {len(new)}, and no suite, "
-            "case, backend and number of threads is timed in both."
-        )
+    gc.disable()  # records hold no cycles, and walking over a hundred thousand of them takes as long as reading them
+    try:
+        return _compare_and_show(request)
+    finally:
+        gc.enable()
+
+
+def _compare_and_show(request: Request) -> int:
+    found = _comparison(request)
     if request.as_json:
-        print_json(_row(change) for change in found.changes)
+        print_json([*map(_row, found.changes), *map(_broken_row, found.broken)])
     elif request.markdown:
         stdout().print(Text(_markdown(found, request)), soft_wrap=True)
     else:
@@ -62,36 +62,48 @@ def compare_records(request: Request) -> int:
     return 1 if regressed or found.broken else 0
 
 
-def _records(text: str, results: Path | None) -> list[Record]:
-    """The records that `text` names: a journal or a folder of them, a machine, or a commit, tag or branch."""
-    path = Path(text)
-    if path.exists():
-        return list(records(path))
-    folder = results_folder(results)
-    if (folder / text).is_dir() and text not in ("", ".", ".."):
-        return list(records(folder / text))
-    if commit := _commit(text):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", JournalWarning)
-            found = [r for r in records(folder) if r.get("commit") == commit] if folder.is_dir() else []
-        if found:
-            return found
-        raise ResultsError(f"{text!r} is commit {commit[:8]}, and no record in {folder} was measured at it.")
-    raise ResultsError(
-        f"{text!r} is no journal, no machine in {folder} and no commit here; give the path of a .jsonl file or of a "
-        "folder of them, the name of a machine, or a commit, tag or branch."
+def _comparison(request: Request) -> Comparison:
+    folder = results_folder(request.results)
+    base = records_named(request.base, folder, FIELDS)
+    new = base if request.new == request.base else records_named(request.new, folder, FIELDS)
+    if request.backend is not None:
+        base, new = _as_one_backend(base, new, request.backend, request.against or request.backend)
+    found = compare(base, new, request.threshold)
+    if not found.changes and not found.broken:
+        raise NothingMeasuredError(_nothing(request, base, new, found))
+    return found
+
+
+def _as_one_backend(
+    base: Sequence[Record], new: Sequence[Record], backend: str, against: str
+) -> tuple[list[Record], list[Record]]:
+    """`backend` in the base and `against` in the new, as if they were one that changed; `*` stands for what they share:
+    `*@old` and `*@new` are compared by what is before the @. Raises `BackendError` when only one has a `*`."""
+    if backend.count("*") != against.count("*") or backend.count("*") > 1:
+        raise BackendError(
+            f"--backend is {backend!r} and --against is {against!r}; give two names, or two patterns with one * each, "
+            "such as '*@old' and '*@new'."
+        )
+    found = []
+    for side, pattern in ((base, backend), (new, against)):
+        matches = re.compile("(.*)".join(map(re.escape, pattern.split("*")))).fullmatch
+        known = {name: match for name in {r["backend"] for r in side} if (match := matches(name))}
+        names = {name: match[1] if match.re.groups else backend for name, match in known.items()}
+        found.append([r | {"backend": names[r["backend"]]} for r in side if r["backend"] in names])
+    return found[0], found[1]
+
+
+def _nothing(request: Request, base: Sequence[Record], new: Sequence[Record], found: Comparison) -> str:
+    of = f" of backend {request.backend}" if request.backend else ""
+    of_new = f" of backend {request.against}" if request.against else of
+    told = (
+        f"nothing to compare: {request.base} has {len(base):,} records{of} and {request.new} {len(new):,}{of_new}, and "
+        f"no suite, case, backend and number of threads is timed in both."
     )
-
-
-def _commit(text: str) -> str | None:
-    if text.startswith("-"):
-        return None
-    words = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-    except (OSError, ValueError):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    if found.told_apart_by:
+        what = " and ".join(found.told_apart_by)
+        told += f" There are records of more than one {what}, so each is compared with its own {what} alone."
+    return told
 
 
 def _row(change: Change) -> dict[str, Any]:
@@ -99,78 +111,104 @@ def _row(change: Change) -> dict[str, Any]:
         "suite": change.suite,
         "case": change.case,
         "backend": change.backend,
-        "base_s": change.base["median_s"],
-        "new_s": change.new["median_s"],
+        "base_s": change.base.get("median_s"),
+        "new_s": change.new.get("median_s"),
         "ratio": change.ratio.value,
         "low": change.ratio.low,
         "high": change.ratio.high,
         "q_value": change.q_value,
         "verdict": str(change.verdict),
+        "paired": change.paired,
     }
 
 
+def _broken_row(record: Record) -> dict[str, Any]:
+    told = {"suite": str(record.get("suite", "")), "case": record["case"], "backend": record["backend"]}
+    return told | {"verdict": "broken", "status": record["status"], "reason": record.get("reason")}
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def _shown(changes: Sequence[Change]) -> list[Change]:
+    """As many as a person reads, slowest first: those that changed most, then of the others the worst."""
+    if len(changes) <= _SHOWN:
+        return list(changes)
+    changed = sorted((c for c in changes if c.changed), key=lambda c: -max(c.ratio.value, 1 / c.ratio.value))
+    chosen = [*changed, *(c for c in changes if not c.changed)][:_SHOWN]
+    return sorted(chosen, key=lambda c: -c.ratio.value)
+
+
 _HEADERS = ("verdict", "suite", "case", "backend", "base ms", "new ms", "new/base", "95 % interval")
+_FIGURES = range(4, 8)
 
 
 def _cells(changes: Sequence[Change]) -> list[tuple[str, ...]]:
-    olds, news = (aligned([milliseconds(r["median_s"]) for r in side]) for side in zip(*_sides(changes), strict=True))
+    olds, news = (
+        aligned([_median_ms(side) for side in sides]) for sides in ([c.base for c in changes], [c.new for c in changes])
+    )
     return [
         (
             str(c.verdict),
-            c.suite,
-            c.case,
-            c.backend,
+            printable(c.suite),
+            printable(c.case),
+            printable(c.backend),
             old,
             new,
             f"{c.ratio.value:.3f}",
-            f"{c.ratio.low:.3f} – {c.ratio.high:.3f}",
+            f"{c.ratio.low:.3f} {'–' if c.ratio.covers else '…'} {c.ratio.high:.3f}",
         )
         for c, old, new in zip(changes, olds, news, strict=True)
     ]
 
 
-def _sides(changes: Sequence[Change]) -> list[tuple[Record, Record]]:
-    return [(change.base, change.new) for change in changes]
+def _median_ms(record: Record) -> str:
+    median_s = record.get("median_s")
+    return milliseconds(median_s) if isinstance(median_s, (int, float)) else "–"
 
 
 def _report(found: Comparison, request: Request) -> RenderableType:
     parts: list[RenderableType] = []
-    if found.changes:
+    changes = _shown(found.changes)
+    if changes:
         rows: list[tuple[str | Text, ...]] = [
             (Text(cells[0], style=_STYLES[change.verdict]), *cells[1:])
-            for change, cells in zip(found.changes, _cells(found.changes), strict=True)
+            for change, cells in zip(changes, _cells(changes), strict=True)
         ]
-        parts += [plain_table(_HEADERS, rows, right=range(4, 8)), Text()]
-    parts += [
-        Text(f"broken: {r['backend']} on {r['case']} was right and is now {r['status']}: {r['reason']}", style="red")
-        for r in found.broken
-    ]
+        parts += [plain_table(_HEADERS, rows, right=_FIGURES), Text()]
+    parts += [Text(f"broken: {told}", style="red") for told in map(printable, _broken(found))]
     return Group(*parts, Text(_sentence(found, request)))
 
 
 def _markdown(found: Comparison, request: Request) -> str:
-    lines = ["| " + " | ".join(_HEADERS) + " |", "|" + "---|" * 4 + "---:|" * 4]
-    rows = _cells(found.changes) if found.changes else []
-    lines += ["| " + " | ".join(_escaped(cell) for cell in cells) + " |" for cells in rows]
-    lines += [
-        f"\n**broken**: {_escaped(r['backend'])} on {_escaped(r['case'])} is now {_escaped(r['status'])}."
-        for r in found.broken
+    changes = _shown(found.changes)
+    table = [markdown_table(_HEADERS, _cells(changes), right=_FIGURES), ""] if changes else []
+    broken = [f"**broken**: {escaped(told)}\n" for told in _broken(found)]
+    return "\n".join([*table, *broken, _sentence(found, request)])
+
+
+def _broken(found: Comparison) -> list[str]:
+    told = [
+        f"{r['backend']} on {r['case']} was right and is now {r['status']}: {r.get('reason')}" for r in found.broken
     ]
-    return "\n".join([*lines, "", _sentence(found, request)])
-
-
-def _escaped(text: str) -> str:
-    return "".join("\\" + c if c in "\\`*_{}[]<>|~#!&" else c for c in " ".join(text.split()))
+    return [*told[:_SHOWN], f"{len(told) - _SHOWN:,} more"] if len(told) > _SHOWN else told
 
 
 def _sentence(found: Comparison, request: Request) -> str:
     regressions = sum(change.regressed(request.threshold) for change in found.changes)
-    counts = [(v, sum(change.verdict is v for change in found.changes)) for v in Verdict]
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
-    sentence = f"{len(found.changes)} pairs: {told or 'none timed in both'}."
-    if found.geometric_mean is not None:
-        sentence += f" Geometric mean new/base {found.geometric_mean:.3f}."
-    sentence += f" {regressions} slower by more than {request.threshold:.0%}."
+    counts = Counter(change.verdict for change in found.changes)
+    told = ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in Verdict if counts[verdict])
+    total = len(found.changes)
+    sentence = f"{total:,} {'pair' if total == 1 else 'pairs'}: {told or 'none timed in both'}."
+    if total and all(change.paired for change in found.changes):
+        sentence += " Measured side by side, compared round by round."
+    if (mean := found.geometric_mean) is not None:
+        sentence += f" Geometric mean new/base {mean:.3f}."
+    sentence += f" {regressions:,} slower by more than {request.threshold:.0%}."
+    if found.broken:
+        sentence += f" {len(found.broken):,} broken."
+    if total > _SHOWN:
+        sentence += f" {_SHOWN} are shown, those that changed most; --json has all."
     if found.only_base or found.only_new:
-        sentence += f" Not compared: {found.only_base} only in the base, {found.only_new} only in the new."
+        sentence += f" Not compared: {found.only_base:,} only in the base, {found.only_new:,} only in the new."
     return sentence

@@ -1,4 +1,4 @@
-"""Records: what an outcome is in the journal, and `load`, which gives the journals as a pandas frame.
+"""Records: what an outcome is in the journal, and every record at a place.
 
 A record stands alone: the samples as they were taken, the verdicts, the whole problem, settings, versions and machine.
 Names carry units.
@@ -6,30 +6,32 @@ Names carry units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import convbench
 from convbench.errors import ResultsError
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.hazard import Hazard
+from convbench.measurement.machine import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
+from convbench.measurement.sample_hazards import hazards_of_samples
 from convbench.store.checkout import CheckoutState
 from convbench.store.folder import results_folder
 from convbench.store.journal import Record, journals, read_records
-
-if TYPE_CHECKING:
-    import pandas as pd
+from convbench.store.parts import Records, read_parts
 
 FORMAT = 1
+Place = str | PathLike[str]
+"""A journal, or a folder with journals in it."""
 
 
 def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState) -> Record:
     """The record of `outcome`, one of those of `run`, found in the process `session` at the commit of `checkout`."""
-    problem, estimate = outcome.case.problem, outcome.estimate
+    problem, estimate, samples = outcome.case.problem, outcome.estimate, _columns(outcome.samples)
     return {
         "format": FORMAT,
         "run": run,
@@ -43,12 +45,14 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "median_s": estimate.median if estimate else None,
         "low_s": estimate.low if estimate else None,
         "high_s": estimate.high if estimate else None,
-        "interval": ("median, 95 %" if estimate.covers else "range") if estimate else None,
+        "interval": estimate.interval if estimate else None,
         "gflops": problem.flops / estimate.median / 1e9 if estimate and estimate.median > 0 else None,
         "first_call_s": outcome.first_call_s,
         "prepare_s": outcome.prepare_s,
         "max_error_over_bound": outcome.max_error_over_bound,
         "threads": outcome.settings.threads,
+        "processes": outcome.settings.processes,
+        "cores": list(outcome.cores),
         "dtype": problem.dtype,
         "case_id": problem.case_id,
         "count": outcome.case.count,
@@ -57,7 +61,11 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "stopped": outcome.stopped,
         "before_bytes": outcome.before_bytes,
         "peak_bytes": outcome.peak_bytes,
-        "samples": _columns(outcome.samples),
+        "backend_s": outcome.backend_s,
+        "samples": samples,
+        "twin": _columns(outcome.twin) or None,
+        "self_ratio": asdict(outcome.self_ratio) if outcome.self_ratio else None,
+        "hazards": [hazard.as_dict() for hazard in _hazards(outcome, samples)],
         "verdicts": [asdict(verdict) for verdict in outcome.verdicts],
         "problem": problem.as_dict(),
         "settings": asdict(outcome.settings),
@@ -72,53 +80,42 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
 
 
 def _columns(samples: tuple[RoundSample, ...]) -> dict[str, list[Any]]:
-    rows = [{"round": s.round, "load": s.load, **asdict(s.sample)} for s in samples]
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+    """The samples by column. Which process each was taken in (`process`, from 0) where there are several."""
+    rows = [{"round": s.round, "load": s.load, **asdict(s.sample), "process": s.process} for s in samples]
+    names = [name for name in rows[0] if name != "process" or any(s.process for s in samples)] if rows else []
+    return {name: [row[name] for row in rows] for name in names}
 
 
-def records(path: str | PathLike[str] | None = None) -> Iterator[Record]:
-    """Every record in a journal, or in all journals of a results folder; by default of the folder that runs write to.
+def _hazards(outcome: Outcome, samples: dict[str, list[Any]]) -> list[Hazard]:
+    settings = outcome.settings
+    device = outcome.declared.get("device", "cpu")
+    return hazards_of_samples(samples, settings.threads, settings.allocator, device, cpus=usable_cpus())
+
+
+def records(path: Place | Iterable[Place] | None = None, only: Iterable[str] | None = None) -> Iterator[Record]:
+    """Every record in a journal, or in all journals of a results folder, or of several such places; by default of the
+    folder that runs write to. With `only`, at least these fields of each, as `read_records` takes them.
 
     Raises `ResultsError` when there is no such place.
     """
-    place = Path(path) if path is not None else results_folder()
-    if place.is_file():
-        yield from read_records(place)
-    elif place.is_dir():
-        for journal in journals(place):
+    found = journals_at(path)
+    if only is None:
+        for journal in found:
             yield from read_records(journal)
     else:
-        raise ResultsError(f"there are no results at {place}; it should be a journal (.jsonl) or a results folder.")
+        for part in read_parts(found, Records(tuple(only))):
+            yield from part
 
 
-_SETTINGS_KEPT = ("allocator", "seed")
-_COLUMNS_OF_NOTHING = ("suite", "case", "backend", "status", "reason", "median_s", "low_s", "high_s", "gflops")
-_MACHINE_KEPT = ("machine", "cpu", "os", "python")
-
-
-def load(path: str | PathLike[str] | None = None) -> pd.DataFrame:
-    """Records as a frame, one row each, the newest last; `path` as for `records`.
-
-    Scalars are columns under their own names; of the problem, settings and machine those that one groups by are too
-    (`in_channels`, `kernel_size`, ..., `allocator`, `machine`, `cpu`). Raw samples are in `wall_s`, `cpu_s`,
-    `system_s`, `minor_faults`, `calls`, `round`, `load`, a list each, one element per sample; seconds are per call.
-    Raises `ResultsError` when there is no such place.
-    """
-    import pandas as pd
-
-    rows = [_row(record) for record in records(path)]
-    return pd.DataFrame(rows, columns=None if rows else list(_COLUMNS_OF_NOTHING))
-
-
-def _row(record: Record) -> Record:
-    nested = ("problem", "settings", "machine", "samples")
-    row = {key: value for key, value in record.items() if key not in nested}
-    inner = {key: record.get(key) or {} for key in nested}
-    row |= {k: tuple(map(_tuple, v)) if isinstance(v, list) else v for k, v in inner["problem"].items()}
-    row |= {key: inner["settings"].get(key) for key in _SETTINGS_KEPT}
-    row |= {key: inner["machine"].get(key) for key in _MACHINE_KEPT}
-    return row | inner["samples"]
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def journals_at(path: Place | Iterable[Place] | None = None) -> list[Path]:
+    """The journals that `records` reads, each once, the oldest first within a place."""
+    given = [results_folder()] if path is None else [path] if isinstance(path, (str, PathLike)) else path
+    found: dict[Path, None] = {}
+    for place in map(Path, given):
+        if place.is_file():
+            found[place] = None
+        elif place.is_dir():
+            found |= dict.fromkeys(journals(place))
+        else:
+            raise ResultsError(f"there are no results at {place}; it should be a journal (.jsonl) or a results folder.")
+    return list(found)

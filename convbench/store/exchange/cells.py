@@ -1,0 +1,97 @@
+"""A record as one row of plain cells, and back.
+
+Tables are spread over columns with dotted names, `problem.in_channels`, `samples.wall_s`. One that is empty, or whose
+keys are no plain words, stays whole, in a column of its own name. Nothing is lost but the difference between a member
+that is null and one that is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from convbench.store.fields import FIELDS, TABLES
+from convbench.store.journal import Record
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_DEEPEST = 3
+
+
+def row_of(record: Record) -> dict[str, Any]:
+    """The record's values by column, without those that are null; the values are scalars, lists and odd tables."""
+    row: dict[str, Any] = {}
+    for name, value in record.items():
+        if not value and name in TABLES:
+            continue
+        column = name if _PLAIN.fullmatch(name) else json.dumps(name)
+        _spread(column, value, row, _DEEPEST if column == name else 0)
+    return row
+
+
+def ordered(columns: Iterable[str]) -> list[str]:
+    """The columns, each once, in the order of a record's fields."""
+    place = {field: number for number, field in enumerate(FIELDS)}
+    return sorted(dict.fromkeys(columns), key=lambda column: place.get(column.partition(".")[0], len(place)))
+
+
+def _spread(column: str, value: Any, row: dict[str, Any], depth: int) -> None:
+    if isinstance(value, dict) and value and depth and all(map(_PLAIN.fullmatch, value)):
+        for name, member in value.items():
+            _spread(f"{column}.{name}", member, row, depth - 1)
+    elif value is not None:
+        row[column] = value
+
+
+def record_of_row(row: dict[str, Any]) -> dict[str, Any]:
+    """What `row_of` made the row of; of any other row something that may be no record. Raises `ValueError` for a column
+    name that begins as JSON and is none."""
+    record: dict[str, Any] = {}
+    for column, value in row.items():
+        if value is None:
+            continue
+        if column.startswith('"'):
+            record[str(json.loads(column))] = value
+            continue
+        *tables, name = column.split(".")
+        at = record
+        for table in tables:
+            inner = at.get(table)
+            if not isinstance(inner, dict):
+                inner = at[table] = {}
+            at = inner
+        at[name] = value
+    return record
+
+
+def text_of(value: Any) -> str:
+    """A cell's text: JSON, but a text as it is unless that would be taken for JSON, or for a formula by a spreadsheet,
+    or would break the line. An empty text is nothing."""
+    if value is None:
+        return ""
+    if (
+        isinstance(value, str)
+        and value.isprintable()
+        and value[:1] not in _NOT_AT_THE_BEGINNING
+        and not _is_json(value)
+    ):
+        return value
+    return json.dumps(value)
+
+
+_NOT_AT_THE_BEGINNING = ("", "=", "+", "-", "@", '"', "[", "{", " ")
+
+
+def value_of(text: str) -> Any:
+    """What a cell's text stands for: what it is as JSON, else the text itself; None if it is empty."""
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _is_json(text: str) -> bool:
+    return not isinstance(value_of(text), str)

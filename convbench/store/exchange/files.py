@@ -1,0 +1,144 @@
+"""Files of records by their format, which their names tell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from convbench.errors import ResultsError, did_you_mean
+from convbench.store.exchange.cells import row_of
+from convbench.store.exchange.csv_file import read_csv, write_csv
+from convbench.store.exchange.parquet_file import read_parquet, write_parquet
+from convbench.store.exchange.pyperf_file import write_pyperf
+from convbench.store.folder import machine_folder
+from convbench.store.journal import SUFFIX, JournalWarning, Record, as_record, line_of, read_records
+
+Records = Callable[[], Iterable[Record]]
+"""Gives the records anew each time it is called."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file: how it is recognised, written and read. `read` gives what may be a record."""
+
+    name: str
+    suffix: str
+    write: Callable[[Path, Records], int]
+    read: Callable[[Path], Iterable[dict[str, Any]]] | None = None
+
+
+def _write_lines(path: Path, records: Records) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        for count, record in enumerate(records(), 1):  # noqa: B007, the last one is how many
+            file.write(line_of(record))
+    return count
+
+
+FORMATS = (
+    Format("csv", ".csv", write_csv, read_csv),
+    Format("parquet", ".parquet", write_parquet, read_parquet),
+    Format("jsonl", SUFFIX, _write_lines, read_records),
+    Format("pyperf", ".pyperf.json", write_pyperf),
+)
+
+
+def format_of(path: Path, name: str | None = None) -> Format:
+    """The format called `name`, else the one that the file's name ends in. Raises `ResultsError` when it is none."""
+    if name is not None:
+        known = {format_.name: format_ for format_ in FORMATS}
+        if name not in known:
+            raise ResultsError(
+                f"--format is {name!r}; it should be one of {', '.join(known)}.{did_you_mean(name, known)}"
+            )
+        return known[name]
+    for format_ in FORMATS:
+        if path.name.lower().endswith(format_.suffix):
+            return format_
+    suffixes = ", ".join(format_.suffix for format_ in FORMATS)
+    raise ResultsError(f"what {path.name!r} is to be cannot be told from its end, which should be one of {suffixes}.")
+
+
+def export_records(path: Path, format_: Format, records: Records) -> int:
+    """Write records to `path`, whole or not at all; gives how many. Raises `ResultsError` when it cannot be written."""
+    with _draft(path) as draft:
+        return format_.write(draft, records)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A journal that was made of a file's records of one machine; `records` is 0 if it was there before."""
+
+    path: Path
+    records: int
+
+
+def import_records(path: Path, format_: Format, results: Path) -> list[Imported]:
+    """Make journals, one for each machine, of the records in a file. What is none is passed over with a
+    `JournalWarning`. A file that was imported before is not imported again.
+
+    Raises `ResultsError` when the file cannot be read or the results folder not be written.
+    """
+    if format_.read is None:
+        raise ResultsError(f"{path}: {format_.name} is written, and not read; its files lack what makes a record.")
+    machines: dict[str, list[Record]] = {}
+    for record in _records(path, format_.read(path)):
+        machines.setdefault(_machine(record), []).append(record)
+    return [_journal(machine_folder(results, machine), found) for machine, found in machines.items()]
+
+
+def _records(path: Path, rows: Iterable[dict[str, Any]]) -> Iterator[Record]:
+    for number, row in enumerate(rows, 1):
+        try:
+            yield as_record(row)
+        except ValueError as error:
+            warnings.warn(f"{path}, row {number}: passed over, since {error}.", JournalWarning, stacklevel=2)
+
+
+def _machine(record: Record) -> str:
+    """A folder's name: what a file from elsewhere calls a machine leads nowhere else."""
+    name = str((record.get("machine") or {}).get("machine") or "")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100].strip(".-") or "unknown-machine"
+
+
+def _journal(folder: Path, records: list[Record]) -> Imported:
+    """Named by the time of its first record, so that it stands where it belongs, and by what is in it, whatever kind of
+    file that came in."""
+    rows = json.dumps([row_of(record) for record in records], sort_keys=True)
+    path = folder / f"{_stamp(records[0])}-imported-{hashlib.sha256(rows.encode()).hexdigest()[:12]}{SUFFIX}"
+    if path.exists():
+        return Imported(path, 0)
+    with _draft(path) as draft:
+        _write_lines(draft, lambda: records)
+    return Imported(path, len(records))
+
+
+def _stamp(record: Record) -> str:
+    try:
+        return datetime.fromisoformat(str(record.get("time"))).strftime("%Y%m%dT%H%M%SZ")
+    except ValueError:
+        return "00000000T000000Z"
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place once it is whole and on disk."""
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convbench-") as scratch:
+            draft = Path(scratch) / path.name
+            yield draft
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            draft.replace(path)
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be written: {error.strerror or error}.") from None

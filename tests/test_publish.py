@@ -1,0 +1,215 @@
+"""The published pages: built by the real asv, opened in a real browser, showing what the journals say."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import opened, served, what_is_missing
+from test_asv import IS_CLONE, call, cloned
+from test_asv import clone as clone
+from test_frame import made
+
+import convbench
+from convbench.interface.summary_page import summary_page
+
+needs_clone = pytest.mark.skipif(not IS_CLONE, reason="needs git history to clone; an unpacked archive has none")
+needs_browser = pytest.mark.skipif(what_is_missing() is not None, reason=what_is_missing() or "")
+EVIL = '"><script>window.ran = 1</script><img src=x onerror="window.ran = 1">'
+
+
+@pytest.fixture(scope="module")
+def pages(clone: Path) -> Path:
+    """The folder of the pages of two commits."""
+    done = call(clone, sys.executable, "-m", "convbench", "publish")
+    assert done.returncode == 0, done.stderr
+    assert "shows the throughput of 24 records" in done.stdout
+    return clone / ".asv" / "html"
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    with opened() as browser:
+        yield browser
+
+
+def until(driver: Any, script: str) -> Any:
+    """What the script gives in the page as soon as that is something."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, 30).until(lambda d: d.execute_script(script))
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+@needs_clone
+def test_both_pages_are_written_and_lead_to_each_other(pages: Path) -> None:
+    assert '<a href="convbench.html">Throughput</a>' in (pages / "index.html").read_text()
+    page = (pages / "convbench.html").read_text()
+    assert 'href="index.html"' in page and 'href="index.html#track.Smoke.track_time"' in page
+    assert not re.search(r"https?://|<script|<link|@import|url\(", page), "nothing is loaded from elsewhere"
+    assert sorted(p.name for p in pages.glob(".*")) == []
+
+
+@needs_clone
+def test_publishing_again_changes_nothing_but_what_is_new(clone: Path, pages: Path) -> None:
+    index, page = ((pages / name).read_text() for name in ("index.html", "convbench.html"))
+    assert call(clone, sys.executable, "-m", "convbench", "publish").returncode == 0
+    assert (pages / "convbench.html").read_text() == page
+    assert (pages / "index.html").read_text().count("Throughput") == index.count("Throughput") == 1
+
+
+def test_outside_a_checkout_and_without_results_it_says_so(tmp_path: Path) -> None:
+    done = call(tmp_path, sys.executable, "-m", "convbench", "publish")
+    assert done.returncode == 2 and "no asv.conf.json here or above" in done.stderr
+    (tmp_path / "asv.conf.json").write_text('{"version": 1, "project": "p", "repo": ".", "results_dir": "results"}')
+    done = call(tmp_path, sys.executable, "-m", "convbench", "publish")
+    assert done.returncode == 3 and "there is nothing to publish" in done.stderr
+    (tmp_path / "asv.conf.json").write_text("{broken")
+    done = call(tmp_path, sys.executable, "-m", "convbench", "publish")
+    assert done.returncode == 2 and "asv.conf.json cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@needs_clone
+def test_what_asv_says_when_it_cannot_is_told(tmp_path: Path) -> None:
+    folder = cloned(tmp_path / "clone")
+    (folder / "results" / "m").mkdir(parents=True)
+    (folder / "results" / "benchmarks.json").write_text("{}")
+    done = call(folder, sys.executable, "-m", "convbench", "publish")
+    assert done.returncode == 2
+    assert "asv could not publish (exit code 1)" in done.stderr and "Traceback" not in done.stderr
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+@needs_clone
+@needs_browser
+def test_the_graph_in_the_browser_shows_the_medians_of_the_journals(clone: Path, pages: Path, driver: Any) -> None:
+    frame = convbench.load(clone / "results", ["commit", "backend", "case", "median_s"])
+    revisions = {c: r for r, c in json.loads((pages / "index.json").read_text())["revision_to_hash"].items()}
+    case = frame["case"].iloc[0]
+    chosen = "&".join(f"p-backend='{name}'" for name in sorted(set(frame["backend"])))
+    with served(pages) as address:
+        driver.get(f"{address}/index.html#track.Smoke.track_time?{chosen}&p-case='{case}'")
+        lines = until(
+            driver,
+            "const plot = $('#main-graph').data('plot'); if (!plot) return null;"
+            "const found = plot.getData().filter(s => s.data.length).map(s => [s.label, s.data]);"
+            "return found.length ? found : null;",
+        )
+        assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+    shown = {
+        (re.search(r"backend-([\w-]+)", label)[1], int(x)): y  # type: ignore[index]
+        for label, points in lines
+        for x, y in points
+    }
+    expected = {(r.backend, int(revisions[r.commit])): r.median_s for r in frame[frame.case == case].itertuples()}
+    assert len(expected) == 4, "two backends at two commits"
+    assert shown == pytest.approx(expected, rel=1e-6)
+
+
+@needs_clone
+@needs_browser
+def test_the_summary_in_the_browser_shows_the_throughput_of_the_newest_records(
+    clone: Path, pages: Path, driver: Any
+) -> None:
+    newest = sorted((clone / "results" / "here").glob("*.jsonl"))[-1]
+    frame = convbench.load(newest, ["case", "backend", "flops", "median_s", "low_s", "high_s"])
+    with served(pages) as address:
+        driver.get(f"{address}/index.html")
+        until(
+            driver, "return [...document.querySelectorAll('#nav a')].find(a => a.textContent == 'Throughput')"
+        ).click()
+        until(driver, "return location.pathname == '/convbench.html' && document.readyState == 'complete'")
+        table = driver.execute_script(
+            "return [...document.querySelectorAll('tr')].map(row => [...row.cells].map(cell => cell.innerText))"
+        )
+        # asv's own page asks for the graphs of suites that nobody ran.
+        complaints = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+        assert [message for message in complaints if "/graphs/" not in message] == []
+    (_, *backends), *rows = table
+    shown = {
+        (row[0].splitlines()[0], backend): [float(f.replace(",", "")) for f in re.findall(r"[\d.,]+", cell)]
+        for row in rows
+        for backend, cell in zip(backends, row[1:], strict=True)
+    }
+    expected = {
+        (r.case, r.backend): [r.flops / s / 1e9 for s in (r.median_s, r.high_s, r.low_s)] for r in frame.itertuples()
+    }
+    assert shown.keys() == expected.keys() and len(shown) == 12
+    for pair, figures in expected.items():
+        assert shown[pair] == pytest.approx(figures, rel=0.006)
+
+
+@needs_browser
+def test_nothing_from_a_journal_runs_in_the_page(tmp_path: Path, driver: Any) -> None:
+    timed = made(EVIL, layer=EVIL, suite=EVIL, commit=EVIL, time=EVIL, machine={"machine": EVIL, "cpu": EVIL})
+    failed = made("b", (), status="wrong", reason=EVIL, suite=EVIL, machine={"machine": EVIL}, case="c")
+    page = summary_page(EVIL, [timed, failed | {"settings": {"allocator": EVIL}}, failed], {EVIL: f"javascript:{EVIL}"})
+    (tmp_path / "convbench.html").write_text(page)
+    with served(tmp_path) as address:
+        driver.get(f"{address}/convbench.html")
+        assert driver.execute_script("return window.ran") is None
+        assert driver.execute_script("return document.querySelectorAll('script, img').length") == 0
+        texts = driver.execute_script(
+            "const heads = [...document.querySelectorAll('thead')].map(head => head.innerText).join();"
+            "const text = (where) => document.querySelector(where).innerText;"
+            "return [document.title, text('h2'), heads, document.querySelector('td.bad').title]"
+        )
+        log = driver.get_log("browser")
+    assert [EVIL in text for text in texts] == [True] * 4, texts
+    assert [entry for entry in log if "Content Security Policy" in entry["message"]] == [], "nor did it try"
+    assert page.count("<h2>") == 2
+
+
+@needs_browser
+def test_the_page_s_policy_would_stop_a_script_that_got_into_it(tmp_path: Path, driver: Any) -> None:
+    page = summary_page("p", [made()], {}).replace("</body>", f"<p>{EVIL}</p></body>")
+    (tmp_path / "convbench.html").write_text(page)
+    with served(tmp_path) as address:
+        driver.get(f"{address}/convbench.html")
+        assert driver.execute_script("return document.querySelectorAll('script').length") == 1
+        assert driver.execute_script("return window.ran") is None
+
+
+# --- the page itself --------------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_a_section_for_each_machine_threads_and_allocator_and_the_newest_of_each_pair() -> None:
+    told = [
+        made(times=(2.0,) * 6, threads=2),
+        made(times=(4.0,) * 6),
+        made(times=(1.0,) * 6),
+        made(times=(0.5,) * 6, machine={"machine": "other"}),
+        made(times=(0.25,) * 6, settings={"allocator": "system"}),
+    ]
+    page = summary_page("p", told, {})
+    assert re.findall(r"<h2>(.*?)</h2>", page).count("other") == 1
+    assert page.count("<h2>") == 4 and "2 threads" in page and "system allocator" in page
+    work = told[0]["flops"] / 1e9
+    values = [float(v) for v in re.findall(r"<b>([\d.]+)</b>", page)]
+    assert sorted(values) == pytest.approx([work / 2, work, work / 0.5, work / 0.25], rel=0.01)
+
+
+ODD: list[dict[str, Any]] = [
+    {"flops": None}, {"flops": "x"}, {"median_s": None}, {"low_s": None}, {"machine": None}, {"time": 3}, {"commit": 5},
+    {"threads": "many"}, {"layer": []}, {"reason": {}}, {"median_s": "1"}, {"gflops": []}, {"high_s": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_records_of_other_hands_stop_no_page(odd: dict[str, Any]) -> None:
+    page = summary_page("p", [made("good", (1.0,) * 6), made("odd") | odd], {})
+    assert ">good<" in page
+
+
+def test_a_page_without_records_says_so() -> None:
+    assert "There is no record yet." in summary_page("p", [], {})
