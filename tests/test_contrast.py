@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, mannwhitneyu, wilcoxon
 
 from convbench.analysis.comparison import Verdict, compare
-from convbench.analysis.contrast import Contrast, false_discovery_rates, independent, paired
+from convbench.analysis.contrast import Contrast, independent, paired
+from convbench.analysis.false_discovery import q_values
 from convbench.analysis.ratio import ratio
 from convbench.analysis.rows import Rows
 from convbench.analysis.signed_rank import p_values
@@ -85,7 +86,7 @@ def test_no_difference_at_all_is_a_p_value_of_1(size: int, difference: float) ->
 
 @given(st.lists(st.floats(0, 1), max_size=50))
 def test_false_discovery_rates_are_those_of_benjamini_and_hochberg(p: list[float]) -> None:
-    assert false_discovery_rates(p) == pytest.approx(false_discovery_control(p).tolist() if p else [])
+    assert q_values(p) == pytest.approx(false_discovery_control(p).tolist() if p else [])
 
 
 # --- ratios and intervals ---------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convbench.analysis.contrast import Contrast, false_discovery_rates, independent, paired
+from convbench.analysis.contrast import Contrast, independent, paired
+from convbench.analysis.false_discovery import q_values
 from convbench.analysis.process_contrast import contrast_of_processes
 from convbench.analysis.ratio import Ratio
 from convbench.analysis.rows import Rows
@@ -101,7 +102,7 @@ def compare(base: Iterable[Record], new: Iterable[Record], threshold: float) -> 
     pairs = [shared[index] for index in timed.tolist()]
     contrasts = _contrasts([(earlier, later) for _, earlier, later in pairs], was[timed], now[timed])
     # Too few samples are no test, and must not make the others' false discoveries look fewer.
-    rates = iter(false_discovery_rates(c.p_value for c, _ in contrasts if c.ratio.covers))
+    rates = iter(q_values([c.p_value for c, _ in contrasts if c.ratio.covers]))
     changes = []
     for ((suite, case, backend, *_), earlier, later), (contrast, side_by_side) in zip(pairs, contrasts, strict=True):
         ratio = contrast.ratio

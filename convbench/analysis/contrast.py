@@ -14,7 +14,7 @@ Methods, 3rd ed. (2014), chapters 3 and 4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -101,13 +101,3 @@ def _order_statistics(rows: Floats, left_out: int) -> tuple[Floats, Floats]:
     """Of each row the values that `left_out` others are below, and above."""
     ordered = np.sort(rows, axis=1)  # which NumPy does faster than a partition
     return ordered[:, left_out], ordered[:, -1 - left_out]
-
-
-def false_discovery_rates(p_values: Iterable[float]) -> list[float]:
-    """For each of many p values the smallest false discovery rate at which it counts (Benjamini and Hochberg, 1995)."""
-    p = np.array(list(p_values), dtype=np.float64)
-    order = np.argsort(p)
-    rates = np.minimum.accumulate((p[order] * len(p) / np.arange(1, len(p) + 1))[::-1])[::-1]
-    found = np.empty(len(p))
-    found[order] = np.minimum(rates, 1)
-    return found.tolist()
