@@ -81,6 +81,16 @@ class Registry:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
 
+    def defined_by(self, plugins: Iterable[Path]) -> list[Entry]:
+        """The entries of these files. Raises `BackendError` where one failed to load: a file that is asked for by name
+        has to, while one that is merely installed must not stop the others."""
+        given = {str(path.resolve()) for path in plugins}
+        mine = [entry for entry in self.entries if entry.origin.kind == "file" and entry.origin.target in given]
+        for entry in mine:
+            if entry.backend is None:
+                raise BackendError(f"the plugin {entry.reason}")
+        return mine
+
     def select(self, patterns: Iterable[str]) -> list[Entry]:
         """The entries whose names match any of the shell patterns, in the registry's order; all when none is given.
 

@@ -65,9 +65,5 @@ def _entries(plugin: str | PathLike[str] | Backend) -> list[Entry]:
     if isinstance(plugin, Backend):
         module = type(plugin).__module__
         return [Entry(plugin.name, Origin("module", module), plugin)]
-    path = str(Path(plugin).resolve())
-    found = [entry for entry in discover([Path(plugin)], entry_points=False) if entry.origin.target == path]
-    for entry in found:
-        if entry.backend is None:
-            raise BackendError(f"the plugin {entry.reason}")
-    return found
+    path = Path(plugin)
+    return discover([path], entry_points=False).defined_by([path])

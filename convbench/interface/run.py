@@ -13,7 +13,7 @@ from rich.text import Text
 
 from convbench.analysis.ranking import rank
 from convbench.analysis.roofline import Limits
-from convbench.errors import BackendError, NothingMeasuredError, ResultsError, SuiteError, did_you_mean
+from convbench.errors import NothingMeasuredError, ResultsError, SuiteError, did_you_mean
 from convbench.interface.figures import duration
 from convbench.interface.hazard_report import hazard_report
 from convbench.interface.limit_lines import doubts
@@ -188,11 +188,7 @@ def _dtypes(request: Request) -> list[Dtype]:
 def registry(request: Request) -> Registry:
     """Every backend there is, those of the plugins that were asked for included."""
     found = discover(request.plugins)
-    given = {str(path.resolve()) for path in request.plugins}
-    for entry in found:
-        # A file that was asked for by name has to load; one that is merely installed must not stop the others.
-        if entry.backend is None and entry.origin.target in given:
-            raise BackendError(f"the plugin {entry.reason}")
+    found.defined_by(request.plugins)
     return found
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.text import Text
 
-from convbench.errors import BackendError, NothingMeasuredError, ResultsError
+from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.interface.tables import print_json, show_journal_warnings, stderr, stdout
 from convbench.interface.verification_jobs import Jobs
 from convbench.interface.verification_progress import progress
+from convbench.interface.verification_rows import Row, row_of_none
 from convbench.interface.verification_tables import verification_report
 from convbench.measurement.machine import machine_facts, machine_name, usable_cpus
 from convbench.registry import Entry, discover
@@ -26,7 +27,6 @@ from convbench.verification.question import Question
 
 _INTERRUPTED = 130
 _NOT_PART_OF_WHAT_IS_ASKED = ("resume", "results", "as_json", "jobs")
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,9 @@ def verify_backends(request: Request) -> int:
     log, before = _log(folder, request)
     finished = {name: row for name, events in before.items() if (row := _finished(events)) is not None}
     rows = {name: _kept(row, results, folder) for name, row in finished.items()}
+    for entry in entries:
+        if (reason := entry.unavailable()) is not None:  # which takes no process to find out
+            rows[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
     asked = {e.name: _asked(request, e, results, before.get(e.name, [])) for e in entries if e.name not in rows}
     console = stderr()
     console.print(Text(_heading(request, entries, log, rows)), soft_wrap=True)
@@ -97,14 +100,9 @@ def verify_backends(request: Request) -> int:
 
 def _entries(request: Request) -> list[Entry]:
     registry = discover(request.plugins)
-    given = {str(path.resolve()) for path in request.plugins}
-    for entry in registry:
-        if entry.backend is None and entry.origin.target in given:
-            raise BackendError(f"the plugin {entry.reason}")
-    if request.plugins and not request.backends:
-        # Who gives a plugin wants that verified, and not all the rest beside it.
-        return [entry for entry in registry if entry.origin.target in given]
-    return registry.select(request.backends)
+    mine = registry.defined_by(request.plugins)
+    # Who gives a plugin wants that verified, and not all the rest beside it.
+    return mine if mine and not request.backends else registry.select(request.backends)
 
 
 def _check(request: Request) -> None:
@@ -181,14 +179,15 @@ def _row_of_death(name: str, event: Event) -> Row | None:
     """A row for a backend whose verifying process ended without a report; None while all is well."""
     if event["event"] != "died":
         return None
-    nothing: Row = {"cases": 0, "searched": 0, "coverage": None, "seconds": 0.0, "failures": [], "complete": False}
-    return {"backend": name, "status": str(Status.ERROR), "reason": event["reason"], **nothing}
+    return row_of_none(name, Status.ERROR, event["reason"]) | {"complete": False}
 
 
 def _heading(request: Request, entries: Sequence[Entry], log: VerificationLog, rows: dict[str, Row]) -> str:
     machine = machine_facts()
     isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
-    resumed = f"; resuming {log.path.name} ({len(rows)} of {len(entries)} backends are done)" if request.resume else ""
+    resumed = (
+        f"; resuming {log.path.name} ({len(rows)} of {len(entries)} backends need no more)" if request.resume else ""
+    )
     return f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa}), seed {request.seed}{resumed}"
 
 
