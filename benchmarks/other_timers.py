@@ -53,7 +53,7 @@ def _environment(problem: ConvProblem) -> dict[str, str]:
 
 
 class TorchTimer:
-    """torch.utils.benchmark's blocked_autorange, in one process for all problems."""
+    """torch.utils.benchmark's blocked_autorange, in one process for all problems, which ends when its input does."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(

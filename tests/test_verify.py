@@ -206,7 +206,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(tmp_path: Path, more: tup
 def test_a_corpus_line_that_is_no_question_is_passed_over(tmp_path: Path) -> None:
     path = corpus_file(tmp_path, "right")
     path.parent.mkdir()
-    path.write_text("# by hand\nn1c1h1w1_o1k1 wide  # kept\n__import__('os').system('touch /tmp/x')\n\n\x00\xff\n")
+    path.write_text("# by hand\nn1c1h1w1_o1k1 wide  # kept\n__import__('os').system('true')\n\n\x00\xff\n")
     with pytest.warns(JournalWarning, match="line 3"):
         assert [str(question) for question in read_corpus(path)] == ["n1c1h1w1_o1k1 wide"]
 
