@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from convbench.analysis.luck import EXPECTED, half_width_of_luck
 from convbench.analysis.ranking import CaseRanking, SuiteRanking, lower_precision, rank
 from convbench.analysis.ratio import Ratio, geometric_mean_ratio, ratio
 from convbench.measurement.statistics import estimate_median
 from convbench.status import Status
 from convbench.store.journal import Record
 
+LUCK = half_width_of_luck([])
 walls = st.lists(st.floats(1e-6, 10), min_size=1, max_size=20)
 
 
@@ -74,10 +76,10 @@ def test_the_interval_of_a_ratio_covers_the_true_one_whatever_drifts(true: float
 
 def test_pairing_by_round_takes_out_what_hits_both() -> None:
     rng = np.random.default_rng(1)
-    slow, fast = drifting(rng, 1.05, 20, 0.002)
+    slow, fast = drifting(rng, 1.10, 20, 0.002)
     found = ratio(slow, fast)
     assert found is not None
-    assert 1.04 < found.low <= found.value <= found.high < 1.06
+    assert 1.08 < found.low <= found.value <= found.high < 1.12
     spread = estimate_median(fast["samples"]["wall_s"])
     assert spread.relative_half_width > 0.05
 
@@ -95,8 +97,9 @@ def test_only_rounds_that_both_were_sampled_in_count(one: dict[int, float], othe
         assert found is None
         return
     assert found is not None
-    expected = estimate_median(ratios)
-    assert (found.value, found.low, found.high) == pytest.approx((expected.median, expected.low, expected.high))
+    rounds = estimate_median(ratios)
+    expected = Ratio(rounds.median, rounds.low, rounds.high).widened(LUCK)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
     assert found.covers == (len(ratios) >= 6)
 
 
@@ -106,8 +109,56 @@ def test_a_backend_a_times_slower_in_every_round_has_that_ratio_and_its_inverse(
     there, back = ratio(slow, fast), ratio(fast, slow)
     assert there is not None
     assert back is not None
-    assert (there.value, there.low, there.high) == pytest.approx((a, a, a))
-    assert (back.value, back.low, back.high) == pytest.approx((1 / a, 1 / a, 1 / a))
+    off = math.exp(LUCK)  # what one process each can differ by is all that there is of an interval
+    assert (there.value, there.low, there.high) == pytest.approx((a, a / off, a * off))
+    assert (back.value, back.low, back.high) == pytest.approx((1 / a, 1 / a / off, 1 / a * off))
+
+
+def called_different(spread: float, of_itself: bool, trials: int = 600) -> float:
+    """The share of pairs of equal backends that are called different, where processes' luck spreads so."""
+    rng = np.random.default_rng(5)
+    different = 0
+    for _ in range(trials):
+        luck, seen = np.exp(rng.normal(0, spread, 2))
+        one, other = drifting(rng, float(luck), 30, 0.002)
+        found = ratio(one, other | ({"self_ratio": {"value": float(seen)}} if of_itself else {}))
+        assert found is not None
+        different += not found.includes_one
+    return different / trials
+
+
+def test_processes_that_are_lucky_are_seldom_called_different() -> None:
+    assert called_different(EXPECTED, of_itself=True) <= 0.05
+    assert called_different(EXPECTED, of_itself=False) <= 0.05
+
+
+def test_where_processes_differ_more_than_expected_a_backend_timed_against_itself_shows_it() -> None:
+    assert called_different(4 * EXPECTED, of_itself=True) < 0.8 * called_different(4 * EXPECTED, of_itself=False)
+
+
+@given(st.lists(st.floats(-0.5, 0.5), max_size=8), st.floats(0, 0.5))
+def test_what_a_run_saw_of_luck_widens_its_intervals_and_seeing_little_narrows_them(
+    logs: list[float], more: float
+) -> None:
+    def records(logs: list[float]) -> list[Record]:
+        return [{"case": f"c{n}", "self_ratio": {"value": math.exp(log)}} for n, log in enumerate(logs)]
+
+    seen = half_width_of_luck(records(logs))
+    assert seen > 0
+    assert half_width_of_luck(records(logs) * 2) == seen  # both backends of a case have the one ratio of the case
+    assert half_width_of_luck(records([*logs, 0.0])) < seen
+    if logs:
+        assert half_width_of_luck(records([logs[0] + math.copysign(more, logs[0]), *logs[1:]])) >= seen
+
+
+def test_several_processes_need_no_expectation_of_their_luck() -> None:
+    walls, processes = [1.0, 1.001, 0.999] * 3, [0, 1, 2] * 3
+    one, other = timed("a", walls), timed("b", walls)
+    for record in (one, other):
+        record["samples"] |= {"process": processes, "round": [n // 3 for n in range(9)]}
+    found = ratio(one, other)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((1, 1))
 
 
 def test_samples_that_are_missing_or_no_time_make_no_pair() -> None:
@@ -306,7 +357,9 @@ def test_the_lead_is_over_the_cases_that_both_ran_and_inverse_the_other_way() ->
     assert lead.value == pytest.approx((4 * 2) ** (1 / 2), rel=0.02)
     assert lead.value * behind.value == pytest.approx(1, rel=1e-6)
     assert ranking.lead("b", "nobody") is None
-    assert ranking.lead("a", "a") == Ratio(1, 1, 1)
+    itself = ranking.lead("a", "a")
+    assert itself is not None
+    assert itself.value == 1 and itself.includes_one
 
 
 @given(

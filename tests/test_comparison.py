@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from convbench.analysis.comparison import Verdict, compare
-from convbench.analysis.ratio import ratio
+from convbench.analysis.luck import half_width_of_luck
+from convbench.analysis.ratio import Ratio, ratio
 
 RNG = np.random.default_rng(7)
 
@@ -115,7 +116,7 @@ def test_rounds_are_matched_by_their_numbers_and_not_by_their_place() -> None:
     new = record([4.0, 6.0, 8.0, 10.0, 12.0, 14.0], session="s")
     new["samples"]["round"] = [1, 2, 3, 4, 5, 6]
     (change,) = compare([base], [new], 0.05).changes
-    assert (change.ratio.value, change.ratio.low, change.ratio.high) == (2.0, 2.0, 2.0)
+    assert change.ratio == Ratio(2.0, 2.0, 2.0).widened(half_width_of_luck([]))
     new["samples"]["round"] = [11, 12, 13, 14, 15, 16]
     assert not compare([base], [new], 0.05).changes[0].paired
     new["samples"]["round"] = [[1], {}, None, "x", 5, 6]
@@ -125,7 +126,7 @@ def test_rounds_are_matched_by_their_numbers_and_not_by_their_place() -> None:
 def test_a_record_and_itself_are_the_same() -> None:
     one = record(noisy(), session="s")
     (change,) = compare([one], [one], 0.05).changes
-    assert (change.verdict, change.ratio.low, change.ratio.high, change.q_value) == (Verdict.SAME, 1.0, 1.0, 1.0)
+    assert (change.verdict, change.ratio.value, change.q_value) == (Verdict.SAME, 1.0, 1.0)
 
 
 # --- machines, allocators, dtypes -------------------------------------------------------------------------------------

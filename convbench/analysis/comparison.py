@@ -17,6 +17,7 @@ import numpy as np
 
 from convbench.analysis.contrast import Contrast, independent, paired
 from convbench.analysis.false_discovery import q_values
+from convbench.analysis.luck import half_width_of_luck
 from convbench.analysis.process_contrast import contrast_of_processes
 from convbench.analysis.ratio import Ratio
 from convbench.analysis.rows import Rows
@@ -156,7 +157,10 @@ def _walls(record: Record) -> Any:
 
 
 def _contrasts(pairs: Sequence[tuple[Record, Record]], was: Rows, now: Rows) -> list[tuple[Contrast, bool]]:
-    """The contrast of each two records, whose samples are the rows, and whether it is a paired one."""
+    """The contrast of each two records, whose samples are the rows, and whether it is a paired one.
+
+    Samples of a process each do not know what the two processes differ by; the interval is to hold that, too.
+    """
     found = [_over_processes(base, new) for base, new in pairs]
     rounds = [None if known else _in_the_same_rounds(*pair) for known, pair in zip(found, pairs, strict=True)]
     both = [walls for walls in rounds if walls is not None]
@@ -164,9 +168,13 @@ def _contrasts(pairs: Sequence[tuple[Record, Record]], was: Rows, now: Rows) -> 
     alone = np.array([known is None and walls is None for known, walls in zip(found, rounds, strict=True)], dtype=bool)
     each_for_itself = iter(independent(was[alone], now[alone]))
     return [
-        known or ((next(each_for_itself), False) if walls is None else (next(side_by_side), True))
-        for known, walls in zip(found, rounds, strict=True)
+        known or (_of_a_process_each(next(each_for_itself if walls is None else side_by_side), pair), walls is not None)
+        for known, walls, pair in zip(found, rounds, pairs, strict=True)
     ]
+
+
+def _of_a_process_each(contrast: Contrast, pair: tuple[Record, Record]) -> Contrast:
+    return contrast._replace(ratio=contrast.ratio.widened(half_width_of_luck(pair)))
 
 
 def _over_processes(base: Record, new: Record) -> tuple[Contrast, bool] | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.analysis.luck import half_width_of_luck
 from convbench.measurement.statistics import FEWEST_FOR_INTERVAL, estimate_over_processes
 from convbench.store.journal import Record
 
@@ -31,18 +32,27 @@ class Ratio:
         """Whether the two may be level: then no difference is claimed."""
         return self.low <= 1 <= self.high
 
+    def widened(self, half_width: float) -> Ratio:
+        """The same with an interval that also holds an independent error, whose own 95 % interval is `half_width` to
+        either side on a logarithmic scale: half-widths of independent errors add up as their squares do."""
+        below, above = math.log(self.value / self.low), math.log(self.high / self.value)
+        low = self.value * math.exp(-math.hypot(below, half_width))
+        return replace(self, low=low, high=self.value * math.exp(math.hypot(above, half_width)))
+
 
 def ratio(slower: Record, faster: Record) -> Ratio | None:
     """The ratio of two records of one case, from the rounds in which both were sampled; None when there are none.
 
-    The median of the rounds' ratios, with the interval of a median; of several processes each is paired with its like,
-    and the interval is over these pairs.
+    The median of the rounds' ratios, with the interval of a median, widened by what two processes differ by without a
+    cause (`convbench.analysis.luck`); of several processes each is paired with its like, and the interval is over these
+    pairs, whose spread holds that already.
     """
     processes = _paired_logs_by_process(slower, faster)
     if not processes:
         return None
     estimate = estimate_over_processes([np.exp(logs).tolist() for logs in processes])
-    return Ratio(estimate.median, estimate.low, estimate.high, estimate.covers)
+    found = Ratio(estimate.median, estimate.low, estimate.high, estimate.covers)
+    return found if len(processes) > 1 else found.widened(half_width_of_luck((slower, faster)))
 
 
 def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) -> Ratio | None:
@@ -70,7 +80,9 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     value = float(np.mean([np.median(logs) for logs in cases]))
     low, high = np.quantile(drawn_means, (0.025, 0.975))
     covers = all(logs.size >= FEWEST_FOR_INTERVAL for logs in cases)
-    return Ratio(math.exp(value), math.exp(min(low, value)), math.exp(max(high, value)), covers)
+    found = Ratio(math.exp(value), math.exp(min(low, value)), math.exp(max(high, value)), covers)
+    # A process computes all cases: its luck is not taken to average out over them.
+    return found.widened(half_width_of_luck(record for pair in pairs for record in pair))
 
 
 def _paired_logs_by_process(slower: Record, faster: Record) -> list[NDArray[np.float64]]:

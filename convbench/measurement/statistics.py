@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, median, stdev
 
 CONFIDENCE = 0.95
@@ -78,6 +79,7 @@ def estimate_over_processes(processes: Sequence[Sequence[float]]) -> Estimate:
     return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half), True, m)
 
 
+@cache
 def student_quantile(degrees: float) -> float:
     """The factor of Student's two-sided 95 % interval."""
     from scipy.special import stdtrit

@@ -1,0 +1,34 @@
+"""What two processes of the same code differ by, which no number of rounds within them lessens.
+
+Where a process's memory lies makes it a little faster or slower for as long as it lives. A run with one process for
+each backend sees that only between the backend that it times against itself and its twin. What is expected before is
+what repeated pairs of fresh processes showed (`benchmarks/self_agreement.py`: 0.3 % in the median, which is 0.43 % as a
+standard deviation); it weighs as much as six pairs do, and the run's own pair adds what it saw. A few times as much
+there, as on a busy machine, so widens all intervals of the case. With that many observations the factor of the 95 %
+interval is Student's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from convbench.measurement.statistics import student_quantile
+from convbench.store.journal import Record
+
+EXPECTED = 0.0043
+"""The standard deviation of the logarithm of two processes' ratio, as expected before any is seen."""
+_WORTH = 6
+
+
+def half_width_of_luck(records: Iterable[Record]) -> float:
+    """Half of the 95 % interval for the logarithm of a ratio of two processes of equal speed, each of one backend."""
+    seen = {}
+    for record in records:
+        of_itself = record.get("self_ratio")
+        value = of_itself.get("value") if isinstance(of_itself, Mapping) else None
+        if isinstance(value, float) and 0 < value < math.inf:
+            seen[record.get("session"), record.get("case")] = math.log(value)
+    degrees = _WORTH + len(seen)
+    variance = (_WORTH * EXPECTED**2 + sum(log**2 for log in seen.values())) / degrees
+    return student_quantile(degrees) * math.sqrt(variance)
