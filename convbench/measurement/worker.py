@@ -120,6 +120,7 @@ class Worker:
 
     def settle(self, asked: Message) -> Message:
         """Warm up; answers with the steady seconds per call."""
+        self.output = None  # which was sent, and would lie in the way of those to come
         start = time.perf_counter()
         call_s = settle(self.ready.run, self.ready.sync, asked.fields["limit_s"])
         self.backend_s += time.perf_counter() - start
@@ -129,6 +130,7 @@ class Worker:
         """Take one sample; `stopped` says that the process was stopped and continued meanwhile."""
         plan, stops = Plan(**asked.fields), stopped.times
         flush = self._flush(plan.flush_bytes) if plan.flush_bytes else None
+        self.output = None
         start = time.perf_counter()
         with _no_garbage_collection():
             sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush)
