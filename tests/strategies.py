@@ -1,4 +1,4 @@
-"""Hypothesis strategies for problems: every argument in every form, small enough to compute."""
+"""Hypothesis strategies: problems with every argument in every form, small enough to compute; what backends support."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from convbench.backend import Supports
 from convbench.problem import DIRECTIONS, DTYPES, PADDING_MODES, ConvProblem
 
 SIZES = st.integers(1, 9)
 SMALL = st.integers(1, 3)
+SUPPORTS = st.builds(
+    Supports,
+    dtypes=st.sets(st.sampled_from(DTYPES), min_size=1),
+    padding_modes=st.sets(st.sampled_from(PADDING_MODES), min_size=1),
+    stride=st.booleans(),
+    dilation=st.booleans(),
+    groups=st.booleans(),
+    asymmetric_padding=st.booleans(),
+    negative_padding=st.booleans(),
+)
 
 
 def int_or_pair(values: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from idle_backends import Idle, Narrow, Whole
 
 from convbench.backend import WHOLE_OF_CONV2D, Backend, Supports
 from convbench.problem import ConvProblem
@@ -106,23 +107,7 @@ def test_an_array_is_hardly_larger_than_it_must_be() -> None:
 # --- the sweep --------------------------------------------------------------------------------------------------------
 
 
-class Fake(Backend):
-    name = "fake"
-
-    def prepare(self, problem: ConvProblem, x: Any, w: Any, b: Any) -> Any:
-        raise AssertionError("a sweep computes nothing")
-
-
-class Whole(Fake):
-    supports = WHOLE_OF_CONV2D
-    thread_safe = True
-
-
-class Narrow(Fake):
-    supports = Supports(dtypes={"float16"}, groups=False, stride=False, asymmetric_padding=False)
-
-
-class Particular(Fake):
+class Particular(Idle):
     """Says no for reasons that are not data."""
 
     supports = WHOLE_OF_CONV2D
@@ -135,19 +120,19 @@ class Particular(Fake):
         return super().unsupported(problem)
 
 
-class Winograd(Fake):
+class Winograd(Idle):
     def unsupported(self, problem: ConvProblem) -> str | None:
         blocks = problem.in_channels % 16 == 0 == problem.out_channels % 16
         usual = problem.kernel_size == (3, 3) and problem.stride == (1, 1) == problem.dilation
         return super().unsupported(problem) or (None if blocks and usual else "3x3 at stride 1 in blocks of 16 alone")
 
 
-class Nothing(Fake):
+class Nothing(Idle):
     def unsupported(self, problem: ConvProblem) -> str | None:
         return "nothing at all"
 
 
-class Raising(Fake):
+class Raising(Idle):
     supports = Supports(groups=False)
 
     def unsupported(self, problem: ConvProblem) -> str | None:
@@ -226,7 +211,7 @@ def test_what_was_refused_is_told_in_words() -> None:
 
 
 def test_where_nothing_is_supported_nothing_is_asked() -> None:
-    for backend in (Nothing(), type("Mute", (Fake,), {"supports": Supports(dtypes=set())})()):
+    for backend in (Nothing(), type("Mute", (Idle,), {"supports": Supports(dtypes=set())})()):
         made = sweep(backend, 2)
         assert made.questions == ()
         assert made.coverage == made.coverage_of(swept(Whole, 2).questions) == Coverage(2, 0, 0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import problems
+from strategies import SUPPORTS, problems
 
 from convbench.backend import Supports
 from convbench.errors import ProblemError
@@ -27,16 +27,6 @@ QUESTIONS = st.builds(
     values=st.sampled_from(VALUES),
     layout=st.sampled_from(LAYOUTS),
     calls=st.sampled_from(CALLS),
-)
-SUPPORTS = st.builds(
-    Supports,
-    dtypes=st.sets(st.sampled_from(DTYPES), min_size=1),
-    padding_modes=st.sets(st.sampled_from(PADDING_MODES), min_size=1),
-    stride=st.booleans(),
-    dilation=st.booleans(),
-    groups=st.booleans(),
-    asymmetric_padding=st.booleans(),
-    negative_padding=st.booleans(),
 )
 
 

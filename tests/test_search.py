@@ -8,37 +8,22 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from idle_backends import Idle, Narrow, Whole
+from strategies import SUPPORTS
 
-from convbench.backend import WHOLE_OF_CONV2D, Backend, Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.backend import Backend, Supports
+from convbench.problem import ConvProblem
 from convbench.verification.question import Question
 from convbench.verification.sweep.drawing import DECISIONS, MOST_MACS, Drawing
 from convbench.verification.sweep.factors import DETAILS, FACTORS, classes
 from convbench.verification.sweep.search import questions, search
 
 
-class Fake(Backend):
-    name = "fake"
-
-    def prepare(self, problem: ConvProblem, x: Any, w: Any, b: Any) -> Any:
-        raise AssertionError("a search computes nothing")
-
-
-class Whole(Fake):
-    supports = WHOLE_OF_CONV2D
-    thread_safe = True
-
-
-class Narrow(Fake):
-    supports = Supports(dtypes={"float16"}, groups=False, stride=False, asymmetric_padding=False)
-
-
-class Winograd(Fake):
+class Winograd(Idle):
     """Says no to all but 1 in some thousand questions, for reasons that are not data."""
 
     def unsupported(self, problem: ConvProblem) -> str | None:
@@ -71,8 +56,8 @@ def test_one_seed_is_one_sequence_however_much_of_it_is_asked() -> None:
 def test_a_search_ends_when_it_is_told_to_and_when_nothing_is_supported() -> None:
     answers = iter([False] * 40 + [True] * 1000)
     assert 0 < len(list(search(Whole(), until=lambda: next(answers)))) < 40
-    assert list(search(type("Mute", (Fake,), {"supports": Supports(dtypes=set())})())) == []
-    assert list(search(type("Deaf", (Fake,), {"unsupported": lambda self, problem: "no"})())) == []
+    assert list(search(type("Mute", (Idle,), {"supports": Supports(dtypes=set())})())) == []
+    assert list(search(type("Deaf", (Idle,), {"unsupported": lambda self, problem: "no"})())) == []
 
 
 def test_a_search_goes_everywhere_and_beyond_the_sweep() -> None:
@@ -88,18 +73,6 @@ def test_a_search_goes_everywhere_and_beyond_the_sweep() -> None:
     near_vectors = {width + offset for width in (4, 8, 16, 32, 64) for offset in (-1, 0, 1)}
     assert near_vectors <= {problem.in_channels for problem in problems}
     assert {15, 16, 17, 31, 32, 33} <= {problem.out_width for problem in problems}
-
-
-SUPPORTS = st.builds(
-    Supports,
-    dtypes=st.sets(st.sampled_from(DTYPES), min_size=1),
-    padding_modes=st.sets(st.sampled_from(PADDING_MODES), min_size=1),
-    stride=st.booleans(),
-    dilation=st.booleans(),
-    groups=st.booleans(),
-    asymmetric_padding=st.booleans(),
-    negative_padding=st.booleans(),
-)
 
 
 @settings(max_examples=300)
