@@ -100,14 +100,14 @@ def read_parts(paths: Sequence[Path], reader: Reader[Read]) -> Iterator[Iterator
     cannot be read.
     """
     first, *others = _parts(paths)
-    helpers = [_Helper(part, reader) for part in others]
+    processes = [_OtherProcess(part, reader) for part in others]
     try:
         yield reader.read(first)
-        for helper in helpers:
-            yield helper.read()
+        for process in processes:
+            yield process.read()
     finally:
-        for helper in helpers:
-            helper.end()
+        for process in processes:
+            process.end()
 
 
 def _parts(paths: Sequence[Path]) -> list[list[Span]]:
@@ -136,7 +136,7 @@ def _size(path: Path) -> int:
         return 1  # reading it will say what is wrong
 
 
-class _Helper(Generic[Read]):
+class _OtherProcess(Generic[Read]):
     """A process that reads a part."""
 
     def __init__(self, part: Sequence[Span], reader: Reader[Read]) -> None:
