@@ -144,6 +144,7 @@ def test_what_differs_in_what_was_measured_is_another_series() -> None:
         {"threads": 2},
         {"dtype": "float16"},
         {"settings": {"allocator": "system"}},
+        {"settings": {"allocator": "steady", "cache": "cold"}},
         {"release": {"library": "torch", "version": "2.9", "date": "2025-10-01"}},
     ]
     found, _ = series_of([record(1e-3), *(record(1e-3, **other) for other in others)])

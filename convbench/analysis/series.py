@@ -36,6 +36,8 @@ class SeriesKey(NamedTuple):
     threads: int
     dtype: str
     allocator: str
+    cache: str
+    """`warm`, or `cold` where the caches were emptied before each call."""
     library: str
     """The library whose releases the points are; empty for a series over commits or time."""
 
@@ -110,6 +112,7 @@ def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
     else:
         library, date, backend = "", f"{when:%Y-%m-%d}", record["backend"]
         label, order = _commit_label(record) or f"{when:%Y-%m-%d %H:%M}", (when.isoformat(),)
+    settings = record.get("settings") or {}
     key = SeriesKey(
         machine=str((record.get("machine") or {}).get("machine") or ""),
         suite=str(record.get("suite") or ""),
@@ -117,7 +120,8 @@ def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
         backend=backend,
         threads=int(_number(record.get("threads"), 1)),
         dtype=str(record.get("dtype") or ""),
-        allocator=str((record.get("settings") or {}).get("allocator") or ""),
+        allocator=str(settings.get("allocator") or ""),
+        cache=str(settings.get("cache") or "warm"),
         library=library,
     )
     walls = (record.get("samples") or {}).get("wall_s")

@@ -141,6 +141,7 @@ def _parts(key: SeriesKey) -> list[tuple[str, str]]:
         ("threads", count(key.threads, "thread", "threads")),
         ("dtype", key.dtype),
         ("allocator", f"{key.allocator} allocator" if key.allocator else ""),
+        ("cache", "cold caches" if key.cache == "cold" else ""),
         ("library", f"releases of {key.library}" if key.library else ""),
     ]
     return [(name, text) for name, text in texts if text]
@@ -156,12 +157,13 @@ def markdown(shown: Shown) -> str:
     closing = "\n\n".join(_closing(shown))
     if not shown.steps:
         return closing
-    differing = [name for name in ("machine", "suite", "threads", "dtype", "allocator") if name in shown.differing]
+    named = ("machine", "suite", "threads", "dtype", "allocator", "cache")
+    differing = [name for name in named if name in shown.differing]
     rows = []
     for step, cells in zip(shown.steps, _cells(shown), strict=True):
         key = step.series.key
-        named = [key.backend, key.case, *(str(getattr(key, name)) for name in differing)]
-        rows.append([cells[0], *named, *cells[1:], sparkline([point.median_s for point in step.series.points])])
+        of = [key.backend, key.case, *(str(getattr(key, name)) for name in differing)]
+        rows.append([cells[0], *of, *cells[1:], sparkline([point.median_s for point in step.series.points])])
     headers = [_HEADERS[0], "backend", "case", *differing, *_HEADERS[1:], "series"]
     right = [index + 2 + len(differing) for index in _RIGHT]
     return "\n\n".join([escaped(_alike(shown)), markdown_table(headers, rows, right), closing])
