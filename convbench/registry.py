@@ -35,6 +35,8 @@ class Origin:
     kind: Literal["module", "file"]
     target: str
     """A module, perhaps with `:attribute`, or the path of a file."""
+    folder: str = ""
+    """Where a module is looked for last, if it is not installed: what a test runner adds to the path of its process."""
 
     def __str__(self) -> str:
         return self.target
@@ -137,6 +139,8 @@ def load(origin: Origin) -> tuple[Backend, ...]:
         found = getattr(_import_file(Path(origin.target)), "BACKENDS", None)
     else:
         module, _, attribute = origin.target.partition(":")
+        if origin.folder and origin.folder not in sys.path:
+            sys.path.append(origin.folder)
         found = getattr(importlib.import_module(module), attribute or "BACKENDS", None)
     return _checked(found, origin)
 

@@ -11,6 +11,7 @@ code that shows it.
 
 from __future__ import annotations
 
+import sys
 from os import PathLike
 from pathlib import Path
 
@@ -63,7 +64,19 @@ def verify(
 
 def _entries(plugin: str | PathLike[str] | Backend) -> list[Entry]:
     if isinstance(plugin, Backend):
-        module = type(plugin).__module__
-        return [Entry(plugin.name, Origin("module", module), plugin)]
+        return [Entry(plugin.name, _origin(plugin), plugin)]
     path = Path(plugin)
     return discover([path], entry_points=False).defined_by([path])
+
+
+def _origin(backend: Backend) -> Origin:
+    """The module of `backend`, with the folder that holds it or the outermost package that it is in."""
+    name = type(backend).__module__
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None:
+        return Origin("module", name)
+    path = Path(file).resolve()
+    if name == "__main__":
+        return Origin("file", str(path))
+    inside = name.split(".") if path.stem != "__init__" else [*name.split("."), "__init__"]
+    return Origin("module", name, str(path.parents[len(inside) - 1]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +220,22 @@ def test_one_line_verifies_a_plugin(tmp_path: Path) -> None:
     sound = tmp_path / "sound.py"
     sound.write_text(PLUGIN.read_text().partition("BACKENDS = ")[0] + "BACKENDS = (Right('mine'),)\n")
     verify_plugin(sound, time_limit_s=0.5)
+
+
+@pytest.mark.parametrize(("backend", "wrong"), [("Right", False), ("WrongInGroups", True)])
+def test_a_backend_of_ones_own_package_is_verified_where_it_stands(
+    backend: str, wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the test suite of a library that brings its backend along as a module."""
+    package = tmp_path / f"library_of_{backend.lower()}"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    text = PLUGIN.read_text().partition("BACKENDS = ")[0]
+    (package / "conv.py").write_text(f"{text}BACKENDS = ({backend}('mine'),)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (mine,) = importlib.import_module(f"{package.name}.conv").BACKENDS
+    with pytest.raises(WrongBackendError, match="the backend is wrong") if wrong else nullcontext():
+        verify_plugin(mine, time_limit_s=0)
 
 
 def test_a_wrong_plugin_fails_the_test_with_a_report(tmp_path: Path) -> None:
