@@ -18,6 +18,7 @@ import pytest
 from convbench.errors import BackendError
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
 from convbench.store.journal import JournalWarning
+from convbench.suite import load_suite
 from convbench.testing import WrongBackendError
 from convbench.testing import verify as verify_plugin
 from convbench.verification.question import Question
@@ -187,9 +188,19 @@ def test_a_suite_s_cases_are_verified_on_their_own_data(tmp_path: Path) -> None:
     assert all(row["status"] == "ok" and row["coverage"] is None and row["cases"] > 3 for row in rows(done).values())
 
 
+def test_the_exact_check_alone_asks_each_case_of_a_suite_once(tmp_path: Path) -> None:
+    done = verify(tmp_path, "right wrong-in-groups", "--suite", "groups", "--where", "groups > 4", "--exact", "--json")
+    found, asked = rows(done), sum(case.problem.groups > 4 for case in load_suite("groups").cases)
+    assert (found["right"]["status"], found["right"]["cases"]) == ("ok", asked), done.stderr
+    assert found["wrong-in-groups"]["status"] == "wrong"
+    log = next(tmp_path.rglob("*.verification")).read_text()
+    assert not any(word in log for word in (" normal", " special", " one-tap"))
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
+        (("--exact",), "--suite smoke --exact"),
         (("--question", "n1c3h9w9_o4k3 slices"), "Did you mean 'sliced'"),
         (("--question", "nonsense"), "names no convolution"),
         (("--suite", "smokey"), "Did you mean 'smoke'"),

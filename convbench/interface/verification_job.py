@@ -25,6 +25,7 @@ from convbench.status import Status
 from convbench.store.journal import JournalWarning
 from convbench.store.verification_log import Event
 from convbench.suite import load_suite
+from convbench.suite_filter import where_it_holds
 from convbench.verification.finding import Finding
 from convbench.verification.question import Question
 
@@ -78,9 +79,11 @@ def campaign_events(entry: Entry, asked: dict[str, Any], over: threading.Event) 
 
 def _plan(asked: dict[str, Any]) -> Plan:
     suites = [load_suite(name).select(asked["case_glob"] or "*") for name in asked["suites"]]
+    suites = where_it_holds(suites, asked["where"])
     return Plan(
         replay=tuple(Question.parse(text) for text in asked["replay"]),
         cases=tuple(case for suite in suites for case in suite.cases),
+        exact=asked["exact"],
         questions=tuple(Question.parse(text) for text in asked["questions"]),
         strength=asked["strength"],
         time_limit_s=max(0.0, asked["time_limit_s"] - asked["searched_s"]),

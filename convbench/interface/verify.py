@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from convbench.errors import NothingMeasuredError, ResultsError
+from convbench.errors import NothingMeasuredError, ResultsError, SuiteError
 from convbench.interface.tables import print_json, show_journal_warnings, stderr, stdout
 from convbench.interface.verification_jobs import Jobs
 from convbench.interface.verification_progress import progress
@@ -23,6 +23,7 @@ from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
 from convbench.store.folder import machine_folder, results_folder
 from convbench.store.verification_log import Event, VerificationLog, newest_log
 from convbench.suite import load_suite
+from convbench.suite_filter import where_it_holds
 from convbench.verification.question import Question
 
 _INTERRUPTED = 130
@@ -36,6 +37,8 @@ class Request:
     backends: tuple[str, ...] = ()
     suites: tuple[str, ...] = ()
     case_glob: str | None = None
+    where: str | None = None
+    exact: bool = False
     questions: tuple[str, ...] = ()
     strength: int = 3
     time_limit: float = 60.0
@@ -107,8 +110,9 @@ def _entries(request: Request) -> list[Entry]:
 
 def _check(request: Request) -> None:
     """Raise for suites and questions that are none, before any process starts."""
-    for name in request.suites:
-        load_suite(name)
+    if request.exact and not request.suites:
+        raise SuiteError("--exact says how the cases of a suite are checked; give one, as in --suite smoke --exact.")
+    where_it_holds([load_suite(name) for name in request.suites], request.where)
     for text in request.questions:
         Question.parse(text)
 
@@ -120,6 +124,8 @@ def _asked(request: Request, entry: Entry, results: Path, before: Sequence[Event
         "plugins": [str(path.resolve()) for path in request.plugins],
         "suites": list(request.suites),
         "case_glob": request.case_glob,
+        "where": request.where,
+        "exact": request.exact,
         "questions": list(request.questions),
         "replay": [str(q) for q in read_corpus(corpus_file(results, entry.name))] if request.is_whole else [],
         "strength": request.strength if request.is_whole else 0,

@@ -34,10 +34,12 @@ _OF_A_CASE: tuple[Values, ...] = ("integers", "one-tap", "special")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to ask. `strength` 0 leaves the sweep out, and `time_limit_s` 0 the search."""
+    """What to ask. `strength` 0 leaves the sweep out, and `time_limit_s` 0 the search. With `exact` the cases are asked
+    on integers alone, not on data of their own either."""
 
     replay: tuple[Question, ...] = ()
     cases: tuple[Case, ...] = ()
+    exact: bool = False
     questions: tuple[Question, ...] = ()
     strength: int = 3
     time_limit_s: float = 60.0
@@ -86,7 +88,9 @@ class Campaign:
     def follow(self, plan: Plan) -> Iterator[Answered]:
         """Ask everything that `plan` says and that was not asked yet."""
         yield from self._ask("replay", plan.replay)
-        for case in plan.cases:
+        if plan.exact:
+            yield from self._ask("suite", (Question(problem=case.problem, seed=plan.seed) for case in plan.cases))
+        for case in () if plan.exact else plan.cases:
             yield from self._ask_case(case, plan.seed)
         yield from self._ask("question", plan.questions)
         if plan.strength:

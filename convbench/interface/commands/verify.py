@@ -21,6 +21,7 @@ from convbench.interface import options
 )
 @click.option("--case", "case_glob", metavar="GLOB", help="Of a suite, only the cases whose name or case id matches.")
 @options.where
+@click.option("--exact", is_flag=True, help="Of a suite, only the check on integers: right to the last bit, or wrong.")
 @click.option(
     "--question",
     "questions",
