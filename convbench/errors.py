@@ -24,12 +24,20 @@ class SuiteError(ConvbenchError):
     """A suite that is not there or not well formed."""
 
 
+class ModelError(ConvbenchError):
+    """A model that is not there, cannot be loaded, or whose convolutions are not known before it runs."""
+
+
 class BackendError(ConvbenchError):
     """A backend that is not there, or two of one name."""
 
 
 class ResultsError(ConvbenchError):
     """A results folder or journal that cannot be read or written."""
+
+
+class PlanError(ConvbenchError, ValueError):
+    """A plan that is not there, not well formed, or cannot be followed here."""
 
 
 class NothingMeasuredError(ConvbenchError):

@@ -20,13 +20,17 @@ from convbench.problem import ConvProblem, Dtype
 
 @dataclass(frozen=True)
 class Case:
-    """One problem of a suite. The model has it `count` times, first at `layer`; `name` is by default the case id."""
+    """One problem of a suite. The model has it `count` times, first at `layer`; `name` is by default the case id.
+
+    In a suite of many models it is in `models` of them, `count` times in all.
+    """
 
     problem: ConvProblem
     name: str = ""
     count: int = 1
     layer: str | None = None
     data: CaseData | None = None
+    models: int = 1
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -86,6 +90,27 @@ class Suite:
         chosen = (c for c in self.cases if fnmatchcase(c.name, glob) or fnmatchcase(c.problem.case_id, glob))
         return replace(self, cases=tuple(chosen))
 
+    def where(self, condition: str) -> Suite:
+        """The cases for which `condition` holds, such as 'groups > 1 and height >= 56'; there may be none.
+
+        Raises `SuiteError` when it is no condition (`convbench.suite_filter` says what is one).
+        """
+        from convbench.suite_filter import parse
+
+        return replace(self, cases=tuple(filter(parse(condition), self.cases)))
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What can be told of a suite without reading a large table: how many cases, and their multiply-accumulates."""
+
+    name: str
+    summary: str
+    tags: tuple[str, ...]
+    cases: int
+    macs: int
+    path: Path
+
 
 def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
     """The suite of that name, or the one in that file where it ends in `.toml` or has a path separator.
@@ -111,6 +136,13 @@ def builtin_suites() -> list[Suite]:
     from convbench.suite_file import read_suite
 
     return sorted((read_suite(path) for path in _builtin_files()), key=lambda suite: suite.name)
+
+
+def builtin_outlines() -> list[Outline]:
+    """The same in outline, at once also where a suite has thousands of cases."""
+    from convbench.suite_file import read_outline
+
+    return sorted((read_outline(path) for path in _builtin_files()), key=lambda outline: outline.name)
 
 
 def _builtin_files() -> list[Path]:

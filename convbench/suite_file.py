@@ -4,6 +4,7 @@ name = "mine"
 summary = "A sentence a person reads."
 tags = ["layers"]                    # optional
 table = "layers.csv"                 # optional: see `convbench.suite_table`
+totals = { cases = 52, macs = 299494272 }   # optional: listing the suite then need not read a large table
 
 [defaults]                           # arguments of `ConvProblem` that every case below starts from
 kernel_size = 3
@@ -13,7 +14,7 @@ height = [7, 14]
 width = "height"                     # follows another argument (in [defaults] and [[case]] too)
 padding = [0, 1, [0, 1], [[0, 1], [1, 0]]]   # in a sweep the elements of a list are the values
 
-[[case]]                             # one problem; also `name`, `count` and `layer`
+[[case]]                             # one problem; also `name`, `count`, `models` and `layer`
 in_channels = 3
 [case.data]                          # `input` or `input_image`, `weight`, `bias`, `expected`
 """
@@ -30,16 +31,19 @@ from pathlib import Path
 from typing import Any
 
 from convbench.case_data import CaseData, Nested
+from convbench.case_id import parse_case_id
 from convbench.errors import ProblemError, SuiteError, did_you_mean
 from convbench.problem import ConvProblem
-from convbench.suite import Case, Suite
+from convbench.suite import Case, Outline, Suite
 from convbench.suite_table import read_table
 
 MOST_CASES = 100_000
 ARGUMENTS = tuple(field.name for field in fields(ConvProblem))
 
-_TOP = ("name", "summary", "tags", "table", "defaults", "sweep", "case")
-_CASE = (*ARGUMENTS, "name", "count", "layer", "data")
+_TOP = ("name", "summary", "tags", "table", "totals", "defaults", "sweep", "case")
+_CASE = (*ARGUMENTS, "name", "count", "models", "layer", "data")
+_COLUMNS = (*ARGUMENTS, "problem", "count", "models", "model", "layer")
+_TOTALS = ("cases", "macs")
 _DATA = ("input", "input_image", "weight", "bias", "expected")
 _NEEDED = ("in_channels", "height", "width", "out_channels", "kernel_size")
 _WORDY = ("padding", "padding_mode", "dtype", "direction")  # arguments that a word may be the value of
@@ -48,6 +52,44 @@ _WORDY = ("padding", "padding_mode", "dtype", "direction")  # arguments that a w
 def read_suite(path: Path) -> Suite:
     """The suite in the file `path`. Raises `SuiteError`."""
     toml = _read_toml(path)
+    name, summary, tags = _head(path, toml)
+    cases = _distinct(path, _cases(path, toml))
+    if not cases:
+        raise SuiteError(f"{path}: there are no cases; it should have a [sweep], a [[case]] or a table.")
+    suite = Suite(name, summary, tags, cases, path)
+    if (told := _totals(path, toml)) is not None and told != (found := _outline(suite)):
+        raise SuiteError(
+            f"{path}: totals should be {{ cases = {found.cases}, macs = {found.macs} }}, and are "
+            f"{{ cases = {told.cases}, macs = {told.macs} }}."
+        )
+    return suite
+
+
+def read_outline(path: Path) -> Outline:
+    """The suite in the file `path` in outline, by its `totals` where it has them. Raises `SuiteError`."""
+    return _totals(path, _read_toml(path)) or _outline(read_suite(path))
+
+
+def _outline(suite: Suite) -> Outline:
+    macs = sum(case.problem.macs * case.count for case in suite.cases)
+    return Outline(suite.name, suite.summary, suite.tags, len(suite.cases), macs, suite.path)
+
+
+def _totals(path: Path, toml: dict[str, Any]) -> Outline | None:
+    """The outline that the file gives itself."""
+    name, summary, tags = _head(path, toml)
+    if "totals" not in toml:
+        return None
+    totals = _table(path, toml, "totals")
+    _check_keys(f"{path}: [totals]", totals, _TOTALS)
+    for key in _TOTALS:
+        if type(totals.get(key)) is not int or totals[key] < 1:
+            raise SuiteError(f"{path}: [totals]: {key} is {totals.get(key)!r}; it should be an integer of at least 1.")
+    return Outline(name, summary, tags, totals["cases"], totals["macs"], path)
+
+
+def _head(path: Path, toml: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    """Name, summary and tags."""
     _check_keys(f"{path}", toml, _TOP)
     for key in ("name", "summary"):
         if not isinstance(toml.get(key), str) or not toml[key].strip():
@@ -57,10 +99,7 @@ def read_suite(path: Path) -> Suite:
     tags = toml.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise SuiteError(f'{path}: tags is {tags!r}; it should be a list of texts, as in tags = ["layers"].')
-    cases = _distinct(path, _cases(path, toml))
-    if not cases:
-        raise SuiteError(f"{path}: there are no cases; it should have a [sweep], a [[case]] or a table.")
-    return Suite(toml["name"], toml["summary"], tuple(tags), cases, path)
+    return toml["name"], toml["summary"], tuple(tags)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -86,7 +125,7 @@ def _cases(path: Path, toml: dict[str, Any]) -> Iterator[tuple[str, Case]]:
     if "sweep" in toml:
         yield from _sweep(path, defaults, _table(path, toml, "sweep"))
     if "table" in toml:
-        for where, row in read_table(_inside(path, "table", toml["table"]), (*ARGUMENTS, "count", "layer", "model")):
+        for where, row in read_table(_inside(path, "table", toml["table"]), _COLUMNS):
             yield where, _case(path, where, defaults, row)
     cases = toml.get("case", [])
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
@@ -116,16 +155,28 @@ def _case(path: Path, where: str, defaults: dict[str, Any], given: dict[str, Any
     place = f"{path}: {where}"
     own = {key: value for key, value in given.items() if key not in ARGUMENTS}
     arguments = {key: value for key, value in given.items() if key in ARGUMENTS}
-    problem = _problem(place, defaults | arguments)
-    count, layer, name = own.get("count", 1), own.get("layer"), own.get("name", "")
-    if type(count) is not int or count < 1:
-        raise SuiteError(f"{place}: count is {count!r}; it should be an integer of at least 1.")
+    problem = _named(place, own["problem"], defaults | arguments) if "problem" in own else None
+    problem = problem or _problem(place, defaults | arguments)
+    count, models, layer, name = own.get("count", 1), own.get("models", 1), own.get("layer"), own.get("name", "")
+    for key, number in (("count", count), ("models", models)):
+        if type(number) is not int or number < 1:
+            raise SuiteError(f"{place}: {key} is {number!r}; it should be an integer of at least 1.")
     if not isinstance(layer, str | None):
         raise SuiteError(f"{place}: layer is {layer!r}; it should be a text.")
     if not isinstance(name, str) or ("name" in own and not name.strip()):
         raise SuiteError(f"{place}: name is {name!r}; it should be a text that is not empty.")
     data = _data(path, where, problem, own["data"]) if "data" in own else None
-    return Case(problem, name, count, layer, data)
+    return Case(problem, name, count, layer, data, models)
+
+
+def _named(place: str, case_id: str, arguments: dict[str, Any]) -> ConvProblem:
+    """The problem that a cell names by its case id, with no other arguments."""
+    if arguments:
+        raise SuiteError(f"{place}: problem and {', '.join(arguments)} are given; it should be one or the other.")
+    try:
+        return parse_case_id(str(case_id))
+    except ProblemError as error:
+        raise SuiteError(f"{place}: {error}") from None
 
 
 def _problem(place: str, arguments: dict[str, Any]) -> ConvProblem:

@@ -1,8 +1,8 @@
 """The CSV table of a suite: one real layer in each row, in the words of a case id.
 
-Columns are the arguments of `ConvProblem`, `model`, `layer` and `count`. A cell is an integer, a pair `3x5`
-(height x width), for the padding also `t0b1l0r1`, or a word; an empty cell is the default. Model and layer are put
-together as the layer's name.
+Columns are the arguments of `ConvProblem`, or `problem`, a case id, in place of all of them; `model`, `layer`, `count`
+and `models`, in how many models it is. A cell is an integer, a pair `3x5` (height x width), for the padding also
+`t0b1l0r1`, or a word; an empty cell is the default. Model and layer are put together as the layer's name.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _values(row: dict[str, str]) -> dict[str, Any]:
 
 
 def _cell(column: str, text: str) -> Any:
-    if column in ("model", "layer"):
+    if column in ("model", "layer", "problem"):
         return text
     if column == "bias":
         return _TRUTHS.get(text.lower(), text)

@@ -1,5 +1,7 @@
 """asv's view of the suites: `asv run` measures them by the same engine and under the same names as `convbench run`.
 
+The zoo's are left out: with thousands of cases they are no benchmarks to run for each commit.
+
 One class per suite, made from its file; its benchmarks are the metrics, its parameters the backends that come with
 convbench and the suite's cases. The first benchmark of a class runs the suite, once, and the rest read what it found.
 
@@ -21,7 +23,7 @@ from typing import Any
 
 from convbench.registry import discover
 from convbench.store.asv_metrics import METRICS, Metric, benchmark_version, class_name
-from convbench.suite import Suite, builtin_suites
+from convbench.suite import Suite, builtin_outlines, load_suite
 
 _BACKENDS = [e.name for e in discover(entry_points=False) if e.backend]
 _SECONDS_AT_MOST = 3600
@@ -74,7 +76,8 @@ def _tracked(suite: Suite) -> type:
     return type(class_name(suite.name), (), attributes)
 
 
-globals().update({class_name(suite.name): _tracked(suite) for suite in builtin_suites()})
+_SUITES = [load_suite(outline.path) for outline in builtin_outlines() if "zoo" not in outline.tags]
+globals().update({class_name(suite.name): _tracked(suite) for suite in _SUITES})
 
 
 def time_sentinel_matmul() -> None:

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from convbench.errors import SuiteError
-from convbench.problem import DTYPES
-from convbench.suite import Case, Suite, builtin_suites, load_suite
-from convbench.suite_file import MOST_CASES
+from convbench.problem import DTYPES, ConvProblem
+from convbench.suite import Case, Suite, builtin_outlines, builtin_suites, load_suite
+from convbench.suite_file import MOST_CASES, read_outline
 
 SUITES = {suite.name: suite for suite in builtin_suites()}
 NAMES = (
     "batch", "channels", "dilations", "dtypes", "groups", "kernels", "mobilenet-v2", "onnx-node", "padding", "resnet50",
-    "sizes", "smoke", "strides", "torch-opinfo", "tutorial",
+    "sizes", "smoke", "strides", "torch-opinfo", "tutorial", "zoo", "zoo-100", "zoo-1000",
 )  # fmt: skip
 
 HEAD = 'name = "mine"\nsummary = "Mine."\n'
@@ -62,6 +62,8 @@ def test_each_builtin_suite_is_sound(name: str) -> None:
     assert suite.tags
     for case in suite.cases:
         assert case.problem.direction == "forward"
+        if "zoo" in suite.tags:
+            continue  # layers as they are
         assert case.problem.macs <= 2_000_000_000  # modest on two cores
         assert case.problem.out_height * case.problem.out_width * case.problem.batch <= 60_000  # about 1 s at 20 us
         if case.data:
@@ -112,9 +114,52 @@ def test_the_photograph_is_one() -> None:
     assert photo.data.load(photo.problem).weight is None
 
 
+def test_an_outline_says_what_the_whole_suite_does() -> None:
+    for outline, suite in zip(builtin_outlines(), SUITES.values(), strict=True):
+        assert (outline.name, outline.summary, outline.tags, outline.path) == (
+            suite.name,
+            suite.summary,
+            suite.tags,
+            suite.path,
+        )
+        assert outline.cases == len(suite.cases)
+        assert outline.macs == sum(case.problem.macs * case.count for case in suite.cases)
+
+
+def test_an_outline_with_totals_is_told_without_the_table(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + 'table = "not-there.csv"\ntotals = { cases = 7, macs = 9 }\n')
+    outline = read_outline(path)
+    assert (outline.name, outline.cases, outline.macs) == ("mine", 7, 9)
+    with pytest.raises(SuiteError, match=r"not-there\.csv"):
+        load_suite(path)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("problem,models\nn1c2h3w4_o5k1,6\n", []),
+        ("problem,count\nn1c2h3w4_o5k1,6\nn1c2h3w4_o5k1_bias,\n", []),
+        ("problem,stride\nn1c2h3w4_o5k1,2\n", ["problem and stride are given"]),
+        ("problem\nn1c2h3w4\n", ["layers.csv line 2", "n1c2h3w4"]),
+        ("problem,models\nn1c2h3w4_o5k1,0\n", ["models is 0"]),
+    ],
+)
+def test_a_table_may_name_problems_by_their_ids(tmp_path: Path, table: str, words: list[str]) -> None:
+    write(tmp_path, table, "layers.csv")
+    path = write(tmp_path, HEAD + 'table = "layers.csv"\n')
+    if not words:
+        cases = load_suite(path).cases
+        assert cases[0].problem == ConvProblem.parse("n1c2h3w4_o5k1")
+        assert {case.count * case.models for case in cases} <= {1, 6}
+        return
+    with pytest.raises(SuiteError) as caught:
+        load_suite(path)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
 def test_listing_suites_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from convbench.suite import builtin_suites; builtin_suites(); "
+        "import sys; from convbench.suite import builtin_outlines; builtin_outlines(); "
         "print([m for m in ('numpy', 'PIL', 'torch', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -322,6 +367,11 @@ def test_data_that_does_not_fit_says_both_shapes(tmp_path: Path, data: str, word
         (HEAD + CASE + "padding = [1, 2, 3, 4]\n", ["case 1", "[1, 2, 3, 4]"]),
         (HEAD + CASE + "count = 0\n", ["case 1", "count is 0"]),
         (HEAD + CASE + "count = true\n", ["case 1", "count is True"]),
+        (HEAD + CASE + "models = 1.5\n", ["case 1", "models is 1.5"]),
+        (HEAD + "totals = 3\n" + CASE, ["totals is 3", "[totals]"]),
+        (HEAD + "totals = { cases = 1 }\n" + CASE, ["macs is None"]),
+        (HEAD + "totals = { cases = 1, mac = 1 }\n" + CASE, ["no key 'mac'", "Did you mean 'macs'"]),
+        (HEAD + "totals = { cases = 1, macs = 1 }\n" + CASE, ["totals should be { cases = 1, macs = 324 }"]),
         (HEAD + CASE + "layer = 3\n", ["case 1", "layer is 3"]),
         (HEAD + CASE + 'name = " "\n', ["case 1", "name is ' '"]),
         (HEAD + CASE + "name = []\n", ["case 1", "name is []"]),

@@ -81,9 +81,8 @@ def _dtype_order(dtype: str) -> int:
 
 def list_suites(as_json: bool) -> None:
     """Every suite that comes with convbench."""
-    from convbench.suite import builtin_suites
+    from convbench.suite import builtin_outlines, builtin_suites
 
-    found = builtin_suites()
     if as_json:
         print_json(
             {
@@ -95,12 +94,10 @@ def list_suites(as_json: bool) -> None:
                 ],
                 "path": str(suite.path),
             }
-            for suite in found
+            for suite in builtin_suites()
         )
         return
-    rows = [
-        (s.name, str(len(s.cases)), flops(sum(c.problem.flops * c.count for c in s.cases)), s.summary) for s in found
-    ]
+    rows = [(o.name, f"{o.cases:,}", flops(2 * o.macs), o.summary) for o in builtin_outlines()]
     stdout().print(plain_table(("suite", "cases", "work", ""), rows, right=(1, 2)))
 
 

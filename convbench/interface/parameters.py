@@ -17,6 +17,16 @@ def numbers(value: str | tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
+def numbers_in_order(value: str | tuple[int, ...]) -> tuple[int, ...]:
+    """Whole numbers from 1, with commas, as they come: `1,3,224,224`."""
+    if isinstance(value, tuple):
+        return value
+    words = [word.strip() for word in value.split(",")]
+    if not all(word.isascii() and word.isdigit() and len(word) < 10 and int(word) > 0 for word in words):
+        raise click.BadParameter(f"{value!r} should be whole numbers from 1, with commas, such as 1,3,224,224.")
+    return tuple(map(int, words))
+
+
 def share(value: str | float) -> float:
     """A share between 0 and 1: `2%` or `0.02`."""
     text = str(value).strip()

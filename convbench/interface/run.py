@@ -37,6 +37,7 @@ from convbench.store.checkout import find_checkout
 from convbench.store.folder import machine_folder, results_folder
 from convbench.store.journal import Journal, Record
 from convbench.suite import Suite, load_suite
+from convbench.suite_filter import where_it_holds
 
 _INTERRUPTED = 130
 _MOST_ROUNDS = 10_000
@@ -51,6 +52,7 @@ class Request:
     backends: tuple[str, ...] = ()
     pythons: tuple[str, ...] = ()
     case_glob: str | None = None
+    where: str | None = None
     threads: int | tuple[int, ...] = 1
     dtype: str | None = None
     batch: tuple[int, ...] = ()
@@ -171,7 +173,7 @@ def asked_suites(request: Request) -> list[Suite]:
                 f"no case matches {request.case_glob!r}.{did_you_mean(request.case_glob, known)} "
                 f"There are: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}."
             )
-    return suites
+    return where_it_holds(suites, request.where)
 
 
 def _dtypes(request: Request) -> list[Dtype]:

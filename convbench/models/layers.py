@@ -1,0 +1,102 @@
+"""`Extracted`: the distinct convolutions of a model, each with how often it runs and where it runs first."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from convbench.problem import ConvProblem, Dtype
+from convbench.suite import Case, Suite
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One run of a convolution, in the layer of that name."""
+
+    name: str
+    problem: ConvProblem
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader found in a model: the runs in their order, the sentences on what is left out, the input's shape."""
+
+    layers: tuple[Layer, ...]
+    left_out: tuple[str, ...]
+    input_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The convolutions of the model that `source` names.
+
+    `cases` are its distinct problems in the order of their first runs, with `count` and the first `layer`; `left_out`
+    are sentences on what runs and is no conv2d, or could not be seen.
+    """
+
+    name: str
+    source: str
+    input_shape: tuple[int, ...]
+    cases: tuple[Case, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> int:
+        """How many convolutions one call of the model runs."""
+        return sum(case.count for case in self.cases)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one call's convolutions."""
+        return sum(case.count * case.problem.macs for case in self.cases)
+
+    def suite(self) -> Suite:
+        """The same as a suite; with no cases where the model has no conv2d."""
+        at = "x".join(map(str, self.input_shape))
+        what = "The one convolution" if self.runs == 1 else f"The {self.runs} convolutions"
+        distinct = f"{len(self.cases)} distinct, " if len(self.cases) < self.runs else ""
+        summary = f"{what} of {self.source} at {at}: {distinct}{amount_of_macs(self.macs)}."
+        return Suite(self.name, summary, ("model",), self.cases, Path(self.source))
+
+
+def gathered(source: str, name: str, reading: Reading, dtype: Dtype | None = None) -> Extracted:
+    """The distinct problems of a reading, all in `dtype` where one is asked for."""
+    first: dict[ConvProblem, str] = {}
+    counts: Counter[ConvProblem] = Counter()
+    for layer in reading.layers:
+        problem = layer.problem if dtype is None else layer.problem.replace(dtype=dtype)
+        first.setdefault(problem, layer.name)
+        counts[problem] += 1
+    cases = tuple(Case(problem, count=counts[problem], layer=layer or None) for problem, layer in first.items())
+    return Extracted(suite_name(name), source, reading.input_shape, cases, reading.left_out)
+
+
+def suite_name(text: str) -> str:
+    """`text` as a suite may be called: letters, digits, `.`, `_` and `-`."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")
+    return name or "model"
+
+
+def amount_of_macs(macs: int) -> str:
+    """`4.09 GMACs`."""
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if macs >= size:
+            return f"{macs / size:.3g} {prefix}MACs"
+    return f"{macs} MACs"
+
+
+def left_out_sentences(kinds: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """A sentence for each kind of (kind, layer): how often it runs and where first."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for kind, layer in kinds:
+        first.setdefault(kind, layer)
+        counts[kind] += 1
+    times = {1: "once", 2: "twice"}
+    return tuple(
+        f"{kind}: runs {times.get(counts[kind], f'{counts[kind]} times')}" + (f", first in {layer}." if layer else ".")
+        for kind, layer in first.items()
+    )

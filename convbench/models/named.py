@@ -1,0 +1,115 @@
+"""`timm:NAME` and `torchvision:NAME`: the libraries' models by their names, at the sizes that they were made for.
+
+They are made on the meta device, without weights: nothing is downloaded and nothing needs memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+from convbench.errors import ModelError, did_you_mean
+from convbench.models.layers import Reading
+from convbench.models.torch_module import given_shape, made, meta_tensor, require_torch
+from convbench.models.torchvision_operators import ONE_REGION, STANDINS, compiled_operators
+
+_PHOTO = (480, 640)  # COCO's usual size, which detection models scale themselves
+_FILM_FRAME = (520, 960)  # what torchvision's optical-flow weights were measured at
+
+
+def read_timm(name: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+    """The convolutions of timm's model of that name, by default at its own input size. Raises `ModelError`."""
+    from convbench.models.tracing import traced
+
+    timm = _library("timm")
+    with _quiet():
+        if not timm.is_model(name):
+            raise ModelError(
+                f"timm has no model {name!r}.{did_you_mean(name, timm.list_models())} "
+                "Its models are listed by: python -c 'import timm; print(*timm.list_models())'"
+            )
+        module = made(f"timm:{name}", lambda: timm.create_model(name, pretrained=False))
+        shape = given_shape(input_shape or (1, *module.pretrained_cfg["input_size"]), batch)
+        return traced(module, (meta_tensor(shape),))
+
+
+def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+    """The convolutions of torchvision's model of that name, at the size of its default weights.
+
+    Detection models take pictures of 480x640, which they scale, and their heads are counted on one region a picture;
+    optical-flow models take two of 520x960. Raises `ModelError`.
+    """
+    from convbench.models.tracing import traced
+
+    models = _library("torchvision.models")
+    with _quiet(), compiled_operators():
+        if name not in models.list_models():
+            raise ModelError(
+                f"torchvision has no model {name!r}.{did_you_mean(name, models.list_models())} Its models are "
+                "listed by: python -c 'from torchvision.models import list_models; print(*list_models())'"
+            )
+        task = models.get_model_builder(name).__module__.split(".")[2]
+        size = _size(models, name, task)
+        module = made(f"torchvision:{name}", lambda: models.get_model(name, **_arguments(name, task, size)))
+        shape = given_shape(input_shape or (1, 3, *size), batch)
+        if task != "detection":
+            image = meta_tensor(shape)
+            return traced(module, (image, image) if task == "optical_flow" else (image,), STANDINS)
+        reading = traced(module, ([meta_tensor(shape[1:]) for _ in range(shape[0])],), STANDINS)
+        return Reading(reading.layers, (*reading.left_out, ONE_REGION), reading.input_shape)
+
+
+def timm_names() -> list[str]:
+    """timm's models, without the tags of their weights."""
+    names: list[str] = _library("timm").list_models()
+    return names
+
+
+def torchvision_names() -> list[str]:
+    """torchvision's models, but for the quantized ones, which are others of them."""
+    models = _library("torchvision.models")
+    return [name for name in models.list_models() if not name.startswith("quantized_")]
+
+
+def _library(name: str) -> Any:
+    package = name.partition(".")[0]
+    require_torch()
+    try:
+        with compiled_operators(), _quiet():
+            return importlib.import_module(name)
+    except ImportError as error:
+        if error.name and error.name.partition(".")[0] != package:
+            raise ModelError(f"{package} does not load, since {error}; type: pip install {error.name}") from None
+        raise ModelError(f"{package} is not installed; type: pip install {package}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what these libraries warn of and print: neither is about convolutions."""
+    with warnings.catch_warnings(action="ignore"), redirect_stdout(sys.stderr):
+        yield
+
+
+def _size(models: Any, name: str, task: str) -> tuple[int, ...]:
+    """(height, width), and before them the frames of a film where the model takes one."""
+    if task == "detection":
+        return _PHOTO
+    if task == "optical_flow":
+        return _FILM_FRAME
+    weights = models.get_model_weights(name).DEFAULT.transforms()
+    size = getattr(weights, "crop_size", None) or weights.resize_size
+    height, width = (size * 2)[:2] if len(size) == 1 else size
+    return (16, height, width) if task == "video" else (height, width)
+
+
+def _arguments(name: str, task: str, size: tuple[int, ...]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"weights": None}
+    if task in ("detection", "segmentation"):
+        arguments["weights_backbone"] = None
+    if name.startswith("vit_"):
+        arguments["image_size"] = size[-1]
+    return arguments

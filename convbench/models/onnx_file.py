@@ -1,0 +1,197 @@
+"""`FILE.onnx`: the Conv nodes of a graph, with the shapes that ONNX's own inference finds.
+
+Only the graph is read. Weights that are kept in files beside it are not: their shapes stand in the graph.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from convbench.errors import ModelError
+from convbench.models.layers import Reading
+from convbench.models.onnx_constants import inferred
+from convbench.models.onnx_shapes import Shapes, check_external_data, with_input_shape
+from convbench.models.padding import Convolution, Padding
+from convbench.models.transcript import Transcript
+from convbench.problem import Pair, Sides
+
+_DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # TensorProto.DataType
+_MODES = {"constant": "zeros", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+_OTHERS = {
+    "ConvTranspose": "A transposed convolution",
+    "QLinearConv": "A convolution of integers (QLinearConv)",
+    "ConvInteger": "A convolution of integers (ConvInteger)",
+    "DeformConv": "A deformable convolution",
+}
+_SAME = ("Identity", "Dropout")
+
+
+def read_onnx(path: Path, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+    """The convolutions of the model in `path`; where its shapes are open, at `input_shape` and `batch`.
+
+    Raises `ModelError`, also for a model whose external data would lie outside its own folder.
+    """
+    onnx = _onnx()
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: there is no such file; give the path of an ONNX model.") from None
+    except Exception as error:  # protobuf's own, of whichever implementation is installed
+        raise ModelError(f"{path}: this cannot be read as an ONNX model: {str(error).splitlines()[0]}") from None
+    if not model.graph.node:
+        raise ModelError(f"{path}: there is no graph in this file; it should be an ONNX model.")
+    check_external_data(path, model)
+    shape = with_input_shape(path, model, batch, input_shape)
+    try:
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        graph = inferred(model).graph
+    except Exception as error:
+        raise ModelError(f"{path}: ONNX cannot infer its shapes: {str(error).splitlines()[0]}") from error
+    return _Graph(path, graph).reading(shape)
+
+
+def _onnx() -> Any:
+    try:
+        found = importlib.import_module("onnx")
+        importlib.import_module("onnx.inliner")
+        importlib.import_module("onnx.shape_inference")
+    except ImportError:
+        raise ModelError("onnx is not installed; type: pip install onnx") from None
+    return found
+
+
+class _Graph:
+    """A graph with inferred shapes."""
+
+    def __init__(self, path: Path, graph: Any) -> None:
+        self._path = path
+        self._graph = graph
+        self._shapes = Shapes(path, graph)
+        self._transcript = Transcript()
+
+    def reading(self, input_shape: tuple[int, ...]) -> Reading:
+        for output in self._graph.output:
+            self._transcript.read(output.name)
+        for node in self._graph.node:
+            self._write_down(node)
+        return self._transcript.reading(input_shape)
+
+    def _write_down(self, node: Any) -> None:
+        standard = node.domain in ("", "ai.onnx")
+        if standard and node.op_type == "Conv":
+            self._convolution(node)
+        elif standard and node.op_type == "Pad" and (padding := self._padding(node)) is not None:
+            height, width = self._shapes.of_image(node.input[0])[2:]
+            self._transcript.padded(node.output[0], node.input[0], (height, width), padding)
+        elif standard and node.op_type in _SAME:
+            self._transcript.same(node.output[0], node.input[0])
+        else:
+            if "Conv" in node.op_type:
+                self._transcript.leave_out(_OTHERS.get(node.op_type, f"{node.op_type} is no Conv"), _layer(node))
+            for nested in _nested(node):
+                if nested.op_type == "Conv":
+                    self._transcript.leave_out(
+                        f"A convolution in a branch or loop ({node.op_type}), which may run or not", _layer(nested)
+                    )
+            for name in node.input:
+                self._transcript.read(name)
+
+    def _convolution(self, node: Any) -> None:
+        weight = self._shapes.of(node.input[1], node)
+        if len(weight) != 4:
+            self._transcript.leave_out(f"A convolution in {len(weight) - 2}-D", _layer(node))
+            return
+        given = _attributes(node)
+        batch, channels, height, width = self._shapes.of_image(node.input[0], node)
+        if (read := weight[1] * given.get("group", 1)) != channels:
+            raise ModelError(
+                f"{self._path}: {_layer(node)} has weights for {read} channels, and its image has {channels}."
+            )
+        kernel, stride, dilation = (weight[2], weight[3]), _pair(given, "strides"), _pair(given, "dilations")
+        dtype = _DTYPES.get(self._shapes.element_type(node.input[0]))
+        if dtype is None:
+            self._transcript.leave_out("A convolution of another format than float64, 32, 16 or bfloat16", _layer(node))
+            return
+        call = Convolution(
+            batch=batch,
+            in_channels=channels,
+            image=(height, width),
+            out_channels=weight[0],
+            kernel_size=kernel,
+            stride=stride,
+            padding=_sides(given, (height, width), kernel, stride, dilation),
+            dilation=dilation,
+            groups=given.get("group", 1),
+            bias=len(node.input) > 2 and bool(node.input[2]),
+            dtype=dtype,
+        )
+        self._transcript.convolution(_layer(node), node.input[0], call)
+
+    def _padding(self, node: Any) -> Padding | None:
+        """What a Pad node does to an image; None where it is not known beforehand or no padding of a convolution."""
+        given = _attributes(node)
+        mode = _MODES.get(given.get("mode", b"constant").decode())
+        pads, value, axes = given.get("pads", given.get("paddings")), given.get("value", 0.0), None
+        if pads is None and len(node.input) > 1:
+            pads = self._shapes.constant(node.input[1])
+        if len(node.input) > 2 and node.input[2]:
+            constant = self._shapes.constant(node.input[2])
+            value = constant[0] if constant else None
+        if len(node.input) > 3 and node.input[3]:
+            axes = self._shapes.constant(node.input[3])
+            if axes is None:
+                return None
+        if mode is None or pads is None or (mode == "zeros" and value != 0):
+            return None
+        axes = [axis % 4 for axis in (axes if axes is not None else range(len(pads) // 2))]
+        if len(pads) != 2 * len(axes) or len(self._shapes.known(node.input[0]) or ()) != 4:
+            return None
+        sides = {axis: (int(pads[i]), int(pads[len(axes) + i])) for i, axis in enumerate(axes)}
+        if any(sides.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
+            return None
+        return Padding((sides.get(2, (0, 0)), sides.get(3, (0, 0))), mode)  # type: ignore[arg-type]
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    from onnx.helper import get_attribute_value
+
+    return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _nested(node: Any) -> Iterator[Any]:
+    """All nodes in the graphs that are attributes of a node: branches, and bodies of loops."""
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield inner
+                yield from _nested(inner)
+
+
+def _layer(node: Any) -> str:
+    return str(node.name or (node.output[0] if node.output else ""))
+
+
+def _pair(given: Mapping[str, Any], name: str) -> Pair:
+    first, second = given.get(name, (1, 1))
+    return (first, second)
+
+
+def _sides(given: Mapping[str, Any], image: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Sides:
+    """The padding of a Conv node. SAME_UPPER and SAME_LOWER pad so that there are ceil(size / stride) outputs, an odd
+    one out at the end or at the beginning (ONNX's Conv, `auto_pad`)."""
+    auto = given.get("auto_pad", b"NOTSET").decode()
+    if auto == "VALID":
+        return ((0, 0), (0, 0))
+    if not auto.startswith("SAME"):
+        top, left, bottom, right = given.get("pads", (0, 0, 0, 0))
+        return ((top, bottom), (left, right))
+    sides = []
+    for size, taps, step, apart in zip(image, kernel, stride, dilation, strict=True):
+        total = max(0, (-(-size // step) - 1) * step + apart * (taps - 1) + 1 - size)
+        less, more = total // 2, total - total // 2
+        sides.append((more, less) if auto == "SAME_LOWER" else (less, more))
+    return (sides[0], sides[1])

@@ -1,0 +1,189 @@
+"""The shapes in an ONNX graph: of its input as asked for, of every tensor as inferred, never of data in other files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from convbench.errors import ModelError
+
+_EXTERNAL = 1  # TensorProto.DataLocation
+MOST_NUMBERS = 4096  # from more no shape is computed
+
+
+def check_external_data(path: Path, model: Any) -> None:
+    """Raises `ModelError` where the data of a tensor would be read from outside the model's folder."""
+    folder = path.resolve().parent
+    for tensor in _all_tensors(model):
+        if tensor.data_location != _EXTERNAL:
+            continue
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        if "\0" in location or Path(location).is_absolute() or not (folder / location).resolve().is_relative_to(folder):
+            raise ModelError(
+                f"{path}: the data of its tensor {tensor.name!r} is in {location!r}, outside the model's own folder; "
+                "such a file is not read. Save the model with its data beside it."
+            )
+
+
+def with_input_shape(path: Path, model: Any, batch: int | None, asked: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of the model's input, which is written into `model`: `asked` for, or its own; of `batch`, or 1.
+
+    Data that no shape depends on is dropped, too. Raises `ModelError` where a size is open and not given.
+    """
+    graph = model.graph
+    for tensor in graph.initializer:
+        if _elements(tensor.dims) > MOST_NUMBERS:
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
+    entry = _image_input(path, graph)
+    dims = entry.type.tensor_type.shape.dim
+    own = tuple(dim.dim_value for dim in dims)
+    if asked is not None and len(asked) != len(own):
+        told = ",".join(map(str, asked))
+        raise ModelError(f"{path}: its input {entry.name!r} has {len(own)} dimensions, and {told} has {len(asked)}.")
+    shape = list(asked or (own[0] or 1, *own[1:]))
+    if batch is not None:
+        shape[0] = batch
+    if min(shape) < 1:
+        named = ", ".join(dim.dim_param or str(dim.dim_value or "?") for dim in dims)
+        raise ModelError(
+            f"{path}: the shape of its input {entry.name!r} is dynamic ({named}); give it, such as --input 1,3,224,224."
+        )
+    if tuple(shape) != own:
+        for dim, size in zip(dims, shape, strict=True):
+            dim.dim_value = size
+        for other in graph.input:
+            _give_batch(other, shape[0])
+        del graph.value_info[:]  # of other sizes
+        for output in graph.output:
+            if output.type.HasField("tensor_type"):
+                output.type.tensor_type.ClearField("shape")
+    return tuple(shape)
+
+
+class Shapes:
+    """Shapes, element types and small constants by the names of tensors."""
+
+    def __init__(self, path: Path | str, graph: Any) -> None:
+        self._path = path
+        self._types = {entry.name: entry.type.tensor_type for entry in (*graph.value_info, *graph.input, *graph.output)}
+        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._made_by = {name: node for node in graph.node for name in node.output}
+
+    def known(self, name: str) -> tuple[int, ...] | None:
+        """The shape, with 0 for a size that is not known; None where not even the dimensions are."""
+        if name in self._initializers:
+            return tuple(self._initializers[name].dims)
+        found = self._types.get(name)
+        if found is None or not found.HasField("shape"):
+            return None
+        return tuple(dim.dim_value for dim in found.shape.dim)
+
+    def of(self, name: str, reader: Any = None) -> tuple[int, ...]:
+        """The shape. Raises `ModelError` where it is not known, or nothing makes the tensor."""
+        shape = self.known(name)
+        if shape is not None and all(size > 0 for size in shape):
+            return shape
+        where = f"{self._path}: {(reader.name or reader.op_type) if reader else 'a node'} reads {name!r}, "
+        if shape is None and name not in self._made_by and name not in self._types:
+            raise ModelError(f"{where}which is nowhere in the file: an initializer is missing.")
+        raise ModelError(
+            f"{where}whose shape is dynamic; give the shape of the input, such as --input 1,3,224,224, or export "
+            "the model with fixed shapes."
+        )
+
+    def of_image(self, name: str, reader: Any = None) -> tuple[int, int, int, int]:
+        """(batch, channels, height, width). Raises `ModelError`."""
+        shape = self.of(name, reader)
+        if len(shape) != 4:
+            raise ModelError(f"{self._path}: {name!r} has {len(shape)} dimensions; an image has 4.")
+        return (shape[0], shape[1], shape[2], shape[3])
+
+    def element_type(self, name: str) -> int:
+        """The number of the element type in TensorProto.DataType; 0 where it is not known."""
+        if name in self._initializers:
+            return int(self._initializers[name].data_type)
+        return int(self._types[name].elem_type) if name in self._types else 0
+
+    def constant(self, name: str) -> Sequence[Any] | None:
+        """The numbers of a small constant, flat; None where it is none, or is kept in another file."""
+        array = self.array(name)
+        return None if array is None else list(array.ravel().tolist())
+
+    def array(self, name: str) -> Any:
+        """The same as a NumPy array."""
+        from onnx.numpy_helper import to_array
+
+        tensor = self._initializers.get(name)
+        node = self._made_by.get(name)
+        if tensor is None and node is not None and node.op_type == "Constant":
+            return _of_constant_node(node)
+        if tensor is None or tensor.data_location == _EXTERNAL or _elements(tensor.dims) > MOST_NUMBERS:
+            return None
+        try:
+            return to_array(tensor)
+        except (ValueError, TypeError):
+            return None
+
+
+def _of_constant_node(node: Any) -> Any:
+    import numpy as np
+    from onnx.numpy_helper import to_array
+
+    for attribute in node.attribute:
+        if attribute.name == "value" and attribute.t.data_location != _EXTERNAL:
+            return to_array(attribute.t) if _elements(attribute.t.dims) <= MOST_NUMBERS else None
+        if attribute.name == "value_ints":
+            return np.array(attribute.ints, np.int64)
+        if attribute.name == "value_int":
+            return np.array(attribute.i, np.int64)
+        if attribute.name == "value_floats":
+            return np.array(attribute.floats, np.float32)
+        if attribute.name == "value_float":
+            return np.array(attribute.f, np.float32)
+    return None
+
+
+def _image_input(path: Path, graph: Any) -> Any:
+    """The input that a caller gives, one of four dimensions if there is any."""
+    constants = {tensor.name for tensor in graph.initializer}
+    given = [i for i in graph.input if i.name not in constants and i.type.tensor_type.HasField("shape")]
+    if not given:
+        raise ModelError(f"{path}: none of its inputs has a shape, not even a dynamic one; export it with one.")
+    return next((entry for entry in given if len(entry.type.tensor_type.shape.dim) == 4), given[0])
+
+
+def _give_batch(entry: Any, batch: int) -> None:
+    """Where the first dimension of an input is open, it is the batch."""
+    dims = entry.type.tensor_type.shape.dim
+    if dims and not dims[0].dim_value:
+        dims[0].dim_value = batch
+
+
+def _all_tensors(model: Any) -> Iterator[Any]:
+    yield from _tensors_of(model.graph)
+    for function in model.functions:
+        yield from _tensors_of_nodes(function.node)
+
+
+def _tensors_of(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _tensors_of_nodes(graph.node)
+
+
+def _tensors_of_nodes(nodes: Any) -> Iterator[Any]:
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _tensors_of(graph)
+
+
+def _elements(dims: Sequence[int]) -> int:
+    product = 1
+    for size in dims:
+        product *= size
+    return product

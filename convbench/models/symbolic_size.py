@@ -1,0 +1,126 @@
+"""Sizes that a program leaves open, as torch.export writes them, with the sizes of its input put in.
+
+A size is a number, or a term over symbols such as `FloorDiv(Symbol('s53', positive=True, integer=True), Integer(2))`.
+Terms are computed by this module's own few rules, never evaluated as Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from convbench.errors import ConvbenchError, ModelError
+
+
+class UnknownSizeError(ConvbenchError):
+    """A size that cannot be computed from what is known."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The values of symbols, and the shape of the input that they come from."""
+
+    symbols: Mapping[str, int]
+    input_shape: tuple[int, ...]
+
+    @classmethod
+    def of_input(cls, sizes: Sequence[Any], batch: int | None, asked: tuple[int, ...] | None, where: str) -> Sizes:
+        """What follows from `asked` for the shape of the input, which the program has with these `sizes`.
+
+        A batch that is open is `batch`, or 1. Raises `ModelError` where the program was made for another shape.
+        """
+        if asked is None:
+            asked = tuple(size.get("as_int", 0) for size in sizes)
+            asked = (asked[0] or 1, *asked[1:]) if asked else asked
+        if batch is not None and asked:
+            asked = (batch, *asked[1:])
+        if len(asked) != len(sizes):
+            raise ModelError(f"{where}: its input has {len(sizes)} dimensions, and {_text(asked)} has {len(asked)}.")
+        symbols: dict[str, int] = {}
+        for axis, (size, value) in enumerate(zip(sizes, asked, strict=True)):
+            if "as_int" in size:
+                if size["as_int"] != value:
+                    raise ModelError(
+                        f"{where}: it was exported with {size['as_int']} for dimension {axis} of its input, not "
+                        f"{value}; export it for the shape that is wanted, or with a dynamic one."
+                    )
+                continue
+            name = _symbol(_term(size))
+            if name is None or not value:
+                raise UnknownSizeError(f"dimension {axis} of its input is open")
+            symbols[name] = value
+        return cls(symbols, asked)
+
+    def value(self, size: Any) -> int:
+        """The number that a size is. Raises `UnknownSizeError`."""
+        return int(size["as_int"]) if "as_int" in size else self._computed(_term(size))
+
+    def _computed(self, term: ast.expr) -> int:
+        match term:
+            case ast.Constant(value=int(number)) if not isinstance(number, bool):
+                return number
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self._computed(operand)
+            case ast.Call(func=ast.Name(id="Symbol")):
+                name = _symbol(term)
+                if name is None or name not in self.symbols:
+                    raise UnknownSizeError(f"{name} is no size of its input")
+                return self.symbols[name]
+            case ast.Call(func=ast.Name(id=function), args=arguments) if function in _FUNCTIONS:
+                return _FUNCTIONS[function]([self._computed(argument) for argument in arguments])
+        raise UnknownSizeError(f"a size is {ast.unparse(term)}, which cannot be computed here")
+
+
+def _floor_quotient(values: Sequence[int]) -> int:
+    dividend, divisor = values
+    if not divisor:
+        raise UnknownSizeError("a size is divided by zero")
+    return dividend // divisor
+
+
+def _remainder(values: Sequence[int]) -> int:
+    return values[0] - _floor_quotient(values) * values[1]
+
+
+def _power(values: Sequence[int]) -> int:
+    base, exponent = values
+    if not 0 <= exponent <= 8 or abs(base) > 2**20:
+        raise UnknownSizeError(f"a size is {base} to the power of {exponent}")
+    return int(base**exponent)
+
+
+_FUNCTIONS: Mapping[str, Callable[[Sequence[int]], int]] = {
+    "Integer": lambda values: values[0],
+    "Add": sum,
+    "Mul": math.prod,
+    "Max": max,
+    "Min": min,
+    "Pow": _power,
+    "FloorDiv": _floor_quotient,
+    "CleanDiv": _floor_quotient,
+    "CeilDiv": lambda values: -_floor_quotient([-values[0], values[1]]),
+    "Mod": _remainder,
+    "PythonMod": _remainder,
+}
+
+
+def _term(size: Any) -> ast.expr:
+    text = str(size["as_expr"]["expr_str"])
+    try:
+        return ast.parse(text[:10_000], mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise UnknownSizeError(f"a size is {text[:100]!r}, which is no term") from None
+
+
+def _symbol(term: ast.expr) -> str | None:
+    match term:
+        case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))]):
+            return name
+    return None
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return ",".join(map(str, shape))

@@ -1,0 +1,134 @@
+"""`module:callable`: a torch module, or what makes one, from a Python module that the user names."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any
+
+from convbench.errors import ModelError, did_you_mean
+from convbench.models.layers import Reading
+from convbench.models.torchvision_operators import declared_operators
+
+PATTERN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+
+
+def read_module(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+    """The convolutions of the module that `source`, such as `mine.models:Net`, names, a class or function makes or is.
+
+    The input is of `input_shape`, or of the shape in the module's `pretrained_cfg` or of its `example_input_array`.
+    Its code is run, as the user asked. Raises `ModelError`.
+    """
+    require_torch()
+    from convbench.models.tracing import traced
+
+    # What the user's code prints is no part of our answer, and what torch warns of no news to a model's user.
+    with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
+        declared_operators()
+        module = made(source, _named(source))
+        shape = given_shape(input_shape or _own_shape(source, module), batch)
+        return traced(module, (meta_tensor(shape, _dtype(module)),))
+
+
+def require_torch() -> None:
+    """Raises `ModelError` with the line to type where torch is missing."""
+    try:
+        importlib.import_module("torch")
+    except ImportError:
+        raise ModelError("torch is not installed; type: pip install 'convbench[torch]'") from None
+
+
+def meta_tensor(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """A tensor, by default in float32, that has a shape and no memory."""
+    import torch
+
+    return torch.empty(shape, device="meta", dtype=dtype)
+
+
+def given_shape(shape: tuple[int, ...], batch: int | None) -> tuple[int, ...]:
+    """`shape` with the batch that was asked for, or its own."""
+    return shape if batch is None else (batch, *shape[1:])
+
+
+def made(source: str, found: Any) -> Any:
+    """The module in evaluation mode that `found` is, or returns when it is called: on the meta device if it can be."""
+    import torch
+
+    if not isinstance(found, torch.nn.Module):
+        if not callable(found):
+            raise ModelError(
+                f"{source} is of type {type(found).__name__}; it should be a torch.nn.Module, or a class or function "
+                "that makes one when it is called without arguments."
+            )
+        found = _called(source, found)
+    if not isinstance(found, torch.nn.Module):
+        raise ModelError(f"{source} made an object of type {type(found).__name__}; it should make a torch.nn.Module.")
+    return found.eval()
+
+
+def _called(source: str, maker: Callable[[], Any]) -> Any:
+    """What `maker` makes on the meta device; with real weights where it looks at their values."""
+    import torch
+
+    with suppress(Exception), torch.device("meta"):
+        return maker()
+    try:
+        return maker()
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"{source} cannot be called: {_told(error)}") from error
+
+
+def _named(source: str) -> Any:
+    name, _, path = source.partition(":")
+    with _working_folder_first():
+        try:
+            found: Any = importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+                raise ModelError(
+                    f"{source}: there is no module {error.name!r} here or among the installed packages; "
+                    "a model of one's own is given as module:callable, from the folder that module.py is in."
+                ) from None
+            raise ModelError(f"{source}: {name} cannot be imported: {_told(error)}") from error
+    for word in path.split("."):
+        if not hasattr(found, word):
+            raise ModelError(f"{source}: there is no {word!r} in {name}.{did_you_mean(word, dir(found))}")
+        found = getattr(found, word)
+    return found
+
+
+@contextmanager
+def _working_folder_first() -> Iterator[None]:
+    """Import as `python -m` does: the `convbench` command has its own folder on the path instead."""
+    folder = os.getcwd()  # noqa: PTH109
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+def _told(error: BaseException) -> str:
+    """The kind of an error and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['without a message'])[0]}"
+
+
+def _dtype(module: Any) -> Any:
+    """What the module computes in: the format of its first parameter."""
+    return next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), None)
+
+
+def _own_shape(source: str, module: Any) -> tuple[int, ...]:
+    config = getattr(module, "pretrained_cfg", None)
+    if isinstance(config, dict) and "input_size" in config:
+        return (1, *config["input_size"])
+    example = getattr(module, "example_input_array", None)
+    if hasattr(example, "shape"):
+        return tuple(example.shape)  # type: ignore[union-attr]
+    raise ModelError(f"{source} does not say what shape its input has; give it, such as --input 1,3,224,224.")

@@ -1,0 +1,239 @@
+"""A torch module, run once on the meta device, and the convolutions that run then.
+
+Meta tensors have shapes and no memory. Every operation of torch passes through here, after the modules, functions and
+words that lead to it: a call of `F.conv2d` and a layer of `nn.Conv2d` are one operation, and layers that are declared
+and not run are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from convbench.errors import ModelError
+from convbench.models.layers import Reading
+from convbench.models.padding import Convolution, Padding
+from convbench.models.transcript import Transcript, sides_of
+
+_CONVOLUTION = "aten::convolution"
+_PADS = {"aten::constant_pad_nd": "zeros", "aten::reflection_pad2d": "reflect", "aten::replication_pad2d": "replicate"}
+_SAME = {"aten::alias", "aten::detach", "aten::clone", "aten::unsqueeze"}
+_DEPENDS_ON_DATA = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"}
+_NOT_A_CONVOLUTION = ("convert", "convolution_backward")
+
+Standins = dict[str, Callable[..., Any]]
+
+
+def traced(module: Any, inputs: Sequence[Any], standins: Standins | None = None) -> Reading:
+    """The convolutions of `module(*inputs)`; `inputs` are meta tensors, or lists of them.
+
+    `standins` compute the results of operations, by their name, instead of torch. Raises `ModelError` where the module
+    cannot be run so.
+    """
+    import torch
+
+    try:
+        transcript = _run(module, inputs, standins or {})
+    except _OnAnotherDeviceError:
+        with torch.device("meta"):  # for modules that make tensors without saying where
+            transcript = _run(module, inputs, standins or {})
+    return transcript.reading(_first_shape(inputs))
+
+
+class _OnAnotherDeviceError(Exception):
+    """The module mixes tensors of its own with the meta tensors that it was given."""
+
+
+class _DependsOnDataError(Exception):
+    """The value of a tensor is asked for, which meta tensors do not have."""
+
+
+def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> Transcript:
+    import torch
+    from torch.fx.experimental import _config
+
+    transcript = Transcript()
+    on_meta = {name: tensor.to("meta") for name, tensor in _parameters_and_buffers(module)}
+    assume_all = _config.patch(meta_nonzero_assume_all_nonzero=True) if standins else nullcontext()  # type: ignore[attr-defined]
+    try:
+        with torch.no_grad(), _names(module) as layer, assume_all, _recorder(transcript, layer, standins):
+            torch.func.functional_call(module, on_meta, tuple(inputs))
+    except _DependsOnDataError as error:
+        if transcript.is_empty:
+            raise ModelError(
+                f"which convolutions run depends on the data that the model is given ({error}); "
+                "export it with torch.export or to ONNX for one kind of input, and give that file."
+            ) from None
+        transcript.remark(
+            f"What runs after the value of a tensor is asked for ({error}) depends on the data: not seen."
+        )
+    except Exception as error:
+        if "device" in str(error) and torch.get_default_device().type != "meta":
+            raise _OnAnotherDeviceError from error
+        raise ModelError(
+            f"the model does not run on an input of shape {_shapes(inputs)}: {_first_line(error)} "
+            "Give the shape that it takes, such as --input 1,3,224,224."
+        ) from error
+    return transcript
+
+
+def _parameters_and_buffers(module: Any) -> Iterator[tuple[str, Any]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+@contextmanager
+def _names(module: Any) -> Iterator[Callable[[], str]]:
+    """A function that tells the name of the innermost submodule that runs at the moment."""
+    from torch.nn.modules import module as hooks
+
+    names = {id(submodule): name for name, submodule in module.named_modules()}
+    running = [""]
+
+    def enter(submodule: Any, _inputs: Any) -> None:
+        running.append(names.get(id(submodule), running[-1]))
+
+    def leave(_submodule: Any, _inputs: Any, _output: Any) -> None:
+        running.pop()
+
+    handles = (
+        hooks.register_module_forward_pre_hook(enter),
+        hooks.register_module_forward_hook(leave, always_call=True),
+    )
+    try:
+        yield lambda: running[-1]
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _recorder(transcript: Transcript, layer: Callable[[], str], standins: Standins) -> Iterator[None]:
+    from torch.overrides import TorchFunctionMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    kept: list[Any] = []  # keys are ids: what is written down must not be freed, and its id given to another tensor
+
+    class Operations(TorchDispatchMode):
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # torch's compiler, which has no part in this, takes as long to import as torch itself
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            name = func.name().split(".")[0]
+            if name in _DEPENDS_ON_DATA and args[0].is_meta:
+                raise _DependsOnDataError(f"{name.removeprefix('aten::').strip('_')} in {layer() or 'the model'}")
+            result = standins[name](*args) if name in standins else func(*args, **(kwargs or {}))
+            kept.extend(_write_down(transcript, layer(), func, name, args, result))
+            return result
+
+    class CircularPadding(TorchFunctionMode):
+        """`F.pad` around the edge is no operation of its own but several copies."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            result = func(*args, **kwargs)
+            if getattr(func, "__name__", "") in ("pad", "_pad_circular"):
+                given = dict(zip(("input", "pad", "mode"), args, strict=False)) | kwargs
+                if given.get("mode") == "circular" or func.__name__ == "_pad_circular":
+                    kept.extend(_pad(transcript, given["input"], result, given["pad"], "circular"))
+            return result
+
+    with CircularPadding(), Operations():
+        yield
+
+
+def _write_down(transcript: Transcript, layer: str, func: Any, name: str, args: Any, result: Any) -> tuple[Any, ...]:
+    """Note what the call means; what is returned has to be kept alive."""
+    if name == _CONVOLUTION:
+        return _convolution(transcript, layer, *args)
+    if name in _PADS and (name != "aten::constant_pad_nd" or len(args) < 3 or args[2] == 0):
+        return _pad(transcript, args[0], result, args[1], _PADS[name])
+    if name in _SAME and transcript.knows(id(args[0])) and _same_image(args, result, name):
+        transcript.same(id(result), id(args[0]))
+        return (result,)
+    operation = name.split("::")[1]
+    if "conv" in operation and not any(word in operation for word in _NOT_A_CONVOLUTION):
+        transcript.leave_out(f"{operation} is no conv2d of torch's", layer)
+    for tensor in _tensors(args):
+        if transcript.knows(id(tensor)):
+            transcript.read(id(tensor))
+    return ()
+
+
+def _convolution(
+    transcript: Transcript,
+    layer: str,
+    image: Any,
+    weight: Any,
+    bias: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    _output_padding: Sequence[int],
+    groups: int,
+) -> tuple[Any, ...]:
+    dimensions = weight.dim() - 2
+    if dimensions != 2 or transposed:
+        transcript.leave_out(f"A {'transposed ' if transposed else ''}convolution in {dimensions}-D", layer)
+        return ()
+    if not image.is_floating_point():
+        transcript.leave_out(f"A convolution of {str(image.dtype).removeprefix('torch.')}", layer)
+        return ()
+    batch, channels, height, width = image.shape
+    call = Convolution(
+        batch=batch,
+        in_channels=channels,
+        image=(height, width),
+        out_channels=weight.shape[0],
+        kernel_size=tuple(weight.shape[2:]),
+        stride=_pair(stride),
+        padding=((padding[0], padding[0]), (padding[-1], padding[-1])),
+        dilation=_pair(dilation),
+        groups=groups,
+        bias=bias is not None,
+        dtype=str(image.dtype).removeprefix("torch."),
+    )
+    transcript.convolution(layer, id(image), call)
+    return (image,)
+
+
+def _pad(transcript: Transcript, source: Any, result: Any, last_first: Sequence[int], mode: Any) -> tuple[Any, ...]:
+    sides = sides_of(tuple(last_first))
+    if sides is None or source.dim() < 3:
+        return ()
+    transcript.padded(id(result), id(source), (source.shape[-2], source.shape[-1]), Padding(sides, mode))
+    return (source, result)
+
+
+def _same_image(args: Any, result: Any, name: str) -> bool:
+    return result.dtype == args[0].dtype and (name != "aten::unsqueeze" or args[1] in (0, -args[0].dim() - 1))
+
+
+def _pair(given: Sequence[int]) -> tuple[int, int]:
+    return (given[0], given[-1])
+
+
+def _tensors(nested: Any) -> Iterator[Any]:
+    if isinstance(nested, (tuple, list)):
+        for item in nested:
+            yield from _tensors(item)
+    elif hasattr(nested, "is_meta"):
+        yield nested
+
+
+def _first_shape(inputs: Any) -> tuple[int, ...]:
+    """Of the first tensor; a picture in a list has no batch of its own."""
+    shape = tuple(next(_tensors(inputs)).shape)
+    return (sum(1 for _ in _tensors(inputs[0])), *shape) if isinstance(inputs[0], list) else shape
+
+
+def _shapes(inputs: Sequence[Any]) -> str:
+    return " and ".join("x".join(map(str, tensor.shape)) for tensor in _tensors(inputs))
+
+
+def _first_line(error: BaseException) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0].strip()
+    return text if text.endswith((".", "!", "?")) else text + "."
