@@ -24,10 +24,11 @@ class _OnnxRuntime(Backend):
     # float16 it computes in float32, between two casts. Of the other two: "NOT_IMPLEMENTED: Could not find an
     # implementation for Conv(22)", and for float64 in older opsets neither.
     supports = Supports(dtypes={"float32", "float16"}, padding_modes=set(PADDING_MODES), negative_padding=True)
-    thread_safe = True
+    # Not `thread_safe`, though sessions are: the output is bound to a session, and two calls would write the same one.
     arithmetic = Arithmetic("direct")
     prepacks = ("weight",)
     threads = 0  # as many as there are cores
+    limits_itself_alone = True
 
     def limit_threads(self, n: int) -> None:
         self.threads = n
@@ -48,7 +49,11 @@ class _OnnxRuntime(Backend):
         def run(kept: object = bound) -> None:  # 1.20 to 1.23 do not keep alive what is bound
             session.run_with_iobinding(binding)
 
-        return Ready(run, to_numpy=lambda _: output.copy())
+        def on(x: np.ndarray) -> np.ndarray:
+            fresh: np.ndarray = session.run(None, {"x": x})[0]
+            return fresh
+
+        return Ready(run, to_numpy=lambda _: output.copy(), on={"numpy": on})
 
     def script(self, problem: ConvProblem) -> str | None:
         lines = [

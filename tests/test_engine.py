@@ -17,6 +17,7 @@ from convbench.measurement.engine import Engine
 from convbench.measurement.outcome import Outcome, Settings
 from convbench.measurement.process import WorkerError
 from convbench.measurement.protocol import Message
+from convbench.measurement.race import Race
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Origin
 from convbench.status import Status
@@ -87,13 +88,14 @@ class ScriptedWorker:
         return Message({"import_s": self.import_s, "versions": {"library": "1.0"}})
 
     def prepare(self, arrays: Any, fields: Any) -> Message:
-        self.output = convolve(PROBLEM, arrays["x"], arrays["w"], None).astype(np.float32)
+        problem = ConvProblem(**fields["problem"])
+        self.output = convolve(problem, arrays["x"], arrays["w"], None).astype(np.float32)
         self.clock.now_s += self.call_s
         fields = {"prepare_s": 0.5, "first_call_s": self.call_s, "before_bytes": 1, "inputs_changed": False}
         return Message(fields, {"output": self.output})
 
     def check(self, arrays: Any, fields: Any) -> Message:
-        output = convolve(PROBLEM, arrays["x"], arrays["w"], None).astype(np.float32)
+        output = convolve(ConvProblem(**fields["problem"]), arrays["x"], arrays["w"], None).astype(np.float32)
         return Message({"prepare_s": 0.5, "call_s": self.call_s}, {"output": output})
 
     def settle(self, arrays: Any, fields: Any) -> Message:
@@ -116,7 +118,7 @@ class ScriptedWorker:
 class Stage:
     """An engine over scripted workers, and the log of everything they were asked."""
 
-    def __init__(self, settings: Settings, **scripts: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, race: Race | None = None, **scripts: dict[str, Any]) -> None:
         self.clock, self.log, self.activities = Clock(), [], []
         self.workers: dict[str, list[ScriptedWorker]] = {}
         self.entries = [Entry(name, Origin("module", "test"), Declared(name)) for name in scripts if "#" not in name]
@@ -127,7 +129,7 @@ class Stage:
             self.workers.setdefault(entry.name, []).append(worker)
             return worker
 
-        self.engine = Engine(settings, self, start_worker, self.clock, self.clock.sleep)
+        self.engine = Engine(settings, self, start_worker, self.clock, self.clock.sleep, race)
 
     def doing(self, activity: str, done: float) -> None:
         self.activities.append((activity, done))

@@ -37,6 +37,10 @@ class PlainProgress:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def expect(self, cases: Sequence[Case]) -> None:
+        """These are to come besides."""
+        self._cases += len(cases)
+
     def begin(self, suite: str, case: Case) -> None:
         self._suite, self._case, self._records = suite, case, list[Record]()
 
@@ -75,7 +79,8 @@ class LiveProgress:
             expand=True,
         )
         self._weights = {id(case): _FLOPS_OF_OVERHEAD + case.problem.flops for case in cases}
-        self._task = self._bar.add_task("starting", total=sum(self._weights[id(case)] for case in cases))
+        self._total = sum(self._weights[id(case)] for case in cases)
+        self._task = self._bar.add_task("starting", total=self._total)
         self._before = 0.0
         self._latest: deque[Record] = deque(maxlen=_ROWS_SHOWN)
         self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._draw)
@@ -88,6 +93,11 @@ class LiveProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+
+    def expect(self, cases: Sequence[Case]) -> None:
+        """These, which were there before, are to come once more."""
+        self._total += sum(self._weights[id(case)] for case in cases)
+        self._bar.update(self._task, total=self._total)
 
     def begin(self, suite: str, case: Case) -> None:
         self._suite, self._case = suite, case

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from convbench.measurement.engine import Engine
 from convbench.measurement.hazard import Hazard
 from convbench.measurement.machine_hazards import hazards_of_machine
 from convbench.measurement.outcome import Settings
+from convbench.measurement.race import Race
 from convbench.measurement.release_environments import Release
 from convbench.measurement.vitals import activity, counters, other_runs, standing
 from convbench.registry import Entry
@@ -41,6 +42,8 @@ class Run:
     records: list[Record] = field(default_factory=list)
     releases: Mapping[str, Release] = field(default_factory=dict)
     """Of which release of a library a backend is measured, by the backend's name, in a run over releases."""
+    race: Race | None = None
+    """Where only the fastest are looked for."""
     unfinished: str | None = None
     of_machine: list[Hazard] = field(default_factory=list)
     """What, besides its samples, makes the run less trustworthy; known at its end."""
@@ -51,7 +54,7 @@ class Run:
     """This process's part of the run: rounds of one session happened side by side, those of two did not."""
 
     def measure(
-        self, pairs: Sequence[tuple[Suite, Case]], entries: Sequence[Entry], shown: PlainProgress | LiveProgress
+        self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Entry], shown: PlainProgress | LiveProgress
     ) -> Iterator[Record]:
         """Every record of the run as it is known and kept: first the ones it resumes from."""
         asked = {entry.name for entry in entries}
@@ -60,7 +63,7 @@ class Run:
         before, others = counters(), other_runs()
         try:
             for settings in self.settings:
-                with Engine(settings, shown) as engine:
+                with Engine(settings, shown, race=self.race) as engine:
                     yield from self._cases(engine, pairs, entries, shown)
                     self.starting_s += engine.starting_s
         finally:
@@ -71,7 +74,7 @@ class Run:
     def _cases(
         self,
         engine: Engine,
-        pairs: Sequence[tuple[Suite, Case]],
+        pairs: Iterable[tuple[Suite, Case]],
         entries: Sequence[Entry],
         shown: PlainProgress | LiveProgress,
     ) -> Iterator[Record]:

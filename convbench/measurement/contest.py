@@ -75,11 +75,11 @@ class Contestant:
             is_checkpoint = settings.precision > 0 and _is_checkpoint(rounds, settings.fewest_rounds)
             if is_checkpoint and width > _STILL_SHRINKS * _width([w[: rounds // 4] for w in walls]):
                 return "noise"
-        if rounds >= settings.fewest_slow_samples and self._spent_s() >= settings.budget_s:
+        if rounds >= settings.fewest_slow_samples and self.spent_s() >= settings.budget_s:
             return "time"
         return None
 
-    def _spent_s(self) -> float:
+    def spent_s(self) -> float:
         """Seconds of sampling in a process, by the samples: what the run's own clock says may hold that it was stopped,
         and a sample that stood still counts as the others do."""
         return max(median(lane.walls()) * len(lane.samples) * lane.plan.all_calls for lane in self.lanes)

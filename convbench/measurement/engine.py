@@ -24,6 +24,7 @@ from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.pinning import Cores, cores_here, kept_off
 from convbench.measurement.process import WorkerError
 from convbench.measurement.qualifying import Twinning, complaint, in_process, output, qualify
+from convbench.measurement.race import Alone, Race
 from convbench.measurement.sampling import Sample
 from convbench.registry import Entry
 from convbench.status import Status
@@ -54,7 +55,8 @@ class Engine:
     """Measures cases with a fixed set of workers, one or more per backend, started when first needed.
 
     A context manager: leaving it ends the workers. `cores` are those that workers on the CPU are pinned to, and
-    `starting_s` the seconds spent so far in waiting for workers to start.
+    `starting_s` the seconds spent so far in waiting for workers to start. In a `race` only those are sampled on that
+    may be the fastest.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Engine:
         start_worker: Callable[[Entry, Settings], Worker] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        race: Race | None = None,
     ) -> None:
         self.settings = settings
+        self._rule = race or Alone()
         self._watch = watch or Unwatched()
         self._clock = clock
         self._sleep = sleep
@@ -82,7 +86,13 @@ class Engine:
         self._crew.dismiss()
 
     def measure(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
-        """The outcome of each entry on `case`, as each is known; the timed ones together, after the last round."""
+        """The outcome of each entry on `case`, as each is known; the timed ones together, after the last round. In a
+        race some may be left out, which the race knows."""
+        for outcome in self._outcomes(suite, case, self._rule.field(case, entries)):
+            self._rule.note(outcome)
+            yield outcome
+
+    def _outcomes(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
         able: list[Entry] = []
         for entry in entries:
             refused = self._refusal(suite, case, entry)
@@ -90,6 +100,7 @@ class Engine:
                 able.append(entry)
             else:
                 yield refused
+        able = self._rule.competing(case, able)
         if not able:
             return
         lost: set[str] = set()
@@ -148,7 +159,8 @@ class Engine:
         contestants: list[Contestant] = []
         for index, entry in enumerate(entries):
             self._watch.doing(f"verifying {entry.name}", index / len(entries) / 2)
-            qualified = self._guarded(suite, case, entry, partial(self._qualify, suite, case, entry, examination))
+            step = partial(self._qualify, suite, case, entry, examination, contestants)
+            qualified = self._guarded(suite, case, entry, step)
             if isinstance(qualified, Outcome):
                 yield qualified
             else:
@@ -164,9 +176,12 @@ class Engine:
                 finish = partial(self._finish, contestant, examination)
                 yield replace(self._guarded(suite, case, contestant.entry, finish), self_ratio=error)
 
-    def _qualify(self, suite: str, case: Case, entry: Entry, examination: Examination) -> Contestant | Outcome:
+    def _qualify(
+        self, suite: str, case: Case, entry: Entry, examination: Examination, before: Sequence[Contestant]
+    ) -> Contestant | Outcome:
         so_far = self._outcome(suite, case, entry, Status.OK, None)
-        return qualify(self._crew, self.settings, case, self._processes(entry), examination, so_far)
+        turned_away = partial(self._rule.turned_away, contestants=before)
+        return qualify(self._crew, self.settings, case, self._processes(entry), examination, so_far, turned_away)
 
     def _rounds(self, suite: str, case: Case, contestants: list[Contestant]) -> Iterator[Outcome]:
         """Sample in rounds until every contestant is done; yields those that fail on the way."""
@@ -186,8 +201,7 @@ class Engine:
                     else:
                         contestant.stopped = "failed"
                         yield failed
-            for contestant in contestants:
-                contestant.stopped = contestant.stopped or contestant.enough(self.settings)
+            self._rule.judge(contestants, self.settings)
             number += 1
 
     def _sample(self, contestant: Contestant, lane: Lane, number: int) -> None:

@@ -97,7 +97,8 @@ class Outcome:
     first_call_s: float | None = None
     samples: tuple[RoundSample, ...] = ()
     stopped: str | None = None
-    """Why sampling ended: "precision", "noise" (the interval no longer shrinks), "rounds" or "time"."""
+    """Why sampling ended: "precision", "noise" (the interval no longer shrinks), "rounds" or "time"; in a race also
+    "beaten" (by another backend), "level" (with the fastest) or "decided" (it is the fastest)."""
     cores: Cores = ()
     """The CPUs that its processes were pinned to."""
     self_ratio: SelfRatio | None = None

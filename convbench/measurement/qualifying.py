@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -32,30 +33,40 @@ def qualify(
     processes: Sequence[Entry],
     examination: Examination,
     so_far: Outcome,
+    turned_away: Callable[[float], str | None] = lambda first_call_s: None,
 ) -> Contestant | Outcome:
     """A contestant with a lane for each of `processes`, or the outcome that bars the backend from the rounds. The first
-    is the backend's own entry. Raises `WorkerError` when a worker fails."""
+    is the backend's own entry. `turned_away` says why one is not to be timed after a first call of so many seconds.
+    While answers are judged the worker goes on; the verdicts are waited for before anything is timed. Raises
+    `WorkerError` when a worker fails."""
     entry = processes[0]
     assert entry.backend is not None
     arithmetic, problem = entry.backend.arithmetic, case.problem.as_dict()
     lanes: list[Lane] = []
     firsts: list[Message] = []
     for process, again in enumerate(processes):
-        first = crew.ask(again, "prepare", _arrays(examination.real.operands), problem=problem)
-        verdicts = [examination.real.judge(arithmetic, output(first))]
-        call_s = first.fields["first_call_s"]
-        # The harder questions are to the code, not to a process: asking one will do.
-        for key in examination.further(arithmetic) if process == 0 else ():
-            checked = crew.ask(again, "check", _arrays(key.operands), problem=problem)
-            verdicts.append(key.judge(arithmetic, output(checked)))
-            call_s = min(call_s, checked.fields["call_s"])
+        with ThreadPoolExecutor(1) as judge:
+            first = crew.ask(again, "prepare", _arrays(examination.real.operands), problem=problem)
+            judged = [judge.submit(examination.real.judge, arithmetic, output(first))]
+            call_s = first.fields["first_call_s"]
+            if reason := turned_away(call_s):
+                verdict = judged[0].result()
+                if complaint(first, [verdict]) is None:
+                    known = {"verdicts": (*so_far.verdicts, verdict), **_beginnings([first])}
+                    return replace(so_far, status=Status.TIMEOUT, reason=reason, stopped="beaten", **known)
+            # The harder questions are to the code, not to a process: asking one will do.
+            for key in examination.further(arithmetic) if process == 0 else ():
+                checked = crew.ask(again, "check", _arrays(key.operands), problem=problem)
+                judged.append(judge.submit(key.judge, arithmetic, output(checked)))
+                call_s = min(call_s, checked.fields["call_s"])
+            lanes.append(_warmed_up(crew, settings, again, process, call_s))
+            verdicts = [verdict.result() for verdict in judged]
         so_far = replace(so_far, verdicts=(*so_far.verdicts, *verdicts))
         if reason := complaint(first, verdicts):
             so_far = replace(so_far, status=Status.WRONG, reason=so_far.reason or in_process(reason, process))
             if not settings.time_wrong:
                 return so_far
         firsts.append(first)
-        lanes.append(_warmed_up(crew, settings, again, process, call_s))
     so_far = replace(so_far, **_beginnings(firsts), cores=crew.cores[entry.name])
     return Contestant(entry, so_far, lanes)
 

@@ -1,0 +1,243 @@
+"""A race: the time goes to the backends that may be the fastest, to the others only until they are known to be beaten.
+
+Three things are saved. A backend that was far behind on layers like this one is left out of it, and that is said. One
+whose first call takes seconds, hundreds of times what another's takes, is not waited for. And in the rounds a backend
+is dropped as soon as it is beaten: by a margin in each of the first few rounds, or by evidence that may be looked at
+after every round (`convbench.measurement.evidence`). What was sampled is kept in every case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
+
+from convbench.measurement.contest import Contestant
+from convbench.measurement.evidence import sign_evidence, stands_out
+from convbench.measurement.likeness import slack
+from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.statistics import estimate_median
+from convbench.problem import ConvProblem
+from convbench.registry import Entry
+from convbench.status import Status
+from convbench.suite import Case
+
+Times = Mapping[ConvProblem, Mapping[str, tuple[float, float]]]
+"""From how many to how many seconds a call takes, by problem and backend."""
+
+ERROR_RATE = 0.01
+"""The chance, at most, that a backend that is not slower than another is ever dropped because of that one: by the signs
+whatever the noise is like, and once more by the mean, if it is normal or has longer tails."""
+MARGINS = (3.0, 1.7, 1.4, 1.3, 1.22, 1.16, 1.12, 1.1)
+"""How many times slower in every round so far, by the number of rounds, is beaten without further evidence."""
+FEWEST_ROUNDS = 8
+"""For the two fastest, so that there is an interval for what is between them."""
+
+_WARM_UP_AGREES = 2.0  # a single sample that is far behind may be a hiccup; the warm-up before it has to agree
+_FAR_BEHIND = 3.0
+_HOPELESS_S, _HOPELESS_TIMES = 2.0, 200.0  # of a first call, which in an honest backend compiles nothing for long
+
+_BEHIND, _FEWEST_ALIKE = 1.2, 2
+_FAR_BEHIND_ON_ONE = 3.0
+_FEWEST_ASKED = 3
+
+
+class Race:
+    """Who is asked on a case, who is dropped from its rounds, and what earlier cases have told.
+
+    `known` are times from before, of this machine and these settings. `tie` is the difference that is none: two whose
+    ratio is known to lie within it are level. `barred` says why a backend does not compete on a problem, if so. On a
+    case that `insisted` has, exactly those backends are asked.
+    """
+
+    def __init__(
+        self,
+        known: Times | None = None,
+        tie: float = 0.02,
+        barred: Callable[[Entry, ConvProblem], str | None] = lambda entry, problem: None,
+    ) -> None:
+        self.tie = tie
+        self._barred = barred
+        self.insisted: dict[str, frozenset[str]] = {}
+        self.left_out: dict[tuple[str, str], str] = {}
+        """Why a backend was not asked, by case and backend."""
+        self.spoilt: set[str] = set()
+        """Cases in which somebody was beaten by one that turned out to be wrong, or failed."""
+        self._winners: dict[str, set[str]] = {}
+        self._times = {problem: dict(found) for problem, found in (known or {}).items()}
+        self._silent: dict[str, str] = {}
+        self._crashes: dict[str, int] = {}
+
+    # --- before a case --------------------------------------------------------------------------------------------
+
+    def field(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of `entries` that are asked on `case`, the ones that should be fast first: all that may be the fastest,
+        and a few in any case, since what is left out of the rounds cannot be told from what is in them."""
+        if (insisted := self.insisted.get(case.name)) is not None:
+            return [entry for entry in entries if entry.name in insisted]
+        asked: list[Entry] = []
+        behind = {entry.name: sorted(self._behind(entry.name, case.problem)) for entry in entries}
+        for entry in sorted(entries, key=lambda one: behind[one.name][0][1] if behind[one.name] else math.inf):
+            reason = why_left_out(behind[entry.name]) if len(asked) >= _FEWEST_ASKED else None
+            reason = self._silent.get(entry.name) or reason
+            if reason is None:
+                asked.append(entry)
+            else:
+                self.left_out[case.name, entry.name] = reason
+        return asked
+
+    def competing(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of `entries`, all of which could compute `case` here, that compete."""
+        asked = []
+        for entry in entries:
+            if (reason := self._barred(entry, case.problem)) is None:
+                asked.append(entry)
+            else:
+                self.left_out[case.name, entry.name] = reason
+        return asked
+
+    def _behind(self, backend: str, problem: ConvProblem) -> list[tuple[float, float]]:
+        """Of each problem that the backend is timed on: its slack, and the logarithm of the ratio to the fastest, as
+        small as it may be: on a busy machine hardly anything is known to be far behind."""
+        found = []
+        for known, times in self._times.items():
+            if backend in times and len(times) > 1 and (unlike := slack(known, problem)) < math.inf:
+                fastest_s = min(high for _, high in times.values())
+                found.append((unlike, math.log(times[backend][0] / fastest_s)))
+        return found
+
+    # --- within a case --------------------------------------------------------------------------------------------
+
+    def turned_away(self, first_call_s: float, contestants: Sequence[Contestant]) -> str | None:
+        """Why a backend is not to be timed after such a first call; None when it may be."""
+        fastest_s = min((lane.call_s for c in contestants for lane in c.lanes), default=math.inf)
+        if first_call_s < _HOPELESS_S or first_call_s < _HOPELESS_TIMES * fastest_s:
+            return None
+        return (
+            f"its first call took {first_call_s:.1f} s, {first_call_s / fastest_s:,.0f} times as long as another "
+            "backend's: beaten without being timed"
+        )
+
+    def judge(self, contestants: Sequence[Contestant], settings: Settings) -> None:
+        """After a round: stop those that are beaten, level with the fastest, or sampled enough, each with the word."""
+        fit = [c for c in contestants if c.stopped not in ("failed", "beaten") and c.so_far.status is Status.OK]
+        for c in contestants:
+            c.stopped = c.stopped or at_its_cap(c, settings)
+        if not fit:
+            return
+        fit.sort(key=lambda c: median(_walls(c).values()))
+        leader, *others = fit
+        for place, c in enumerate(others):
+            if c.stopped is None:
+                c.stopped = self._told(c, leader, settings, is_next=place == 0)
+                if c.stopped is not None:
+                    self._winners.setdefault(c.so_far.case.name, set()).add(leader.entry.name)
+        open_question = any(c.stopped is None for c in others)
+        if leader.stopped is not None:  # by a cap: without it there are no rounds to compare
+            for c in others:
+                c.stopped = c.stopped or leader.stopped
+        elif not open_question and len(_walls(leader)) >= settings.fewest_rounds:
+            leader.stopped = "decided"
+
+    def _told(self, c: Contestant, leader: Contestant, settings: Settings, is_next: bool) -> str | None:
+        ratios = _ratios(c, leader)
+        if not ratios:
+            return None
+        wants_interval = is_next and len(ratios) < FEWEST_ROUNDS and median(ratios) < _FAR_BEHIND
+        if not wants_interval and is_beaten(ratios, c.lanes[0].call_s / leader.lanes[0].call_s):
+            return "beaten"
+        if len(ratios) < FEWEST_ROUNDS:
+            return None
+        between = estimate_median(ratios)
+        if 1 / (1 + self.tie) <= between.low and between.high <= 1 + self.tie:
+            return "level"
+        return "precision" if between.relative_half_width <= settings.precision else None
+
+    # --- after a case ---------------------------------------------------------------------------------------------
+
+    def note(self, outcome: Outcome) -> None:
+        """Remember what came of a backend on a case, for the cases after it."""
+        name, case = outcome.backend, outcome.case
+        if outcome.status is not Status.OK and name in self._winners.get(case.name, ()):
+            self.spoilt.add(case.name)
+        if outcome.status is Status.OK and outcome.estimate is not None:
+            self._times.setdefault(case.problem, {})[name] = outcome.estimate.low, outcome.estimate.high
+        elif outcome.status is Status.TIMEOUT and outcome.first_call_s is not None:
+            self._times.setdefault(case.problem, {})[name] = outcome.first_call_s, math.inf
+        elif outcome.status is Status.TIMEOUT:
+            self._silent[name] = f"gave no answer in time on {case.name}"
+        elif outcome.status is Status.CRASHED:
+            self._crashes[name] = self._crashes.get(name, 0) + 1
+            if self._crashes[name] > 1:
+                self._silent[name] = f"crashed on {self._crashes[name]} layers before this one"
+
+
+class Alone:
+    """No race: each contestant is sampled until its own time is known well enough."""
+
+    def field(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
+        """All of them."""
+        return list(entries)
+
+    def competing(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
+        """All of them."""
+        return list(entries)
+
+    def turned_away(self, first_call_s: float, contestants: Sequence[Contestant]) -> str | None:
+        """Nobody."""
+        return None
+
+    def judge(self, contestants: Sequence[Contestant], settings: Settings) -> None:
+        """After a round: stop those that were sampled enough."""
+        for contestant in contestants:
+            contestant.stopped = contestant.stopped or contestant.enough(settings)
+
+    def note(self, outcome: Outcome) -> None:
+        """Nothing."""
+
+
+def at_its_cap(c: Contestant, settings: Settings) -> str | None:
+    """Why `c` is sampled no more, whoever is ahead; None when it may be."""
+    rounds = min(len(lane.samples) for lane in c.lanes)
+    if rounds - c.again >= settings.most_rounds:
+        return "rounds"
+    return "time" if rounds >= settings.fewest_slow_samples and c.spent_s() >= settings.budget_s else None
+
+
+def is_beaten(ratios: Sequence[float], by_warm_up: float) -> bool:
+    """Whether somebody with these `ratios` to another, round by round, is slower than that one beyond doubt;
+    `by_warm_up` is the ratio of what a call of both took before the first round."""
+    rounds = len(ratios)
+    margin = MARGINS[min(rounds, len(MARGINS)) - 1]
+    if min(ratios) >= margin and (rounds > 1 or by_warm_up >= _WARM_UP_AGREES):
+        return True
+    slower = sum(ratio > 1 for ratio in ratios)
+    if slower == rounds and stands_out([math.log(ratio) for ratio in ratios], ERROR_RATE):
+        return True
+    return sign_evidence(slower, rounds - slower) >= 1 / ERROR_RATE
+
+
+def why_left_out(behind: Iterable[tuple[float, float]]) -> str | None:
+    """Why a backend need not be asked, by its (slack, logarithm of the ratio to the fastest) on other problems; None
+    when it has to be: it was near the fastest on the likest of them, or too little is known."""
+    known = sorted(behind)
+    alike = [(log, log - unlike) for unlike, log in known if log - unlike >= math.log(_BEHIND)]
+    if not alike or known[0][1] < math.log(_BEHIND):
+        return None
+    if len(alike) < _FEWEST_ALIKE and alike[0][1] < math.log(_FAR_BEHIND_ON_ONE):
+        return None
+    least, several = math.exp(min(log for log, _ in alike)), len(alike)
+    if several == 1:
+        return f"took {least:.1f} times as long as the fastest on a layer like it"
+    return f"took {least:.1f} times as long as the fastest, or more, on {several} layers like it"
+
+
+def _ratios(c: Contestant, leader: Contestant) -> list[float]:
+    """The rounds' ratios, from the rounds that both have a sample of."""
+    mine, theirs = _walls(c), _walls(leader)
+    return [mine[key] / theirs[key] for key in mine.keys() & theirs.keys() if theirs[key] > 0]
+
+
+def _walls(c: Contestant) -> dict[tuple[int, int], float]:
+    """Wall seconds per call by process and round."""
+    return {(lane.process, taken.round): taken.sample.wall_s for lane in c.lanes for taken in lane.samples}

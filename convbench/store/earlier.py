@@ -1,0 +1,70 @@
+"""Earlier records of a machine that answer for a run with the same settings: the newest of each backend and problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convbench.errors import ResultsError, did_you_mean
+from convbench.measurement.outcome import Cache
+from convbench.store.journal import Record
+from convbench.store.records import records
+
+_FIELDS = (
+    "status low_s high_s problem threads case_id time machine.cpu settings.allocator settings.cache versions declared"
+).split()
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What times have to have in common to answer for each other. `cpu` None is any: the folder says which machine."""
+
+    threads: int
+    allocator: str = "steady"
+    cache: Cache = "warm"
+    cpu: str | None = None
+
+    def hold(self, record: Record) -> bool:
+        """Whether `record` was taken under these."""
+        settings, machine = record.get("settings") or {}, record.get("machine") or {}
+        return (
+            record.get("threads") == self.threads
+            and settings.get("allocator") == self.allocator
+            and settings.get("cache") == self.cache
+            and (self.cpu is None or machine.get("cpu") == self.cpu)
+            and isinstance(record.get("problem"), Mapping)
+            and isinstance(record.get("case_id"), str)
+        )
+
+
+def machine_with_results(results: Path, machine: str) -> Path:
+    """The folder of a machine's results. Raises `ResultsError` where there is none, with those that there are."""
+    folder = results / machine
+    known = sorted(path.name for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
+    if machine in known:
+        return folder
+    there = f"There are: {', '.join(known)}." if known else "There are none at all; convbench run makes some."
+    raise ResultsError(f"{results} has no machine {machine!r}.{did_you_mean(machine, known)} {there}")
+
+
+def earlier_records(folder: Path, conditions: Conditions, *, whole: bool) -> list[Record]:
+    """The newest record of each backend and problem in `folder` that `conditions` hold for, oldest first; not `whole`,
+    just what tells of its time."""
+    newest: dict[tuple[Any, ...], Record] = {}
+    found = records(folder, None if whole else _FIELDS)
+    for record in found if folder.is_dir() else ():
+        if conditions.hold(record):
+            key = record["case_id"], record["backend"]
+            newest.pop(key, None)  # so that the order is that of the newest
+            newest[key] = record
+    return list(newest.values())
+
+
+def by_case_id(found: Iterable[Record]) -> dict[str, list[Record]]:
+    """The records of each problem."""
+    grouped: dict[str, list[Record]] = {}
+    for record in found:
+        grouped.setdefault(record["case_id"], []).append(record)
+    return grouped

@@ -1,0 +1,271 @@
+"""A race: who is dropped when, that the fastest is not, who is not even asked, and that what was sampled stays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_engine import Stage
+
+from convbench.measurement.evidence import sign_evidence, stands_out
+from convbench.measurement.likeness import slack
+from convbench.measurement.outcome import Settings
+from convbench.measurement.process import WorkerError
+from convbench.measurement.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten, why_left_out
+from convbench.problem import ConvProblem
+from convbench.status import Status
+from convbench.suite import Case
+
+SMALL = Case(ConvProblem(in_channels=2, height=5, width=5, out_channels=2, kernel_size=3))
+LARGER = Case(SMALL.problem.replace(height=7, width=7))
+OTHER = Case(SMALL.problem.replace(kernel_size=1, stride=2, in_channels=4, groups=2))
+SETTINGS = Settings(fewest_rounds=FEWEST_ROUNDS, most_rounds=24, budget_s=math.inf)
+NOISE = (1.0, 1.01, 0.99, 1.005)
+JITTERY = {"call_s": 1.0, "jitter": (1.0, 1.004, 0.996, 1.002, 0.998, 1.003, 0.997)}
+counts = st.integers(0, 40)
+
+
+def exactly(**seconds: float) -> dict[str, tuple[float, float]]:
+    return {backend: (call_s, call_s) for backend, call_s in seconds.items()}
+
+
+# --- the evidence -----------------------------------------------------------------------------------------------------
+
+
+@given(counts, counts)
+def test_evidence_is_a_fair_bet_where_both_are_level(slower: int, faster: int) -> None:
+    after = (sign_evidence(slower + 1, faster) + sign_evidence(slower, faster + 1)) / 2
+    assert after == pytest.approx(sign_evidence(slower, faster), rel=1e-12)
+
+
+@given(counts, counts)
+def test_evidence_grows_with_each_round_that_is_slower(slower: int, faster: int) -> None:
+    assert sign_evidence(slower + 1, faster) > sign_evidence(slower, faster) > sign_evidence(slower, faster + 1)
+
+
+def test_before_any_round_there_is_no_evidence() -> None:
+    assert sign_evidence(0, 0) == 1
+
+
+def test_the_mean_is_hardly_ever_misled_by_normal_noise_however_often_it_is_looked_at() -> None:
+    rng = np.random.default_rng(11)
+    trials, rate = 1500, 0.02
+    noise = rng.normal(0, 1, (trials, 12))
+    misled = sum(any(stands_out(list(row[:n]), rate) for n in range(1, 13)) for row in noise)
+    assert misled / trials <= rate + 3 * math.sqrt(rate / trials)
+    assert all(stands_out(list(10 + row[:4]), rate) for row in noise[:20])
+
+
+# --- who is beaten ----------------------------------------------------------------------------------------------------
+
+
+def dropped_after(ratios: list[float], by_warm_up: float = 1.0) -> int | None:
+    """The number of rounds after which it is dropped, looked at after each; None when it never is."""
+    return next((n for n in range(1, len(ratios) + 1) if is_beaten(ratios[:n], by_warm_up)), None)
+
+
+def noisy(rng: np.random.Generator, true: float, rounds: int, spread: float) -> list[float]:
+    """Ratios of a machine where one sample in twenty is up to four times too long."""
+    walls = np.exp(rng.normal(0, spread, (2, rounds))) * np.where(
+        rng.random((2, rounds)) < 0.05, rng.uniform(1, 4, (2, rounds)), 1
+    )
+    return [float(ratio) for ratio in true * walls[0] / walls[1]]
+
+
+@pytest.mark.parametrize("spread", [0.001, 0.01, 0.05])
+@pytest.mark.parametrize("true", [1.0, 0.97])
+def test_one_that_is_not_slower_is_hardly_ever_dropped(true: float, spread: float) -> None:
+    rng = np.random.default_rng(3)
+    trials = 1500
+    dropped = 0
+    for _ in range(trials):
+        ratios = noisy(rng, true, 24, spread)
+        dropped += dropped_after(ratios, float(np.exp(rng.normal(0, spread)))) is not None
+    assert dropped / trials <= 2 * ERROR_RATE + 3 * math.sqrt(2 * ERROR_RATE / trials)
+
+
+@pytest.mark.parametrize(("true", "rounds"), [(5.0, 2), (2.0, 3), (1.3, 5), (1.05, 9), (1.02, 16)])
+def test_the_further_behind_the_sooner_dropped(true: float, rounds: int) -> None:
+    rng = np.random.default_rng(5)
+    after = sorted(dropped_after(noisy(rng, true, 40, 0.01), true) or 99 for _ in range(200))
+    assert after[100] <= rounds
+
+
+def test_a_hiccup_of_a_single_sample_drops_nobody() -> None:
+    assert not is_beaten([10.0], by_warm_up=1.0)
+    assert is_beaten([10.0], by_warm_up=9.0)
+
+
+def test_margins_ask_for_less_the_more_rounds_agree() -> None:
+    assert list(MARGINS) == sorted(MARGINS, reverse=True)
+    assert min(MARGINS) > 1
+
+
+# --- a race with scripted workers -------------------------------------------------------------------------------------
+
+
+def test_time_goes_to_the_close_ones_and_what_was_sampled_stays() -> None:
+    stage = Stage(
+        SETTINGS,
+        Race(),
+        fast={"call_s": 1.0, "jitter": NOISE},
+        near={"call_s": 1.04, "jitter": (*NOISE, 1.03, 0.97)},
+        behind={"call_s": 2.0, "jitter": NOISE},
+        far={"call_s": 20.0, "jitter": NOISE},
+    )
+    found = stage.measure(SMALL)
+    taken = {name: len(outcome.samples) for name, outcome in found.items()}
+    assert taken["far"] == 1 and taken["behind"] < FEWEST_ROUNDS <= taken["near"] <= taken["fast"]
+    assert {name: o.stopped for name, o in found.items()} == {
+        "fast": "decided", "near": "beaten", "behind": "beaten", "far": "beaten"
+    }  # fmt: skip
+    assert all(o.status is Status.OK and o.estimate is not None for o in found.values())
+
+
+def test_the_next_best_stays_until_there_is_an_interval() -> None:
+    stage = Stage(SETTINGS, Race(), fast={"call_s": 1.0}, behind={"call_s": 2.0}, third={"call_s": 2.2})
+    found = stage.measure(SMALL)
+    assert len(found["behind"].samples) == len(found["fast"].samples) == FEWEST_ROUNDS
+    assert len(found["third"].samples) < FEWEST_ROUNDS
+
+
+def test_level_ones_are_called_level() -> None:
+    stage = Stage(SETTINGS, Race(tie=0.02), a=JITTERY, b=JITTERY | {"jitter": JITTERY["jitter"][::-1]}, c=JITTERY)
+    found = stage.measure(SMALL)
+    assert sorted(str(o.stopped) for o in found.values()) == ["decided", "level", "level"]
+
+
+def test_a_race_ends_at_the_most_rounds_and_at_the_budget() -> None:
+    unsteady = {"call_s": 1.0, "jitter": (0.8, 1.2, 1.0, 0.9, 1.1)}
+    rounds = Stage(SETTINGS, Race(), a=unsteady, b=unsteady | {"jitter": (1.1, 0.9, 1.0)})
+    assert {len(o.samples) for o in rounds.measure(SMALL).values()} == {SETTINGS.most_rounds}
+    hurried = Settings(fewest_rounds=FEWEST_ROUNDS, most_rounds=24, budget_s=3.0)
+    budget = Stage(hurried, Race(), a=unsteady, b=unsteady)
+    assert {o.stopped for o in budget.measure(SMALL).values()} == {"time"}
+
+
+def test_one_whose_first_call_takes_forever_is_not_waited_for_again() -> None:
+    stage = Stage(SETTINGS, Race(), fast={"call_s": 0.001}, hopeless={"call_s": 5.0})
+    found = stage.measure(SMALL)["hopeless"]
+    assert found.status is Status.TIMEOUT and found.stopped == "beaten" and not found.samples
+    assert found.first_call_s == 5.0 and "5,000 times" in str(found.reason)
+    assert found.verdicts
+    assert [command for name, command, _ in stage.log if name == "hopeless"] == ["start", "prepare"]
+
+
+def test_a_single_backend_has_an_interval() -> None:
+    (found,) = Stage(SETTINGS, Race(), alone={}).measure(SMALL).values()
+    assert found.stopped == "decided" and len(found.samples) == FEWEST_ROUNDS
+
+
+# --- over several cases -----------------------------------------------------------------------------------------------
+
+
+FAST = {"a": {"call_s": 1.0}, "b": {"call_s": 1.01}, "c": {"call_s": 1.02}}
+
+
+def test_who_was_far_behind_is_left_out_of_a_layer_like_it_and_asked_on_another() -> None:
+    race = Race()
+    stage = Stage(SETTINGS, race, slow={"call_s": 5.0}, **FAST)
+    with stage.engine as engine:
+        asked = [{o.backend for o in engine.measure("s", case, stage.entries)} for case in (SMALL, LARGER, OTHER)]
+    assert asked == [{"slow", *FAST}, {*FAST}, {"slow", *FAST}]
+    assert "5.0 times" in race.left_out[LARGER.name, "slow"]
+    assert list(race.left_out) == [(LARGER.name, "slow")]
+
+
+def test_times_from_before_order_the_field_and_leave_out_the_far_behind() -> None:
+    race = Race({SMALL.problem: exactly(slow=3.5, b=1.0, c=1.1, a=1.05)})
+    stage = Stage(SETTINGS, race, slow={}, new={}, **FAST)
+    assert [entry.name for entry in race.field(SMALL, stage.entries)] == ["b", "a", "c", "new"]
+
+
+def test_what_is_not_known_to_be_far_behind_is_asked() -> None:
+    race = Race({SMALL.problem: {"a": (1.0, 3.0), "b": (1.0, 3.0), "c": (1.0, 3.0), "slow": (3.5, 9.0)}})
+    stage = Stage(SETTINGS, race, slow={}, **FAST)
+    assert {entry.name for entry in race.field(SMALL, stage.entries)} == {"slow", *FAST}
+
+
+def test_a_few_are_asked_however_far_behind() -> None:
+    race = Race({SMALL.problem: exactly(a=1.0, b=30.0, c=50.0, slow=40.0)})
+    stage = Stage(SETTINGS, race, slow={}, **FAST)
+    assert [entry.name for entry in race.field(SMALL, stage.entries)] == ["a", "b", "slow"]
+
+
+def test_one_that_gives_no_answer_is_not_asked_again() -> None:
+    race = Race()
+    silent = WorkerError(Status.TIMEOUT, "no answer")
+    stage = Stage(SETTINGS, race, good={}, silent={"fails": {"prepare": silent}})
+    with stage.engine as engine:
+        list(engine.measure("s", SMALL, stage.entries))
+        assert {o.backend for o in engine.measure("s", OTHER, stage.entries)} == {"good"}
+    assert "no answer" in race.left_out[OTHER.name, "silent"]
+
+
+def test_a_case_is_spoilt_where_the_one_that_beat_others_turns_out_wrong() -> None:
+    race = Race()
+    stage = Stage(SETTINGS, race, cheat={"call_s": 0.1, "wrong_at_the_end": True}, a={"call_s": 1.0}, b={"call_s": 1.1})
+    with stage.engine as engine:
+        found = {o.backend: o for o in engine.measure("s", SMALL, stage.entries)}
+    assert found["cheat"].status is Status.WRONG and not found["cheat"].samples
+    assert race.spoilt == {SMALL.name}
+
+
+def test_insisting_asks_exactly_those() -> None:
+    race = Race({SMALL.problem: exactly(a=9.0, b=1.0)})
+    race.insisted[SMALL.name] = frozenset({"a"})
+    stage = Stage(SETTINGS, race, a={}, b={})
+    assert [entry.name for entry in race.field(SMALL, stage.entries)] == ["a"]
+
+
+# --- who is left out --------------------------------------------------------------------------------------------------
+
+behinds = st.lists(st.tuples(st.floats(0, 6), st.floats(0, 6)), max_size=8)
+
+
+@given(behinds, st.floats(0, 6), st.floats(0, math.log(1.1)))
+def test_who_was_close_on_the_likest_layer_is_always_asked(
+    others: list[tuple[float, float]], unlike: float, log: float
+) -> None:
+    assert why_left_out([(0.0, log), *((more + 1e-6, ratio) for more, ratio in others)]) is None
+
+
+def test_little_evidence_has_to_be_strong() -> None:
+    assert why_left_out([]) is None
+    assert why_left_out([(0.1, math.log(1.5))]) is None
+    assert why_left_out([(0.1, math.log(1.5)), (0.1, math.log(1.6))]) is not None
+    assert why_left_out([(0.1, math.log(4.0))]) is not None
+    assert why_left_out([(3.0, math.log(4.0))]) is None
+
+
+def problems() -> st.SearchStrategy[ConvProblem]:
+    sizes = st.sampled_from([8, 16, 56])
+    return st.builds(
+        ConvProblem,
+        in_channels=sizes,
+        out_channels=sizes,
+        height=sizes,
+        width=sizes,
+        kernel_size=st.sampled_from([1, 3, 7]),
+        stride=st.sampled_from([1, 2]),
+        groups=st.sampled_from([1, 8]),
+        batch=st.sampled_from([1, 4]),
+        dtype=st.sampled_from(["float32", "float16"]),
+    )
+
+
+@given(problems(), problems())
+def test_likeness_is_mutual_and_a_problem_is_most_like_itself(one: ConvProblem, other: ConvProblem) -> None:
+    assert slack(one, other) == pytest.approx(slack(other, one))
+    assert slack(one, other) >= 0
+    assert slack(one, one) == 0
+    if one.dtype != other.dtype:
+        assert slack(one, other) == math.inf
+
+
+def test_losing_with_a_small_kernel_says_nothing_of_a_large_one() -> None:
+    small = ConvProblem(in_channels=32, height=64, width=64, out_channels=32, kernel_size=3, padding=1)
+    assert slack(small, small.replace(kernel_size=31, padding=15)) > math.log(20)
