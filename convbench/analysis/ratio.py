@@ -80,9 +80,9 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     value = float(np.mean([np.median(logs) for logs in cases]))
     low, high = np.quantile(drawn_means, (0.025, 0.975))
     covers = all(logs.size >= FEWEST_FOR_INTERVAL for logs in cases)
-    found = Ratio(math.exp(value), math.exp(min(low, value)), math.exp(max(high, value)), covers)
+    over_cases = Ratio(math.exp(value), math.exp(min(low, value)), math.exp(max(high, value)), covers)
     # A process computes all cases: its luck is not taken to average out over them.
-    return found.widened(half_width_of_luck(record for pair in pairs for record in pair))
+    return over_cases.widened(half_width_of_luck(record for pair in pairs for record in pair))
 
 
 def _paired_logs_by_process(slower: Record, faster: Record) -> list[NDArray[np.float64]]:

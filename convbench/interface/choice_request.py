@@ -28,6 +28,7 @@ class Request:
     backends: tuple[str, ...] = ()
     threads: int = 1
     batch: int | None = None
+    input_shape: tuple[int, ...] | None = None
     dtype: str | None = None
     where: str | None = None
     plan: Path | None = None

@@ -21,6 +21,7 @@ from convbench.interface.recorded_choice import looked_up
 from convbench.interface.tables import print_json, show_journal_warnings, stderr, stdout
 from convbench.problem import DTYPES, ConvProblem, Dtype
 from convbench.suite import Case, Suite, load_suite
+from convbench.suite_filter import where_it_holds
 
 
 def answer(request: Request) -> int:
@@ -59,23 +60,20 @@ def asked(request: Request) -> Suite:
     if request.model is not None:
         from convbench.models.extract import layers_of
 
-        extracted = layers_of(request.model, batch=request.batch, dtype=_dtype(request))
+        extracted = layers_of(
+            request.model, batch=request.batch, input_shape=request.input_shape, dtype=_dtype(request)
+        )
         for sentence in extracted.left_out:
             stderr().print(Text(f"Left out: {sentence}"), soft_wrap=True)
-        suite = extracted.suite()
-    elif request.problem is not None:
+        return where_it_holds([extracted.suite()], request.where)[0]  # of the batch and dtype asked for already
+    if request.problem is not None:
         problem = ConvProblem.parse(request.problem)
         suite = Suite("problem", "", (), (Case(problem),), Path())
     else:
         suite = load_suite(request.suite or "")
     dtype = _dtype(request)
     suite = suite.over((dtype,) if dtype else (), (request.batch,) if request.batch else ())
-    if request.where is not None:
-        chosen = suite.where(request.where)
-        if not chosen.cases:
-            raise SuiteError(f"--where {request.where!r} holds for none of the {len(suite.cases)} layers.")
-        return chosen
-    return suite
+    return where_it_holds([suite], request.where)[0]
 
 
 def _dtype(request: Request) -> Dtype | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from convbench.interface.parameters import numbers_in_order
+
 plugins = click.option(
     "--plugin",
     "plugins",
@@ -41,3 +43,10 @@ threads = click.option(
 quick = click.option("--quick", is_flag=True, help="A first look: fewer and shorter samples.")
 no_asv = click.option("--no-asv", is_flag=True, help="Leave asv's files alone; the journal is written all the same.")
 markdown = click.option("--markdown", is_flag=True, help="A GitHub-flavoured table, for a comment.")
+input_shape = click.option(
+    "--input",
+    "input_shape",
+    type=numbers_in_order,
+    metavar="N,C,H,W",
+    help="The shape of the model's input, such as 1,3,224,224.  [default: the model's own]",
+)

@@ -24,6 +24,7 @@ from convbench.interface.parameters import share
 @options.where
 @options.threads
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Of every layer.")
+@options.input_shape
 @click.option("--dtype", metavar="T", help="Of every layer: float64, float32, float16 or bfloat16.")
 @click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="Write the choices to FILE, as a plan.")
 @click.option("--from-results", is_flag=True, help="Answer at once from earlier records of this machine.")

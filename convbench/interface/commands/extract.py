@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from convbench.interface import options
-from convbench.interface.parameters import numbers_in_order
 
 
 @click.command(short_help="The convolutions of a model, as a suite.")
@@ -23,13 +22,7 @@ from convbench.interface.parameters import numbers_in_order
 @click.option(
     "--batch", type=click.IntRange(1), metavar="N", help="The batch of the input.  [default: the model's own, or 1]"
 )
-@click.option(
-    "--input",
-    "input_shape",
-    type=numbers_in_order,
-    metavar="N,C,H,W",
-    help="The shape of the input, such as 1,3,224,224.  [default: the model's own]",
-)
+@options.input_shape
 @click.option("--dtype", metavar="T", help="float64, float32, float16 or bfloat16.  [default: the model's own]")
 @options.where
 @options.json_lines
