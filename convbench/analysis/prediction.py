@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from convbench.analysis.time_model import NORMAL, Guess, TimeModel
+from convbench.analysis.time_model import Guess, TimeModel
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store.journal import Record
@@ -29,13 +29,6 @@ class Predicted:
     high_s: float
     neighbours: tuple[str, ...]
     """Case ids of the measured layers that it rests on most, the nearest first."""
-
-    @property
-    def mean_s(self) -> float:
-        """The mean of what it may take, that of the lognormal distribution with this interval: above `call_s` by the
-        more the less is known. It is what choosing this backend is to cost, and what ranks it."""
-        half = math.log(self.high_s / self.low_s) / 2
-        return self.call_s * math.exp((half / NORMAL) ** 2 / 2)
 
 
 class Predictor:
@@ -63,10 +56,10 @@ class Predictor:
         return None if guess is None else _predicted(backend, guess)
 
     def rank(self, problem: ConvProblem) -> tuple[Predicted, ...]:
-        """Every backend of which something can be said, by `mean_s`: the first is the one to choose."""
+        """Every backend of which something can be said, by `call_s`: the first is the one to choose."""
         model = self._model(problem)
         found = [] if model is None else [self.predict(backend, problem) for backend in model.backends]
-        return tuple(sorted((p for p in found if p is not None), key=lambda p: (p.mean_s, p.backend)))
+        return tuple(sorted((p for p in found if p is not None), key=lambda p: (p.call_s, p.backend)))
 
     def _model(self, problem: ConvProblem) -> TimeModel | None:
         key = _key(problem)

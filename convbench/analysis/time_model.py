@@ -28,8 +28,6 @@ FEWEST = 9
 NEAR = 0.25
 """How close, in the kernel's terms, the nearest measured layer has to be."""
 NEIGHBOURS = 3
-NORMAL = 1.645
-"""Standard deviations to either side that hold 90 % of a normal distribution."""
 _FOLDS = 5
 _MOST_FITTED = 150
 """Layers that the kernel is fitted to; the time it takes grows with the cube."""

@@ -1,0 +1,230 @@
+"""What a choice costs against knowing everything: of `choose`'s race, and of predictions for layers never measured.
+
+    python benchmarks/regret.py FOLDER [--layers 100] [--further 100] [--backend GLOB ...] [--minutes 25]
+
+Four steps, each kept in FOLDER and not done again (an exhaustive run that was interrupted is resumed): an exhaustive
+`convbench run` over zoo-100; `convbench choose` over the same layers, which sees none of its records; `convbench run
+--quick` over further layers of zoo-1000; and the tables. Regret is how much longer the chosen backend takes than the
+fastest of all, by the medians of the exhaustive run, where both were sampled in the same rounds; the fastest of noisy
+medians is a little too fast, so that it is not 0 even for the best choice. Measuring time is that of samples alone; the
+commands' whole time has preparing, verifying and starting besides. Predictions are made from the exhaustive run's
+records, and from those that the race left. Layers of more than --macs multiply-adds are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convbench.analysis.prediction import Predicted, Predictor
+from convbench.measurement.machine import machine_facts
+from convbench.models.suite_text import suite_text
+from convbench.problem import ConvProblem
+from convbench.store.records import records
+from convbench.suite import Suite, load_suite
+
+BACKENDS = (
+    "onednn", "onnxruntime", "openvino", "openvino-channels-last", "ncnn", "litert", "numba-direct", "torch",
+    "torch-channels-last", "torch-packed", "jax-nhwc", "opencv-classic",
+)  # fmt: skip
+Times = dict[str, dict[str, float]]
+"""Seconds by case id and backend."""
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------
+
+
+def measured(folder: Path, name: str, words: Sequence[str], deadline: float, attempts: str = "") -> bool:
+    """Run `convbench WORDS` with its results in FOLDER/name, unless that is done; False where time ran out first."""
+    done = folder / f"{name}.done"
+    if done.exists():
+        return True
+    command = [sys.executable, "-m", "convbench", *words, "--results", str(folder / name), "--json"]
+    if attempts and (folder / name).exists():
+        command.append(attempts)
+    print(f"{name}: convbench {' '.join(words)}", file=sys.stderr, flush=True)
+    start = time.monotonic()
+    with (folder / f"{name}.jsonl").open("w") as out, (folder / f"{name}.log").open("a") as log:
+        process = subprocess.Popen(command, stdout=out, stderr=log)
+        try:
+            process.wait(max(1.0, deadline - time.monotonic()))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.terminate()
+            process.wait()
+    with (folder / f"{name}.seconds").open("a") as seconds:
+        seconds.write(f"{time.monotonic() - start:.1f}\n")
+    if process.returncode not in (0, 1):  # 1: somebody was wrong, which is kept
+        print(f"{name}: not finished (exit code {process.returncode}); see {folder / name}.log", file=sys.stderr)
+        return False
+    done.touch()
+    return True
+
+
+def write_suites(folder: Path, layers: int, further: int, most_macs: int, seed: int) -> None:
+    """The layers of zoo-100 (or some of them), and further ones of zoo-1000, drawn by `seed`; kept once written."""
+    if (folder / "further.toml").exists():
+        return
+    rng = np.random.default_rng(seed)
+    first, more = load_suite("zoo-100"), load_suite("zoo-1000")
+    known = {case.problem for case in first.cases}
+    for name, suite, number in (("measured", first, layers), ("further", more, further)):
+        cases = [c for c in suite.cases if c.problem.macs <= most_macs and (suite is first or c.problem not in known)]
+        chosen = sorted(rng.permutation(len(cases))[:number])
+        found = Suite(name, suite.summary, (), tuple(replace(cases[i], layer=None) for i in chosen), Path())
+        (folder / f"{name}.toml").write_text(suite_text(found), encoding="utf-8")
+
+
+# --- what was measured ----------------------------------------------------------------------------------------------
+
+
+def times_of(found: Iterable[Mapping[str, Any]]) -> Times:
+    """The medians of right answers."""
+    times: Times = {}
+    for record in found:
+        if record["status"] == "ok" and (record.get("median_s") or 0) > 0:
+            times.setdefault(record["case_id"], {})[record["backend"]] = record["median_s"]
+    return times
+
+
+def sampling_s(found: Iterable[Mapping[str, Any]]) -> float:
+    """Seconds spent in samples."""
+    samples = (record.get("samples") or {} for record in found)
+    return float(sum(w * n for s in samples for w, n in zip(s.get("wall_s", ()), s.get("calls", ()), strict=True)))
+
+
+def whole_s(folder: Path, name: str) -> float:
+    """Seconds that the command took, all of its parts together."""
+    return sum(float(line) for line in (folder / f"{name}.seconds").read_text().split())
+
+
+def chosen_by_race(folder: Path) -> dict[str, str]:
+    """The backend that `choose` named, by case id."""
+    lines = [json.loads(line) for line in (folder / "race.jsonl").read_text().splitlines()]
+    return {line["case_id"]: line["choice"]["backend"] for line in lines if line["type"] == "layer" and line["choice"]}
+
+
+# --- what is told -------------------------------------------------------------------------------------------------
+
+
+def regrets(chosen: Mapping[str, str], truth: Times) -> dict[str, float]:
+    """By case id, how much longer the chosen backend takes than the fastest, as a share of that."""
+    common = [case for case, backend in chosen.items() if backend in truth.get(case, {})]
+    return {case: truth[case][chosen[case]] / min(truth[case].values()) - 1 for case in common}
+
+
+def print_heading(label: str) -> None:
+    print(f"\n{label:44} {'mean':>6} {'median':>7} {'90 %':>7} {'worst':>7} within 2 %")
+
+
+def print_regret(label: str, chosen: Mapping[str, str], truth: Times, show: int = 0) -> None:
+    found = regrets(chosen, truth)
+    if not found:
+        print(f"{label:44} nothing to compare")
+        return
+    values = 100 * np.array(list(found.values()))
+    lost = len(truth) - len(found)
+    without = f"; {lost} layers without a choice" if lost else ""
+    print(
+        f"{label:44} {values.mean():6.2f} {np.median(values):7.2f} {np.quantile(values, 0.9):7.2f} {values.max():7.2f}"
+        f" {(values <= 2).sum():4d} of {len(values)}{without}"
+    )
+    for case in sorted(found, key=lambda case: -found[case])[:show]:
+        best = min(truth[case], key=truth[case].__getitem__)
+        if found[case] > 0.02:
+            took, least = truth[case][chosen[case]] * 1e3, truth[case][best] * 1e3
+            print(f"    {case}: {chosen[case]} {took:.4f} ms, {best} {least:.4f} ms")
+
+
+def single_best(truth: Times) -> dict[str, str]:
+    """For every layer the one backend that has the least time, as a geometric mean, of those that computed all."""
+    everywhere = set.intersection(*({*times} for times in truth.values()))
+    best = min(everywhere, key=lambda b: np.mean([np.log(times[b]) for times in truth.values()]), default=None)
+    return dict.fromkeys(truth, best) if best else {}
+
+
+def print_race(folder: Path) -> None:
+    exhaustive, race = list(records(folder / "exhaustive")), list(records(folder / "race"))
+    truth = times_of(exhaustive)
+    print_heading(f"regret over {len(truth)} layers, %")
+    print_regret("choose", chosen_by_race(folder), truth, show=5)
+    print_regret("the single best backend for all", single_best(truth), truth)
+    both = [sampling_s(exhaustive), sampling_s(race)], [whole_s(folder, name) for name in ("exhaustive", "race")]
+    for label, (every, few) in zip(("seconds of sampling", "seconds in all"), both, strict=True):
+        print(f"{label:44} exhaustive run {every:.0f}, choose {few:.0f}: {few / every:.0%}")
+
+
+def print_predictions(folder: Path) -> None:
+    found = list(records(folder / "further"))
+    truth = times_of(found)
+    problems = {r["case_id"]: ConvProblem(**r["problem"]) for r in found}
+    print_heading(f"regret over {len(truth)} further layers, %")
+    lines = []
+    for source in ("exhaustive", "race"):
+        start = time.perf_counter()
+        predictor = Predictor(records(folder / source))
+        ranked = {case: [p for p in predictor.rank(problems[case]) if p.backend in truth[case]] for case in truth}
+        seconds = time.perf_counter() - start
+        print_regret(
+            f"predicted from the records of {source}", {c: o[0].backend for c, o in ranked.items() if o}, truth, show=5
+        )
+        every = [(p, truth[case][p.backend]) for case, order in ranked.items() for p in order]
+        first = [(order[0], truth[case][order[0].backend]) for case, order in ranked.items() if order]
+        error = np.median([abs(np.log(took / p.call_s)) for p, took in every]) if every else np.nan
+        width = np.median([p.high_s / p.low_s for p, _ in every]) if every else np.nan
+        lines.append(
+            f"{source:10} {covered(every)} of {len(every)} intervals cover, of the chosen {covered(first)}; "
+            f"median error {error:.1%}, median width {width:.2f}x; {seconds:.1f} s"
+        )
+    print_regret("the single best backend for all", single_best(truth), truth)
+    print("\n" + "\n".join(lines))
+
+
+def covered(pairs: Sequence[tuple[Predicted, float]]) -> str:
+    """The share of the predictions whose interval holds what was measured."""
+    return f"{np.mean([p.low_s <= took <= p.high_s for p, took in pairs]):.1%}" if pairs else "none"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where everything measured is kept")
+    parser.add_argument("--layers", type=int, default=100, help="of zoo-100")
+    parser.add_argument("--further", type=int, default=100, help="of zoo-1000, without those of zoo-100")
+    parser.add_argument("--backend", action="append", default=[], help="a glob; repeatable")
+    parser.add_argument("--macs", type=int, default=1_000_000_000, help="the most multiply-adds of a layer")
+    parser.add_argument("--minutes", type=float, default=25.0, help="of measuring at most; the same command goes on")
+    parser.add_argument("--seed", type=int, default=0, help="of the further layers")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    write_suites(options.folder, options.layers, options.further, options.macs, options.seed)
+    backends = [word for name in options.backend or BACKENDS for word in ("--backend", name)]
+    zoo, further = (str(options.folder / f"{name}.toml") for name in ("measured", "further"))
+    deadline = time.monotonic() + 60 * options.minutes
+    run = ["run", "--no-asv", "--no-self-check", *backends]
+    steps = (
+        ("exhaustive", [*run, "--suite", zoo], "--resume"),
+        ("race", ["choose", "--suite", zoo, *backends], ""),
+        ("further", [*run, "--quick", "--suite", further], "--resume"),
+    )
+    finished = {name for name, words, again in steps if measured(options.folder, name, words, deadline, again)}
+    facts = machine_facts()
+    backends_told = ", ".join(options.backend or BACKENDS)
+    print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}, 1 thread\nbackends: {backends_told}")
+    if {"exhaustive", "race"} <= finished:
+        print_race(options.folder)
+    if finished == {"exhaustive", "race", "further"}:
+        print_predictions(options.folder)
+    elif finished:
+        print("\nNot all is measured yet; the same command goes on.")
+
+
+if __name__ == "__main__":
+    main()
