@@ -70,9 +70,14 @@ def chosen_memory(description: Owned, argument: int) -> Memory:
 
 def reorder(source: Memory, target: Memory) -> None:
     """Copy from one layout to another."""
+    reordering(source, target)()
+
+
+def reordering(source: Memory, target: Memory) -> Callable[[], None]:
+    """A call that copies from one layout to another."""
     ends = (source.layout, engine(), target.layout, engine())
     description = Owned("primitive_desc", "dnnl_reorder_primitive_desc_create", *ends, None)
-    execution(description, {SRC: source, DST: target})()
+    return execution(description, {SRC: source, DST: target})
 
 
 def execution(description: Owned, memory: Mapping[int, Memory]) -> Callable[[], None]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from convbench.backend import Arrays
     from convbench.problem import ConvProblem
 
 _TORCH_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -36,6 +37,20 @@ def to_numpy(output: Any) -> np.ndarray:
 
         return output.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return output.numpy()
+
+
+def on_both(on_tensor: Callable[[Any], Any]) -> dict[Arrays, Callable[[Any], Any]]:
+    """`Ready.on` for tensors on the CPU and for arrays, whose memory is shared with tensors where it may be written."""
+    import torch
+
+    def on_array(x: np.ndarray) -> np.ndarray:
+        # Contiguous arrays of one row may have a negative stride all the same, of which torch takes none.
+        if x.flags.writeable and x.dtype.name != "bfloat16" and min(x.strides) >= 0:
+            shared: np.ndarray = on_tensor(torch.from_numpy(x)).numpy()
+            return shared
+        return to_numpy(on_tensor(tensor(x)))
+
+    return {"numpy": on_array, "torch": on_tensor}
 
 
 def padding(problem: ConvProblem) -> tuple[Callable[[Any], Any] | None, tuple[int, int]]:

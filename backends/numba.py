@@ -66,7 +66,7 @@ class NumbaDirect(Backend):
         padded = np.zeros(size, dtype)
         pad = _padding(scratch, register, padded)
 
-        def run() -> np.ndarray:
+        def on(x: np.ndarray) -> np.ndarray:
             with _one_at_a_time:
                 image = x.astype(dtype, copy=False)
                 if not use_input:
@@ -77,7 +77,7 @@ class NumbaDirect(Backend):
                 convolve.run()
             return out.astype(x.dtype, copy=False)
 
-        return Ready(run)
+        return Ready(lambda: on(x), on={"numpy": on})
 
 
 def register_tile(itemsize: int, vector_bytes: int | None) -> Register:

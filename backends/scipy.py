@@ -28,7 +28,7 @@ class _SciPy(Backend):
 
         computed_in = np.float64 if problem.dtype == "float64" else np.float32
 
-        def run() -> np.ndarray:
+        def on(x: np.ndarray) -> np.ndarray:
             # Halves are widened once and rounded once; where that gives an infinity, it is the answer, not a warning.
             with np.errstate(over="ignore", invalid="ignore"):
                 padded = pad(problem, x.astype(computed_in, copy=False))
@@ -37,7 +37,7 @@ class _SciPy(Backend):
                     out += b.astype(computed_in, copy=False)[:, None, None]
                 return out.astype(x.dtype, copy=False)
 
-        return Ready(run)
+        return Ready(lambda: on(x), on={"numpy": on})
 
     @abstractmethod
     def _correlate(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:

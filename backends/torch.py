@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Backend, Ready
+from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Arrays, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
 
 from ._torch_script import torch_script
-from ._torch_tensors import padding, tensor, to_numpy
+from ._torch_tensors import on_both, padding, tensor, to_numpy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,8 @@ class _Torch(Backend):
         self.name, self.summary, self.channels_last = name, summary, channels_last
         if channels_last:
             self.prepacks = ("input", "weight", "output")
+        if name in ("torch", "torch-cuda", "torch-mps"):
+            self.stands_in_for = "torch"
 
     def limit_threads(self, n: int) -> None:
         import torch
@@ -50,9 +52,14 @@ class _Torch(Backend):
         bias = None if b is None else tensor(b).to(self.device)
         padded, sides = padding(problem)
         convolve = self._convolution(problem, input_, weight, bias, sides)
+        on = self._on(convolve if padded is None else lambda x: convolve(padded(x)), layout)
         if padded is None:
-            return Ready(lambda: convolve(input_), self._sync(), to_numpy)
-        return Ready(lambda: convolve(padded(input_)), self._sync(), to_numpy)
+            return Ready(lambda: convolve(input_), self._sync(), to_numpy, on)
+        return Ready(lambda: convolve(padded(input_)), self._sync(), to_numpy, on)
+
+    def _on(self, convolve: Callable[[Any], Any], layout: Any) -> dict[Arrays, Callable[[Any], Any]]:
+        on_tensor = (lambda x: convolve(x.contiguous(memory_format=layout))) if self.channels_last else convolve
+        return on_both(on_tensor) if self.device == "cpu" else {"torch": on_tensor}
 
     def _convolution(
         self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]

@@ -49,7 +49,7 @@ class TorchCompile(Backend):
         from torch._inductor import config
         from torch.nn.functional import conv2d
 
-        from ._torch_tensors import padding, tensor, to_numpy
+        from ._torch_tensors import on_both, padding, tensor, to_numpy
 
         input_, weight = (tensor(a).to(memory_format=torch.channels_last) for a in (x, w))
         # Parameters that a function refers to are frozen; other tensors would be passed to the code as arguments.
@@ -69,7 +69,8 @@ class TorchCompile(Backend):
         freezing = config.patch(freezing=problem.dtype != "float64")
         with freezing, warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # torch's, of itself
             compiled(input_)  # torch.compile compiles when it is first called
-        return Ready(lambda: compiled(input_), to_numpy=to_numpy)
+        on = on_both(lambda x: compiled(x.contiguous(memory_format=torch.channels_last)))
+        return Ready(lambda: compiled(input_), to_numpy=to_numpy, on=on)
 
     def script(self, problem: ConvProblem) -> str | None:
         from ._torch_script import torch_script

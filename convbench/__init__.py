@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +14,27 @@ if (_checkout / "backends").is_dir() and (_checkout / "pyproject.toml").is_file(
     __path__.append(str(_checkout))
 
 if TYPE_CHECKING:
+    from convbench.acting.application import apply
+    from convbench.acting.dispatch import Conv2d, conv2d
     from convbench.problem import ConvProblem
     from convbench.store.frame import load
+    from convbench.store.plan import read_plan
 
-__all__ = ["ConvProblem", "__version__", "load"]
+__all__ = ["Conv2d", "ConvProblem", "__version__", "apply", "conv2d", "load", "read_plan"]
+
+_PLACES = {
+    "Conv2d": "convbench.acting.dispatch",
+    "ConvProblem": "convbench.problem",
+    "apply": "convbench.acting.application",
+    "conv2d": "convbench.acting.dispatch",
+    "load": "convbench.store.frame",
+    "read_plan": "convbench.store.plan",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that `convbench --help` does not pay for pandas.
-    if name == "ConvProblem":
-        from convbench.problem import ConvProblem
-
-        return ConvProblem
-    if name == "load":
-        from convbench.store.frame import load
-
-        return load
-    raise AttributeError(f"module 'convbench' has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'convbench' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return found

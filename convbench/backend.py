@@ -23,8 +23,8 @@ import ctypes
 import importlib.util
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from convbench.problem import DIRECTIONS, DTYPES, PADDING_MODES, ConvProblem, Dtype
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Algorithm = Literal["direct", "gemm", "winograd", "fft", "auto"]
 Precision = Literal["float64", "float32", "tf32", "float16", "bfloat16"]
+Arrays = Literal["numpy", "torch"]
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,19 @@ class Ready:
 
     `run()` computes once and returns the library's own output, perhaps before the work is done; `sync()` waits until
     it is; `to_numpy(output)` gives it as NCHW in the problem's dtype, and is never timed.
+
+    `on` is for those who act on a plan, and may be left out: by kind of array, a function from another input of the
+    problem's shape and dtype to its output, the same weights as ever. A NumPy input is contiguous and aligned, and may
+    be read-only; a tensor lies on the backend's device in any strides and asks for no gradient. Neither is written to.
+    The output is of the same kind, NCHW in any strides, and the caller's own: no later call changes it. What comes in
+    another layout than the backend's own is converted, in the call. Without a function the backend is prepared anew for
+    each input.
     """
 
     run: Callable[[], Any]
     sync: Callable[[], None] = _nothing
     to_numpy: Callable[[Any], np.ndarray] = _as_array
+    on: Mapping[Arrays, Callable[[Any], Any]] = field(default_factory=dict)
 
 
 class Backend(ABC):
@@ -165,6 +174,11 @@ class Backend(ABC):
     """Which of "input", "weight", "output" have another layout than NCHW/OIHW/NCHW that is converted untimed."""
     thread_safe: bool = False
     """Whether what `prepare` gives may be called from several threads at once; verified where it is said."""
+    stands_in_for: Arrays | None = None
+    """The kind of arrays for which this backend computes what no plan has: everything, and without surprises."""
+    limits_itself_alone: bool = False
+    """Whether `limit_threads` changes no more than what this backend prepares from then on: then it may be called in a
+    process where the library is in use already, and again."""
     summary: str = ""
 
     def unavailable(self) -> str | None:

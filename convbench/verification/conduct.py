@@ -27,6 +27,7 @@ REPEATED = "repeated call"
 CHANGED = "changed operands"
 KEPT = "output kept while others were computed"
 RETURNED = "call after another was prepared"
+GIVEN = "input given in the call"
 THREADED = "two threads"
 THREADED_CHANGED = "two threads, changed operands"
 OF_CHANGED = (CHANGED, THREADED_CHANGED)
@@ -87,6 +88,8 @@ def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: 
         _overwrite(laid_out, _lay_out(operands, layout))
     if not _same_bits(again := _call(ready), first):
         answers.append(Answer(RETURNED, again))
+    if calls == "many":
+        answers += _given(backend, problem, laid_out, first)
     if calls == "threads" and backend.thread_safe:
         answers += _threaded((ready, second_ready), (first, second))
     return Conduct(tuple(answers), overwritten or watched.overwritten())
@@ -120,6 +123,17 @@ def _repeated(ready: Ready, first: Any, calls: Calls, sizes_bytes: tuple[int, ..
         if number > 0 and time.perf_counter() > end:
             break
     return []
+
+
+def _given(backend: Backend, problem: ConvProblem, operands: Operands, first: Any) -> list[Answer]:
+    """The answer to the input when the backend was prepared with another, if it takes others and answers otherwise."""
+    x = np.require(operands.x, requirements=["C", "A"])
+    on = backend.prepare(problem, -x, operands.w, operands.b).on.get("numpy")
+    if on is None:
+        return []
+    output = on(x)
+    on(np.zeros_like(x))  # the answer before belongs to the caller, and stays
+    return [] if _same_bits(_copied(output), first) else [Answer(GIVEN, _copied(output))]
 
 
 def _threaded(ready: tuple[Ready, Ready], expected: tuple[Any, Any]) -> list[Answer]:

@@ -13,7 +13,7 @@ from convbench.verification.answer_key import AnswerKey, answer_key, integer_mag
 from convbench.verification.bounds import error_bound
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.shrinking import kind
-from convbench.verification.conduct import CHANGED, KEPT, REPEATED, RETURNED, THREADED, THREADED_CHANGED
+from convbench.verification.conduct import CHANGED, GIVEN, KEPT, REPEATED, RETURNED, THREADED, THREADED_CHANGED
 from convbench.verification.finding import Finding
 
 _NUMPY_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -56,10 +56,11 @@ _DIRTY = (
 
 
 def snippet(finding: Finding, backend: Backend) -> str | None:
-    """The program, or None when the backend has no script, or the failure is of two convolutions that disagree."""
+    """The program, or None when the backend has no script, or the failure is of two convolutions that disagree, or of
+    what the script does not have: an input that is given in the call."""
     question = finding.question
     problem, arithmetic = question.problem, backend.arithmetic
-    script = None if finding.check.startswith("relation") else backend.script(problem)
+    script = None if finding.check.startswith("relation") or finding.check == GIVEN else backend.script(problem)
     if script is None:
         return None
     key = answer_key(question, arithmetic)

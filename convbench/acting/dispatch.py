@@ -1,0 +1,238 @@
+"""`conv2d` and `Conv2d`: torch's conv2d, for NumPy arrays and torch tensors, computed by the backend that a plan names.
+
+    plan = convbench.read_plan("plan.json")
+    y = convbench.conv2d(x, w, bias, stride=2, padding=1, plan=plan)
+
+    conv = convbench.Conv2d(w, bias, stride=2, padding=1, plan=plan)   # for loops: it has weights of its own
+    y = conv(x)
+
+What is prepared, such as packed weights, is kept: a later call with the same weights, shape and arguments finds it by
+them. Where the plan cannot be followed, another backend computes, and a `PlanWarning` says so once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from convbench.acting.appointment import Wanted, appoint, heed, limit_threads, registry_with
+from convbench.acting.arrays import Changed, changed_since, device_of, dtype_of, kind_of, owned, shape_of
+from convbench.acting.calling import Call, calling
+from convbench.errors import PlanError, ProblemError
+from convbench.problem import ConvProblem
+from convbench.store.plan import Plan, read_plan
+
+MOST_KEPT = 512
+"""Convolutions that `conv2d` keeps prepared; then the one that was first prepared makes room."""
+
+Place = str | PathLike[str]
+
+
+def conv2d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+    plan: Plan | Place | None = None,
+    strict: bool = False,
+    plugins: tuple[Place, ...] = (),
+) -> Any:
+    """`x` (N, C, H, W) with `w` (O, C/groups, kh, kw) and `bias` (O,), in the words of `torch.nn.functional.conv2d`.
+
+    The output (N, O, out_h, out_w) is of x's kind, a NumPy array or a torch tensor, and the caller's own. `plan` is
+    a `Plan` or its file, which is read once; without one a backend computes that computes everything. `strict` asks for
+    a `PlanError` where the plan cannot be followed to the letter. `plugins` are files with backends of your own.
+
+    Weights that change are noticed: a tensor counts what is done to it (but for what is done through its `.data`),
+    and the numbers of a NumPy array that may be written to are compared in each call. Make the array read-only
+    (`w.flags.writeable = False`), or use `Conv2d`, to save that.
+
+    Raises `ProblemError` for operands that do not fit together, `PlanError` and `BackendError`.
+    """
+    which = id(plan) if plan.__class__ is Plan else plan  # a plan that is kept for stays, and its place with it
+    key = (id(w), id(bias), stride, padding, dilation, groups, padding_mode, which, strict, plugins)
+    try:
+        kept = _kept.get(key)
+    except TypeError:  # lists, in place of tuples
+        stride, padding, dilation, plugins = map(_as_tuples, (stride, padding, dilation, plugins))
+        key = (id(w), id(bias), stride, padding, dilation, groups, padding_mode, which, strict, plugins)
+        kept = _kept.get(key)
+    if kept is None or kept.w_changed(w) or (bias is not None and kept.b_changed(bias)):
+        convolution = Conv2d(
+            w,
+            bias,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            padding_mode=padding_mode,
+            plan=plan,
+            strict=strict,
+            plugins=plugins,
+        )
+        kept = _keep(key, convolution, w, bias)
+    if kept.grad_enabled is not None and kept.grad_enabled() and _asks_for_gradient(w, bias):
+        raise PlanError("the weight asks for a gradient, which no plan gives: call conv2d under torch.no_grad().")
+    return kept.convolution(x)
+
+
+class Conv2d:
+    """A convolution with weights of its own, copied when it is made: `conv(x)` computes it, for inputs of any size.
+
+    Arguments are those of `conv2d`; the first input of each shape has its backend appointed and prepared.
+    """
+
+    def __init__(
+        self,
+        w: Any,
+        bias: Any = None,
+        *,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        plan: Plan | Place | None = None,
+        strict: bool = False,
+        plugins: tuple[Place, ...] = (),
+    ) -> None:
+        kind_of("w", w)
+        if len(shape := shape_of(w)) != 4:
+            raise ProblemError(f"w has shape {shape}; it should have four axes, (O, C/groups, kh, kw).")
+        if bias is not None:
+            kind_of("bias", bias)
+            if shape_of(bias) != shape[:1] or dtype_of("bias", bias) != dtype_of("w", w):
+                raise ProblemError(
+                    f"bias is {bias.dtype} of shape {shape_of(bias)}, and w {w.dtype} of shape {shape}; "
+                    f"bias should have w's dtype and shape {shape[:1]}."
+                )
+        self._dtype = dtype_of("w", w)
+        self._w, self._b = owned(w), None if bias is None else owned(bias)
+        self._words: dict[str, Any] = {
+            "out_channels": shape[0],
+            "kernel_size": shape[2:],
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+            "bias": bias is not None,
+            "padding_mode": padding_mode,
+        }
+        self._plan, self._strict = _plan_of(plan), strict
+        self._registry = registry_with(tuple(Path(file) for file in plugins))
+        self._calls: dict[Any, Call] = {}
+        self._backends: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def backends(self) -> Mapping[str, str]:
+        """Who computes what was computed so far, by case id."""
+        return MappingProxyType(self._backends)
+
+    def __call__(self, x: Any) -> Any:
+        """The output (N, O, out_h, out_w) for `x` (N, C, H, W): of its kind, and the caller's own."""
+        try:
+            call = self._calls[x.shape, x.dtype, x.device]
+        except (KeyError, AttributeError):
+            call = self._prepared(x)
+        return call(x)
+
+    def problem(self, x: Any) -> ConvProblem:
+        """What is computed for `x`. Raises `ProblemError` where it does not fit the weights."""
+        if len(shape := shape_of(x)) != 4:
+            raise ProblemError(f"x has shape {shape}; it should have four axes, (N, C, H, W).")
+        if dtype_of("x", x) != self._dtype:
+            raise ProblemError(f"x is {dtype_of('x', x)} and w is {self._dtype}; both should have one dtype.")
+        batch, channels, height, width = shape
+        problem = ConvProblem(
+            batch=batch, in_channels=channels, height=height, width=width, dtype=self._dtype, **self._words
+        )
+        if problem.weight_shape[1] != self._w.shape[1]:
+            raise ProblemError(
+                f"x has {channels} channels and w, of shape {self._w.shape}, takes {self._w.shape[1] * problem.groups} "
+                f"with groups={problem.groups}."
+            )
+        return problem
+
+    def _prepared(self, x: Any) -> Call:
+        arrays = kind_of("x", x)
+        wanted = Wanted(self.problem(x), arrays, device_of(x))
+        with self._lock:
+            if (call := self._calls.get((x.shape, x.dtype, x.device))) is not None:
+                return call  # another thread was first
+            appointed = appoint(wanted, self._plan, self._registry)
+            heed(appointed, strict=self._strict)
+            limit_threads(appointed.backend, self._plan)
+            call = calling(appointed.backend, wanted, self._w, self._b)
+            self._calls[x.shape, x.dtype, x.device] = call
+            self._backends[wanted.problem.case_id] = appointed.backend.name
+            return call
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A convolution for weights that somebody else owns; `grad_enabled` is there where a weight is a tensor."""
+
+    convolution: Conv2d
+    w_changed: Changed
+    b_changed: Changed
+    grad_enabled: Callable[[], bool] | None
+    watched: tuple[Any, ...]
+
+
+_kept: dict[Any, _Kept] = {}
+
+
+def _keep(key: Any, convolution: Conv2d, w: Any, bias: Any) -> _Kept:
+    """Until a weight is gone, whose place in memory another may take then."""
+    grad_enabled = None
+    if "torch" in [kind_of("a weight", one) for one in (w, bias) if one is not None]:
+        import torch
+
+        grad_enabled = torch.is_grad_enabled
+    forget = functools.partial(_kept.pop, key, None)
+    kept = _Kept(
+        convolution,
+        changed_since(w, convolution._w),
+        (lambda _: False) if convolution._b is None else changed_since(bias, convolution._b),
+        grad_enabled,
+        tuple(weakref.ref(one, lambda _: forget()) for one in (w, bias) if one is not None),
+    )
+    while len(_kept) >= MOST_KEPT:
+        _kept.pop(next(iter(_kept)), None)
+    _kept[key] = kept
+    return kept
+
+
+def _asks_for_gradient(*weights: Any) -> bool:
+    return any(getattr(one, "requires_grad", False) for one in weights)
+
+
+def _plan_of(given: Plan | Place | None) -> Plan | None:
+    if given is None or isinstance(given, Plan):
+        return given
+    if not isinstance(given, (str, PathLike)):
+        raise PlanError(f"plan is of type {type(given).__name__}; it should be a Plan or the path of its file.")
+    return _read_once(os.fspath(given))
+
+
+@functools.lru_cache(maxsize=16)
+def _read_once(path: str) -> Plan:
+    return read_plan(path)
+
+
+def _as_tuples(given: Any) -> Any:
+    return tuple(map(_as_tuples, given)) if isinstance(given, (list, tuple)) else given

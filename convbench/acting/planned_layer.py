@@ -1,0 +1,72 @@
+"""An `nn.Conv2d` that has its output computed by a chosen backend, for inputs of the shapes that it was planned for.
+
+It stays what it was: the same object, with the same parameters under the same names. For another shape, where gradients
+are recorded, or once its weights have changed or moved, it computes as `nn.Conv2d` does; copies of it do so, too.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from convbench.acting.calling import Call
+
+_OWN = ("_planned", "_planned_dtype", "_planned_weights")
+
+
+def follow_plan(conv: Any, calls: Mapping[tuple[int, ...], Call]) -> None:
+    """Have `conv`, an `nn.Conv2d`, compute inputs of these shapes by these calls; with none, as it did before."""
+    if not calls:
+        restore(conv)
+        return
+    conv.__class__ = _planned_conv2d()
+    conv._planned, conv._planned_dtype, conv._planned_weights = dict(calls), conv.weight.dtype, _state_of_weights(conv)
+
+
+def restore(conv: Any) -> None:
+    """Make it the plain `nn.Conv2d` again that it was."""
+    from torch.nn import Conv2d
+
+    conv.__class__ = Conv2d
+    for name in _OWN:
+        conv.__dict__.pop(name, None)
+
+
+def _state_of_weights(conv: Any) -> tuple[int, ...]:
+    """Another one when a weight is written to, replaced or moved."""
+    weight, bias = conv.weight, conv.bias
+    of_weight = (weight._version, weight.data_ptr())
+    return of_weight if bias is None else (*of_weight, bias._version, bias.data_ptr())
+
+
+@functools.cache
+def _planned_conv2d() -> Any:
+    from torch import is_grad_enabled
+    from torch.nn import Conv2d
+
+    class PlannedConv2d(Conv2d):
+        """See the module."""
+
+        _planned: dict[tuple[int, ...], Call]
+        _planned_dtype: Any
+        _planned_weights: tuple[int, ...]
+
+        def forward(self, x: Any) -> Any:
+            call = self._planned.get(x.shape)
+            if (
+                call is None
+                or is_grad_enabled()
+                or x.dtype is not self._planned_dtype
+                or _state_of_weights(self) != self._planned_weights
+            ):
+                return super().forward(x)
+            return call(x)
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            state = {name: value for name, value in self.__dict__.items() if name not in _OWN}
+            # What copyreg makes objects of any class with; those who load it need no convbench.
+            return copyreg._reconstructor, (Conv2d, object, None), state  # type: ignore[attr-defined]
+
+    return PlannedConv2d

@@ -1,0 +1,57 @@
+"""Several models timed by turns in this process: what drifts in the machine hits all alike, and ratios are by round."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from convbench.measurement.sampling import Plan, plan_sampling, take_sample
+from convbench.measurement.statistics import Estimate, estimate_median
+
+FEWEST_ROUNDS, MOST_ROUNDS = 8, 60
+_SAMPLE_S = 5e-3
+
+
+def by_turns(
+    calls: Mapping[str, Callable[[], Any]], limit_s: float, sync: Callable[[], None]
+) -> dict[str, list[float]]:
+    """Seconds per call of each of `calls`, an element per round; rounds go on for `limit_s`, and are 8 to 60.
+
+    No gradients are recorded, as in inference.
+    """
+    import torch
+
+    with torch.no_grad():
+        return _by_turns(calls, limit_s, sync)
+
+
+def _by_turns(
+    calls: Mapping[str, Callable[[], Any]], limit_s: float, sync: Callable[[], None]
+) -> dict[str, list[float]]:
+    plans = {name: _planned(call, sync) for name, call in calls.items()}
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    order, shuffle = list(calls), random.Random(0).shuffle
+    begin = time.perf_counter()
+    for number in range(MOST_ROUNDS):
+        if number >= FEWEST_ROUNDS and time.perf_counter() - begin > limit_s:
+            break
+        shuffle(order)
+        for name in order:
+            sample, _ = take_sample(calls[name], sync, plans[name])
+            taken[name].append(sample.wall_s)
+    return taken
+
+
+def ratio_of_turns(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """How many times `before` is of `after`: the median of the rounds' ratios, with its interval."""
+    return estimate_median([b / a for b, a in zip(before, after, strict=True)])
+
+
+def _planned(call: Callable[[], Any], sync: Callable[[], None]) -> Plan:
+    warm_up = [take_sample(call, sync, Plan(1, 0))[0].wall_s for _ in range(3)]
+    calls = plan_sampling(median(warm_up), _SAMPLE_S).calls
+    # The call before was of another model, which left its own weights in the caches.
+    return Plan(calls, 1)
