@@ -94,7 +94,8 @@ class LayerChoice:
 
     def _rival(self, timed: Timed) -> Rival:
         between = between_times(timed, self.ranked[0])
-        return Rival(timed, between, is_level(between, self.tie))
+        beaten = timed.record is not None and timed.record.get("stopped") == "beaten"
+        return Rival(timed, between, is_level(between, self.tie, beaten))
 
 
 def between_times(slower: Timed, faster: Timed) -> Ratio:
@@ -113,11 +114,12 @@ def between_times(slower: Timed, faster: Timed) -> Ratio:
     return apart.widened(half_width_of_luck(r for r in (slower.record, faster.record) if r is not None))
 
 
-def is_level(between: Ratio, tie: float) -> bool:
-    """Whether a difference may not be claimed, or is smaller than `tie` beyond doubt."""
+def is_level(between: Ratio, tie: float, beaten: bool = False) -> bool:
+    """Whether a difference may not be claimed, or is smaller than `tie` beyond doubt. Of few rounds there is a range
+    only, which says little, unless the slower one is out of a race because it was `beaten`."""
     if 1 / (1 + tie) <= between.low and between.high <= 1 + tie:
         return True
-    return between.low <= (1 if between.covers else _CLEAR_WITHOUT_INTERVAL)
+    return between.low <= (1 if between.covers or beaten else _CLEAR_WITHOUT_INTERVAL)
 
 
 def decide(

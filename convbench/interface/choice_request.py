@@ -15,7 +15,7 @@ from convbench.measurement.outcome import Settings
 from convbench.measurement.race import FEWEST_ROUNDS
 
 _PRECISION = 0.01
-_MOST_ROUNDS, _MOST_ROUNDS_FOR_PRECISION = 20, 10_000
+_MOST_ROUNDS, _MOST_ROUNDS_FOR_PRECISION = 14, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,7 @@ class Worker:
         except Exception as error:
             return Message({"status": Status.UNAVAILABLE, "reason": f"importing it raised {_one_line(error)}"})
         import_s = time.perf_counter() - begin
+        gc.freeze()  # what was imported stays, and going through it after each case would take longer than small cases
         # Libraries have counted CPUs and started threads by now: these move along, and those to come are born there.
         cores = move_here(tuple(asked.fields.get("cores") or ()))
         found = {"versions": versions(self.backend), "python": platform.python_version(), "cores": cores}
