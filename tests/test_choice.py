@@ -75,6 +75,14 @@ def test_a_tie_is_called_a_tie() -> None:
     assert choice.lead is not None and choice.lead.timed.backend == "c"
 
 
+def test_who_is_out_of_a_race_because_it_was_beaten_is_no_tie_for_having_few_rounds() -> None:
+    few = steady("dropped", 1.15, rounds=4)
+    assert decide(ONE, [steady("fast", 1.0), few], TIE).level == ("dropped",)
+    assert decide(ONE, [steady("fast", 1.0), few | {"stopped": "beaten"}], TIE).level == ()
+    near = steady("near", 1.005, rounds=4, stopped="beaten")
+    assert decide(ONE, [steady("fast", 1.0), near], TIE).level == ("near",)
+
+
 def test_how_small_a_difference_is_none_is_for_the_user_to_say() -> None:
     records = [steady("a", 1.0), steady("b", 1.05)]
     assert decide(ONE, records, 0.02).level == ()
