@@ -20,6 +20,7 @@ from convbench.interface.figures import aligned, percent, significant
 from convbench.interface.tables import plain_table, print_json, show_journal_warnings, stderr, stdout
 from convbench.measurement.ceilings.figures import Ceilings, Figure
 from convbench.measurement.ceilings.process import measure_ceilings
+from convbench.measurement.energy import why_not_metered
 from convbench.measurement.machine import machine_facts, machine_name, usable_cpus
 from convbench.store.ceilings import keep_ceilings, kept_ceilings
 from convbench.store.folder import machine_folder, results_folder
@@ -60,6 +61,8 @@ def show_machine(request: Request) -> None:
     console.print(plain_table(("fact", "value"), rows))
     console.print()
     console.print(_report(ceilings, convolutions) if ceilings else Text(_UNKNOWN))
+    if (reason := why_not_metered()) is not None:
+        console.print(Text(f"{reason[0].upper()}{reason[1:]}."))
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------

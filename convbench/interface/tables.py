@@ -131,9 +131,18 @@ def _columns(places: Sequence[Place], limits: Limits) -> dict[str, list[str]]:
         "GFLOP/s": aligned([significant(r["gflops"]) for r in records]),
         "% of fastest": aligned([percent(place.share) for place in places]),
         **({HEADING: of_limit} if of_limit else {}),
+        **_energies(records),
         "first answer ms": aligned(first_answers),
         "error/bound": ["–" if error is None else f"{error:.0e}" for error in errors],
     }
+
+
+def _energies(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Millijoules a call of the CPU packages, where the machine let them be read."""
+    joules = [r.get("energy_j") for r in records]
+    if not any(isinstance(one, float) for one in joules):
+        return {}
+    return {"mJ": aligned([significant(one * 1e3) if isinstance(one, float) else "–" for one in joules])}
 
 
 def _intervals(records: Sequence[Record]) -> list[str]:

@@ -120,6 +120,15 @@ class Outcome:
         return estimate_over_processes(by_process(self.samples)) if self.samples else None
 
     @property
+    def energy_j(self) -> float | None:
+        """Joules per call of the CPU packages, over all samples; None where they could not be read."""
+        read = [(s.sample.energy_j, s.sample.calls) for s in self.samples if s.sample.energy_j is not None]
+        calls = sum(calls for _, calls in read)
+        return (
+            sum(joules * calls for joules, calls in read) / calls if calls and len(read) == len(self.samples) else None
+        )
+
+    @property
     def max_error_over_bound(self) -> float | None:
         """The largest error seen on real data as a share of what rounding explains; above 1 is a bug."""
         ratios = [v.error_over_bound for v in self.verdicts if v.check == "bound"]

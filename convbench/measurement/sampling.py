@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from convbench.measurement.energy import Meter
+
 try:
     import resource
 except ImportError:  # Windows
@@ -42,13 +44,15 @@ def system_clock() -> Reading:
 
 @dataclass(frozen=True)
 class Sample:
-    """A batch of `calls` calls: seconds are per call, faults are of the whole batch."""
+    """A batch of `calls` calls: seconds and joules are per call, faults are of the whole batch. `energy_j` is the CPU
+    packages', where the machine lets it be read."""
 
     calls: int
     wall_s: float
     cpu_s: float
     system_s: float
     minor_faults: int
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ def take_sample(
     plan: Plan,
     clock: Clock = system_clock,
     flush: Callable[[], None] | None = None,
+    meter: Meter | None = None,
 ) -> tuple[Sample, Any]:
     """Discard, `flush` the caches if asked to, then time `plan.calls` calls; gives the sample and the output of its
     last call.
@@ -100,18 +105,21 @@ def take_sample(
     if flush is not None:
         flush()
     all_but_last = range(plan.calls - 1)
+    before_uj = meter.read() if meter else None
     start = clock()
     for _ in all_but_last:
         run()
     output = run()
     sync()
     end = clock()
+    used_j = meter.joules(before_uj, meter.read()) if meter else None
     sample = Sample(
         plan.calls,
         (end.wall_s - start.wall_s) / plan.calls,
         (end.cpu_s - start.cpu_s) / plan.calls,
         (end.system_s - start.system_s) / plan.calls,
         end.minor_faults - start.minor_faults,
+        None if used_j is None else used_j / plan.calls,
     )
     return sample, output
 

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Backend, Ready
+from convbench.measurement.energy import Meter, energy_meter
 from convbench.measurement.pinning import move_here
 from convbench.measurement.protocol import SENT_DTYPES, Message, read_message, write_message
 from convbench.measurement.sampling import Plan, settle, take_sample
@@ -52,6 +53,7 @@ class Worker:
     ready: Ready
     output: Any = None
     flushed: NDArray[np.uint8] | None = None
+    meter: Meter | None = None
     backend_s = 0.0
     """Seconds in the backend's own code for this case, whatever it was called for."""
 
@@ -69,6 +71,7 @@ class Worker:
         except Exception as error:
             return Message({"status": Status.UNAVAILABLE, "reason": f"importing it raised {_one_line(error)}"})
         import_s = time.perf_counter() - begin
+        self.meter = energy_meter()
         gc.freeze()  # what was imported stays, and going through it after each case would take longer than small cases
         # Libraries have counted CPUs and started threads by now: these move along, and those to come are born there.
         cores = move_here(tuple(asked.fields.get("cores") or ()))
@@ -134,7 +137,7 @@ class Worker:
         self.output = None
         start = time.perf_counter()
         with _no_garbage_collection():
-            sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush)
+            sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush, meter=self.meter)
         self.backend_s += time.perf_counter() - start
         return Message(asdict(sample) | {"stopped": stopped.times > stops})
 

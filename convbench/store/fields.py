@@ -42,6 +42,7 @@ FIELDS: Mapping[str, Kind] = {
     "low_s": Kind.NUMBER,
     "high_s": Kind.NUMBER,
     "interval": Kind.TEXT,
+    "energy_j": Kind.NUMBER,
     "gflops": Kind.NUMBER,
     "first_call_s": Kind.NUMBER,
     "prepare_s": Kind.NUMBER,
@@ -77,9 +78,9 @@ FIELDS: Mapping[str, Kind] = {
 
 WHEN_ASKED = ("twin", "self_ratio", "verdicts")
 """Nested ones that a frame has when they are asked for."""
-SAMPLES = ("round", "load", "calls", "wall_s", "cpu_s", "system_s", "minor_faults", "process")
-"""The lists of the field `samples`, an element per sample; seconds are per call. The last is there where there were
-several processes."""
+SAMPLES = ("round", "load", "calls", "wall_s", "cpu_s", "system_s", "minor_faults", "energy_j", "process")
+"""The lists of the field `samples`, an element per sample; seconds and joules are per call. The last is there where
+there were several processes, that of joules where the machine lets them be read."""
 SETTINGS_KEPT = ("allocator", "seed")
 MACHINE_KEPT = ("machine", "cpu", "os", "python")
 """Of these two tables, what a frame has as columns unless others are asked for."""

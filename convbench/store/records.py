@@ -46,6 +46,7 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "low_s": estimate.low if estimate else None,
         "high_s": estimate.high if estimate else None,
         "interval": estimate.interval if estimate else None,
+        "energy_j": outcome.energy_j,
         "gflops": problem.flops / estimate.median / 1e9 if estimate and estimate.median > 0 else None,
         "first_call_s": outcome.first_call_s,
         "prepare_s": outcome.prepare_s,
@@ -80,9 +81,12 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
 
 
 def _columns(samples: tuple[RoundSample, ...]) -> dict[str, list[Any]]:
-    """The samples by column. Which process each was taken in (`process`, from 0) where there are several."""
+    """The samples by column. Which process each was taken in (`process`, from 0) where there are several; the energy
+    where it could be read."""
     rows = [{"round": s.round, "load": s.load, **asdict(s.sample), "process": s.process} for s in samples]
-    names = [name for name in rows[0] if name != "process" or any(s.process for s in samples)] if rows else []
+    absent = {"process"} if not any(s.process for s in samples) else set()
+    absent |= {"energy_j"} if any(s.sample.energy_j is None for s in samples) else set()
+    names = [name for name in rows[0] if name not in absent] if rows else []
     return {name: [row[name] for row in rows] for name in names}
 
 
