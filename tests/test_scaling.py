@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from convbench.analysis.luck import EXPECTED
 from convbench.analysis.scaling import scalings
 from convbench.interface.own_error import own_error_sentence
 from convbench.interface.variants import scaling_report, variants
+from convbench.measurement.statistics import estimate_median
 
 
 def record(backend: str, case: str, threads: int, median_s: float | None, **more: Any) -> dict[str, Any]:
@@ -29,15 +33,39 @@ RECORDS = [
 def test_a_speed_up_is_the_geometric_mean_over_the_cases_that_both_ran() -> None:
     two, four = scalings(RECORDS)
     assert (two.backend, two.threads, two.cases) == ("a", 2, 2)
-    assert two.speedup == pytest.approx(2**0.5)
+    assert two.speedup.value == pytest.approx(2**0.5)
     assert two.efficiency == pytest.approx(2**0.5 / 2)
-    assert (four.threads, four.cases, four.speedup, four.efficiency) == (4, 1, 2.0, 0.5)
+    assert (four.threads, four.cases, four.speedup.value, four.efficiency) == (4, 1, 2.0, 0.5)
 
 
 def test_the_fewest_threads_need_not_be_one() -> None:
     (found,) = scalings([record("a", "x", 2, 8.0), record("a", "x", 6, 4.0)])
-    assert (found.fewest, found.speedup) == (2, 2.0)
+    assert (found.fewest, found.speedup.value) == (2, 2.0)
     assert found.efficiency == pytest.approx(2 / 3)
+
+
+def test_the_interval_of_a_speed_up_covers_the_true_one() -> None:
+    rng = np.random.default_rng(4)
+
+    def timed(case: str, threads: int, true_s: float, luck: float) -> dict[str, Any]:
+        walls = estimate_median((true_s * np.exp(luck + rng.normal(0, 0.02, 20))).tolist())
+        ends = {"low_s": walls.low, "high_s": walls.high, "interval": walls.interval}
+        return record("a", case, threads, walls.median, **ends)
+
+    covered, trials = 0, 400
+    for _ in range(trials):
+        one, two = rng.normal(0, EXPECTED / math.sqrt(2), 2)  # of each process
+        records = [timed(case, 1, 2.0, one) for case in "xyz"] + [timed(case, 2, 1.25, two) for case in "xyz"]
+        (found,) = scalings(records)
+        assert found.speedup.covers
+        covered += found.speedup.low <= 1.6 <= found.speedup.high
+    assert covered / trials >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / trials)
+
+
+def test_a_time_of_few_samples_gives_a_range() -> None:
+    (found,) = scalings([record("a", "x", 1, 8.0, interval="range"), record("a", "x", 2, 4.0, low_s=3.9, high_s=4.2)])
+    assert not found.speedup.covers
+    assert found.speedup.low < 8.0 / 4.2 < 2.0 < found.speedup.high
 
 
 def test_the_report_has_a_column_for_each_number_of_threads_and_is_none_without_several() -> None:
@@ -46,8 +74,8 @@ def test_the_report_has_a_column_for_each_number_of_threads_and_is_none_without_
     console = Console(width=100, file=io.StringIO())
     console.print(report)
     text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
-    assert "Speed-up over 1 thread" in text and "2 threads % of ideal" in text
-    assert "a 1.41x 71 2.00x 50" in text
+    assert "Speed-up over 1 thread" in text and "2 threads 95 % % of ideal" in text
+    assert "a 1.41x [1.40, 1.43] 71 2.00x [1.98, 2.02] 50" in text
 
 
 def test_variants_are_told_apart_on_the_axes_that_were_asked_for_alone() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from convbench.analysis.ratio import Ratio
 from convbench.analysis.scaling import scalings
 from convbench.interface.figures import aligned, percent
 from convbench.interface.tables import plain_table
@@ -42,12 +43,18 @@ def scaling_report(records: Sequence[Record]) -> RenderableType | None:
     columns = [[suite for suite, _ in rows], *columns] if several else columns
     for count in counts:
         ones = [by.get((*row, count)) for row in rows]
-        columns.append(aligned([f"{one.speedup:.2f}x" if one else "–" for one in ones]))
+        columns.append(aligned([f"{one.speedup.value:.2f}x" if one else "–" for one in ones]))
+        columns.append([_interval(one.speedup) if one else "" for one in ones])
         columns.append(aligned([percent(one.efficiency) if one else "–" for one in ones]))
     headers = [*(["suite"] if several else []), "backend"]
-    headers += [heading for count in counts for heading in (_threads(count), "% of ideal")]
+    headers += [heading for count in counts for heading in (_threads(count), "95 %", "% of ideal")]
     table = plain_table(headers, zip(*columns, strict=True), right=range(1 + several, len(headers)))
     return Group(Text(f"Speed-up over {fewest}, a geometric mean over the cases that both ran"), Text(), table)
+
+
+def _interval(ratio: Ratio) -> str:
+    """As everywhere: brackets for an interval, parentheses for a range of too few samples for one."""
+    return f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.covers else f"({ratio.low:.2f} … {ratio.high:.2f})"
 
 
 def _threads(count: Any) -> str:
