@@ -149,6 +149,21 @@ def test_the_same_records_are_imported_once_whatever_kind_of_file_they_come_in(t
     assert done.stdout.count("already") == 2
 
 
+def test_what_was_exported_from_a_folder_is_not_imported_into_it_again(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    folder = results / made()["machine"]["machine"]
+    folder.mkdir(parents=True)
+    two = made(), made("jax", ())
+    journal(folder / "run.jsonl", *two)
+    assert convbench_("export", "--to", tmp_path / "a.csv", "--results", results).returncode == 0
+    done = convbench_("import", tmp_path / "a.csv", "--results", results)
+    assert done.returncode == 0 and f"a.csv is in {folder} already." in done.stdout
+    journal(tmp_path / "b.jsonl", *two, made("numba"))
+    done = convbench_("import", tmp_path / "b.jsonl", "--results", results)
+    assert done.returncode == 0 and "1 record of b.jsonl" in done.stdout and "2 more were" in done.stdout
+    assert sorted(convbench.load(results)["backend"]) == ["jax", "numba", "torch"]
+
+
 def test_records_of_several_machines_go_to_their_folders_and_nowhere_else(tmp_path: Path) -> None:
     names = ["one", "../../escaped", "/etc", "..", "", "a b\n", "x" * 300, None]
     run = journal(tmp_path / "run.jsonl", *(made(str(i), machine={"machine": name}) for i, name in enumerate(names)))

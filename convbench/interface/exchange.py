@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.text import Text
 
 from convbench.errors import NothingMeasuredError, ResultsError
+from convbench.interface.figures import count
 from convbench.interface.tables import show_journal_warnings, stdout
 from convbench.interface.where import place_named, records_named
 from convbench.store.exchange.files import export_records, format_of, import_records
@@ -59,12 +60,10 @@ def import_files(files: Sequence[Path], format_name: str | None, results: Path |
     told = []
     for path in files:
         imported = import_records(path, format_of(path, format_name), folder)
-        told += [
-            f"{one.records:,} records of {path.name} in {one.path}."
-            if one.records
-            else f"{path.name} is in {one.path} already."
-            for one in imported
-        ]
+        for one in imported:
+            kept = f"{count(one.records, 'record', 'records')} of {path.name} in {one.path}"
+            more = f"; {one.known:,} more were in that folder already" if one.known else ""
+            told.append(f"{kept}{more}." if one.records else f"{path.name} is in {one.path} already.")
     if not told:
         raise NothingMeasuredError(f"there is no record in {', '.join(map(str, files))}.")
     for sentence in told:

@@ -50,3 +50,8 @@ def aligned(texts: Sequence[str]) -> list[str]:
     fractions = [len(text) - text.index(".") if "." in text else 0 for text in texts]
     widest = max(fractions, default=0)
     return [text + " " * (widest - fraction) for text, fraction in zip(texts, fractions, strict=True)]
+
+
+def count(number: int, one: str, many: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number:,} {one if number == 1 else many}"

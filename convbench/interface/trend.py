@@ -14,8 +14,9 @@ from rich.text import Text
 from convbench.analysis.series import FIELDS
 from convbench.analysis.trend import FEWEST_POINTS, Step, Trend, trend
 from convbench.errors import NothingMeasuredError, ResultsError
+from convbench.interface.figures import count
 from convbench.interface.tables import print_json, show_journal_warnings, stdout
-from convbench.interface.trend_tables import Shown, count, in_order, left_out, markdown, report
+from convbench.interface.trend_tables import Shown, in_order, left_out, markdown, report
 from convbench.interface.where import place_named
 from convbench.measurement.statistics import FEWEST_FOR_INTERVAL
 from convbench.store.folder import results_folder

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from convbench.analysis.series import Series, SeriesKey
 from convbench.analysis.trend import Evidence, Step, Trend
-from convbench.interface.figures import aligned, milliseconds, percent
+from convbench.interface.figures import aligned, count, milliseconds, percent
 from convbench.interface.markdown import escaped, markdown_table, printable
 from convbench.interface.sparkline import sparkline
 
@@ -201,8 +201,3 @@ def left_out(found: Trend) -> str:
     total = sum(found.left_out.values())
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in found.left_out.most_common())
     return f"{count(total, 'record', 'records')}, {reasons}"
-
-
-def count(number: int, one: str, many: str) -> str:
-    """`1 step`, `2 steps`."""
-    return f"{number:,} {one if number == 1 else many}"

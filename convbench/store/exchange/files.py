@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from convbench.store.exchange.parquet_file import read_parquet, write_parquet
 from convbench.store.exchange.pyperf_file import write_pyperf
 from convbench.store.folder import machine_folder
 from convbench.store.journal import SUFFIX, JournalWarning, Record, as_record, line_of, read_records
+from convbench.store.records import records
 
 Records = Callable[[], Iterable[Record]]
 """Gives the records anew each time it is called."""
@@ -77,15 +78,17 @@ def export_records(path: Path, format_: Format, records: Records) -> int:
 
 @dataclass(frozen=True)
 class Imported:
-    """A journal that was made of a file's records of one machine; `records` is 0 if it was there before."""
+    """A journal that was made of a file's records of one machine, and how many are in it. `known` more were in the
+    machine's folder before, and are not kept twice; where that is all, `path` is the folder or the journal there."""
 
     path: Path
     records: int
+    known: int = 0
 
 
 def import_records(path: Path, format_: Format, results: Path) -> list[Imported]:
     """Make journals, one for each machine, of the records in a file. What is none is passed over with a
-    `JournalWarning`. A file that was imported before is not imported again.
+    `JournalWarning`. Records that the machine's folder has, from a run here or a file before, are left out.
 
     Raises `ResultsError` when the file cannot be read or the results folder not be written.
     """
@@ -94,7 +97,23 @@ def import_records(path: Path, format_: Format, results: Path) -> list[Imported]
     machines: dict[str, list[Record]] = {}
     for record in _records(path, format_.read(path)):
         machines.setdefault(_machine(record), []).append(record)
-    return [_journal(machine_folder(results, machine), found) for machine, found in machines.items()]
+    return [_imported(machine_folder(results, machine), found) for machine, found in machines.items()]
+
+
+def _imported(folder: Path, found: list[Record]) -> Imported:
+    here = {_identity(record) for record in records(folder, _IDENTITY)}
+    new = [record for record in found if not record.get("run") or _identity(record) not in here]
+    if not new:
+        return Imported(folder, 0, len(found))
+    return replace(_journal(folder, new), known=len(found) - len(new))
+
+
+_IDENTITY = ("run", "session", "time", "suite", "case", "case_id", "backend", "threads", "median_s")
+"""What no two records of one run have alike, whatever file they came through."""
+
+
+def _identity(record: Record) -> tuple[str, ...]:
+    return tuple(str(record.get(name)) for name in _IDENTITY)
 
 
 def _records(path: Path, rows: Iterable[dict[str, Any]]) -> Iterator[Record]:
