@@ -171,10 +171,18 @@ def test_who_was_far_behind_is_left_out_of_a_layer_like_it_and_asked_on_another(
     race = Race()
     stage = Stage(SETTINGS, race, slow={"call_s": 5.0}, **FAST)
     with stage.engine as engine:
-        asked = [{o.backend for o in engine.measure("s", case, stage.entries)} for case in (SMALL, LARGER, OTHER)]
+        asked = [{o.backend for o in engine.measure("s", case, stage.entries)} for case in (LARGER, SMALL, OTHER)]
     assert asked == [{"slow", *FAST}, {*FAST}, {"slow", *FAST}]
-    assert "5.0 times" in race.left_out[LARGER.name, "slow"]
-    assert list(race.left_out) == [(LARGER.name, "slow")]
+    assert "5.0 times" in race.left_out[SMALL.name, "slow"]
+    assert list(race.left_out) == [(SMALL.name, "slow")]
+
+
+def test_who_was_far_behind_on_less_work_is_asked_where_that_may_have_been_what_every_call_costs() -> None:
+    race = Race()
+    stage = Stage(SETTINGS, race, slow={"call_s": 5.0}, **FAST)
+    with stage.engine as engine:
+        asked = [{o.backend for o in engine.measure("s", case, stage.entries)} for case in (SMALL, LARGER)]
+    assert asked == [{"slow", *FAST}, {"slow", *FAST}]
 
 
 def test_times_from_before_order_the_field_and_leave_out_the_far_behind() -> None:

@@ -35,7 +35,12 @@ def features(problem: ConvProblem) -> tuple[float, ...]:
     # A depthwise kernel goes through groups as others go through channels.
     lanes_in = problem.groups if kind == "depthwise" else per_group
     lanes_out = problem.groups if kind == "depthwise" else out_per_group
-    winograd = problem.kernel_size == (3, 3) and problem.stride == problem.dilation == (1, 1) and kind == "dense"
+    # Most libraries have code of its own for it: Winograd's algorithm where dense, a loop written out for depthwise.
+    its_own_code = (
+        problem.kernel_size == (3, 3)
+        and problem.dilation == (1, 1)
+        and (kind == "depthwise" or (kind == "dense" and problem.stride == (1, 1)))
+    )
     return (
         math.log(problem.macs),
         math.log(floats),
@@ -56,7 +61,7 @@ def features(problem: ConvProblem) -> tuple[float, ...]:
         float(kind == "depthwise"),
         float(kind == "grouped"),
         float(kind == "pointwise"),
-        float(winograd),
+        float(its_own_code),
     )
 
 

@@ -37,7 +37,7 @@ _WARM_UP_AGREES = 2.0  # a single sample that is far behind may be a hiccup; the
 _FAR_BEHIND = 3.0
 _HOPELESS_S, _HOPELESS_TIMES = 2.0, 200.0  # of a first call, which in an honest backend compiles nothing for long
 
-_BEHIND, _FEWEST_ALIKE = 1.2, 2
+_BEHIND, _FEWEST_ALIKE = 1.35, 2
 _FAR_BEHIND_ON_ONE = 3.0
 _FEWEST_ASKED = 3
 
@@ -98,12 +98,15 @@ class Race:
 
     def _behind(self, backend: str, problem: ConvProblem) -> list[tuple[float, float]]:
         """Of each problem that the backend is timed on: its slack, and the logarithm of the ratio to the fastest, as
-        small as it may be: on a busy machine hardly anything is known to be far behind."""
+        small as it may be: on a busy machine hardly anything is known to be far behind. On less work than `problem` is
+        the ratio may be one of what calls cost that compute nothing: all of the backend's least time may be that."""
         found = []
+        least_s = min((times[backend][0] for times in self._times.values() if backend in times), default=0.0)
         for known, times in self._times.items():
             if backend in times and len(times) > 1 and (unlike := slack(known, problem)) < math.inf:
-                fastest_s = min(high for _, high in times.values())
-                found.append((unlike, math.log(times[backend][0] / fastest_s)))
+                own_s, fastest_s = times[backend][0], min(high for _, high in times.values())
+                own_s -= least_s if known.flops < problem.flops else 0.0
+                found.append((unlike, math.log(own_s / fastest_s) if own_s > 0 else -math.inf))
         return found
 
     # --- within a case --------------------------------------------------------------------------------------------
