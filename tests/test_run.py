@@ -144,7 +144,7 @@ def test_an_interrupt_keeps_what_is_done_and_resume_goes_on(suite: Path, tmp_pat
     )
     folder = tmp_path / "here"
     deadline = time.monotonic() + 60
-    while not list(folder.glob("*.jsonl")) and time.monotonic() < deadline:
+    while not any(path.stat().st_size for path in folder.glob("*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=30)
