@@ -133,10 +133,10 @@ def test_times_in_another_unit_give_predictions_in_that_unit(seen: Any) -> None:
         assert [b.low_s, b.call_s, b.high_s] == pytest.approx([7 * a.low_s, 7 * a.call_s, 7 * a.high_s], rel=1e-3)
 
 
-def test_the_ranking_is_by_time_and_says_what_predict_says(seen: Any, predictor: Predictor) -> None:
+def test_the_ranking_is_by_time_and_how_sure_it_is_and_says_what_predict_says(seen: Any, predictor: Predictor) -> None:
     for problem in layers(20, np.random.default_rng(4)):
         ranked = predictor.rank(problem)
-        assert [p.call_s for p in ranked] == sorted(p.call_s for p in ranked)
+        assert [p.call_s * p.high_s for p in ranked] == sorted(p.call_s * p.high_s for p in ranked)
         assert all(predictor.predict(p.backend, problem) == p for p in ranked)
         assert all(0 < p.low_s < p.call_s < p.high_s < math.inf for p in ranked)
 
