@@ -83,6 +83,16 @@ def test_who_is_out_of_a_race_because_it_was_beaten_is_no_tie_for_having_few_rou
     assert decide(ONE, [steady("fast", 1.0), near], TIE).level == ("near",)
 
 
+def test_of_those_that_are_level_the_steadiest_is_chosen() -> None:
+    swinging = record("swinging", [0.8, 1.3, 0.85, 1.25, 0.9, 1.2, 0.8, 1.3, 0.85, 1.25, 0.95, 0.97])
+    assert swinging["median_s"] < 1.1
+    choice = decide(ONE, [swinging, steady("steady", 1.1)], TIE)
+    assert choice.winner is not None and choice.winner.backend == "steady"
+    assert choice.level == ("swinging",)
+    faster = record("faster", [wall / 2 for wall in swinging["samples"]["wall_s"]])
+    assert decide(ONE, [faster, steady("steady", 1.1)], TIE).ranked[0].backend == "faster"
+
+
 def test_how_small_a_difference_is_none_is_for_the_user_to_say() -> None:
     records = [steady("a", 1.0), steady("b", 1.05)]
     assert decide(ONE, records, 0.02).level == ()
