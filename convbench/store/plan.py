@@ -147,7 +147,7 @@ class Plan:
             with contextlib.suppress(OSError, ValueError):
                 partial.unlink()
             told = getattr(error, "strerror", None) or error
-            raise PlanError(f"the plan cannot be written to {_shown(str(path))}: {told}.") from None
+            raise PlanError(f"the plan cannot be written to {str(path)!r}: {told}.") from None
 
     @cached_property
     def _by_case(self) -> dict[str, Choice]:
@@ -157,7 +157,7 @@ class Plan:
 def read_plan(path: str | PathLike[str]) -> Plan:
     """The plan in a file. Raises `PlanError`, with one sentence, where there is none or anything in it is not as it
     should be."""
-    where = _shown(os.fspath(path))
+    where = repr(os.fspath(path))
     try:
         with Path(path).open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
