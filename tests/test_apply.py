@@ -103,8 +103,8 @@ ALL_LAYERS = ["0", "1.conv1", "1.conv2", "1.shortcut", "2.conv1", "2.conv2", "2.
 )
 def test_the_changed_model_computes_what_the_unchanged_one_does(backend: str) -> None:
     [entry] = [entry for entry in discover() if entry.name == backend]
-    if entry.unavailable():
-        pytest.skip(f"no {backend}")
+    if reason := entry.unavailable():
+        pytest.skip(reason)
     model = small_resnet()
     found = applied(model, backend, even_if_slower=True)
     assert [change.layer for change in found.report.layers_changed] == ALL_LAYERS

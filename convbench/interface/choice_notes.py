@@ -8,6 +8,7 @@ from rich.text import Text
 
 from convbench.analysis.choice import LayerChoice
 from convbench.interface.choice_answer import Answer, names
+from convbench.interface.figures import count
 from convbench.status import Status
 from convbench.store.journal import Record
 
@@ -65,5 +66,5 @@ def _left_out(choices: Sequence[LayerChoice]) -> Iterator[Text]:
         yield Text(f"Of {_layers_of(len(choices))}, {where}: {names(told)}.", style="dim")
 
 
-def _layers_of(count: int) -> str:
-    return "1 layer" if count == 1 else f"{count} layers"
+def _layers_of(number: int) -> str:
+    return count(number, "layer", "layers")

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, Limit
-from convbench.interface.figures import duration, percent, significant
+from convbench.interface.figures import count, duration, percent, significant
 from convbench.interface.hazard_report import Paragraph, told
 from convbench.measurement.hazard import Hazard, Kind
 from convbench.measurement.timers import Timer
@@ -110,7 +110,7 @@ def _heading(examined: Examined) -> Text:
     s, facts = examined.standing, examined.facts
     cpus = f"{s.usable_cpus} CPU{'s' if s.usable_cpus != 1 else ''}"
     cores = f" on {s.cores} cores" if s.cores is not None and s.cores != s.usable_cpus else ""
-    threads = "1 thread" if examined.threads == 1 else f"{examined.threads} threads"
+    threads = count(examined.threads, "thread", "threads")
     virtual = ", virtual" if s.virtual else ""
     return Text(f"{facts['cpu']} ({cpus}{cores}{virtual}), {threads}, steady allocator")
 

@@ -17,7 +17,7 @@ from convbench.analysis.roofline import Limits
 from convbench.errors import ProblemError, ResultsError
 from convbench.interface.choice_answer import Answer
 from convbench.interface.choice_request import Request
-from convbench.interface.figures import duration
+from convbench.interface.figures import count, duration
 from convbench.interface.hazard_report import hazard_report
 from convbench.interface.progress import progress
 from convbench.interface.recording import Run, terminated_like_interrupted
@@ -50,8 +50,8 @@ def raced(request: Request, suite: Suite) -> tuple[Answer, int, Sequence[Rendera
     race = Race(known_times(folder, settings, entries), request.tie, barred)
     run = Run([settings], Journal.new(folder, f"choose-{suite.name}"), race=race)
     console, code, start = stderr(), 0, time.monotonic()
-    layers = "1 layer" if len(suite.cases) == 1 else f"{len(suite.cases)} layers"
-    threads = "1 thread" if settings.threads == 1 else f"{settings.threads} threads"
+    layers = count(len(suite.cases), "layer", "layers")
+    threads = count(settings.threads, "thread", "threads")
     console.print(Text(f"{machine_facts()['cpu']}, {threads}; {layers}, {there} backends"))
     decided = partial(_choices, request, suite, run)
     unwritten: ResultsError | None = None

@@ -11,6 +11,7 @@ from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError
 from convbench.interface.choice_answer import Answer
 from convbench.interface.choice_request import Request
+from convbench.interface.figures import count
 from convbench.measurement.machine import machine_facts, machine_name
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, discover
@@ -33,7 +34,7 @@ def looked_up(request: Request, suite: Suite) -> Answer:
         for record in earlier_records(folder, conditions, whole=True)
         if _matches(request, record) and (request.lower_precision or not lower_precision(record))
     ]
-    threads = "1 thread" if request.threads == 1 else f"{request.threads} threads"
+    threads = count(request.threads, "thread", "threads")
     if not found:
         raise NothingMeasuredError(
             f"there are no records of {name} with {threads}, the steady allocator and warm caches; "
