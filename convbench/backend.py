@@ -139,6 +139,46 @@ def _as_array(output: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class DeviceClock:
+    """A device's own clock, by which its work is timed without the host's waits.
+
+    `mark()` puts a mark into the queue that `run` puts its work into, behind all that is there, and gives it;
+    `between_s(mark, later)` is how many seconds the device took from one to the other, asked after `Ready.sync`.
+    """
+
+    mark: Callable[[], Any]
+    between_s: Callable[[Any, Any], float]
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """Bytes on the device that one prepared convolution holds now, its operands included, and the most that it held at
+    once since `prepare` began; None for what the library does not tell."""
+
+    held: int | None = None
+    peak: int | None = None
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What can be read and done on the device that a backend computes on. All of it may be left out.
+
+    Without a `clock` batches of calls are timed by the host's, from before the first until `sync` returns. `flush()`
+    has the device overwrite twice its last-level cache, after the work that is queued and before what comes, and is
+    done when `sync` has returned. `send()` copies the input from host memory once more, as it came to `prepare` and
+    into the layout that `run` takes, and is done when `sync` has returned. `memory()` is read after the first call.
+    """
+
+    clock: DeviceClock | None = None
+    flush: Callable[[], Any] | None = None
+    send: Callable[[], Any] | None = None
+    memory: Callable[[], DeviceMemory] | None = None
+
+
+NO_INSTRUMENTS = Instruments()
+
+
+@dataclass(frozen=True)
 class Ready:
     """A convolution made ready: operands moved, converted and packed, code compiled.
 
@@ -151,12 +191,15 @@ class Ready:
     The output is of the same kind, NCHW in any strides, and the caller's own: no later call changes it. What comes in
     another layout than the backend's own is converted, in the call. Without a function the backend is prepared anew for
     each input.
+
+    `instruments` are for backends on a device of its own, such as a GPU.
     """
 
     run: Callable[[], Any]
     sync: Callable[[], None] = _nothing
     to_numpy: Callable[[Any], np.ndarray] = _as_array
     on: Mapping[Arrays, Callable[[Any], Any]] = field(default_factory=dict)
+    instruments: Instruments = NO_INSTRUMENTS
 
 
 class Backend(ABC):
@@ -227,12 +270,19 @@ def _is_installed(module: str) -> bool:
 
 def cuda_device_count() -> int:
     """CUDA devices that the NVIDIA driver shows, asked of the driver itself: no library is imported."""
+    count = ctypes.c_int()
+    if (driver := cuda_driver()) is not None and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+        return count.value
+    return 0
+
+
+def cuda_driver() -> ctypes.CDLL | None:
+    """The NVIDIA driver's library, initialised; None where there is none, or no device that it could serve."""
     for library in ("libcuda.so.1", "nvcuda.dll"):
         try:
             driver = ctypes.CDLL(library)
         except OSError:
             continue
-        count = ctypes.c_int()
-        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-            return count.value
-    return 0
+        if driver.cuInit(0) == 0:
+            return driver
+    return None

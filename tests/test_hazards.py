@@ -20,6 +20,7 @@ from rich.console import Console
 
 from convbench.interface.hazard_report import hazard_report, told
 from convbench.measurement.cgroup import CpuShare, cpu_share
+from convbench.measurement.gpu import SLOWED_BY
 from convbench.measurement.hazard import Hazard, Kind, in_order
 from convbench.measurement.machine_hazards import hazards_of_machine, hazards_of_timers
 from convbench.measurement.sample_hazards import hazards_of_samples
@@ -389,6 +390,19 @@ IN_SAMPLES: dict[str, tuple[dict[str, list[Any]], dict[str, Any], Kind, str]] = 
         Kind.STOOD_STILL,
         "in 1 of 10 samples the process stood still, for up to 2.5 s",
     ),
+    "GPU slowed": (
+        {"sm_mhz": [1980] * 10, "slowed": [0] * 5 + [0x4 | 0x20] * 5},
+        {"device": "cuda"},
+        Kind.GPU_SLOWED,
+        f"held back in 50 % of the samples, by {SLOWED_BY[0x4]} and {SLOWED_BY[0x20]}",
+    ),
+    "GPU clock": ({"sm_mhz": [1410] + [1980] * 9}, {"device": "cuda"}, Kind.GPU_CLOCK, "from 1410 to 1980 MHz"),
+    "launching": (
+        {"wall_s": [1.05e-3] * 10, "launch_s": [1e-3] * 10},
+        {"device": "cuda"},
+        Kind.LAUNCH_BOUND,
+        "takes 1000 µs to launch, 95 % of its time",
+    ),
 }
 
 
@@ -407,6 +421,11 @@ def test_what_is_no_hazard_in_samples() -> None:
     assert hazards_of_samples(samples(load=[3.2] * 10), cpus=16) == []  # most CPUs are idle
     assert hazards_of_samples(samples(load=[2.4] * 10, cpu_s=[0.002] * 10), threads=2) == []
     assert hazards_of_samples(samples(cpu_s=[0.0001] * 10), device="cuda") == []
+    gpu = {"sm_mhz": [1975] + [1980] * 9, "slowed": [0] * 10, "launch_s": [1e-5] * 10}
+    assert hazards_of_samples(samples(**gpu), device="cuda") == []
+    assert (
+        hazards_of_samples(samples(calls=[1] * 10, launch_s=[1e-3] * 10), device="cuda") == []
+    )  # of one call: unknown
     assert hazards_of_samples(samples(minor_faults=[500] * 10)) == []  # many, but they cost nothing
     assert hazards_of_samples(samples(minor_faults=[5] * 10, system_s=[5e-4] * 10)) == []
     assert hazards_of_samples({}) == []
@@ -420,6 +439,7 @@ def test_the_order_of_samples_does_not_matter(order: list[int], name: str) -> No
     assert kinds(hazards_of_samples(shuffled, **asked)) == [kind]
 
 
+COLUMNS = ("calls", "wall_s", "cpu_s", "system_s", "minor_faults", "load")
 _ANY = st.one_of(
     st.none(), st.booleans(), st.floats(), st.integers(), st.text(max_size=3), st.lists(st.none(), max_size=1)
 )
@@ -427,7 +447,7 @@ _COLUMN = st.one_of(_ANY, st.lists(st.one_of(_ANY, st.floats(0, 10)), max_size=6
 
 
 @given(
-    st.dictionaries(st.sampled_from(["calls", "wall_s", "cpu_s", "system_s", "minor_faults", "load"]), _COLUMN),
+    st.dictionaries(st.sampled_from([*COLUMNS, "launch_s", "sm_mhz", "slowed"]), _COLUMN),
     st.integers(1, 64),
 )
 def test_samples_of_any_kind_are_judged_without_harm(columns: dict[str, Any], threads: int) -> None:

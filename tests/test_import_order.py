@@ -37,7 +37,7 @@ LAZILY_EXPORTED = {  # by convbench/__init__.py
     "conv2d": "acting",
 }
 LOOK_DOWN_LAZILY = {"__init__.py", "__main__.py"}
-IMPORTED_AS = {"pillow": "PIL"}
+IMPORTED_AS = {"nvidia": "pynvml", "pillow": "PIL"}
 COME_ALONG = {"asv": "asv_runner"}
 OPTIONAL = {"pyarrow"}  # which convbench itself imports where a command needs it, and says so where it is missing
 OPTIONAL_OF = {

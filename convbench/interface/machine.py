@@ -17,10 +17,12 @@ from convbench.analysis.best_convolution import BestConvolution, best_convolutio
 from convbench.analysis.roofline import IMPLAUSIBLE
 from convbench.errors import ConvbenchError
 from convbench.interface.figures import aligned, percent, significant
+from convbench.interface.gpu_lines import gpu_in_words
 from convbench.interface.tables import plain_table, print_json, show_journal_warnings, stderr, stdout
 from convbench.measurement.ceilings.figures import Ceilings, Figure
 from convbench.measurement.ceilings.process import measure_ceilings
 from convbench.measurement.energy import why_not_metered
+from convbench.measurement.gpu import first_gpu
 from convbench.measurement.machine import machine_facts, machine_name, usable_cpus
 from convbench.store.ceilings import keep_ceilings, kept_ceilings
 from convbench.store.folder import machine_folder, results_folder
@@ -52,12 +54,14 @@ def show_machine(request: Request) -> None:
     facts = machine_facts()
     ceilings = [one for one in kept_ceilings(folder) if one.cpu == facts["cpu"]]
     convolutions = best_convolutions(folder, ceilings)
+    gpu = first_gpu()
     if request.as_json:
         told = {"ceilings": msgspec.to_builtins(ceilings), "best_convolutions": [asdict(one) for one in convolutions]}
-        print_json([facts | told])
+        print_json([facts | {"gpu": gpu and gpu.facts()} | told])
         return
     console = stdout()
     rows = [(name, _fact(name, value)) for name, value in facts.items() if value not in (None, {}, "")]
+    rows += [("gpu", gpu_in_words(gpu.facts()))] if gpu else []
     console.print(plain_table(("fact", "value"), rows))
     console.print()
     console.print(_report(ceilings, convolutions) if ceilings else Text(_UNKNOWN))

@@ -15,6 +15,7 @@ from convbench.analysis.ranking import rank
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, ResultsError, SuiteError, did_you_mean
 from convbench.interface.figures import duration
+from convbench.interface.gpu_lines import gpu_sentence
 from convbench.interface.hazard_report import hazard_report
 from convbench.interface.limit_lines import doubts
 from convbench.interface.own_error import own_error_sentence
@@ -226,6 +227,9 @@ def _present(request: Request, run: Run, elapsed_s: float) -> None:
         if (scaled := scaling_report(run.records)) is not None:
             console.print()
             console.print(scaled)
+    if (gpu := gpu_sentence(run.records)) is not None:
+        console.print()
+        console.print(Text(gpu), soft_wrap=True)
     if (error := own_error_sentence(run.records)) is not None:
         console.print()
         console.print(Text(error), soft_wrap=True)

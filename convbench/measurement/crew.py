@@ -34,7 +34,8 @@ class Worker(Protocol):
 
 class Crew:
     """The workers, by entry, pinned to `cores` if there are any. Of each, by its name: `versions` of the libraries as
-    the worker found them, `import_s` that importing them took, `cores` that it runs on."""
+    the worker found them, `import_s` that importing them took, `cores` that it runs on, facts of the GPU if it has one
+    in `gpus`."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Crew:
         self.versions: dict[str, dict[str, str]] = {}
         self.import_s: dict[str, float] = {}
         self.cores: dict[str, Cores] = {}
+        self.gpus: dict[str, dict[str, Any] | None] = {}
         self._settings = settings
         self._pinned_to = cores
         self._started = 0
@@ -70,6 +72,7 @@ class Crew:
                 self.versions[entry.name] = started.fields["versions"] | python
                 self.import_s[entry.name] = started.fields["import_s"]
                 self.cores[entry.name] = tuple(started.fields.get("cores") or ())
+                self.gpus[entry.name] = started.fields.get("gpu")
             except WorkerError as error:
                 self._workers.pop(entry.name).kill()
                 failed[entry.name] = error

@@ -219,15 +219,18 @@ class Engine:
         backend_s = 0.0
         if contestant.twin is not None:
             with contextlib.suppress(WorkerError):
-                backend_s += self._crew.ask(contestant.twin.entry, "finish").fields.get("backend_s", 0.0)
+                last = self._crew.ask(contestant.twin.entry, "finish", energy_s=0.0)
+                backend_s += last.fields.get("backend_s", 0.0)
         for lane in contestant.lanes:
-            last = self._crew.ask(lane.entry, "finish")
+            last = self._crew.ask(lane.entry, "finish", energy_s=0.0 if lane.process else self.settings.energy_s)
             backend_s += last.fields.get("backend_s", 0.0)
             verdict = examination.real.judge(arithmetic, output(last))
             peak_bytes = (
                 outcome.peak_bytes if lane.process else last.fields["peak_bytes"]
             )  # as before_bytes: the first's
             outcome = replace(outcome, verdicts=(*outcome.verdicts, verdict), peak_bytes=peak_bytes)
+            if outcome.on_device is not None and lane.process == 0:
+                outcome = replace(outcome, on_device=outcome.on_device.at_the_end(last.fields))
             if outcome.status is Status.OK and (reason := complaint(last, [verdict])):
                 told = f"after the timed calls: {in_process(reason, lane.process)}"
                 outcome = replace(outcome, status=Status.WRONG, reason=told)

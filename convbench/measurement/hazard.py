@@ -30,6 +30,9 @@ class Kind(StrEnum):
     BOOST = "boost"
     HUGE_PAGES = "huge pages"
     CLOCK = "clock"
+    GPU_SLOWED = "gpu slowed"
+    GPU_CLOCK = "gpu clock"
+    LAUNCH_BOUND = "launch bound"
     PROCESS_LUCK = "process luck"
     STOOD_STILL = "stood still"
     WAITING = "waiting"
@@ -102,6 +105,19 @@ _TOLD: dict[Kind, tuple[str, str]] = {
     Kind.CLOCK: (
         "{clock} moves in steps of {step_us:.0f} µs, {share:.1%} of a sample of {sample_ms:g} ms",
         "Do not go by smaller differences on it; the other clock may be finer.",
+    ),
+    Kind.GPU_SLOWED: (
+        "the GPU's clock was held back in {share:.0%} of the samples, by {why}",
+        "Hold it at what it can keep (sudo nvidia-smi -lgc MHZ) and cool it; nvidia-smi -q -d PERFORMANCE says more.",
+    ),
+    Kind.GPU_CLOCK: (
+        "the GPU's clock went from {low_mhz:.0f} to {high_mhz:.0f} MHz while this was sampled",
+        "Hold it still while measuring: sudo nvidia-smi -lgc MHZ.",
+    ),
+    Kind.LAUNCH_BOUND: (
+        "a call takes {launch_us:.0f} µs to launch, {share:.0%} of its time: the GPU waits for the CPU",
+        "It is the launching that is measured. A backend that replays a graph shows what the GPU itself takes, and "
+        "larger problems or batches keep it busy.",
     ),
     Kind.PROCESS_LUCK: (
         "fresh processes that run the same work differ by {luck:.1%} (standard deviation), however long they run",

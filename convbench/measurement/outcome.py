@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from convbench.measurement.device_readings import Timer
 from convbench.measurement.environment import Allocator
 from convbench.measurement.pinning import AUTO, Cores
 from convbench.measurement.sampling import Sample
@@ -41,6 +42,8 @@ class Settings:
     pin: str = AUTO
     """The CPUs that workers run on: `auto`, `none` or a list such as `2,3`."""
     cache: Cache = "warm"
+    energy_s: float = 1.0
+    """For how long a GPU computes at the end so that its energy is known, where it counts it: in steps of a tenth."""
     time_wrong: bool = False
     seed: int = 0
 
@@ -55,6 +58,7 @@ class Settings:
             "budget_s": 0.2,
             "fewest_slow_samples": 1,
             "settle_s": 0.02,
+            "energy_s": 0.0,
         }
         return cls(**(hurried | changes))
 
@@ -83,6 +87,29 @@ class SelfRatio:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnDevice:
+    """What is known of a pair on a device other than the CPU; None for what its library or driver does not tell."""
+
+    timer: Timer
+    """By whose clock `wall_s` is."""
+    gpu: Mapping[str, Any] | None = None
+    """Its name, driver, memory, highest clock and power limit."""
+    held_bytes: int | None = None
+    """On the device after the first call: operands, output and what was packed or set aside."""
+    peak_bytes: int | None = None
+    """The most of these at once, workspace included."""
+    send_s: float | None = None
+    fetch_s: float | None = None
+    """Seconds that the input takes to the device, and the output back as NCHW; in no call's time."""
+    energy_j: float | None = None
+    """Joules a call of the whole board."""
+
+    def at_the_end(self, told: Mapping[str, Any]) -> OnDevice:
+        """With what the worker read after the last sample."""
+        return replace(self, send_s=told.get("send_s"), fetch_s=told.get("fetch_s"), energy_j=told.get("energy_j"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """All that is known of one pair at its end. Times are there for `Status.OK` only, or with `time_wrong`."""
 
@@ -107,6 +134,7 @@ class Outcome:
     """The samples of the further process of this backend, where it is the one that `self_ratio` is of."""
     before_bytes: int | None = None
     peak_bytes: int | None = None
+    on_device: OnDevice | None = None
     backend_s: float | None = None
     """Seconds that the run spent in the backend's own code, in all of its processes: the calls thrown away, too."""
     versions: dict[str, str] = field(default_factory=dict)
@@ -121,7 +149,10 @@ class Outcome:
 
     @property
     def energy_j(self) -> float | None:
-        """Joules per call of the CPU packages, over all samples; None where they could not be read."""
+        """Joules per call of the CPU packages, over all samples, or of the GPU's board where that computes; None where
+        they could not be read."""
+        if self.on_device is not None:
+            return self.on_device.energy_j
         read = [(s.sample.energy_j, s.sample.calls) for s in self.samples if s.sample.energy_j is not None]
         calls = sum(calls for _, calls in read)
         return (

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from convbench.measurement.cold import flush_bytes
 from convbench.measurement.contest import Contestant, Lane, cheapest
 from convbench.measurement.crew import Crew
-from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.device_readings import Timer
+from convbench.measurement.device_sampling import COLD_CALLS
+from convbench.measurement.outcome import OnDevice, Outcome, Settings
 from convbench.measurement.process import WorkerError
 from convbench.measurement.protocol import Message
 from convbench.measurement.sampling import Plan, plan_sampling
@@ -41,6 +43,7 @@ def qualify(
     `WorkerError` when a worker fails."""
     entry = processes[0]
     assert entry.backend is not None
+    on_cpu = entry.backend.device == "cpu"
     arithmetic, problem = entry.backend.arithmetic, case.problem.as_dict()
     lanes: list[Lane] = []
     firsts: list[Message] = []
@@ -59,7 +62,12 @@ def qualify(
                 checked = crew.ask(again, "check", _arrays(key.operands), problem=problem)
                 judged.append(judge.submit(key.judge, arithmetic, output(checked)))
                 call_s = min(call_s, checked.fields["call_s"])
-            lanes.append(_warmed_up(crew, settings, again, process, call_s))
+            if settings.cache == "cold" and not (on_cpu or first.fields["flushes"]):
+                reason = (
+                    f"its device's caches cannot be made cold: it has no way to flush those of {entry.backend.device}"
+                )
+                return replace(so_far, status=Status.UNSUPPORTED, reason=reason)
+            lanes.append(_warmed_up(crew, settings, again, process, call_s, first.fields.get("timer", "host")))
             verdicts = [verdict.result() for verdict in judged]
         so_far = replace(so_far, verdicts=(*so_far.verdicts, *verdicts))
         if reason := complaint(first, verdicts):
@@ -68,6 +76,8 @@ def qualify(
                 return so_far
         firsts.append(first)
     so_far = replace(so_far, **_beginnings(firsts), cores=crew.cores[entry.name])
+    if not on_cpu:
+        so_far = replace(so_far, on_device=_on_device(firsts[0], crew.gpus[entry.name]))
     return Contestant(entry, so_far, lanes)
 
 
@@ -102,7 +112,8 @@ class Twinning:
             operands, problem = _arrays(examination.real.operands), case.problem.as_dict()
             first = self._crew.ask(again, "prepare", operands, problem=problem)
             if complaint(first, [examination.real.judge(chosen.entry.backend.arithmetic, output(first))]) is None:
-                twin = _warmed_up(self._crew, self._settings, again, 1, first.fields["first_call_s"])
+                call_s, timer = first.fields["first_call_s"], first.fields.get("timer", "host")
+                twin = _warmed_up(self._crew, self._settings, again, 1, call_s, timer)
                 chosen.twin = replace(twin, plan=chosen.lanes[0].plan)
 
 
@@ -125,11 +136,19 @@ def in_process(reason: str, process: int) -> str:
     return f"in process {process + 1}: {reason}" if process else reason
 
 
-def _warmed_up(crew: Crew, settings: Settings, entry: Entry, process: int, call_s: float) -> Lane:
+def _warmed_up(crew: Crew, settings: Settings, entry: Entry, process: int, call_s: float, timer: Timer) -> Lane:
     if call_s < settings.settle_s:
         call_s = crew.ask(entry, "settle", limit_s=settings.settle_s).fields["call_s"]
-    plan = Plan.cold(flush_bytes()) if settings.cache == "cold" else plan_sampling(call_s, settings.sample_s)
+    plan = plan_sampling(call_s, settings.sample_s)
+    if settings.cache == "cold":
+        plan = Plan.cold(flush_bytes(), min(plan.calls, COLD_CALLS) if timer == "device" else 1)
     return Lane(entry, process, plan, call_s)
+
+
+def _on_device(first: Message, gpu: Mapping[str, Any] | None) -> OnDevice:
+    told = first.fields
+    held_bytes, peak_bytes = told["device_held_bytes"], told["device_peak_bytes"]
+    return OnDevice(timer=told["timer"], gpu=gpu, held_bytes=held_bytes, peak_bytes=peak_bytes)
 
 
 def _beginnings(firsts: Sequence[Message]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from convbench.measurement.environment import Allocator
+from convbench.measurement.gpu import SLOWED_BY
 from convbench.measurement.hazard import Hazard, Kind, in_order
 
 LOAD_OF_OTHERS = 0.5
@@ -20,6 +21,10 @@ RAN_SHARE = 0.95  # on an idle machine 0.99 and more
 MORE_CPUS = 0.25  # libraries were seen that use two threads whatever they are told
 FEWER_CPUS = 0.6
 STOOD_STILL_S, STOOD_STILL_TIMES = 0.1, 10.0  # a slice of the scheduler's is some ten ms at most
+SLOWED_SHARE = 0.05
+GPU_CLOCK_SPREAD = 0.03
+LAUNCH_SHARE = 0.9
+_FEWEST_LAUNCHED = 3
 _LARGEST = 1e18  # what is beyond is no measurement
 
 
@@ -32,8 +37,9 @@ def hazards_of_samples(
 ) -> list[Hazard]:
     """What is suspicious in the samples of one record, given by column as a record has them (seconds are per call).
 
-    Columns: `calls`, `wall_s`, `cpu_s`, `system_s`, `minor_faults`, `load`; what is not there is not judged. On another
-    `device` than the CPU its clock says nothing. `cpus` are those that the process may run on.
+    Columns: `calls`, `wall_s`, `cpu_s`, `system_s`, `minor_faults`, `load`, and of a GPU `launch_s`, `sm_mhz` and
+    `slowed`; what is not there is not judged. On another `device` than the CPU its clock says nothing. `cpus` are those
+    that the process may run on.
     """
     wall = _numbers(samples, "wall_s")
     if not wall or median(wall) <= 0:
@@ -48,6 +54,8 @@ def hazards_of_samples(
         if device == "cpu" and (cpu := columns["cpu_s"]) and sum(cpu) > 0:
             found += _of_running(wall, cpu, calls, threads)
             found += _of_faults(cpu, calls, columns["system_s"], columns["minor_faults"], allocator)
+    found += _of_gpu_clock(*(_numbers(samples, name, len(wall)) for name in ("sm_mhz", "slowed")))
+    found += _of_launching(wall, calls, _numbers(samples, "launch_s", len(wall)))
     return in_order(found)
 
 
@@ -105,6 +113,28 @@ def _of_faults(
         return []
     kind = Kind.PAGE_FAULTS if allocator == "system" else Kind.OWN_PAGE_FAULTS
     return [Hazard(kind, {"faults_per_call": per_call, "system_share": share})]
+
+
+def _of_gpu_clock(sm_mhz: Sequence[float], slowed: Sequence[float]) -> list[Hazard]:
+    found = []
+    held_back = [bits for bits in map(int, slowed) if any(bits & bit for bit in SLOWED_BY)]
+    if slowed and len(held_back) > SLOWED_SHARE * len(slowed):
+        why = " and ".join(told for bit, told in SLOWED_BY.items() if any(bits & bit for bits in held_back))
+        found.append(Hazard(Kind.GPU_SLOWED, {"share": len(held_back) / len(slowed), "why": why}))
+    if sm_mhz and min(sm_mhz) < (1 - GPU_CLOCK_SPREAD) * max(sm_mhz):
+        found.append(Hazard(Kind.GPU_CLOCK, {"low_mhz": min(sm_mhz), "high_mhz": max(sm_mhz)}))
+    return found
+
+
+def _of_launching(wall: Sequence[float], calls: Sequence[float], launch: Sequence[float]) -> list[Hazard]:
+    """Whether the queue ran empty, so that all of a batch but the work of its last call was launching. Of one or two
+    calls that cannot be told."""
+    if not launch or not calls or min(calls) < _FEWEST_LAUNCHED:
+        return []
+    call_s, launch_s, n = median(wall), median(launch), median(calls)
+    if launch_s < LAUNCH_SHARE * call_s * (1 - 1 / n):
+        return []
+    return [Hazard(Kind.LAUNCH_BOUND, {"launch_us": launch_s * 1e6, "share": min(launch_s / call_s, 1.0)})]
 
 
 def _numbers(samples: Mapping[str, Sequence[Any]], name: str, length: int | None = None) -> list[float]:

@@ -45,7 +45,11 @@ def system_clock() -> Reading:
 @dataclass(frozen=True)
 class Sample:
     """A batch of `calls` calls: seconds and joules are per call, faults are of the whole batch. `energy_j` is the CPU
-    packages', where the machine lets it be read."""
+    packages', where the machine lets it be read.
+
+    Of work on a device `wall_s` is by the device's own clock where it has one, and `launch_s` what the host needed to
+    launch a call; `sm_mhz` is a GPU's clock right after the batch, and `slowed` NVML's bits for what held it back.
+    """
 
     calls: int
     wall_s: float
@@ -53,12 +57,28 @@ class Sample:
     system_s: float
     minor_faults: int
     energy_j: float | None = None
+    launch_s: float | None = None
+    sm_mhz: int | None = None
+    slowed: int | None = None
+
+    @classmethod
+    def between(cls, start: Reading, end: Reading, calls: int, used_j: float | None = None) -> Sample:
+        """Of so many calls between two readings of this process's clocks."""
+        return cls(
+            calls,
+            (end.wall_s - start.wall_s) / calls,
+            (end.cpu_s - start.cpu_s) / calls,
+            (end.system_s - start.system_s) / calls,
+            end.minor_faults - start.minor_faults,
+            None if used_j is None else used_j / calls,
+        )
 
 
 @dataclass(frozen=True)
 class Plan:
     """How one backend is sampled on one case: calls in a sample, and calls thrown away after each switch to it. With
-    `flush_bytes` the caches are cold: a buffer of that size is written before each sample, untimed."""
+    `flush_bytes` the caches are cold: a buffer of that size is written before each sample, untimed. A device's own
+    cache is overwritten by the device, however large it is."""
 
     calls: int
     discarded: int
@@ -69,9 +89,10 @@ class Plan:
         return self.calls + self.discarded
 
     @classmethod
-    def cold(cls, flush_bytes: int) -> Plan:
-        """One call a sample, with nothing before it that would warm the caches."""
-        return cls(1, 0, flush_bytes)
+    def cold(cls, flush_bytes: int, calls: int = 1) -> Plan:
+        """With nothing before a call that would warm the caches: one call a sample, or several that are each timed and
+        flushed before on their own."""
+        return cls(calls, 0, flush_bytes)
 
 
 def plan_sampling(call_s: float, sample_s: float) -> Plan:
@@ -104,6 +125,7 @@ def take_sample(
     sync()
     if flush is not None:
         flush()
+        sync()
     all_but_last = range(plan.calls - 1)
     before_uj = meter.read() if meter else None
     start = clock()
@@ -113,15 +135,7 @@ def take_sample(
     sync()
     end = clock()
     used_j = meter.joules(before_uj, meter.read()) if meter else None
-    sample = Sample(
-        plan.calls,
-        (end.wall_s - start.wall_s) / plan.calls,
-        (end.cpu_s - start.cpu_s) / plan.calls,
-        (end.system_s - start.system_s) / plan.calls,
-        end.minor_faults - start.minor_faults,
-        None if used_j is None else used_j / plan.calls,
-    )
-    return sample, output
+    return Sample.between(start, end, plan.calls, used_j), output
 
 
 def settle(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clock: Clock = system_clock) -> float:

@@ -19,7 +19,7 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Backend, Ready
+from convbench.measurement.device_readings import after_first_call, after_last_sample
+from convbench.measurement.device_sampling import take_device_sample
 from convbench.measurement.energy import Meter, energy_meter
+from convbench.measurement.gpu import Gpu, first_gpu
 from convbench.measurement.pinning import move_here
 from convbench.measurement.protocol import SENT_DTYPES, Message, read_message, write_message
 from convbench.measurement.sampling import Plan, settle, take_sample
@@ -54,6 +57,7 @@ class Worker:
     output: Any = None
     flushed: NDArray[np.uint8] | None = None
     meter: Meter | None = None
+    gpu: Gpu | None = None
     backend_s = 0.0
     """Seconds in the backend's own code for this case, whatever it was called for."""
 
@@ -71,12 +75,14 @@ class Worker:
         except Exception as error:
             return Message({"status": Status.UNAVAILABLE, "reason": f"importing it raised {_one_line(error)}"})
         import_s = time.perf_counter() - begin
-        self.meter = energy_meter()
+        on_cpu = self.backend.device == "cpu"
+        self.meter = energy_meter() if on_cpu else None
+        self.gpu = first_gpu() if self.backend.device == "cuda" else None
         gc.freeze()  # what was imported stays, and going through it after each case would take longer than small cases
         # Libraries have counted CPUs and started threads by now: these move along, and those to come are born there.
         cores = move_here(tuple(asked.fields.get("cores") or ()))
         found = {"versions": versions(self.backend), "python": platform.python_version(), "cores": cores}
-        return Message({"import_s": import_s, **found})
+        return Message({"import_s": import_s, "gpu": self.gpu and self.gpu.facts(), **found})
 
     def prepare(self, asked: Message) -> Message:
         """Make ready and call once, each timed; answers with the output of that first call."""
@@ -95,7 +101,7 @@ class Worker:
         called = time.perf_counter()
         self.backend_s = called - start
         timings = {"prepare_s": prepared - start, "first_call_s": called - prepared, "before_bytes": before_bytes}
-        return self._answer(timings | {"stopped": stopped.times > stops})
+        return self._answer(timings | {"stopped": stopped.times > stops} | after_first_call(self.ready))
 
     def check(self, asked: Message) -> Message:
         """Compute once on other operands, beside the prepared ones, which stay."""
@@ -133,19 +139,27 @@ class Worker:
     def sample(self, asked: Message) -> Message:
         """Take one sample; `stopped` says that the process was stopped and continued meanwhile."""
         plan, stops = Plan(**asked.fields), stopped.times
-        flush = self._flush(plan.flush_bytes) if plan.flush_bytes else None
         self.output = None
         start = time.perf_counter()
         with _no_garbage_collection():
-            sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush, meter=self.meter)
+            if self.backend.device == "cpu":
+                flush = self._flush(plan.flush_bytes) if plan.flush_bytes else None
+                sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush, meter=self.meter)
+            else:
+                sample, self.output = take_device_sample(self.ready, plan)
         self.backend_s += time.perf_counter() - start
+        if self.gpu is not None:
+            sample = replace(sample, **asdict(self.gpu.state()))
         return Message(asdict(sample) | {"stopped": stopped.times > stops})
 
     def finish(self, asked: Message) -> Message:
-        """Answer with the output of the last timed call, and forget the case."""
-        answer = self._answer({"peak_bytes": peak_bytes(), "backend_s": self.backend_s})
+        """Answer with the output of the last timed call and with what is only read at the end, and forget the case."""
+        answer = self._answer({"peak_bytes": peak_bytes()})
+        start = time.perf_counter()
+        told = after_last_sample(self.ready, self.output, self.gpu, asked.fields["energy_s"])
+        told["backend_s"] = self.backend_s + time.perf_counter() - start
         self.forget()
-        return answer
+        return Message({**answer.fields, **told}, answer.arrays)
 
     def forget(self) -> None:
         """Let go of everything that belongs to a case."""

@@ -59,6 +59,12 @@ FIELDS: Mapping[str, Kind] = {
     "cores": Kind.DEFERRED,
     "before_bytes": Kind.COUNT,
     "peak_bytes": Kind.COUNT,
+    "timer": Kind.TEXT,
+    "device_held_bytes": Kind.COUNT,
+    "device_peak_bytes": Kind.COUNT,
+    "send_s": Kind.NUMBER,
+    "fetch_s": Kind.NUMBER,
+    "gpu": Kind.TABLE,
     "samples": Kind.DEFERRED,
     "twin": Kind.DEFERRED,
     "self_ratio": Kind.DEFERRED,
@@ -78,9 +84,12 @@ FIELDS: Mapping[str, Kind] = {
 
 WHEN_ASKED = ("twin", "self_ratio", "verdicts")
 """Nested ones that a frame has when they are asked for."""
-SAMPLES = ("round", "load", "calls", "wall_s", "cpu_s", "system_s", "minor_faults", "energy_j", "process")
+SAMPLES = (
+    "round", "load", "calls", "wall_s", "cpu_s", "system_s", "minor_faults", "energy_j", "launch_s", "sm_mhz", "slowed",
+    "process",
+)  # fmt: skip
 """The lists of the field `samples`, an element per sample; seconds and joules are per call. The last is there where
-there were several processes, that of joules where the machine lets them be read."""
+there were several processes, and of those before it what the machine lets be read."""
 SETTINGS_KEPT = ("allocator", "seed")
 MACHINE_KEPT = ("machine", "cpu", "os", "python")
 """Of these two tables, what a frame has as columns unless others are asked for."""

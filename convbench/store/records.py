@@ -62,6 +62,7 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "stopped": outcome.stopped,
         "before_bytes": outcome.before_bytes,
         "peak_bytes": outcome.peak_bytes,
+        **_of_device(outcome),
         "backend_s": outcome.backend_s,
         "samples": samples,
         "twin": _columns(outcome.twin) or None,
@@ -80,12 +81,25 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
     }
 
 
+def _of_device(outcome: Outcome) -> dict[str, Any]:
+    """By whose clock the wall seconds are, and what only a backend on a device of its own has."""
+    found = outcome.on_device
+    return {
+        "timer": found.timer if found else "host" if outcome.samples else None,
+        "device_held_bytes": found and found.held_bytes,
+        "device_peak_bytes": found and found.peak_bytes,
+        "send_s": found and found.send_s,
+        "fetch_s": found and found.fetch_s,
+        "gpu": found and found.gpu,
+    }
+
+
 def _columns(samples: tuple[RoundSample, ...]) -> dict[str, list[Any]]:
-    """The samples by column. Which process each was taken in (`process`, from 0) where there are several; the energy
-    where it could be read."""
+    """The samples by column. Which process each was taken in (`process`, from 0) where there are several; what could
+    be read in every one."""
     rows = [{"round": s.round, "load": s.load, **asdict(s.sample), "process": s.process} for s in samples]
     absent = {"process"} if not any(s.process for s in samples) else set()
-    absent |= {"energy_j"} if any(s.sample.energy_j is None for s in samples) else set()
+    absent |= {name for row in rows for name, value in row.items() if value is None}
     names = [name for name in rows[0] if name not in absent] if rows else []
     return {name: [row[name] for row in rows] for name in names}
 

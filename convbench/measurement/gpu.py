@@ -1,0 +1,142 @@
+"""A GPU's clock, what holds it back, and its energy, as NVIDIA's management library (NVML) tells them.
+
+Everything is silent where there is no such GPU, and None where a GPU does not tell: data centre cards tell all of it,
+others less, those lent to virtual machines little. Sources: the NVML API reference, "Device Queries"; that the energy
+counter moves every 20 to 100 ms only: Yang, Adamek and Armour, Part-time Power Measurements, SC24 (arXiv:2312.02741).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from convbench.backend import cuda_driver
+
+_GPU_IDLE, _BY_SETTING = 0x1, 0x2
+"""Bits of NVML that are nobody's fault: nothing to do, and a clock that its user has set."""
+SLOWED_BY = {
+    0x4: "its power limit",
+    0x8: "heat or power (hardware)",
+    0x10: "the other GPUs that it is in step with",
+    0x20: "heat (driver)",
+    0x40: "heat (hardware)",
+    0x80: "the power supply",
+    0x100: "the display's clock",
+}
+"""By NVML's bit for it, what holds the clock of a GPU back."""
+
+_MOST_CALLS = 4096  # between two looks at the energy counter
+_LOOK_EVERY_S = 0.005
+
+_Told = TypeVar("_Told")
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """Of one moment: the clock of its multiprocessors, and NVML's bits for what holds it back."""
+
+    sm_mhz: int | None = None
+    slowed: int | None = None
+
+
+class Gpu:
+    """The GPU that CUDA calls its first, for programs under this one's CUDA_VISIBLE_DEVICES. See `first_gpu`."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+
+    def facts(self) -> dict[str, Any]:
+        """What stays: its name, driver, memory, highest clock and power limit; what it does not tell is left out."""
+        n, handle = self._nvml, self._handle
+        told = {
+            "name": self._ask(n.nvmlDeviceGetName, handle),
+            "driver": self._ask(n.nvmlSystemGetDriverVersion),
+            "memory_bytes": self._ask(lambda: int(n.nvmlDeviceGetMemoryInfo(handle).total)),
+            "most_sm_mhz": self._ask(n.nvmlDeviceGetMaxClockInfo, handle, n.NVML_CLOCK_SM),
+            "power_limit_w": self._ask(lambda: n.nvmlDeviceGetPowerManagementLimit(handle) / 1e3),
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+    def state(self) -> GpuState:
+        """As it is now, which is as it was a moment ago: read it while the work is still warm."""
+        n = self._nvml
+        bits = self._ask(n.nvmlDeviceGetCurrentClocksThrottleReasons, self._handle)
+        sm_mhz = self._ask(n.nvmlDeviceGetClockInfo, self._handle, n.NVML_CLOCK_SM)
+        return GpuState(sm_mhz, None if bits is None else bits & ~(_GPU_IDLE | _BY_SETTING))
+
+    def energy_j(self) -> float | None:
+        """What the board has used since its driver was loaded."""
+        millijoules = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
+        return None if millijoules is None else millijoules / 1e3
+
+    def _ask(self, question: Callable[..., _Told], *words: Any) -> _Told | None:
+        try:
+            return question(*words)
+        except self._nvml.NVMLError:
+            return None
+
+
+def first_gpu() -> Gpu | None:
+    """The one that CUDA programs started from here use; None where there is none, or NVML is not there."""
+    bus_id = _bus_id_of_first()
+    if bus_id is None:
+        return None
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return Gpu(pynvml, pynvml.nvmlDeviceGetHandleByPciBusId(bus_id))
+    except pynvml.NVMLError:
+        return None
+
+
+def _bus_id_of_first() -> bytes | None:
+    """Where the first device of CUDA is plugged in, for NVML counts others, and in another order."""
+    driver = cuda_driver()
+    if driver is None:
+        return None
+    device, text = ctypes.c_int(), ctypes.create_string_buffer(32)
+    if driver.cuDeviceGet(ctypes.byref(device), 0) != 0 or driver.cuDeviceGetPCIBusId(text, len(text), device) != 0:
+        return None
+    return text.value
+
+
+def joules_per_call(
+    run: Callable[[], Any],
+    sync: Callable[[], Any],
+    energy_j: Callable[[], float | None],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float | None:
+    """Joules that a call takes, from calls without a pause for `seconds` at least; None where the counter cannot be
+    read or stands still.
+
+    The counter moves in steps of many calls, so that calls are counted from one of its steps to another.
+    """
+    begin = clock()
+    before_j = energy_j()
+    start_j: float | None = None
+    calls, batch = 0, 1
+    while before_j is not None:
+        looked = clock()
+        for _ in range(batch):
+            run()
+        sync()
+        calls += batch
+        now_j = energy_j()
+        if now_j is None:
+            return None
+        if now_j != before_j:
+            if start_j is None:
+                start_j, calls, begin = now_j, 0, clock()
+            elif clock() - begin >= seconds:
+                return (now_j - start_j) / calls
+            before_j = now_j
+        elif clock() - begin > 2 * seconds:
+            return None
+        if clock() - looked < _LOOK_EVERY_S:
+            batch = min(2 * batch, _MOST_CALLS)
+    return None
