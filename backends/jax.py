@@ -9,12 +9,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
+from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, DeviceMemory, Instruments, Ready
 from convbench.problem import ConvProblem
 
 if TYPE_CHECKING:
     import numpy as np
 
+_FLUSHED_BYTES = 256 << 20  # twice the largest last-level cache of a GPU so far, about; JAX does not tell its size
 _JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
@@ -54,7 +55,9 @@ class _Jax(Backend):
             # Copied, since JAX gives its own memory, which is read-only.
             return np.array(to_numpy(convolve(x.transpose(0, 2, 3, 1) if self.channels_last else x, *given)))
 
-        return Ready(run, sync, to_numpy, {"numpy": on} if self.device == "cpu" else {})
+        if self.device == "cpu":
+            return Ready(run, sync, to_numpy, {"numpy": on})
+        return Ready(run, sync, to_numpy, instruments=_instruments(np.array(x, order="C"), operands[0].device))
 
     def script(self, problem: ConvProblem) -> str | None:
         mode, none = problem.padding_mode, (0, 0)
@@ -129,6 +132,25 @@ class _Cuda(_Jax):
                 output.block_until_ready()
 
         return run, sync
+
+
+def _instruments(x: np.ndarray, device: Any) -> Instruments:
+    """JAX shows no clock of the device, and of its memory what all arrays hold; `x` lies on the host, as it is sent."""
+    import jax
+    from jax import numpy as jnp
+
+    overwrite = jax.jit(lambda buffer: buffer + 1, donate_argnums=0)
+    overwritten: list[Any] = []
+
+    def flush() -> None:
+        if not overwritten:
+            overwritten.append(jax.device_put(jnp.zeros(_FLUSHED_BYTES, jnp.uint8), device))
+        overwritten[0] = overwrite(overwritten[0]).block_until_ready()
+
+    def memory() -> DeviceMemory:
+        return DeviceMemory(held=(device.memory_stats() or {}).get("bytes_in_use"))
+
+    return Instruments(flush=flush, send=lambda: jax.block_until_ready(jax.device_put(x, device)), memory=memory)
 
 
 @lru_cache(maxsize=256)

@@ -1,83 +1,22 @@
-"""conv2d of PyTorch: on the CPU in two layouts, without oneDNN and with packed weights, on CUDA and on MPS."""
+"""conv2d of PyTorch: on the CPU in two layouts, without oneDNN and with packed weights, and on MPS."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Arrays, Backend, Ready
+from convbench.backend import WHOLE_OF_CONV2D, Arithmetic
 from convbench.problem import DTYPES, ConvProblem
 
+from ._torch_conv2d import TorchConv2d
 from ._torch_script import torch_script
-from ._torch_tensors import on_both, padding, tensor, to_numpy
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _NO_FLOAT64 = replace(WHOLE_OF_CONV2D, dtypes=set(DTYPES) - {"float64"})
-# On x86 torch asks oneDNN for its direct algorithm, and multiplies matrices without it; on Arm it may use Winograd.
-_CPU_ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
 
 
-class _Torch(Backend):
-    """F.conv2d. No operand asks for a gradient, so no guard is needed in the call; one would cost 2 microseconds."""
-
-    requires = ("torch",)
-    supports = WHOLE_OF_CONV2D
-    thread_safe = True
-    # oneDNN multiplies pairs of bfloat16, some of them of zero weights with whatever lies beside the window.
-    arithmetic = Arithmetic(_CPU_ALGORITHM, taints=("bfloat16",))
-
-    def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
-        self.name, self.summary, self.channels_last = name, summary, channels_last
-        if channels_last:
-            self.prepacks = ("input", "weight", "output")
-        if name in ("torch", "torch-cuda", "torch-mps"):
-            self.stands_in_for = "torch"
-
-    def limit_threads(self, n: int) -> None:
-        import torch
-
-        torch.set_num_threads(n)
-        if torch.get_num_interop_threads() != 1:
-            torch.set_num_interop_threads(1)
-
-    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
-        import torch
-
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        input_, weight = (tensor(a).to(self.device, memory_format=layout) for a in (x, w))
-        bias = None if b is None else tensor(b).to(self.device)
-        padded, sides = padding(problem)
-        convolve = self._convolution(problem, input_, weight, bias, sides)
-        on = self._on(convolve if padded is None else lambda x: convolve(padded(x)), layout)
-        if padded is None:
-            return Ready(lambda: convolve(input_), self._sync(), to_numpy, on)
-        return Ready(lambda: convolve(padded(input_)), self._sync(), to_numpy, on)
-
-    def _on(self, convolve: Callable[[Any], Any], layout: Any) -> dict[Arrays, Callable[[Any], Any]]:
-        on_tensor = (lambda x: convolve(x.contiguous(memory_format=layout))) if self.channels_last else convolve
-        return on_both(on_tensor) if self.device == "cpu" else {"torch": on_tensor}
-
-    def _convolution(
-        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
-    ) -> Callable[[Any], Any]:
-        """From the input, padded already where conv2d itself cannot, to the output."""
-        from torch.nn.functional import conv2d
-
-        stride, dilation, groups = problem.stride, problem.dilation, problem.groups
-        return lambda x: conv2d(x, w, b, stride, padding, dilation, groups)
-
-    def _sync(self) -> Callable[[], None]:
-        return lambda: None
-
-    def script(self, problem: ConvProblem) -> str | None:
-        return torch_script(problem, device=self.device, channels_last=self.channels_last)
-
-
-class _Native(_Torch):
+class _Native(TorchConv2d):
     """ATen's own kernels. oneDNN is off, and NNPACK too, which would take batches of 16 and more by Winograd or FFT."""
 
     def _convolution(
@@ -107,7 +46,7 @@ class _Native(_Torch):
         )
 
 
-class _Packed(_Torch):
+class _Packed(TorchConv2d):
     """oneDNN called as a compiled model does: the weight lies in the blocks that oneDNN chose for this very problem.
 
     The operators are those that inductor's freezing calls. Their output is channels-last whatever the input is.
@@ -155,46 +94,7 @@ class _Packed(_Torch):
         )
 
 
-class _Cuda(_Torch):
-    device = "cuda"
-    arithmetic = Arithmetic("auto")  # cuDNN may choose Winograd or FFT; TF32 is off
-
-    def unavailable(self) -> str | None:
-        reason = super().unavailable()
-        if reason is None:
-            import torch
-
-            if torch.version.cuda is None:
-                return f"torch {torch.__version__} is built without CUDA; pytorch.org says how to install one with it"
-            if not torch.cuda.is_available():
-                return f"torch cannot use the GPU: it wants a driver for CUDA {torch.version.cuda} or newer"
-        return reason
-
-    def _convolution(
-        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
-    ) -> Callable[[Any], Any]:
-        from torch.backends import cudnn
-
-        # cuDNN's heuristic picks the algorithm, and the same one every time. With benchmark=True a race of timings
-        # picks it, in every process anew, and what is measured today could not be held against yesterday.
-        cudnn.benchmark = False
-        if hasattr(cudnn, "conv"):  # torch 2.9; reading or writing allow_tf32 as well would be an error there
-            cudnn.conv.fp32_precision = "ieee"
-        else:
-            cudnn.allow_tf32 = False
-        return super()._convolution(problem, x, w, b, padding)
-
-    def _sync(self) -> Callable[[], None]:
-        import torch
-
-        return torch.cuda.synchronize
-
-    def script(self, problem: ConvProblem) -> str | None:
-        ieee = 'torch.backends.cudnn.conv.fp32_precision = "ieee"  # before torch 2.9: cudnn.allow_tf32 = False'
-        return torch_script(problem, device="cuda", channels_last=self.channels_last, settings=[ieee])
-
-
-class _Mps(_Torch):
+class _Mps(TorchConv2d):
     device = "mps"
     supports = _NO_FLOAT64  # Metal has no float64
     arithmetic = Arithmetic("auto")
@@ -215,11 +115,9 @@ class _Mps(_Torch):
 
 
 BACKENDS = (
-    _Torch("torch", "F.conv2d"),
-    _Torch("torch-channels-last", "F.conv2d in memory format channels_last", channels_last=True),
+    TorchConv2d("torch", "F.conv2d"),
+    TorchConv2d("torch-channels-last", "F.conv2d in memory format channels_last", channels_last=True),
     _Native("torch-native", "F.conv2d on ATen's own kernels, oneDNN and NNPACK off"),
     _Packed("torch-packed", "oneDNN with weights packed beforehand, as in a compiled model", channels_last=True),
-    _Cuda("torch-cuda", "F.conv2d on CUDA"),
-    _Cuda("torch-cuda-channels-last", "F.conv2d on CUDA in memory format channels_last", channels_last=True),
     _Mps("torch-mps", "F.conv2d on Apple's Metal"),
 )

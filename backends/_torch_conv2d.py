@@ -1,0 +1,92 @@
+"""F.conv2d of PyTorch as a backend, on any device and in either memory format: what its variants start from."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from convbench.backend import (
+    NO_INSTRUMENTS,
+    WHOLE_OF_CONV2D,
+    Algorithm,
+    Arithmetic,
+    Arrays,
+    Backend,
+    Instruments,
+    Ready,
+)
+from convbench.problem import ConvProblem
+
+from ._torch_script import torch_script
+from ._torch_tensors import on_both, padding, tensor, to_numpy
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# On x86 torch asks oneDNN for its direct algorithm, and multiplies matrices without it; on Arm it may use Winograd.
+_CPU_ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
+
+
+class TorchConv2d(Backend):
+    """F.conv2d. No operand asks for a gradient, so no guard is needed in the call; one would cost 2 microseconds."""
+
+    requires = ("torch",)
+    supports = WHOLE_OF_CONV2D
+    thread_safe = True
+    # oneDNN multiplies pairs of bfloat16, some of them of zero weights with whatever lies beside the window.
+    arithmetic = Arithmetic(_CPU_ALGORITHM, taints=("bfloat16",))
+
+    def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
+        self.name, self.summary, self.channels_last = name, summary, channels_last
+        if channels_last:
+            self.prepacks = ("input", "weight", "output")
+        if name in ("torch", "torch-cuda", "torch-mps"):
+            self.stands_in_for = "torch"
+
+    def limit_threads(self, n: int) -> None:
+        import torch
+
+        torch.set_num_threads(n)
+        if torch.get_num_interop_threads() != 1:
+            torch.set_num_interop_threads(1)
+
+    def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import torch
+
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        host = tensor(x)
+        instruments = self._instruments(host, layout)
+        input_, weight = (a.to(self.device, memory_format=layout) for a in (host, tensor(w)))
+        bias = None if b is None else tensor(b).to(self.device)
+        padded, sides = padding(problem)
+        convolve = self._convolution(problem, input_, weight, bias, sides)
+        compute = convolve if padded is None else lambda x: convolve(padded(x))
+        on = self._on(compute, input_, layout)
+        return Ready(self._call(compute, input_), self._sync(), to_numpy, on, instruments)
+
+    def _call(self, compute: Callable[[Any], Any], x: Any) -> Callable[[], Any]:
+        return lambda: compute(x)
+
+    def _on(self, compute: Callable[[Any], Any], x: Any, layout: Any) -> dict[Arrays, Callable[[Any], Any]]:
+        on_tensor = (lambda x: compute(x.contiguous(memory_format=layout))) if self.channels_last else compute
+        return on_both(on_tensor) if self.device == "cpu" else {"torch": on_tensor}
+
+    def _instruments(self, x: Any, layout: Any) -> Instruments:
+        """Of the device, before anything is on it; `x` lies on the host."""
+        return NO_INSTRUMENTS
+
+    def _convolution(
+        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
+    ) -> Callable[[Any], Any]:
+        """From the input, padded already where conv2d itself cannot, to the output."""
+        from torch.nn.functional import conv2d
+
+        stride, dilation, groups = problem.stride, problem.dilation, problem.groups
+        return lambda x: conv2d(x, w, b, stride, padding, dilation, groups)
+
+    def _sync(self) -> Callable[[], None]:
+        return lambda: None
+
+    def script(self, problem: ConvProblem) -> str | None:
+        return torch_script(problem, device=self.device, channels_last=self.channels_last)

@@ -1,0 +1,112 @@
+"""conv2d of PyTorch on CUDA: in two memory formats, each in float32 proper, in TF32, and captured as a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Arrays, Instruments
+from convbench.problem import ConvProblem
+
+from ._torch_conv2d import TorchConv2d
+from ._torch_cuda import captured, captured_for_any, watched
+from ._torch_script import torch_script
+
+
+class _Cuda(TorchConv2d):
+    device = "cuda"
+    arithmetic = Arithmetic("auto")  # cuDNN may choose Winograd or FFT; TF32 is off
+
+    def unavailable(self) -> str | None:
+        reason = super().unavailable()
+        if reason is None:
+            import torch
+
+            if torch.version.cuda is None:
+                return f"torch {torch.__version__} is built without CUDA; pytorch.org says how to install one with it"
+            if not torch.cuda.is_available():
+                return f"torch cannot use the GPU: it wants a driver for CUDA {torch.version.cuda} or newer"
+        return reason
+
+    def _convolution(
+        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
+    ) -> Callable[[Any], Any]:
+        from torch.backends import cudnn
+
+        # cuDNN's heuristic picks the algorithm, and the same one every time. With benchmark=True a race of timings
+        # picks it, in every process anew, and what is measured today could not be held against yesterday.
+        cudnn.benchmark = False
+        _set_tf32(False)
+        return super()._convolution(problem, x, w, b, padding)
+
+    def _sync(self) -> Callable[[], None]:
+        import torch
+
+        return torch.cuda.synchronize
+
+    def _instruments(self, x: Any, layout: Any) -> Instruments:
+        return watched(x, layout)
+
+    def script(self, problem: ConvProblem) -> str | None:
+        return self._script(problem, "ieee")
+
+    def _script(self, problem: ConvProblem, precision: str) -> str:
+        setting = f'torch.backends.cudnn.conv.fp32_precision = "{precision}"  # before torch 2.9: cudnn.allow_tf32'
+        return torch_script(problem, device="cuda", channels_last=self.channels_last, settings=[setting])
+
+
+class _Tf32(_Cuda):
+    """As torch comes: float32 is rounded to TF32 on GPUs that have it, so that tensor cores can multiply it."""
+
+    supports = replace(WHOLE_OF_CONV2D, dtypes={"float32"})  # for the others it is torch-cuda
+    arithmetic = Arithmetic("auto", operand="tf32")
+    thread_safe = False
+
+    def _convolution(
+        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
+    ) -> Callable[[Any], Any]:
+        convolve = super()._convolution(problem, x, w, b, padding)
+
+        def run(x: Any) -> Any:
+            _set_tf32(True)  # of the process: set back for whoever computes next
+            try:
+                return convolve(x)
+            finally:
+                _set_tf32(False)
+
+        return run
+
+    def script(self, problem: ConvProblem) -> str | None:
+        return self._script(problem, "tf32")
+
+
+class _Graph(_Cuda):
+    """The same work launched at once: what the GPU takes when the CPU does not hold it up."""
+
+    thread_safe = False  # every call writes one and the same output
+
+    def _call(self, compute: Callable[[Any], Any], x: Any) -> Callable[[], Any]:
+        return captured(compute, x)
+
+    def _on(self, compute: Callable[[Any], Any], x: Any, layout: Any) -> dict[Arrays, Callable[[Any], Any]]:
+        return {"torch": captured_for_any(compute, x)}
+
+
+def _set_tf32(allowed: bool) -> None:
+    from torch.backends import cudnn
+
+    if hasattr(cudnn, "conv"):  # torch 2.9; reading or writing allow_tf32 as well would be an error there
+        cudnn.conv.fp32_precision = "tf32" if allowed else "ieee"
+    else:
+        cudnn.allow_tf32 = allowed
+
+
+BACKENDS = (
+    _Cuda("torch-cuda", "F.conv2d on CUDA"),
+    _Cuda("torch-cuda-channels-last", "F.conv2d on CUDA in memory format channels_last", channels_last=True),
+    _Tf32("torch-cuda-tf32", "F.conv2d on CUDA as torch comes, in TF32"),
+    _Tf32("torch-cuda-channels-last-tf32", "the same in memory format channels_last", channels_last=True),
+    _Graph("torch-cuda-graph", "F.conv2d on CUDA, captured and replayed as a CUDA graph"),
+    _Graph("torch-cuda-channels-last-graph", "the same in memory format channels_last", channels_last=True),
+)
