@@ -16,6 +16,7 @@ def watched(x: Any, layout: Any) -> Instruments:
     from here on."""
     import torch
 
+    torch.cuda.init()  # without which there is nothing to reset, and that is an error
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     overwritten: list[Any] = []

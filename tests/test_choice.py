@@ -141,7 +141,7 @@ def test_of_two_records_of_a_backend_the_later_counts() -> None:
 
 
 def test_without_a_record_a_prediction_is_all_there_is_and_says_so() -> None:
-    predicted = [Predicted("p", 1.0, 0.8, 1.3, ("n1c4h8w8_o4k3",)), Predicted("q", 0.9, 0.1, 9.0, ())]
+    predicted = [Predicted("p", 1.0, 0.8, 1.3, ("n1c4h8w8_o4k3",), 1.1), Predicted("q", 0.9, 0.1, 9.0, (), 2.9)]
     choice = decide(ONE, [], TIE, predicted=predicted)
     assert choice.winner is not None and choice.winner.basis == "predicted"
     assert choice.winner.backend == "p"  # the surer one, which the prediction has first
@@ -253,7 +253,7 @@ def test_the_report_begins_with_the_answer_for_all_layers() -> None:
 
 
 def test_what_is_predicted_is_marked_everywhere_and_explained() -> None:
-    predicted = [Predicted("p", 1.0, 0.8, 1.3, ("n1c4h8w8_o4k3",))]
+    predicted = [Predicted("p", 1.0, 0.8, 1.3, ("n1c4h8w8_o4k3",), 1.1)]
     text = shown([decide(case(8), [], TIE, predicted=predicted), decide(case(9), [steady("p", 2.0)], TIE)])
     assert "~3.00 s a pass" in text and "~1,000" in text
     assert "~ 1 layer was never measured" in text

@@ -4,17 +4,20 @@ good, and is nothing said where nothing is known?"""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from convbench.analysis.gaussian_process import Fit, Kernel, _cost, _kernel, fitted_kernel
 from convbench.analysis.layer_features import NAMES, features
-from convbench.analysis.prediction import Predicted, Predictor
-from convbench.analysis.time_model import FEWEST
+from convbench.analysis.prediction import Predicted, Predictor, Races
+from convbench.analysis.time_model import CONFIDENCE, COVERAGE, FEWEST, _rank_for_sure
 from convbench.problem import ConvProblem
 
 # --- machines -----------------------------------------------------------------------------------------------------
@@ -180,6 +183,46 @@ def test_a_backend_with_few_layers_is_left_out_and_the_others_are_not(seen: Any)
     known = {p.case_id for p in seen[0][: FEWEST - 1]}
     some = [r for r in seen[1] if r["backend"] == "dense-one" or r["case"] in known]
     assert [p.backend for p in Predictor(some).rank(seen[0][20])] == ["dense-one"]
+
+
+def raced(found: list[dict[str, Any]], left_out: Callable[[ConvProblem, str], bool]) -> list[dict[str, Any]]:
+    """The records as a race leaves them that left those out."""
+    kept = [r for r in found if not left_out(ConvProblem(**r["problem"]), r["backend"])]
+    return [r | {"run": "a-race", "stopped": "beaten"} for r in kept]
+
+
+def test_who_was_left_out_of_large_layers_is_not_chosen_for_them(seen: Any) -> None:
+    problems, found = seen
+    middle = sorted(p.macs for p in problems)[len(problems) // 2]
+    # Its times of small layers make it look fast on large ones, where nobody asked it.
+    flattering = [r | {"median_s": 1e-9} if r["backend"] == "slow-one" else r for r in found]
+    race = raced(flattering, lambda problem, backend: backend == "slow-one" and problem.macs > middle)
+    large, small = max(problems, key=lambda p: p.macs), min(problems, key=lambda p: p.macs)
+    assert Predictor(race).rank(small)[0].backend == "slow-one"
+    assert "slow-one" not in [p.backend for p in Predictor(race).rank(large)]
+    # Without a race nobody was left out: those layers were not asked of it, and nothing follows from that.
+    assert Predictor([r | {"stopped": "rounds"} for r in race]).predict("slow-one", large) is not None
+    # Nor from a race that it was not in.
+    other = [r if r["backend"] != "slow-one" else r | {"run": "another", "stopped": "rounds"} for r in race]
+    assert Predictor(other).predict("slow-one", large) is not None
+
+
+def test_left_out_is_who_has_no_record_where_others_were_raced() -> None:
+    one, other = layers(2, np.random.default_rng(9))
+    races = Races()
+    for problem, backend, status in ((one, "a", "ok"), (one, "b", "wrong"), (other, "a", "ok"), (other, "c", "ok")):
+        races.note(problem, record(backend, problem, 1.0, status) | {"run": "r", "stopped": "level"})
+    assert races.left_out() == {one: {"c"}, other: {"b"}}
+    races.note(one, record("c", one, 1.0) | {"run": "r"})
+    assert races.left_out() == {one: set(), other: {"b"}}
+
+
+@given(st.integers(FEWEST, 400))
+def test_the_share_that_an_interval_covers_is_enough_with_the_confidence(size: int) -> None:
+    rank = _rank_for_sure(size)
+    enough = [stats.binom.cdf(k - 1, size, COVERAGE) for k in (rank, rank - 1)]  # of Beta's tail, told otherwise
+    assert enough[0] >= CONFIDENCE or rank == size
+    assert enough[1] < CONFIDENCE
 
 
 def test_only_right_and_finite_times_count(seen: Any) -> None:

@@ -4,7 +4,10 @@ The logarithm of each backend's time is a Gaussian process in the features of a 
 not taken from the model: the layers are predicted in folds, each from the others alone, and intervals are made so wide
 that they cover as many of these as they promise to. That is conformal prediction (Vovk, Gammerman and Shafer,
 Algorithmic Learning in a Random World, 2005) by cross-validation (Barber, Candes, Ramdas and Tibshirani, Predictive
-inference with the jackknife+, Annals of Statistics 49, 2021), in units of the model's own uncertainty.
+inference with the jackknife+, Annals of Statistics 49, 2021), in units of the model's own uncertainty. Some tens of
+layers tell a share of 90 % to within several points only, so intervals are of that share with a confidence (Vovk,
+Conditional validity of inductive conformal predictors, 2012, proposition 2a: the share that the k-th of n scores covers
+has a Beta(k, n + 1 - k) distribution), as a tolerance interval is.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betaincc
 
 from convbench.analysis.gaussian_process import Fit, Floats, Kernel, fitted_kernel
 from convbench.analysis.layer_features import features
@@ -23,6 +27,8 @@ from convbench.problem import ConvProblem
 
 COVERAGE = 0.9
 """The share of layers whose time an interval covers."""
+CONFIDENCE = 0.8
+"""The chance that it covers so many, or more, where there are enough layers for that."""
 FEWEST = 9
 """Layers of a backend from which on there is an interval: a tenth may be further off than all of 9 with this chance."""
 NEAR = 0.25
@@ -39,10 +45,12 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Guess:
-    """The logarithm of a time in seconds, with its interval's half width, and the layers that it rests on most."""
+    """The logarithm of a time in seconds, with its interval's half width, and the layers that it rests on most.
+    `expected_half` is the half width that would cover the share in the mean, which it does not in half of all cases."""
 
     log: float
     half: float
+    expected_half: float
     neighbours: tuple[ConvProblem, ...]
 
 
@@ -56,6 +64,7 @@ class _Known:
     levels: Floats
     factors: Floats
     """Half widths of intervals, in the model's standard deviations."""
+    expected_factors: Floats
 
 
 class TimeModel:
@@ -81,7 +90,7 @@ class TimeModel:
         if column is None or self._is_known[:, column].sum() < FEWEST:
             return None
         known = self._of(column)
-        point = (np.array([features(layer)]) - self._centre) / self._spread
+        point = self._point(layer)
         closeness = self._kernel.closeness(point, known.fit.points)[0]
         nearest = np.argsort(-closeness, kind="stable")[:NEIGHBOURS]
         at = known.columns[column]
@@ -91,8 +100,19 @@ class TimeModel:
         return Guess(
             log=float(known.levels[at] + means[0, at]),
             half=float(known.factors[at] * deviations[0, at]),
+            expected_half=float(known.expected_factors[at] * deviations[0, at]),
             neighbours=tuple(self._layers[known.rows[i]] for i in nearest),
         )
+
+    def closeness(self, layer: ConvProblem) -> dict[ConvProblem, float]:
+        """How much each measured layer tells of this one: 1 for itself, 0 for what has nothing in common with it."""
+        return dict(
+            zip(self._layers, self._kernel.closeness(self._point(layer), self._points)[0].tolist(), strict=True)
+        )
+
+    def _point(self, layer: ConvProblem) -> Floats:
+        point: Floats = (np.array([features(layer)]) - self._centre) / self._spread
+        return point
 
     # --- the kernel -----------------------------------------------------------------------------------------------
 
@@ -133,10 +153,12 @@ class TimeModel:
         values = self._logs[rows][:, columns]
         levels = values.mean(axis=0)
         fit = Fit.of(self._kernel, self._points[rows], values - levels)
+        scores = np.sort(self._scores(rows, values), axis=0)
         # Of n + 1 equally likely places the new layer's is among the first k with a chance of k / (n + 1).
-        rank = min(math.ceil((len(rows) + 1) * COVERAGE), len(rows))
-        factors = np.sort(self._scores(rows, values), axis=0)[rank - 1]
-        return _Known(fit, rows, {column: i for i, column in enumerate(columns)}, levels, factors)
+        expected = min(math.ceil((len(rows) + 1) * COVERAGE), len(rows))
+        sure = _rank_for_sure(len(rows))
+        places = {column: i for i, column in enumerate(columns)}
+        return _Known(fit, rows, places, levels, scores[sure - 1], scores[expected - 1])
 
     def _scores(self, rows: Rows, values: Floats) -> Floats:
         """How far each value is from what the other folds predict, in the model's standard deviations."""
@@ -149,6 +171,13 @@ class TimeModel:
                 means, deviations = fit.predict(self._points[rows[fold]])
                 scores[fold] = np.abs(values[fold] - level - means) / deviations
         return scores
+
+
+def _rank_for_sure(size: int) -> int:
+    """Which of so many scores, from the smallest, covers the share with the confidence; the largest where none does."""
+    ranks = np.arange(1, size + 1)
+    enough = ranks[betaincc(ranks, size + 1 - ranks, COVERAGE) >= CONFIDENCE]
+    return int(enough[0]) if enough.size else size
 
 
 def _evenly(size: int, most: int) -> Rows:
