@@ -1,11 +1,16 @@
 """Do convbench's times agree with torch.utils.benchmark's, and with pyperf's, for the same layers?
 
-Twenty distinct layers of ResNet-50 on one thread. All three measure in as many fresh processes, in the environment that
-convbench gives its workers (same allocator settings, same thread limits), since where a process's memory lies is part
-of its time; half of torch's before convbench's and half after, so that a drift of the machine does not look like a
-difference. Of each the median of its processes' medians counts. Prints the ratio per layer and the medians.
+Twenty distinct layers of ResNet-50 on one thread, in the environment that convbench gives its workers (same allocator
+settings, same thread limits), in two ways:
 
-    python benchmarks/agreement_with_torch_timer.py [--seconds 0.3] [--processes 4] [--layers 20] [--no-pyperf]
+* the same callable in the same process, the three timers taking turns: what is left is how they time;
+* each timer as it is used, in as many fresh processes of its own, half of torch's before convbench's and half after,
+  so that a drift of the machine does not look like a difference. Of each the median of its processes' medians counts.
+  Where a process's memory lies is part of its time, so these differ by more, the other two from each other as well.
+
+Prints the ratio per layer and the medians.
+
+    python benchmarks/agreement_with_torch_timer.py [--rounds 60] [--seconds 0.3] [--processes 4] [--layers 20]
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import argparse
 from collections.abc import Sequence
 from statistics import median
 
-from other_timers import TorchTimer, pyperf_samples_s
+from other_timers import TorchTimer, by_turns_s, pyperf_samples_s
 
 from convbench.measurement.engine import Engine
 from convbench.measurement.machine import machine_facts
@@ -50,37 +55,59 @@ def by_pyperf(case: Case, processes: int) -> float:
 
 
 def told(ratios: Sequence[float]) -> str:
-    off = median(abs(ratio - 1) for ratio in ratios)
-    return f"median ratio {median(ratios):.4f}, median |ratio - 1| {off:.2%} over {len(ratios)} layers"
+    off = [abs(ratio - 1) for ratio in ratios]
+    return (
+        f"median ratio {median(ratios):.4f}, |ratio - 1| {median(off):.2%} in the median of {len(ratios)} layers, "
+        f"{max(off):.2%} at worst"
+    )
+
+
+def heading(title: str) -> None:
+    print(f"\n{title}\n{'layer':<36}{'torch timer ms':>15}{'pyperf ms':>11}{'convbench ms':>14}", end="")
+    print(f"{'to torch':>10}{'to pyperf':>11}{'torch to pyperf':>17}")
+
+
+def line(case: Case, torch_s: float, pyperf_s: float, ours_s: float, ratios: Sequence[float]) -> None:
+    print(f"{case.name:<36}{torch_s * 1e3:15.4f}{pyperf_s * 1e3:11.4f}{ours_s * 1e3:14.4f}", end="")
+    print(f"{ratios[0]:10.4f}{ratios[1]:11.4f}{ratios[2]:17.4f}", flush=True)
+
+
+def summary(rows: Sequence[Sequence[float]]) -> None:
+    for number, label in enumerate(("to torch.utils.benchmark", "to pyperf", "torch's to pyperf's")):
+        print(f"{label}: {told([row[number] for row in rows])}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=60, help="of the timers taking turns in one process")
     parser.add_argument("--seconds", type=float, default=0.3, help="of torch's timer, in each process")
-    parser.add_argument("--processes", type=int, default=4, help="of each timer, for each layer")
+    parser.add_argument("--processes", type=int, default=4, help="of each timer, for each layer; 0: not in processes")
     parser.add_argument("--layers", type=int, default=20)
-    parser.add_argument("--no-pyperf", action="store_true")
     options = parser.parse_args()
-    (entry,), facts = discover().select(["torch"]), machine_facts()
-    print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}, 1 thread, {options.processes} processes each\n")
-    print(f"{'layer':<36}{'torch timer ms':>15}{'pyperf ms':>11}{'convbench ms':>14}{'to torch':>10}{'to pyperf':>11}")
-    to_torch, to_pyperf = list[float](), list[float]()
-    for case in distinct_layers(options.layers):
+    (entry,), facts, cases = discover().select(["torch"]), machine_facts(), distinct_layers(options.layers)
+    print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}, 1 thread")
+    heading(f"The same callable in one process, {options.rounds} rounds by turns")
+    rows = []
+    for case in cases:
+        rounds = by_turns_s(case.problem, options.rounds)
+        pairs = (("convbench", "torch"), ("convbench", "pyperf"), ("torch", "pyperf"))
+        rows.append([median(r[one] / r[other] for r in rounds) for one, other in pairs])
+        torch_s, pyperf_s, ours_s = (median(r[name] for r in rounds) for name in ("torch", "pyperf", "convbench"))
+        line(case, torch_s, pyperf_s, ours_s, rows[-1])
+    summary(rows)
+    if not options.processes:
+        return
+    heading(f"Each as it is used, in {options.processes} processes of its own")
+    rows = []
+    for case in cases:
         half = options.processes // 2
         theirs = by_torch(case, options.seconds, half)
         ours_s = by_convbench(case, entry, options.processes)
         torch_s = median(theirs + by_torch(case, options.seconds, options.processes - half))
-        to_torch.append(ours_s / torch_s)
-        times, ratios = f"{torch_s * 1e3:15.4f}{'':>11}{ours_s * 1e3:14.4f}", f"{to_torch[-1]:10.4f}"
-        if not options.no_pyperf:
-            pyperf_s = by_pyperf(case, options.processes)
-            to_pyperf.append(ours_s / pyperf_s)
-            times = f"{torch_s * 1e3:15.4f}{pyperf_s * 1e3:11.4f}{ours_s * 1e3:14.4f}"
-            ratios += f"{to_pyperf[-1]:11.4f}"
-        print(f"{case.name:<36}{times}{ratios}", flush=True)
-    print(f"\nto torch.utils.benchmark: {told(to_torch)}")
-    if to_pyperf:
-        print(f"to pyperf: {told(to_pyperf)}")
+        pyperf_s = by_pyperf(case, options.processes)
+        rows.append([ours_s / torch_s, ours_s / pyperf_s, torch_s / pyperf_s])
+        line(case, torch_s, pyperf_s, ours_s, rows[-1])
+    summary(rows)
 
 
 if __name__ == "__main__":

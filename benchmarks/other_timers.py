@@ -39,6 +39,34 @@ for line in sys.stdin:
     found = Timer("conv2d(x, w, None, s, p)", globals=names, num_threads=1).blocked_autorange(min_run_time=p["seconds"])
     print(found.median, flush=True)
 """
+_BY_TURNS = (
+    _SETUP
+    + """
+import contextlib, io, random
+import pyperf
+from torch.utils.benchmark import Timer
+from convbench.measurement.sampling import plan_sampling, settle, take_sample
+nothing = lambda: None
+plan = plan_sampling(settle(call, nothing, 0.1), 0.005)
+timer = Timer("call()", globals={"call": call}, num_threads=1)
+sys.argv = sys.argv[:1]
+def by_convbench(number):
+    return take_sample(call, nothing, plan)[0].wall_s
+def by_torch(number):
+    return timer.timeit(plan.calls).times[0]
+runner = pyperf.Runner()
+runner.parse_args(["--worker", f"--loops={plan.calls}", "--values=1", "--warmups=1", "--quiet"])
+def by_pyperf(number):
+    with contextlib.redirect_stdout(io.StringIO()):
+        return runner.bench_func(str(number), call).get_values()[0]
+timers = {"convbench": by_convbench, "torch": by_torch, "pyperf": by_pyperf}
+rounds = []
+for number in range(int(os.environ["ROUNDS"])):
+    order = random.sample(sorted(timers), len(timers))
+    rounds.append({name: timers[name](number) for name in order})
+print(json.dumps(rounds))
+"""
+)
 _PYPERF = _SETUP + "import pyperf\nrunner = pyperf.Runner()\nrunner.bench_func('conv', call)\n"
 _ASV = _SETUP + "def time_conv():\n    call()\n"
 
@@ -69,6 +97,14 @@ class TorchTimer:
         self._process.stdin.write(json.dumps(_asked(problem) | {"seconds": seconds}) + "\n")
         self._process.stdin.flush()
         return float(self._process.stdout.readline())
+
+
+def by_turns_s(problem: ConvProblem, rounds: int) -> list[dict[str, float]]:
+    """One and the same callable in one process, timed by convbench's samples, torch's timer and pyperf's loop by turns,
+    as many calls each, in an order that is drawn anew each round: seconds per call by timer, round by round."""
+    environment = _environment(problem) | {"ROUNDS": str(rounds)}
+    run = subprocess.run([sys.executable, "-c", _BY_TURNS], env=environment, check=True, capture_output=True, text=True)
+    return list(json.loads(run.stdout))
 
 
 def pyperf_samples_s(problem: ConvProblem, *options: str) -> list[float]:
