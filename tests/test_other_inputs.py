@@ -33,10 +33,11 @@ OF_THE_CPU = [backend for backend in BACKENDS if backend.device == "cpu" and bac
 def test_another_input_is_answered_as_if_it_was_prepared_with(backend: Backend) -> None:
     if reason := backend.unavailable():
         pytest.skip(reason)
-    asked = 0
+    asked, reasons = 0, []
     for case_id in CASES:
         problem = ConvProblem.parse(case_id)
-        if backend.unsupported(problem):
+        if reason := backend.unsupported(problem):
+            reasons.append(reason)
             continue
         one, other = normal_operands(problem, 0), normal_operands(problem, 1)
         on = backend.prepare(problem, one.x, one.w, one.b).on
@@ -59,7 +60,8 @@ def test_another_input_is_answered_as_if_it_was_prepared_with(backend: Backend) 
             assert np.allclose(answer.astype(np.float64), expected.astype(np.float64), 1e-2, 1e-5), case_id
         assert x.tobytes() == np.ascontiguousarray(other.x).tobytes()
         asked += 1
-    assert asked
+    if not asked:  # as where the CPU lacks the instructions of a half format
+        pytest.skip("; ".join(dict.fromkeys(reasons)))
 
 
 @pytest.mark.parametrize("backend", OF_THE_CPU, ids=lambda backend: backend.name)
