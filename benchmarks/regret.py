@@ -1,14 +1,16 @@
 """What a choice costs against knowing everything: of `choose`'s race, and of predictions for layers never measured.
 
-    python benchmarks/regret.py FOLDER [--layers 100] [--further 100] [--backend GLOB ...] [--minutes 25]
+    python benchmarks/regret.py FOLDER [--layers 100] [--further 100] [--backend GLOB ...] [--processes 1] [--minutes M]
 
 Four steps, each kept in FOLDER and not done again (an exhaustive run that was interrupted is resumed): an exhaustive
 `convbench run` over zoo-100; `convbench choose` over the same layers, which sees none of its records; `convbench run
 --quick` over further layers of zoo-1000; and the tables. Regret is how much longer the chosen backend takes than the
 fastest of all, by the medians of the exhaustive run, where both were sampled in the same rounds; the fastest of noisy
-medians is a little too fast, so that it is not 0 even for the best choice. Measuring time is that of samples alone; the
-commands' whole time has preparing, verifying and starting besides. Predictions are made from the exhaustive run's
-records, and from those that the race left. Layers of more than --macs multiply-adds are left out.
+medians is a little too fast, so that it is not 0 even for the best choice. On a noisy machine, or where fresh processes
+of a backend differ, --processes 3 makes the exhaustive run's times ones of three processes each. Measuring time is that
+of samples alone, in one process of each backend; the commands' whole time has preparing, verifying and starting
+besides. Predictions are made from the exhaustive run's records, and from those that the race left. Layers of more than
+--macs multiply-adds are left out.
 """
 
 from __future__ import annotations
@@ -96,9 +98,13 @@ def times_of(found: Iterable[Mapping[str, Any]]) -> Times:
 
 
 def sampling_s(found: Iterable[Mapping[str, Any]]) -> float:
-    """Seconds spent in samples."""
-    samples = (record.get("samples") or {} for record in found)
-    return float(sum(w * n for s in samples for w, n in zip(s.get("wall_s", ()), s.get("calls", ()), strict=True)))
+    """Seconds spent in samples, in one process of each backend."""
+    total = 0.0
+    for record in found:
+        samples = record.get("samples") or {}
+        in_all = sum(w * n for w, n in zip(samples.get("wall_s", ()), samples.get("calls", ()), strict=True))
+        total += in_all / record["processes"]
+    return total
 
 
 def whole_s(folder: Path, name: str) -> float:
@@ -199,6 +205,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=100, help="of zoo-100")
     parser.add_argument("--further", type=int, default=100, help="of zoo-1000, without those of zoo-100")
     parser.add_argument("--backend", action="append", default=[], help="a glob; repeatable")
+    parser.add_argument("--processes", type=int, default=1, help="of each backend, in the exhaustive run")
     parser.add_argument("--macs", type=int, default=1_000_000_000, help="the most multiply-adds of a layer")
     parser.add_argument("--minutes", type=float, default=25.0, help="of measuring at most; the same command goes on")
     parser.add_argument("--seed", type=int, default=0, help="of the further layers")
@@ -210,7 +217,7 @@ def main() -> None:
     deadline = time.monotonic() + 60 * options.minutes
     run = ["run", "--no-asv", "--no-self-check", *backends]
     steps = (
-        ("exhaustive", [*run, "--suite", zoo], "--resume"),
+        ("exhaustive", [*run, "--suite", zoo, "--processes", str(options.processes)], "--resume"),
         ("race", ["choose", "--suite", zoo, *backends], ""),
         ("further", [*run, "--quick", "--suite", further], "--resume"),
     )
@@ -218,6 +225,7 @@ def main() -> None:
     facts = machine_facts()
     backends_told = ", ".join(options.backend or BACKENDS)
     print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}, 1 thread\nbackends: {backends_told}")
+    print(f"the exhaustive run had {options.processes} of each backend's processes")
     if {"exhaustive", "race"} <= finished:
         print_race(options.folder)
     if finished == {"exhaustive", "race", "further"}:
