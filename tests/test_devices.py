@@ -41,7 +41,7 @@ WARM_S, COLD_S, LAUNCH_S, SEND_S = 0.0003, 0.001, 0.0008, 0.003  # as in the plu
 
 
 def measured(*names: str, **changes: Any) -> dict[str, Outcome]:
-    settings = Settings.quick(time_limit_s=20.0, **changes)
+    settings = Settings.quick(time_limit_s=20.0, sample_s=0.02, **changes)
     with Engine(settings) as engine:
         return {o.backend: o for o in engine.measure("devices", CASE, discover([PLUGIN]).select(names))}
 
