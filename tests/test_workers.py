@@ -121,6 +121,16 @@ def test_a_hang_ends_at_the_time_limit(name: str) -> None:
     assert outcomes["right"].status is Status.OK
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_is_told_before_at_most_and_after_the_last_call() -> None:
+    (outcomes,) = measure("keeps-memory", settings=Settings.quick(allocator="system"))
+    outcome, mebibyte = outcomes["keeps-memory"], 2**20
+    assert outcome.status is Status.OK
+    assert outcome.before_bytes is not None and outcome.peak_bytes is not None and outcome.steady_bytes is not None
+    assert outcome.peak_bytes - outcome.before_bytes >= (48 + 40) * mebibyte
+    assert 48 * mebibyte <= outcome.steady_bytes - outcome.before_bytes < (48 + 40) * mebibyte
+
+
 def test_what_a_backend_prints_does_not_reach_the_run() -> None:
     (outcomes,) = measure("prints")
     assert outcomes["prints"].status is Status.OK

@@ -106,7 +106,12 @@ class Outcome:
     twin: tuple[RoundSample, ...] = ()
     """The samples of the further process of this backend, where it is the one that `self_ratio` is of."""
     before_bytes: int | None = None
+    """Resident in the worker before it was made ready: the library, and the inputs already. As the next two, of its
+    first process, and None where the system does not tell."""
     peak_bytes: int | None = None
+    """The most that was resident from then on: beyond the inputs, `peak_bytes - before_bytes`."""
+    steady_bytes: int | None = None
+    """Resident after the last timed call, with its output: beyond the inputs, `steady_bytes - before_bytes`."""
     backend_s: float | None = None
     """Seconds that the run spent in the backend's own code, in all of its processes: the calls thrown away, too."""
     versions: dict[str, str] = field(default_factory=dict)

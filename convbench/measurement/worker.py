@@ -143,7 +143,8 @@ class Worker:
 
     def finish(self, asked: Message) -> Message:
         """Answer with the output of the last timed call, and forget the case."""
-        answer = self._answer({"peak_bytes": peak_bytes(), "backend_s": self.backend_s})
+        memory = {"peak_bytes": peak_bytes(), "steady_bytes": resident_bytes()}
+        answer = self._answer(memory | {"backend_s": self.backend_s})
         self.forget()
         return answer
 
@@ -263,12 +264,17 @@ def start_peak() -> int | None:
     """Start a new peak of this process's memory, where the system can; gives the bytes resident now."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _status_bytes("VmRSS")
+    return resident_bytes()
 
 
 def peak_bytes() -> int | None:
     """The most memory that was resident at once since `start_peak`."""
     return _status_bytes("VmHWM")
+
+
+def resident_bytes() -> int | None:
+    """The memory of this process that is resident now; None where the system does not tell."""
+    return _status_bytes("VmRSS")
 
 
 def _status_bytes(field: str) -> int | None:
