@@ -17,6 +17,7 @@ from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRankin
 from convbench.analysis.ratio import Ratio
 from convbench.analysis.roofline import Limits
 from convbench.interface.case_table import CaseTable
+from convbench.interface.details_table import details_report
 from convbench.interface.figures import aligned, flops, milliseconds, percent, significant
 from convbench.interface.limit_lines import HEADING, limit_of_case, limit_sentences, share_cells
 from convbench.status import Status
@@ -45,15 +46,17 @@ def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], ri
     return table
 
 
-def suite_report(ranking: SuiteRanking, limits: Limits | None = None) -> RenderableType:
+def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details: bool = False) -> RenderableType:
     """All that a person sees of one suite: its table, the standings, the closing sentence, what was left out.
 
-    With the machine's `limits`, where they are known, the table has a column more.
+    With the machine's `limits`, where they are known, the table has a column more; with `details`, another below it.
     """
     limits = limits or Limits(())
     parts: list[RenderableType] = [Text(f"Suite {ranking.suite}", style="bold"), Text()]
     if any(case.places for case in ranking.cases):
         parts += [times_table(ranking, limits), Text()]
+        if details and (table := details_report(ranking)):
+            parts += [table, Text()]
         if len(ranking.cases) > 1:
             parts += [_standings(ranking), Text()]
         parts += [closing(ranking)]
