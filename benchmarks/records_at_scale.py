@@ -93,6 +93,7 @@ def template(number: int) -> dict[str, Any]:
         stopped="precision",
         before_bytes=35856384,
         peak_bytes=36323328,
+        steady_bytes=36298752,
         versions={"numpy": "2.4.6", "torch": "2.13.0"},
         declared={"device": "cpu", "prepacks": [], "algorithm": "auto", "operand": None, "accumulate": None},
     )
@@ -112,7 +113,7 @@ def record(template: dict[str, Any], number: int, rng: np.random.Generator, part
         "median_s": median,
         "low_s": float(wall_s.min()),
         "high_s": float(wall_s.max()),
-        "gflops": template["flops"] / median / 1e9,
+        **{name: template[name] / median for name in ("gflops", "images_per_s", "gbytes_per_s")},  # of a median of 1 s
         "samples": {
             "round": list(range(count)),
             "load": rng.uniform(0, 2, count).round(2).tolist(),

@@ -65,6 +65,8 @@ class ScriptedWorker:
     alive: bool = True
     killed: int = 0
     samples: int = 0
+    peak_bytes: int = 3
+    steady_bytes: int | None = 2
     stops: Sequence[int] = ()
     """The samples in which it is stopped and continued, and stands still for a while."""
 
@@ -112,7 +114,8 @@ class ScriptedWorker:
 
     def finish(self, arrays: Any, fields: Any) -> Message:
         output = self.output + 1 if self.wrong_at_the_end else self.output
-        return Message({"peak_bytes": 2, "inputs_changed": False}, {"output": output})
+        memory = {"peak_bytes": self.peak_bytes, "steady_bytes": self.steady_bytes}
+        return Message(memory | {"inputs_changed": False}, {"output": output})
 
 
 class Stage:
@@ -297,6 +300,14 @@ def test_the_interval_of_several_processes_includes_what_they_differ_by() -> Non
     assert one.low == one.high == pytest.approx(0.001)
     assert three.low < 0.001 < three.median < 0.0011 < three.high
     assert (three.processes, three.covers) == (3, True)
+
+
+def test_memory_is_that_of_the_first_process() -> None:
+    scripts = {"a": {"peak_bytes": 30, "steady_bytes": 20}, "a#2": {"peak_bytes": 50, "steady_bytes": 40}}
+    outcome = Stage(Settings(processes=2), **scripts).measure()["a"]
+    assert (outcome.before_bytes, outcome.peak_bytes, outcome.steady_bytes) == (1, 30, 20)
+    untold = Stage(Settings(), a={"steady_bytes": None}).measure()["a"]
+    assert (untold.status, untold.steady_bytes) == (Status.OK, None)
 
 
 def test_two_processes_give_a_range_that_holds_both() -> None:

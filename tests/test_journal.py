@@ -435,8 +435,8 @@ def test_load_gives_a_row_for_each_record_with_scalars_and_what_one_groups_by_as
     assert second["reason"] == "does not compute groups"
     assert math.isnan(second["median_s"])
     kinds = {
-        "median_s": "f", "low_s": "f", "gflops": "f", "count": "i", "threads": "i", "batch": "i", "in_channels": "i",
-        "groups": "i", "flops": "i", "bias": "b",
+        "median_s": "f", "low_s": "f", "gflops": "f", "images_per_s": "f", "gbytes_per_s": "f", "count": "i",
+        "threads": "i", "batch": "i", "in_channels": "i", "groups": "i", "flops": "i", "bias": "b",
     }  # fmt: skip
     assert {name: frame[name].dtype.kind for name in kinds} == kinds
     assert not {"problem", "settings", "samples"} & set(frame.columns)
@@ -478,6 +478,20 @@ def test_load_without_a_place_reads_where_runs_write(tmp_path: Path, monkeypatch
     assert convbench.load()["backend"].tolist() == ["torch"]
 
 
+@given(problems(), st.floats(1e-9, 1e4))
+def test_throughput_is_per_median_and_counts_each_operand_once(problem: ConvProblem, median_s: float) -> None:
+    timed = Outcome(
+        suite="s", case=Case(problem), backend="b", status=Status.OK, settings=Settings(),
+        samples=(RoundSample(0, 0.0, Sample(1, median_s, median_s, 0.0, 0)),),
+    )  # fmt: skip
+    record = record_of(timed, "a", "one", CheckoutState())
+    assert record["images_per_s"] == pytest.approx(problem.batch / median_s)
+    assert record["gbytes_per_s"] == pytest.approx(problem.bytes / median_s / 1e9)
+    assert record["gflops"] == pytest.approx(record["gbytes_per_s"] * problem.arithmetic_intensity)
+    untimed = record_of(dataclasses.replace(timed, samples=()), "a", "one", CheckoutState())
+    assert [untimed[name] for name in ("gflops", "images_per_s", "gbytes_per_s")] == [None] * 3
+
+
 seconds = st.floats(1e-9, 1e4)
 figures = st.none() | seconds
 short_texts = st.none() | st.text(max_size=30)
@@ -510,6 +524,7 @@ def outcomes(draw: st.DrawFn) -> Outcome:
         ),
         stopped=draw(st.sampled_from([None, "precision", "rounds", "time"])),
         peak_bytes=draw(st.none() | st.integers(0, 2**50)),
+        steady_bytes=draw(st.none() | st.integers(0, 2**50)),
         stderr_tail=draw(short_texts),
     )
 
@@ -538,6 +553,7 @@ def test_an_outcome_comes_back_from_its_record_by_load(given_outcomes: list[Outc
             "layer": one.case.layer, "case": one.case.name, "count": one.case.count, "reason": one.reason,
             "prepare_s": one.prepare_s,
             "first_call_s": one.first_call_s, "stopped": one.stopped, "peak_bytes": one.peak_bytes,
+            "steady_bytes": one.steady_bytes,
             "stderr_tail": one.stderr_tail, "threads": one.settings.threads, "seed": one.settings.seed,
             "median_s": estimate and estimate.median, "low_s": estimate and estimate.low,
             "high_s": estimate and estimate.high,

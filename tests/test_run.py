@@ -33,8 +33,8 @@ out_channels = 3
 kernel_size = [1, 2, 3]
 """
 PROMISED = (
-    "suite case backend status reason median_s low_s high_s gflops first_call_s prepare_s max_error_over_bound "
-    "threads dtype"
+    "suite case backend status reason median_s low_s high_s gflops images_per_s gbytes_per_s first_call_s prepare_s "
+    "max_error_over_bound threads dtype before_bytes peak_bytes steady_bytes"
 ).split()
 
 
@@ -85,6 +85,23 @@ def test_a_run_prints_a_table_and_keeps_a_journal(suite: Path, tmp_path: Path) -
     assert len(frame) == 6
     assert set(frame["status"]) == {"ok"}
     assert (frame["median_s"] > 0).all()
+
+
+def test_details_stand_below_the_times_and_are_what_the_journal_has(suite: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--suite", suite, "--case", "*k2", "--backend", "right*", "--details")
+    assert done.returncode == 0, done.stderr
+    (journal,) = (tmp_path / "here").glob("*.jsonl")
+    records = json_lines(journal.read_text())
+    times, _, details = done.stdout.partition("images/s")
+    assert "median ms" in times and "first call ms" in details and "each operand once" in details
+    for record in records:
+        row = next(line.split() for line in details.splitlines() if line.startswith(f"  {record['backend']} "))
+        assert float(row[1].replace(",", "")) == pytest.approx(record["images_per_s"], rel=0.006)
+        assert {f"{sum(record['samples']['calls']):,}", record["stopped"]} <= set(details.split())
+    plain = run(tmp_path, "--suite", suite, "--case", "*k2", "--backend", "right*", "--resume")
+    assert "median ms" in plain.stdout and "images/s" not in plain.stdout
+    later = run(tmp_path, "--suite", suite, "--case", "*k2", "--backend", "right*", "--resume", "--details")
+    assert "images/s" + details.split("GB/s counts")[0] in later.stdout
 
 
 def test_json_has_a_line_per_record_with_every_promised_key_and_nothing_else(suite: Path, tmp_path: Path) -> None:

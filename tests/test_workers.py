@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -119,6 +120,20 @@ def test_a_hang_ends_at_the_time_limit(name: str) -> None:
     assert outcomes[name].status is Status.TIMEOUT
     assert "time limit of 3 s (--time-limit)" in (outcomes[name].reason or "")
     assert outcomes["right"].status is Status.OK
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("allocator", ["steady", "system"])
+def test_memory_is_told_before_at_most_and_after_the_last_call(allocator: Any) -> None:
+    settings, mebibyte = Settings.quick(allocator=allocator), 2**20
+    first, second = (found["keeps-memory"] for found in measure("keeps-memory", settings=settings, cases=2))
+    assert first.status is Status.OK
+    assert first.before_bytes is not None and first.peak_bytes is not None and first.steady_bytes is not None
+    assert first.peak_bytes - first.before_bytes >= (48 + 40) * mebibyte
+    for outcome in (first, second):  # that the allocator kept the first case's memory is no matter
+        assert outcome.steady_bytes is not None and outcome.before_bytes is not None and outcome.peak_bytes is not None
+        assert 48 * mebibyte <= outcome.steady_bytes - outcome.before_bytes < (48 + 30) * mebibyte
+        assert outcome.peak_bytes >= outcome.steady_bytes
 
 
 def test_what_a_backend_prints_does_not_reach_the_run() -> None:

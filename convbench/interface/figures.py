@@ -37,6 +37,11 @@ def percent(share: float) -> str:
     return f"{value:.0f}" if value >= 9.95 else significant(value, 2)
 
 
+def mebibytes(count: float) -> str:
+    """Bytes as MiB, without the unit: 0.0, 12.3, 1,234.5. A page is less than a tenth."""
+    return f"{round(count / 2**20, 1) + 0.0:,.1f}"  # adding it, minus nothing is nothing
+
+
 def flops(count: float) -> str:
     """Floating-point operations with the unit that fits: 231 MFLOP."""
     for unit, scale in (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3)):

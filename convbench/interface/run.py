@@ -71,6 +71,7 @@ class Request:
     seed: int = 0
     plugins: tuple[Path, ...] = ()
     results: Path | None = None
+    details: bool = False
     as_json: bool = False
     no_asv: bool = False
     allow_dirty: bool = False
@@ -223,7 +224,7 @@ def _present(request: Request, run: Run, elapsed_s: float) -> None:
                 console.print(Text(heading[0].upper() + heading[1:], style="bold underline"))
             for ranking in rank(records):
                 console.print()
-                console.print(suite_report(ranking, limits))
+                console.print(suite_report(ranking, limits, details=request.details))
         if (scaled := scaling_report(run.records)) is not None:
             console.print()
             console.print(scaled)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking, lower_precision
 from convbench.analysis.ratio import Ratio
 from convbench.analysis.roofline import Limits
+from convbench.interface.case_table import CaseTable
+from convbench.interface.details_table import details_report
 from convbench.interface.figures import aligned, flops, milliseconds, percent, significant
 from convbench.interface.limit_lines import HEADING, limit_of_case, limit_sentences, share_cells
 from convbench.status import Status
@@ -44,15 +46,17 @@ def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], ri
     return table
 
 
-def suite_report(ranking: SuiteRanking, limits: Limits | None = None) -> RenderableType:
+def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details: bool = False) -> RenderableType:
     """All that a person sees of one suite: its table, the standings, the closing sentence, what was left out.
 
-    With the machine's `limits`, where they are known, the table has a column more.
+    With the machine's `limits`, where they are known, the table has a column more; with `details`, another below it.
     """
     limits = limits or Limits(())
     parts: list[RenderableType] = [Text(f"Suite {ranking.suite}", style="bold"), Text()]
     if any(case.places for case in ranking.cases):
-        parts += [TimesTable(ranking, limits), Text()]
+        parts += [times_table(ranking, limits), Text()]
+        if details and (table := details_report(ranking)):
+            parts += [table, Text()]
         if len(ranking.cases) > 1:
             parts += [_standings(ranking), Text()]
         parts += [closing(ranking)]
@@ -65,44 +69,10 @@ def suite_report(ranking: SuiteRanking, limits: Limits | None = None) -> Rendera
     return Group(*parts)
 
 
-_INDENT = "  "
-
-
-@dataclass(frozen=True)
-class TimesTable:
-    """The times of a suite: a line for each case, then its backends, fastest first, in columns that all cases share.
-
-    On a narrow terminal the last columns are left out.
-    """
-
-    ranking: SuiteRanking
-    limits: Limits
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        places = [place for case in self.ranking.cases for place in case.places]
-        names = [_INDENT + place.record["backend"] for place in places]
-        filled = {"backend": names, **_columns(places, self.limits)}
-        widths = [max(map(len, (heading, *cells))) for heading, cells in filled.items()]
-        marks = [_marks(case, place) for case in self.ranking.cases for place in case.places]
-        shown = _columns_that_fit(widths, options.max_width - max(map(len, marks)))
-        first, *headings = list(filled)[:shown]
-        columns = list(filled.values())[1:shown]
-        flush = [heading.rjust(width) for heading, width in zip(headings, widths[1:shown], strict=True)]
-        yield Text(_GAP.join([first.ljust(widths[0]), *flush]), style="bold", no_wrap=True)
-        row = 0
-        for case in self.ranking.cases:
-            yield Text()
-            yield _case_heading(case, self.limits)
-            for place in case.places:
-                figures = [c[row].rjust(w) for c, w in zip(columns, widths[1:shown], strict=True)]
-                line = Text(no_wrap=True)
-                line.append(names[row].ljust(widths[0]), style="bold green" if place.level else "")
-                line.append(_GAP + _GAP.join(figures))
-                yield line.append(marks[row])
-                row += 1
-
-
-_GAP = "  "
+def times_table(ranking: SuiteRanking, limits: Limits) -> CaseTable:
+    """The times of a suite that has some. On a narrow terminal the last columns are left out."""
+    places = [place for case in ranking.cases for place in case.places]
+    return CaseTable(ranking, _columns(places, limits), partial(_case_heading, limits=limits), _marks)
 
 
 def _marks(case: CaseRanking, place: Place) -> Text:
@@ -110,13 +80,6 @@ def _marks(case: CaseRanking, place: Place) -> Text:
     marks = Text(" level" if place.level and case.outright is None else "", style="green")
     precision = lower_precision(place.record)
     return marks.append(f" in {precision}", style="yellow") if precision else marks
-
-
-def _columns_that_fit(widths: Sequence[int], available: int) -> int:
-    shown = len(widths)
-    while shown > 3 and sum(widths[:shown]) + len(_GAP) * (shown - 1) > available:
-        shown -= 1
-    return shown
 
 
 def _columns(places: Sequence[Place], limits: Limits) -> dict[str, list[str]]:

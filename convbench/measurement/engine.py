@@ -225,12 +225,11 @@ class Engine:
             last = self._crew.ask(lane.entry, "finish", energy_s=0.0 if lane.process else self.settings.energy_s)
             backend_s += last.fields.get("backend_s", 0.0)
             verdict = examination.real.judge(arithmetic, output(last))
-            peak_bytes = (
-                outcome.peak_bytes if lane.process else last.fields["peak_bytes"]
-            )  # as before_bytes: the first's
-            outcome = replace(outcome, verdicts=(*outcome.verdicts, verdict), peak_bytes=peak_bytes)
-            if outcome.on_device is not None and lane.process == 0:
-                outcome = replace(outcome, on_device=outcome.on_device.at_the_end(last.fields))
+            if lane.process == 0:  # as before_bytes: the first's
+                memory = {name: last.fields[name] for name in ("peak_bytes", "steady_bytes")}
+                device = outcome.on_device and outcome.on_device.at_the_end(last.fields)
+                outcome = replace(outcome, on_device=device, **memory)
+            outcome = replace(outcome, verdicts=(*outcome.verdicts, verdict))
             if outcome.status is Status.OK and (reason := complaint(last, [verdict])):
                 told = f"after the timed calls: {in_process(reason, lane.process)}"
                 outcome = replace(outcome, status=Status.WRONG, reason=told)

@@ -133,7 +133,13 @@ class Outcome:
     twin: tuple[RoundSample, ...] = ()
     """The samples of the further process of this backend, where it is the one that `self_ratio` is of."""
     before_bytes: int | None = None
+    """Resident in the worker before it was made ready: the library, and the inputs already. As the next two, of its
+    first process, and None where the system does not tell."""
     peak_bytes: int | None = None
+    """The most that was resident from then on: beyond the inputs, `peak_bytes - before_bytes`."""
+    steady_bytes: int | None = None
+    """In use after the last timed call, with its output: beyond the inputs, `steady_bytes - before_bytes`. What the
+    allocator keeps free counts as much as in the beginning."""
     on_device: OnDevice | None = None
     backend_s: float | None = None
     """Seconds that the run spent in the backend's own code, in all of its processes: the calls thrown away, too."""

@@ -20,7 +20,6 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,6 +30,7 @@ from convbench.measurement.device_readings import after_first_call, after_last_s
 from convbench.measurement.device_sampling import take_device_sample
 from convbench.measurement.energy import Meter, energy_meter
 from convbench.measurement.gpu import Gpu, first_gpu
+from convbench.measurement.memory import MemoryWatch, be_killed_first, limit_memory
 from convbench.measurement.pinning import move_here
 from convbench.measurement.protocol import SENT_DTYPES, Message, read_message, write_message
 from convbench.measurement.sampling import Plan, settle, take_sample
@@ -54,6 +54,7 @@ class Worker:
 
     backend: Backend
     ready: Ready
+    memory: MemoryWatch
     output: Any = None
     flushed: NDArray[np.uint8] | None = None
     meter: Meter | None = None
@@ -91,7 +92,7 @@ class Worker:
         x, w, b = asked.arrays["x"], asked.arrays["w"], asked.arrays.get("b")
         self.inputs = [array for array in (x, w, b) if array is not None]
         self.digests = [_digest(array) for array in self.inputs]
-        before_bytes = start_peak()
+        self.memory = MemoryWatch()
         stops = stopped.times
         start = time.perf_counter()
         self.ready = self.backend.prepare(problem, x, w, b)
@@ -100,7 +101,11 @@ class Worker:
         self.ready.sync()
         called = time.perf_counter()
         self.backend_s = called - start
-        timings = {"prepare_s": prepared - start, "first_call_s": called - prepared, "before_bytes": before_bytes}
+        timings = {
+            "prepare_s": prepared - start,
+            "first_call_s": called - prepared,
+            "before_bytes": self.memory.before_bytes,
+        }
         return self._answer(timings | {"stopped": stopped.times > stops} | after_first_call(self.ready))
 
     def check(self, asked: Message) -> Message:
@@ -154,7 +159,7 @@ class Worker:
 
     def finish(self, asked: Message) -> Message:
         """Answer with the output of the last timed call and with what is only read at the end, and forget the case."""
-        answer = self._answer({"peak_bytes": peak_bytes()})
+        answer = self._answer(self.memory.at_the_end())
         start = time.perf_counter()
         told = after_last_sample(self.ready, self.output, self.gpu, asked.fields["energy_s"])
         told["backend_s"] = self.backend_s + time.perf_counter() - start
@@ -207,7 +212,7 @@ def main() -> None:
     commands, answers = _private_streams()
     stopped.count()
     faulthandler.enable()
-    _be_killed_first()
+    be_killed_first()
     asked: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands, asked), daemon=True).start()
     worker = Worker()
@@ -256,41 +261,6 @@ def _private_streams() -> tuple[BinaryIO, BinaryIO]:
     os.close(null)
     os.dup2(2, 1)
     return commands, answers
-
-
-def limit_memory(limit_bytes: int | None) -> None:
-    """Make an allocation beyond `limit_bytes` fail here, rather than the system kill something. Linux only."""
-    if limit_bytes and sys.platform == "linux":
-        import resource
-
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-
-
-def _be_killed_first() -> None:
-    """Where memory runs out all the same, let the system end this process and not the run."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-
-
-def start_peak() -> int | None:
-    """Start a new peak of this process's memory, where the system can; gives the bytes resident now."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _status_bytes("VmRSS")
-
-
-def peak_bytes() -> int | None:
-    """The most memory that was resident at once since `start_peak`."""
-    return _status_bytes("VmHWM")
-
-
-def _status_bytes(field: str) -> int | None:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-    return None
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from convbench.measurement.hazard import Hazard
 from convbench.measurement.machine import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sample_hazards import hazards_of_samples
+from convbench.measurement.statistics import Estimate
 from convbench.store.checkout import CheckoutState
 from convbench.store.folder import results_folder
 from convbench.store.journal import Record, journals, read_records
@@ -47,7 +48,9 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "high_s": estimate.high if estimate else None,
         "interval": estimate.interval if estimate else None,
         "energy_j": outcome.energy_j,
-        "gflops": problem.flops / estimate.median / 1e9 if estimate and estimate.median > 0 else None,
+        "gflops": _per_second(problem.flops, estimate, 1e9),
+        "images_per_s": _per_second(problem.batch, estimate),
+        "gbytes_per_s": _per_second(problem.bytes, estimate, 1e9),
         "first_call_s": outcome.first_call_s,
         "prepare_s": outcome.prepare_s,
         "max_error_over_bound": outcome.max_error_over_bound,
@@ -62,6 +65,7 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "stopped": outcome.stopped,
         "before_bytes": outcome.before_bytes,
         "peak_bytes": outcome.peak_bytes,
+        "steady_bytes": outcome.steady_bytes,
         **_of_device(outcome),
         "backend_s": outcome.backend_s,
         "samples": samples,
@@ -92,6 +96,11 @@ def _of_device(outcome: Outcome) -> dict[str, Any]:
         "fetch_s": found and found.fetch_s,
         "gpu": found and found.gpu,
     }
+
+
+def _per_second(amount: int, estimate: Estimate | None, unit: float = 1.0) -> float | None:
+    """`amount` a call as a rate, in units of `unit`; None where nothing was timed."""
+    return amount / estimate.median / unit if estimate and estimate.median > 0 else None
 
 
 def _columns(samples: tuple[RoundSample, ...]) -> dict[str, list[Any]]:

@@ -20,6 +20,8 @@ _ALL = Supports(
     negative_padding=True,
 )
 
+KEPT, TAKEN = 48 * 2**20, 40 * 2**20  # more than glibc ever keeps of what is freed, without settings of ours
+
 
 class Right(Backend):
     """The reference, which the verdicts are computed from, as a backend: always right."""
@@ -75,6 +77,21 @@ class AsksForTooMuch(Right):
         return Ready(lambda: kept)
 
 
+class KeepsMemory(Right):
+    """Packs `KEPT` bytes when it is made ready, and takes `TAKEN` more for as long as a call lasts."""
+
+    def prepare(self, problem: ConvProblem, x: Any, w: Any, b: Any) -> Ready:
+        kept = np.ones(KEPT, np.uint8)
+        right = super().prepare(problem, x, w, b)
+
+        def run() -> Any:
+            taken = np.ones(TAKEN, np.uint8)
+            output = right.run()
+            return output * (taken[0] * kept[0])
+
+        return Ready(run)
+
+
 class HangsInPrepare(Right):
     def prepare(self, problem: ConvProblem, x: Any, w: Any, b: Any) -> Ready:
         time.sleep(3600)
@@ -120,6 +137,7 @@ BACKENDS = (
     Misbehaving("writes-input", _write_input),
     Misbehaving("raises", _raise),
     AsksForTooMuch("asks-for-too-much"),
+    KeepsMemory("keeps-memory"),
     HangsInPrepare("hangs-in-prepare"),
     Unavailable("unavailable"),
     BrokenImport("broken-import"),

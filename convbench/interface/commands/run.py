@@ -92,6 +92,11 @@ from convbench.interface.parameters import cpus, numbers, share
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of the data and of the rounds."
 )
+@click.option(
+    "--details",
+    is_flag=True,
+    help="Below the times also throughput, first calls, memory, and how the samples came about.",
+)
 @options.no_asv
 @click.option("--allow-dirty", is_flag=True, help="Store in asv's files although the checkout has uncommitted changes.")
 @options.plugins

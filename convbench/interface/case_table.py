@@ -1,0 +1,104 @@
+"""Tables of a suite: a line for each case, then its backends, fastest first, in columns that all cases share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from convbench.analysis.ranking import CaseRanking, Place, SuiteRanking
+
+_INDENT = "  "
+_GAP = "  "
+_FEWEST = 2  # columns that are shown however narrow the terminal is
+
+
+def _nothing(case: CaseRanking, place: Place) -> Text:
+    return Text()
+
+
+@dataclass(frozen=True)
+class CaseTable:
+    """The figures of a suite that has some: `columns` are cells by their headings, one for each place of each case.
+
+    On a narrow terminal the last columns are left out or, with `groups`, stand in a further table below.
+    """
+
+    ranking: SuiteRanking
+    columns: Mapping[str, Sequence[str]]
+    heading: Callable[[CaseRanking], Text]
+    """The line above the backends of a case."""
+    marks: Callable[[CaseRanking, Place], Text] = _nothing
+    """What stands behind a line."""
+    groups: Sequence[int] = ()
+    """How many columns each belong together, in their order, and are not parted where there is room for them."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        places = [(case, place) for case in self.ranking.cases for place in case.places]
+        marks = [self.marks(case, place) for case, place in places]
+        names = [_INDENT + place.record["backend"] for _, place in places]
+        width = max(map(len, ("backend", *names)))
+        room = options.max_width - width - max(map(len, marks))
+        cells = {heading: _flush_right(heading, column) for heading, column in self.columns.items()}
+        widths = [len(_GAP + column[0]) for column in cells.values()]
+        parts = _parts(widths, self.groups, room) if self.groups else [range(_columns_that_fit(widths, room))]
+        shown = list(cells.values())
+        for number, part in enumerate(parts):
+            if number:
+                yield Text()
+            yield from self._part(names, width, [shown[column] for column in part], marks)
+
+    def _part(
+        self, names: Sequence[str], width: int, columns: Sequence[Sequence[str]], marks: Sequence[Text]
+    ) -> Iterator[Text]:
+        """A table of some of the columns, each with its heading before its cells."""
+        lines = [_GAP + _GAP.join(cells) for cells in zip(*columns, strict=True)]
+        yield Text("backend".ljust(width) + lines[0], style="bold", no_wrap=True)
+        row = 0
+        for case in self.ranking.cases:
+            yield Text()
+            yield self.heading(case)
+            for place in case.places:
+                line = Text(no_wrap=True)
+                line.append(names[row].ljust(width), style="bold green" if place.level else "")
+                yield line.append(lines[row + 1]).append(marks[row])
+                row += 1
+
+
+def _flush_right(heading: str, cells: Sequence[str]) -> list[str]:
+    """The heading and its cells, of one width."""
+    width = max(map(len, (heading, *cells)))
+    return [text.rjust(width) for text in (heading, *cells)]
+
+
+def _columns_that_fit(widths: Sequence[int], room: int) -> int:
+    shown = len(widths)
+    while shown > _FEWEST and sum(widths[:shown]) > room:
+        shown -= 1
+    return shown
+
+
+def _parts(widths: Sequence[int], groups: Sequence[int], room: int) -> list[range]:
+    """The columns in as few parts as there is room for, and these as even as can be."""
+    stops = list(accumulate(groups))
+    together = [sum(widths[stop - count : stop]) for stop, count in zip(stops, groups, strict=True)]
+    if max(together) > room:
+        stops, together = list(range(1, len(widths) + 1)), list(widths)
+    filled = _filled(together, room)
+    narrower = (_filled(together, less) for less in range(room))
+    ends = [stops[last - 1] for last in next((few for few in narrower if len(few) == len(filled)), filled)]
+    return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _filled(widths: Sequence[int], room: int) -> list[int]:
+    """Where parts end, each filled before the next is begun."""
+    ends, used = [], 0
+    for number, width in enumerate(widths):
+        if used and used + width > room:
+            ends.append(number)
+            used = 0
+        used += width
+    return [*ends, len(widths)]
