@@ -10,18 +10,22 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
 
 from convbench.errors import BackendError
+from convbench.measurement.examiner import Examiner
+from convbench.problem import ConvProblem
+from convbench.registry import discover
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
 from convbench.store.journal import JournalWarning
 from convbench.suite import load_suite
 from convbench.testing import WrongBackendError
 from convbench.testing import verify as verify_plugin
 from convbench.verification.question import Question
+from convbench.verification.relations import RELATIONS
 
 PLUGIN = Path(__file__).parent / "plugins" / "doubtful.py"
 BRIEFLY = ("--strength", "2", "--time-limit", "0")
@@ -261,3 +265,24 @@ def test_a_wrong_plugin_fails_the_test_with_a_report(tmp_path: Path) -> None:
 def test_what_is_no_plugin_is_said(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="is not a file"):
         verify_plugin(tmp_path / "missing.py")
+
+
+class Noting(Examiner):
+    """Notes how much work it asks for."""
+
+    macs: ClassVar[list[int]] = []
+
+    def _ask(self, command: str, question: Question, operands: Any, problem: ConvProblem | None = None) -> Any:
+        self.macs.append((problem or question.problem).macs)
+        return super()._ask(command, question, operands, problem)
+
+
+def test_no_relation_makes_much_more_work_of_a_question() -> None:
+    problem = ConvProblem.parse("n1c3h128w128_o16k16_s16")
+    at_stride_1 = problem.replace(stride=1).macs
+    assert at_stride_1 > 150 * problem.macs
+    (entry,) = discover().select(["numpy-gemm"])
+    with Noting(entry) as examiner:
+        assert [examiner(Question(problem=problem)) for _ in range(2 * len(RELATIONS))] == [None] * 2 * len(RELATIONS)
+    assert len(set(examiner.macs)) > 3  # of parts, and of wholes put another way
+    assert max(examiner.macs) < at_stride_1

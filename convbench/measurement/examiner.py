@@ -32,6 +32,8 @@ from convbench.verification.verdict import Verdict
 _TIMES_SLOWEST = 30.0
 _LEAST_LIMIT_S = 5.0
 _ANSWERS_THAT_TELL = 5
+_MOST_TIMES_THE_WORK, _LITTLE_WORK_MACS = 4, 10**8
+"""How much more work than its question a restatement may be, and what is little in any case."""
 
 
 class Examiner:
@@ -148,9 +150,11 @@ class Examiner:
         return _disagreement(question, relation, self._whole(first), other)
 
     def _may_be_asked(self, part: ConvProblem, problem: ConvProblem) -> bool:
-        """Transforms round more the longer their sums are, and the integers were chosen for those of `problem`."""
+        """Transforms round more the longer their sums are, and the integers were chosen for those of `problem`. And a
+        stride of 16 that is put as every position of the image is so much more work that time would run out."""
         longer = part.reduction_length > problem.reduction_length
-        return self.supports(part) and not (longer and rounds_between(self.backend.arithmetic))
+        larger = part.macs > max(_MOST_TIMES_THE_WORK * problem.macs, _LITTLE_WORK_MACS)
+        return self.supports(part) and not larger and not (longer and rounds_between(self.backend.arithmetic))
 
     def _rounds_sums(self, problem: ConvProblem) -> bool:
         """Whether integers may be so large that their sums are rounded to the output: parts may then not be added."""
