@@ -45,7 +45,8 @@ class _Jax(Backend):
             x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
         # Copied, since JAX may go on using a NumPy array's own memory.
         operands = [np.array(a, order="C") for a in (x, w, b) if a is not None]
-        operands = jax.block_until_ready(jax.device_put(operands, jax.devices(self.device)[0]))
+        device = jax.devices(self.device)[0]
+        operands = jax.block_until_ready(jax.device_put(operands, device))
         convolve = _compiled(problem, self.channels_last)
         run, sync = self._call(lambda: convolve(*operands))
         to_numpy = _from_nhwc if self.channels_last else np.asarray
@@ -57,7 +58,7 @@ class _Jax(Backend):
 
         if self.device == "cpu":
             return Ready(run, sync, to_numpy, {"numpy": on})
-        return Ready(run, sync, to_numpy, instruments=_instruments(np.array(x, order="C"), operands[0].device))
+        return Ready(run, sync, to_numpy, instruments=_instruments(np.array(x, order="C"), device))
 
     def script(self, problem: ConvProblem) -> str | None:
         mode, none = problem.padding_mode, (0, 0)
