@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from test_engine import Stage
 
 from convbench.measurement.evidence import sign_evidence, stands_out
 from convbench.measurement.likeness import slack
-from convbench.measurement.outcome import Settings
+from convbench.measurement.outcome import Outcome, Settings
 from convbench.measurement.process import WorkerError
 from convbench.measurement.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten, why_left_out
 from convbench.problem import ConvProblem
@@ -277,6 +278,37 @@ def test_likeness_is_mutual_and_a_problem_is_most_like_itself(one: ConvProblem, 
 def test_losing_with_a_small_kernel_says_nothing_of_a_large_one() -> None:
     small = ConvProblem(in_channels=32, height=64, width=64, out_channels=32, kernel_size=3, padding=1)
     assert slack(small, small.replace(kernel_size=31, padding=15)) > math.log(20)
+
+
+UNLIKE = [  # each other, and all of one kind
+    ConvProblem(in_channels=3 * 2**n, height=2 ** (9 - n), width=9, out_channels=7, kernel_size=n + 1, stride=1 + n % 3)
+    for n in range(1, 7)
+]
+
+
+@pytest.mark.parametrize(
+    ("ready_s", "layers", "behind", "asked"),
+    [
+        (0.6, 5, 1.3, False),
+        (0.6, 3, 1.3, True),  # too few to tell
+        (0.6, 5, 1.1, True),  # near enough
+        (0.01, 5, 1.3, True),  # it costs nothing to look
+    ],
+)
+def test_who_takes_long_to_make_ready_is_asked_only_where_it_may_be_worth_it(
+    ready_s: float, layers: int, behind: float, asked: bool
+) -> None:
+    race = Race({problem: exactly(a=1.0, b=1.0, c=1.0, dear=behind) for problem in UNLIKE[:layers]})
+    stage = Stage(SETTINGS, race, a={}, b={}, c={}, dear={})
+    for problem in UNLIKE[:layers]:
+        made = Outcome(suite="s", case=Case(problem), backend="dear", status=Status.OK, settings=SETTINGS)
+        race.note(replace(made, prepare_s=ready_s, first_call_s=0.0))
+    case = Case(UNLIKE[-1])
+    assert ("dear" in [entry.name for entry in race.field(case, stage.entries)]) == asked
+    assert race.left_out == ({} if asked else {(case.name, "dear"): race.left_out[case.name, "dear"]})
+    if not asked:
+        told = f"takes 0.6 s to make ready, and took 1.3 times as long as the fastest, or more, on {layers} layers"
+        assert told in race.left_out[case.name, "dear"]
 
 
 @pytest.mark.parametrize(

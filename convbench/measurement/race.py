@@ -1,7 +1,8 @@
 """A race: the time goes to the backends that may be the fastest, to the others only until they are known to be beaten.
 
-Three things are saved. A backend that was far behind on layers like this one is left out of it, and that is said. One
-whose first call takes seconds, hundreds of times what another's takes, is not waited for. And in the rounds a backend
+Three things are saved. A backend that was far behind on layers like this one is left out of it, and that is said; one
+that takes long to make ready, as compilers do, sooner than others. One whose calls take seconds, hundreds of times what
+another's take, is not waited for. And in the rounds a backend
 is dropped as soon as it is beaten: by a margin in each of the first few rounds, or by evidence that may be looked at
 after every round (`convbench.measurement.evidence`). What was sampled is kept in every case.
 """
@@ -40,6 +41,8 @@ _HOPELESS_S, _HOPELESS_TIMES = 2.0, 200.0  # of a first call, which in an honest
 _BEHIND, _FEWEST_ALIKE = 1.35, 2
 _FAR_BEHIND_ON_ONE = 3.0
 _FEWEST_ASKED = 3
+_DEAR_S = 0.2  # to make ready and call for the first time: as long as sampling all the others a few times
+_BEHIND_IF_DEAR, _FEWEST_IF_DEAR = 1.2, 4
 
 
 class Race:
@@ -65,6 +68,7 @@ class Race:
         """Cases in which somebody was beaten by one that turned out to be wrong, or failed."""
         self._winners: dict[str, set[str]] = {}
         self._times = {problem: dict(found) for problem, found in (known or {}).items()}
+        self._ready_s: dict[str, list[float]] = {}
         self._silent: dict[str, str] = {}
         self._crashes: dict[str, int] = {}
 
@@ -78,7 +82,9 @@ class Race:
         asked: list[Entry] = []
         behind = {entry.name: sorted(self._behind(entry.name, case.problem)) for entry in entries}
         for entry in sorted(entries, key=lambda one: behind[one.name][0][1] if behind[one.name] else math.inf):
-            reason = why_left_out(behind[entry.name]) if len(asked) >= _FEWEST_ASKED else None
+            reason = None
+            if len(asked) >= _FEWEST_ASKED:
+                reason = why_left_out(behind[entry.name]) or self._why_too_dear(entry.name, case.problem)
             reason = self._silent.get(entry.name) or reason
             if reason is None:
                 asked.append(entry)
@@ -108,6 +114,19 @@ class Race:
                 own_s -= least_s if known.flops < problem.flops else 0.0
                 found.append((unlike, math.log(own_s / fastest_s) if own_s > 0 else -math.inf))
         return found
+
+    def _why_too_dear(self, backend: str, problem: ConvProblem) -> str | None:
+        """Why a backend that takes long to make ready is not worth it here: it was behind on every layer of the kind.
+        However unlike these are, seconds are wagered for little."""
+        ready_s = median(self._ready_s.get(backend, [0.0]))
+        kind = [times for known, times in self._times.items() if known.kind == problem.kind and backend in times]
+        ratios = [times[backend][0] / min(high for _, high in times.values()) for times in kind if len(times) > 1]
+        if ready_s < _DEAR_S or len(ratios) < _FEWEST_IF_DEAR or min(ratios) < _BEHIND_IF_DEAR:
+            return None
+        return (
+            f"takes {ready_s:.1f} s to make ready, and took {min(ratios):.1f} times as long as the fastest, or more, "
+            f"on {len(ratios)} layers of the kind"
+        )
 
     # --- within a case --------------------------------------------------------------------------------------------
 
@@ -161,6 +180,8 @@ class Race:
     def note(self, outcome: Outcome) -> None:
         """Remember what came of a backend on a case, for the cases after it."""
         name, case = outcome.backend, outcome.case
+        if outcome.prepare_s is not None and outcome.first_call_s is not None:
+            self._ready_s.setdefault(name, []).append(outcome.prepare_s + outcome.first_call_s)
         if outcome.status is not Status.OK and name in self._winners.get(case.name, ()):
             self.spoilt.add(case.name)
         if outcome.status is Status.OK and outcome.estimate is not None:
