@@ -22,11 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.backend import DeviceClock, Instruments, Ready
-from convbench.measurement.device_sampling import DeviceClockError, take_device_sample
+from convbench.measurement.device_sampling import DeviceClockError, refuse_wrong_clock, take_device_sample
 from convbench.measurement.engine import Engine
 from convbench.measurement.gpu import SLOWED_BY, joules_per_call
 from convbench.measurement.outcome import Outcome, Settings
-from convbench.measurement.sampling import Plan, Reading
+from convbench.measurement.sampling import Plan, Reading, Sample
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.status import Status
@@ -37,7 +37,7 @@ from convbench.suite import Case
 HERE = Path(__file__).parent
 PLUGIN = HERE / "plugins" / "devices.py"
 CASE = Case(ConvProblem(in_channels=2, height=6, width=5, out_channels=3, kernel_size=3))
-WARM_S, COLD_S, LAUNCH_S, SEND_S = 0.0003, 0.001, 0.0008, 0.003  # as in the plugin
+WARM_S, COLD_S, LAUNCH_S, SEND_S = 0.001, 0.003, 0.002, 0.003  # as in the plugin
 
 
 def measured(*names: str, **changes: Any) -> dict[str, Outcome]:
@@ -99,6 +99,14 @@ def test_a_clock_whose_marks_are_in_another_queue_is_found_out() -> None:
     assert wrong.status is Status.ERROR and not wrong.samples
     assert "its marks are not in the queue that run works in" in str(wrong.reason)
     assert outcomes["by-its-clock"].status is Status.OK
+
+
+@pytest.mark.parametrize("name", ["does-not-wait", "lazy"])
+def test_work_that_is_left_to_later_is_not_timed_at_nothing(name: str) -> None:
+    outcomes = measured(name, "by-its-clock", "by-the-host")
+    assert outcomes[name].status is Status.ERROR and not outcomes[name].samples
+    assert "sync should wait until the work is done" in str(outcomes[name].reason)
+    assert outcomes["by-its-clock"].status is outcomes["by-the-host"].status is Status.OK
 
 
 def test_where_launching_takes_as_long_as_the_work_it_is_said_that_it_is_measured() -> None:
@@ -176,12 +184,28 @@ def test_cold_calls_are_timed_one_by_one_each_behind_a_flush(
     assert sample.launch_s is None
 
 
-@given(work_s=st.floats(1e-3, 1e-2), calls=st.integers(2, 50))
-def test_marks_that_do_not_wait_for_the_work_are_an_error(work_s: float, calls: int) -> None:
-    device = Simulated(1e-6, work_s)
-    numbers = count()
-    with pytest.raises(DeviceClockError, match="not in the queue"):
-        take_device_sample(device.ready(lambda: next(numbers) * 1e-6), Plan(calls, calls), device.clock)
+@given(launch_s=seconds, work_s=seconds, calls=st.integers(1, 50), discarded=st.integers(0, 10))
+def test_an_honest_clock_is_believed_and_marks_that_do_not_wait_for_the_work_are_not(
+    launch_s: float, work_s: float, calls: int, discarded: int
+) -> None:
+    def samples(device: Simulated, marks: Callable[[], float]) -> list[Sample]:
+        plan = Plan(calls, min(discarded, calls))
+        return [take_device_sample(device.ready(marks), plan, device.clock)[0] for _ in range(5)]
+
+    device = Simulated(launch_s, work_s)
+    refuse_wrong_clock(samples(device, device.mark))
+    elsewhere = Simulated(launch_s, work_s)
+    found = samples(elsewhere, lambda: elsewhere.host_s)  # as the host comes by, whatever the device is at
+    if calls > 3 and work_s > 3 * launch_s:
+        with pytest.raises(DeviceClockError, match="not in the queue"):
+            refuse_wrong_clock(found)
+
+
+def test_a_host_that_was_held_up_now_and_then_is_no_fault_of_the_clock() -> None:
+    usual, held_up = (Sample(10, 1e-3, 1e-3, 0.0, 0, host_s=host_s) for host_s in (1.1e-3, 9e-3))
+    refuse_wrong_clock([usual, held_up, usual, usual, held_up])
+    refuse_wrong_clock([])
+    refuse_wrong_clock([Sample(10, 1e-3, 1e-3, 0.0, 0)])  # by the host's own clock
 
 
 # --- energy -----------------------------------------------------------------------------------------------------------

@@ -98,7 +98,14 @@ def assert_same(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> None:
 def test_every_field_of_a_record_has_a_kind() -> None:
     assert set(made()) <= set(FIELDS), "give it a kind in convbench/store/fields.py"
     assert set(FIELDS) - set(made()) == {"release"}, "which only a run over releases has"
-    where_known = {"energy_j", "launch_s", "sm_mhz", "slowed", "process"}  # where it can be read; of a GPU; of several
+    where_known = {
+        "energy_j",
+        "host_s",
+        "launch_s",
+        "sm_mhz",
+        "slowed",
+        "process",
+    }  # where it can be read; of a GPU; of several
     assert tuple(made()["samples"]) == tuple(name for name in SAMPLES if name not in where_known)
 
 

@@ -47,8 +47,9 @@ class Sample:
     """A batch of `calls` calls: seconds and joules are per call, faults are of the whole batch. `energy_j` is the CPU
     packages', where the machine lets it be read.
 
-    Of work on a device `wall_s` is by the device's own clock where it has one, and `launch_s` what the host needed to
-    launch a call; `sm_mhz` is a GPU's clock right after the batch, and `slowed` NVML's bits for what held it back.
+    Of work on a device `wall_s` is by the device's own clock where it has one, `host_s` the same by the host's, waiting
+    included, and `launch_s` what the host needed to launch a call; `sm_mhz` is a GPU's clock right after the batch, and
+    `slowed` NVML's bits for what held it back.
     """
 
     calls: int
@@ -57,6 +58,7 @@ class Sample:
     system_s: float
     minor_faults: int
     energy_j: float | None = None
+    host_s: float | None = None
     launch_s: float | None = None
     sm_mhz: int | None = None
     slowed: int | None = None

@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 
 from convbench.backend import Backend, Ready
 from convbench.measurement.device_readings import after_first_call, after_last_sample
-from convbench.measurement.device_sampling import take_device_sample
+from convbench.measurement.device_sampling import refuse_wrong_clock, take_device_sample
 from convbench.measurement.energy import Meter, energy_meter
 from convbench.measurement.gpu import Gpu, first_gpu
+from convbench.measurement.late_work import refuse_late_work
 from convbench.measurement.memory import MemoryWatch, be_killed_first, limit_memory
 from convbench.measurement.pinning import move_here
 from convbench.measurement.protocol import SENT_DTYPES, Message, read_message, write_message
-from convbench.measurement.sampling import Plan, settle, take_sample
+from convbench.measurement.sampling import Plan, Sample, settle, take_sample
 from convbench.problem import ConvProblem
 from convbench.registry import Origin, find, versions
 from convbench.status import Status
@@ -138,6 +139,7 @@ class Worker:
         self.output = None  # which was sent, and would lie in the way of those to come
         start = time.perf_counter()
         call_s = settle(self.ready.run, self.ready.sync, asked.fields["limit_s"])
+        refuse_late_work(self.ready, call_s)
         self.backend_s += time.perf_counter() - start
         return Message({"call_s": call_s})
 
@@ -155,10 +157,12 @@ class Worker:
         self.backend_s += time.perf_counter() - start
         if self.gpu is not None:
             sample = replace(sample, **asdict(self.gpu.state()))
+        self.samples.append(sample)
         return Message(asdict(sample) | {"stopped": stopped.times > stops})
 
     def finish(self, asked: Message) -> Message:
         """Answer with the output of the last timed call and with what is only read at the end, and forget the case."""
+        refuse_wrong_clock(self.samples)
         answer = self._answer(self.memory.at_the_end())
         start = time.perf_counter()
         told = after_last_sample(self.ready, self.output, self.gpu, asked.fields["energy_s"])
@@ -169,7 +173,7 @@ class Worker:
     def forget(self) -> None:
         """Let go of everything that belongs to a case."""
         self.__dict__.pop("ready", None)
-        self.output, self.inputs = None, []
+        self.output, self.inputs, self.samples = None, [], list[Sample]()
         gc.collect()
 
     def _flush(self, size: int) -> Callable[[], None]:

@@ -88,8 +88,8 @@ FIELDS: Mapping[str, Kind] = {
 WHEN_ASKED = ("twin", "self_ratio", "verdicts")
 """Nested ones that a frame has when they are asked for."""
 SAMPLES = (
-    "round", "load", "calls", "wall_s", "cpu_s", "system_s", "minor_faults", "energy_j", "launch_s", "sm_mhz", "slowed",
-    "process",
+    "round", "load", "calls", "wall_s", "cpu_s", "system_s", "minor_faults", "energy_j", "host_s", "launch_s", "sm_mhz",
+    "slowed", "process",
 )  # fmt: skip
 """The lists of the field `samples`, an element per sample; seconds and joules are per call. The last is there where
 there were several processes, and of those before it what the machine lets be read."""
