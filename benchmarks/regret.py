@@ -150,6 +150,25 @@ def print_regret(label: str, chosen: Mapping[str, str], truth: Times, show: int 
             print(f"    {case}: {chosen[case]} {took:.4f} ms, {best} {least:.4f} ms")
 
 
+def print_sure(label: str, chosen: Mapping[str, str], found: Iterable[Mapping[str, Any]]) -> None:
+    """Of the regret that which is left where the chosen backend's interval begins and another's ends: two processes of
+    one backend were seen to differ by 1.6 times, and then nobody knows which is the fastest."""
+    bounds: dict[str, dict[str, tuple[float, float]]] = {}
+    for r in found:
+        if r["status"] == "ok" and (r.get("low_s") or 0) > 0:
+            bounds.setdefault(r["case_id"], {})[r["backend"]] = (r["low_s"], r["high_s"])
+    sure = [
+        max(0.0, bounds[case][backend][0] / min(high for _, high in bounds[case].values()) - 1)
+        for case, backend in chosen.items()
+        if backend in bounds.get(case, {})
+    ]
+    values = 100 * np.array(sure)
+    print(
+        f"{label:44} {values.mean():6.2f} {np.median(values):7.2f} {np.quantile(values, 0.9):7.2f} {values.max():7.2f}"
+        f" {(values <= 2).sum():4d} of {len(values)}"
+    )
+
+
 def single_best(truth: Times) -> dict[str, str]:
     """For every layer the one backend that has the least time, as a geometric mean, of those that computed all."""
     everywhere = set.intersection(*({*times} for times in truth.values()))
@@ -162,6 +181,7 @@ def print_race(folder: Path) -> None:
     truth = times_of(exhaustive)
     print_heading(f"regret over {len(truth)} layers, %")
     print_regret("choose", chosen_by_race(folder), truth, show=5)
+    print_sure("of that the exhaustive run is sure", chosen_by_race(folder), exhaustive)
     print_regret("the single best backend for all", single_best(truth), truth)
     both = [sampling_s(exhaustive), sampling_s(race)], [whole_s(folder, name) for name in ("exhaustive", "race")]
     for label, (every, few) in zip(("seconds of sampling", "seconds in all"), both, strict=True):
