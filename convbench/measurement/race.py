@@ -41,7 +41,7 @@ _HOPELESS_S, _HOPELESS_TIMES = 2.0, 200.0  # of a first call, which in an honest
 _BEHIND, _FEWEST_ALIKE = 1.35, 2
 _FAR_BEHIND_ON_ONE = 3.0
 _FEWEST_ASKED = 3
-_DEAR_S = 0.2  # to make ready and call for the first time: as long as sampling all the others a few times
+_DEAR_S = 0.1  # to make ready and call for the first time: longer than all of the race takes for most
 _BEHIND_IF_DEAR, _FEWEST_IF_DEAR = 1.2, 4
 
 
