@@ -13,9 +13,10 @@ from test_engine import Stage
 
 from convbench.measurement.evidence import sign_evidence, stands_out
 from convbench.measurement.likeness import slack
-from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.process import WorkerError
 from convbench.measurement.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten, why_left_out
+from convbench.measurement.sampling import Sample
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.suite import Case
@@ -155,6 +156,17 @@ def test_one_whose_first_call_takes_forever_is_not_waited_for_again() -> None:
     assert found.first_call_s == 5.0 and "5,000 times" in str(found.reason)
     assert found.verdicts
     assert [command for name, command, _ in stage.log if name == "hopeless"] == ["start", "prepare"]
+
+
+@pytest.mark.parametrize(("later_s", "timed"), [(0.5, False), (0.01, True)])
+def test_whose_first_calls_are_as_its_later_ones_is_hopeless_sooner(later_s: float, timed: bool) -> None:
+    race = Race()
+    stage = Stage(SETTINGS, race, fast={"call_s": 0.001}, slow={"call_s": 0.5})
+    for case in (LARGER, OTHER):  # on which its first call took half a second, as one does that compiles
+        taken = RoundSample(0, 0.0, Sample(1, later_s, later_s, 0.0, 0))
+        made = Outcome(suite="s", case=case, backend="slow", status=Status.OK, settings=SETTINGS, samples=(taken,))
+        race.note(replace(made, prepare_s=0.0, first_call_s=0.5))
+    assert (stage.measure(SMALL)["slow"].status is Status.OK) == timed
 
 
 def test_a_single_backend_has_an_interval() -> None:

@@ -180,7 +180,7 @@ class Engine:
         self, suite: str, case: Case, entry: Entry, examination: Examination, before: Sequence[Contestant]
     ) -> Contestant | Outcome:
         so_far = self._outcome(suite, case, entry, Status.OK, None)
-        turned_away = partial(self._rule.turned_away, contestants=before)
+        turned_away = partial(self._rule.turned_away, entry.name, contestants=before)
         return qualify(self._crew, self.settings, case, self._processes(entry), examination, so_far, turned_away)
 
     def _rounds(self, suite: str, case: Case, contestants: list[Contestant]) -> Iterator[Outcome]:

@@ -37,6 +37,7 @@ FEWEST_ROUNDS = 8
 _WARM_UP_AGREES = 2.0  # a single sample that is far behind may be a hiccup; the warm-up before it has to agree
 _FAR_BEHIND = 3.0
 _HOPELESS_S, _HOPELESS_TIMES = 2.0, 200.0  # of a first call, which in an honest backend compiles nothing for long
+_HOPELESS_IF_PLAIN_S, _FEWEST_PLAIN = 0.3, 2  # of one whose first calls were as its later ones are
 
 _BEHIND, _FEWEST_ALIKE = 1.35, 2
 _FAR_BEHIND_ON_ONE = 3.0
@@ -69,6 +70,7 @@ class Race:
         self._winners: dict[str, set[str]] = {}
         self._times = {problem: dict(found) for problem, found in (known or {}).items()}
         self._ready_s: dict[str, list[float]] = {}
+        self._first_over_later: dict[str, list[float]] = {}
         self._silent: dict[str, str] = {}
         self._crashes: dict[str, int] = {}
 
@@ -130,10 +132,13 @@ class Race:
 
     # --- within a case --------------------------------------------------------------------------------------------
 
-    def turned_away(self, first_call_s: float, contestants: Sequence[Contestant]) -> str | None:
-        """Why a backend is not to be timed after such a first call; None when it may be."""
+    def turned_away(self, backend: str, first_call_s: float, contestants: Sequence[Contestant]) -> str | None:
+        """Why `backend` is not to be timed after such a first call; None when it may be."""
         fastest_s = min((lane.call_s for c in contestants for lane in c.lanes), default=math.inf)
-        if first_call_s < _HOPELESS_S or first_call_s < _HOPELESS_TIMES * fastest_s:
+        earlier = self._first_over_later.get(backend, ())
+        is_plain = len(earlier) >= _FEWEST_PLAIN and median(earlier) < 2
+        least_s = _HOPELESS_IF_PLAIN_S if is_plain else _HOPELESS_S
+        if first_call_s < least_s or first_call_s < _HOPELESS_TIMES * fastest_s:
             return None
         return (
             f"its first call took {first_call_s:.1f} s, {first_call_s / fastest_s:,.0f} times as long as another "
@@ -185,6 +190,9 @@ class Race:
         if outcome.status is not Status.OK and name in self._winners.get(case.name, ()):
             self.spoilt.add(case.name)
         if outcome.status is Status.OK and outcome.estimate is not None:
+            if outcome.first_call_s is not None:
+                over_later = outcome.first_call_s / max(outcome.estimate.median, 1e-9)
+                self._first_over_later.setdefault(name, []).append(over_later)
             self._times.setdefault(case.problem, {})[name] = outcome.estimate.low, outcome.estimate.high
         elif outcome.status is Status.TIMEOUT and outcome.first_call_s is not None:
             self._times.setdefault(case.problem, {})[name] = outcome.first_call_s, math.inf
@@ -207,7 +215,7 @@ class Alone:
         """All of them."""
         return list(entries)
 
-    def turned_away(self, first_call_s: float, contestants: Sequence[Contestant]) -> str | None:
+    def turned_away(self, backend: str, first_call_s: float, contestants: Sequence[Contestant]) -> str | None:
         """Nobody."""
         return None
 
