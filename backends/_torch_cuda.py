@@ -12,12 +12,10 @@ _CALLS_BEFORE_CAPTURE = 3  # in which cuDNN makes its plans and asks for workspa
 
 
 def watched(x: Any, layout: Any) -> Instruments:
-    """Instruments for a convolution that is about to be made ready, of `x`, a tensor on the host. Its memory is counted
-    from here on."""
+    """Instruments for a convolution that is about to be made ready, of `x`, a tensor on the host. What it holds is
+    counted from here on."""
     import torch
 
-    torch.cuda.init()  # without which there is nothing to reset, and that is an error
-    torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     overwritten: list[Any] = []
 
@@ -28,7 +26,10 @@ def watched(x: Any, layout: Any) -> Instruments:
             overwritten.append(torch.empty(2 * size, dtype=torch.uint8, device="cuda"))
         overwritten[0].zero_()
 
-    def memory() -> DeviceMemory:
+    def memory(run: Callable[[], Any]) -> DeviceMemory:
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        torch.cuda.synchronize()
         return DeviceMemory(torch.cuda.memory_allocated() - before, torch.cuda.max_memory_allocated() - before)
 
     return Instruments(

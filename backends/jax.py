@@ -148,7 +148,7 @@ def _instruments(x: np.ndarray, device: Any) -> Instruments:
             overwritten.append(jax.device_put(jnp.zeros(_FLUSHED_BYTES, jnp.uint8), device))
         overwritten[0] = overwrite(overwritten[0]).block_until_ready()
 
-    def memory() -> DeviceMemory:
+    def memory(run: Callable[[], Any]) -> DeviceMemory:
         return DeviceMemory(held=(device.memory_stats() or {}).get("bytes_in_use"))
 
     return Instruments(flush=flush, send=lambda: jax.block_until_ready(jax.device_put(x, device)), memory=memory)

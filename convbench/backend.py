@@ -152,8 +152,8 @@ class DeviceClock:
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Bytes on the device that one prepared convolution holds now, its operands included, and the most that it held at
-    once since `prepare` began; None for what the library does not tell."""
+    """Bytes on the device that one prepared convolution holds between calls, its operands included, and the most that
+    it held at once during one; None for what the library does not tell."""
 
     held: int | None = None
     peak: int | None = None
@@ -166,13 +166,14 @@ class Instruments:
     Without a `clock` batches of calls are timed by the host's, from before the first until `sync` returns. `flush()`
     has the device overwrite twice its last-level cache, after the work that is queued and before what comes, and is
     done when `sync` has returned. `send()` copies the input from host memory once more, as it came to `prepare` and
-    into the layout that `run` takes, and is done when `sync` has returned. `memory()` is read after the first call.
+    into the layout that `run` takes, and is done when `sync` has returned. `memory(run)` computes once
+    more and tells what that takes.
     """
 
     clock: DeviceClock | None = None
     flush: Callable[[], Any] | None = None
     send: Callable[[], Any] | None = None
-    memory: Callable[[], DeviceMemory] | None = None
+    memory: Callable[[Callable[[], Any]], DeviceMemory] | None = None
 
 
 NO_INSTRUMENTS = Instruments()

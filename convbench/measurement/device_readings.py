@@ -17,16 +17,9 @@ _TRANSFERS, _TRANSFERS_S = 7, 0.2
 
 
 def after_first_call(ready: Ready) -> dict[str, Any]:
-    """By whose clock it will be timed, whether it can be timed with cold caches, and the bytes it has on the device."""
-    instruments = ready.instruments
-    timer: Timer = "host" if instruments.clock is None else "device"
-    memory = instruments.memory() if instruments.memory else None
-    return {
-        "timer": timer,
-        "flushes": instruments.flush is not None,
-        "device_held_bytes": memory and memory.held,
-        "device_peak_bytes": memory and memory.peak,
-    }
+    """By whose clock it will be timed, and whether it can be timed with cold caches."""
+    timer: Timer = "host" if ready.instruments.clock is None else "device"
+    return {"timer": timer, "flushes": ready.instruments.flush is not None}
 
 
 def after_last_sample(ready: Ready, output: Any, gpu: Gpu | None, energy_s: float) -> dict[str, Any]:
@@ -44,6 +37,14 @@ def after_last_sample(ready: Ready, output: Any, gpu: Gpu | None, energy_s: floa
     if gpu is not None and energy_s > 0:
         found["energy_j"] = joules_per_call(ready.run, ready.sync, gpu.energy_j, energy_s)
     return found
+
+
+def on_device(ready: Ready) -> dict[str, int | None]:
+    """The bytes that it holds on the device between calls, and at most during one, when no output is kept besides."""
+    if ready.instruments.memory is None:
+        return {}
+    memory = ready.instruments.memory(ready.run)
+    return {"held_bytes": memory.held, "peak_on_device_bytes": memory.peak}
 
 
 def _seconds(act: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:

@@ -95,9 +95,9 @@ class OnDevice:
     gpu: Mapping[str, Any] | None = None
     """Its name, driver, memory, highest clock and power limit."""
     held_bytes: int | None = None
-    """On the device after the first call: operands, output and what was packed or set aside."""
+    """On the device after a call: operands and what was packed or set aside."""
     peak_bytes: int | None = None
-    """The most of these at once, workspace included."""
+    """The most at once during a call, output and workspace included."""
     send_s: float | None = None
     fetch_s: float | None = None
     """Seconds that the input takes to the device, and the output back as NCHW; in no call's time."""
@@ -106,7 +106,14 @@ class OnDevice:
 
     def at_the_end(self, told: Mapping[str, Any]) -> OnDevice:
         """With what the worker read after the last sample."""
-        return replace(self, send_s=told.get("send_s"), fetch_s=told.get("fetch_s"), energy_j=told.get("energy_j"))
+        return replace(
+            self,
+            held_bytes=told.get("held_bytes"),
+            peak_bytes=told.get("peak_on_device_bytes"),
+            send_s=told.get("send_s"),
+            fetch_s=told.get("fetch_s"),
+            energy_j=told.get("energy_j"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ def qualify(
         firsts.append(first)
     so_far = replace(so_far, **_beginnings(firsts), cores=crew.cores[entry.name])
     if not on_cpu:
-        so_far = replace(so_far, on_device=_on_device(firsts[0], crew.gpus[entry.name]))
+        so_far = replace(so_far, on_device=OnDevice(timer=firsts[0].fields["timer"], gpu=crew.gpus[entry.name]))
     return Contestant(entry, so_far, lanes)
 
 
@@ -143,12 +143,6 @@ def _warmed_up(crew: Crew, settings: Settings, entry: Entry, process: int, call_
     if settings.cache == "cold":
         plan = Plan.cold(flush_bytes(), min(plan.calls, COLD_CALLS) if timer == "device" else 1)
     return Lane(entry, process, plan, call_s)
-
-
-def _on_device(first: Message, gpu: Mapping[str, Any] | None) -> OnDevice:
-    told = first.fields
-    held_bytes, peak_bytes = told["device_held_bytes"], told["device_peak_bytes"]
-    return OnDevice(timer=told["timer"], gpu=gpu, held_bytes=held_bytes, peak_bytes=peak_bytes)
 
 
 def _beginnings(firsts: Sequence[Message]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Backend, Ready
-from convbench.measurement.device_readings import after_first_call, after_last_sample
+from convbench.measurement.device_readings import after_first_call, after_last_sample, on_device
 from convbench.measurement.device_sampling import refuse_wrong_clock, take_device_sample
 from convbench.measurement.energy import Meter, energy_meter
 from convbench.measurement.gpu import Gpu, first_gpu
@@ -166,6 +166,8 @@ class Worker:
         answer = self._answer(self.memory.at_the_end())
         start = time.perf_counter()
         told = after_last_sample(self.ready, self.output, self.gpu, asked.fields["energy_s"])
+        self.output = None
+        told |= on_device(self.ready)
         told["backend_s"] = self.backend_s + time.perf_counter() - start
         self.forget()
         return Message({**answer.fields, **told}, answer.arrays)

@@ -107,7 +107,9 @@ class OnDevice(Backend):
         if self.bare:
             return Instruments()
         clock = None if self.clock is None else DeviceClock(self._mark, lambda mark, later: later.at_s - mark.at_s)
-        return Instruments(clock, _flush, lambda: device().put(lambda: _busy(SEND_S)), lambda: DeviceMemory(1000, 3000))
+        return Instruments(
+            clock, _flush, lambda: device().put(lambda: _busy(SEND_S)), lambda run: DeviceMemory(1000, 3000)
+        )
 
     def _mark(self) -> Mark:
         mark = Mark()
