@@ -139,7 +139,7 @@ class Worker:
         self.output = None  # which was sent, and would lie in the way of those to come
         start = time.perf_counter()
         call_s = settle(self.ready.run, self.ready.sync, asked.fields["limit_s"])
-        refuse_late_work(self.ready, call_s)
+        refuse_late_work(self.ready, call_s, self.backend.device)
         self.backend_s += time.perf_counter() - start
         return Message({"call_s": call_s})
 

@@ -18,7 +18,7 @@ import numpy as np
 from convbench.backend import Arithmetic, Backend, DeviceClock, DeviceMemory, Instruments, Ready, Supports
 from convbench.problem import ConvProblem
 
-WORK_S, COLD_S, LAUNCH_S, FLUSH_S, SEND_S = 0.001, 0.003, 0.002, 0.001, 0.003
+WORK_S, COLD_S, LAUNCH_S, FLUSH_S, SEND_S, FETCH_S = 0.001, 0.003, 0.002, 0.001, 0.003, 0.004
 """What a call takes on the device, warm and cold; what it takes to launch where that is slow; what else takes time."""
 
 
@@ -73,8 +73,10 @@ class OnDevice(Backend):
         launch_s: float = 0.0,
         bare: bool = False,
         waits: bool = True,
+        fetch_s: float = 0.0,
     ) -> None:
-        self.name, self.clock, self.launch_s, self.bare, self.waits = name, clock, launch_s, bare, waits
+        self.name, self.clock, self.launch_s, self.bare = name, clock, launch_s, bare
+        self.waits, self.fetch_s = waits, fetch_s
 
     def unavailable(self) -> str | None:
         return None
@@ -98,6 +100,9 @@ class OnDevice(Backend):
 
         def to_numpy(output: Later) -> np.ndarray:
             device().sync()
+            if self.fetch_s and len(output.values) == 1:  # brought to the host once, and remembered
+                _busy(self.fetch_s)
+                output.values.append(output.values[0])
             return np.array(output.values[0])
 
         sync = device().sync if self.waits else lambda: None
@@ -160,5 +165,6 @@ BACKENDS = (
     OnDevice("clock-elsewhere", clock="another queue's"),
     OnDevice("slow-to-launch", launch_s=LAUNCH_S),
     OnDevice("does-not-wait", bare=True, waits=False),
+    OnDevice("slow-to-fetch", clock=None, fetch_s=FETCH_S),
     Lazy("lazy"),
 )
