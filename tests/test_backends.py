@@ -31,6 +31,7 @@ from strategies import problems
 
 from convbench.backend import Backend, Ready
 from convbench.errors import ProblemError
+from convbench.measurement.machine import cpu_flags
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
 # Each case costs these seconds of compiling: tests/test_engines.py asks them a handful.
@@ -270,10 +271,13 @@ def known_wrong(backend: Backend, problem: ConvProblem) -> bool:
     in a group but no plain depthwise, one output column, stride (1, > 1).
     OpenCV 5.0, its new engine: a 1x1 kernel at stride 1 with padding, not depthwise.
     ncnn 1.0.20261020: in bfloat16, ties are rounded away from zero on scalar paths.
+    OpenVINO 2026.4 on a CPU without instructions for bfloat16: results are not rounded to nearest.
     """
     depthwise = problem.groups > 1 and problem.groups == problem.out_channels
     if backend.name == "ncnn-direct":
         return problem.dtype == "bfloat16"
+    if "openvino" in backend.name and problem.dtype == "bfloat16" and not cpu_flags() & {"avx512_bf16", "amx_bf16"}:
+        return True
     if backend.name == "opencv":
         padded = problem.padding_mode == "zeros" and any(map(any, problem.padding))
         return problem.kernel_size == (1, 1) == problem.stride and padded and not depthwise
