@@ -30,9 +30,7 @@ class DeviceClockError(RuntimeError):
 
 def take_device_sample(ready: Ready, plan: Plan, clock: Clock = system_clock) -> tuple[Sample, Any]:
     """A sample of `ready`, and the output of its last call. `wall_s` is elapsed time by the device's clock, by the
-    host's where there is none. `launch_s` is what the host needed to launch a call, unless caches are cold.
-
-    """
+    host's where there is none. `launch_s` is what the host needed to launch a call, unless caches are cold."""
     flush = ready.instruments.flush if plan.flush_bytes else None
     if ready.instruments.clock is None:
         return take_sample(ready.run, ready.sync, plan, clock, flush)
@@ -86,5 +84,5 @@ def refuse_wrong_clock(samples: Sequence[Sample]) -> None:
         host_s = median(host_s for host_s, _, _ in known)
         raise DeviceClockError(
             f"the device's clock shows {wall_s * 1e3:.3g} ms a call, and the host saw {host_s * 1e3:.3g} ms go by: its "
-            "marks are not in the queue that run works in"
+            "marks are not in the queue that run works in, where DeviceClock.mark should put them"
         )

@@ -64,7 +64,8 @@ def qualify(
                 call_s = min(call_s, checked.fields["call_s"])
             if settings.cache == "cold" and not (on_cpu or first.fields["flushes"]):
                 reason = (
-                    f"its device's caches cannot be made cold: it has no way to flush those of {entry.backend.device}"
+                    f"its device's caches cannot be made cold: its Ready has no Instruments(flush=...) for those of "
+                    f"{entry.backend.device}; --cache warm times it"
                 )
                 return replace(so_far, status=Status.UNSUPPORTED, reason=reason)
             lanes.append(_warmed_up(crew, settings, again, process, call_s, first.fields.get("timer", "host")))
