@@ -81,6 +81,11 @@ def test_each_misbehaviour_gets_its_word_and_stops_nobody_else(tmp_path: Path) -
     assert "boom" in found["raises-when-dilated"]["failures"][0]["reason"]
 
 
+def test_an_answer_that_never_comes_is_a_failure(tmp_path: Path) -> None:
+    done = verify(tmp_path, "right hangs-on-bias", "--question", "n1c1h1w1_o1k1_b wide", "--question-limit", "2")
+    assert done.returncode == 1 and "hangs-on-bias fails" in done.stdout, done.stdout
+
+
 def test_a_failure_is_reproduced_by_its_line_and_asked_first_next_time(tmp_path: Path) -> None:
     first = rows(verify(tmp_path, "wrong-in-groups", *BRIEFLY, "--json"))["wrong-in-groups"]
     [cause] = first["failures"]

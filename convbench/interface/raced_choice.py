@@ -19,8 +19,9 @@ from convbench.interface.choice_answer import Answer
 from convbench.interface.choice_request import Request
 from convbench.interface.figures import count, duration
 from convbench.interface.hazard_report import hazard_report
+from convbench.interface.interrupts import terminated_like_interrupted
 from convbench.interface.progress import progress
-from convbench.interface.recording import Run, terminated_like_interrupted
+from convbench.interface.recording import Run
 from convbench.interface.tables import stderr
 from convbench.measurement.engine import declared
 from convbench.measurement.machine import machine_facts, machine_name
@@ -52,7 +53,8 @@ def raced(request: Request, suite: Suite) -> tuple[Answer, int, Sequence[Rendera
     console, code, start = stderr(), 0, time.monotonic()
     layers = count(len(suite.cases), "layer", "layers")
     threads = count(settings.threads, "thread", "threads")
-    console.print(Text(f"{machine_facts()['cpu']}, {threads}; {layers}, {there} backends"))
+    each = f" in {settings.processes} processes each" if settings.processes > 1 else ""
+    console.print(Text(f"{machine_facts()['cpu']}, {threads}; {layers}, {there} backends{each}"))
     decided = partial(_choices, request, suite, run)
     unwritten: ResultsError | None = None
     with run.journal, progress(console, suite.cases, plain=request.as_json) as shown, terminated_like_interrupted():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import signal
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +13,7 @@ from typing import Any
 
 from rich.text import Text
 
+from convbench.interface.interrupts import interrupts_wait
 from convbench.interface.progress import LiveProgress, PlainProgress
 from convbench.interface.tables import stderr
 from convbench.measurement.engine import Engine
@@ -87,8 +86,9 @@ class Run:
                 record = record_of(outcome, self.journal.path.stem, self.session, self.checkout)
                 if (release := self.releases.get(outcome.backend)) is not None:
                     record["release"] = dataclasses.asdict(release)
-                self.journal.append(record)
-                self.records.append(record)
+                with interrupts_wait():
+                    self.journal.append(record)
+                    self.records.append(record)
                 shown.record(record)
                 yield record
             self.unfinished = None
@@ -140,21 +140,3 @@ def _as_json(case: Case) -> dict[str, Any]:
         return [lists(item) for item in value] if isinstance(value, tuple) else value
 
     return {key: lists(value) for key, value in case.problem.as_dict().items()}
-
-
-@contextlib.contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """A polite end of the process is an interrupt, too: what was measured is kept and shown."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

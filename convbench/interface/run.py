@@ -17,10 +17,11 @@ from convbench.errors import NothingMeasuredError, ResultsError, SuiteError, did
 from convbench.interface.figures import duration
 from convbench.interface.gpu_lines import gpu_sentence
 from convbench.interface.hazard_report import hazard_report
+from convbench.interface.interrupts import terminated_like_interrupted
 from convbench.interface.limit_lines import doubts
 from convbench.interface.own_error import own_error_sentence
 from convbench.interface.progress import progress
-from convbench.interface.recording import Run, resumed, terminated_like_interrupted
+from convbench.interface.recording import Run, resumed
 from convbench.interface.tables import print_json, show_journal_warnings, stderr, stdout, suite_report
 from convbench.interface.variants import scaling_report, variants
 from convbench.measurement.environment import Allocator
