@@ -93,7 +93,8 @@ class ScriptedWorker:
         problem = ConvProblem(**fields["problem"])
         self.output = convolve(problem, arrays["x"], arrays["w"], None).astype(np.float32)
         self.clock.now_s += self.call_s
-        fields = {"prepare_s": 0.5, "first_call_s": self.call_s, "before_bytes": 1, "inputs_changed": False}
+        fields = {"prepare_s": 0.5, "before_bytes": 1, "inputs_changed": False}
+        fields |= {"first_call_s": self.compiles_s + self.call_s}
         return Message(fields, {"output": self.output})
 
     def check(self, arrays: Any, fields: Any) -> Message:

@@ -6,7 +6,9 @@ A worker belongs to an entry; where a backend has several, to `entry.again(2)` a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -40,7 +42,7 @@ class Crew:
     def __init__(
         self,
         settings: Settings,
-        start_worker: Callable[[Entry, Settings], Worker] | None = None,
+        start_worker: Callable[[Entry, Settings, int], Worker] | None = None,
         cores: Cores = (),
     ) -> None:
         self.versions: dict[str, dict[str, str]] = {}
@@ -49,7 +51,6 @@ class Crew:
         self.gpus: dict[str, dict[str, Any] | None] = {}
         self._settings = settings
         self._pinned_to = cores
-        self._started = 0
         self._start_worker = start_worker or self._start_process
         self._workers: dict[str, Worker] = {}
 
@@ -58,25 +59,31 @@ class Crew:
         worker = self._workers.get(entry.name)
         return worker is not None and worker.alive
 
-    def start(self, entries: Sequence[Entry]) -> dict[str, WorkerError]:
-        """Start those of `entries` that do not run, all at once; gives the errors of those that did not start."""
+    def start(
+        self, entries: Sequence[Entry], told: Callable[[int, int], None] = lambda done, of: None
+    ) -> dict[str, WorkerError]:
+        """Start those of `entries` that do not run, on all CPUs, for importing libraries is work; gives the errors of
+        those that did not start. `told` how many are done, of how many."""
         missing = [entry for entry in entries if not self.runs(entry)]
-        for entry in missing:
-            self._workers[entry.name] = self._start_worker(entry, self._settings)
-            self._tell_start(entry)
-        failed = {}
-        for entry in missing:
+        if not missing:
+            return {}
+        told(0, len(missing))
+        failed: dict[str, WorkerError] = {}
+        places: SimpleQueue[int] = SimpleQueue()
+        for place in range(usable_cpus()):
+            places.put(place)
+        with ThreadPoolExecutor(places.qsize()) as pool:
+            begun = {pool.submit(self._start, entry, places): entry for entry in missing}
             try:
-                started = self._workers[entry.name].answer("start", _START_LIMIT_S)
-                python = {} if entry.python is None else {"python": started.fields["python"]}
-                self.versions[entry.name] = started.fields["versions"] | python
-                self.import_s[entry.name] = started.fields["import_s"]
-                self.cores[entry.name] = tuple(started.fields.get("cores") or ())
-                self.gpus[entry.name] = started.fields.get("gpu")
-            except WorkerError as error:
-                self._workers.pop(entry.name).kill()
-                failed[entry.name] = error
-        return failed
+                for done, future in enumerate(as_completed(begun), 1):
+                    if (error := future.result()) is not None:
+                        failed[begun[future].name] = error
+                    told(done, len(begun))
+            except BaseException:  # an interrupt: nobody waits for the others
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.dismiss()
+                raise
+        return {entry.name: failed[entry.name] for entry in missing if entry.name in failed}
 
     def ask(
         self,
@@ -95,12 +102,30 @@ class Crew:
 
     def dismiss(self) -> None:
         """End all workers."""
-        for worker in self._workers.values():
+        for worker in list(self._workers.values()):
             worker.kill()
 
-    def _start_process(self, entry: Entry, settings: Settings) -> Worker:
-        self._started += 1
-        start_on = starting_cores(self._cores_of(entry), self._started)
+    def _start(self, entry: Entry, places: SimpleQueue[int]) -> WorkerError | None:
+        """Start the worker of `entry` in the next of `places` that is free."""
+        place = places.get()
+        try:
+            worker = self._workers[entry.name] = self._start_worker(entry, self._settings, place)
+            self._tell_start(entry)
+            started = worker.answer("start", _START_LIMIT_S)
+        except WorkerError as error:
+            self._workers.pop(entry.name).kill()
+            return error
+        finally:
+            places.put(place)
+        python = {} if entry.python is None else {"python": started.fields["python"]}
+        self.versions[entry.name] = started.fields["versions"] | python
+        self.import_s[entry.name] = started.fields["import_s"]
+        self.cores[entry.name] = tuple(started.fields.get("cores") or ())
+        self.gpus[entry.name] = started.fields.get("gpu")
+        return None
+
+    def _start_process(self, entry: Entry, settings: Settings, place: int) -> Worker:
+        start_on = starting_cores(self._cores_of(entry), place)
         return WorkerProcess(entry, settings.threads, settings.allocator, start_on)
 
     def _cores_of(self, entry: Entry) -> Cores:
@@ -120,9 +145,3 @@ class Crew:
 
 def _on_cpu(entry: Entry) -> bool:
     return entry.backend is not None and entry.backend.device == "cpu"
-
-
-def batches(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
-    """`entries` in groups of as many as there are CPUs: importing libraries is work."""
-    at_once = usable_cpus()
-    return [entries[first : first + at_once] for first in range(0, len(entries), at_once)]

@@ -12,17 +12,19 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from convbench.backend import Backend
 from convbench.measurement.contest import Contestant, Lane, self_ratio
-from convbench.measurement.crew import Crew, Worker, batches
+from convbench.measurement.crew import Crew, Worker
 from convbench.measurement.machine import load_average
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.pinning import Cores, cores_here, kept_off
 from convbench.measurement.process import WorkerError
+from convbench.measurement.protocol import Message
 from convbench.measurement.qualifying import Twinning, complaint, in_process, output, qualify
 from convbench.measurement.race import Alone, Race
 from convbench.measurement.sampling import Sample
@@ -30,6 +32,7 @@ from convbench.registry import Entry
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.verification.examination import Examination, examination_of
+from convbench.verification.verdict import Verdict
 
 # With several threads, those of the worker that just stopped spin for a moment; one thread leaves nothing behind.
 _FADE_S = 0.003
@@ -63,7 +66,7 @@ class Engine:
         self,
         settings: Settings,
         watch: Watch | None = None,
-        start_worker: Callable[[Entry, Settings], Worker] | None = None,
+        start_worker: Callable[[Entry, Settings, int], Worker] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         race: Race | None = None,
@@ -131,20 +134,21 @@ class Engine:
         """Start the workers that do not run; yields the outcomes of backends that lack one."""
         wanted = {again.name: (entry, again) for entry in entries for again in self._processes(entry)}
         lost: set[str] = set()
-        for batch in batches([again for _, again in wanted.values() if not self._crew.runs(again)]):
-            self._watch.doing("starting " + ", ".join(again.name for again in batch), 0.0)
-            for name, error in self._started(batch).items():
-                entry, _ = wanted[name]
-                if entry.name in lost:
-                    continue
-                lost.add(entry.name)
-                if error.status is Status.UNAVAILABLE:
-                    self._unavailable[entry.name] = error.reason
-                yield self._outcome(suite, case, entry, error.status, error.reason, stderr_tail=error.stderr_tail)
+        for name, error in self._started([again for _, again in wanted.values()]).items():
+            entry, _ = wanted[name]
+            if entry.name in lost:
+                continue
+            lost.add(entry.name)
+            if error.status is Status.UNAVAILABLE:
+                self._unavailable[entry.name] = error.reason
+            yield self._outcome(suite, case, entry, error.status, error.reason, stderr_tail=error.stderr_tail)
 
     def _started(self, entries: Sequence[Entry]) -> dict[str, WorkerError]:
+        def told(done: int, of: int) -> None:
+            self._watch.doing(f"started {done} of {of} workers", 0.0)
+
         start = self._clock()
-        failed = self._crew.start(entries)
+        failed = self._crew.start(entries, told)
         self.starting_s += self._clock() - start
         return failed
 
@@ -171,10 +175,8 @@ class Engine:
         with kept_off(self.cores):
             yield from self._rounds(suite, case, contestants)
         error = self_ratio(contestants) if self.settings.self_check else None
-        for contestant in contestants:
-            if contestant.stopped != "failed":
-                finish = partial(self._finish, contestant, examination)
-                yield replace(self._guarded(suite, case, contestant.entry, finish), self_ratio=error)
+        for outcome in self._finished(suite, case, contestants, examination):
+            yield replace(outcome, self_ratio=error)
 
     def _qualify(
         self, suite: str, case: Case, entry: Entry, examination: Examination, before: Sequence[Contestant]
@@ -212,8 +214,28 @@ class Engine:
         was_stopped = answer.pop("stopped", False)
         contestant.add(lane, RoundSample(number, load, Sample(**answer), lane.process), was_stopped)
 
-    def _finish(self, contestant: Contestant, examination: Examination) -> Outcome:
-        """Judge the last timed outputs, and give the outcome with its samples, or without them when one is wrong."""
+    def _finished(
+        self, suite: str, case: Case, contestants: Sequence[Contestant], examination: Examination
+    ) -> Iterator[Outcome]:
+        """The outcomes of those sampled to the end. While the answers of one are judged, the next is asked."""
+        with ThreadPoolExecutor(1) as judge:
+            before: Callable[[], Outcome] | None = None
+            for contestant in contestants:
+                if contestant.stopped == "failed":
+                    continue
+                finish = partial(self._finish, contestant, examination, judge)
+                ended = self._guarded(suite, case, contestant.entry, finish)
+                if before is not None:
+                    yield before()
+                before = ended if callable(ended) else partial(replace, ended)
+            if before is not None:
+                yield before()
+
+    def _finish(
+        self, contestant: Contestant, examination: Examination, judge: ThreadPoolExecutor
+    ) -> Callable[[], Outcome]:
+        """Ask for the last timed outputs; gives what waits for `judge` to have judged them and gives the outcome, with
+        its samples, or without them when one is wrong."""
         assert contestant.entry.backend is not None
         arithmetic, outcome = contestant.entry.backend.arithmetic, contestant.outcome()
         backend_s = 0.0
@@ -221,19 +243,24 @@ class Engine:
             with contextlib.suppress(WorkerError):
                 last = self._crew.ask(contestant.twin.entry, "finish", energy_s=0.0)
                 backend_s += last.fields.get("backend_s", 0.0)
+        judged: list[tuple[int, Message, Future[Verdict]]] = []
         for lane in contestant.lanes:
             last = self._crew.ask(lane.entry, "finish", energy_s=0.0 if lane.process else self.settings.energy_s)
             backend_s += last.fields.get("backend_s", 0.0)
-            verdict = examination.real.judge(arithmetic, output(last))
             if lane.process == 0:  # as before_bytes: the first's
                 memory = {name: last.fields[name] for name in ("peak_bytes", "steady_bytes")}
                 device = outcome.on_device and outcome.on_device.at_the_end(last.fields)
                 outcome = replace(outcome, on_device=device, **memory)
+            judged.append((lane.process, last, judge.submit(examination.real.judge, arithmetic, output(last))))
+        return partial(self._judged, replace(outcome, backend_s=backend_s), judged)
+
+    def _judged(self, outcome: Outcome, judged: Sequence[tuple[int, Message, Future[Verdict]]]) -> Outcome:
+        for process, last, waited_for in judged:
+            verdict = waited_for.result()
             outcome = replace(outcome, verdicts=(*outcome.verdicts, verdict))
             if outcome.status is Status.OK and (reason := complaint(last, [verdict])):
-                told = f"after the timed calls: {in_process(reason, lane.process)}"
+                told = f"after the timed calls: {in_process(reason, process)}"
                 outcome = replace(outcome, status=Status.WRONG, reason=told)
-        outcome = replace(outcome, backend_s=backend_s)
         if outcome.status is Status.WRONG and not self.settings.time_wrong:
             outcome = replace(outcome, samples=(), twin=(), prepare_s=None, first_call_s=None)
         return outcome
