@@ -58,6 +58,8 @@ class ScriptedWorker:
     clock: Clock
     log: list[tuple[str, str, dict[str, Any]]]
     call_s: float = 0.001
+    compiles_s: float = 0.0
+    """What its first call takes besides."""
     jitter: Sequence[float] = (1.0,)
     fails: dict[str, WorkerError] = field(default_factory=dict)
     wrong_at_the_end: bool = False
@@ -127,7 +129,7 @@ class Stage:
         self.workers: dict[str, list[ScriptedWorker]] = {}
         self.entries = [Entry(name, Origin("module", "test"), Declared(name)) for name in scripts if "#" not in name]
 
-        def start_worker(entry: Entry, settings: Settings) -> ScriptedWorker:
+        def start_worker(entry: Entry, settings: Settings, place: int) -> ScriptedWorker:
             script = scripts.get(entry.name) or scripts[entry.name.partition("#")[0]]
             worker = ScriptedWorker(entry.name, self.clock, self.log, **script)
             self.workers.setdefault(entry.name, []).append(worker)

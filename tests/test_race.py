@@ -13,10 +13,9 @@ from test_engine import Stage
 
 from convbench.measurement.evidence import sign_evidence, stands_out
 from convbench.measurement.likeness import slack
-from convbench.measurement.outcome import Outcome, RoundSample, Settings
+from convbench.measurement.outcome import Outcome, Settings
 from convbench.measurement.process import WorkerError
 from convbench.measurement.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten, why_left_out
-from convbench.measurement.sampling import Sample
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.suite import Case
@@ -158,15 +157,23 @@ def test_one_whose_first_call_takes_forever_is_not_waited_for_again() -> None:
     assert [command for name, command, _ in stage.log if name == "hopeless"] == ["start", "prepare"]
 
 
-@pytest.mark.parametrize(("later_s", "timed"), [(0.5, False), (0.01, True)])
-def test_whose_first_calls_are_as_its_later_ones_is_hopeless_sooner(later_s: float, timed: bool) -> None:
-    race = Race()
-    stage = Stage(SETTINGS, race, fast={"call_s": 0.001}, slow={"call_s": 0.5})
-    for case in (LARGER, OTHER):  # on which its first call took half a second, as one does that compiles
-        taken = RoundSample(0, 0.0, Sample(1, later_s, later_s, 0.0, 0))
-        made = Outcome(suite="s", case=case, backend="slow", status=Status.OK, settings=SETTINGS, samples=(taken,))
-        race.note(replace(made, prepare_s=0.0, first_call_s=0.5))
-    assert (stage.measure(SMALL)["slow"].status is Status.OK) == timed
+def test_a_second_call_tells_a_slow_one_from_one_that_compiled() -> None:
+    slow, compiled = {"call_s": 0.5}, {"call_s": 0.01, "compiles_s": 0.5}
+    stage = Stage(SETTINGS, Race(), fast={"call_s": 0.001}, slow=slow, compiled=compiled)
+    found = stage.measure(SMALL)
+    assert found["slow"].status is Status.TIMEOUT
+    assert "its second call took 0.5 s, 500 times as long" in str(found["slow"].reason)
+    assert [command for name, command, _ in stage.log if name == "slow"] == ["start", "prepare", "settle"]
+    assert found["compiled"].status is Status.OK and found["compiled"].stopped == "beaten"
+
+
+def test_whose_first_calls_are_known_to_be_as_its_later_ones_is_not_called_again() -> None:
+    stage = Stage(SETTINGS, Race(), fast={"call_s": 0.001}, slow={"call_s": 0.5})
+    for case in (OTHER, LARGER, SMALL):
+        stage.log.clear()
+        assert stage.measure(case)["slow"].status is Status.TIMEOUT
+        asked = [command for name, command, _ in stage.log if name == "slow" and command != "start"]
+        assert asked == (["prepare"] if case is SMALL else ["prepare", "settle"])
 
 
 def test_a_single_backend_has_an_interval() -> None:
@@ -293,8 +300,10 @@ def test_losing_with_a_small_kernel_says_nothing_of_a_large_one() -> None:
 
 
 UNLIKE = [  # each other, and all of one kind
-    ConvProblem(in_channels=3 * 2**n, height=2 ** (9 - n), width=9, out_channels=7, kernel_size=n + 1, stride=1 + n % 3)
-    for n in range(1, 7)
+    ConvProblem(
+        in_channels=3 * 2**n, height=2 ** (12 - n), width=9, out_channels=7, kernel_size=n + 1, stride=n % 3 + 1
+    )
+    for n in range(1, 9)
 ]
 
 
@@ -304,6 +313,8 @@ UNLIKE = [  # each other, and all of one kind
         (0.6, 5, 1.3, False),
         (0.6, 3, 1.3, True),  # too few to tell
         (0.6, 5, 1.1, True),  # near enough
+        (0.6, 7, 1.1, False),  # and never the fastest since
+        (0.6, 7, 1.05, True),
         (0.01, 5, 1.3, True),  # it costs nothing to look
     ],
 )
@@ -319,7 +330,7 @@ def test_who_takes_long_to_make_ready_is_asked_only_where_it_may_be_worth_it(
     assert ("dear" in [entry.name for entry in race.field(case, stage.entries)]) == asked
     assert race.left_out == ({} if asked else {(case.name, "dear"): race.left_out[case.name, "dear"]})
     if not asked:
-        told = f"takes 0.6 s to make ready, and took 1.3 times as long as the fastest, or more, on {layers} layers"
+        told = f"takes 0.6 s to make ready, and took {behind} times as long as the fastest, or more, on {layers} layers"
         assert told in race.left_out[case.name, "dear"]
 
 

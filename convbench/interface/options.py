@@ -40,6 +40,14 @@ where = click.option(
 threads = click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="For each backend."
 )
+processes = click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Fresh worker processes for each backend; from 3 on intervals include what processes differ by.",
+)
 quick = click.option("--quick", is_flag=True, help="A first look: fewer and shorter samples.")
 no_asv = click.option("--no-asv", is_flag=True, help="Leave asv's files alone; the journal is written all the same.")
 markdown = click.option("--markdown", is_flag=True, help="A GitHub-flavoured table, for a comment.")

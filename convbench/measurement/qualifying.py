@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -35,12 +36,12 @@ def qualify(
     processes: Sequence[Entry],
     examination: Examination,
     so_far: Outcome,
-    turned_away: Callable[[float], str | None] = lambda first_call_s: None,
+    turned_away: Callable[[float, Callable[[], float]], str | None] = lambda first_call_s, call: None,
 ) -> Contestant | Outcome:
     """A contestant with a lane for each of `processes`, or the outcome that bars the backend from the rounds. The first
-    is the backend's own entry. `turned_away` says why one is not to be timed after a first call of so many seconds.
-    While answers are judged the worker goes on; the verdicts are waited for before anything is timed. Raises
-    `WorkerError` when a worker fails."""
+    is the backend's own entry. `turned_away` says why one is not to be timed after a first call of so many seconds, and
+    may have it called once more. While answers are judged the worker goes on; the verdicts are waited for before
+    anything is timed. Raises `WorkerError` when a worker fails."""
     entry = processes[0]
     assert entry.backend is not None
     on_cpu = entry.backend.device == "cpu"
@@ -52,7 +53,7 @@ def qualify(
             first = crew.ask(again, "prepare", _arrays(examination.real.operands), problem=problem)
             judged = [judge.submit(examination.real.judge, arithmetic, output(first))]
             call_s = first.fields["first_call_s"]
-            if reason := turned_away(call_s):
+            if reason := turned_away(call_s, partial(_call_s, crew, again)):
                 verdict = judged[0].result()
                 if complaint(first, [verdict]) is None:
                     known = {"verdicts": (*so_far.verdicts, verdict), **_beginnings([first])}
@@ -144,6 +145,11 @@ def _warmed_up(crew: Crew, settings: Settings, entry: Entry, process: int, call_
     if settings.cache == "cold":
         plan = Plan.cold(flush_bytes(), min(plan.calls, COLD_CALLS) if timer == "device" else 1)
     return Lane(entry, process, plan, call_s)
+
+
+def _call_s(crew: Crew, entry: Entry) -> float:
+    """The seconds of one more call of what is ready."""
+    return float(crew.ask(entry, "settle", limit_s=0.0).fields["call_s"])
 
 
 def _beginnings(firsts: Sequence[Message]) -> dict[str, Any]:

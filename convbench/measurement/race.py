@@ -1,10 +1,10 @@
 """A race: the time goes to the backends that may be the fastest, to the others only until they are known to be beaten.
 
 Three things are saved. A backend that was far behind on layers like this one is left out of it, and that is said; one
-that takes long to make ready, as compilers do, sooner than others. One whose calls take seconds, hundreds of times what
-another's take, is not waited for. And in the rounds a backend
-is dropped as soon as it is beaten: by a margin in each of the first few rounds, or by evidence that may be looked at
-after every round (`convbench.measurement.evidence`). What was sampled is kept in every case.
+that takes long to make ready, as compilers do, sooner than others. One whose calls take tenths of a second, tens of
+times what another's take, is not timed. And in the rounds a backend is dropped as soon as it is beaten: by a margin in
+each of the first few rounds, or by evidence that may be looked at after every round
+(`convbench.measurement.evidence`). What was sampled is kept in every case.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ FEWEST_ROUNDS = 8
 
 _WARM_UP_AGREES = 2.0  # a single sample that is far behind may be a hiccup; the warm-up before it has to agree
 _FAR_BEHIND = 3.0
-_HOPELESS_S, _HOPELESS_TIMES = 2.0, 200.0  # of a first call, which in an honest backend compiles nothing for long
-_HOPELESS_IF_PLAIN_S, _FEWEST_PLAIN = 0.3, 2  # of one whose first calls were as its later ones are
+# A call of at least so many seconds, and so many times another's, is hopeless.
+_HOPELESS = (0.1, 30.0)
+_HOPELESS_IF_FIRST = (2.0, 200.0)  # a first call may compile something
+_FEWEST_PLAIN = 2  # cases after which a backend is known whose first calls are as its later ones
 
 _BEHIND, _FEWEST_ALIKE = 1.35, 2
 _FAR_BEHIND_ON_ONE = 3.0
 _FEWEST_ASKED = 3
 _DEAR_S = 0.1  # to make ready and call for the first time: longer than all of the race takes for most
-_BEHIND_IF_DEAR, _FEWEST_IF_DEAR = 1.2, 4
+_BEHIND_IF_DEAR = {4: 1.2, 6: 1.1, 8: 1.0}  # by the layers of the kind: the more there are, the less it takes
 
 
 class Race:
@@ -123,27 +125,38 @@ class Race:
         ready_s = median(self._ready_s.get(backend, [0.0]))
         kind = [times for known, times in self._times.items() if known.kind == problem.kind and backend in times]
         ratios = [times[backend][0] / min(high for _, high in times.values()) for times in kind if len(times) > 1]
-        if ready_s < _DEAR_S or len(ratios) < _FEWEST_IF_DEAR or min(ratios) < _BEHIND_IF_DEAR:
+        margin = min((least for fewest, least in _BEHIND_IF_DEAR.items() if len(ratios) >= fewest), default=math.inf)
+        if ready_s < _DEAR_S or min(ratios, default=0.0) < margin:
             return None
         return (
-            f"takes {ready_s:.1f} s to make ready, and took {min(ratios):.1f} times as long as the fastest, or more, "
+            f"takes {ready_s:.1f} s to make ready, and took {min(ratios):.2g} times as long as the fastest, or more, "
             f"on {len(ratios)} layers of the kind"
         )
 
     # --- within a case --------------------------------------------------------------------------------------------
 
-    def turned_away(self, backend: str, first_call_s: float, contestants: Sequence[Contestant]) -> str | None:
-        """Why `backend` is not to be timed after such a first call; None when it may be."""
+    def turned_away(
+        self, backend: str, first_call_s: float, call: Callable[[], float], contestants: Sequence[Contestant]
+    ) -> str | None:
+        """Why `backend` is not to be timed after such a first call; None when it may be. `call` calls it once more and
+        gives the seconds, which tell a slow one from one that compiled."""
         fastest_s = min((lane.call_s for c in contestants for lane in c.lanes), default=math.inf)
-        earlier = self._first_over_later.get(backend, ())
+
+        def told(which: str, call_s: float, least: tuple[float, float]) -> str | None:
+            if call_s < least[0] or call_s < least[1] * fastest_s:
+                return None
+            times = f"{call_s / fastest_s:,.0f} times as long as another backend's"
+            return f"its {which} call took {call_s:.2g} s, {times}: beaten without being timed"
+
+        earlier = self._first_over_later.setdefault(backend, [])
         is_plain = len(earlier) >= _FEWEST_PLAIN and median(earlier) < 2
-        least_s = _HOPELESS_IF_PLAIN_S if is_plain else _HOPELESS_S
-        if first_call_s < least_s or first_call_s < _HOPELESS_TIMES * fastest_s:
+        if reason := told("first", first_call_s, _HOPELESS if is_plain else _HOPELESS_IF_FIRST):
+            return reason
+        if told("first", first_call_s, _HOPELESS) is None:
             return None
-        return (
-            f"its first call took {first_call_s:.1f} s, {first_call_s / fastest_s:,.0f} times as long as another "
-            "backend's: beaten without being timed"
-        )
+        second_s = call()
+        earlier.append(first_call_s / max(second_s, 1e-9))
+        return told("second", second_s, _HOPELESS)
 
     def judge(self, contestants: Sequence[Contestant], settings: Settings) -> None:
         """After a round: stop those that are beaten, level with the fastest, or sampled enough, each with the word."""
@@ -215,7 +228,9 @@ class Alone:
         """All of them."""
         return list(entries)
 
-    def turned_away(self, backend: str, first_call_s: float, contestants: Sequence[Contestant]) -> str | None:
+    def turned_away(
+        self, backend: str, first_call_s: float, call: Callable[[], float], contestants: Sequence[Contestant]
+    ) -> str | None:
         """Nobody."""
         return None
 

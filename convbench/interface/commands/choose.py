@@ -29,6 +29,7 @@ from convbench.interface.parameters import share
 @click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="Write the choices to FILE, as a plan.")
 @click.option("--from-results", is_flag=True, help="Answer at once from earlier records of this machine.")
 @click.option("--machine", metavar="NAME", help="Answer for another machine, from its records.")
+@options.processes
 @click.option(
     "--budget",
     type=click.FloatRange(0, min_open=True),

@@ -40,14 +40,7 @@ from convbench.interface.parameters import cpus, numbers, share
     show_default=True,
     help="'cold' empties the caches before each call, and times calls one by one.",
 )
-@click.option(
-    "--processes",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Fresh worker processes for each backend; from 3 on intervals include what processes differ by.",
-)
+@options.processes
 @click.option(
     "--self-check/--no-self-check",
     default=None,
