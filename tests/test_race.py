@@ -139,6 +139,15 @@ def test_level_ones_are_called_level() -> None:
     assert sorted(str(o.stopped) for o in found.values()) == ["decided", "level", "level"]
 
 
+@pytest.mark.parametrize(("behind", "goes_on"), [(1.0, True), (1.15, False)])
+def test_a_noisy_race_goes_on_only_while_more_than_the_stake_depends_on_it(behind: float, goes_on: bool) -> None:
+    noisy = (0.9, 1.1, 1.0, 0.95, 1.05, 1.12, 0.88)
+    ahead, other = {"call_s": 1.0, "jitter": noisy}, {"call_s": behind, "jitter": noisy[3:] + noisy[:2]}
+    found = Stage(SETTINGS, Race(stake=0.05), ahead=ahead, other=other).measure(SMALL)
+    assert found["other"].stopped == "rounds"
+    assert (len(found["other"].samples) == SETTINGS.most_rounds) == goes_on and len(found["other"].samples) >= 14
+
+
 def test_a_race_ends_at_the_most_rounds_and_at_the_budget() -> None:
     unsteady = {"call_s": 1.0, "jitter": (0.8, 1.2, 1.0, 0.9, 1.1)}
     rounds = Stage(SETTINGS, Race(), a=unsteady, b=unsteady | {"jitter": (1.1, 0.9, 1.0)})

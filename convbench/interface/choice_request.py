@@ -15,7 +15,8 @@ from convbench.measurement.outcome import Settings
 from convbench.measurement.race import FEWEST_ROUNDS
 
 _PRECISION = 0.01
-_MOST_ROUNDS, _MOST_ROUNDS_FOR_PRECISION = 14, 10_000
+_MOST_ROUNDS, _MOST_ROUNDS_FOR_PRECISION = 28, 10_000
+_STAKE = 0.05  # what a choice may cost, about, before a noisy machine is given more rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,11 @@ class Request:
     @property
     def measures(self) -> bool:
         return not self.from_results and self.machine is None
+
+    @property
+    def stake(self) -> float:
+        """What may be lost by a choice without going on; nothing where a precision was asked for."""
+        return _STAKE if self.precision is None else 0.0
 
     def settings(self) -> Settings:
         return Settings(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def raced(request: Request, suite: Suite) -> tuple[Answer, int, Sequence[Rendera
     results, settings = results_folder(request.results), request.settings()
     folder = machine_folder(results, machine_name())
     barred = anything if request.lower_precision else like_for_like
-    race = Race(known_times(folder, settings, entries), request.tie, barred)
+    race = Race(known_times(folder, settings, entries), request.tie, request.stake, barred)
     run = Run([settings], Journal.new(folder, f"choose-{suite.name}"), race=race)
     console, code, start = stderr(), 0, time.monotonic()
     layers = count(len(suite.cases), "layer", "layers")
@@ -111,31 +112,41 @@ def _heats(
     expect: Callable[[Sequence[Case]], None],
 ) -> Iterator[tuple[Suite, Case]]:
     """All layers, the smallest first, for what is far behind shows there at the least cost; then, once more, those that
-    a wrong or broken backend spoilt, and those that one lacks who may be the best backend for all of them. `expect` is
-    told of what comes besides."""
+    a wrong or broken backend spoilt, and those that one lacks who may be the best backend for all of them. Where that
+    one may be the fastest, too, it is seen side by side with the others that may. `expect` is told of what comes
+    besides."""
     for case in sorted(suite.cases, key=lambda case: case.problem.flops):
         yield suite, case
-    first = run.session
-    spoilt = [case for case in suite.cases if case.name in race.spoilt]
+    first, heats = run.session, itertools.count(2)
+
+    def heat(case: Case, backends: Iterable[str]) -> tuple[Suite, Case]:
+        """Of these backends; rounds of another heat have no more than their numbers in common with its own."""
+        run.session = f"{first}-{next(heats)}"
+        race.insisted[case.name] = frozenset(backends)
+        return suite, case
+
     done = {(r["case"], r["backend"]): r for r in run.records}
-    for case in spoilt:
-        again = frozenset(b for (name, b), r in done.items() if name == case.name and r["status"] == Status.OK)
-        run.records = [r for r in run.records if r["case"] != case.name or r["backend"] not in again]
-        race.insisted[case.name] = again
-    run.session = f"{first}-again"
+    spoilt = [case for case in suite.cases if case.name in race.spoilt]
     expect(spoilt)
-    yield from ((suite, case) for case in spoilt)
-    run.session = f"{first}-rest"
+    for case in spoilt:
+        again = {b for (name, b), r in done.items() if name == case.name and r["status"] == Status.OK}
+        run.records = [r for r in run.records if r["case"] != case.name or r["backend"] not in again]
+        yield heat(case, again)
     tried: set[str] = set()
     while len(suite.cases) > 1 and (found := add_up(decided()).contender()) is not None:
         backend, lacks = found
         if backend in tried:
             return
         tried.add(backend)
-        expect([choice.case for choice in lacks])
-        for choice in lacks:
-            race.insisted[choice.case.name] = frozenset({backend})
-            yield suite, choice.case
+        lacking = [choice.case for choice in lacks]
+        expect(lacking)
+        for case in lacking:
+            yield heat(case, {backend})
+        for choice in decided():
+            near = {timed.backend for timed in choice.ranked[:1]} | set(choice.level)
+            if choice.case in lacking and backend in near and len(near) > 1:
+                expect([choice.case])
+                yield heat(choice.case, near)
 
 
 def _choices(request: Request, suite: Suite, run: Run) -> list[LayerChoice]:

@@ -33,6 +33,7 @@ MARGINS = (3.0, 1.7, 1.4, 1.3, 1.22, 1.16, 1.12, 1.1)
 """How many times slower in every round so far, by the number of rounds, is beaten without further evidence."""
 FEWEST_ROUNDS = 8
 """For the two fastest, so that there is an interval for what is between them."""
+_ENOUGH_ROUNDS = 14  # unless more than the stake depends on it
 
 _WARM_UP_AGREES = 2.0  # a single sample that is far behind may be a hiccup; the warm-up before it has to agree
 _FAR_BEHIND = 3.0
@@ -52,17 +53,20 @@ class Race:
     """Who is asked on a case, who is dropped from its rounds, and what earlier cases have told.
 
     `known` are times from before, of this machine and these settings. `tie` is the difference that is none: two whose
-    ratio is known to lie within it are level. `barred` says why a backend does not compete on a problem, if so. On a
-    case that `insisted` has, exactly those backends are asked.
+    ratio is known to lie within it are level. After some rounds nobody is sampled on who would be faster than the
+    fastest so far by less than the `stake`. `barred` says why a backend does not compete on a problem, if so. On a case
+    that `insisted` has, exactly those backends are asked.
     """
 
     def __init__(
         self,
         known: Times | None = None,
         tie: float = 0.02,
+        stake: float = 0.0,
         barred: Callable[[Entry, ConvProblem], str | None] = lambda entry, problem: None,
     ) -> None:
         self.tie = tie
+        self.stake = stake
         self._barred = barred
         self.insisted: dict[str, frozenset[str]] = {}
         self.left_out: dict[tuple[str, str], str] = {}
@@ -191,7 +195,10 @@ class Race:
         between = estimate_median(ratios)
         if 1 / (1 + self.tie) <= between.low and between.high <= 1 + self.tie:
             return "level"
-        return "precision" if between.relative_half_width <= settings.precision else None
+        if between.relative_half_width <= settings.precision:
+            return "precision"
+        is_enough = len(ratios) >= _ENOUGH_ROUNDS and self.stake > 0 and between.low >= 1 / (1 + self.stake)
+        return "rounds" if is_enough else None
 
     # --- after a case ---------------------------------------------------------------------------------------------
 
