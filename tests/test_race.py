@@ -317,30 +317,43 @@ UNLIKE = [  # each other, and all of one kind
 
 
 @pytest.mark.parametrize(
-    ("ready_s", "layers", "behind", "asked"),
+    ("ready_s", "behind", "asked"),
     [
-        (0.6, 5, 1.3, False),
-        (0.6, 3, 1.3, True),  # too few to tell
-        (0.6, 5, 1.1, True),  # near enough
-        (0.6, 7, 1.1, False),  # and never the fastest since
-        (0.6, 7, 1.05, True),
-        (0.01, 5, 1.3, True),  # it costs nothing to look
+        (0.6, (1.3,) * 5, False),
+        (0.6, (1.3,) * 3, True),  # too few to tell
+        (0.6, (1.05,) * 5, True),  # near enough
+        (0.6, (1.1, 1.6, 1.1, 1.6, 1.1), True),  # it varies so much that it may be the fastest
+        (0.6, (1.1, 1.6, 1.3, 1.3, 1.3, 1.3, 1.3), False),  # the more layers, the surer
+        (0.01, (1.3,) * 5, True),  # it costs nothing to look
     ],
 )
 def test_who_takes_long_to_make_ready_is_asked_only_where_it_may_be_worth_it(
-    ready_s: float, layers: int, behind: float, asked: bool
+    ready_s: float, behind: tuple[float, ...], asked: bool
 ) -> None:
-    race = Race({problem: exactly(a=1.0, b=1.0, c=1.0, dear=behind) for problem in UNLIKE[:layers]})
+    known = list(zip(UNLIKE, behind, strict=False))
+    race = Race({problem: exactly(a=1.0, b=1.0, c=1.0, dear=times) for problem, times in known})
     stage = Stage(SETTINGS, race, a={}, b={}, c={}, dear={})
-    for problem in UNLIKE[:layers]:
+    for problem, _ in known:
         made = Outcome(suite="s", case=Case(problem), backend="dear", status=Status.OK, settings=SETTINGS)
         race.note(replace(made, prepare_s=ready_s, first_call_s=0.0))
     case = Case(UNLIKE[-1])
     assert ("dear" in [entry.name for entry in race.field(case, stage.entries)]) == asked
     assert race.left_out == ({} if asked else {(case.name, "dear"): race.left_out[case.name, "dear"]})
     if not asked:
-        told = f"takes 0.6 s to make ready, and took {behind} times as long as the fastest, or more, on {layers} layers"
+        told = f"takes 0.6 s to make ready, and on {len(behind)} layers of the kind took 1.3 times as long"
         assert told in race.left_out[case.name, "dear"]
+
+
+def test_a_dear_one_that_takes_forever_or_wins_is_no_riddle() -> None:
+    never = {"a": (1.0, 1.0), "b": (1.0, 1.0), "c": (1.0, 1.0), "dear": (90.0, math.inf)}
+    first = exactly(a=1.0, b=1.0, c=1.0, dear=0.5)
+    for times, asked in ((never, False), (first, True)):
+        race = Race(dict.fromkeys(UNLIKE[:5], times))
+        for problem in UNLIKE[:5]:
+            made = Outcome(suite="s", case=Case(problem), backend="dear", status=Status.OK, settings=SETTINGS)
+            race.note(replace(made, prepare_s=1.0, first_call_s=0.0))
+        stage = Stage(SETTINGS, race, a={}, b={}, c={}, dear={})
+        assert ("dear" in [entry.name for entry in race.field(Case(UNLIKE[-1]), stage.entries)]) == asked
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class Request:
             most_rounds=_MOST_ROUNDS if self.precision is None else _MOST_ROUNDS_FOR_PRECISION,
             budget_s=self.budget,
             processes=self.processes,
-            settle_s=0.02,
+            settle_s=0.01,
             time_limit_s=self.time_limit,
         )
 

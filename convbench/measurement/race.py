@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import median
+from statistics import fmean, median, stdev
 
 from convbench.measurement.contest import Contestant
 from convbench.measurement.evidence import sign_evidence, stands_out
@@ -46,7 +46,7 @@ _BEHIND, _FEWEST_ALIKE = 1.35, 2
 _FAR_BEHIND_ON_ONE = 3.0
 _FEWEST_ASKED = 3
 _DEAR_S = 0.1  # to make ready and call for the first time: longer than all of the race takes for most
-_BEHIND_IF_DEAR = {4: 1.2, 6: 1.1, 8: 1.0}  # by the layers of the kind: the more there are, the less it takes
+_FEWEST_IF_DEAR, _WAGER, _LEAST_SPREAD = 4, 0.1, 0.05  # layers; the chance of losing the fastest; of the logarithms
 
 
 class Race:
@@ -124,17 +124,26 @@ class Race:
         return found
 
     def _why_too_dear(self, backend: str, problem: ConvProblem) -> str | None:
-        """Why a backend that takes long to make ready is not worth it here: it was behind on every layer of the kind.
-        However unlike these are, seconds are wagered for little."""
+        """Why a backend that takes long to make ready is not worth it here: by the layers of the kind, however unlike
+        these are, it is hardly the fastest. The logarithms of its ratios to the fastest other one are taken as normal,
+        and the next as one more of them (Student's prediction interval)."""
         ready_s = median(self._ready_s.get(backend, [0.0]))
-        kind = [times for known, times in self._times.items() if known.kind == problem.kind and backend in times]
-        ratios = [times[backend][0] / min(high for _, high in times.values()) for times in kind if len(times) > 1]
-        margin = min((least for fewest, least in _BEHIND_IF_DEAR.items() if len(ratios) >= fewest), default=math.inf)
-        if ready_s < _DEAR_S or min(ratios, default=0.0) < margin:
+        kind = [times for known, times in self._times.items() if known.kind == problem.kind and len(times) > 1]
+        logs = [
+            math.log(_middle(times[backend]) / min(_middle(other) for name, other in times.items() if name != backend))
+            for times in kind
+            if backend in times
+        ]
+        if ready_s < _DEAR_S or len(logs) < _FEWEST_IF_DEAR:
+            return None
+        from scipy.special import stdtrit
+
+        quantile = float(stdtrit(len(logs) - 1, 1 - _WAGER))
+        if fmean(logs) <= quantile * max(stdev(logs), _LEAST_SPREAD) * math.sqrt(1 + 1 / len(logs)):
             return None
         return (
-            f"takes {ready_s:.1f} s to make ready, and took {min(ratios):.2g} times as long as the fastest, or more, "
-            f"on {len(ratios)} layers of the kind"
+            f"takes {ready_s:.1f} s to make ready, and on {len(logs)} layers of the kind took "
+            f"{math.exp(fmean(logs)):.2g} times as long as the fastest, about"
         )
 
     # --- within a case --------------------------------------------------------------------------------------------
@@ -248,6 +257,12 @@ class Alone:
 
     def note(self, outcome: Outcome) -> None:
         """Nothing."""
+
+
+def _middle(interval: tuple[float, float]) -> float:
+    """Of the least and the most seconds that a call may take, which may be endless."""
+    low_s, high_s = interval
+    return math.sqrt(low_s * high_s) if high_s < math.inf else low_s
 
 
 def at_its_cap(c: Contestant, settings: Settings) -> str | None:
