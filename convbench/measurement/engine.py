@@ -28,6 +28,7 @@ from convbench.measurement.protocol import Message
 from convbench.measurement.qualifying import Twinning, complaint, in_process, output, qualify
 from convbench.measurement.race import Alone, Race
 from convbench.measurement.sampling import Sample
+from convbench.measurement.shelf import Shelves
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.suite import Case
@@ -161,17 +162,18 @@ class Engine:
         self._watch.doing("computing the reference", 0.0)
         examination = examination_of(case, self.settings.seed)
         contestants: list[Contestant] = []
-        for index, entry in enumerate(entries):
-            self._watch.doing(f"verifying {entry.name}", index / len(entries) / 2)
-            step = partial(self._qualify, suite, case, entry, examination, contestants)
-            qualified = self._guarded(suite, case, entry, step)
-            if isinstance(qualified, Outcome):
-                yield qualified
-            else:
-                contestants.append(qualified)
-        if self.settings.self_check and self.settings.processes == 1:
-            self._watch.doing("starting a backend once more, for the run's own error", 0.5)
-            self._twinning.add_twin(case, contestants, examination, self._started)
+        with Shelves() as shelves:
+            for index, entry in enumerate(entries):
+                self._watch.doing(f"verifying {entry.name}", index / len(entries) / 2)
+                step = partial(self._qualify, suite, case, entry, examination, shelves, contestants)
+                qualified = self._guarded(suite, case, entry, step)
+                if isinstance(qualified, Outcome):
+                    yield qualified
+                else:
+                    contestants.append(qualified)
+            if self.settings.self_check and self.settings.processes == 1:
+                self._watch.doing("starting a backend once more, for the run's own error", 0.5)
+                self._twinning.add_twin(case, contestants, examination, shelves, self._started)
         with kept_off(self.cores):
             yield from self._rounds(suite, case, contestants)
         error = self_ratio(contestants) if self.settings.self_check else None
@@ -179,11 +181,18 @@ class Engine:
             yield replace(outcome, self_ratio=error)
 
     def _qualify(
-        self, suite: str, case: Case, entry: Entry, examination: Examination, before: Sequence[Contestant]
+        self,
+        suite: str,
+        case: Case,
+        entry: Entry,
+        examination: Examination,
+        shelves: Shelves,
+        before: Sequence[Contestant],
     ) -> Contestant | Outcome:
         so_far = self._outcome(suite, case, entry, Status.OK, None)
         turned_away = partial(self._rule.turned_away, entry.name, contestants=before)
-        return qualify(self._crew, self.settings, case, self._processes(entry), examination, so_far, turned_away)
+        processes = self._processes(entry)
+        return qualify(self._crew, self.settings, case, processes, examination, shelves, so_far, turned_away)
 
     def _rounds(self, suite: str, case: Case, contestants: list[Contestant]) -> Iterator[Outcome]:
         """Sample in rounds until every contestant is done; yields those that fail on the way."""

@@ -10,8 +10,6 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from numpy.typing import NDArray
-
 from convbench.measurement.cold import flush_bytes
 from convbench.measurement.contest import Contestant, Lane, cheapest
 from convbench.measurement.crew import Crew
@@ -21,11 +19,11 @@ from convbench.measurement.outcome import OnDevice, Outcome, Settings
 from convbench.measurement.process import WorkerError
 from convbench.measurement.protocol import Message
 from convbench.measurement.sampling import Plan, plan_sampling
+from convbench.measurement.shelf import Shelves
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.verification.examination import Examination
-from convbench.verification.operands import Operands
 from convbench.verification.verdict import Verdict
 
 
@@ -35,13 +33,14 @@ def qualify(
     case: Case,
     processes: Sequence[Entry],
     examination: Examination,
+    shelves: Shelves,
     so_far: Outcome,
     turned_away: Callable[[float, Callable[[], float]], str | None] = lambda first_call_s, call: None,
 ) -> Contestant | Outcome:
     """A contestant with a lane for each of `processes`, or the outcome that bars the backend from the rounds. The first
-    is the backend's own entry. `turned_away` says why one is not to be timed after a first call of so many seconds, and
-    may have it called once more. While answers are judged the worker goes on; the verdicts are waited for before
-    anything is timed. Raises `WorkerError` when a worker fails."""
+    is the backend's own entry; operands come from `shelves`. `turned_away` says why one is not to be timed after a
+    first call of so many seconds, and may have it called once more. While answers are judged the worker goes on; the
+    verdicts are waited for before anything is timed. Raises `WorkerError` when a worker fails."""
     entry = processes[0]
     assert entry.backend is not None
     on_cpu = entry.backend.device == "cpu"
@@ -50,7 +49,7 @@ def qualify(
     firsts: list[Message] = []
     for process, again in enumerate(processes):
         with ThreadPoolExecutor(1) as judge:
-            first = crew.ask(again, "prepare", _arrays(examination.real.operands), problem=problem)
+            first = crew.ask(again, "prepare", shelves.of(examination.real.operands), problem=problem)
             judged = [judge.submit(examination.real.judge, arithmetic, output(first))]
             call_s = first.fields["first_call_s"]
             if reason := turned_away(call_s, partial(_call_s, crew, again)):
@@ -60,7 +59,7 @@ def qualify(
                     return replace(so_far, status=Status.TIMEOUT, reason=reason, stopped="beaten", **known)
             # The harder questions are to the code, not to a process: asking one will do.
             for key in examination.further(arithmetic) if process == 0 else ():
-                checked = crew.ask(again, "check", _arrays(key.operands), problem=problem)
+                checked = crew.ask(again, "check", shelves.of(key.operands), problem=problem)
                 judged.append(judge.submit(key.judge, arithmetic, output(checked)))
                 call_s = min(call_s, checked.fields["call_s"])
             if settings.cache == "cold" and not (on_cpu or first.fields["flushes"]):
@@ -96,6 +95,7 @@ class Twinning:
         case: Case,
         contestants: Sequence[Contestant],
         examination: Examination,
+        shelves: Shelves,
         start: Callable[[Sequence[Entry]], Mapping[str, WorkerError]],
     ) -> None:
         """Give one contestant a further process. Where that does not work out, the case has no error of its own."""
@@ -111,7 +111,7 @@ class Twinning:
             return
         assert chosen.entry.backend is not None
         with contextlib.suppress(WorkerError):
-            operands, problem = _arrays(examination.real.operands), case.problem.as_dict()
+            operands, problem = shelves.of(examination.real.operands), case.problem.as_dict()
             first = self._crew.ask(again, "prepare", operands, problem=problem)
             if complaint(first, [examination.real.judge(chosen.entry.backend.arithmetic, output(first))]) is None:
                 call_s, timer = first.fields["first_call_s"], first.fields.get("timer", "host")
@@ -158,8 +158,3 @@ def _beginnings(firsts: Sequence[Message]) -> dict[str, Any]:
     seconds = ("prepare_s", "first_call_s")
     found = {name: median(first.fields[name] for first in firsts) if known else None for name in seconds}
     return found | {"before_bytes": firsts[0].fields["before_bytes"]}
-
-
-def _arrays(operands: Operands) -> dict[str, NDArray[Any]]:
-    arrays = {"x": operands.x, "w": operands.w}
-    return arrays if operands.b is None else arrays | {"b": operands.b}

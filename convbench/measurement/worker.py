@@ -254,7 +254,7 @@ def _with_output(fields: dict[str, Any], output: Any) -> Message:
 def _listen(commands: BinaryIO, asked: queue.SimpleQueue[Message | None]) -> None:
     """Pass commands on. When the run is gone there is nobody to answer: end, even in the middle of a call."""
     with contextlib.suppress(EOFError, OSError):
-        while (message := read_message(commands)) is not None:
+        while (message := read_message(commands, from_run=True)) is not None:
             asked.put(message)
     os._exit(0)
 
