@@ -1,8 +1,8 @@
 """How a run and its worker processes talk: frames of one JSON object and some arrays, over two pipes.
 
 A frame is the length of its header (4 bytes, little-endian), the header (JSON, UTF-8), then the bytes of each array
-that the header announces; of arrays on a shelf it has the places, and the worker fetches them. JSON rather than pickle: what comes from a worker is data and can run nothing, and worker and
-run may be different versions of Python.
+that the header announces; of arrays on a shelf it has the places, and the worker fetches them. JSON rather than pickle:
+what comes from a worker is data and can run nothing, and worker and run may be different versions of Python.
 """
 
 from __future__ import annotations
