@@ -344,6 +344,17 @@ def test_who_takes_long_to_make_ready_is_asked_only_where_it_may_be_worth_it(
         assert told in race.left_out[case.name, "dear"]
 
 
+def test_a_time_that_may_be_all_of_what_a_call_costs_puts_nobody_in_front() -> None:
+    known = [SMALL.problem.replace(height=height) for height in (5, 6, 7, 8)]
+    race = Race({problem: exactly(a=1.0, b=1.0, c=1.0, dear=1.3) for problem in known})
+    for problem in known:
+        made = Outcome(suite="s", case=Case(problem), backend="dear", status=Status.OK, settings=SETTINGS)
+        race.note(replace(made, prepare_s=1.0, first_call_s=0.0))
+    stage = Stage(SETTINGS, race, dear={}, a={}, b={}, c={})
+    larger = Case(SMALL.problem.replace(height=9))
+    assert [entry.name for entry in race.field(larger, stage.entries)] == ["a", "b", "c"]
+
+
 def test_a_dear_one_that_takes_forever_or_wins_is_no_riddle() -> None:
     never = {"a": (1.0, 1.0), "b": (1.0, 1.0), "c": (1.0, 1.0), "dear": (90.0, math.inf)}
     first = exactly(a=1.0, b=1.0, c=1.0, dear=0.5)

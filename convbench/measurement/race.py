@@ -88,11 +88,11 @@ class Race:
         if (insisted := self.insisted.get(case.name)) is not None:
             return [entry for entry in entries if entry.name in insisted]
         asked: list[Entry] = []
-        behind = {entry.name: sorted(self._behind(entry.name, case.problem)) for entry in entries}
-        for entry in sorted(entries, key=lambda one: behind[one.name][0][1] if behind[one.name] else math.inf):
+        for entry in sorted(entries, key=lambda one: self._expected(one.name, case.problem)):
             reason = None
             if len(asked) >= _FEWEST_ASKED:
-                reason = why_left_out(behind[entry.name]) or self._why_too_dear(entry.name, case.problem)
+                behind = self._behind(entry.name, case.problem)
+                reason = why_left_out(behind) or self._why_too_dear(entry.name, case.problem)
             reason = self._silent.get(entry.name) or reason
             if reason is None:
                 asked.append(entry)
@@ -110,14 +110,24 @@ class Race:
                 self.left_out[case.name, entry.name] = reason
         return asked
 
+    def _expected(self, backend: str, problem: ConvProblem) -> float:
+        """The logarithm of the ratio to the fastest other one, as on the problem that is likest; endless if on none."""
+        known = [(slack(known, problem), _log_ratio(backend, times)) for known, times in self._of(backend)]
+        unlike, log = min(known, default=(math.inf, math.inf))
+        return log if unlike < math.inf else math.inf
+
+    def _of(self, backend: str) -> list[tuple[ConvProblem, Mapping[str, tuple[float, float]]]]:
+        """The problems that the backend and another are timed on, with all times."""
+        return [(known, times) for known, times in self._times.items() if backend in times and len(times) > 1]
+
     def _behind(self, backend: str, problem: ConvProblem) -> list[tuple[float, float]]:
         """Of each problem that the backend is timed on: its slack, and the logarithm of the ratio to the fastest, as
         small as it may be: on a busy machine hardly anything is known to be far behind. On less work than `problem` is
         the ratio may be one of what calls cost that compute nothing: all of the backend's least time may be that."""
         found = []
         least_s = min((times[backend][0] for times in self._times.values() if backend in times), default=0.0)
-        for known, times in self._times.items():
-            if backend in times and len(times) > 1 and (unlike := slack(known, problem)) < math.inf:
+        for known, times in self._of(backend):
+            if (unlike := slack(known, problem)) < math.inf:
                 own_s, fastest_s = times[backend][0], min(high for _, high in times.values())
                 own_s -= least_s if known.flops < problem.flops else 0.0
                 found.append((unlike, math.log(own_s / fastest_s) if own_s > 0 else -math.inf))
@@ -128,12 +138,7 @@ class Race:
         these are, it is hardly the fastest. The logarithms of its ratios to the fastest other one are taken as normal,
         and the next as one more of them (Student's prediction interval)."""
         ready_s = median(self._ready_s.get(backend, [0.0]))
-        kind = [times for known, times in self._times.items() if known.kind == problem.kind and len(times) > 1]
-        logs = [
-            math.log(_middle(times[backend]) / min(_middle(other) for name, other in times.items() if name != backend))
-            for times in kind
-            if backend in times
-        ]
+        logs = [_log_ratio(backend, times) for known, times in self._of(backend) if known.kind == problem.kind]
         if ready_s < _DEAR_S or len(logs) < _FEWEST_IF_DEAR:
             return None
         from scipy.special import stdtrit
@@ -257,6 +262,12 @@ class Alone:
 
     def note(self, outcome: Outcome) -> None:
         """Nothing."""
+
+
+def _log_ratio(backend: str, times: Mapping[str, tuple[float, float]]) -> float:
+    """Of the backend's time to that of the fastest other one, by the middles of their intervals."""
+    fastest_s = min(_middle(found) for name, found in times.items() if name != backend)
+    return math.log(_middle(times[backend]) / fastest_s)
 
 
 def _middle(interval: tuple[float, float]) -> float:
