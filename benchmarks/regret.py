@@ -1,16 +1,19 @@
 """What a choice costs against knowing everything: of `choose`'s race, and of predictions for layers never measured.
 
-    python benchmarks/regret.py FOLDER [--layers 100] [--further 100] [--backend GLOB ...] [--processes 1] [--minutes M]
+    python benchmarks/regret.py FOLDER [--layers 100] [--further 100] [--backend GLOB ...] [--processes 1]
+                                       [--exhaustive 1] [--race-processes 1] [--minutes M]
 
 Four steps, each kept in FOLDER and not done again (an exhaustive run that was interrupted is resumed): an exhaustive
 `convbench run` over zoo-100; `convbench choose` over the same layers, which sees none of its records; `convbench run
 --quick` over further layers of zoo-1000; and the tables. Regret is how much longer the chosen backend takes than the
 fastest of all, by the medians of the exhaustive run, where both were sampled in the same rounds; the fastest of noisy
 medians is a little too fast, so that it is not 0 even for the best choice. On a noisy machine, or where fresh processes
-of a backend differ, --processes 3 makes the exhaustive run's times ones of three processes each. Measuring time is that
-of samples alone, in one process of each backend; the commands' whole time has preparing, verifying and starting
-besides. Predictions are made from the exhaustive run's records, and from those that the race left. Layers of more than
---macs multiply-adds are left out.
+of a backend differ, --processes 2 makes the exhaustive run's times ones of two processes each, and --exhaustive 2 has a
+second such run after all else, at another hour; then times are the geometric means of both, and each of the two is
+asked what it says of the other's best, as what nobody can do better. Measuring time is that of samples alone, in one
+process of each backend; the commands' whole time has preparing, verifying and starting besides. Predictions are made
+from the first exhaustive run's records, and from those that the race left. Layers of more than --macs multiply-adds are
+left out.
 """
 
 from __future__ import annotations
@@ -150,13 +153,16 @@ def print_regret(label: str, chosen: Mapping[str, str], truth: Times, show: int 
             print(f"    {case}: {chosen[case]} {took:.4f} ms, {best} {least:.4f} ms")
 
 
-def print_sure(label: str, chosen: Mapping[str, str], found: Iterable[Mapping[str, Any]]) -> None:
-    """Of the regret that which is left where the chosen backend's interval begins and another's ends: two processes of
-    one backend were seen to differ by 1.6 times, and then nobody knows which is the fastest."""
+def print_sure(label: str, chosen: Mapping[str, str], runs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    """Of the regret that which is left where the chosen backend's interval begins and another's ends, an interval being
+    from the least to the most that any run says: two processes of one backend were seen to differ by 1.6 times, and
+    then nobody knows which is the fastest."""
     bounds: dict[str, dict[str, tuple[float, float]]] = {}
-    for r in found:
+    for r in (record for run in runs for record in run):
         if r["status"] == "ok" and (r.get("low_s") or 0) > 0:
-            bounds.setdefault(r["case_id"], {})[r["backend"]] = (r["low_s"], r["high_s"])
+            of_case = bounds.setdefault(r["case_id"], {})
+            low_s, high_s = of_case.get(r["backend"], (r["low_s"], r["high_s"]))
+            of_case[r["backend"]] = min(low_s, r["low_s"]), max(high_s, r["high_s"])
     sure = [
         max(0.0, bounds[case][backend][0] / min(high for _, high in bounds[case].values()) - 1)
         for case, backend in chosen.items()
@@ -176,16 +182,37 @@ def single_best(truth: Times) -> dict[str, str]:
     return dict.fromkeys(truth, best) if best else {}
 
 
-def print_race(folder: Path) -> None:
-    exhaustive, race = list(records(folder / "exhaustive")), list(records(folder / "race"))
-    truth = times_of(exhaustive)
+def joined(runs: Sequence[Times]) -> Times:
+    """Of each backend the geometric mean over `runs`, where all of them have it."""
+    common = set.intersection(*({*run} for run in runs))
+    return {
+        case: {
+            backend: float(np.exp(np.mean([np.log(run[case][backend]) for run in runs])))
+            for backend in set.intersection(*({*run[case]} for run in runs))
+        }
+        for case in common
+    }
+
+
+def print_race(folder: Path, names: Sequence[str]) -> None:
+    """What the race cost, by the exhaustive runs of these names."""
+    runs, race = [list(records(folder / name)) for name in names], list(records(folder / "race"))
+    times = [times_of(run) for run in runs]
+    truth, chosen = joined(times), chosen_by_race(folder)
     print_heading(f"regret over {len(truth)} layers, %")
-    print_regret("choose", chosen_by_race(folder), truth, show=5)
-    print_sure("of that the exhaustive run is sure", chosen_by_race(folder), exhaustive)
+    print_regret("choose", chosen, truth, show=5)
+    print_sure("of that is beyond doubt", chosen, runs)
+    for name, own, others in [(n, t, [o for o in times if o is not t]) for n, t in zip(names, times, strict=True)]:
+        if others:
+            print_regret(f"choose, by {name} alone", chosen, own)
+            best = {case: min(found, key=found.__getitem__) for case, found in joined(others).items()}
+            print_regret(f"the best of the other run, by {name}", best, own)
     print_regret("the single best backend for all", single_best(truth), truth)
-    both = [sampling_s(exhaustive), sampling_s(race)], [whole_s(folder, name) for name in ("exhaustive", "race")]
-    for label, (every, few) in zip(("seconds of sampling", "seconds in all"), both, strict=True):
-        print(f"{label:44} exhaustive run {every:.0f}, choose {few:.0f}: {few / every:.0%}")
+    every = np.mean([sampling_s(run) for run in runs]), np.mean([whole_s(folder, name) for name in names])
+    for label, all_s, few in zip(
+        ("seconds of sampling", "seconds in all"), every, (sampling_s(race), whole_s(folder, "race")), strict=True
+    ):
+        print(f"{label:44} exhaustive run {all_s:.0f}, choose {few:.0f}: {few / all_s:.0%}")
 
 
 def print_predictions(folder: Path) -> None:
@@ -225,7 +252,9 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=100, help="of zoo-100")
     parser.add_argument("--further", type=int, default=100, help="of zoo-1000, without those of zoo-100")
     parser.add_argument("--backend", action="append", default=[], help="a glob; repeatable")
-    parser.add_argument("--processes", type=int, default=1, help="of each backend, in the exhaustive run")
+    parser.add_argument("--processes", type=int, default=1, help="of each backend, in an exhaustive run")
+    parser.add_argument("--exhaustive", type=int, default=1, help="how many exhaustive runs")
+    parser.add_argument("--race-processes", type=int, default=1, help="of each backend, in the race")
     parser.add_argument("--macs", type=int, default=1_000_000_000, help="the most multiply-adds of a layer")
     parser.add_argument("--minutes", type=float, default=25.0, help="of measuring at most; the same command goes on")
     parser.add_argument("--seed", type=int, default=0, help="of the further layers")
@@ -236,21 +265,24 @@ def main() -> None:
     zoo, further = (str(options.folder / f"{name}.toml") for name in ("measured", "further"))
     deadline = time.monotonic() + 60 * options.minutes
     run = ["run", "--no-asv", "--no-self-check", *backends]
+    every = [*run, "--suite", zoo, "--processes", str(options.processes)]
+    exhaustive = ["exhaustive", *(f"exhaustive-{number}" for number in range(2, options.exhaustive + 1))]
     steps = (
-        ("exhaustive", [*run, "--suite", zoo, "--processes", str(options.processes)], "--resume"),
-        ("race", ["choose", "--suite", zoo, *backends], ""),
+        ("exhaustive", every, "--resume"),
+        ("race", ["choose", "--suite", zoo, "--processes", str(options.race_processes), *backends], ""),
         ("further", [*run, "--quick", "--suite", further], "--resume"),
+        *((name, every, "--resume") for name in exhaustive[1:]),
     )
     finished = {name for name, words, again in steps if measured(options.folder, name, words, deadline, again)}
     facts = machine_facts()
     backends_told = ", ".join(options.backend or BACKENDS)
     print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}, 1 thread\nbackends: {backends_told}")
-    print(f"the exhaustive run had {options.processes} of each backend's processes")
-    if {"exhaustive", "race"} <= finished:
-        print_race(options.folder)
-    if finished == {"exhaustive", "race", "further"}:
+    print(f"{options.processes} of each backend's processes in an exhaustive run, {options.race_processes} in the race")
+    if {*exhaustive, "race"} <= finished:
+        print_race(options.folder, exhaustive)
+    if {"exhaustive", "race", "further"} <= finished:
         print_predictions(options.folder)
-    elif finished:
+    if len(finished) < len(steps):
         print("\nNot all is measured yet; the same command goes on.")
 
 

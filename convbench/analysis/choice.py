@@ -144,8 +144,7 @@ def decide(
         ]
         return LayerChoice(case, tuple(ranked), tie, untimed, dict(left_out or {}))
     choice = LayerChoice(case, tuple(timed), tie, untimed, dict(left_out or {}))
-    choice = replace(choice, ranked=_by_rounds(choice))
-    return replace(choice, ranked=_steadiest_in_front(choice))
+    return replace(choice, ranked=_by_rounds(choice))
 
 
 def timed_by(record: Record, basis: Basis, lower: bool = False) -> Timed | None:
@@ -168,14 +167,6 @@ def _by_rounds(choice: LayerChoice) -> tuple[Timed, ...]:
         behind = (timed for timed in choice.ranked if timed is not ahead.timed)
         seen.append(replace(choice, ranked=(ahead.timed, *behind)))
     return seen[-1].ranked
-
-
-def _steadiest_in_front(choice: LayerChoice) -> tuple[Timed, ...]:
-    """The ranking, with that one of the level ones in front whose interval ends lowest: between those that nothing is
-    claimed between, what varies most promises least (`benchmarks/regret.py`)."""
-    level = [rival.timed for rival in choice.rivals if rival.level]
-    steadiest = min([choice.ranked[0], *level], key=lambda timed: timed.high_s)
-    return (steadiest, *(timed for timed in choice.ranked if timed is not steadiest))
 
 
 def _least_ratio(choice: LayerChoice) -> float:
