@@ -46,6 +46,9 @@ class Declared(Backend):
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def unavailable(self) -> str | None:
+        return None
+
     def prepare(self, problem: ConvProblem, x: Any, w: Any, b: Any) -> Ready:
         raise AssertionError("only workers prepare")
 
@@ -96,7 +99,7 @@ class ScriptedWorker:
         self.output = convolve(problem, arrays["x"], arrays["w"], None).astype(np.float32)
         self.clock.now_s += self.call_s
         fields = {"prepare_s": 0.5, "before_bytes": 1, "inputs_changed": False}
-        fields |= {"first_call_s": self.compiles_s + self.call_s}
+        fields |= {"first_call_s": self.compiles_s + self.call_s, "timer": "host", "flushes": False}
         return Message(fields, {"output": self.output})
 
     def check(self, arrays: Any, fields: Any) -> Message:
@@ -162,6 +165,19 @@ def test_each_round_samples_every_backend_once_in_an_order_that_changes() -> Non
     rounds = [tuple(sampled[i : i + 3]) for i in range(0, len(sampled), 3)]
     assert all(Counter(r) == Counter("abc") for r in rounds)
     assert len(set(rounds)) > 1
+
+
+@pytest.mark.parametrize(("device", "asked"), [("cpu", True), ("cuda", False)])
+def test_the_next_is_asked_while_one_is_judged_unless_it_has_transfers_to_time(device: str, asked: bool) -> None:
+    stage = Stage(Settings(), a={}, b={})
+    second = stage.entries[1].backend
+    assert second is not None
+    second.device = device
+    with stage.engine as engine:
+        outcomes = engine.measure("test", CASE, stage.entries)
+        assert next(outcomes).backend == "a"
+        assert (("b", "finish") in [(name, command) for name, command, _ in stage.log]) == asked
+        assert [outcome.backend for outcome in outcomes] == ["b"]
 
 
 def test_the_order_of_rounds_follows_from_the_seed() -> None:

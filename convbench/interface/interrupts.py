@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -33,15 +34,16 @@ def interrupts_wait() -> Iterator[None]:
         yield
         return
     came: list[tuple[int, FrameType | None]] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *what: came.append(what)) for number in numbers}
+    before: dict[int, Any] = {}
     try:
+        for held in (signal.SIGINT, signal.SIGTERM):
+            before[held] = signal.signal(held, lambda *what: came.append(what))
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         for came_as, frame in came:
-            heeded = before[signal.Signals(came_as)]
+            heeded = before[came_as]
             if callable(heeded):
                 heeded(came_as, frame)
             else:

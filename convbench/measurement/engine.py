@@ -226,12 +226,17 @@ class Engine:
     def _finished(
         self, suite: str, case: Case, contestants: Sequence[Contestant], examination: Examination
     ) -> Iterator[Outcome]:
-        """The outcomes of those sampled to the end. While the answers of one are judged, the next is asked."""
+        """The outcomes of those sampled to the end. While the answers of one are judged, the next is asked, unless that
+        has transfers to time."""
         with ThreadPoolExecutor(1) as judge:
             before: Callable[[], Outcome] | None = None
             for contestant in contestants:
                 if contestant.stopped == "failed":
                     continue
+                assert contestant.entry.backend is not None
+                if before is not None and contestant.entry.backend.device != "cpu":
+                    yield before()
+                    before = None
                 finish = partial(self._finish, contestant, examination, judge)
                 ended = self._guarded(suite, case, contestant.entry, finish)
                 if before is not None:
