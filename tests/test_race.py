@@ -344,6 +344,13 @@ def test_who_takes_long_to_make_ready_is_asked_only_where_it_may_be_worth_it(
         assert told in race.left_out[case.name, "dear"]
 
 
+@pytest.mark.parametrize(("slow_s", "asked"), [(0.0015, True), (0.3, False)])
+def test_what_a_call_costs_besides_is_no_excuse_for_tenths_of_a_second(slow_s: float, asked: bool) -> None:
+    race = Race({SMALL.problem: exactly(a=1e-4, b=1e-4, c=1e-4, slow=slow_s)})
+    stage = Stage(SETTINGS, race, a={}, b={}, c={}, slow={})
+    assert ("slow" in [entry.name for entry in race.field(LARGER, stage.entries)]) == asked
+
+
 def test_a_time_that_may_be_all_of_what_a_call_costs_puts_nobody_in_front() -> None:
     known = [SMALL.problem.replace(height=height) for height in (5, 6, 7, 8)]
     race = Race({problem: exactly(a=1.0, b=1.0, c=1.0, dear=1.3) for problem in known})

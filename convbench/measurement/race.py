@@ -44,6 +44,7 @@ _FEWEST_PLAIN = 2  # cases after which a backend is known whose first calls are 
 
 _BEHIND, _FEWEST_ALIKE = 1.35, 2
 _FAR_BEHIND_ON_ONE = 3.0
+_MOST_OVERHEAD_S = 0.002  # of a call, besides what it computes; handing it to another thread took 0.2 ms
 _FEWEST_ASKED = 3
 _DEAR_S = 0.1  # to make ready and call for the first time: longer than all of the race takes for most
 _FEWEST_IF_DEAR, _WAGER, _LEAST_SPREAD = 4, 0.1, 0.05  # layers; the chance of losing the fastest; of the logarithms
@@ -123,9 +124,11 @@ class Race:
     def _behind(self, backend: str, problem: ConvProblem) -> list[tuple[float, float]]:
         """Of each problem that the backend is timed on: its slack, and the logarithm of the ratio to the fastest, as
         small as it may be: on a busy machine hardly anything is known to be far behind. On less work than `problem` is
-        the ratio may be one of what calls cost that compute nothing: all of the backend's least time may be that."""
+        the ratio may be one of what calls cost that compute nothing: all of the backend's least time may be that, if it
+        is not too much for it."""
         found = []
         least_s = min((times[backend][0] for times in self._times.values() if backend in times), default=0.0)
+        least_s = min(least_s, _MOST_OVERHEAD_S)
         for known, times in self._of(backend):
             if (unlike := slack(known, problem)) < math.inf:
                 own_s, fastest_s = times[backend][0], min(high for _, high in times.values())
