@@ -207,8 +207,8 @@ def test_who_was_far_behind_is_left_out_of_a_layer_like_it_and_asked_on_another(
 
 
 def test_who_was_far_behind_on_less_work_is_asked_where_that_may_have_been_what_every_call_costs() -> None:
-    race = Race()
-    stage = Stage(SETTINGS, race, slow={"call_s": 5.0}, **FAST)
+    fast = {name: {"call_s": made["call_s"] / 5e3} for name, made in FAST.items()}
+    stage = Stage(SETTINGS, Race(), slow={"call_s": 1e-3}, **fast)
     with stage.engine as engine:
         asked = [{o.backend for o in engine.measure("s", case, stage.entries)} for case in (SMALL, LARGER)]
     assert asked == [{"slow", *FAST}, {"slow", *FAST}]
