@@ -186,9 +186,10 @@ def test_a_slower_model_is_not_given_and_the_report_says_so() -> None:
     assert found.report.sentence.endswith("unchanged.") or "the unchanged one is given" in found.report.sentence
     forced = applied(model, "idle", even_if_slower=True)
     assert forced.report.kept
-    assert forced.report.high < 1
+    assert forced.report.ratio < 1
     assert forced.report.after_s > forced.report.before_s
-    assert "is slower" in str(forced.report)
+    sure = forced.report.high < 1  # on a machine that is busy enough nobody is
+    assert ("is slower" in str(forced.report)) == sure
 
 
 def test_the_model_given_stays_as_it_was() -> None:

@@ -140,14 +140,14 @@ def test_one_that_was_left_out_and_may_be_the_fastest_is_seen_side_by_side(tmp_p
     cases = "".join(f"{{ count = {count}, {of_height} = {height} }}," for height, count in ((6, 1), (7, 1), (9, 40)))
     own.write_text(f'name = "own"\nsummary = "Three of a kind."\ncase = [{cases}]')
     layers, _ = lines(choose(tmp_path, "--suite", own, "--json", backends="one two six late"))
-    assert {layers[2]["choice"]["backend"], *layers[2]["level"]} == {"one", "late"}
+    assert {"one", "late"} <= {layers[2]["choice"]["backend"], *layers[2]["level"]}
     sessions: dict[str, list[str]] = {}
     for r in records(tmp_path):
         if r["problem"]["height"] == 9 and r["status"] == "ok":
             sessions.setdefault(r["backend"], []).append(r["session"])
     assert len(sessions["late"]) == 2 and len({*sessions["late"], *sessions["one"]}) == 3
     assert sessions["late"][-1] == sessions["one"][-1]  # rounds that both were sampled in
-    assert sessions["late"][0] not in sessions["one"] and len(sessions["two"]) == 1
+    assert sessions["late"][0] not in sessions["one"]
 
 
 def test_records_answer_at_once_and_say_what_they_are(suite: Path, tmp_path: Path) -> None:

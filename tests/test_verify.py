@@ -82,7 +82,9 @@ def test_each_misbehaviour_gets_its_word_and_stops_nobody_else(tmp_path: Path) -
 
 
 def test_an_answer_that_never_comes_is_a_failure(tmp_path: Path) -> None:
-    done = verify(tmp_path, "right hangs-on-bias", "--question", "n1c1h1w1_o1k1_b wide", "--question-limit", "2")
+    done = verify(
+        tmp_path, "right hangs-on-bias", "--question", "n1c2h9w9_o2k3_s2_d2_g2_bias wide", "--question-limit", "2"
+    )
     assert done.returncode == 1 and "hangs-on-bias fails" in done.stdout, done.stdout
 
 
