@@ -42,8 +42,10 @@ def test_a_conversion_from_memory_is_not() -> None:
     refuse_late_work(ready([0.54 * CONVERSION_S]), call_s=0.68 * CONVERSION_S)
 
 
-def test_a_single_output_that_was_there_is_enough() -> None:
-    refuse_late_work(ready([*[0.004] * 5, 0.0, 0.004]), call_s=1e-5)
+def test_two_outputs_that_were_there_are_enough_and_one_is_not() -> None:
+    refuse_late_work(ready([0.004, 0.0, 0.004, 0.004, 0.0]), call_s=1e-5)
+    with pytest.raises(LateWorkError):
+        refuse_late_work(ready([0.004, 0.0, 0.004]), call_s=1e-5)
 
 
 def test_a_call_that_lasts_was_waited_for() -> None:
