@@ -155,7 +155,7 @@ class Simulated:
         clock = DeviceClock(marks or self.mark, lambda mark, later: later - mark)
         return Ready(self.run, self.sync, instruments=Instruments(clock, self.flush))
 
-    def clock(self) -> Reading:
+    def clock(self, ends: bool = False) -> Reading:
         return Reading(self.host_s, self.host_s)
 
 

@@ -51,9 +51,9 @@ def _warm(ready: Ready, device: DeviceClock, plan: Plan, clock: Clock) -> tuple[
     for _ in all_but_last:
         ready.run()
     output = ready.run()
-    launched, last = clock(), device.mark()
+    last, launched = device.mark(), clock(ends=True)
     ready.sync()
-    by_host = Sample.between(start, clock(), plan.calls)
+    by_host = Sample.between(start, clock(ends=True), plan.calls)
     took_s = device.between_s(first, last)
     launch_s = (launched.wall_s - start.wall_s) / plan.calls
     return replace(by_host, wall_s=took_s / plan.calls, host_s=by_host.wall_s, launch_s=launch_s), output
@@ -69,7 +69,7 @@ def _cold(ready: Ready, device: DeviceClock, flush: Callable[[], Any], plan: Pla
         marks.append((before, device.mark()))
     ready.sync()
     took_s = sum(device.between_s(before, after) for before, after in marks)
-    return replace(Sample.between(start, clock(), plan.calls), wall_s=took_s / plan.calls), output
+    return replace(Sample.between(start, clock(ends=True), plan.calls), wall_s=took_s / plan.calls), output
 
 
 def refuse_wrong_clock(samples: Sequence[Sample]) -> None:
