@@ -223,7 +223,12 @@ def test_the_systems_clocks_go_forward_and_count_the_processors_time() -> None:
 def test_settling_ends_as_soon_as_calls_are_no_longer_faster() -> None:
     bench = Bench((5.0, 3.0, 2.0, 2.0, 2.0))
     assert settle(bench.run, bench.sync, 16.0, bench.clock) == 2.0
-    assert bench.calls == 4
+    assert bench.calls == 5
+
+
+def test_settling_goes_on_after_a_call_that_was_not_faster() -> None:
+    bench = Bench((5.0, 4.8, 3.0, 3.0, 2.0, 2.0, 2.0))
+    assert settle(bench.run, bench.sync, 24.0, bench.clock) == 2.0
 
 
 def test_settling_ends_at_its_limit_though_calls_still_get_faster() -> None:
