@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_engine import Stage
 
+from convbench.measurement.earlier_layers import why_left_out
 from convbench.measurement.evidence import sign_evidence, stands_out
 from convbench.measurement.likeness import slack
 from convbench.measurement.outcome import Outcome, Settings
 from convbench.measurement.process import WorkerError
-from convbench.measurement.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten, why_left_out
+from convbench.measurement.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.suite import Case

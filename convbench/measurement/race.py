@@ -1,30 +1,27 @@
 """A race: the time goes to the backends that may be the fastest, to the others only until they are known to be beaten.
 
-Three things are saved. A backend that was far behind on layers like this one is left out of it, and that is said; one
-that takes long to make ready, as compilers do, sooner than others. One whose calls take tenths of a second, tens of
-times what another's take, is not timed. And in the rounds a backend is dropped as soon as it is beaten: by a margin in
-each of the first few rounds, or by evidence that may be looked at after every round
-(`convbench.measurement.evidence`). What was sampled is kept in every case.
+Three things are saved. A backend that need not be asked by earlier layers is left out, and that is said
+(`convbench.measurement.earlier_layers`). One whose calls take tenths of a second, tens of times what another's take, is
+not timed. And in the rounds a backend is dropped as soon as it is beaten: by a margin in each of the first few rounds,
+or by evidence that may be looked at after every round (`convbench.measurement.evidence`). What was sampled is kept in
+every case.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import fmean, median, stdev
+from collections.abc import Callable, Sequence
+from statistics import median
 
 from convbench.measurement.contest import Contestant
+from convbench.measurement.earlier_layers import EarlierLayers, Times
 from convbench.measurement.evidence import sign_evidence, stands_out
-from convbench.measurement.likeness import slack
 from convbench.measurement.outcome import Outcome, Settings
 from convbench.measurement.statistics import estimate_median
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.suite import Case
-
-Times = Mapping[ConvProblem, Mapping[str, tuple[float, float]]]
-"""From how many to how many seconds a call takes, by problem and backend."""
 
 ERROR_RATE = 0.01
 """The chance, at most, that a backend that is not slower than another is ever dropped because of that one: by the signs
@@ -42,12 +39,7 @@ _HOPELESS = (0.1, 30.0)
 _HOPELESS_IF_FIRST = (2.0, 200.0)  # a first call may compile something
 _FEWEST_PLAIN = 2  # cases after which a backend is known whose first calls are as its later ones
 
-_BEHIND, _FEWEST_ALIKE = 1.35, 2
-_FAR_BEHIND_ON_ONE = 3.0
-_MOST_OVERHEAD_S = 0.002  # of a call, besides what it computes; handing it to another thread took 0.2 ms
 _FEWEST_ASKED = 3
-_DEAR_S = 0.1  # to make ready and call for the first time: longer than all of the race takes for most
-_FEWEST_IF_DEAR, _WAGER, _LEAST_SPREAD = 4, 0.1, 0.05  # layers; the chance of losing the fastest; of the logarithms
 
 
 class Race:
@@ -75,8 +67,7 @@ class Race:
         self.spoilt: set[str] = set()
         """Cases in which somebody was beaten by one that turned out to be wrong, or failed."""
         self._winners: dict[str, set[str]] = {}
-        self._times = {problem: dict(found) for problem, found in (known or {}).items()}
-        self._ready_s: dict[str, list[float]] = {}
+        self._earlier = EarlierLayers(known)
         self._first_over_later: dict[str, list[float]] = {}
         self._silent: dict[str, str] = {}
         self._crashes: dict[str, int] = {}
@@ -89,11 +80,10 @@ class Race:
         if (insisted := self.insisted.get(case.name)) is not None:
             return [entry for entry in entries if entry.name in insisted]
         asked: list[Entry] = []
-        for entry in sorted(entries, key=lambda one: self._expected(one.name, case.problem)):
+        for entry in sorted(entries, key=lambda one: self._earlier.expected(one.name, case.problem)):
             reason = None
             if len(asked) >= _FEWEST_ASKED:
-                behind = self._behind(entry.name, case.problem)
-                reason = why_left_out(behind) or self._why_too_dear(entry.name, case.problem)
+                reason = self._earlier.why_not(entry.name, case.problem)
             reason = self._silent.get(entry.name) or reason
             if reason is None:
                 asked.append(entry)
@@ -111,49 +101,6 @@ class Race:
                 self.left_out[case.name, entry.name] = reason
         return asked
 
-    def _expected(self, backend: str, problem: ConvProblem) -> float:
-        """The logarithm of the ratio to the fastest other one, as on the problem that is likest; endless if on none."""
-        known = [(slack(known, problem), _log_ratio(backend, times)) for known, times in self._of(backend)]
-        unlike, log = min(known, default=(math.inf, math.inf))
-        return log if unlike < math.inf else math.inf
-
-    def _of(self, backend: str) -> list[tuple[ConvProblem, Mapping[str, tuple[float, float]]]]:
-        """The problems that the backend and another are timed on, with all times."""
-        return [(known, times) for known, times in self._times.items() if backend in times and len(times) > 1]
-
-    def _behind(self, backend: str, problem: ConvProblem) -> list[tuple[float, float]]:
-        """Of each problem that the backend is timed on: its slack, and the logarithm of the ratio to the fastest, as
-        small as it may be: on a busy machine hardly anything is known to be far behind. On less work than `problem` is
-        the ratio may be one of what calls cost that compute nothing: all of the backend's least time may be that, if it
-        is not too much for it."""
-        found = []
-        least_s = min((times[backend][0] for times in self._times.values() if backend in times), default=0.0)
-        least_s = min(least_s, _MOST_OVERHEAD_S)
-        for known, times in self._of(backend):
-            if (unlike := slack(known, problem)) < math.inf:
-                own_s, fastest_s = times[backend][0], min(high for _, high in times.values())
-                own_s -= least_s if known.flops < problem.flops else 0.0
-                found.append((unlike, math.log(own_s / fastest_s) if own_s > 0 else -math.inf))
-        return found
-
-    def _why_too_dear(self, backend: str, problem: ConvProblem) -> str | None:
-        """Why a backend that takes long to make ready is not worth it here: by the layers of the kind, however unlike
-        these are, it is hardly the fastest. The logarithms of its ratios to the fastest other one are taken as normal,
-        and the next as one more of them (Student's prediction interval)."""
-        ready_s = median(self._ready_s.get(backend, [0.0]))
-        logs = [_log_ratio(backend, times) for known, times in self._of(backend) if known.kind == problem.kind]
-        if ready_s < _DEAR_S or len(logs) < _FEWEST_IF_DEAR:
-            return None
-        from scipy.special import stdtrit
-
-        quantile = float(stdtrit(len(logs) - 1, 1 - _WAGER))
-        if fmean(logs) <= quantile * max(stdev(logs), _LEAST_SPREAD) * math.sqrt(1 + 1 / len(logs)):
-            return None
-        return (
-            f"takes {ready_s:.1f} s to make ready, and on {len(logs)} layers of the kind took "
-            f"{math.exp(fmean(logs)):.2g} times as long as the fastest, about"
-        )
-
     # --- within a case --------------------------------------------------------------------------------------------
 
     def turned_away(
@@ -163,7 +110,7 @@ class Race:
         gives the seconds, which tell a slow one from one that compiled."""
         fastest_s = min((lane.call_s for c in contestants for lane in c.lanes), default=math.inf)
 
-        def told(which: str, call_s: float, least: tuple[float, float]) -> str | None:
+        def hopeless(which: str, call_s: float, least: tuple[float, float]) -> str | None:
             if call_s < least[0] or call_s < least[1] * fastest_s:
                 return None
             times = f"{call_s / fastest_s:,.0f} times as long as another backend's"
@@ -171,13 +118,15 @@ class Race:
 
         earlier = self._first_over_later.setdefault(backend, [])
         is_plain = len(earlier) >= _FEWEST_PLAIN and median(earlier) < 2
-        if reason := told("first", first_call_s, _HOPELESS if is_plain else _HOPELESS_IF_FIRST):
+        if reason := hopeless("first", first_call_s, _HOPELESS if is_plain else _HOPELESS_IF_FIRST):
             return reason
-        if told("first", first_call_s, _HOPELESS) is None:
+        if hopeless("first", first_call_s, _HOPELESS) is None:
             return None
         second_s = call()
-        earlier.append(first_call_s / max(second_s, 1e-9))
-        return told("second", second_s, _HOPELESS)
+        reason = hopeless("second", second_s, _HOPELESS)
+        if reason is not None:  # of others it is known when they have been timed
+            earlier.append(first_call_s / max(second_s, 1e-9))
+        return reason
 
     def judge(self, contestants: Sequence[Contestant], settings: Settings) -> None:
         """After a round: stop those that are beaten, level with the fastest, or sampled enough, each with the word."""
@@ -223,16 +172,16 @@ class Race:
         """Remember what came of a backend on a case, for the cases after it."""
         name, case = outcome.backend, outcome.case
         if outcome.prepare_s is not None and outcome.first_call_s is not None:
-            self._ready_s.setdefault(name, []).append(outcome.prepare_s + outcome.first_call_s)
+            self._earlier.note_ready(name, outcome.prepare_s + outcome.first_call_s)
         if outcome.status is not Status.OK and name in self._winners.get(case.name, ()):
             self.spoilt.add(case.name)
         if outcome.status is Status.OK and outcome.estimate is not None:
             if outcome.first_call_s is not None:
                 over_later = outcome.first_call_s / max(outcome.estimate.median, 1e-9)
                 self._first_over_later.setdefault(name, []).append(over_later)
-            self._times.setdefault(case.problem, {})[name] = outcome.estimate.low, outcome.estimate.high
+            self._earlier.note_call(name, case.problem, outcome.estimate.low, outcome.estimate.high)
         elif outcome.status is Status.TIMEOUT and outcome.first_call_s is not None:
-            self._times.setdefault(case.problem, {})[name] = outcome.first_call_s, math.inf
+            self._earlier.note_call(name, case.problem, outcome.first_call_s, math.inf)
         elif outcome.status is Status.TIMEOUT:
             self._silent[name] = f"gave no answer in time on {case.name}"
         elif outcome.status is Status.CRASHED:
@@ -267,18 +216,6 @@ class Alone:
         """Nothing."""
 
 
-def _log_ratio(backend: str, times: Mapping[str, tuple[float, float]]) -> float:
-    """Of the backend's time to that of the fastest other one, by the middles of their intervals."""
-    fastest_s = min(_middle(found) for name, found in times.items() if name != backend)
-    return math.log(_middle(times[backend]) / fastest_s)
-
-
-def _middle(interval: tuple[float, float]) -> float:
-    """Of the least and the most seconds that a call may take, which may be endless."""
-    low_s, high_s = interval
-    return math.sqrt(low_s * high_s) if high_s < math.inf else low_s
-
-
 def at_its_cap(c: Contestant, settings: Settings) -> str | None:
     """Why `c` is sampled no more, whoever is ahead; None when it may be."""
     rounds = min(len(lane.samples) for lane in c.lanes)
@@ -298,21 +235,6 @@ def is_beaten(ratios: Sequence[float], by_warm_up: float) -> bool:
     if slower == rounds and stands_out([math.log(ratio) for ratio in ratios], ERROR_RATE):
         return True
     return sign_evidence(slower, rounds - slower) >= 1 / ERROR_RATE
-
-
-def why_left_out(behind: Iterable[tuple[float, float]]) -> str | None:
-    """Why a backend need not be asked, by its (slack, logarithm of the ratio to the fastest) on other problems; None
-    when it has to be: it was near the fastest on the likest of them, or too little is known."""
-    known = sorted(behind)
-    alike = [(log, log - unlike) for unlike, log in known if log - unlike >= math.log(_BEHIND)]
-    if not alike or known[0][1] < math.log(_BEHIND):
-        return None
-    if len(alike) < _FEWEST_ALIKE and alike[0][1] < math.log(_FAR_BEHIND_ON_ONE):
-        return None
-    least, several = math.exp(min(log for log, _ in alike)), len(alike)
-    if several == 1:
-        return f"took {least:.1f} times as long as the fastest on a layer like it"
-    return f"took {least:.1f} times as long as the fastest, or more, on {several} layers like it"
 
 
 def _ratios(c: Contestant, leader: Contestant) -> list[float]:
