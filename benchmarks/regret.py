@@ -202,11 +202,11 @@ def print_race(folder: Path, names: Sequence[str]) -> None:
     print_heading(f"regret over {len(truth)} layers, %")
     print_regret("choose", chosen, truth, show=5)
     print_sure("of that is beyond doubt", chosen, runs)
-    for name, own, others in [(n, t, [o for o in times if o is not t]) for n, t in zip(names, times, strict=True)]:
-        if others:
-            print_regret(f"choose, by {name} alone", chosen, own)
-            best = {case: min(found, key=found.__getitem__) for case, found in joined(others).items()}
-            print_regret(f"the best of the other run, by {name}", best, own)
+    for number, name in enumerate(names if len(names) > 1 else ()):
+        own, others = times[number], times[:number] + times[number + 1 :]
+        print_regret(f"choose, by {name} alone", chosen, own)
+        best = {case: min(found, key=found.__getitem__) for case, found in joined(others).items()}
+        print_regret(f"the best of the other run, by {name}", best, own)
     print_regret("the single best backend for all", single_best(truth), truth)
     every = np.mean([sampling_s(run) for run in runs]), np.mean([whole_s(folder, name) for name in names])
     for label, all_s, few in zip(

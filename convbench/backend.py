@@ -166,8 +166,8 @@ class Instruments:
     Without a `clock` batches of calls are timed by the host's, from before the first until `sync` returns. `flush()`
     has the device overwrite twice its last-level cache, after the work that is queued and before what comes, and is
     done when `sync` has returned. `send()` copies the input from host memory once more, as it came to `prepare` and
-    into the layout that `run` takes, and is done when `sync` has returned. `memory(run)` computes once
-    more and tells what that takes.
+    into the layout that `run` takes, and is done when `sync` has returned. `memory(run)` computes once more
+    and tells what that takes.
     """
 
     clock: DeviceClock | None = None

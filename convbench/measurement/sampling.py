@@ -38,8 +38,7 @@ class Clock(Protocol):
 def system_clock(ends: bool = False) -> Reading:
     """This process's clocks, the wall clock nearest to what is timed: right after a convolution, which leaves little
     else in the caches, reading the others took 40 microseconds."""
-    wall_s = time.perf_counter() if ends else 0.0
-    cpu_s = time.process_time() if ends else 0.0
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
     usage = resource.getrusage(resource.RUSAGE_SELF) if resource else None
     if not ends:
         cpu_s = time.process_time()

@@ -30,7 +30,8 @@ class Shelf(Mapping[str, NDArray[Any]]):
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._arrays = dict(arrays)
-        self._file, self.path = _memory_file() if sys.platform == "linux" else _temporary_file()
+        self._has_name = sys.platform != "linux"
+        self._file, self.path = _temporary_file() if self._has_name else _memory_file()
         self.places: list[Place] = []
         try:
             offset = 0
@@ -56,7 +57,7 @@ class Shelf(Mapping[str, NDArray[Any]]):
     def clear(self) -> None:
         """Give the memory back. What was fetched stays with who fetched it."""
         os.close(self._file)
-        if not self.path.startswith("/proc/"):
+        if self._has_name:
             with contextlib.suppress(OSError):
                 Path(self.path).unlink()
 
