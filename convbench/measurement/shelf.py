@@ -1,8 +1,8 @@
 """A shelf: arrays in a file in memory, where every worker fetches them, instead of being sent them through its pipe.
 
 A case has three sets of operands, and each of them goes to every backend: through pipes the run would write all of it
-anew for each, and wait meanwhile. On Linux the file has no name in any folder, so that it is gone with this process, however that ends;
-elsewhere it is a temporary one.
+anew for each, and wait meanwhile. On Linux the file has no name in any folder, so that it is gone with this process,
+however that ends; elsewhere it is a temporary one.
 """
 
 from __future__ import annotations
