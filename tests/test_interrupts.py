@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,14 @@ from convbench.store.journal import Journal, read_records
 from convbench.suite import Case, Suite
 
 CASE = Case(ConvProblem.parse("n1c1h4w4_o1k3"))
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal() -> Iterator[None]:
+    """A shell's background jobs ignore Ctrl-C, and what they start does so, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class InterruptedWhileWriting(Journal):
