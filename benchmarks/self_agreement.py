@@ -1,12 +1,12 @@
 """A/A: how far the same convolution differs from itself, and whether the interval that a run states knows it.
 
 Each repeat starts two fresh worker processes of torch on one thread and measures the one against the other, by the
-rounds
-of `convbench run` at its usual settings. With --busy another process computes meanwhile. Beside it the same through
-`asv run`, twice, and through two runs of pyperf, in the environment that convbench gives its workers: their medians'
-ratios, and whether their intervals (asv's of 99 %; pyperf's test) say that nothing differs.
+rounds of `convbench run`, with its --precision and --budget where they are given. With --busy another process computes
+meanwhile. Beside it the same through `asv run`, twice, and through two runs of pyperf, in the environment that
+convbench gives its workers: their medians' ratios, and whether their intervals (asv's of 99 %; pyperf's test) say that
+nothing differs.
 
-    python benchmarks/self_agreement.py [--repeats 20] [--busy] [--other-repeats 3] [--precision 0.01]
+    python benchmarks/self_agreement.py [--repeats 20] [--busy] [--other-repeats 3] [--precision 0.003] [--budget 6]
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 from other_timers import asv_results, pyperf_samples_s
 
+from convbench.interface.run import Request
 from convbench.measurement.engine import Engine
 from convbench.measurement.machine import machine_facts
 from convbench.measurement.outcome import Settings
@@ -71,22 +73,27 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20, help="pairs of fresh worker processes")
     parser.add_argument("--busy", action="store_true", help="with one other process computing meanwhile")
     parser.add_argument("--other-repeats", type=int, default=3, help="pairs of runs of asv and of pyperf")
-    parser.add_argument("--precision", type=float, default=Settings.precision)
+    parser.add_argument("--precision", type=float, help="share of a time that its interval reaches to either side")
+    parser.add_argument("--budget", type=float, help="seconds of sampling for each of the two processes")
     parser.add_argument("--pin", default="auto")
     parser.add_argument("--problem", default="n1c64h56w56_o64k3_p1")
     options = parser.parse_args()
     problem = ConvProblem.parse(options.problem)
     (entry,) = discover().select(["torch"])
+    asked = Request(suites=(), precision=options.precision, budget=options.budget, pin=options.pin, self_check=True)
+    (settings,) = asked.settings()
     facts = machine_facts()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if options.busy else None
     try:
         state = "one other process busy" if busy else "nothing else at work"
-        print(f"{facts['cpu']}, {facts['os']}, torch on {options.problem}, 1 thread, {state}\n")
-        print(f"{'':<24}{'repeats':>8}{'typical':>10}{'worst':>10}{'covers 1':>14}")
+        print(f"{facts['cpu']}, {facts['os']}, torch on {options.problem}, 1 thread, {state}")
+        sought = (
+            f"{settings.precision:.1%} asked for, {settings.budget_s:g} s and {settings.most_rounds} rounds at most"
+        )
+        print(f"{sought}\n\n{'':<24}{'repeats':>8}{'typical':>10}{'worst':>10}{'covers 1':>14}")
         walls, cpus = [], []
         for seed in range(options.repeats):
-            settings = Settings(self_check=True, precision=options.precision, pin=options.pin, seed=seed)
-            wall, cpu = once(entry, Case(problem), settings)
+            wall, cpu = once(entry, Case(problem), replace(settings, seed=seed))
             walls.append(wall)
             cpus.append(cpu)
         for name, found in (("convbench, wall clock", walls), ("convbench, CPU clock", cpus)):
