@@ -40,14 +40,14 @@ class _Jax(Backend):
         import jax
         import numpy as np
 
-        jax.config.update("jax_enable_x64", True)
         if self.channels_last:
             x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
         # Copied, since JAX may go on using a NumPy array's own memory.
         operands = [np.array(a, order="C") for a in (x, w, b) if a is not None]
         device = jax.devices(self.device)[0]
-        operands = jax.block_until_ready(jax.device_put(operands, device))
-        convolve = _compiled(problem, self.channels_last)
+        to_device = _in_full(jax.device_put, problem)
+        operands = jax.block_until_ready(to_device(operands, device))
+        convolve = _in_full(_compiled(problem, self.channels_last), problem)
         run, sync = self._call(lambda: convolve(*operands))
         to_numpy = _from_nhwc if self.channels_last else np.asarray
         given = operands[1:]
@@ -58,7 +58,8 @@ class _Jax(Backend):
 
         if self.device == "cpu":
             return Ready(run, sync, to_numpy, {"numpy": on})
-        return Ready(run, sync, to_numpy, instruments=_instruments(np.array(x, order="C"), device))
+        host = np.array(x, order="C")
+        return Ready(run, sync, to_numpy, instruments=_instruments(lambda: to_device(host, device), device))
 
     def script(self, problem: ConvProblem) -> str | None:
         mode, none = problem.padding_mode, (0, 0)
@@ -73,6 +74,7 @@ class _Jax(Backend):
             dilation=problem.dilation,
             layout=layout,
             groups=problem.groups,
+            in_full='jax.config.update("jax_enable_x64", True)\n' if problem.dtype == "float64" else "",
             sums="float64" if problem.dtype == "float64" else "float32",
             b="b" if self.channels_last else "b[:, None, None]",
             back=".transpose(0, 3, 1, 2)" if self.channels_last else "",
@@ -88,8 +90,7 @@ import os
 os.environ["NPROC"] = "1"  # threads, of which JAX takes this many from the start
 import jax
 from jax import lax, numpy as jnp
-jax.config.update("jax_enable_x64", True)
-{arranged}device = jax.devices("{device}")[0]
+{in_full}{arranged}device = jax.devices("{device}")[0]
 x, w, b = (a if a is None else jax.device_put(a.copy(), device) for a in (x, w, b))
 def convolve(x, w, b):
 {padded}    y = lax.conv_general_dilated(
@@ -135,8 +136,8 @@ class _Cuda(_Jax):
         return run, sync
 
 
-def _instruments(x: np.ndarray, device: Any) -> Instruments:
-    """JAX shows no clock of the device, and of its memory what all arrays hold; `x` lies on the host, as it is sent."""
+def _instruments(send: Callable[[], Any], device: Any) -> Instruments:
+    """JAX shows no clock of the device, and of its memory what all arrays hold."""
     import jax
     from jax import numpy as jnp
 
@@ -151,7 +152,23 @@ def _instruments(x: np.ndarray, device: Any) -> Instruments:
     def memory(run: Callable[[], Any]) -> DeviceMemory:
         return DeviceMemory(held=(device.memory_stats() or {}).get("bytes_in_use"))
 
-    return Instruments(flush=flush, send=lambda: jax.block_until_ready(jax.device_put(x, device)), memory=memory)
+    return Instruments(flush=flush, send=lambda: jax.block_until_ready(send()), memory=memory)
+
+
+def _in_full(function: Callable[..., Any], problem: ConvProblem) -> Callable[..., Any]:
+    """`function` with float64 as such, which JAX makes float32 unless told not to: in these calls alone, since the
+    process may be another program's, in which `convbench.apply` acts on a plan."""
+    if problem.dtype != "float64":
+        return function
+    import jax
+
+    enabled = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # the latter before 0.8
+
+    def call(*operands: Any) -> Any:
+        with enabled(True):
+            return function(*operands)
+
+    return call
 
 
 @lru_cache(maxsize=256)

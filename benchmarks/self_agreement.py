@@ -87,10 +87,9 @@ def main() -> None:
     try:
         state = "one other process busy" if busy else "nothing else at work"
         print(f"{facts['cpu']}, {facts['os']}, torch on {options.problem}, 1 thread, {state}")
-        sought = (
-            f"{settings.precision:.1%} asked for, {settings.budget_s:g} s and {settings.most_rounds} rounds at most"
-        )
-        print(f"{sought}\n\n{'':<24}{'repeats':>8}{'typical':>10}{'worst':>10}{'covers 1':>14}")
+        most = f"{settings.budget_s:g} s and {settings.most_rounds} rounds at most"
+        print(f"{settings.precision:.1%} asked for, {most}\n")
+        print(f"{'':<24}{'repeats':>8}{'typical':>10}{'worst':>10}{'covers 1':>14}")
         walls, cpus = [], []
         for seed in range(options.repeats):
             wall, cpu = once(entry, Case(problem), replace(settings, seed=seed))

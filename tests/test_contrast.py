@@ -144,11 +144,11 @@ def test_more_samples_than_are_compared_one_with_another_are_thinned_evenly() ->
     assert found.ratio.low > 1.03 and found.p_value < 1e-10
 
 
-# --- verdicts as before -----------------------------------------------------------------------------------------------
+# --- verdicts -------------------------------------------------------------------------------------------------------
 
 
 def former_verdicts(base: list[list[float]], new: list[list[float]], threshold: float) -> list[Verdict]:
-    """What was said pair by pair with a bootstrap: the verdicts that a faster way has to come to as well."""
+    """What a bootstrap says pair by pair, which takes samples of two runs for all that there is to know."""
     rates = false_discovery_control([float(mannwhitneyu(x, y).pvalue) for x, y in zip(base, new, strict=True)])
     verdicts = []
     for x, y, rate in zip(map(np.array, base), map(np.array, new), rates, strict=True):
@@ -166,7 +166,7 @@ def former_verdicts(base: list[list[float]], new: list[list[float]], threshold: 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_verdicts_on_random_tables_are_those_of_a_bootstrap_pair_by_pair(seed: int) -> None:
+def test_what_is_called_changed_in_random_tables_a_bootstrap_pair_by_pair_calls_so_too(seed: int) -> None:
     rng = np.random.default_rng(seed)
     tables: tuple[list[list[float]], list[list[float]]] = ([], [])
     for _ in range(200):
@@ -176,11 +176,11 @@ def test_verdicts_on_random_tables_are_those_of_a_bootstrap_pair_by_pair(seed: i
     base, new = ([pair_record(str(i), walls) for i, walls in enumerate(table)] for table in tables)
     found = {change.case: change.verdict for change in compare(base, new, 0.05).changes}
     expected = former_verdicts(*tables, 0.05)
-    differing = [(found[str(i)], verdict) for i, verdict in enumerate(expected) if found[str(i)] is not verdict]
     claims = {Verdict.SLOWER, Verdict.FASTER}
-    assert not any({*pair} <= claims for pair in differing), "never the opposite"
-    # What hangs on the last digit of an interval: narrower ones leave less unclear.
-    assert len(differing) <= 0.05 * len(expected)
+    assert all(found[str(i)] is verdict for i, verdict in enumerate(expected) if found[str(i)] in claims)
+    # Most of those that were made 10 or 50 % slower by samples that lie 2 % apart.
+    claimed = [found[str(i)] in claims for i, verdict in enumerate(expected) if verdict in claims]
+    assert sum(claimed) >= 0.9 * len(claimed) > 50
 
 
 def pair_record(case: str, walls: list[float]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Did it change? Two sets of records, pair by pair: ratio with interval, and a verdict that allows for many pairs.
 
 A difference is claimed only where it is unlikely by chance over the whole table: a rank test per pair (`contrast` says
-which), then Benjamini and Hochberg's control of the false discovery rate. With 6 or more samples a side, or rounds in
-common, such a test can speak at all.
+which), and of two runs what the machine may have done from one to the other (`drift`), then Benjamini and Hochberg's
+control of the false discovery rate. With 6 or more samples a side, or rounds in common, such a test can speak at all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convbench.analysis.contrast import Contrast, independent, paired
+from convbench.analysis.drift import Drift, chance_of, drifts
 from convbench.analysis.false_discovery import q_values
 from convbench.analysis.luck import half_width_of_luck
 from convbench.analysis.process_contrast import contrast_of_processes
@@ -27,7 +28,8 @@ from convbench.store.journal import Record
 FALSE_DISCOVERY_RATE = 0.05
 FIELDS = (
     "suite", "case", "backend", "threads", "status", "reason", "median_s", "session", "commit", "dtype",
-    "settings.allocator", "settings.cache", "machine.machine", "samples.round", "samples.wall_s", "samples.process",
+    "settings.allocator", "settings.cache", "machine.machine", "declared.device", "versions",
+    "samples.round", "samples.wall_s", "samples.process",
 )  # fmt: skip
 """What this module and those that show its answer look at in a record."""
 
@@ -45,7 +47,7 @@ class Verdict(StrEnum):
 
 
 class Change(NamedTuple):
-    """One pair in both sets. `ratio` is new over base: above 1 the new one is slower."""
+    """One pair in both sets. `ratio` is new over base, without the machine's `drift`: above 1 the new one is slower."""
 
     suite: str
     case: str
@@ -58,6 +60,9 @@ class Change(NamedTuple):
     verdict: Verdict
     paired: bool = False
     """Whether the two were measured side by side, and compared round by round."""
+    drift: float | None = None
+    """Of two runs: how many times slower the machine was in the new one, by the other libraries on the same case; None
+    where these are too few."""
 
     @property
     def changed(self) -> bool:
@@ -101,15 +106,16 @@ def compare(base: Iterable[Record], new: Iterable[Record], threshold: float) -> 
     )
     timed = np.flatnonzero((was.sizes > 0) & (now.sizes > 0))
     pairs = [shared[index] for index in timed.tolist()]
-    contrasts = _contrasts([(earlier, later) for _, earlier, later in pairs], was[timed], now[timed])
+    compared = _compared(pairs, was[timed], now[timed])
     # Too few samples are no test, and must not make the others' false discoveries look fewer.
-    rates = iter(q_values([c.p_value for c, _ in contrasts if c.ratio.covers]))
+    rates = iter(q_values([contrast.p_value for contrast, _, _ in compared if contrast.ratio.covers]))
     changes = []
-    for ((suite, case, backend, *_), earlier, later), (contrast, side_by_side) in zip(pairs, contrasts, strict=True):
+    for (pair, earlier, later), (contrast, side_by_side, drift) in zip(pairs, compared, strict=True):
+        suite, case, backend, *_ = pair
         ratio = contrast.ratio
         q_value = next(rates) if ratio.covers else 1.0
         verdict = _verdict(ratio, q_value, threshold)
-        changes.append(Change(suite, case, backend, earlier, later, ratio, q_value, verdict, side_by_side))
+        changes.append(Change(suite, case, backend, earlier, later, ratio, q_value, verdict, side_by_side, drift))
     changes.sort(key=lambda change: -change.ratio.value)
     was_timed = [shared[index] for index in np.flatnonzero(was.sizes).tolist()]
     return Comparison(
@@ -175,6 +181,49 @@ def _contrasts(pairs: Sequence[tuple[Record, Record]], was: Rows, now: Rows) -> 
 
 def _of_a_process_each(contrast: Contrast, pair: tuple[Record, Record]) -> Contrast:
     return contrast._replace(ratio=contrast.ratio.widened(half_width_of_luck(pair)))
+
+
+class _Compared(NamedTuple):
+    contrast: Contrast
+    paired: bool
+    drift: float | None
+
+
+def _compared(shared: Sequence[tuple[Pair, Record, Record]], was: Rows, now: Rows) -> list[_Compared]:
+    """Each two records, whose samples are the rows, against each other; those of two runs without what the machine did
+    from one to the other, as far as that is known, and with room in their intervals for what is not."""
+    pairs = [(base, new) for _, base, new in shared]
+    contrasts = _contrasts(pairs, was, now)
+    apart = np.flatnonzero([not side_by_side for _, side_by_side in contrasts])
+    places = apart.tolist()
+    found = drifts(
+        [pairs[place] for place in places],
+        [_same_minutes(*shared[place]) for place in places],
+        was[apart],
+        now[apart],
+        [contrasts[place][0].ratio.value for place in places],
+    )
+    compared = [_Compared(contrast, side_by_side, None) for contrast, side_by_side in contrasts]
+    for place, drift in zip(places, found, strict=True):
+        compared[place] = _Compared(_without(drift, compared[place].contrast), False, drift.factor)
+    return compared
+
+
+def _same_minutes(pair: Pair, base: Record, new: Record) -> Pair | None:
+    """What is equal in pairs whose backends were measured by turns on a device, in both runs; None where the two are to
+    differ in more than the code, as two machines do."""
+    if _told_apart(base) != _told_apart(new):
+        return None
+    suite, case, _backend, *more = pair
+    declared = base.get("declared")
+    device = str(declared.get("device")) if isinstance(declared, dict) else ""
+    return (suite, case, *more, device, str(base.get("session")), str(new.get("session")))
+
+
+def _without(drift: Drift, contrast: Contrast) -> Contrast:
+    ratio = contrast.ratio.over(drift.factor or 1.0).widened(drift.half_width)
+    # A rank test asks whether the samples differ, which they do where the machine moved and the code did not.
+    return Contrast(ratio, chance_of(ratio) if drift.factor else max(contrast.p_value, chance_of(ratio)))
 
 
 def _over_processes(base: Record, new: Record) -> tuple[Contrast, bool] | None:

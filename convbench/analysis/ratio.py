@@ -32,6 +32,10 @@ class Ratio:
         """Whether the two may be level: then no difference is claimed."""
         return self.low <= 1 <= self.high
 
+    def over(self, factor: float) -> Ratio:
+        """The same as a multiple of `factor`."""
+        return replace(self, value=self.value / factor, low=self.low / factor, high=self.high / factor)
+
     def widened(self, half_width: float) -> Ratio:
         """The same with an interval that also holds an independent error, whose own 95 % interval is `half_width` to
         either side on a logarithmic scale: half-widths of independent errors add up as their squares do."""

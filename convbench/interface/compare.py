@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -119,6 +121,7 @@ def _row(change: Change) -> dict[str, Any]:
         "q_value": change.q_value,
         "verdict": str(change.verdict),
         "paired": change.paired,
+        "drift": change.drift,
     }
 
 
@@ -139,27 +142,23 @@ def _shown(changes: Sequence[Change]) -> list[Change]:
     return sorted(chosen, key=lambda c: -c.ratio.value)
 
 
-_HEADERS = ("verdict", "suite", "case", "backend", "base ms", "new ms", "new/base", "95 % interval")
-_FIGURES = range(4, 8)
+_NAMES = ("verdict", "suite", "case", "backend")
 
 
-def _cells(changes: Sequence[Change]) -> list[tuple[str, ...]]:
+def _table(changes: Sequence[Change]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headers, those after the names of figures, and rows. The drift is told where that of any pair is known."""
     olds, news = (
         aligned([_median_ms(side) for side in sides]) for sides in ([c.base for c in changes], [c.new for c in changes])
     )
-    return [
-        (
-            str(c.verdict),
-            printable(c.suite),
-            printable(c.case),
-            printable(c.backend),
-            old,
-            new,
-            f"{c.ratio.value:.3f}",
-            f"{c.ratio.low:.3f} {'–' if c.ratio.covers else '…'} {c.ratio.high:.3f}",
-        )
-        for c, old, new in zip(changes, olds, news, strict=True)
-    ]
+    with_drift = any(change.drift for change in changes)
+    rows = []
+    for c, old, new in zip(changes, olds, news, strict=True):
+        names = (str(c.verdict), printable(c.suite), printable(c.case), printable(c.backend))
+        drift = (f"{c.drift:.3f}" if c.drift else "–",) if with_drift else ()
+        interval = f"{c.ratio.low:.3f} {'–' if c.ratio.covers else '…'} {c.ratio.high:.3f}"
+        rows.append((*names, old, new, *drift, f"{c.ratio.value:.3f}", interval))
+    headers = (*_NAMES, "base ms", "new ms", *(("drift",) if with_drift else ()), "new/base", "95 % interval")
+    return headers, rows
 
 
 def _median_ms(record: Record) -> str:
@@ -171,18 +170,20 @@ def _report(found: Comparison, request: Request) -> RenderableType:
     parts: list[RenderableType] = []
     changes = _shown(found.changes)
     if changes:
+        headers, cells = _table(changes)
         rows: list[tuple[str | Text, ...]] = [
-            (Text(cells[0], style=_STYLES[change.verdict]), *cells[1:])
-            for change, cells in zip(changes, _cells(changes), strict=True)
+            (Text(told[0], style=_STYLES[change.verdict]), *told[1:])
+            for change, told in zip(changes, cells, strict=True)
         ]
-        parts += [plain_table(_HEADERS, rows, right=_FIGURES), Text()]
+        parts += [plain_table(headers, rows, right=range(len(_NAMES), len(headers))), Text()]
     parts += [Text(f"broken: {told}", style="red") for told in map(printable, _broken(found))]
     return Group(*parts, Text(_sentence(found, request)))
 
 
 def _markdown(found: Comparison, request: Request) -> str:
     changes = _shown(found.changes)
-    table = [markdown_table(_HEADERS, _cells(changes), right=_FIGURES), ""] if changes else []
+    headers, cells = _table(changes)
+    table = [markdown_table(headers, cells, right=range(len(_NAMES), len(headers))), ""] if changes else []
     broken = [f"**broken**: {escaped(told)}\n" for told in _broken(found)]
     return "\n".join([*table, *broken, _sentence(found, request)])
 
@@ -202,6 +203,16 @@ def _sentence(found: Comparison, request: Request) -> str:
     sentence = f"{total:,} {'pair' if total == 1 else 'pairs'}: {told or 'none timed in both'}."
     if total and all(change.paired for change in found.changes):
         sentence += " Measured side by side, compared round by round."
+    elif drifts := [math.log(change.drift) for change in found.changes if change.drift]:
+        sentence += (
+            " Measured in two runs: new/base is without the drift, by which the other libraries moved on the same case "
+            f"({math.exp(fmean(drifts)):.3f} in the geometric mean)."
+        )
+    elif total:
+        sentence += (
+            " Measured in two runs: the intervals hold what the machine does by itself; side by side, or with other "
+            "libraries in both runs, smaller changes would show."
+        )
     if (mean := found.geometric_mean) is not None:
         sentence += f" Geometric mean new/base {mean:.3f}."
     sentence += f" {regressions:,} slower by more than {request.threshold:.0%}."
