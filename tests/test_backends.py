@@ -440,6 +440,20 @@ def test_jax_compiles_a_problem_once() -> None:
     assert module._compiled(problem, False)._cache_size() == 1
 
 
+@pytest.mark.parametrize("name", ["jax", "jax-nhwc"])
+def test_jax_has_float64_in_its_own_calls_and_leaves_the_process_as_it_is(name: str) -> None:
+    jax = pytest.importorskip("jax")
+    backend = next(b for b in ALL if b.name == name)
+    problem = ConvProblem(in_channels=5, height=9, width=8, out_channels=7, kernel_size=3, bias=True, dtype="float64")
+    x, w, b, exact = operands(backend, problem, "contiguous", False)
+    ready = backend.prepare(problem, x, w, b)
+    check_values(backend, problem, computed(ready), exact)
+    other = ready.on["numpy"](2 * x)
+    assert other.dtype == np.float64
+    assert not jax.config.jax_enable_x64
+    assert jax.numpy.ones(1).dtype == np.float32, "as it is in the program that acts on a plan"
+
+
 CPU_SHARE = """
 import importlib, sys, time
 from convbench.problem import ConvProblem

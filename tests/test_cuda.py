@@ -5,6 +5,7 @@ That their answers are right is asked in test_backends.py, as of every backend.
 
 from __future__ import annotations
 
+import gc
 import importlib
 from typing import Any
 
@@ -39,6 +40,7 @@ def ready(name: str, problem: ConvProblem = PROBLEM) -> tuple[Any, Any]:
     backend = ALL[name]
     if reason := backend.unavailable():
         pytest.skip(reason)
+    gc.collect()  # what earlier tests left on the device is not to be freed while this one counts its bytes
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal(shape, np.float32) for shape in (problem.input_shape, problem.weight_shape))
     return backend.prepare(problem, x, w, rng.standard_normal(problem.out_channels, np.float32)), x
