@@ -4,7 +4,8 @@ Each repeat starts two fresh worker processes of torch on one thread and measure
 rounds of `convbench run`, with its --precision and --budget where they are given. With --busy another process computes
 meanwhile. Beside it the same through `asv run`, twice, and through two runs of pyperf, in the environment that
 convbench gives its workers: their medians' ratios, and whether their intervals (asv's of 99 %; pyperf's test) say that
-nothing differs.
+nothing differs. Of convbench's ratios there are two intervals: that of the rounds, which is of these two processes, and
+that of a table of backends, which holds besides what two processes differ by.
 
     python benchmarks/self_agreement.py [--repeats 20] [--busy] [--other-repeats 3] [--precision 0.003] [--budget 6]
 """
@@ -20,6 +21,8 @@ from statistics import median
 
 from other_timers import asv_results, pyperf_samples_s
 
+from convbench.analysis.luck import half_width_of_luck
+from convbench.analysis.ratio import Ratio
 from convbench.interface.run import Request
 from convbench.measurement.engine import Engine
 from convbench.measurement.machine import machine_facts
@@ -42,10 +45,15 @@ def once(entry: Entry, case: Case, settings: Settings) -> tuple[Estimate, Estima
     return ratios[0], ratios[1]
 
 
-def line(name: str, ratios: Sequence[float], covered: Sequence[bool]) -> str:
+def line(name: str, ratios: Sequence[float], *covered: Sequence[bool]) -> str:
     off = sorted(abs(ratio - 1) for ratio in ratios)
-    share = sum(covered) / len(covered)
-    return f"{name:<24}{len(off):>8}{median(off):>10.2%}{off[-1]:>10.2%}{share:>14.0%}"
+    shares = "".join(f"{sum(one) / len(one):>14.0%}" for one in covered)
+    return f"{name:<24}{len(off):>8}{median(off):>10.2%}{off[-1]:>10.2%}{shares}"
+
+
+def of_backends(found: Estimate) -> Ratio:
+    """As a table has the ratio of two backends."""
+    return Ratio(found.median, found.low, found.high).widened(half_width_of_luck([]))
 
 
 def by_asv(problem: ConvProblem, repeats: int) -> str:
@@ -89,14 +97,15 @@ def main() -> None:
         print(f"{facts['cpu']}, {facts['os']}, torch on {options.problem}, 1 thread, {state}")
         most = f"{settings.budget_s:g} s and {settings.most_rounds} rounds at most"
         print(f"{settings.precision:.1%} asked for, {most}\n")
-        print(f"{'':<24}{'repeats':>8}{'typical':>10}{'worst':>10}{'covers 1':>14}")
+        print(f"{'':<24}{'repeats':>8}{'typical':>10}{'worst':>10}{'covers 1':>14}{'as backends':>14}")
         walls, cpus = [], []
         for seed in range(options.repeats):
             wall, cpu = once(entry, Case(problem), replace(settings, seed=seed))
             walls.append(wall)
             cpus.append(cpu)
         for name, found in (("convbench, wall clock", walls), ("convbench, CPU clock", cpus)):
-            print(line(name, [e.median for e in found], [e.low <= 1 <= e.high for e in found]), flush=True)
+            covered = [e.low <= 1 <= e.high for e in found], [of_backends(e).includes_one for e in found]
+            print(line(name, [e.median for e in found], *covered), flush=True)
         if options.other_repeats:
             print(by_asv(problem, options.other_repeats), flush=True)
             print(by_pyperf(problem, options.other_repeats), flush=True)

@@ -2,10 +2,10 @@
 
 Where a process's memory lies makes it a little faster or slower for as long as it lives. A run with one process for
 each backend sees that only between the backend that it times against itself and its twin. What is expected before is
-what repeated pairs of fresh processes showed (`benchmarks/self_agreement.py`: 0.3 % in the median, which is 0.43 % as a
-standard deviation); it weighs as much as six pairs do, and the run's own pair adds what it saw. A few times as much
-there, as on a busy machine, so widens all intervals of the case. With that many observations the factor of the 95 %
-interval is Student's.
+what repeated pairs of fresh processes showed (`benchmarks/self_agreement.py`: 0.3 % in the median on a quiet machine,
+0.5 % on one whose host was busy, which together is 0.6 % as a standard deviation); it weighs as much as six pairs do,
+and the run's own pair adds what it saw. A few times as much there so widens all intervals of the case. With that many
+observations the factor of the 95 % interval is Student's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from convbench.measurement.statistics import student_quantile
 from convbench.store.journal import Record
 
-EXPECTED = 0.0043
+EXPECTED = 0.006
 """The standard deviation of the logarithm of two processes' ratio, as expected before any is seen."""
 _WORTH = 6
 
