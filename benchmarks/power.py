@@ -82,7 +82,7 @@ def main() -> None:
     case, facts = Case(ConvProblem.parse(options.problem)), machine_facts()
     print(f"{facts['cpu']}, {facts['os']}, {options.problem}, 1 thread\n")
     called: dict[str, Counter[str]] = {name: Counter() for name in JUDGES}
-    seconds, ratios = [], []
+    seconds, ratios, copies = [], [], []
     for number in range(options.trials):
         start = time.monotonic()
         settings = Settings(
@@ -99,11 +99,18 @@ def main() -> None:
                 called[name][backend] += judge(records[backend], records["conv"])
         found = ratio(records["conv-slowed"], records["conv"])
         ratios.append(found.value if found else 1.0)
+        copies.append(ratio(records["conv-copy"], records["conv"]))
     print(f"{'called slower':<26}{'2 % slower':>12}{'a copy':>10}")
     for name, counts in called.items():
         print(f"{name:<26}{counts['conv-slowed'] / options.trials:>12.0%}{counts['conv-copy'] / options.trials:>10.0%}")
-    told = f"median ratio of the slowed one {median(ratios):.4f}; {median(seconds):.1f} s a trial"
-    print(f"\n{told}, {max(seconds):.1f} s at most")
+    off = [abs(copy.value - 1) for copy in copies if copy]
+    held = sum(copy.includes_one for copy in copies if copy) / len(off)
+    print(
+        f"\nthe slowed one's ratio is {median(ratios):.4f} in the median trial; {median(seconds):.1f} s a trial, ",
+        end="",
+    )
+    print(f"{max(seconds):.1f} s at most")
+    print(f"a copy's is {median(off):.2%} off 1, at worst {max(off):.2%}; its interval holds 1 in {held:.0%}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import iqr
 
 from convbench.analysis.luck import EXPECTED, half_width_of_luck
 from convbench.analysis.ranking import CaseRanking, SuiteRanking, lower_precision, rank
@@ -50,6 +51,11 @@ def untimed(backend: str, status: Status = Status.UNSUPPORTED, *, case: str = "c
     return {
         "suite": suite, "case": case, "backend": backend, "status": str(status), "median_s": None, "samples": {}
     }  # fmt: skip
+
+
+def spread_of(logs: list[float]) -> float:
+    """The distance of the quartiles, in standard deviations of a normal distribution."""
+    return float(iqr(logs, scale="normal"))
 
 
 def drifting(rng: np.random.Generator, true: float, rounds: int, noise: float) -> tuple[Record, Record]:
@@ -98,7 +104,8 @@ def test_only_rounds_that_both_were_sampled_in_count(one: dict[int, float], othe
         return
     assert found is not None
     rounds = estimate_median(ratios)
-    expected = Ratio(rounds.median, rounds.low, rounds.high).widened(LUCK)
+    logs = sorted(math.log(value) for value in ratios)
+    expected = Ratio(rounds.median, rounds.low, rounds.high).widened(half_width_of_luck([], spread_of(logs)))
     assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
     assert found.covers == (len(ratios) >= 6)
 

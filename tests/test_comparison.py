@@ -155,7 +155,9 @@ def test_allocators_and_dtypes_of_one_side_are_not_mixed() -> None:
     assert all(change.ratio.value == pytest.approx(1.0, rel=0.1) for change in found.changes)
 
 
-@pytest.mark.parametrize("walls", [None, "fast", [], [0.0] * 9, [-1.0] * 9, ["x"] * 9, [None] * 9, [[1]] * 9])
+@pytest.mark.parametrize(
+    "walls", [None, "fast", [], [5e-324] * 9, [1e300] * 9, [0.0] * 9, [-1.0] * 9, ["x"] * 9, [None] * 9, [[1]] * 9]
+)
 def test_samples_that_are_no_times_are_not_compared_and_stop_nothing(walls: Any) -> None:
     odd = record(noisy(), "odd") | {"samples": {"wall_s": walls, "round": list(range(9))}}
     found = compare([record(noisy()), odd], [record(noisy()), record(noisy(), "odd")], 0.05)

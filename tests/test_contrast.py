@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import false_discovery_control, mannwhitneyu, wilcoxon
+from scipy.stats import false_discovery_control, iqr, mannwhitneyu, wilcoxon
 
 from convbench.analysis.comparison import Verdict, compare
 from convbench.analysis.contrast import Contrast, independent, paired
@@ -46,7 +46,7 @@ def test_rows_are_what_was_given(rows: list[list[float]]) -> None:
 
 
 HOSTILE = [None, "abc", {}, 3, [1.0, "x"], [1.0, None], [[1.0]], [0.0, 1.0], [-1.0], [math.nan, 1.0], [1.0, math.nan],
-           [math.inf], [10**400], [{}]]  # fmt: skip
+           [math.inf], [10**400], [{}], [5e-324], [1e300, 1.0]]  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(HOSTILE) | st.lists(times, min_size=1, max_size=3), max_size=8))
@@ -121,7 +121,9 @@ def test_paired_ratios_are_those_that_a_run_shows(first: list[float], second: li
     expected = ratio(records[1], records[0])
     (found,) = paired(Rows.of([first[:size]]), Rows.of([second[:size]]))
     assert expected is not None
-    with_luck = found.ratio.widened(half_width_of_luck(records))
+    with_luck = found.ratio.widened(half_width_of_luck(records, found.spread))
+    logs = np.log(np.array(second[:size]) / np.array(first[:size]))
+    assert found.spread == pytest.approx(iqr(logs, scale="normal"), rel=1e-3, abs=1e-12)
     shown = (with_luck.value, with_luck.low, with_luck.high)
     assert shown == pytest.approx((expected.value, expected.low, expected.high))
     assert found.ratio.covers == expected.covers

@@ -180,7 +180,7 @@ def _contrasts(pairs: Sequence[tuple[Record, Record]], was: Rows, now: Rows) -> 
 
 
 def _of_a_process_each(contrast: Contrast, pair: tuple[Record, Record]) -> Contrast:
-    return contrast._replace(ratio=contrast.ratio.widened(half_width_of_luck(pair)))
+    return contrast._replace(ratio=contrast.ratio.widened(half_width_of_luck(pair, contrast.spread)))
 
 
 class _Compared(NamedTuple):

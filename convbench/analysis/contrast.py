@@ -21,7 +21,7 @@ import numpy as np
 
 from convbench.analysis.rank_sum import log_p
 from convbench.analysis.ratio import Ratio
-from convbench.analysis.rows import Floats, Rows
+from convbench.analysis.rows import Floats, Rows, normal_spread
 from convbench.analysis.signed_rank import p_values as signed_rank_p_values
 from convbench.measurement.statistics import CONFIDENCE, FEWEST_FOR_INTERVAL, estimate_median
 
@@ -30,10 +30,12 @@ _AT_ONCE = 1 << 22  # differences, 32 MiB
 
 
 class Contrast(NamedTuple):
-    """How many times slower the second of two is than the first, and the p value of their being alike."""
+    """How many times slower the second of two is than the first, and the p value of their being alike. `spread` is how
+    far the rounds' ratios lie apart where they are paired, as a standard deviation of logarithms."""
 
     ratio: Ratio
     p_value: float
+    spread: float = 0.0
 
 
 def independent(first: Rows, second: Rows) -> list[Contrast]:
@@ -72,7 +74,9 @@ def _independent(first: Floats, second: Floats) -> Iterator[Contrast]:
     u = (differences > 0).sum(axis=1) + (differences == 0).sum(axis=1) / 2
     smaller = np.minimum(np.minimum(u, size * other - u), size * other // 2)  # no half at the middle: p is 1 there
     p_values = np.exp(log_p(size + other, np.full(len(u), size), smaller)) if covers else np.ones(len(u))
-    return _contrasts(values, np.minimum(np.exp(low), values), np.maximum(np.exp(high), values), p_values, covers)
+    return _contrasts(
+        values, np.minimum(np.exp(low), values), np.maximum(np.exp(high), values), p_values, covers, 0 * values
+    )
 
 
 def _paired(first: Floats, second: Floats) -> Iterator[Contrast]:
@@ -82,12 +86,16 @@ def _paired(first: Floats, second: Floats) -> Iterator[Contrast]:
     # How many to leave out at either end is what the interval of 0, 1, ..., n - 1 begins with.
     low, high = _order_statistics(ratios, int(estimate_median(range(size)).low))
     p_values = signed_rank_p_values(np.log(ratios)) if covers else np.ones(len(ratios))
-    return _contrasts(np.median(ratios, axis=1), low, high, p_values, covers)
+    spreads = normal_spread(np.log(ratios))
+    return _contrasts(np.median(ratios, axis=1), low, high, p_values, covers, spreads)
 
 
-def _contrasts(values: Floats, low: Floats, high: Floats, p_values: Floats, covers: bool) -> Iterator[Contrast]:
-    for value, least, most, p_value in zip(*(c.tolist() for c in (values, low, high, p_values)), strict=True):
-        yield Contrast(Ratio(value, least, most, covers), p_value)
+def _contrasts(
+    values: Floats, low: Floats, high: Floats, p_values: Floats, covers: bool, spreads: Floats
+) -> Iterator[Contrast]:
+    columns = (column.tolist() for column in (values, low, high, p_values, spreads))
+    for value, least, most, p_value, spread in zip(*columns, strict=True):
+        yield Contrast(Ratio(value, least, most, covers), p_value, spread)
 
 
 def _left_out(size: int, other: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.analysis.luck import half_width_of_luck
+from convbench.analysis.rows import normal_spread
 from convbench.measurement.statistics import FEWEST_FOR_INTERVAL, estimate_over_processes
 from convbench.store.journal import Record
 
@@ -56,7 +57,9 @@ def ratio(slower: Record, faster: Record) -> Ratio | None:
         return None
     estimate = estimate_over_processes([np.exp(logs).tolist() for logs in processes])
     found = Ratio(estimate.median, estimate.low, estimate.high, estimate.covers)
-    return found if len(processes) > 1 else found.widened(half_width_of_luck((slower, faster)))
+    if len(processes) > 1:
+        return found
+    return found.widened(half_width_of_luck((slower, faster), float(normal_spread(processes[0]))))
 
 
 def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) -> Ratio | None:
@@ -86,7 +89,8 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     covers = all(logs.size >= FEWEST_FOR_INTERVAL for logs in cases)
     over_cases = Ratio(math.exp(value), math.exp(min(low, value)), math.exp(max(high, value)), covers)
     # A process computes all cases: its luck is not taken to average out over them.
-    return over_cases.widened(half_width_of_luck(record for pair in pairs for record in pair))
+    spread = math.sqrt(np.mean([normal_spread(logs) ** 2 for logs in cases]))
+    return over_cases.widened(half_width_of_luck((record for pair in pairs for record in pair), spread))
 
 
 def _paired_logs_by_process(slower: Record, faster: Record) -> list[NDArray[np.float64]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_QUARTILES_APART = 1.349  # of a normal distribution, in standard deviations
+_QUARTILES_APART = 1.3489795  # of a normal distribution, in standard deviations
+
+_SHORTEST_S, _LONGEST_S = 1e-18, 1e18
+"""No time lies outside: of those inside ratios and logarithms are finite, in float32, too."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,7 +29,7 @@ class Rows:
 
     @classmethod
     def of(cls, rows: Sequence[Any]) -> Rows:
-        """The rows as given; one that is no list of finite numbers above 0, such as times are, becomes empty."""
+        """The rows as given; one that is no list of times in seconds becomes empty."""
         lists = [row if isinstance(row, list) else () for row in rows]
         try:
             found = cls._of(lists)
@@ -36,8 +38,8 @@ class Rows:
         filled = np.flatnonzero(found.sizes)
         starts = found.starts[filled]
         if len(filled):
-            sums, least = np.add.reduceat(found.flat, starts), np.minimum.reduceat(found.flat, starts)
-            found.sizes[filled[~((least > 0) & (sums < math.inf))]] = 0
+            least, most = np.minimum.reduceat(found.flat, starts), np.maximum.reduceat(found.flat, starts)
+            found.sizes[filled[~((least >= _SHORTEST_S) & (most <= _LONGEST_S))]] = 0
         return found
 
     @classmethod
@@ -60,13 +62,11 @@ class Rows:
         return Rows.of([row[:: -(-len(row) // most)].tolist() for row in self])
 
     def log_spreads(self) -> Floats:
-        """Of each row how far its times lie apart: the distance of the quartiles of their logarithms, as the standard
-        deviation of a normal distribution with these. 0 of an empty row."""
+        """Of each row the `normal_spread` of its times' logarithms; 0 of an empty row."""
         found = np.zeros(len(self))
         for size in np.unique(self.sizes[self.sizes > 0]).tolist():
             chosen = np.flatnonzero(self.sizes == size)
-            low, high = np.quantile(np.log(self.matrix(chosen)), (0.25, 0.75), axis=1)
-            found[chosen] = (high - low) / _QUARTILES_APART
+            found[chosen] = normal_spread(np.log(self.matrix(chosen)))
         return found
 
     def __iter__(self) -> Iterator[Floats]:
@@ -76,6 +76,13 @@ class Rows:
     def matrix(self, chosen: Integers) -> Floats:
         """The rows of these numbers, which are of one length, under one another."""
         return self.flat[self.starts[chosen][:, None] + np.arange(self.sizes[chosen[0]])]
+
+
+def normal_spread(values: Floats) -> Floats:
+    """How far values lie apart along the last axis: the distance of their quartiles, as the standard deviation of a
+    normal distribution with these."""
+    low, high = np.quantile(values, (0.25, 0.75), axis=-1)
+    return np.asarray((high - low) / _QUARTILES_APART)
 
 
 def _are_numbers(row: Sequence[Any]) -> bool:
