@@ -53,6 +53,8 @@ def test_the_command_gives_one_json_document_and_nothing_else() -> None:
         stated = {(one["seconds"], one["processes"]): one["share"] for one in clock["smallest_difference"]}
         assert list(stated) == [(1, 1), (10, 1), (60, 1), (1, 5), (10, 5), (60, 5)]
         assert 0 < stated[60, 1] <= stated[10, 1]
+    between = found["between_runs"]
+    assert 0 < between["beside_others"] < between["alone"]
     assert all({"hazard", "sentence", "remedy"} <= hazard.keys() for hazard in found["hazards"])
     assert found["limit"] is None or found["limit"] in [hazard["hazard"] for hazard in found["hazards"]]
     assert found["verdict"].startswith("This machine can")
@@ -153,6 +155,7 @@ def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **chang
         cpu=cpu,
         hazards=hazards,
         limit=limit(wall, cpu, hazards),
+        spread=0.05,
         seconds=28.0,
     )
     return replace(found, **changes)
@@ -181,6 +184,7 @@ def test_nothing_is_wider_than_the_terminal_and_nothing_is_cut(width: int) -> No
     ):
         assert told in words
     assert "99 to 101 rounds each" in words
+    assert "the machine itself hides what is below 15 %, or below 5.1 % at best where 4 other libraries" in words
 
 
 def test_without_a_cpu_clock_only_the_wall_clock_is_shown() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.analysis.comparison import Change, compare
-from convbench.analysis.drift import chance_of
+from convbench.analysis.drift import chance_of, smallest_between_runs
 from convbench.analysis.luck import half_width_of_luck
 from convbench.analysis.ratio import Ratio
 from convbench.store.journal import Record
@@ -205,6 +205,27 @@ def test_versions_that_are_none_stop_nothing(versions: Any) -> None:
     for one in base[::3]:
         one["declared"] = versions
     assert len(compare(base, new, 0.05).changes) == len(base)
+
+
+@pytest.mark.parametrize("beside_others", [False, True])
+def test_what_is_said_to_be_told_from_the_machine_is_told_in_80_percent(beside_others: bool) -> None:
+    """Where runs are as far apart as it is taken that they may be."""
+    rng, spread, trials = np.random.default_rng(12), 0.1, 400
+    apart = spread / math.sqrt(16 if beside_others else 2)
+    by = 1 + smallest_between_runs(spread, beside_others=beside_others)
+    names = [*dict.fromkeys(LIBRARIES.values())] if beside_others else ["torch"]
+    told = 0
+    for _ in range(trials):
+        sides: list[list[Record]] = [[], []]
+        for name, (side, session) in itertools.product(names, zip(sides, "ab", strict=True)):
+            # Of the others nothing is left, so that they tell exactly what the machine did.
+            level = rng.normal(0, apart) if name == "torch" else 0.0
+            walls = np.exp(level + np.sort(rng.normal(0, spread, 400)))
+            side.append(record("c", name, walls.tolist(), session))
+        sides[1][0] = record("c", "torch", [by * wall_s for wall_s in sides[1][0]["samples"]["wall_s"]], "b")
+        (change,) = [change for change in compare(*sides, 0.05).changes if change.backend == "torch"]
+        told += change.ratio.low > 1
+    assert 0.65 <= told / trials <= 0.88
 
 
 # --- the chance of a ratio --------------------------------------------------------------------------------------------

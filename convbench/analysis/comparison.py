@@ -97,7 +97,8 @@ def compare(base: Iterable[Record], new: Iterable[Record], threshold: float) -> 
     """Compare two sets of records; of several records of one pair the last counts. `threshold` decides what is `same`:
     an interval that lies within it to either side."""
     before, after = list(base), list(new)
-    apart = tuple(sorted({*_several(before), *_several(after)}))
+    kinds, other_kinds = set(map(_told_apart, before)), set(map(_told_apart, after))
+    apart = tuple(sorted({*_several(kinds), *_several(other_kinds)}))
     of_base, of_new = _by_pair(before, apart), _by_pair(after, apart)
     shared = [(pair, earlier, of_new[pair]) for pair, earlier in of_base.items() if pair in of_new]
     was, now = (
@@ -106,7 +107,7 @@ def compare(base: Iterable[Record], new: Iterable[Record], threshold: float) -> 
     )
     timed = np.flatnonzero((was.sizes > 0) & (now.sizes > 0))
     pairs = [shared[index] for index in timed.tolist()]
-    compared = _compared(pairs, was[timed], now[timed])
+    compared = _compared(pairs, was[timed], now[timed], of_one_kind=len(kinds | other_kinds) == 1)
     # Too few samples are no test, and must not make the others' false discoveries look fewer.
     rates = iter(q_values([contrast.p_value for contrast, _, _ in compared if contrast.ratio.covers]))
     changes = []
@@ -137,9 +138,8 @@ def _told_apart(record: Record) -> tuple[str, ...]:
     return tuple(map(str, told))
 
 
-def _several(records: Iterable[Record]) -> list[str]:
-    """What the records have more than one of, of what is not compared across."""
-    kinds = set(map(_told_apart, records))
+def _several(kinds: Iterable[tuple[str, ...]]) -> list[str]:
+    """What there is more than one of, of what is not compared across."""
     return [name for name, *values in zip(_TOLD_APART, *kinds, strict=True) if len(set(values)) > 1]
 
 
@@ -189,16 +189,20 @@ class _Compared(NamedTuple):
     drift: float | None
 
 
-def _compared(shared: Sequence[tuple[Pair, Record, Record]], was: Rows, now: Rows) -> list[_Compared]:
+def _compared(
+    shared: Sequence[tuple[Pair, Record, Record]], was: Rows, now: Rows, *, of_one_kind: bool
+) -> list[_Compared]:
     """Each two records, whose samples are the rows, against each other; those of two runs without what the machine did
-    from one to the other, as far as that is known, and with room in their intervals for what is not."""
+    from one to the other, as far as that is known, and with room in their intervals for what is not. `of_one_kind` are
+    those of one machine, allocator, cache and dtype."""
     pairs = [(base, new) for _, base, new in shared]
     contrasts = _contrasts(pairs, was, now)
     apart = np.flatnonzero([not side_by_side for _, side_by_side in contrasts])
     places = apart.tolist()
     found = drifts(
         [pairs[place] for place in places],
-        [_same_minutes(*shared[place]) for place in places],
+        # Two machines, say, are to differ in more than the code.
+        [_same_minutes(*shared[p]) if of_one_kind or len({*map(_told_apart, pairs[p])}) == 1 else None for p in places],
         was[apart],
         now[apart],
         [contrasts[place][0].ratio.value for place in places],
@@ -209,11 +213,8 @@ def _compared(shared: Sequence[tuple[Pair, Record, Record]], was: Rows, now: Row
     return compared
 
 
-def _same_minutes(pair: Pair, base: Record, new: Record) -> Pair | None:
-    """What is equal in pairs whose backends were measured by turns on a device, in both runs; None where the two are to
-    differ in more than the code, as two machines do."""
-    if _told_apart(base) != _told_apart(new):
-        return None
+def _same_minutes(pair: Pair, base: Record, new: Record) -> Pair:
+    """What is equal in pairs whose backends were measured by turns on a device, in both runs."""
     suite, case, _backend, *more = pair
     declared = base.get("declared")
     device = str(declared.get("device")) if isinstance(declared, dict) else ""
@@ -221,9 +222,12 @@ def _same_minutes(pair: Pair, base: Record, new: Record) -> Pair | None:
 
 
 def _without(drift: Drift, contrast: Contrast) -> Contrast:
-    ratio = contrast.ratio.over(drift.factor or 1.0).widened(drift.half_width)
+    if drift.factor is None:
+        ratio = contrast.ratio.widened(drift.half_width)
+        return Contrast(ratio, max(contrast.p_value, chance_of(ratio)))
     # A rank test asks whether the samples differ, which they do where the machine moved and the code did not.
-    return Contrast(ratio, chance_of(ratio) if drift.factor else max(contrast.p_value, chance_of(ratio)))
+    ratio = contrast.ratio.over(drift.factor).widened(drift.half_width)
+    return Contrast(ratio, chance_of(ratio))
 
 
 def _over_processes(base: Record, new: Record) -> tuple[Contrast, bool] | None:

@@ -32,10 +32,12 @@ from convbench.analysis.rows import Rows
 from convbench.measurement.statistics import student_quantile
 from convbench.store.journal import Record
 
-_NORMAL = 1.96
+_NORMAL, _DETECTED = 1.96, 2.80
+"""Standard errors that an interval reaches to either side, and that a difference has which is told in 80 % of cases."""
 _WORTH_ALONE, _WORTH_BESIDE_OTHERS = 2, 16
 """Samples that know nothing of each other, as many as a record is worth."""
-_FEWEST_OTHERS = 4
+FEWEST_OTHERS = 4
+"""Libraries on the same case that tell what the machine did."""
 _DEGREES = 3
 _MEDIAN_TO_MEAN = 1.2533
 """Standard errors of a median and of a mean of normal values, the one over the other."""
@@ -73,6 +75,13 @@ def drifts(
     ]
 
 
+def smallest_between_runs(spread: float, *, beside_others: bool) -> float:
+    """The share by which code has to be slower in another run to be told from the machine in 80 % of the cases, where a
+    record's samples lie `spread` apart, as a standard deviation of logarithms; at best, if `beside_others`."""
+    worth = _WORTH_BESIDE_OTHERS if beside_others else _WORTH_ALONE
+    return math.expm1(_DETECTED * spread * math.sqrt(2 / worth))
+
+
 def chance_of(ratio: Ratio) -> float:
     """The p value of a ratio by its own 95 % interval: how probable it is that what is 1 shows so far from it. Where
     the interval ends at 1 it is 5 %."""
@@ -87,7 +96,7 @@ def chance_of(ratio: Ratio) -> float:
 
 def _drift(others: Sequence[float], spread: float) -> Drift:
     """By what other libraries moved by, and by the spread of both records' samples."""
-    if len(others) < _FEWEST_OTHERS:
+    if len(others) < FEWEST_OTHERS:
         return Drift(None, _NORMAL * spread / math.sqrt(_WORTH_ALONE))
     centre = median(others)
     apart = _MEDIAN_TO_MEAN * _FROM_MAD * median(abs(log - centre) for log in others) / math.sqrt(len(others))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,14 @@ class Ratio:
 
     def over(self, factor: float) -> Ratio:
         """The same as a multiple of `factor`."""
-        return replace(self, value=self.value / factor, low=self.low / factor, high=self.high / factor)
+        return Ratio(self.value / factor, self.low / factor, self.high / factor, self.covers)
 
     def widened(self, half_width: float) -> Ratio:
         """The same with an interval that also holds an independent error, whose own 95 % interval is `half_width` to
         either side on a logarithmic scale: half-widths of independent errors add up as their squares do."""
         below, above = math.log(self.value / self.low), math.log(self.high / self.value)
         low = self.value * math.exp(-math.hypot(below, half_width))
-        return replace(self, low=low, high=self.value * math.exp(math.hypot(above, half_width)))
+        return Ratio(self.value, low, self.value * math.exp(math.hypot(above, half_width)), self.covers)
 
 
 def ratio(slower: Record, faster: Record) -> Ratio | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,6 +15,8 @@ from rich.text import Text
 
 from convbench.analysis.detectable import POWER
 from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, clock_error, limit, luck_of_processes
+from convbench.analysis.drift import smallest_between_runs
+from convbench.analysis.rows import Rows
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.interface.doctor_report import Examined, report, verdict
 from convbench.interface.tables import print_json, stderr, stdout
@@ -112,6 +114,7 @@ def examine(entry: Entry, case: Case, threads: int, effort: Effort) -> Examined:
         cpu=cpu,
         hazards=tuple(hazards),
         limit=limit(wall, cpu, hazards),
+        spread=_spread(twins),
         seconds=time.monotonic() - begin,
     )
 
@@ -134,11 +137,24 @@ def as_dict(examined: Examined) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "power": POWER,
         "clocks": {name: _clock_dict(clock) for name, clock in clocks.items()},
+        "between_runs": {
+            "spread": examined.spread,
+            "alone": smallest_between_runs(examined.spread, beside_others=False),
+            "beside_others": smallest_between_runs(examined.spread, beside_others=True),
+        },
         "hazards": [h.as_dict() | {"sentence": h.sentence, "remedy": h.remedy} for h in examined.hazards],
         "limit": str(limiting.kind) if limiting else None,
         "verdict": verdict(examined),
         "elapsed_s": examined.seconds,
     }
+
+
+def _spread(twins: Sequence[Twins]) -> float:
+    """How far the samples of a process lie apart, in the median of all processes."""
+    processes = [samples for pair in twins for samples in pair.samples]
+    rows = Rows.of([[taken.sample.wall_s for taken in samples] for samples in processes])
+    spreads: list[float] = rows.log_spreads().tolist()
+    return median(spreads)
 
 
 def _clock_dict(clock: ClockError) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, Limit
+from convbench.analysis.drift import FEWEST_OTHERS, smallest_between_runs
 from convbench.interface.figures import count, duration, percent, significant
 from convbench.interface.hazard_report import Paragraph, told
 from convbench.measurement.hazard import Hazard, Kind
@@ -41,6 +42,8 @@ class Examined:
     cpu: ClockError | None
     hazards: tuple[Hazard, ...]
     limit: Limit
+    spread: float
+    """How far the samples of a process lie apart, as a standard deviation of logarithms."""
     seconds: float
 
     @property
@@ -175,14 +178,19 @@ def _self_comparison(examined: Examined) -> list[RenderableType]:
     return [Paragraph(work, len(_INDENT), style="dim"), *_columns(columns)]
 
 
-def _detectable(examined: Examined) -> list[Text]:
+def _detectable(examined: Examined) -> list[RenderableType]:
     rows = [(name, clock, processes) for processes in PROCESSES for name, clock in examined.clocks]
     columns: list[tuple[str, Sequence[str]]] = []
     columns.append(("", [f"{name}, {_processes(processes)}" for name, _, processes in rows]))
     for seconds in DURATIONS_S:
         cells = [_percent(clock.smallest_difference(seconds, processes)) for _, clock, processes in rows]
         columns.append((f"in {seconds} s", cells))
-    return _columns(columns)
+    alone, beside = (_percent(smallest_between_runs(examined.spread, beside_others=others)) for others in (False, True))
+    between = (
+        f"This is side by side. From one run to another, however long, the machine itself hides what is below {alone}, "
+        f"or below {beside} at best where {FEWEST_OTHERS} other libraries are in both."
+    )
+    return [*_columns(columns), Paragraph(between, len(_INDENT), style="dim")]
 
 
 def _processes(count: int) -> str:
