@@ -160,12 +160,13 @@ def _in_full(function: Callable[..., Any], problem: ConvProblem) -> Callable[...
     process may be another program's, in which `convbench.apply` acts on a plan."""
     if problem.dtype != "float64":
         return function
-    import jax
-
-    enabled = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # the latter before 0.8
+    try:
+        from jax import enable_x64
+    except ImportError:  # where it stood before jax 0.8
+        from jax.experimental import enable_x64
 
     def call(*operands: Any) -> Any:
-        with enabled(True):
+        with enable_x64(True):
             return function(*operands)
 
     return call

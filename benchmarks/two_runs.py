@@ -146,6 +146,12 @@ def judged(base: list[Record], new: list[Record]) -> None:
                 found[by] += sum(values[number] > 1 for number in chosen)
         shares = "".join(f"{found[by] / of_slowed:>13.0%}" for by in SLOWER_BY)
         print(f"{name:<20}{of_all / len(base):>17.1%}{alarms / len(tables):>16.0%}{shares}", flush=True)
+    names = {record["backend"] for record in base}
+    sides = [[[r for r in side if r["backend"] == name] for name in names] for side in (base, new)]
+    together = compare(base, new, _THRESHOLD).changes
+    alone = [change for one, other in zip(*sides, strict=True) for change in compare(one, other, _THRESHOLD).changes]
+    held, held_alone = (sum(c.ratio.includes_one for c in found) / len(found) for found in (together, alone))
+    print(f"\nthe interval of the ratio holds 1 in {held:.1%}, of one backend's records alone in {held_alone:.1%}")
 
 
 def _tables(records: Sequence[Record]) -> Iterator[tuple[list[int], str]]:

@@ -1,8 +1,8 @@
 """What two runs of the same code differ by, because the machine is another one by then.
 
 Neighbours on its host, heat and its clocks make a machine slower for seconds to minutes, and so all samples of a record
-alike. An interval over the samples does not know that: in two runs of the same code, 48 minutes apart on a busy host,
-it left 1 out in 32 % of 1,151 pairs (`benchmarks/two_runs.py`). Two things are known of it.
+alike. A test of the samples does not know that: of two runs of the same code, 48 minutes apart on a busy host, it
+called 32 % of 1,151 pairs changed (`benchmarks/two_runs.py`). Two things are known of it.
 
 How far a machine moves shows in how far a record's own samples lie apart. Their spread is not taken to average out: the
 median of a record, however many samples it has, is as uncertain as that of 2 that know nothing of each other.
@@ -11,7 +11,7 @@ What was measured in the same minutes moved alike. So where there are enough oth
 versions are the same in both runs, the median of what these moved by is the machine's, and is taken out. Of what is
 left a record's samples hold as much as 16 would.
 
-Both were found with four pairs of runs of 100 layers and 12 backends, of which such intervals held 1 in 94 to 98 %.
+Both were found with runs of 96 layers and 12 backends on that host; what the intervals hold there, the script prints.
 What lies outside lies far outside, for a neighbour comes or does not. So the chance of a difference is Student's with 3
 degrees of freedom, by the interval that is shown.
 
