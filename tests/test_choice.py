@@ -124,6 +124,19 @@ def test_records_of_two_sessions_are_compared_by_their_intervals() -> None:
     assert decide(ONE, apart, TIE).level == ()
 
 
+def test_records_of_two_earlier_runs_hold_what_the_machine_did_between_them() -> None:
+    """Samples that lie 5 % apart: 30 of them know a run's median well, and nothing of another minute."""
+    rng = np.random.default_rng(3)
+    walls = [scale * np.exp(rng.normal(0, 0.05, 400)) for scale in (1.0, 1.08)]
+    runs = [record(name, one, session=name) for name, one in zip("ab", walls, strict=True)]
+    together = [record(name, one) for name, one in zip("ab", walls, strict=True)]
+    assert decide(ONE, runs, TIE, "recorded").level == ("b",)
+    assert decide(ONE, runs, TIE, "measured").level == (), "heats of one race are seconds apart"
+    assert decide(ONE, together, TIE, "recorded").level == ()
+    without = [one | {"samples": None} for one in runs]
+    assert decide(ONE, without, TIE, "recorded").winner is not None
+
+
 @pytest.mark.parametrize("status", ["wrong", "crashed", "timeout", "error", "unsupported"])
 def test_no_failure_is_ever_chosen(status: str) -> None:
     choice = decide(ONE, [steady("quick", 0.1, status=status), steady("right", 1.0)], TIE)

@@ -6,11 +6,13 @@ asked for. Only backends that compute in the precision asked for compete.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+from convbench.analysis.drift import half_width_of_drift
 from convbench.analysis.luck import half_width_of_luck
 from convbench.analysis.prediction import Predicted
 from convbench.analysis.ranking import lower_precision
@@ -100,7 +102,7 @@ class LayerChoice:
 
 def between_times(slower: Timed, faster: Timed) -> Ratio:
     """How many times longer the one takes: by the rounds that both were sampled in, or else, far wider, by the
-    intervals of the two times."""
+    intervals of the two times, and of earlier runs with what the machine may have done from one to the other."""
     if slower.record is not None and faster.record is not None:
         paired = ratio(slower.record, faster.record)
         if paired is not None:
@@ -111,7 +113,11 @@ def between_times(slower: Timed, faster: Timed) -> Ratio:
         slower.high_s / faster.low_s,
         slower.covers and faster.covers,
     )
-    return apart.widened(half_width_of_luck(r for r in (slower.record, faster.record) if r is not None))
+    luck = half_width_of_luck(r for r in (slower.record, faster.record) if r is not None)
+    drift = 0.0
+    if slower.record is not None and faster.record is not None and "recorded" in (slower.basis, faster.basis):
+        drift = half_width_of_drift(slower.record, faster.record)
+    return apart.widened(math.hypot(luck, drift))
 
 
 def is_level(between: Ratio, tie: float, beaten: bool = False) -> bool:

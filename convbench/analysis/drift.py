@@ -21,7 +21,7 @@ What was measured in the same rounds has none of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -73,6 +73,13 @@ def drifts(
         _drift([log for name, log in medians.get(case, {}).items() if name != library], spread)
         for case, library, spread in zip(cases, libraries, spreads, strict=True)
     ]
+
+
+def half_width_of_drift(base: Record, new: Record) -> float:
+    """Half of the 95 % interval for what a machine did to the logarithm of two records' ratio, by these alone."""
+    samples = (record.get("samples") for record in (base, new))
+    rows = Rows.of([found.get("wall_s") if isinstance(found, Mapping) else None for found in samples])
+    return _drift((), math.hypot(*rows.log_spreads().tolist())).half_width
 
 
 def smallest_between_runs(spread: float, *, beside_others: bool) -> float:
