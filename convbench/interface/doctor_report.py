@@ -185,12 +185,16 @@ def _detectable(examined: Examined) -> list[RenderableType]:
     for seconds in DURATIONS_S:
         cells = [_percent(clock.smallest_difference(seconds, processes)) for _, clock, processes in rows]
         columns.append((f"in {seconds} s", cells))
-    alone, beside = (_percent(smallest_between_runs(examined.spread, beside_others=others)) for others in (False, True))
+    alone, beside = (_hidden(smallest_between_runs(examined.spread, beside_others=others)) for others in (False, True))
     between = (
-        f"This is side by side. From one run to another, however long, the machine itself hides what is below {alone}, "
-        f"or below {beside} at best where {FEWEST_OTHERS} other libraries are in both."
+        f"This is side by side. From one run to another, however long they are, the machine itself hides {alone}; with "
+        f"{FEWEST_OTHERS} other libraries in both at least {beside}."
     )
     return [*_columns(columns), Paragraph(between, len(_INDENT), style="dim")]
+
+
+def _hidden(share: float) -> str:
+    return f"what is below {percent(share)} %" if share < _HOPELESS else "even what is twice as slow"
 
 
 def _processes(count: int) -> str:
