@@ -280,3 +280,8 @@ def test_the_command_shows_the_drift_and_says_what_it_is(tmp_path: Path) -> None
     told = [json.loads(line) for line in command("--json").stdout.splitlines()]
     assert all(row["drift"] > 0 and not row["paired"] for row in told)
     assert "drift" in command("--markdown").stdout.splitlines()[0]
+    alone = [json.loads(line) for line in command("--backend", "jax", "--json").stdout.splitlines()]
+    assert {row["backend"] for row in alone} == {"jax"}, "the others are asked what the machine did, and not shown"
+    assert {row["case"]: row["drift"] for row in alone} == {
+        row["case"]: row["drift"] for row in told if row["backend"] == "jax"
+    }

@@ -8,7 +8,7 @@ control of the false discovery rate. With 6 or more samples a side, or rounds in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -93,21 +93,30 @@ class Comparison:
         return math.exp(sum(math.log(change.ratio.value) for change in self.changes) / len(self.changes))
 
 
-def compare(base: Iterable[Record], new: Iterable[Record], threshold: float) -> Comparison:
+def compare(
+    base: Iterable[Record],
+    new: Iterable[Record],
+    threshold: float,
+    beside: tuple[Sequence[Record], Sequence[Record]] = ((), ()),
+) -> Comparison:
     """Compare two sets of records; of several records of one pair the last counts. `threshold` decides what is `same`:
-    an interval that lies within it to either side."""
+    an interval that lies within it to either side. What is `beside` them in both runs is not compared, and helps to
+    tell what the machine did."""
     before, after = list(base), list(new)
     kinds, other_kinds = set(map(_told_apart, before)), set(map(_told_apart, after))
     apart = tuple(sorted({*_several(kinds), *_several(other_kinds)}))
     of_base, of_new = _by_pair(before, apart), _by_pair(after, apart)
-    shared = [(pair, earlier, of_new[pair]) for pair, earlier in of_base.items() if pair in of_new]
+    shared = _in_both(of_base, of_new)
+    measured = [*shared, *_in_both(*(_by_pair(side, apart) for side in beside))]
     was, now = (
-        Rows.of([_walls(earlier) for _, earlier, _ in shared]),
-        Rows.of([_walls(later) for _, _, later in shared]),
+        Rows.of([_walls(earlier) for _, earlier, _ in measured]),
+        Rows.of([_walls(later) for _, _, later in measured]),
     )
     timed = np.flatnonzero((was.sizes > 0) & (now.sizes > 0))
-    pairs = [shared[index] for index in timed.tolist()]
-    compared = _compared(pairs, was[timed], now[timed], of_one_kind=len(kinds | other_kinds) == 1)
+    kinds |= other_kinds.union(*(map(_told_apart, side) for side in beside))
+    compared = _compared([measured[i] for i in timed.tolist()], was[timed], now[timed], of_one_kind=len(kinds) == 1)
+    pairs = [shared[index] for index in timed.tolist() if index < len(shared)]
+    del compared[len(pairs) :]
     # Too few samples are no test, and must not make the others' false discoveries look fewer.
     rates = iter(q_values([contrast.p_value for contrast, _, _ in compared if contrast.ratio.covers]))
     changes = []
@@ -118,7 +127,7 @@ def compare(base: Iterable[Record], new: Iterable[Record], threshold: float) -> 
         verdict = _verdict(ratio, q_value, threshold)
         changes.append(Change(suite, case, backend, earlier, later, ratio, q_value, verdict, side_by_side, drift))
     changes.sort(key=lambda change: -change.ratio.value)
-    was_timed = [shared[index] for index in np.flatnonzero(was.sizes).tolist()]
+    was_timed = [shared[index] for index in np.flatnonzero(was.sizes[: len(shared)]).tolist()]
     return Comparison(
         tuple(changes),
         tuple(later for _, _, later in was_timed if later["status"] in _FAILURES),
@@ -141,6 +150,10 @@ def _told_apart(record: Record) -> tuple[str, ...]:
 def _several(kinds: Iterable[tuple[str, ...]]) -> list[str]:
     """What there is more than one of, of what is not compared across."""
     return [name for name, *values in zip(_TOLD_APART, *kinds, strict=True) if len(set(values)) > 1]
+
+
+def _in_both(of_base: Mapping[Pair, Record], of_new: Mapping[Pair, Record]) -> list[tuple[Pair, Record, Record]]:
+    return [(pair, earlier, of_new[pair]) for pair, earlier in of_base.items() if pair in of_new]
 
 
 def _by_pair(records: Iterable[Record], apart: Sequence[str]) -> dict[Pair, Record]:

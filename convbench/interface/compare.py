@@ -68,31 +68,35 @@ def _comparison(request: Request) -> Comparison:
     folder = results_folder(request.results)
     base = records_named(request.base, folder, FIELDS)
     new = base if request.new == request.base else records_named(request.new, folder, FIELDS)
+    beside: tuple[Sequence[Record], Sequence[Record]] = ((), ())
     if request.backend is not None:
-        base, new = _as_one_backend(base, new, request.backend, request.against or request.backend)
-    found = compare(base, new, request.threshold)
+        (base, new), beside = _as_one_backend(base, new, request.backend, request.against or request.backend)
+    found = compare(base, new, request.threshold, beside)
     if not found.changes and not found.broken:
         raise NothingMeasuredError(_nothing(request, base, new, found))
     return found
 
 
-def _as_one_backend(
-    base: Sequence[Record], new: Sequence[Record], backend: str, against: str
-) -> tuple[list[Record], list[Record]]:
-    """`backend` in the base and `against` in the new, as if they were one that changed; `*` stands for what they share:
-    `*@old` and `*@new` are compared by what is before the @. Raises `BackendError` when only one has a `*`."""
+_Sides = tuple[list[Record], list[Record]]
+
+
+def _as_one_backend(base: Sequence[Record], new: Sequence[Record], backend: str, against: str) -> tuple[_Sides, _Sides]:
+    """`backend` in the base and `against` in the new, as if they were one that changed, and the others of both sides.
+    `*` stands for what they share: `*@old` and `*@new` are compared by what is before the @. Raises `BackendError` when
+    only one has a `*`."""
     if backend.count("*") != against.count("*") or backend.count("*") > 1:
         raise BackendError(
             f"--backend is {backend!r} and --against is {against!r}; give two names, or two patterns with one * each, "
             "such as '*@old' and '*@new'."
         )
-    found = []
+    found, others = [], []
     for side, pattern in ((base, backend), (new, against)):
         matches = re.compile("(.*)".join(map(re.escape, pattern.split("*")))).fullmatch
         known = {name: match for name in {r["backend"] for r in side} if (match := matches(name))}
         names = {name: match[1] if match.re.groups else backend for name, match in known.items()}
         found.append([r | {"backend": names[r["backend"]]} for r in side if r["backend"] in names])
-    return found[0], found[1]
+        others.append([r for r in side if r["backend"] not in names])
+    return (found[0], found[1]), (others[0], others[1])
 
 
 def _nothing(request: Request, base: Sequence[Record], new: Sequence[Record], found: Comparison) -> str:
