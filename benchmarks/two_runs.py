@@ -169,7 +169,7 @@ def _tables(records: Sequence[Record]) -> Iterator[tuple[list[int], str]]:
 
 
 def _library(record: Record) -> str:
-    return next(iter(record["versions"]), record["backend"])
+    return next((name for name in record["versions"] if name != "numpy"), record["backend"])
 
 
 def _ratios(base: Sequence[Record], new: Sequence[Record]) -> list[float]:

@@ -112,8 +112,9 @@ def _drift(others: Sequence[float], spread: float) -> Drift:
 
 
 def _library(record: Record) -> str:
-    """What a backend computes with: the distribution that it is of, or, of one that tells none, how its name begins."""
+    """What a backend computes with: the first distribution that it names, NumPy only where there is no other, for most
+    need that as well; of one that names none, how its own name begins."""
     versions = record.get("versions")
     if isinstance(versions, dict) and versions:
-        return str(next(iter(versions)))
+        return str(next((name for name in versions if name != "numpy"), "numpy"))
     return str(record["backend"]).partition("@")[0].partition("-")[0]
