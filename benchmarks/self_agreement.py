@@ -16,13 +16,15 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 
+import numpy as np
 from other_timers import asv_results, pyperf_samples_s
 
 from convbench.analysis.luck import half_width_of_luck
 from convbench.analysis.ratio import Ratio
+from convbench.analysis.rows import normal_spread
 from convbench.interface.run import Request
 from convbench.measurement.engine import Engine
 from convbench.measurement.machine import machine_facts
@@ -33,15 +35,29 @@ from convbench.registry import Entry, discover
 from convbench.suite import Case
 
 
-def once(entry: Entry, case: Case, settings: Settings) -> tuple[Estimate, Estimate]:
-    """The ratio of two fresh processes' times on the wall and on the CPU clock, from their rounds."""
+@dataclass(frozen=True)
+class Against:
+    """The ratio of two processes' times, by their rounds, and as a table has it for two backends."""
+
+    by_rounds: Estimate
+    as_backends: Ratio
+
+    @classmethod
+    def of(cls, ratios: Sequence[float]) -> Against:
+        found = estimate_median(ratios)
+        luck = half_width_of_luck([], float(normal_spread(np.log(ratios))))
+        return cls(found, Ratio(found.median, found.low, found.high).widened(luck))
+
+
+def once(entry: Entry, case: Case, settings: Settings) -> tuple[Against, Against]:
+    """Two fresh processes against each other on the wall and on the CPU clock."""
     with Engine(settings) as engine:
         (outcome,) = engine.measure("self-agreement", case, [entry])
     assert outcome.samples and outcome.twin, outcome.reason
     ratios = []
     for clock in ("wall_s", "cpu_s"):
         one, other = ({s.round: getattr(s.sample, clock) for s in lane} for lane in (outcome.samples, outcome.twin))
-        ratios.append(estimate_median([one[r] / other[r] for r in one.keys() & other.keys() if other[r]]))
+        ratios.append(Against.of([one[r] / other[r] for r in one.keys() & other.keys() if other[r]]))
     return ratios[0], ratios[1]
 
 
@@ -49,11 +65,6 @@ def line(name: str, ratios: Sequence[float], *covered: Sequence[bool]) -> str:
     off = sorted(abs(ratio - 1) for ratio in ratios)
     shares = "".join(f"{sum(one) / len(one):>14.0%}" for one in covered)
     return f"{name:<24}{len(off):>8}{median(off):>10.2%}{off[-1]:>10.2%}{shares}"
-
-
-def of_backends(found: Estimate) -> Ratio:
-    """As a table has the ratio of two backends."""
-    return Ratio(found.median, found.low, found.high).widened(half_width_of_luck([]))
 
 
 def by_asv(problem: ConvProblem, repeats: int) -> str:
@@ -104,8 +115,9 @@ def main() -> None:
             walls.append(wall)
             cpus.append(cpu)
         for name, found in (("convbench, wall clock", walls), ("convbench, CPU clock", cpus)):
-            covered = [e.low <= 1 <= e.high for e in found], [of_backends(e).includes_one for e in found]
-            print(line(name, [e.median for e in found], *covered), flush=True)
+            covered = [f.by_rounds.low <= 1 <= f.by_rounds.high for f in found]
+            ratios = [f.by_rounds.median for f in found]
+            print(line(name, ratios, covered, [f.as_backends.includes_one for f in found]), flush=True)
         if options.other_repeats:
             print(by_asv(problem, options.other_repeats), flush=True)
             print(by_pyperf(problem, options.other_repeats), flush=True)
