@@ -24,7 +24,9 @@ class LateWorkError(RuntimeError):
     """`run` and `sync` return before the work is done."""
 
 
-def refuse_late_work(ready: Ready, call_s: float, device: str = "cpu") -> None:
+def refuse_late_work(
+    ready: Ready, call_s: float, device: str = "cpu", clock: Callable[[], float] = time.perf_counter
+) -> None:
     """Raise `LateWorkError` where, in all of a few tries but one, more than half of a call is left to `to_numpy`,
     beside the half of a conversion: the first of an output finds less of it in the caches than the second."""
     if call_s > _LONGEST_CALL_S:
@@ -32,7 +34,7 @@ def refuse_late_work(ready: Ready, call_s: float, device: str = "cpu") -> None:
     twice = _one_output_twice if device == "cpu" else _two_outputs
     late_s: list[float] = []
     for done in range(1, _TRIES + 1):
-        first_s, conversion_s = twice(ready)
+        first_s, conversion_s = twice(ready, clock)
         if first_s - conversion_s > _SHARE * (call_s + conversion_s) + _LEAST_S:
             late_s.append(first_s - conversion_s)
         elif done - len(late_s) == _ENOUGH:
@@ -43,25 +45,25 @@ def refuse_late_work(ready: Ready, call_s: float, device: str = "cpu") -> None:
     )
 
 
-def _one_output_twice(ready: Ready) -> tuple[float, float]:
+def _one_output_twice(ready: Ready, clock: Callable[[], float]) -> tuple[float, float]:
     """Seconds of `to_numpy` of an output, and of the same once more."""
     output = ready.run()
     ready.sync()
-    return _seconds(lambda: ready.to_numpy(output)), _seconds(lambda: ready.to_numpy(output))
+    return _seconds(lambda: ready.to_numpy(output), clock), _seconds(lambda: ready.to_numpy(output), clock)
 
 
-def _two_outputs(ready: Ready) -> tuple[float, float]:
+def _two_outputs(ready: Ready, clock: Callable[[], float]) -> tuple[float, float]:
     """Seconds of `to_numpy` of an output, and of another that was left alone for as long as the first took."""
     output = ready.run()
     ready.sync()
-    at_once_s = _seconds(lambda: ready.to_numpy(output))
+    at_once_s = _seconds(lambda: ready.to_numpy(output), clock)
     output = ready.run()
     ready.sync()
     time.sleep(at_once_s)
-    return at_once_s, _seconds(lambda: ready.to_numpy(output))
+    return at_once_s, _seconds(lambda: ready.to_numpy(output), clock)
 
 
-def _seconds(act: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _seconds(act: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
     act()
-    return time.perf_counter() - start
+    return clock() - start
