@@ -45,9 +45,9 @@ class _Jax(Backend):
         # Copied, since JAX may go on using a NumPy array's own memory.
         operands = [np.array(a, order="C") for a in (x, w, b) if a is not None]
         device = jax.devices(self.device)[0]
-        to_device = _in_full(jax.device_put, problem)
+        to_device = _with_float64(jax.device_put, problem)
         operands = jax.block_until_ready(to_device(operands, device))
-        convolve = _in_full(_compiled(problem, self.channels_last), problem)
+        convolve = _with_float64(_compiled(problem, self.channels_last), problem)
         run, sync = self._call(lambda: convolve(*operands))
         to_numpy = _from_nhwc if self.channels_last else np.asarray
         given = operands[1:]
@@ -74,7 +74,7 @@ class _Jax(Backend):
             dilation=problem.dilation,
             layout=layout,
             groups=problem.groups,
-            in_full='jax.config.update("jax_enable_x64", True)\n' if problem.dtype == "float64" else "",
+            wide='jax.config.update("jax_enable_x64", True)\n' if problem.dtype == "float64" else "",
             sums="float64" if problem.dtype == "float64" else "float32",
             b="b" if self.channels_last else "b[:, None, None]",
             back=".transpose(0, 3, 1, 2)" if self.channels_last else "",
@@ -90,7 +90,7 @@ import os
 os.environ["NPROC"] = "1"  # threads, of which JAX takes this many from the start
 import jax
 from jax import lax, numpy as jnp
-{in_full}{arranged}device = jax.devices("{device}")[0]
+{wide}{arranged}device = jax.devices("{device}")[0]
 x, w, b = (a if a is None else jax.device_put(a.copy(), device) for a in (x, w, b))
 def convolve(x, w, b):
 {padded}    y = lax.conv_general_dilated(
@@ -155,7 +155,7 @@ def _instruments(send: Callable[[], Any], device: Any) -> Instruments:
     return Instruments(flush=flush, send=lambda: jax.block_until_ready(send()), memory=memory)
 
 
-def _in_full(function: Callable[..., Any], problem: ConvProblem) -> Callable[..., Any]:
+def _with_float64(function: Callable[..., Any], problem: ConvProblem) -> Callable[..., Any]:
     """`function` with float64 as such, which JAX makes float32 unless told not to: in these calls alone, since the
     process may be another program's, in which `convbench.apply` acts on a plan."""
     if problem.dtype != "float64":
