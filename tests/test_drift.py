@@ -188,7 +188,7 @@ def test_several_processes_of_one_run_know_no_more_of_the_machine_than_one() -> 
         walls = (level * np.exp(rng.normal(0, 0.1, 80))).tolist()
         samples = {"round": [i // 4 for i in range(80)], "process": [i % 4 for i in range(80)], "wall_s": walls}
         sides.append([record("c", "torch", walls, session) | {"samples": samples}])
-    ((change,),) = (compare(*sides, 0.05).changes,)
+    (change,) = compare(*sides, 0.05).changes
     assert not change.paired
     assert change.ratio.low < 0.95 and change.ratio.high > 1.25
 
