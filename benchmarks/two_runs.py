@@ -35,6 +35,7 @@ from power import by_asv
 
 from convbench.analysis.comparison import FALSE_DISCOVERY_RATE, compare
 from convbench.analysis.contrast import independent
+from convbench.analysis.drift import library_of
 from convbench.analysis.false_discovery import q_values
 from convbench.analysis.rows import Rows
 from convbench.store.journal import Record
@@ -138,7 +139,7 @@ def judged(base: list[Record], new: list[Record]) -> None:
         for places, library in tables:
             before, after = [base[place] for place in places], [new[place] for place in places]
             alarms += any(judge(before, after))
-            chosen = [number for number, record in enumerate(before) if _library(record) == library]
+            chosen = [number for number, record in enumerate(before) if library_of(record) == library]
             of_slowed += len(chosen)
             for by in SLOWER_BY:
                 changed = [slowed(r, by) if number in chosen else r for number, r in enumerate(after)]
@@ -157,7 +158,7 @@ def judged(base: list[Record], new: list[Record]) -> None:
 def _tables(records: Sequence[Record]) -> Iterator[tuple[list[int], str]]:
     """The places of the records of 6 cases, and a library: of many cases some at random, of few all with each one."""
     cases = sorted({record["case"] for record in records})
-    libraries = sorted({_library(record) for record in records})
+    libraries = sorted({library_of(record) for record in records})
     drawn = random.Random(0)
     if len(cases) <= 2 * _CASES:
         yield from ((list(range(len(records))), library) for library in libraries)
@@ -166,10 +167,6 @@ def _tables(records: Sequence[Record]) -> Iterator[tuple[list[int], str]]:
         some = drawn.sample(cases, _CASES)
         places = [place for place, record in enumerate(records) if record["case"] in some]
         yield places, drawn.choice(libraries)
-
-
-def _library(record: Record) -> str:
-    return next((name for name in record["versions"] if name != "numpy"), record["backend"])
 
 
 def _ratios(base: Sequence[Record], new: Sequence[Record]) -> list[float]:

@@ -22,12 +22,10 @@ from convbench.analysis.rank_sum import Floats, Shift, shift_between
 from convbench.analysis.ratio import Ratio
 from convbench.analysis.resemblance import variance_inflation
 from convbench.analysis.segmentation import Cuts, Observed, best_cut, cuts_of_all
+from convbench.measurement.statistics import MAD_TO_SIGMA, NORMAL_QUANTILE
 
 FALSE_DISCOVERY_RATE = 0.05
 FEWEST_IN_SEGMENT = 3
-
-_STANDARD_ERRORS = 1.96  # half of a 95 % interval
-_MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def noise_of(values: ArrayLike, changes: Sequence[ChangePoint] = ()) -> float:
     logs = _logs(values)
     edges = [0, *(change.index for change in changes), logs.size]
     parts = [logs[a:b] for a, b in pairwise(edges)]
-    return float(_MAD_TO_SIGMA * np.median(np.abs(np.concatenate([part - np.median(part) for part in parts]))))
+    return float(MAD_TO_SIGMA * np.median(np.abs(np.concatenate([part - np.median(part) for part in parts]))))
 
 
 def _observed(values: ArrayLike, intervals: ArrayLike | None) -> Observed:
@@ -147,7 +145,7 @@ def _standard_errors(intervals: ArrayLike | None, points: int) -> Floats | None:
     if pairs.shape != (points, 2):
         raise ValueError(f"{points} points have intervals of shape ({points}, 2), not {pairs.shape}")
     with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.log(pairs[:, 1] / pairs[:, 0]) / (2 * _STANDARD_ERRORS)
+        errors = np.log(pairs[:, 1] / pairs[:, 0]) / (2 * NORMAL_QUANTILE)
     known = np.isfinite(errors) & (errors >= 0)
     return np.where(known, errors, np.median(errors[known])) if known.any() else None
 

@@ -113,11 +113,10 @@ def between_times(slower: Timed, faster: Timed) -> Ratio:
         slower.high_s / faster.low_s,
         slower.covers and faster.covers,
     )
-    luck = half_width_of_luck(r for r in (slower.record, faster.record) if r is not None)
-    drift = 0.0
-    if slower.record is not None and faster.record is not None and "recorded" in (slower.basis, faster.basis):
-        drift = half_width_of_drift(slower.record, faster.record)
-    return apart.widened(math.hypot(luck, drift))
+    records = [timed.record for timed in (slower, faster) if timed.record is not None]
+    of_two_runs = len(records) == 2 and "recorded" in (slower.basis, faster.basis)
+    drift = half_width_of_drift(*records) if of_two_runs else 0.0
+    return apart.widened(math.hypot(half_width_of_luck(records), drift))
 
 
 def is_level(between: Ratio, tie: float, beaten: bool = False) -> bool:

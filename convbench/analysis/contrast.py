@@ -75,7 +75,12 @@ def _independent(first: Floats, second: Floats) -> Iterator[Contrast]:
     smaller = np.minimum(np.minimum(u, size * other - u), size * other // 2)  # no half at the middle: p is 1 there
     p_values = np.exp(log_p(size + other, np.full(len(u), size), smaller)) if covers else np.ones(len(u))
     return _contrasts(
-        values, np.minimum(np.exp(low), values), np.maximum(np.exp(high), values), p_values, covers, 0 * values
+        values,
+        np.minimum(np.exp(low), values),
+        np.maximum(np.exp(high), values),
+        p_values,
+        covers,
+        np.zeros_like(values),
     )
 
 

@@ -29,11 +29,11 @@ import numpy as np
 
 from convbench.analysis.ratio import Ratio
 from convbench.analysis.rows import Rows
-from convbench.measurement.statistics import student_quantile
+from convbench.measurement.statistics import MAD_TO_SIGMA, NORMAL_QUANTILE, student_quantile
 from convbench.store.journal import Record
 
-_NORMAL, _DETECTED = 1.96, 2.80
-"""Standard errors that an interval reaches to either side, and that a difference has which is told in 80 % of cases."""
+_DETECTED = 2.80
+"""Standard errors of a difference that is told in 80 % of cases."""
 _WORTH_ALONE, _WORTH_BESIDE_OTHERS = 2, 16
 """Samples that know nothing of each other, as many as a record is worth."""
 FEWEST_OTHERS = 4
@@ -41,8 +41,6 @@ FEWEST_OTHERS = 4
 _DEGREES = 3
 _MEDIAN_TO_MEAN = 1.2533
 """Standard errors of a median and of a mean of normal values, the one over the other."""
-_FROM_MAD = 1.4826
-"""The standard deviation of normal values over the median of what they deviate by from their median."""
 
 
 class Drift(NamedTuple):
@@ -63,7 +61,7 @@ def drifts(
     """The drift of each pair of records, whose samples are the rows and whose medians have the ratio. Pairs of equal
     `cases` were measured in the same minutes; those of None stand alone."""
     spreads = np.sqrt(base.log_spreads() ** 2 + new.log_spreads() ** 2).tolist()
-    libraries = [_library(record) for record, _ in pairs]
+    libraries = [library_of(record) for record, _ in pairs]
     moved: dict[Hashable, dict[str, list[float]]] = {}
     for (one, other), case, library, ratio in zip(pairs, cases, libraries, ratios, strict=True):
         if case is not None and one.get("versions") == other.get("versions"):
@@ -104,14 +102,14 @@ def chance_of(ratio: Ratio) -> float:
 def _drift(others: Sequence[float], spread: float) -> Drift:
     """By what other libraries moved by, and by the spread of both records' samples."""
     if len(others) < FEWEST_OTHERS:
-        return Drift(None, _NORMAL * spread / math.sqrt(_WORTH_ALONE))
+        return Drift(None, NORMAL_QUANTILE * spread / math.sqrt(_WORTH_ALONE))
     centre = median(others)
-    apart = _MEDIAN_TO_MEAN * _FROM_MAD * median(abs(log - centre) for log in others) / math.sqrt(len(others))
+    apart = _MEDIAN_TO_MEAN * MAD_TO_SIGMA * median(abs(log - centre) for log in others) / math.sqrt(len(others))
     of_centre = student_quantile(len(others) - 1) * apart
-    return Drift(math.exp(centre), math.hypot(of_centre, _NORMAL * spread / math.sqrt(_WORTH_BESIDE_OTHERS)))
+    return Drift(math.exp(centre), math.hypot(of_centre, NORMAL_QUANTILE * spread / math.sqrt(_WORTH_BESIDE_OTHERS)))
 
 
-def _library(record: Record) -> str:
+def library_of(record: Record) -> str:
     """What a backend computes with: the first distribution that it names, NumPy only where there is no other, for most
     need that as well; of one that names none, how its own name begins."""
     versions = record.get("versions")

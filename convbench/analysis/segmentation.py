@@ -17,6 +17,7 @@ import numpy as np
 
 from convbench.analysis.false_discovery import q_values
 from convbench.analysis.rank_sum import Floats, log_p, p_of_best_split, p_of_best_stretch, ranks_of, smaller_u
+from convbench.measurement.statistics import MAD_TO_SIGMA
 
 FEWEST_POINTS = 8
 """Of fewer no order is rarer than 5 %, with the best cut allowed for."""
@@ -28,7 +29,6 @@ Cuts = dict[int, tuple[float, float]]
 _SHARE_OF_STRETCHES = 0.1
 _PAIRS_AT_ONCE = 2**20
 _MOST_PASSES = 5
-_MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def _settled(series: Observed, cuts: Cuts, fewest: int, level: float) -> Cuts:
 def _drawn_in(series: Floats, errors: Floats) -> Floats:
     """Every point drawn toward the middle by the share that its own uncertainty has in how far points lie from it."""
     middle = np.median(series)
-    variance = (_MAD_TO_SIGMA * np.median(np.abs(series - middle))) ** 2
+    variance = (MAD_TO_SIGMA * np.median(np.abs(series - middle))) ** 2
     if variance == 0:
         return series
     return np.asarray(middle + (series - middle) * variance / (variance + errors**2))

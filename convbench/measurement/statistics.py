@@ -13,6 +13,10 @@ from functools import cache
 from statistics import fmean, median, stdev
 
 CONFIDENCE = 0.95
+NORMAL_QUANTILE = 1.96
+"""Standard errors that a 95 % interval of what is normal reaches to either side."""
+MAD_TO_SIGMA = 1.4826
+"""The standard deviation of normal values over the median of how far they lie from their median."""
 FEWEST_FOR_INTERVAL = 6
 FEWEST_PROCESSES = 3
 """For an interval over processes: Student's factor for two is 12.7."""
