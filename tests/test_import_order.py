@@ -18,15 +18,20 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "status"),
-    ("problem", "case_id", "dialects", "suite", "suite_*", "case_data"),
+    ("stats",),
+    ("problem", "case_id", "dialects"),
+    ("suite", "suite_*", "case_data"),
     ("backend", "registry"),
     ("verification",),
     ("measurement",),
     ("store",),
     ("analysis",),
-    ("models",),
-    ("acting",),
-    ("interface", "testing"),
+    ("extraction", "models"),
+    ("plans", "acting"),
+    ("runner",),
+    ("reporting",),
+    ("api",),
+    ("cli", "interface", "testing"),
 )
 LAZILY_EXPORTED = {  # by convbench/__init__.py
     "ConvProblem": "problem",
