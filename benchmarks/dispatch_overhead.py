@@ -23,7 +23,7 @@ import numpy as np
 import convbench
 from convbench.backend import Backend
 from convbench.measurement.machine import machine_facts
-from convbench.measurement.statistics import estimate_median
+from convbench.stats.estimates import estimate_median
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.store.plan import Choice, Plan

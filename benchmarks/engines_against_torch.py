@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from convbench.analysis.ratio import ratio
+from convbench.analysis.paired_ratio import ratio
 from convbench.measurement.engine import Engine
 from convbench.measurement.machine import machine_facts
 from convbench.measurement.outcome import Settings

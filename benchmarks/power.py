@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from convbench.analysis.ratio import ratio
+from convbench.analysis.paired_ratio import ratio
 from convbench.measurement.engine import Engine
 from convbench.measurement.machine import machine_facts
 from convbench.measurement.outcome import Outcome, Settings

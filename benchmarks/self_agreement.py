@@ -22,14 +22,14 @@ from statistics import median
 import numpy as np
 from other_timers import asv_results, pyperf_samples_s
 
-from convbench.analysis.luck import half_width_of_luck
-from convbench.analysis.ratio import Ratio
-from convbench.analysis.rows import normal_spread
+from convbench.stats.process_variation import half_width_of_luck
+from convbench.analysis.paired_ratio import Ratio
+from convbench.stats.ragged import normal_spread
 from convbench.interface.run import Request
 from convbench.measurement.engine import Engine
 from convbench.measurement.machine import machine_facts
 from convbench.measurement.outcome import Settings
-from convbench.measurement.statistics import Estimate, estimate_median
+from convbench.stats.estimates import Estimate, estimate_median
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
 from convbench.suite import Case

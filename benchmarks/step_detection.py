@@ -21,7 +21,7 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.analysis.change_points import change_points, change_points_of_all, p_value_of
+from convbench.stats.change_points import change_points, change_points_of_all, p_value_of
 
 Floats = NDArray[np.float64]
 Detector = Callable[[Floats], Sequence[int]]

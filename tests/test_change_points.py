@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, mannwhitneyu, rankdata
 
-from convbench.analysis.change_points import (
+from convbench.stats.change_points import (
     ChangePoint,
     change_points,
     change_points_of_all,
     noise_of,
     p_value_of,
 )
-from convbench.analysis.false_discovery import q_values
-from convbench.analysis.rank_sum import (
+from convbench.stats.false_discovery import q_values
+from convbench.stats.rank_sum import (
     log_p,
     p_of_best_split,
     p_of_best_stretch,
@@ -34,7 +34,7 @@ from convbench.analysis.rank_sum import (
     shift_between,
     smaller_u,
 )
-from convbench.analysis.resemblance import variance_inflation
+from convbench.stats.autocorrelation import variance_inflation
 
 Floats = NDArray[np.float64]
 

@@ -14,12 +14,12 @@ from rich.console import Console
 
 from convbench.analysis.choice import LayerChoice, decide
 from convbench.analysis.model_total import ModelChoice, add_up
-from convbench.analysis.prediction import Predicted
-from convbench.analysis.reasons import reason
+from convbench.analysis.prediction.layer_time import Predicted
+from convbench.analysis.explanation import reason
 from convbench.analysis.roofline import Limits
 from convbench.interface.choice_answer import Answer
 from convbench.interface.choice_tables import answer_report
-from convbench.measurement.statistics import estimate_median
+from convbench.stats.estimates import estimate_median
 from convbench.problem import ConvProblem
 from convbench.store.journal import Record
 from convbench.suite import Case

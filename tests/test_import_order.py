@@ -253,7 +253,7 @@ SEEDED = {
     "in a method": ("convbench/suite", "class A:\n    def f(self):\n        if 1:\n            import convbench.store"),
     "for types only": (
         "convbench/store/journal",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import convbench.analysis.ratio",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import convbench.analysis.paired_ratio",
     ),
     "in a try": ("convbench/analysis/ratio", "try:\n    import convbench.interface.cli\nexcept ImportError: pass"),
     "by name": ("convbench/store/journal", "import importlib\nimportlib.import_module('convbench.analysis')"),

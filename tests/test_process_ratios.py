@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convbench.analysis.ratio import geometric_mean_ratio, ratio
+from convbench.analysis.paired_ratio import geometric_mean_ratio, ratio
 from convbench.store.journal import Record
 
 ROUNDS = 12

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_engine import Stage
 
 from convbench.measurement.earlier_layers import why_left_out
-from convbench.measurement.evidence import sign_evidence, stands_out
+from convbench.stats.sequential import sign_evidence, stands_out
 from convbench.measurement.likeness import slack
 from convbench.measurement.outcome import Outcome, Settings
 from convbench.measurement.process import WorkerError

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from convbench.analysis.luck import EXPECTED
+from convbench.stats.process_variation import EXPECTED
 from convbench.analysis.scaling import scalings
 from convbench.interface.own_error import own_error_sentence
 from convbench.interface.variants import scaling_report, variants
-from convbench.measurement.statistics import estimate_median
+from convbench.stats.estimates import estimate_median
 
 
 def record(backend: str, case: str, threads: int, median_s: float | None, **more: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from convbench.measurement import sampling
 from convbench.measurement.sampling import Plan, Reading, plan_sampling, settle, system_clock, take_sample
-from convbench.measurement.statistics import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
+from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 
 # --- the median and its interval --------------------------------------------------------------------------------------
 

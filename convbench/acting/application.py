@@ -21,7 +21,7 @@ from convbench.acting.planned_layer import follow_plan
 from convbench.acting.trial import Replacement, Trial, replacement, times_in_place, to_channels_last
 from convbench.acting.turns import by_turns, ratio_of_turns
 from convbench.errors import PlanError
-from convbench.measurement.statistics import estimate_median
+from convbench.stats.estimates import estimate_median
 from convbench.store.plan import Plan, read_plan
 
 UNCHANGED = "unchanged"

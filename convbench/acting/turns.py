@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from convbench.measurement.sampling import Plan, plan_sampling, take_sample
-from convbench.measurement.statistics import Estimate, estimate_median
+from convbench.stats.estimates import Estimate, estimate_median
 
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 60
 _SAMPLE_S = 5e-3

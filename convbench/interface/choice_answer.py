@@ -8,8 +8,8 @@ from typing import Any
 
 from convbench.analysis.choice import LayerChoice, Rival, Timed
 from convbench.analysis.model_total import ModelChoice
-from convbench.analysis.ratio import Ratio
-from convbench.analysis.reasons import reason
+from convbench.analysis.paired_ratio import Ratio
+from convbench.analysis.explanation import reason
 from convbench.analysis.roofline import Limits
 
 

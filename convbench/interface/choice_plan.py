@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import convbench
 from convbench.analysis.choice import LayerChoice
-from convbench.analysis.reasons import reason
+from convbench.analysis.explanation import reason
 from convbench.interface.choice_answer import Answer
 from convbench.store.plan import Choice, Lead, Plan
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from convbench.analysis.choice import LayerChoice, Timed
 from convbench.analysis.model_total import LEFT_OUT_IS_BEHIND, ModelChoice
-from convbench.analysis.ratio import Ratio
-from convbench.analysis.reasons import reason, reasons_of_winner
+from convbench.analysis.paired_ratio import Ratio
+from convbench.analysis.explanation import reason, reasons_of_winner
 from convbench.interface.choice_answer import Answer, names
 from convbench.interface.choice_notes import notes
 from convbench.interface.figures import aligned, duration, milliseconds, percent, significant

@@ -13,10 +13,10 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from convbench.analysis.detectable import POWER
+from convbench.stats.minimum_detectable_effect import POWER
 from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, clock_error, limit, luck_of_processes
 from convbench.analysis.drift import smallest_between_runs
-from convbench.analysis.rows import Rows
+from convbench.stats.ragged import Rows
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.interface.doctor_report import Examined, report, verdict
 from convbench.interface.tables import print_json, stderr, stdout
@@ -26,7 +26,7 @@ from convbench.measurement.machine_hazards import hazards_of_machine, hazards_of
 from convbench.measurement.outcome import Settings
 from convbench.measurement.sample_hazards import hazards_of_samples
 from convbench.measurement.self_comparison import Twins, compare_with_itself, settings_for
-from convbench.measurement.statistics import CONFIDENCE, FEWEST_FOR_INTERVAL
+from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL
 from convbench.measurement.timers import timers
 from convbench.measurement.vitals import activity, counters, other_runs, standing
 from convbench.problem import ConvProblem

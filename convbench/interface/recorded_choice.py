@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from convbench.analysis.choice import decide
-from convbench.analysis.prediction import Predictor
+from convbench.analysis.prediction.layer_time import Predictor
 from convbench.analysis.ranking import lower_precision
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.analysis.ranking import SuiteRanking
-from convbench.analysis.ratio import Ratio
+from convbench.analysis.paired_ratio import Ratio
 from convbench.interface.figures import aligned
 from convbench.interface.tables import plain_table
 from convbench.measurement.release_environments import Release

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking, lower_precision
-from convbench.analysis.ratio import Ratio
+from convbench.analysis.paired_ratio import Ratio
 from convbench.analysis.roofline import Limits
 from convbench.interface.case_table import CaseTable
 from convbench.interface.details_table import details_report

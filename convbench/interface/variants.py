@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.ratio import Ratio
+from convbench.analysis.paired_ratio import Ratio
 from convbench.analysis.scaling import scalings
 from convbench.interface.figures import aligned, percent
 from convbench.interface.tables import plain_table

@@ -9,7 +9,7 @@ from statistics import median
 from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio, Settings
 from convbench.measurement.sample_hazards import STOOD_STILL_S, STOOD_STILL_TIMES
 from convbench.measurement.sampling import Plan
-from convbench.measurement.statistics import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
+from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 from convbench.registry import Entry
 
 # With four times the rounds the interval of independent samples is half as wide. One that stays as it was holds

@@ -10,7 +10,7 @@ from convbench.measurement.device_readings import Timer
 from convbench.measurement.environment import Allocator
 from convbench.measurement.pinning import AUTO, Cores
 from convbench.measurement.sampling import Sample
-from convbench.measurement.statistics import Estimate, estimate_over_processes
+from convbench.stats.estimates import Estimate, estimate_over_processes
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.verification.verdict import Verdict

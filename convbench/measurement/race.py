@@ -3,7 +3,7 @@
 Three things are saved. A backend that need not be asked by earlier layers is left out, and that is said
 (`convbench.measurement.earlier_layers`). One whose calls take tenths of a second, tens of times what another's take, is
 not timed. And in the rounds a backend is dropped as soon as it is beaten: by a margin in each of the first few rounds,
-or by evidence that may be looked at after every round (`convbench.measurement.evidence`). What was sampled is kept in
+or by evidence that may be looked at after every round (`convbench.stats.sequential`). What was sampled is kept in
 every case.
 """
 
@@ -15,9 +15,9 @@ from statistics import median
 
 from convbench.measurement.contest import Contestant
 from convbench.measurement.earlier_layers import EarlierLayers, Times
-from convbench.measurement.evidence import sign_evidence, stands_out
+from convbench.stats.sequential import sign_evidence, stands_out
 from convbench.measurement.outcome import Outcome, Settings
-from convbench.measurement.statistics import estimate_median
+from convbench.stats.estimates import estimate_median
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
 from convbench.status import Status

@@ -15,7 +15,7 @@ from convbench.errors import NothingMeasuredError
 from convbench.measurement.engine import Engine, Watch
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.sampling import plan_sampling
-from convbench.measurement.statistics import FEWEST_FOR_INTERVAL
+from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.suite import Case

@@ -19,7 +19,7 @@ from convbench.measurement.hazard import Hazard
 from convbench.measurement.machine import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sample_hazards import hazards_of_samples
-from convbench.measurement.statistics import Estimate
+from convbench.stats.estimates import Estimate
 from convbench.store.checkout import CheckoutState
 from convbench.store.folder import results_folder
 from convbench.store.journal import Record, journals, read_records

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from convbench.measurement.statistics import estimate_median
+from convbench.stats.estimates import estimate_median
 
 Rate = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(gt=0)]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from convbench.measurement.statistics import NORMAL_QUANTILE, student_quantile
+from convbench.stats.estimates import NORMAL_QUANTILE, student_quantile
 from convbench.store.journal import Record
 
 EXPECTED = 0.0043

@@ -1,6 +1,6 @@
 """The time of a layer that was never measured, from measured ones that are like it, with an interval that holds.
 
-What holds is the interval's share of layers that are drawn like the measured ones (`convbench.analysis.time_model` says
+What holds is the interval's share of layers that are drawn like the measured ones (`convbench.analysis.prediction.time_model` says
 how). For a layer that is like none of them there is no prediction.
 
 Records of a race tell more than times: who has none on a layer that others were raced on was left out there, because it
@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from convbench.analysis.time_model import Guess, TimeModel
+from convbench.analysis.prediction.time_model import Guess, TimeModel
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store.journal import Record

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincc
 
-from convbench.analysis.gaussian_process import Fit, Floats, Kernel, fitted_kernel
-from convbench.analysis.layer_features import features
+from convbench.stats.gaussian_process import Fit, Floats, Kernel, fitted_kernel
+from convbench.analysis.prediction.layer_features import features
 from convbench.problem import ConvProblem
 
 COVERAGE = 0.9

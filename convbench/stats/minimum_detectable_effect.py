@@ -26,7 +26,7 @@ from statistics import median
 
 from scipy.special import nctdtrinc, stdtrit
 
-from convbench.measurement.statistics import CONFIDENCE, FEWEST_FOR_INTERVAL
+from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL
 
 POWER = 0.80
 _LARGEST_LOG = 700.0  # so that its exponential is still a number

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from convbench.analysis.rank_sum import Floats, ranks_of
+from convbench.stats.rank_sum import Floats, ranks_of
 
 _FEWEST_POINTS = 6
 _BEYOND_DOUBT = 1.645  # standard errors: 95 %, one-sided
