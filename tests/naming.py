@@ -12,7 +12,7 @@ from convbench.status import Status
 from convbench.verification.causes.evidence import Traits
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.shrinking import shrink
-from convbench.verification.finding import Ask, Finding
+from convbench.verification.failure import Ask, Finding
 from convbench.verification.question import Question
 from convbench.verification.sweep import factors
 

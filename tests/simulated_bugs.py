@@ -12,8 +12,8 @@ from typing import Any
 from convbench.errors import ProblemError
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 from convbench.status import Status
-from convbench.verification.causes.form import NUMBERS, SIDES, WORDS, Form, size
-from convbench.verification.finding import Finding
+from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, Form, size
+from convbench.verification.failure import Finding
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 
 _RELATIONS: dict[str, Callable[[Any, Any], bool]] = {

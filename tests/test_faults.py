@@ -21,7 +21,7 @@ from strategies import problems
 from convbench.backend import Backend, Ready
 from convbench.problem import ConvProblem
 from convbench.registry import Origin, load
-from convbench.verification.answer_key import AnswerKey, answer_key
+from convbench.verification.oracle import AnswerKey, answer_key
 from convbench.verification.layouts import lay_out, memory_of
 from convbench.verification.operands import Operands
 from convbench.verification.question import LAYOUTS, VALUES, Question
@@ -177,7 +177,7 @@ import sys
 from pathlib import Path
 from convbench.registry import Origin, find
 from convbench.problem import ConvProblem
-from convbench.verification.answer_key import answer_key
+from convbench.verification.oracle import answer_key
 from convbench.verification.question import Question
 import resource
 backend = find(Origin("file", sys.argv[1]), sys.argv[2])

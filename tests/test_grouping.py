@@ -10,10 +10,10 @@ from simulated_bugs import Atom, Bug, varied_questions
 
 from convbench.status import Status
 from convbench.verification.causes.evidence import Combination, Evidence, Occurrences, Traits
-from convbench.verification.causes.form import size
+from convbench.verification.causes.parameters import size
 from convbench.verification.causes.grouping import causes
 from convbench.verification.causes.shrinking import is_alike
-from convbench.verification.finding import Finding
+from convbench.verification.failure import Finding
 from convbench.verification.question import Question
 from convbench.verification.sweep.factors import classes
 

@@ -13,7 +13,7 @@ import pytest
 
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
-from convbench.verification.conduct import GIVEN, Conduct, examine
+from convbench.verification.adversarial_calls import GIVEN, Conduct, examine
 from convbench.verification.operands import normal_operands
 from convbench.verification.reference import convolve
 

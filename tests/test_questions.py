@@ -17,9 +17,9 @@ from strategies import problems
 from convbench.backend import Arithmetic, Backend, Ready
 from convbench.errors import ProblemError
 from convbench.problem import DTYPES, ConvProblem
-from convbench.verification import conduct
-from convbench.verification.answer_key import AnswerKey, answer_key
-from convbench.verification.conduct import CHANGED, FIRST, KEPT, REPEATED, RETURNED, THREADED, THREADED_CHANGED, examine
+from convbench.verification import adversarial_calls as conduct
+from convbench.verification.oracle import AnswerKey, answer_key
+from convbench.verification.adversarial_calls import CHANGED, FIRST, KEPT, REPEATED, RETURNED, THREADED, THREADED_CHANGED, examine
 from convbench.verification.layouts import lay_out, memory_of
 from convbench.verification.operands import NUMPY_DTYPES, Operands, normal_operands
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question

@@ -21,13 +21,13 @@ from convbench.backend import Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.status import Status
-from convbench.verification.answer_key import answer_key, integer_magnitude
+from convbench.verification.oracle import answer_key, integer_magnitude
 from convbench.verification.causes.evidence import Combination
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.report import report
-from convbench.verification.causes.snippet import snippet
-from convbench.verification.finding import Finding
+from convbench.verification.causes.repro_script import snippet
+from convbench.verification.failure import Finding
 from convbench.verification.layouts import lay_out
 from convbench.verification.operands import Operands
 from convbench.verification.question import LAYOUTS, VALUES, Layout, Question, Values

@@ -14,9 +14,9 @@ from strategies import problems
 
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.verification.causes.form import Form, size
+from convbench.verification.causes.parameters import Form, size
 from convbench.verification.causes.shrinking import is_alike, kind, shrink, smaller
-from convbench.verification.finding import Finding
+from convbench.verification.failure import Finding
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 
 BUGS = [(seed, 1 + seed % 3) for seed in range(120)]

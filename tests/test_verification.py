@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from convbench.backend import Arithmetic
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
-from convbench.verification.answer_key import AnswerKey
+from convbench.verification.oracle import AnswerKey
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER, UNIT_ROUNDOFF, error_bound, gamma, warn_level
-from convbench.verification.examination import Examination
+from convbench.verification.gate import Examination
 from convbench.verification.operands import (
     NUMPY_DTYPES,
     Operands,

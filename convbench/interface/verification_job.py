@@ -26,7 +26,7 @@ from convbench.store.journal import JournalWarning
 from convbench.store.verification_log import Event
 from convbench.suite import load_suite
 from convbench.suite_filter import where_it_holds
-from convbench.verification.finding import Finding
+from convbench.verification.failure import Finding
 from convbench.verification.question import Question
 
 

@@ -32,7 +32,7 @@ from convbench.measurement.shelf import Shelves
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.suite import Case
-from convbench.verification.examination import Examination, examination_of
+from convbench.verification.gate import Examination, examination_of
 from convbench.verification.verdict import Verdict
 
 # With several threads, those of the worker that just stopped spin for a moment; one thread leaves nothing behind.

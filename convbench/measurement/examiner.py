@@ -18,10 +18,10 @@ from convbench.measurement.protocol import Message
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
 from convbench.status import Status
-from convbench.verification.answer_key import AnswerKey, answer_key, rounds_between
+from convbench.verification.oracle import AnswerKey, answer_key, rounds_between
 from convbench.verification.bounds import UNIT_ROUNDOFF
-from convbench.verification.conduct import FIRST, OF_CHANGED
-from convbench.verification.finding import Finding
+from convbench.verification.adversarial_calls import FIRST, OF_CHANGED
+from convbench.verification.failure import Finding
 from convbench.verification.operands import Operands
 from convbench.verification.question import Question
 from convbench.verification.relations import RELATIONS, Relation

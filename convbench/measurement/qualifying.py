@@ -23,7 +23,7 @@ from convbench.measurement.shelf import Shelves
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.suite import Case
-from convbench.verification.examination import Examination
+from convbench.verification.gate import Examination
 from convbench.verification.verdict import Verdict
 
 

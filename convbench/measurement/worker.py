@@ -38,7 +38,7 @@ from convbench.measurement.sampling import Plan, Sample, settle, take_sample
 from convbench.problem import ConvProblem
 from convbench.registry import Origin, find, versions
 from convbench.status import Status
-from convbench.verification.conduct import examine
+from convbench.verification.adversarial_calls import examine
 from convbench.verification.operands import Operands
 
 _MEMORY_WORDS = (

@@ -16,9 +16,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from convbench.verification.causes.evidence import Combination, Evidence, Occurrences, Trait, Traits
-from convbench.verification.causes.form import Form, size
+from convbench.verification.causes.parameters import Form, size
 from convbench.verification.causes.shrinking import is_alike
-from convbench.verification.finding import Finding
+from convbench.verification.failure import Finding
 from convbench.verification.question import Question
 
 Classes = Callable[[Question], Mapping[str, str]]

@@ -15,8 +15,8 @@ from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
-from convbench.verification.causes.snippet import snippet
-from convbench.verification.finding import Finding
+from convbench.verification.causes.repro_script import snippet
+from convbench.verification.failure import Finding
 from convbench.verification.question import Question
 
 _TITLES = {

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.verification.causes.form import Form, size
-from convbench.verification.causes.steps import PLAIN_STEPS, STEPS, Step
-from convbench.verification.finding import Ask, Finding
+from convbench.verification.causes.parameters import Form, size
+from convbench.verification.causes.shrink_passes import PLAIN_STEPS, STEPS, Step
+from convbench.verification.failure import Ask, Finding
 from convbench.verification.question import Question
 
 _OF_NUMBERS = ("exact", "bound", "special")

@@ -12,7 +12,7 @@ from convbench.backend import Arithmetic
 from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
 from convbench.suite import Case
-from convbench.verification.answer_key import AnswerKey, integer_magnitude, rounds_between
+from convbench.verification.oracle import AnswerKey, integer_magnitude, rounds_between
 from convbench.verification.operands import Operands, integer_operands, normal_operands, one_tap_operands, rounded
 
 

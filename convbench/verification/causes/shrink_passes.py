@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from convbench.verification.causes.form import NUMBERS, SIDES, WORDS, Form
+from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, Form
 
 Step = Callable[[Form], Iterator[Form]]
 
