@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import convbench
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.machine.facts import machine_facts
 from convbench.models.torchvision_operators import compiled_operators
 
 

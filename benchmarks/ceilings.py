@@ -20,7 +20,7 @@ from typing import Any
 from convbench.analysis.roofline import Limits
 from convbench.measurement.ceilings.figures import Ceilings, Figure
 from convbench.measurement.ceilings.process import measure_ceilings
-from convbench.measurement.machine import machine_facts, usable_cpus
+from convbench.measurement.machine.facts import machine_facts, usable_cpus
 from convbench.problem import ConvProblem
 
 LAYERS = ("n1c64h56w56_o64k3_p1", "n1c128h28w28_o128k3_p1", "n1c256h14w14_o256k3_p1", "n1c256h56w56_o64k1")

@@ -22,7 +22,7 @@ import numpy as np
 
 import convbench
 from convbench.backend import Backend
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.machine.facts import machine_facts
 from convbench.stats.estimates import estimate_median
 from convbench.problem import ConvProblem
 from convbench.registry import discover

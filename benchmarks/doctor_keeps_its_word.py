@@ -15,7 +15,7 @@ from statistics import median
 
 from convbench.interface.doctor import WHOLE, examine
 from convbench.interface.doctor_report import verdict
-from convbench.measurement.self_comparison import compare_with_itself, settings_for
+from convbench.measurement.scheduling.aa_test import compare_with_itself, settings_for
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.suite import Case

@@ -12,8 +12,8 @@ import argparse
 from dataclasses import replace
 
 from convbench.analysis.paired_ratio import ratio
-from convbench.measurement.engine import Engine
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover

@@ -20,8 +20,8 @@ import sys
 from statistics import median
 
 from convbench.backend import cuda_device_count
-from convbench.measurement.engine import Engine
-from convbench.measurement.gpu import first_gpu
+from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.machine.gpu import first_gpu
 from convbench.measurement.outcome import Outcome, Settings
 from convbench.registry import discover
 from convbench.suite import Case, load_suite

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from convbench.measurement.environment import worker_environment
+from convbench.measurement.workers.process_environment import worker_environment
 from convbench.problem import ConvProblem
 
 _SETUP = """
@@ -45,7 +45,7 @@ _BY_TURNS = (
 import contextlib, io, random
 import pyperf
 from torch.utils.benchmark import Timer
-from convbench.measurement.sampling import plan_sampling, settle, take_sample
+from convbench.measurement.sampling.sample import plan_sampling, settle, take_sample
 nothing = lambda: None
 plan = plan_sampling(settle(call, nothing, 0.1), 0.005)
 timer = Timer("call()", globals={"call": call}, num_threads=1)

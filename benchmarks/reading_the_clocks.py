@@ -16,8 +16,8 @@ from statistics import median
 import torch
 from torch.nn.functional import conv2d
 
-from convbench.measurement.machine import machine_facts
-from convbench.measurement.sampling import system_clock
+from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.sampling.sample import system_clock
 
 
 def reading_us(read: Callable[[], object], call: Callable[[], object], calls: int) -> tuple[float, float]:

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
-from convbench.measurement.sampling import Sample
+from convbench.measurement.sampling.sample import Sample
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState

@@ -26,8 +26,8 @@ from convbench.stats.process_variation import half_width_of_luck
 from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.ragged import normal_spread
 from convbench.interface.run import Request
-from convbench.measurement.engine import Engine
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Settings
 from convbench.stats.estimates import Estimate, estimate_median
 from convbench.problem import ConvProblem

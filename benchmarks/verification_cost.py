@@ -18,7 +18,7 @@ import numpy as np
 
 from convbench.measurement.campaign import Campaign, Plan
 from convbench.measurement.examiner import Examiner
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.suite import load_suite

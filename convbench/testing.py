@@ -19,7 +19,7 @@ from convbench.backend import Backend
 from convbench.errors import BackendError
 from convbench.measurement.campaign import Campaign, Plan
 from convbench.measurement.examiner import Examiner
-from convbench.measurement.process import WorkerError
+from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, Origin, discover
 from convbench.verification.causes.report import report
 

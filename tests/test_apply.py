@@ -19,7 +19,7 @@ from convbench.acting.layers import layers_that_run
 from convbench.acting.planned_layer import follow_plan
 from convbench.backend import Arithmetic, Backend
 from convbench.errors import PlanError
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.store.plan import Choice, Plan

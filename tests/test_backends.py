@@ -31,7 +31,7 @@ from strategies import problems
 
 from convbench.backend import Backend, Ready
 from convbench.errors import ProblemError
-from convbench.measurement.machine import cpu_flags
+from convbench.measurement.machine.facts import cpu_flags
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
 # Each case costs these seconds of compiling: tests/test_engines.py asks them a handful.

@@ -28,7 +28,7 @@ from convbench.measurement.ceilings.figures import Ceilings, Figure, Level, figu
 from convbench.measurement.ceilings.instruction_sets import instruction_sets
 from convbench.measurement.ceilings.process import measure_ceilings
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
-from convbench.measurement.machine import cpu_flags, machine_facts, usable_cpus
+from convbench.measurement.machine.facts import cpu_flags, machine_facts, usable_cpus
 from convbench.store.ceilings import keep_ceilings, kept_ceilings
 from convbench.store.journal import JournalWarning
 

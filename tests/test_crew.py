@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from test_engine import Declared
 
-from convbench.measurement import crew
-from convbench.measurement.crew import Crew
+from convbench.measurement.workers import pool as crew
+from convbench.measurement.workers.pool import Crew
 from convbench.measurement.outcome import Settings
-from convbench.measurement.process import WorkerError
-from convbench.measurement.protocol import Message
+from convbench.measurement.workers.process import WorkerError
+from convbench.measurement.workers.protocol import Message
 from convbench.registry import Entry, Origin
 from convbench.status import Status
 

@@ -16,7 +16,7 @@ from convbench.interface.details_table import GROUPS
 from convbench.interface.figures import mebibytes
 from convbench.interface.tables import suite_report
 from convbench.measurement.outcome import OnDevice, Outcome, RoundSample, Settings
-from convbench.measurement.sampling import Sample
+from convbench.measurement.sampling.sample import Sample
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState

@@ -22,11 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.backend import DeviceClock, Instruments, Ready
-from convbench.measurement.device_sampling import DeviceClockError, refuse_wrong_clock, take_device_sample
-from convbench.measurement.engine import Engine
-from convbench.measurement.gpu import SLOWED_BY, joules_per_call
+from convbench.measurement.sampling.device_sample import DeviceClockError, refuse_wrong_clock, take_device_sample
+from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.machine.gpu import SLOWED_BY, joules_per_call
 from convbench.measurement.outcome import Outcome, Settings
-from convbench.measurement.sampling import Plan, Reading, Sample
+from convbench.measurement.sampling.sample import Plan, Reading, Sample
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.status import Status
@@ -270,7 +270,7 @@ def with_gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def told(code: str, environment: dict[str, str]) -> Any:
     run = subprocess.run(
-        [sys.executable, "-c", f"import json\nfrom convbench.measurement.gpu import first_gpu\n{code}"],
+        [sys.executable, "-c", f"import json\nfrom convbench.measurement.machine.gpu import first_gpu\n{code}"],
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return json.loads(run.stdout)

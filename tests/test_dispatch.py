@@ -18,7 +18,7 @@ import convbench
 from convbench.acting import appointment, dispatch
 from convbench.acting.appointment import PlanWarning
 from convbench.errors import BackendError, PlanError, ProblemError
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.store.plan import Choice, Plan
 from convbench.verification.operands import NUMPY_DTYPES, normal_operands

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from convbench.analysis.diagnosis import ClockError, clock_error, limit, luck_of_processes
 from convbench.interface.doctor_report import Examined, report, verdict
-from convbench.measurement.hazard import Hazard, Kind
-from convbench.measurement.timers import Timer
-from convbench.measurement.vitals import Activity, Standing
+from convbench.measurement.hazards.catalogue import Hazard, Kind
+from convbench.measurement.machine.clocks import Timer
+from convbench.measurement.machine.state import Activity, Standing
 from convbench.registry import discover
 
 FAKES = Path(__file__).parent / "plugins" / "fakes.py"

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from convbench.analysis.ranking import rank
 from convbench.interface.tables import suite_report
-from convbench.measurement.energy import Meter, energy_meter, why_not_metered
+from convbench.measurement.machine.energy import Meter, energy_meter, why_not_metered
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
-from convbench.measurement.sampling import Plan, Sample, take_sample
+from convbench.measurement.sampling.sample import Plan, Sample, take_sample
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from convbench.measurement.engine import Engine
+from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.outcome import Outcome, Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover

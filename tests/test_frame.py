@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import convbench
 from convbench.errors import ResultsError
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
-from convbench.measurement.sampling import Sample
+from convbench.measurement.sampling.sample import Sample
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store import parts

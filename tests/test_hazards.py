@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from convbench.interface.hazard_report import hazard_report, told
-from convbench.measurement.cgroup import CpuShare, cpu_share
-from convbench.measurement.gpu import SLOWED_BY
-from convbench.measurement.hazard import Hazard, Kind, in_order
-from convbench.measurement.machine_hazards import hazards_of_machine, hazards_of_timers
-from convbench.measurement.sample_hazards import hazards_of_samples
-from convbench.measurement.timers import Timer, timer, timers
-from convbench.measurement.vitals import Activity, Counters, Standing, activity, counters, other_runs, standing
+from convbench.measurement.machine.cgroup import CpuShare, cpu_share
+from convbench.measurement.machine.gpu import SLOWED_BY
+from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
+from convbench.measurement.hazards.of_machine import hazards_of_machine, hazards_of_timers
+from convbench.measurement.hazards.of_samples import hazards_of_samples
+from convbench.measurement.machine.clocks import Timer, timer, timers
+from convbench.measurement.machine.state import Activity, Counters, Standing, activity, counters, other_runs, standing
 
 CPU = "sys/devices/system/cpu"
 HUGE = "sys/kernel/mm/transparent_hugepage/enabled"
@@ -290,7 +290,7 @@ def test_a_busy_process_is_seen_on_this_machine() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 def test_a_run_elsewhere_is_seen_and_ones_own_workers_are_not() -> None:
-    worker = f"{sys.executable} -m convbench.measurement.worker"
+    worker = f"{sys.executable} -m convbench.measurement.workers.worker"
     elsewhere = subprocess.Popen(["sh", "-c", f"{worker}; exit"], stdin=subprocess.PIPE)
     own = subprocess.Popen(worker.split(), stdin=subprocess.PIPE)
     try:

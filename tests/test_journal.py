@@ -25,7 +25,7 @@ from strategies import problems
 import convbench
 from convbench.errors import ResultsError
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
-from convbench.measurement.sampling import Sample
+from convbench.measurement.sampling.sample import Sample
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convbench.backend import Ready
-from convbench.measurement.late_work import LateWorkError, refuse_late_work
+from convbench.measurement.sampling.sync_check import LateWorkError, refuse_late_work
 
 CONVERSION_S = 0.002
 

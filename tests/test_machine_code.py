@@ -23,7 +23,7 @@ from convbench.measurement.ceilings.instruction_sets import InstructionSet, inst
 from convbench.measurement.ceilings.listing import Listing
 from convbench.measurement.ceilings.multiply_adds import operands
 from convbench.measurement.ceilings.x86_64 import ADD, LOAD, MULTIPLY_ADD, STORE, Memory, vector
-from convbench.measurement.machine import cpu_flags
+from convbench.measurement.machine.facts import cpu_flags
 
 HERE = instruction_sets(platform.machine(), cpu_flags())
 needs_machine_code = pytest.mark.skipif(not HERE, reason="no machine code for this CPU")

@@ -15,7 +15,7 @@ from environments import library, virtual_environment, write
 
 from convbench.backend import Backend, Ready
 from convbench.errors import BackendError
-from convbench.measurement.other_environments import OtherEnvironment, environments, select
+from convbench.measurement.environments.interpreters import OtherEnvironment, environments, select
 from convbench.registry import Entry, Origin, Registry
 
 ROOT = Path(__file__).parents[1]

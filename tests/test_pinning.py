@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.errors import ConvbenchError
-from convbench.measurement.engine import Engine
+from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.outcome import Settings
-from convbench.measurement.pinning import (
+from convbench.measurement.machine.affinity import (
     can_pin,
     children_on,
     choose_cores,
@@ -122,7 +122,7 @@ def test_the_run_keeps_off_the_cores_meanwhile_with_all_of_its_threads() -> None
 def test_a_child_starts_on_the_cores_that_it_is_given_and_moves_with_all_its_threads() -> None:
     first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     program = (
-        "import os, sys, threading, time; from convbench.measurement.pinning import move_here;"
+        "import os, sys, threading, time; from convbench.measurement.machine.affinity import move_here;"
         "t = threading.Thread(target=time.sleep, args=(1,)); t.start(); before = os.sched_getaffinity(0);"
         f"now = move_here(({last},)); print(*before, *now, *os.sched_getaffinity(t.native_id), flush=True); os._exit(0)"
     )

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 import convbench
 from convbench.backend import Backend, Ready
-from convbench.measurement.package_index import Index, configured_index, upload_dates
-from convbench.measurement.release_environments import Release, same_version
-from convbench.measurement.requirements import requirements
+from convbench.measurement.environments.release_dates import Index, configured_index, upload_dates
+from convbench.measurement.environments.releases import Release, same_version
+from convbench.measurement.environments.requirements import requirements
 from convbench.registry import discover
 from convbench.store.release_commits import is_sound, make_history, tag
 from convbench.store.release_history import history_folder, write_release_history

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import convbench
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.machine.facts import machine_facts
 from convbench.suite import load_suite
 
 FAKES = Path(__file__).parent / "plugins" / "fakes.py"
@@ -487,7 +487,7 @@ def _workers_of(run_: psutil.Process) -> list[psutil.Process]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(psutil.NoSuchProcess):
-            if found := [p for p in run_.children() if "convbench.measurement.worker" in p.cmdline()]:
+            if found := [p for p in run_.children() if "convbench.measurement.workers.worker" in p.cmdline()]:
                 return found
         time.sleep(0.02)
     raise AssertionError("the run started no worker")

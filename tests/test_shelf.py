@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from convbench.measurement import shelf
-from convbench.measurement.protocol import Message, read_message, write_message
-from convbench.measurement.shelf import Shelf, Shelves
+from convbench.measurement.workers import shared_arrays as shelf
+from convbench.measurement.workers.protocol import Message, read_message, write_message
+from convbench.measurement.workers.shared_arrays import Shelf, Shelves
 from convbench.verification.operands import Operands
 
 ARRAYS: dict[str, NDArray[Any]] = {

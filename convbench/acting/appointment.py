@@ -15,7 +15,7 @@ from pathlib import Path
 
 from convbench.backend import Arrays, Backend
 from convbench.errors import PlanError, did_you_mean
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Registry, discover, versions
 from convbench.store.plan import Plan

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from convbench.measurement.sampling import Plan, plan_sampling, take_sample
+from convbench.measurement.sampling.sample import Plan, plan_sampling, take_sample
 from convbench.stats.estimates import Estimate, estimate_median
 
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 60

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from convbench.stats.minimum_detectable_effect import Spread, spread_of
-from convbench.measurement.hazard import Hazard, Kind
+from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.stats.estimates import estimate_median
 
 DURATIONS_S = (1, 10, 60)

@@ -20,15 +20,15 @@ from convbench.stats.ragged import Rows
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.interface.doctor_report import Examined, report, verdict
 from convbench.interface.tables import print_json, stderr, stdout
-from convbench.measurement.hazard import Hazard, Kind, in_order
-from convbench.measurement.machine import machine_facts
-from convbench.measurement.machine_hazards import hazards_of_machine, hazards_of_timers
+from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
+from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.hazards.of_machine import hazards_of_machine, hazards_of_timers
 from convbench.measurement.outcome import Settings
-from convbench.measurement.sample_hazards import hazards_of_samples
-from convbench.measurement.self_comparison import Twins, compare_with_itself, settings_for
+from convbench.measurement.hazards.of_samples import hazards_of_samples
+from convbench.measurement.scheduling.aa_test import Twins, compare_with_itself, settings_for
 from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL
-from convbench.measurement.timers import timers
-from convbench.measurement.vitals import activity, counters, other_runs, standing
+from convbench.measurement.machine.clocks import timers
+from convbench.measurement.machine.state import activity, counters, other_runs, standing
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
 from convbench.suite import Case

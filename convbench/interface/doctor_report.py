@@ -13,9 +13,9 @@ from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, Lim
 from convbench.analysis.drift import FEWEST_OTHERS, smallest_between_runs
 from convbench.interface.figures import count, duration, percent, significant
 from convbench.interface.hazard_report import Paragraph, told
-from convbench.measurement.hazard import Hazard, Kind
-from convbench.measurement.timers import Timer
-from convbench.measurement.vitals import Activity, Standing
+from convbench.measurement.hazards.catalogue import Hazard, Kind
+from convbench.measurement.machine.clocks import Timer
+from convbench.measurement.machine.state import Activity, Standing
 
 _GAP = "   "
 _INDENT = "  "

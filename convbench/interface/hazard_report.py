@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from convbench.interface.markdown import printable
-from convbench.measurement.hazard import Hazard, Kind
+from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.store.journal import Record
 
 _SEEN, _REMEDY = 2, 6  # columns

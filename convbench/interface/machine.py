@@ -21,9 +21,9 @@ from convbench.interface.gpu_lines import gpu_in_words
 from convbench.interface.tables import plain_table, print_json, show_journal_warnings, stderr, stdout
 from convbench.measurement.ceilings.figures import Ceilings, Figure
 from convbench.measurement.ceilings.process import measure_ceilings
-from convbench.measurement.energy import why_not_metered
-from convbench.measurement.gpu import first_gpu
-from convbench.measurement.machine import machine_facts, machine_name, usable_cpus
+from convbench.measurement.machine.energy import why_not_metered
+from convbench.measurement.machine.gpu import first_gpu
+from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
 from convbench.store.ceilings import keep_ceilings, kept_ceilings
 from convbench.store.folder import machine_folder, results_folder
 

@@ -41,7 +41,7 @@ def share(value: str | float) -> float:
 
 def cpus(value: str) -> str:
     """CPUs to run on: `auto`, `none`, or numbers such as `2,3` or `2-5`."""
-    from convbench.measurement.pinning import parse_pin
+    from convbench.measurement.machine.affinity import parse_pin
 
     try:
         return parse_pin(value)

@@ -24,11 +24,11 @@ from convbench.interface.interrupts import terminated_like_interrupted
 from convbench.interface.progress import progress
 from convbench.interface.recording import Run
 from convbench.interface.tables import stderr
-from convbench.measurement.earlier_layers import Times
-from convbench.measurement.engine import declared
-from convbench.measurement.machine import machine_facts, machine_name
+from convbench.measurement.scheduling.screening import Times
+from convbench.measurement.scheduling.engine import declared
+from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.measurement.outcome import Settings
-from convbench.measurement.race import Race
+from convbench.measurement.scheduling.race import Race
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover, versions
 from convbench.status import Status

@@ -12,7 +12,7 @@ from convbench.errors import NothingMeasuredError
 from convbench.interface.choice_answer import Answer
 from convbench.interface.choice_request import Request
 from convbench.interface.figures import count
-from convbench.measurement.machine import machine_facts, machine_name
+from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, discover
 from convbench.store.ceilings import kept_ceilings

@@ -16,13 +16,13 @@ from rich.text import Text
 from convbench.interface.interrupts import interrupts_wait
 from convbench.interface.progress import LiveProgress, PlainProgress
 from convbench.interface.tables import stderr
-from convbench.measurement.engine import Engine
-from convbench.measurement.hazard import Hazard
-from convbench.measurement.machine_hazards import hazards_of_machine
+from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.hazards.catalogue import Hazard
+from convbench.measurement.hazards.of_machine import hazards_of_machine
 from convbench.measurement.outcome import Settings
-from convbench.measurement.race import Race
-from convbench.measurement.release_environments import Release
-from convbench.measurement.vitals import activity, counters, other_runs, standing
+from convbench.measurement.scheduling.race import Race
+from convbench.measurement.environments.releases import Release
+from convbench.measurement.machine.state import activity, counters, other_runs, standing
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState, checkout_state, find_checkout

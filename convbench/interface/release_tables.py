@@ -12,7 +12,7 @@ from convbench.analysis.ranking import SuiteRanking
 from convbench.analysis.paired_ratio import Ratio
 from convbench.interface.figures import aligned
 from convbench.interface.tables import plain_table
-from convbench.measurement.release_environments import Release
+from convbench.measurement.environments.releases import Release
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from convbench.interface.release_tables import steps_report
 from convbench.interface.run import Request as RunRequest
 from convbench.interface.run import asked_suites, measure, registry
 from convbench.interface.tables import show_journal_warnings, stderr, stdout
-from convbench.measurement.other_environments import OtherEnvironment, asked, environment
-from convbench.measurement.package_index import upload_dates, wheel_date
-from convbench.measurement.probe import WORKER_NEEDS
-from convbench.measurement.release_environments import Recipe, Release, make, same_version
-from convbench.measurement.requirements import normalized, requirements
+from convbench.measurement.environments.interpreters import OtherEnvironment, asked, environment
+from convbench.measurement.environments.release_dates import upload_dates, wheel_date
+from convbench.measurement.environments.probe import WORKER_NEEDS
+from convbench.measurement.environments.releases import Recipe, Release, make, same_version
+from convbench.measurement.environments.requirements import normalized, requirements
 from convbench.registry import Entry, Registry
 from convbench.status import Status
 from convbench.store.folder import results_folder

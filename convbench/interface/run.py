@@ -24,12 +24,12 @@ from convbench.interface.progress import progress
 from convbench.interface.recording import Run, resumed
 from convbench.interface.tables import print_json, show_journal_warnings, stderr, stdout, suite_report
 from convbench.interface.variants import scaling_report, variants
-from convbench.measurement.environment import Allocator
-from convbench.measurement.machine import machine_facts, machine_name
-from convbench.measurement.other_environments import environments, select
+from convbench.measurement.workers.process_environment import Allocator
+from convbench.measurement.machine.facts import machine_facts, machine_name
+from convbench.measurement.environments.interpreters import environments, select
 from convbench.measurement.outcome import Cache, Settings
-from convbench.measurement.pinning import AUTO
-from convbench.measurement.release_environments import Release
+from convbench.measurement.machine.affinity import AUTO
+from convbench.measurement.environments.releases import Release
 from convbench.problem import DTYPES, Dtype
 from convbench.registry import Entry, Registry, discover
 from convbench.status import Status

@@ -19,7 +19,7 @@ from typing import Any
 from convbench.interface.verification_rows import row_of, row_of_none
 from convbench.measurement.campaign import Campaign, Plan
 from convbench.measurement.examiner import Examiner
-from convbench.measurement.process import WorkerError
+from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, discover
 from convbench.status import Status
 from convbench.store.journal import JournalWarning

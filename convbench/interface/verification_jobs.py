@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from convbench.measurement.environment import worker_environment
+from convbench.measurement.workers.process_environment import worker_environment
 from convbench.store.verification_log import Event
 
 _LAST_WORDS_S = 20.0

@@ -16,7 +16,7 @@ from convbench.interface.verification_jobs import Jobs
 from convbench.interface.verification_progress import progress
 from convbench.interface.verification_rows import Row, row_of_none
 from convbench.interface.verification_tables import verification_report
-from convbench.measurement.machine import machine_facts, machine_name, usable_cpus
+from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
 from convbench.registry import Entry, discover
 from convbench.status import Status
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus

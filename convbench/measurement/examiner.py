@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.measurement.crew import Crew
+from convbench.measurement.workers.pool import Crew
 from convbench.measurement.outcome import Settings
-from convbench.measurement.process import WorkerError
-from convbench.measurement.protocol import Message
+from convbench.measurement.workers.process import WorkerError
+from convbench.measurement.workers.protocol import Message
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
 from convbench.status import Status

@@ -19,7 +19,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from convbench.measurement.machine import usable_cpus
+from convbench.measurement.machine.facts import usable_cpus
 from convbench.store.columns import Block, BlockReader
 from convbench.store.fields import Kind
 from convbench.store.journal import JournalWarning, Record, read_records

@@ -15,10 +15,10 @@ from typing import Any
 
 import convbench
 from convbench.errors import ResultsError
-from convbench.measurement.hazard import Hazard
-from convbench.measurement.machine import machine_facts, usable_cpus
+from convbench.measurement.hazards.catalogue import Hazard
+from convbench.measurement.machine.facts import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
-from convbench.measurement.sample_hazards import hazards_of_samples
+from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.stats.estimates import Estimate
 from convbench.store.checkout import CheckoutState
 from convbench.store.folder import results_folder

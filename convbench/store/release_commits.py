@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from convbench.measurement.release_environments import Release
+from convbench.measurement.environments.releases import Release
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _VERSION = re.compile(r"[0-9]+([.!+_-]?[A-Za-z0-9]+)*")

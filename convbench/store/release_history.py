@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convbench.measurement.release_environments import Release
+from convbench.measurement.environments.releases import Release
 from convbench.status import Status
 from convbench.store.asv_files import Point, save_benchmarks, slim, store_records
 from convbench.store.asv_metrics import METRICS, benchmark_name, benchmark_version

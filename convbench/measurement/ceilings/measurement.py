@@ -19,7 +19,7 @@ from convbench.measurement.ceilings.instruction_sets import InstructionSet, inst
 from convbench.measurement.ceilings.matrix_products import DTYPES, matrix_products
 from convbench.measurement.ceilings.multiply_adds import cycles, multiply_adds
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
-from convbench.measurement.machine import cpu_flags, memory_limit_bytes
+from convbench.measurement.machine.facts import cpu_flags, memory_limit_bytes
 
 _DISTURBED = 0.05
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from convbench.errors import ConvbenchError
-from convbench.measurement.system_files import ROOT, listed, text
+from convbench.measurement.machine.sysfs import ROOT, listed, text
 
 Cores = tuple[int, ...]
 AUTO, NONE = "auto", "none"
@@ -172,7 +172,7 @@ def _taken_by_other_runs() -> set[int]:
     """The CPUs that other runs' workers are pinned to."""
     import psutil
 
-    from convbench.measurement.vitals import other_runs
+    from convbench.measurement.machine.state import other_runs
 
     everything = set(range(os.cpu_count() or 1))
     taken: set[int] = set()

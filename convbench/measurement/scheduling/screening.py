@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from statistics import fmean, median, stdev
 
-from convbench.measurement.likeness import slack
+from convbench.measurement.scheduling.layer_similarity import slack
 from convbench.problem import ConvProblem
 
 Times = Mapping[ConvProblem, Mapping[str, tuple[float, float]]]

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convbench.measurement.release_environments import pip, same_version
-from convbench.measurement.requirements import normalized
+from convbench.measurement.environments.releases import pip, same_version
+from convbench.measurement.environments.requirements import normalized
 
 _ASKED_FOR = "application/vnd.pypi.simple.v1+json"
 _LIMIT_S = 30.0

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from convbench.errors import NothingMeasuredError
-from convbench.measurement.engine import Engine, Watch
+from convbench.measurement.scheduling.engine import Engine, Watch
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
-from convbench.measurement.sampling import plan_sampling
+from convbench.measurement.sampling.sample import plan_sampling
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.registry import Entry
 from convbench.status import Status

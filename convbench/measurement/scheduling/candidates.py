@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio, Settings
-from convbench.measurement.sample_hazards import STOOD_STILL_S, STOOD_STILL_TIMES
-from convbench.measurement.sampling import Plan
+from convbench.measurement.hazards.of_samples import STOOD_STILL_S, STOOD_STILL_TIMES
+from convbench.measurement.sampling.sample import Plan
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 from convbench.registry import Entry
 

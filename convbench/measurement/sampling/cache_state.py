@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convbench.measurement.machine import machine_facts
+from convbench.measurement.machine.facts import machine_facts
 
 _WHERE_UNKNOWN = 64 << 20
 

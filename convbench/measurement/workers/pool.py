@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from convbench.measurement.machine import memory_limit_bytes, usable_cpus
+from convbench.measurement.machine.facts import memory_limit_bytes, usable_cpus
 from convbench.measurement.outcome import Settings
-from convbench.measurement.pinning import Cores, starting_cores
-from convbench.measurement.process import WorkerError, WorkerProcess
-from convbench.measurement.protocol import Message
+from convbench.measurement.machine.affinity import Cores, starting_cores
+from convbench.measurement.workers.process import WorkerError, WorkerProcess
+from convbench.measurement.workers.protocol import Message
 from convbench.registry import Entry
 
 _START_LIMIT_S = 120.0

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from convbench.backend import DeviceClock, Ready
-from convbench.measurement.sampling import Clock, Plan, Sample, system_clock, take_sample
+from convbench.measurement.sampling.sample import Clock, Plan, Sample, system_clock, take_sample
 
 COLD_CALLS = 20
 """Calls in a sample with cold caches, each with marks of its own."""

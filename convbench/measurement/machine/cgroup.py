@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from convbench.measurement.system_files import ROOT, fields, number, text, whole
+from convbench.measurement.machine.sysfs import ROOT, fields, number, text, whole
 
 _MOUNT = "sys/fs/cgroup"
 

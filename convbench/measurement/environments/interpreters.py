@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import BackendError
-from convbench.measurement.environment import START, apart
-from convbench.measurement.probe import WORKER_NEEDS
+from convbench.measurement.workers.process_environment import START, apart
+from convbench.measurement.environments.probe import WORKER_NEEDS
 from convbench.registry import Entry, Registry
 
 _OLDEST = (3, 11)
@@ -113,7 +113,7 @@ def asked(entries: Iterable[Entry], others: Sequence[OtherEnvironment]) -> list[
 
 def _reasons(other: OtherEnvironment, entries: Sequence[Entry]) -> list[str | None]:
     backends = [{"origin": asdict(e.origin), "name": e.backend.name if e.backend else e.name} for e in entries]
-    words = [other.python, str(START), "convbench.measurement.probe"]
+    words = [other.python, str(START), "convbench.measurement.environments.probe"]
     try:
         done = _call(words, json.dumps({"backends": backends}))
         told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from convbench.measurement.cgroup import cpu_share
-from convbench.measurement.machine import usable_cpus
-from convbench.measurement.system_files import ROOT, fields, listed, number, text, whole
+from convbench.measurement.machine.cgroup import cpu_share
+from convbench.measurement.machine.facts import usable_cpus
+from convbench.measurement.machine.sysfs import ROOT, fields, listed, number, text, whole
 
 _CPUS = "sys/devices/system/cpu"
 _NO_TURBO = f"{_CPUS}/intel_pstate/no_turbo"
 _BOOST = f"{_CPUS}/cpufreq/boost"
 _HUGE_PAGES = "sys/kernel/mm/transparent_hugepage/enabled"
-_WORKER = "convbench.measurement.worker"
+_WORKER = "convbench.measurement.workers.worker"
 
 _Count = TypeVar("_Count", int, float)
 

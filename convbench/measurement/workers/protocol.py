@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.measurement.shelf import Place, Shelf
+from convbench.measurement.workers.shared_arrays import Place, Shelf
 
 _LENGTH = struct.Struct("<I")
 _ALIGNMENT_BYTES = 64

@@ -15,13 +15,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from convbench.measurement.environment import START, Allocator, worker_environment
-from convbench.measurement.pinning import Cores, children_on
-from convbench.measurement.protocol import Message, read_message, write_message
+from convbench.measurement.workers.process_environment import START, Allocator, worker_environment
+from convbench.measurement.machine.affinity import Cores, children_on
+from convbench.measurement.workers.protocol import Message, read_message, write_message
 from convbench.registry import Entry
 from convbench.status import Status
 
-_WORKER = "convbench.measurement.worker"
+_WORKER = "convbench.measurement.workers.worker"
 _PATIENCE_S = 1.0
 
 

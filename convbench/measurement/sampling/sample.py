@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from convbench.measurement.energy import Meter
+from convbench.measurement.machine.energy import Meter
 
 try:
     import resource

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Literal
 
 from convbench.backend import Ready
-from convbench.measurement.gpu import Gpu, joules_per_call
+from convbench.measurement.machine.gpu import Gpu, joules_per_call
 
 Timer = Literal["host", "device"]
 """By whose clock wall seconds are."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from convbench.measurement.system_files import ROOT, number, text
+from convbench.measurement.machine.sysfs import ROOT, number, text
 
 _ZONES = "sys/class/powercap"
 _JOULES = 1e-6  # in a counter's unit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from convbench.measurement.hazard import Hazard, Kind, in_order
-from convbench.measurement.timers import LONGEST_S, Timer
-from convbench.measurement.vitals import Activity, Standing
+from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
+from convbench.measurement.machine.clocks import LONGEST_S, Timer
+from convbench.measurement.machine.state import Activity, Standing
 
 BUSY_CPUS, BUSY_SHARE = 0.2, 0.02  # of one CPU, of all of them: what an idle system does by itself stays below
 STOLEN = 0.01  # a difference that people ask for
