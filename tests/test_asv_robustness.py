@@ -16,8 +16,8 @@ import pytest
 from test_asv import IS_CLONE, asv, call, cloned, commit
 
 import convbench
-from convbench.store.asv_files import slim
-from convbench.store.asv_results import write_asv_results
+from convbench.store.asv.files import slim
+from convbench.store.asv.results import write_asv_results
 from convbench.store.journal import Record, read_records
 
 TRUNCATED, FOREIGN = '{"machine": "he', '["of", "somebody", "else"]'
@@ -88,7 +88,7 @@ def test_a_kill_in_the_middle_of_a_write_loses_nothing_and_stops_nobody(clone: P
     before = stored(clone)
     slim_ones = list(map(slim, of_another(clone, "numpy-loop")))
     asked = json.dumps({"checkout": str(clone), "results": str(clone / "results"), "records": slim_ones})
-    words = [sys.executable, "-m", "convbench.store.asv_results"]
+    words = [sys.executable, "-m", "convbench.store.asv.results"]
     start = time.monotonic()
     assert subprocess.run(words, input=asked, cwd=clone, capture_output=True, text=True).returncode == 0
     took_s = time.monotonic() - start

@@ -15,7 +15,7 @@ import pytest
 import suite_of_onnx_node
 import suite_of_torch_opinfo
 
-from convbench.store.asv_metrics import class_name
+from convbench.store.asv.metrics import class_name
 from convbench.suite import builtin_suites, load_suite
 from convbench.verification.reference import convolve
 

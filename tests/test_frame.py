@@ -25,10 +25,10 @@ from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.sampling.sample import Sample
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.store import parts
+from convbench.store import parallel_read as parts
 from convbench.store.checkout import CheckoutState
-from convbench.store.deferred import Deferred
-from convbench.store.fields import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, WHEN_ASKED
+from convbench.store.lazy_json import Deferred
+from convbench.store.schema import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, WHEN_ASKED
 from convbench.store.journal import JournalWarning, Record
 from convbench.store.records import record_of, records
 from convbench.suite import Case
@@ -96,7 +96,7 @@ def assert_same(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> None:
 
 
 def test_every_field_of_a_record_has_a_kind() -> None:
-    assert set(made()) <= set(FIELDS), "give it a kind in convbench/store/fields.py"
+    assert set(made()) <= set(FIELDS), "give it a kind in convbench/store/schema.py"
     assert set(FIELDS) - set(made()) == {"release"}, "which only a run over releases has"
     where_known = {
         "energy_j",

@@ -28,8 +28,8 @@ from convbench.measurement.environments.release_dates import Index, configured_i
 from convbench.measurement.environments.releases import Release, same_version
 from convbench.measurement.environments.requirements import requirements
 from convbench.registry import discover
-from convbench.store.release_commits import is_sound, make_history, tag
-from convbench.store.release_history import history_folder, write_release_history
+from convbench.store.asv.release_commits import is_sound, make_history, tag
+from convbench.store.asv.release_history import history_folder, write_release_history
 
 ROOT = Path(__file__).parents[1]
 PLUGIN = Path(__file__).parent / "plugins" / "by_library.py"

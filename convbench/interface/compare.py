@@ -21,7 +21,7 @@ from convbench.interface.figures import aligned, milliseconds
 from convbench.interface.markdown import escaped, markdown_table, printable
 from convbench.interface.tables import plain_table, print_json, show_journal_warnings, stdout
 from convbench.interface.where import records_named
-from convbench.store.folder import results_folder
+from convbench.store.locations import results_folder
 from convbench.store.journal import Record
 
 _STYLES = {Verdict.SLOWER: "bold red", Verdict.FASTER: "bold green", Verdict.SAME: "dim", Verdict.UNCLEAR: "yellow"}

@@ -13,8 +13,8 @@ from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.interface.figures import count
 from convbench.interface.tables import show_journal_warnings, stdout
 from convbench.interface.where import place_named, records_named
-from convbench.store.exchange.files import export_records, format_of, import_records
-from convbench.store.folder import results_folder
+from convbench.store.formats.files import export_records, format_of, import_records
+from convbench.store.locations import results_folder
 from convbench.store.journal import JournalWarning, Record
 from convbench.store.records import records
 

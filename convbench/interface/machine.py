@@ -25,7 +25,7 @@ from convbench.measurement.machine.energy import why_not_metered
 from convbench.measurement.machine.gpu import first_gpu
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
 from convbench.store.ceilings import keep_ceilings, kept_ceilings
-from convbench.store.folder import machine_folder, results_folder
+from convbench.store.locations import machine_folder, results_folder
 
 _UNKNOWN = (
     "What it can do at most is not known yet: convbench machine --measure finds out, in half a minute, once. "

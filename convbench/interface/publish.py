@@ -12,7 +12,7 @@ from rich.text import Text
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.interface.summary_page import FIELDS, summary_page
 from convbench.interface.tables import show_journal_warnings, stderr, stdout
-from convbench.store.asv_metrics import METRICS, benchmark_name
+from convbench.store.asv.metrics import METRICS, benchmark_name
 from convbench.store.checkout import CONFIGURATION, find_checkout
 from convbench.store.records import records
 

@@ -33,8 +33,8 @@ from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover, versions
 from convbench.status import Status
 from convbench.store.ceilings import kept_ceilings
-from convbench.store.earlier import Conditions, earlier_records
-from convbench.store.folder import machine_folder, results_folder
+from convbench.store.matching_records import Conditions, earlier_records
+from convbench.store.locations import machine_folder, results_folder
 from convbench.store.journal import Journal, Record
 from convbench.suite import Case, Suite
 

@@ -16,8 +16,8 @@ from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, discover
 from convbench.store.ceilings import kept_ceilings
-from convbench.store.earlier import Conditions, by_case_id, earlier_records, machine_with_results
-from convbench.store.folder import results_folder
+from convbench.store.matching_records import Conditions, by_case_id, earlier_records, machine_with_results
+from convbench.store.locations import results_folder
 from convbench.store.journal import Record
 from convbench.suite import Suite
 

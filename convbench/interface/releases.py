@@ -31,9 +31,9 @@ from convbench.measurement.environments.releases import Recipe, Release, make, s
 from convbench.measurement.environments.requirements import normalized, requirements
 from convbench.registry import Entry, Registry
 from convbench.status import Status
-from convbench.store.folder import results_folder
-from convbench.store.release_commits import tag
-from convbench.store.release_history import history_folder, write_release_history
+from convbench.store.locations import results_folder
+from convbench.store.asv.release_commits import tag
+from convbench.store.asv.release_history import history_folder, write_release_history
 
 _LIBRARY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.!+_-]*[A-Za-z0-9])?")

@@ -33,10 +33,10 @@ from convbench.measurement.environments.releases import Release
 from convbench.problem import DTYPES, Dtype
 from convbench.registry import Entry, Registry, discover
 from convbench.status import Status
-from convbench.store.asv_results import write_asv_results
+from convbench.store.asv.results import write_asv_results
 from convbench.store.ceilings import kept_ceilings
 from convbench.store.checkout import find_checkout
-from convbench.store.folder import machine_folder, results_folder
+from convbench.store.locations import machine_folder, results_folder
 from convbench.store.journal import Journal, Record
 from convbench.suite import Suite, load_suite
 from convbench.suite_filter import where_it_holds

@@ -19,7 +19,7 @@ from convbench.interface.tables import print_json, show_journal_warnings, stdout
 from convbench.interface.trend_tables import Shown, in_order, left_out, markdown, report
 from convbench.interface.where import place_named
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
-from convbench.store.folder import results_folder
+from convbench.store.locations import results_folder
 from convbench.store.journal import Record
 from convbench.store.records import records
 

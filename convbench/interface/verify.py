@@ -20,7 +20,7 @@ from convbench.measurement.machine.facts import machine_facts, machine_name, usa
 from convbench.registry import Entry, discover
 from convbench.status import Status
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
-from convbench.store.folder import machine_folder, results_folder
+from convbench.store.locations import machine_folder, results_folder
 from convbench.store.verification_log import Event, VerificationLog, newest_log
 from convbench.suite import load_suite
 from convbench.suite_filter import where_it_holds

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from convbench.errors import ResultsError, did_you_mean
 from convbench.problem import ConvProblem
 from convbench.store.columns import Block
-from convbench.store.fields import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, TABLES, WHEN_ASKED, Kind
+from convbench.store.schema import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, TABLES, WHEN_ASKED, Kind
 from convbench.store.journal import JournalWarning, Record, parse_line
-from convbench.store.parts import Columns, read_parts
+from convbench.store.parallel_read import Columns, read_parts
 from convbench.store.records import Place, journals_at
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _joined(parts: Sequence[Sequence[Block]], field: str, kind: Kind) -> tuple[N
 
 
 def _column(kind: Kind, joined: tuple[NDArray[Any], list[Any]], member: str | None) -> Any:
-    from convbench.store.deferred import Deferred
+    from convbench.store.lazy_json import Deferred
 
     array, distinct = joined
     if kind is Kind.DEFERRED:

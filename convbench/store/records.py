@@ -21,9 +21,9 @@ from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.stats.estimates import Estimate
 from convbench.store.checkout import CheckoutState
-from convbench.store.folder import results_folder
+from convbench.store.locations import results_folder
 from convbench.store.journal import Record, journals, read_records
-from convbench.store.parts import Records, read_parts
+from convbench.store.parallel_read import Records, read_parts
 
 FORMAT = 1
 Place = str | PathLike[str]

@@ -20,11 +20,11 @@ from typing import Any
 
 from convbench.measurement.environments.releases import Release
 from convbench.status import Status
-from convbench.store.asv_files import Point, save_benchmarks, slim, store_records
-from convbench.store.asv_metrics import METRICS, benchmark_name, benchmark_version
+from convbench.store.asv.files import Point, save_benchmarks, slim, store_records
+from convbench.store.asv.metrics import METRICS, benchmark_name, benchmark_version
 from convbench.store.checkout import CONFIGURATION
 from convbench.store.journal import JournalWarning, Record, journals, read_records
-from convbench.store.release_commits import in_order, is_sound, make_history, milliseconds, tag
+from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
 
 # Not asv.conf.json: that marks a checkout, to which `convbench run` would give what it measures.
 CONFIGURED_IN = "asv.conf.jsonc"
@@ -62,7 +62,7 @@ def history_folder(results: Path) -> Path:
 def write_release_history(results: Path) -> History:
     """Make asv's files of all releases in the journals of `results`. Never raises for what asv or git refuse."""
     done = subprocess.run(
-        [sys.executable, "-m", "convbench.store.release_history", str(results.resolve())],
+        [sys.executable, "-m", "convbench.store.asv.release_history", str(results.resolve())],
         capture_output=True,
         text=True,
         check=False,

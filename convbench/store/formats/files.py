@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ResultsError, did_you_mean
-from convbench.store.exchange.cells import row_of
-from convbench.store.exchange.csv_file import read_csv, write_csv
-from convbench.store.exchange.parquet_file import read_parquet, write_parquet
-from convbench.store.exchange.pyperf_file import write_pyperf
-from convbench.store.folder import machine_folder
+from convbench.store.formats.cells import row_of
+from convbench.store.formats.csv_file import read_csv, write_csv
+from convbench.store.formats.parquet_file import read_parquet, write_parquet
+from convbench.store.formats.pyperf_file import write_pyperf
+from convbench.store.locations import machine_folder
 from convbench.store.journal import SUFFIX, JournalWarning, Record, as_record, line_of, read_records
 from convbench.store.records import records
 

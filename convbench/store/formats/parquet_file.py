@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from convbench.errors import ResultsError
-from convbench.store.exchange.cells import ordered, record_of_row, row_of
+from convbench.store.formats.cells import ordered, record_of_row, row_of
 from convbench.store.journal import Record
 
 _AT_A_TIME = 5000

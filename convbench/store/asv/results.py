@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convbench.store.asv_files import Point, clear_leftovers, save_benchmarks, slim, store_records
+from convbench.store.asv.files import Point, clear_leftovers, save_benchmarks, slim, store_records
 from convbench.store.checkout import CONFIGURATION, CheckoutState, checkout_state
 from convbench.store.journal import Record
 
@@ -39,7 +39,7 @@ def write_asv_results(
         return Written(refusal=refusal)
     asked = {"checkout": str(checkout), "results": str(results.resolve()), "records": [slim(r) for r in records]}
     done = subprocess.run(
-        [sys.executable, "-m", "convbench.store.asv_results"],
+        [sys.executable, "-m", "convbench.store.asv.results"],
         input=json.dumps(asked),
         capture_output=True,
         text=True,

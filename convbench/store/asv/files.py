@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convbench.store.asv_metrics import METRICS, Metric, benchmark_name
+from convbench.store.asv.metrics import METRICS, Metric, benchmark_name
 from convbench.store.journal import Record
 
 ENVIRONMENT = "convbench"
