@@ -18,7 +18,7 @@ import torch
 
 import convbench
 from convbench.measurement.machine.facts import machine_facts
-from convbench.models.torchvision_operators import compiled_operators
+from convbench.extraction.torchvision_operators import compiled_operators
 
 
 def made(source: str) -> Any:

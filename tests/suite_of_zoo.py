@@ -24,9 +24,9 @@ from typing import Any
 
 from convbench.case_id import parse_case_id
 from convbench.errors import ModelError
-from convbench.models.extract import layers_of
-from convbench.models.layers import amount_of_macs
-from convbench.models.named import timm_names, torchvision_names
+from convbench.extraction.extract import layers_of
+from convbench.extraction.layers import amount_of_macs
+from convbench.extraction.model_zoo import timm_names, torchvision_names
 from convbench.problem import ConvProblem
 
 SUITES = Path(__file__).parent.parent / "suites"

@@ -20,12 +20,12 @@ from strategies import problems
 
 from convbench.errors import ModelError, ProblemError, SuiteError
 from convbench.interface.cli import main
-from convbench.models.extract import layers_of
-from convbench.models.layers import Extracted
-from convbench.models.padding import Padding
-from convbench.models.suite_text import suite_text
-from convbench.models.symbolic_size import Sizes, UnknownSizeError
-from convbench.models.tracing import traced
+from convbench.extraction.extract import layers_of
+from convbench.extraction.layers import Extracted
+from convbench.extraction.padding import Padding
+from convbench.extraction.suite_text import suite_text
+from convbench.extraction.symbolic_size import Sizes, UnknownSizeError
+from convbench.extraction.tracing import traced
 from convbench.problem import PADDING_MODES
 from convbench.suite import Case, Suite, load_suite
 from convbench.suite_file import read_suite

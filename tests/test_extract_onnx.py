@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from convbench.errors import ModelError
-from convbench.models.extract import layers_of
+from convbench.extraction.extract import layers_of
 from convbench.verification.reference import convolve
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")

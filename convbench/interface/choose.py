@@ -58,7 +58,7 @@ def _check_place(plan: Path) -> None:
 def asked(request: Request) -> Suite:
     """The layers that were asked about, each with its count."""
     if request.model is not None:
-        from convbench.models.extract import layers_of
+        from convbench.extraction.extract import layers_of
 
         extracted = layers_of(
             request.model, batch=request.batch, input_shape=request.input_shape, dtype=_dtype(request)

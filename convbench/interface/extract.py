@@ -14,9 +14,9 @@ from rich.text import Text
 from convbench.errors import ModelError, NothingMeasuredError
 from convbench.interface.figures import aligned, flops, percent
 from convbench.interface.tables import plain_table, print_json, stderr, stdout
-from convbench.models.extract import layers_of
-from convbench.models.layers import Extracted
-from convbench.models.suite_text import suite_text
+from convbench.extraction.extract import layers_of
+from convbench.extraction.layers import Extracted
+from convbench.extraction.suite_text import suite_text
 from convbench.problem import Dtype
 from convbench.suite import Suite
 from convbench.suite_filter import parse

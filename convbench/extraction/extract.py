@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convbench.errors import ModelError, ProblemError
-from convbench.models.layers import Extracted, Reading, gathered
+from convbench.extraction.layers import Extracted, Reading, gathered
 from convbench.problem import DTYPES, Dtype
 
 FORMS = "timm:NAME, torchvision:NAME, module:callable, FILE.onnx or FILE.pt2"
@@ -47,20 +47,20 @@ def _read(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -
     library, _, name = source.partition(":")
     suffix = Path(source).suffix.lower()
     if library in ("timm", "torchvision") and name and suffix not in _GRAPHS:
-        from convbench.models.named import read_timm, read_torchvision
+        from convbench.extraction.model_zoo import read_timm, read_torchvision
 
         return (read_timm if library == "timm" else read_torchvision)(name, batch, input_shape)
     if suffix == ".onnx":
-        from convbench.models.onnx_file import read_onnx
+        from convbench.extraction.onnx_file import read_onnx
 
         return read_onnx(Path(source), batch, input_shape)
     if suffix == ".pt2":
-        from convbench.models.exported import read_exported
+        from convbench.extraction.exported import read_exported
 
         return read_exported(Path(source), batch, input_shape)
     if suffix in _WEIGHTS and ":" not in source:
         raise ModelError(f"{source}: such files hold weights, or code that would be run, and no shapes; give {FORMS}.")
-    from convbench.models.torch_module import PATTERN, read_module
+    from convbench.extraction.torch_module import PATTERN, read_module
 
     if not PATTERN.fullmatch(source):
         raise ModelError(f"{source!r} is no model; it should be {FORMS}.")

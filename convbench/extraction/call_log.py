@@ -10,8 +10,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from convbench.errors import ModelError, ProblemError
-from convbench.models.layers import Layer, Reading, left_out_sentences
-from convbench.models.padding import Convolution, Padding
+from convbench.extraction.layers import Layer, Reading, left_out_sentences
+from convbench.extraction.padding import Convolution, Padding
 from convbench.problem import Pair, Sides
 
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 from convbench.errors import ModelError, did_you_mean
-from convbench.models.layers import Reading
-from convbench.models.torchvision_operators import declared_operators
+from convbench.extraction.layers import Reading
+from convbench.extraction.torchvision_operators import declared_operators
 
 PATTERN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
@@ -25,7 +25,7 @@ def read_module(source: str, batch: int | None, input_shape: tuple[int, ...] | N
     Its code is run, as the user asked. Raises `ModelError`.
     """
     require_torch()
-    from convbench.models.tracing import traced
+    from convbench.extraction.tracing import traced
 
     # What the user's code prints is no part of our answer, and what torch warns of no news to a model's user.
     with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convbench.models.onnx_shapes import MOST_NUMBERS, Shapes
+from convbench.extraction.onnx_shapes import MOST_NUMBERS, Shapes
 
 _OPERATORS = {
     *("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Min", "Max", "Clip", "Relu", "Floor", "Ceil", "Round", "Cast"),

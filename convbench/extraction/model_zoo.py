@@ -13,9 +13,9 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from convbench.errors import ModelError, did_you_mean
-from convbench.models.layers import Reading
-from convbench.models.torch_module import given_shape, made, meta_tensor, require_torch
-from convbench.models.torchvision_operators import ONE_REGION, STANDINS, compiled_operators
+from convbench.extraction.layers import Reading
+from convbench.extraction.torch_module import given_shape, made, meta_tensor, require_torch
+from convbench.extraction.torchvision_operators import ONE_REGION, STANDINS, compiled_operators
 
 _PHOTO = (480, 640)  # COCO's usual size, which detection models scale themselves
 _FILM_FRAME = (520, 960)  # what torchvision's optical-flow weights were measured at
@@ -23,7 +23,7 @@ _FILM_FRAME = (520, 960)  # what torchvision's optical-flow weights were measure
 
 def read_timm(name: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
     """The convolutions of timm's model of that name, by default at its own input size. Raises `ModelError`."""
-    from convbench.models.tracing import traced
+    from convbench.extraction.tracing import traced
 
     timm = _library("timm")
     with _quiet():
@@ -43,7 +43,7 @@ def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] 
     Detection models take pictures of 480x640, which they scale, and their heads are counted on one region a picture;
     optical-flow models take two of 520x960. Raises `ModelError`.
     """
-    from convbench.models.tracing import traced
+    from convbench.extraction.tracing import traced
 
     models = _library("torchvision.models")
     with _quiet(), compiled_operators():
