@@ -26,7 +26,7 @@ from convbench.measurement.machine.facts import machine_facts
 from convbench.stats.estimates import estimate_median
 from convbench.problem import ConvProblem
 from convbench.registry import discover
-from convbench.store.plan import Choice, Plan
+from convbench.plans.plan import Choice, Plan
 
 SAMPLE_S = 2e-3
 NOTHING = """

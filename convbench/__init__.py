@@ -14,21 +14,21 @@ if (_checkout / "backends").is_dir() and (_checkout / "pyproject.toml").is_file(
     __path__.append(str(_checkout))
 
 if TYPE_CHECKING:
-    from convbench.acting.application import apply
-    from convbench.acting.dispatch import Conv2d, conv2d
+    from convbench.plans.application import apply
+    from convbench.plans.dispatch import Conv2d, conv2d
     from convbench.problem import ConvProblem
     from convbench.store.frame import load
-    from convbench.store.plan import read_plan
+    from convbench.plans.plan import read_plan
 
 __all__ = ["Conv2d", "ConvProblem", "__version__", "apply", "conv2d", "load", "read_plan"]
 
 _PLACES = {
-    "Conv2d": "convbench.acting.dispatch",
+    "Conv2d": "convbench.plans.dispatch",
     "ConvProblem": "convbench.problem",
-    "apply": "convbench.acting.application",
-    "conv2d": "convbench.acting.dispatch",
+    "apply": "convbench.plans.application",
+    "conv2d": "convbench.plans.dispatch",
     "load": "convbench.store.frame",
-    "read_plan": "convbench.store.plan",
+    "read_plan": "convbench.plans.plan",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import convbench
-from convbench.store.plan import read_plan
+from convbench.plans.plan import read_plan
 
 RACERS = Path(__file__).parent / "plugins" / "racers.py"
 SUITE = """

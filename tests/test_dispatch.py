@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from strategies import problems
 
 import convbench
-from convbench.acting import appointment, dispatch
-from convbench.acting.appointment import PlanWarning
+from convbench.plans import resolution as appointment
+from convbench.plans import dispatch
+from convbench.plans.resolution import PlanWarning
 from convbench.errors import BackendError, PlanError, ProblemError
 from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
-from convbench.store.plan import Choice, Plan
+from convbench.plans.plan import Choice, Plan
 from convbench.verification.operands import NUMPY_DTYPES, normal_operands
 from convbench.verification.reference import convolve
 

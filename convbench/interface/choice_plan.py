@@ -8,7 +8,7 @@ import convbench
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.explanation import reason
 from convbench.interface.choice_answer import Answer
-from convbench.store.plan import Choice, Lead, Plan
+from convbench.plans.plan import Choice, Lead, Plan
 
 
 def plan_of(answer: Answer) -> Plan:

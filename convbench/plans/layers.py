@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from convbench.acting.arrays import dtype_of, shape_of
+from convbench.plans.arrays import dtype_of, shape_of
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from convbench.acting.agreement import Agreement
+from convbench.plans.equivalence import Agreement
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.acting.appointment import Wanted, say_once
-from convbench.acting.arrays import as_numpy, as_tensor, dtype_of, shape_of
+from convbench.plans.resolution import Wanted, say_once
+from convbench.plans.arrays import as_numpy, as_tensor, dtype_of, shape_of
 from convbench.backend import Backend
 from convbench.errors import BackendError, PlanError
 from convbench.problem import ConvProblem

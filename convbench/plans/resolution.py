@@ -18,7 +18,7 @@ from convbench.errors import PlanError, did_you_mean
 from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Registry, discover, versions
-from convbench.store.plan import Plan
+from convbench.plans.plan import Plan
 
 
 class PlanWarning(UserWarning):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.acting.arrays import as_numpy
+from convbench.plans.arrays import as_numpy
 from convbench.backend import Backend
 from convbench.errors import PlanError
 from convbench.problem import ConvProblem

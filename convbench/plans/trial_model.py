@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from convbench.acting.agreement import judge_layer
-from convbench.acting.appointment import Wanted, appoint, limit_threads
-from convbench.acting.arrays import device_of, owned
-from convbench.acting.calling import Call, calling
-from convbench.acting.layers import Layer, named_convolutions, watched
-from convbench.acting.planned_layer import follow_plan
+from convbench.plans.equivalence import judge_layer
+from convbench.plans.resolution import Wanted, appoint, limit_threads
+from convbench.plans.arrays import device_of, owned
+from convbench.plans.prepared_call import Call, calling
+from convbench.plans.layers import Layer, named_convolutions, watched
+from convbench.plans.planned_layer import follow_plan
 from convbench.backend import Backend
 from convbench.errors import BackendError
 from convbench.problem import ConvProblem
 from convbench.registry import Registry
-from convbench.store.plan import Plan
+from convbench.plans.plan import Plan
 
 
 @dataclass(frozen=True)

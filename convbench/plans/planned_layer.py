@@ -11,7 +11,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from convbench.acting.calling import Call
+from convbench.plans.prepared_call import Call
 
 _OWN = ("_planned", "_planned_dtype", "_planned_weights")
 
