@@ -13,8 +13,8 @@ import argparse
 import math
 from statistics import median
 
-from convbench.interface.doctor import WHOLE, examine
-from convbench.interface.doctor_report import verdict
+from convbench.runner.doctor import WHOLE, examine
+from convbench.reporting.doctor import verdict
 from convbench.measurement.scheduling.aa_test import compare_with_itself, settings_for
 from convbench.problem import ConvProblem
 from convbench.registry import discover

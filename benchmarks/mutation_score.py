@@ -25,7 +25,7 @@ from mutation_tables import backends_table, legend, score_table, sentence
 from rich.console import Group
 from rich.text import Text
 
-from convbench.interface.tables import print_json, stderr, stdout
+from convbench.reporting.console import print_json, stderr, stdout
 from convbench.verification.sweep.covering import sweep
 
 

@@ -25,7 +25,7 @@ from other_timers import asv_results, pyperf_samples_s
 from convbench.stats.process_variation import half_width_of_luck
 from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.ragged import normal_spread
-from convbench.interface.run import Request
+from convbench.runner.run import Request
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Settings

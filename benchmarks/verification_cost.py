@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from convbench.measurement.campaign import Campaign, Plan
-from convbench.measurement.examiner import Examiner
+from convbench.runner.verify.campaign import Campaign, Plan
+from convbench.runner.verify.examiner import Examiner
 from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.registry import discover

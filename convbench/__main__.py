@@ -1,6 +1,6 @@
 """`python -m convbench`: the command line."""
 
-from convbench.interface.cli import main
+from convbench.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from convbench.backend import Backend
 from convbench.errors import BackendError
-from convbench.measurement.campaign import Campaign, Plan
-from convbench.measurement.examiner import Examiner
+from convbench.runner.verify.campaign import Campaign, Plan
+from convbench.runner.verify.examiner import Examiner
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, Origin, discover
 from convbench.verification.causes.report import report

@@ -17,8 +17,8 @@ from convbench.analysis.model_total import ModelChoice, add_up
 from convbench.analysis.prediction.layer_time import Predicted
 from convbench.analysis.explanation import reason
 from convbench.analysis.roofline import Limits
-from convbench.interface.choice_answer import Answer
-from convbench.interface.choice_tables import answer_report
+from convbench.runner.choose.answer import Answer
+from convbench.reporting.choice_tables import answer_report
 from convbench.stats.estimates import estimate_median
 from convbench.problem import ConvProblem
 from convbench.store.journal import Record

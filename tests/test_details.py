@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from convbench.analysis.ranking import rank
-from convbench.interface.details_table import GROUPS
-from convbench.interface.figures import mebibytes
-from convbench.interface.tables import suite_report
+from convbench.reporting.details_table import GROUPS
+from convbench.reporting.numbers import mebibytes
+from convbench.reporting.console import suite_report
 from convbench.measurement.outcome import OnDevice, Outcome, RoundSample, Settings
 from convbench.measurement.sampling.sample import Sample
 from convbench.problem import ConvProblem

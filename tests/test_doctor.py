@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from convbench.analysis.diagnosis import ClockError, clock_error, limit, luck_of_processes
-from convbench.interface.doctor_report import Examined, report, verdict
+from convbench.reporting.doctor import Examined, report, verdict
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import Activity, Standing

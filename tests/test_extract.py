@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from strategies import problems
 
 from convbench.errors import ModelError, ProblemError, SuiteError
-from convbench.interface.cli import main
+from convbench.cli.main import main
 from convbench.extraction.extract import layers_of
 from convbench.extraction.layers import Extracted
 from convbench.extraction.padding import Padding
@@ -436,7 +436,7 @@ def test_the_command_fails_with_a_sentence(
 def test_a_missing_library_is_told_with_what_to_type() -> None:
     code = """
 import sys
-from convbench.interface.cli import main
+from convbench.cli.main import main
 for library, source in (("timm", "timm:resnet18"), ("torchvision", "torchvision:resnet18"), ("onnx", "x.onnx")):
     sys.modules[library] = None
     try:

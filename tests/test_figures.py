@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench.interface.figures import aligned, duration, flops, milliseconds, percent, significant
+from convbench.reporting.numbers import aligned, duration, flops, milliseconds, percent, significant
 
 numbers = st.floats(1e-12, 1e12) | st.floats(-1e12, -1e-12)
 

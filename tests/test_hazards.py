@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from convbench.interface.hazard_report import hazard_report, told
+from convbench.reporting.hazards import hazard_report, told
 from convbench.measurement.machine.cgroup import CpuShare, cpu_share
 from convbench.measurement.machine.gpu import SLOWED_BY
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order

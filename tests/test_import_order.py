@@ -210,14 +210,14 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
     "code",
     [
         pytest.param("import convbench", id="the package"),
-        pytest.param("import convbench.interface.cli", id="the command line"),
+        pytest.param("import convbench.cli.main", id="the command line"),
         pytest.param(
-            "from convbench.interface.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit as left:\n"
+            "from convbench.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit as left:\n"
             "    assert not left.code",
             id="help",
         ),
         pytest.param(
-            "from convbench.interface.cli import main\ntry:\n    main(['run', '--help'])\nexcept SystemExit as left:\n"
+            "from convbench.cli.main import main\ntry:\n    main(['run', '--help'])\nexcept SystemExit as left:\n"
             "    assert not left.code",
             id="help of run",
         ),
@@ -255,9 +255,9 @@ SEEDED = {
         "convbench/store/journal",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import convbench.analysis.paired_ratio",
     ),
-    "in a try": ("convbench/analysis/ratio", "try:\n    import convbench.interface.cli\nexcept ImportError: pass"),
+    "in a try": ("convbench/analysis/ratio", "try:\n    import convbench.cli.main\nexcept ImportError: pass"),
     "by name": ("convbench/store/journal", "import importlib\nimportlib.import_module('convbench.analysis')"),
-    "models": ("convbench/models/onnx", "from convbench.interface.cli import main"),
+    "models": ("convbench/models/onnx", "from convbench.cli.main import main"),
     "models' library at once": ("convbench/models/onnx", "import onnx"),
     "models' other library": ("convbench/models/onnx", "def f():\n    import jax"),
     "of a library": ("convbench/measurement/engine", "def f():\n    import torch"),

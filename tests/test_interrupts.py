@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from convbench.interface.interrupts import interrupts_wait, terminated_like_interrupted
-from convbench.interface.progress import PlainProgress
-from convbench.interface.recording import Run
-from convbench.interface.tables import stderr
+from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
+from convbench.reporting.progress import PlainProgress
+from convbench.runner.session import Run
+from convbench.reporting.console import stderr
 from convbench.measurement.outcome import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
@@ -67,7 +67,7 @@ def test_an_interrupt_waits_and_then_comes(number: signal.Signals) -> None:
 
 def test_a_signal_that_ends_a_process_ends_it_afterwards() -> None:
     source = (
-        "import signal\nfrom convbench.interface.interrupts import interrupts_wait\n"
+        "import signal\nfrom convbench.runner.interrupts import interrupts_wait\n"
         "with interrupts_wait():\n    signal.raise_signal(signal.SIGTERM)\n    print('done', flush=True)\n"
         "print('still here')"
     )

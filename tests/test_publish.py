@@ -16,7 +16,7 @@ from test_asv import clone as clone
 from test_frame import made
 
 import convbench
-from convbench.interface.summary_page import summary_page
+from convbench.reporting.html.summary_page import summary_page
 
 needs_clone = pytest.mark.skipif(not IS_CLONE, reason="needs git history to clone; an unpacked archive has none")
 needs_browser = pytest.mark.skipif(what_is_missing() is not None, reason=what_is_missing() or "")

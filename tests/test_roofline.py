@@ -15,7 +15,7 @@ from strategies import problems
 
 from convbench.analysis.ranking import rank
 from convbench.analysis.roofline import Limit, Limits, bytes_needed, flops_needed, limit
-from convbench.interface.tables import suite_report
+from convbench.reporting.console import suite_report
 from convbench.measurement.ceilings.figures import Ceilings, Figure, Level
 from convbench.problem import ITEMSIZE_BYTES, ConvProblem
 

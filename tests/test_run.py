@@ -457,7 +457,7 @@ def test_a_disk_that_is_full_costs_no_record_that_was_kept(suite: Path, tmp_path
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2);"
-        "from convbench.interface.cli import main; main()"
+        "from convbench.cli.main import main; main()"
     )
     run(tmp_path / "whole", "--suite", suite, "--backend", "right")
     (whole,) = (tmp_path / "whole" / "here").glob("*.jsonl")

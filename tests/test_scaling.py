@@ -12,8 +12,8 @@ from rich.console import Console
 
 from convbench.stats.process_variation import EXPECTED
 from convbench.analysis.scaling import scalings
-from convbench.interface.own_error import own_error_sentence
-from convbench.interface.variants import scaling_report, variants
+from convbench.reporting.self_check import own_error_sentence
+from convbench.reporting.scaling import scaling_report, variants
 from convbench.stats.estimates import estimate_median
 
 

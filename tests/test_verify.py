@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from convbench.errors import BackendError
-from convbench.measurement.examiner import Examiner
+from convbench.runner.verify.examiner import Examiner
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus

@@ -1,0 +1,88 @@
+"""The command line: the group of all commands, and what the program does with their errors.
+
+Commands do their work in modules that are imported when they are called: `--help` imports neither NumPy nor any library
+under test.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from convbench import __version__
+from convbench.errors import ConvbenchError
+from convbench.cli.choose import choose
+from convbench.cli.exchange import export, import_, publish
+from convbench.cli.extract import extract
+from convbench.cli.history import compare, trend
+from convbench.cli.listings import backends, show, suites
+from convbench.cli.machine import doctor, machine
+from convbench.cli.releases import releases
+from convbench.cli.run import run
+from convbench.cli.verify import verify
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="convbench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Is this conv2d right, how fast is it here, and which one should I use?
+
+    Exit codes: 0 fine, 1 something is wrong or crashed, 2 the command could not be understood, 3 nothing could be
+    measured, 130 interrupted.
+    """
+
+
+for command in (
+    backends,
+    suites,
+    machine,
+    doctor,
+    show,
+    extract,
+    run,
+    verify,
+    choose,
+    compare,
+    trend,
+    releases,
+    publish,
+    export,
+    import_,
+):
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The program: every error of the user's is one sentence on standard error and an exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = cli.main(words, prog_name="convbench", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        code = leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has had enough, as `| head` does.
+        sys.stderr.close()
+        code = 0
+    except ConvbenchError as error:
+        if "--debug" in words:
+            raise
+        click.echo(f"convbench: {error}", err=True)
+        code = error.exit_code
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        click.echo(
+            f"convbench: {type(error).__name__}: {error}\nThis is a bug in convbench; with --debug before the command "
+            "it shows where.",
+            err=True,
+        )
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,175 @@
+"""The throughput of everything measured, as one page of HTML: no script, nothing loaded from elsewhere.
+
+What comes from journals is text. The page's own policy forbids scripts besides, should that ever be broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from convbench.analysis.ranking import CaseRanking, Place, SuiteRanking, rank
+from convbench.reporting.numbers import flops, percent, significant
+from convbench.reporting.markdown import printable
+from convbench.status import Status
+from convbench.store.journal import Record
+
+FIELDS = (
+    "suite", "case", "backend", "status", "reason", "median_s", "low_s", "high_s", "interval", "gflops", "time",
+    "threads", "dtype", "case_id", "count", "layer", "flops", "commit", "session", "declared", "samples.round",
+    "samples.wall_s", "samples.process", "settings.allocator", "settings.cache", "machine.machine", "machine.cpu",
+    "machine.vector_isa", "machine.os",
+)  # fmt: skip
+"""What the page shows of a record."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What throughput depends on besides suite, case and backend."""
+
+    machine: str
+    threads: str
+    allocator: str
+    cache: str
+
+    @classmethod
+    def of(cls, record: Record) -> _Place:
+        machine, settings = record.get("machine") or {}, record.get("settings") or {}
+        name, allocator = machine.get("machine") or "a machine without a name", settings.get("allocator")
+        cache = str(settings.get("cache") or "warm")
+        return cls(str(name), str(record.get("threads") or 1), str(allocator or "steady"), cache)
+
+
+def summary_page(project: str, records: Iterable[Record], graphs: Mapping[str, str]) -> str:
+    """The page. Of several records of one pair the last counts; `graphs` are links to the history of suites."""
+    places: dict[_Place, list[Record]] = {}
+    for record in filter(_is_sound, records):
+        places.setdefault(_Place.of(record), []).append(record)
+    title = f"{_text(project)}: throughput"
+    body = [f"<h1>{title}</h1>", _introduction(), *(_section(place, r, graphs) for place, r in _sorted(places))]
+    if not places:
+        body.append("<p>There is no record yet.</p>")
+    return _PAGE.format(title=title, style=files(__package__).joinpath("summary.css").read_text(), body="\n".join(body))
+
+
+def _is_sound(record: Record) -> bool:
+    """Whether its times are times, or none are there."""
+    times = [record.get(name) for name in ("median_s", "low_s", "high_s")]
+    return times == [None] * 3 or all(isinstance(time, float) and time > 0 for time in times)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def _sorted(places: Mapping[_Place, list[Record]]) -> list[tuple[_Place, list[Record]]]:
+    """By machine, fewest threads first, the usual allocator before others."""
+
+    def key(item: tuple[_Place, list[Record]]) -> tuple[str, int, str, str, bool]:
+        place = item[0]
+        return place.machine, len(place.threads), place.threads, place.allocator, place.cache != "warm"
+
+    return sorted(places.items(), key=key)
+
+
+def _introduction() -> str:
+    return (
+        "<p>GFLOP/s by the newest record of each suite, case and backend, above its 95 % interval (… for the range of "
+        "too few samples for one). Two operations per multiply-accumulate; more is better. The deeper the green, the "
+        "nearer to the fastest of the row, which is underlined, as are those level with it. "
+        '<a href="index.html">History by commit (asv)</a></p>'
+    )
+
+
+def _section(place: _Place, records: list[Record], graphs: Mapping[str, str]) -> str:
+    machine = records[-1].get("machine") or {}
+    threads = "1 thread" if place.threads == "1" else f"{place.threads} threads"
+    told = [machine.get("cpu"), machine.get("vector_isa"), machine.get("os"), threads, f"{place.allocator} allocator"]
+    told += [f"{place.cache} cache"] if place.cache != "warm" else []
+    suites = [_suite(ranking, records, graphs) for ranking in rank(records)]
+    facts = ", ".join(_text(fact) for fact in told if fact)
+    return "\n".join([f"<h2>{_text(place.machine)}</h2>", f"<p>{facts}</p>", *suites])
+
+
+def _suite(ranking: SuiteRanking, records: Iterable[Record], graphs: Mapping[str, str]) -> str:
+    mine = [record for record in records if str(record.get("suite", "")) == ranking.suite]
+    days = sorted({str(record.get("time"))[:10] for record in mine if record.get("time")})
+    commits = dict.fromkeys(str(record["commit"])[:8] for record in mine if record.get("commit"))
+    when = " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
+    told = [f"Measured {_text(when)}" if when else "Measured at an unknown time"]
+    told += [f"newest at commit <code>{_text(list(commits)[-1])}</code>"] if commits else []
+    told += [f'<a href="{escape(graphs[ranking.suite])}">history</a>'] if ranking.suite in graphs else []
+    backends = [standing.backend for standing in ranking.standings]
+    untimed = dict.fromkeys(
+        record["backend"] for case in ranking.cases for record in case.untimed if _is_failure(record)
+    )
+    backends += [backend for backend in untimed if backend not in backends]
+    header = "".join(f"<th>{_text(name)}</th>" for name in backends)
+    rows = [_row(case, backends) for case in ranking.cases]
+    return (
+        f"<h3>{_text(ranking.suite)}</h3>\n<p>{'; '.join(told)}.</p>\n"
+        f'<div class="scroll"><table>\n<thead><tr><th>case</th>{header}</tr></thead>\n<tbody>\n'
+        + "\n".join(rows)
+        + "\n</tbody></table></div>"
+    )
+
+
+def _row(case: CaseRanking, backends: Iterable[str]) -> str:
+    places = {place.record["backend"]: place for place in case.places}
+    untimed = {record["backend"]: record for record in case.untimed}
+    cells = [_time(places[name]) if name in places else _no_time(untimed.get(name)) for name in backends]
+    record = case.places[0].record if case.places else case.untimed[0]
+    work, layer = record.get("flops"), record.get("layer")
+    told = [_text(layer)] if layer else []
+    told += [flops(work)] if isinstance(work, (int, float)) else []
+    below = ", ".join(told)
+    return f"<tr><th>{_text(case.case)}<small>{below}</small></th>{''.join(cells)}</tr>"
+
+
+def _time(place: Place) -> str:
+    record = place.record
+    kind = "time best" if place.level else "time"
+    low, high = (_gflops(record, end) for end in ("high_s", "low_s"))
+    between = "…" if record.get("interval") == "range" else "–"
+    interval = f"{significant(low)} {between} {significant(high)}" if low and high else ""
+    title = f"{percent(place.share)} % of the fastest"
+    value = significant(_gflops(record, "median_s") or 0)
+    attributes = f'class="{kind}" style="--share:{place.share:.3f}" title="{title}"'
+    return f"<td {attributes}><b>{value}</b><small>{interval}</small></td>"
+
+
+def _gflops(record: Record, seconds: str) -> float | None:
+    work, time = record.get("flops"), record.get(seconds)
+    return work / time / 1e9 if isinstance(work, (int, float)) and isinstance(time, (int, float)) and time > 0 else None
+
+
+def _no_time(record: Record | None) -> str:
+    if record is None:
+        return '<td class="none"></td>'
+    kind, told = ("bad", record["status"]) if _is_failure(record) else ("none", "–")
+    return f'<td class="{kind}" title="{_text(record.get("reason") or record["status"])}">{_text(told)}</td>'
+
+
+def _is_failure(record: Record) -> bool:
+    return record["status"] in {str(status) for status in Status if status.is_failure}
+
+
+def _text(value: Any) -> str:
+    """`value` as text of the page: neither markup nor an attribute's end, without characters that cannot be seen."""
+    return escape(printable(" ".join(str(value).split())), quote=True)

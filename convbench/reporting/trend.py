@@ -1,0 +1,203 @@
+"""What a person sees of a trend: steps under their series with a sparkline, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from convbench.analysis.series import Series, SeriesKey
+from convbench.analysis.trend import Evidence, Step, Trend
+from convbench.reporting.numbers import aligned, count, milliseconds, percent
+from convbench.reporting.markdown import escaped, markdown_table, printable
+from convbench.reporting.sparkline import sparkline
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The steps in the order in which they are shown, which of them are alarms, and what was asked for."""
+
+    found: Trend
+    steps: tuple[Step, ...]
+    alarms: frozenset[Step]
+    threshold: float
+    last: int
+    since: str
+
+    @cached_property
+    def differing(self) -> frozenset[str]:
+        """The parts of the keys in which the series shown are not all alike."""
+        keys = {step.series.key for step in self.steps}
+        return frozenset(name for name in SeriesKey._fields if len({getattr(key, name) for key in keys}) > 1)
+
+
+def in_order(found: Trend, threshold: float, last: int, since: str) -> Shown:
+    """What is slower now first, worst first; then other series by their newest step; within a series newest first."""
+    alarms = frozenset(found.alarms(last, since))
+    by_series: dict[SeriesKey, list[Step]] = {}
+    for step in sorted(found.steps, key=lambda step: -step.index):
+        if step.first_after.date >= since:
+            by_series.setdefault(step.series.key, []).append(step)
+    groups = sorted(by_series.values(), key=lambda group: -group[0].ratio.value)
+    groups.sort(key=lambda group: group[0].first_after.date, reverse=True)
+    groups.sort(key=lambda group: -group[0].ratio.value if group[0] in alarms else 0)
+    return Shown(found, tuple(step for group in groups for step in group), alarms, threshold, last, since)
+
+
+_HEADERS = ("step", "date", "from → to", "after/before", "95 % interval", "before ms", "after ms", "evidence", "q")
+_RIGHT = (3, 4, 5, 6, 8)
+_FEWEST_COLUMNS = 3
+_GAP = "  "
+
+
+def _cells(shown: Shown) -> list[list[str]]:
+    """The figures of every step, in columns that all share."""
+    befores, afters = (
+        aligned([milliseconds(second) for second in seconds])
+        for seconds in zip(*((step.before_s, step.after_s) for step in shown.steps), strict=True)
+    )
+    return [
+        [
+            _verdict(step, shown),
+            printable(step.first_after.date),
+            printable(_from_to(step)),
+            f"{step.ratio.value:.3f}",
+            f"{step.ratio.low:.3f} {'–' if step.ratio.covers else '…'} {step.ratio.high:.3f}",
+            before,
+            after,
+            f"{step.runs[0]}+{step.runs[1]} {step.evidence}",
+            f"{step.q_value:.0e}",
+        ]
+        for step, before, after in zip(shown.steps, befores, afters, strict=True)
+    ]
+
+
+def _verdict(step: Step, shown: Shown) -> str:
+    word = "slower" if step.slower else "faster"
+    return word + (" now" if step in shown.alarms else "") + (", drift" if step.gradual else "")
+
+
+def _from_to(step: Step) -> str:
+    library = step.series.key.library
+    old, new = step.last_before.label, step.first_after.label
+    return f"{old} → {new.removeprefix(library + ' ') if library else new}"
+
+
+def report(shown: Shown) -> RenderableType:
+    """The steps under their series, and the closing sentences."""
+    closing = [Text(line) for line in _closing(shown)]
+    return Group(StepsTable(shown), Text(), *closing) if shown.steps else Group(*closing)
+
+
+@dataclass(frozen=True)
+class StepsTable:
+    """A line for each series, then its steps, in columns that all share. On a narrow terminal the last are left out."""
+
+    shown: Shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        cells = _cells(self.shown)
+        widths = [max(map(len, column)) for column in zip(_HEADERS, *cells, strict=True)]
+        while sum(widths) + len(_GAP) * len(widths) > options.max_width and len(widths) > _FEWEST_COLUMNS:
+            widths.pop()
+        yield Text(_alike(self.shown), style="bold")
+        yield Text()
+        yield Text(_line(_HEADERS, widths), style="bold", no_wrap=True)
+        last: Series | None = None
+        for step, row in zip(self.shown.steps, cells, strict=True):
+            if step.series is not last:
+                yield Text()
+                yield _heading(step.series, self.shown)
+            last = step.series
+            line = Text(_line(row, widths), no_wrap=True)
+            style = "bold red" if step in self.shown.alarms else "red" if step.slower else "green"
+            line.stylize(style, len(_GAP), len(_GAP) + len(row[0]))
+            yield line
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """As many of the cells as there are widths, each at its place, indented."""
+    set_ = [c.rjust(w) if i in _RIGHT else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=False))]
+    return (_GAP + _GAP.join(set_)).rstrip()
+
+
+def _heading(series: Series, shown: Shown) -> Text:
+    key = series.key
+    line = Text(no_wrap=True).append(printable(key.backend), style="bold").append("  ")
+    line.append(printable(key.case), style="cyan").append("  ")
+    line.append(sparkline([point.median_s for point in series.points]))
+    parts = [f"{len(series.points)} points", *(text for name, text in _parts(key) if name in shown.differing)]
+    return line.append("  " + printable(", ".join(parts)), style="dim")
+
+
+def _parts(key: SeriesKey) -> list[tuple[str, str]]:
+    """What a series is of besides backend and case, in words."""
+    texts = [
+        ("machine", key.machine),
+        ("suite", f"suite {key.suite}" if key.suite else ""),
+        ("threads", count(key.threads, "thread", "threads")),
+        ("dtype", key.dtype),
+        ("allocator", f"{key.allocator} allocator" if key.allocator else ""),
+        ("cache", "cold caches" if key.cache == "cold" else ""),
+        ("library", f"releases of {key.library}" if key.library else ""),
+    ]
+    return [(name, text) for name, text in texts if text]
+
+
+def _alike(shown: Shown) -> str:
+    parts = _parts(shown.steps[0].series.key)
+    return printable(", ".join(text for name, text in parts if name not in shown.differing))
+
+
+def markdown(shown: Shown) -> str:
+    """The same as a table, a row for each step."""
+    closing = "\n\n".join(_closing(shown))
+    if not shown.steps:
+        return closing
+    named = ("machine", "suite", "threads", "dtype", "allocator", "cache")
+    differing = [name for name in named if name in shown.differing]
+    rows = []
+    for step, cells in zip(shown.steps, _cells(shown), strict=True):
+        key = step.series.key
+        of = [key.backend, key.case, *(str(getattr(key, name)) for name in differing)]
+        rows.append([cells[0], *of, *cells[1:], sparkline([point.median_s for point in step.series.points])])
+    headers = [_HEADERS[0], "backend", "case", *differing, *_HEADERS[1:], "series"]
+    right = [index + 2 + len(differing) for index in _RIGHT]
+    return "\n\n".join([escaped(_alike(shown)), markdown_table(headers, rows, right), closing])
+
+
+def _closing(shown: Shown) -> list[str]:
+    """What was looked at, what was found, what follows from it; then what was not looked at."""
+    found = shown.found
+    looked = [*found.long, *found.short]
+    points = sum(len(series.points) for series in looked)
+    slower = sum(step.slower for step in shown.steps)
+    sentence = f"{count(len(looked), 'series', 'series')} of {count(points, 'point', 'points')}: "
+    sentence += f"{count(slower, 'step', 'steps')} to slower, {len(shown.steps) - slower} to faster, "
+    sentence += f"of more than {percent(shown.threshold)} %"
+    sentence += f", since {shown.since}." if shown.since else "."
+    if found.noise is not None:
+        sentence += f" Single runs spread by {percent(found.noise)} %."
+    many = len(shown.alarms)
+    sentence += f" {many or 'No'} series {'is' if many <= 1 else 'are'} slower now"
+    sentence += f": the newest step, among the last {shown.last} points, is to slower." if many else "."
+    lines = [sentence]
+    if any(step.evidence is not Evidence.RUNS for step in shown.steps):
+        told = "Steps by samples rest on the runs of two releases: what differs from process to process is in them, too"
+        apart = any(step.evidence is Evidence.APART for step in shown.steps)
+        lines.append(told + ("; those apart were not measured in one session and count as no alarm." if apart else "."))
+    if found.untold:
+        lines.append(f"Too short to say anything of: {count(len(found.untold), 'series', 'series')}.")
+    if found.left_out:
+        lines.append(f"Left out: {left_out(found)}.")
+    return lines
+
+
+def left_out(found: Trend) -> str:
+    """How many records are in no series, and why."""
+    total = sum(found.left_out.values())
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in found.left_out.most_common())
+    return f"{count(total, 'record', 'records')}, {reasons}"

@@ -1,0 +1,86 @@
+"""What `convbench verify` found, for a terminal: a line per backend, then each cause of failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from convbench.reporting.console import plain_table
+from convbench.status import Status
+
+_STYLES = {Status.OK: "green", Status.WRONG: "bold red", Status.CRASHED: "bold red", Status.ERROR: "bold red"}
+_ABSENT = (Status.UNAVAILABLE, Status.UNSUPPORTED)
+Row = dict[str, Any]
+
+
+def verification_report(rows: Sequence[Row], is_whole: bool) -> RenderableType:
+    """All that a person sees at the end."""
+    present = [row for row in rows if row["status"] not in _ABSENT]
+    parts: list[RenderableType] = []
+    if present:
+        parts += [Text(), _table(present, is_whole)]
+    for row in present:
+        parts += _failures(row)
+    if absent := [row for row in rows if row["status"] in _ABSENT]:
+        parts += [Text(), Text("Left out:")]
+        parts += [Text(f"  {row['backend']}: {row['reason']}", style="dim") for row in absent]
+    return Group(*parts, Text(), _sentence(present, is_whole))
+
+
+def _table(rows: Sequence[Row], is_whole: bool) -> RenderableType:
+    headers = ["backend", "verdict", "cases", *(["coverage", "searched"] if is_whole else []), "seconds", "error/bound"]
+    return plain_table(headers, [_cells(row, is_whole) for row in rows], right=range(2, len(headers)))
+
+
+def _cells(row: Row, is_whole: bool) -> list[str | Text]:
+    verdict = Text(row["status"], style=_STYLES.get(Status(row["status"]), "yellow"))
+    largest = row.get("max_error_over_bound")
+    figures = [f"{row['cases']:,}"]
+    figures += [_coverage(row), f"{row['searched']:,}"] if is_whole else []
+    return [row["backend"], verdict, *figures, f"{row['seconds']:.1f}", "–" if largest is None else f"{largest:.2f}"]
+
+
+def _coverage(row: Row) -> str:
+    if row["coverage"] is None:
+        return "–"
+    share = row["coverage"]
+    told = "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
+    return f"{told} of {row['combinations']:,}"
+
+
+def _failures(row: Row) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    if row["reason"]:
+        parts += [Text(), Text(f"{row['backend']}: {row['reason']}", style="red")]
+    for number, failure in enumerate(row["failures"], 1):
+        heading = Text(f"{row['backend']}, cause {number} of {len(row['failures'])}: ", style="bold")
+        heading.append(f"{failure['status']}, {failure['check']}", style="bold red")
+        lines = [f"fails: {failure['failing']:,} of the questions asked"]
+        lines += [f"only:  {failure['shared_by_failures']}"] if failure["shared_by_failures"] else []
+        lines += [
+            f"case:  {failure['case']}",
+            f"       {failure['reason']}",
+            f"again: {failure['reproduce']}{'' if failure['reproduced'] else '  (passes in a fresh process)'}",
+            f"report: {failure['report_file']}",
+        ]
+        parts += [Text(), heading, Padding(Group(*(Text(line) for line in lines)), (0, 0, 0, 2), expand=False)]
+    return parts
+
+
+def _sentence(rows: Sequence[Row], is_whole: bool) -> Text:
+    if not rows:
+        return Text("Nothing could be verified.")
+    asked = sum(row["cases"] + row["searched"] for row in rows)
+    wrong = [row["backend"] for row in rows if row["status"] != Status.OK]
+    told = f"{len(rows)} backend{'s' * (len(rows) > 1)}, {asked:,} questions: "
+    if not wrong:
+        return Text(told + "every answer was right.", style="green")
+    right = len(rows) - len(wrong)
+    fail = "fails" if len(wrong) == 1 else "fail"
+    return Text(
+        told + f"{', '.join(wrong)} {fail}" + (f", {right} {'is' if right == 1 else 'are'} right." if right else ".")
+    )

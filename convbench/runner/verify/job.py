@@ -1,0 +1,106 @@
+"""One backend's campaign in a process of its own: `python -m convbench.runner.verify.job`.
+
+What is asked for comes in as one line of JSON; every answer goes out as a line, and at the end the report. The campaign
+ends early, with its report, when the input is closed: nobody waits for more.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from convbench.runner.verify.rows import row_of, row_of_none
+from convbench.runner.verify.campaign import Campaign, Plan
+from convbench.runner.verify.examiner import Examiner
+from convbench.measurement.workers.process import WorkerError
+from convbench.registry import Entry, discover
+from convbench.status import Status
+from convbench.store.journal import JournalWarning
+from convbench.store.verification_log import Event
+from convbench.suite import load_suite
+from convbench.suite_filter import where_it_holds
+from convbench.verification.failure import Finding
+from convbench.verification.question import Question
+
+
+def main() -> None:
+    """Read what is asked, do it, and say what came of it."""
+    asked = json.loads(sys.stdin.readline())
+    over = threading.Event()
+    threading.Thread(target=_watch_input, args=(over,), daemon=True).start()
+    warnings.simplefilter("ignore", JournalWarning)
+    registry = discover([Path(path) for path in asked["plugins"]])
+    [entry] = [entry for entry in registry if entry.name == asked["backend"]]
+    for event in campaign_events(entry, asked, over):
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
+def _watch_input(over: threading.Event) -> None:
+    while sys.stdin.readline():
+        pass
+    over.set()
+
+
+def campaign_events(entry: Entry, asked: dict[str, Any], over: threading.Event) -> Iterator[Event]:
+    """Everything that happens, the report last."""
+    start = time.monotonic() - asked["seconds_before"]
+    with Examiner(entry, asked["question_limit_s"], asked["threads"]) as examiner:
+        campaign = Campaign(examiner, over.is_set)
+        try:
+            examiner.start()
+            for phase, text, finding in asked["answered"]:
+                campaign.remember(Question.parse(text), None if finding is None else _finding_of(finding), phase)
+            for answered in campaign.follow(_plan(asked)):
+                yield {
+                    "event": "answered",
+                    "phase": answered.phase,
+                    "question": str(answered.question),
+                    "finding": None if answered.finding is None else _as_json(answered.finding),
+                    "seconds": time.monotonic() - start,
+                    "searched_s": answered.searched_s + asked["searched_s"],
+                }
+            if campaign.findings:
+                yield {"event": "shrinking"}
+            found = campaign.causes()
+        except WorkerError as error:
+            yield {"event": "report", "row": row_of_none(entry.name, error.status, error.reason)}
+            return
+        seconds = time.monotonic() - start
+        yield {"event": "report", "row": row_of(campaign, found, seconds, complete=not over.is_set())}
+
+
+def _plan(asked: dict[str, Any]) -> Plan:
+    suites = [load_suite(name).select(asked["case_glob"] or "*") for name in asked["suites"]]
+    suites = where_it_holds(suites, asked["where"])
+    return Plan(
+        replay=tuple(Question.parse(text) for text in asked["replay"]),
+        cases=tuple(case for suite in suites for case in suite.cases),
+        exact=asked["exact"],
+        questions=tuple(Question.parse(text) for text in asked["questions"]),
+        strength=asked["strength"],
+        time_limit_s=max(0.0, asked["time_limit_s"] - asked["searched_s"]),
+        seed=asked["seed"],
+    )
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    return asdict(finding) | {"question": str(finding.question), "status": str(finding.status)}
+
+
+def _finding_of(fields: dict[str, Any]) -> Finding:
+    """The finding that `_as_json` wrote."""
+    element = None if fields["element"] is None else tuple(fields["element"])
+    read = {"question": Question.parse(fields["question"]), "status": Status(fields["status"]), "element": element}
+    return Finding(**(fields | read))
+
+
+if __name__ == "__main__":
+    main()

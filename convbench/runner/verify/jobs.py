@@ -1,0 +1,143 @@
+"""The processes of `convbench verify`: one for each backend, as many at once as there are cores for.
+
+An interrupt, or a polite end, asks them to come to an end: each then reports what it has. A second one is not polite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from convbench.measurement.workers.process_environment import worker_environment
+from convbench.store.verification_log import Event
+
+_LAST_WORDS_S = 20.0
+
+
+class _Job:
+    """One process: its events go to `events` as (name, event), then (name, None) when it has ended."""
+
+    def __init__(self, name: str, asked: Mapping[str, Any], events: queue.SimpleQueue[Any]) -> None:
+        self.name = name
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the job
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "convbench.runner.verify.job"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            encoding="utf-8",
+            env=worker_environment(asked["threads"], "steady"),
+            start_new_session=True,  # an interrupt is for the run, which then asks the jobs to end
+        )
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(json.dumps(asked) + "\n")
+            self._process.stdin.flush()
+        threading.Thread(target=self._read, args=(events,), daemon=True).start()
+
+    def _read(self, events: queue.SimpleQueue[Any]) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):
+                events.put((self.name, json.loads(line)))
+        events.put((self.name, None))
+
+    def ask_to_end(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+    def ended(self) -> str:
+        """Wait for the end; gives what to say of a job that ended without a report."""
+        code = self._process.wait()
+        self.ask_to_end()
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        self._stderr.close()
+        return f"its verifying process ended with code {code}: {lines[-1] if lines else 'it said nothing'}"
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+class Jobs:
+    """Runs what is `asked` of each backend, by name. `interrupted` says whether it had to end early."""
+
+    def __init__(self, asked: Mapping[str, Mapping[str, Any]], at_once: int) -> None:
+        self.interrupted = False
+        self._waiting = deque(asked.items())
+        self._at_once = at_once
+        self._running: dict[str, _Job] = {}
+        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._reported: set[str] = set()
+
+    def events(self) -> Iterator[tuple[str, Event]]:
+        """(backend, event) as they come; for every backend that was begun the last one is its report."""
+        with self._ends_politely():
+            try:
+                while self._start() or self._running:
+                    message = self._next()
+                    if message is None:
+                        self._end_early()
+                    elif message[1] is None:
+                        yield from self._ended(message[0])
+                    else:
+                        if message[1]["event"] == "report":
+                            self._reported.add(message[0])
+                        yield message
+            finally:
+                for job in self._running.values():
+                    job.kill()
+
+    def _start(self) -> bool:
+        while self._waiting and len(self._running) < self._at_once:
+            name, asked = self._waiting.popleft()
+            self._running[name] = _Job(name, asked, self._events)
+        return bool(self._running)
+
+    def _next(self) -> Any:
+        if not self.interrupted:
+            return self._events.get()
+        try:
+            return self._events.get(timeout=max(0.0, self._end_by - time.monotonic()))
+        except queue.Empty:
+            for job in self._running.values():
+                job.kill()
+            return self._events.get()
+
+    def _ended(self, name: str) -> Iterator[tuple[str, Event]]:
+        told = self._running.pop(name).ended()
+        if name not in self._reported:
+            yield name, {"event": "died", "reason": told}
+
+    def _end_early(self) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self._end_by = time.monotonic() + _LAST_WORDS_S
+        self._waiting.clear()
+        for job in self._running.values():
+            job.ask_to_end()
+
+    @contextlib.contextmanager
+    def _ends_politely(self) -> Iterator[None]:
+        before = {}
+        with contextlib.suppress(ValueError):  # not in the main thread
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.signal(number, lambda *_: self._events.put(None))
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,88 @@
+"""What is said of one backend in the end, JSON-ready: the row of `convbench verify --json`."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from convbench.runner.verify.campaign import Campaign
+from convbench.registry import Entry
+from convbench.status import Status
+from convbench.verification.causes.grouping import Cause
+from convbench.verification.causes.report import report
+from convbench.verification.question import Question
+
+_GRAVEST_FIRST = (Status.WRONG, Status.CRASHED, Status.ERROR, Status.TIMEOUT, Status.OUT_OF_MEMORY)
+_FOUND_BY = 3
+Row = dict[str, Any]
+
+
+def row_of_none(backend: str, status: Status, reason: str | None) -> Row:
+    """The row of a backend that answered nothing."""
+    nothing: Row = {"cases": 0, "searched": 0, "coverage": None, "combinations": 0, "seconds": 0.0}
+    rest: Row = {"failures": [], "warned": 0, "max_error_over_bound": None, "versions": {}, "complete": True}
+    return {"backend": backend, "status": str(status), "reason": reason, **nothing, **rest}
+
+
+def row_of(campaign: Campaign, causes: list[Cause], seconds: float, *, complete: bool) -> Row:
+    """The row of a backend that was asked."""
+    examiner = campaign.examiner
+    statuses = {finding.status for finding in campaign.findings.values()}
+    status = next((status for status in _GRAVEST_FIRST if status in statuses), Status.OK)
+    if not campaign.asked:
+        return row_of_none(examiner.entry.name, Status.UNSUPPORTED, "it supports nothing of what was asked")
+    coverage, reason = campaign.coverage, None
+    if campaign.gave_up:
+        reason = f"gave up after it had ended {examiner.lost_workers} workers"
+    return {
+        "backend": examiner.entry.name,
+        "status": str(status),
+        "reason": reason,
+        "cases": campaign.asked - campaign.searched,
+        "searched": campaign.searched,
+        "coverage": coverage.share if coverage else None,
+        "combinations": coverage.combinations if coverage else 0,
+        "seconds": seconds,
+        "failures": [_failure(campaign, cause) for cause in causes],
+        "warned": examiner.warned,
+        "max_error_over_bound": examiner.max_error_over_bound,
+        "versions": examiner.versions,
+        "complete": complete,
+    }
+
+
+def _words(entry: Entry, questions: Sequence[Question]) -> list[str]:
+    """The command that asks just this."""
+    plugin = ["--plugin", entry.origin.target] if entry.origin.kind == "file" else []
+    asked = [word for question in questions for word in ("--question", str(question))]
+    return ["convbench", "verify", *plugin, "--backend", entry.name, *asked]
+
+
+def _figure(value: float | None) -> float | str | None:
+    """JSON has no NaN and no infinity, which are just what matters here: they stand as words."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def _failure(campaign: Campaign, cause: Cause) -> Row:
+    smallest = cause.representative
+    question = smallest.question
+    shown = campaign.reproduced_by(smallest)
+    command = shlex.join(_words(campaign.examiner.entry, shown or (question,)))
+    return {
+        "case": str(question),
+        "status": str(smallest.status),
+        "check": smallest.check,
+        "reason": smallest.reason,
+        "element": smallest.element,
+        "got": _figure(smallest.got),
+        "expected": _figure(smallest.expected),
+        "error_over_bound": _figure(smallest.error_over_bound),
+        "failing": len(cause.members),
+        "found_by": [str(finding.question) for finding in cause.members[:_FOUND_BY]],
+        "shared_by_failures": str(cause.shared_by_failures[0]) if cause.shared_by_failures else None,
+        "reproduce": command,
+        "reproduced": bool(shown),
+        "report": report(cause, campaign.examiner.backend, campaign.examiner.versions, command),
+    }
