@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.case_data import CaseData, Nested
-from convbench.case_id import parse_case_id
+from convbench.problem.case_id import parse_case_id
 from convbench.errors import ProblemError, SuiteError, did_you_mean
 from convbench.problem import ConvProblem
 from convbench.suite import Case, Outline, Suite

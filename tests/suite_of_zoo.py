@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from convbench.case_id import parse_case_id
+from convbench.problem.case_id import parse_case_id
 from convbench.errors import ModelError
 from convbench.extraction.extract import layers_of
 from convbench.extraction.layers import amount_of_macs

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import problems
 
-from convbench.case_id import format_case_id, parse_case_id
+from convbench.problem.case_id import format_case_id, parse_case_id
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
 

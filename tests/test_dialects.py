@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from strategies import problems
 from torch.nn import functional
 
-from convbench.dialects import parse, to_benchdnn, to_miopen, to_torch
+from convbench.problem.dialects import parse, to_benchdnn, to_miopen, to_torch
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
 

@@ -294,7 +294,7 @@ def test_a_heavy_import_by_way_of_private_modules_is_found(tmp_path: Path) -> No
 
 ALLOWED = {
     "downward": ("convbench/interface/cli", "from convbench.store.journal import Journal\nimport convbench.problem"),
-    "of the same row": ("convbench/problem", "def f():\n    from convbench.case_id import format_case_id"),
+    "of the same row": ("convbench/problem", "def f():\n    from convbench.problem.case_id import format_case_id"),
     "of the same folder": ("convbench/store/records", "from convbench.store.locations import results_folder"),
     "of the version": ("convbench/store/records", "import convbench\nfrom convbench import __version__"),
     "of declared dependencies": ("convbench/verification/bounds", "import math\nimport numpy as np\nimport ml_dtypes"),

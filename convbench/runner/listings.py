@@ -103,7 +103,7 @@ def list_suites(as_json: bool) -> None:
 
 def show_problem(text: str, as_json: bool) -> None:
     """One problem: its shapes and cost, and how others write it."""
-    from convbench.dialects import to_benchdnn, to_miopen, to_torch
+    from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
     from convbench.problem import ConvProblem
 
     problem = ConvProblem.parse(text)

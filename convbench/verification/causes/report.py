@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from convbench import __version__
 from convbench.backend import Backend
-from convbench.dialects import to_benchdnn
+from convbench.problem.dialects import to_benchdnn
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
 from convbench.status import Status

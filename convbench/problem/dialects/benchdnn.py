@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 
 from convbench.errors import ProblemError, did_you_mean
-from convbench.problem import ConvProblem, Direction, Dtype, Pair
+from convbench.problem.conv_problem import ConvProblem, Direction, Dtype, Pair
 
 _KEYS = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw")
 _ITEM = re.compile(r"_*([a-z]+)([0-9]{1,18})_*")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from convbench.errors import ProblemError, did_you_mean
-from convbench.problem import ConvProblem, Direction, Dtype
+from convbench.problem.conv_problem import ConvProblem, Direction, Dtype
 
 _DTYPES: dict[str, Dtype] = {"conv": "float32", "convfp16": "float16", "convbfp16": "bfloat16"}
 _DIRECTIONS: dict[str, Direction] = {

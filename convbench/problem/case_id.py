@@ -17,7 +17,7 @@ import re
 from typing import Any
 
 from convbench.errors import ProblemError
-from convbench.problem import ConvProblem, Pair, Sides
+from convbench.problem.conv_problem import ConvProblem, Pair, Sides
 
 _DTYPE_WORDS = {"float32": "", "float64": "_f64", "float16": "_f16", "bfloat16": "_bf16"}
 _DIRECTION_WORDS = {"forward": "", "input_gradient": "_dgrad", "weight_gradient": "_wgrad"}

@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 from convbench.errors import ProblemError, did_you_mean
-from convbench.problem import ConvProblem, Direction, Dtype
+from convbench.problem.conv_problem import ConvProblem, Direction, Dtype
 
 _CONV2D = (
     "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias", "padding_mode",

@@ -1,0 +1,1 @@
+"""The time of a layer that was never measured, predicted from measured layers that are like it."""

@@ -1,1 +1,0 @@
-"""How a person sees it: the command line, the terminal."""

@@ -1,0 +1,1 @@
+"""Backends of other interpreters, and past releases of a library."""

@@ -1,0 +1,1 @@
+"""What makes a measurement less trustworthy: one catalogue, with a remedy for each."""

@@ -1,0 +1,31 @@
+"""One 2-D convolution as a value: `ConvProblem`, its case id, and the field's other ways to write it down."""
+
+from convbench.problem.conv_problem import (
+    DIRECTIONS,
+    DTYPES,
+    ITEMSIZE_BYTES,
+    PADDING_MODES,
+    ConvProblem,
+    Direction,
+    Dtype,
+    Kind,
+    PaddingMode,
+    Pair,
+    Sides,
+    output_size,
+)
+
+__all__ = [
+    "DIRECTIONS",
+    "DTYPES",
+    "ITEMSIZE_BYTES",
+    "PADDING_MODES",
+    "ConvProblem",
+    "Direction",
+    "Dtype",
+    "Kind",
+    "PaddingMode",
+    "Pair",
+    "Sides",
+    "output_size",
+]

@@ -1,0 +1,1 @@
+"""What each command does, without a terminal: it measures, verifies or analyses and returns values."""
