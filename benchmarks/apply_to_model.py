@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 import convbench
-from convbench.measurement.machine.facts import machine_facts
 from convbench.extraction.torchvision_operators import compiled_operators
+from convbench.measurement.machine.facts import machine_facts
 
 
 def made(source: str) -> Any:

@@ -15,9 +15,9 @@ import numpy as np
 from convbench.backend import Arithmetic
 from convbench.problem import DTYPES, ConvProblem
 from convbench.registry import discover
-from convbench.verification.oracle import AnswerKey, answer_key
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER, UNIT_ROUNDOFF, error_bound, gamma
 from convbench.verification.operands import exact_magnitude
+from convbench.verification.oracle import AnswerKey, answer_key
 from convbench.verification.question import Question
 
 GEMM = Arithmetic("gemm")

@@ -23,10 +23,10 @@ import numpy as np
 import convbench
 from convbench.backend import Backend
 from convbench.measurement.machine.facts import machine_facts
-from convbench.stats.estimates import estimate_median
+from convbench.plans.plan import Choice, Plan
 from convbench.problem import ConvProblem
 from convbench.registry import discover
-from convbench.plans.plan import Choice, Plan
+from convbench.stats.estimates import estimate_median
 
 SAMPLE_S = 2e-3
 NOTHING = """

@@ -13,11 +13,11 @@ import argparse
 import math
 from statistics import median
 
-from convbench.runner.doctor import WHOLE, examine
-from convbench.reporting.doctor import verdict
 from convbench.measurement.scheduling.aa_test import compare_with_itself, settings_for
 from convbench.problem import ConvProblem
 from convbench.registry import discover
+from convbench.reporting.doctor import verdict
+from convbench.runner.doctor import WHOLE, examine
 from convbench.suite import Case
 
 

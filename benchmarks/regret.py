@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 
 from convbench.analysis.prediction.layer_time import Predicted, Predictor
-from convbench.measurement.machine.facts import machine_facts
 from convbench.extraction.suite_text import suite_text
+from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.store.records import records
 from convbench.suite import Suite, load_suite

@@ -22,16 +22,16 @@ from statistics import median
 import numpy as np
 from other_timers import asv_results, pyperf_samples_s
 
-from convbench.stats.process_variation import half_width_of_luck
 from convbench.analysis.paired_ratio import Ratio
-from convbench.stats.ragged import normal_spread
-from convbench.runner.run import Request
-from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Settings
-from convbench.stats.estimates import Estimate, estimate_median
+from convbench.measurement.scheduling.engine import Engine
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
+from convbench.runner.run import Request
+from convbench.stats.estimates import Estimate, estimate_median
+from convbench.stats.process_variation import half_width_of_luck
+from convbench.stats.ragged import normal_spread
 from convbench.suite import Case
 
 

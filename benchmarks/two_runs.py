@@ -34,10 +34,10 @@ from statistics import median
 from power import by_asv
 
 from convbench.analysis.comparison import FALSE_DISCOVERY_RATE, compare
-from convbench.stats.two_sample import independent
 from convbench.analysis.drift import library_of
 from convbench.stats.false_discovery import q_values
 from convbench.stats.ragged import Rows
+from convbench.stats.two_sample import independent
 from convbench.store.journal import Record
 
 SLOWER_BY = (0.05, 0.1, 0.2, 0.5)

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from convbench.runner.verify.campaign import Campaign, Plan
-from convbench.runner.verify.examiner import Examiner
 from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.registry import discover
+from convbench.runner.verify.campaign import Campaign, Plan
+from convbench.runner.verify.examiner import Examiner
 from convbench.suite import load_suite
 from convbench.verification.operands import normal_operands
 from convbench.verification.reference import convolve

@@ -16,9 +16,9 @@ if (_checkout / "backends").is_dir() and (_checkout / "pyproject.toml").is_file(
 if TYPE_CHECKING:
     from convbench.plans.application import apply
     from convbench.plans.dispatch import Conv2d, conv2d
+    from convbench.plans.plan import read_plan
     from convbench.problem import ConvProblem
     from convbench.store.frame import load
-    from convbench.plans.plan import read_plan
 
 __all__ = ["Conv2d", "ConvProblem", "__version__", "apply", "conv2d", "load", "read_plan"]
 

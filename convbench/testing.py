@@ -17,10 +17,10 @@ from pathlib import Path
 
 from convbench.backend import Backend
 from convbench.errors import BackendError
-from convbench.runner.verify.campaign import Campaign, Plan
-from convbench.runner.verify.examiner import Examiner
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, Origin, discover
+from convbench.runner.verify.campaign import Campaign, Plan
+from convbench.runner.verify.examiner import Examiner
 from convbench.verification.causes.report import report
 
 __all__ = ["WrongBackendError", "verify"]

@@ -22,12 +22,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from convbench.problem.case_id import parse_case_id
 from convbench.errors import ModelError
 from convbench.extraction.extract import layers_of
 from convbench.extraction.layers import amount_of_macs
 from convbench.extraction.model_zoo import timm_names, torchvision_names
 from convbench.problem import ConvProblem
+from convbench.problem.case_id import parse_case_id
 
 SUITES = Path(__file__).parent.parent / "suites"
 LIBRARIES = ("timm", "torchvision")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import iqr
 
-from convbench.stats.process_variation import EXPECTED, half_width_of_luck
-from convbench.analysis.ranking import CaseRanking, SuiteRanking, lower_precision, rank
 from convbench.analysis.paired_ratio import Ratio, geometric_mean_ratio, ratio
+from convbench.analysis.ranking import CaseRanking, SuiteRanking, lower_precision, rank
 from convbench.stats.estimates import estimate_median
+from convbench.stats.process_variation import EXPECTED, half_width_of_luck
 from convbench.status import Status
 from convbench.store.journal import Record
 

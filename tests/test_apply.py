@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 import convbench
-from convbench.plans.equivalence import agreement, judge_layer, outputs_in_float64
-from convbench.plans.applied import Applied
-from convbench.plans.layers import layers_that_run
-from convbench.plans.planned_layer import follow_plan
 from convbench.backend import Arithmetic, Backend
 from convbench.errors import PlanError
 from convbench.measurement.machine.facts import machine_facts
+from convbench.plans.applied import Applied
+from convbench.plans.equivalence import agreement, judge_layer, outputs_in_float64
+from convbench.plans.layers import layers_that_run
+from convbench.plans.plan import Choice, Plan
+from convbench.plans.planned_layer import follow_plan
 from convbench.problem import ConvProblem
 from convbench.registry import discover
-from convbench.plans.plan import Choice, Plan
 from convbench.verification.operands import normal_operands
 from convbench.verification.reference import convolve
 

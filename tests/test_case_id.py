@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import problems
 
-from convbench.problem.case_id import format_case_id, parse_case_id
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
+from convbench.problem.case_id import format_case_id, parse_case_id
 
 BASE: dict[str, Any] = {"in_channels": 64, "height": 56, "width": 56, "out_channels": 64, "kernel_size": 3}
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, mannwhitneyu, rankdata
 
+from convbench.stats.autocorrelation import variance_inflation
 from convbench.stats.change_points import (
     ChangePoint,
     change_points,
@@ -34,7 +35,6 @@ from convbench.stats.rank_sum import (
     shift_between,
     smaller_u,
 )
-from convbench.stats.autocorrelation import variance_inflation
 
 Floats = NDArray[np.float64]
 

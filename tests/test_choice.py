@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from convbench.analysis.choice import LayerChoice, decide
+from convbench.analysis.explanation import reason
 from convbench.analysis.model_total import ModelChoice, add_up
 from convbench.analysis.prediction.layer_time import Predicted
-from convbench.analysis.explanation import reason
 from convbench.analysis.roofline import Limits
-from convbench.runner.choose.answer import Answer
-from convbench.reporting.choice_tables import answer_report
-from convbench.stats.estimates import estimate_median
 from convbench.problem import ConvProblem
+from convbench.reporting.choice_tables import answer_report
+from convbench.runner.choose.answer import Answer
+from convbench.stats.estimates import estimate_median
 from convbench.store.journal import Record
 from convbench.suite import Case
 

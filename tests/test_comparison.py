@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from convbench.analysis.comparison import Verdict, compare
-from convbench.stats.process_variation import half_width_of_luck
 from convbench.analysis.paired_ratio import Ratio, ratio
+from convbench.stats.process_variation import half_width_of_luck
 
 RNG = np.random.default_rng(7)
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, iqr, mannwhitneyu, wilcoxon
 
 from convbench.analysis.comparison import Verdict, compare
-from convbench.stats.two_sample import Contrast, independent, paired
+from convbench.analysis.paired_ratio import ratio
 from convbench.stats.false_discovery import q_values
 from convbench.stats.process_variation import half_width_of_luck
-from convbench.analysis.paired_ratio import ratio
 from convbench.stats.ragged import Rows
 from convbench.stats.signed_rank import p_values
+from convbench.stats.two_sample import Contrast, independent, paired
 
 times = st.floats(1e-9, 1e3)
 samples = st.lists(times, min_size=1, max_size=40)

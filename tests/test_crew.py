@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from test_engine import Declared
 
+from convbench.measurement.outcome import Settings
 from convbench.measurement.workers import pool as crew
 from convbench.measurement.workers.pool import Crew
-from convbench.measurement.outcome import Settings
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
 from convbench.registry import Entry, Origin

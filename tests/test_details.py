@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from convbench.analysis.ranking import rank
-from convbench.reporting.details_table import GROUPS
-from convbench.reporting.numbers import mebibytes
-from convbench.reporting.console import suite_report
 from convbench.measurement.outcome import OnDevice, Outcome, RoundSample, Settings
 from convbench.measurement.sampling.sample import Sample
 from convbench.problem import ConvProblem
+from convbench.reporting.console import suite_report
+from convbench.reporting.details_table import GROUPS
+from convbench.reporting.numbers import mebibytes
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState
 from convbench.store.records import record_of

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from convbench.stats.minimum_detectable_effect import Spread, spread_of
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
+from convbench.stats.minimum_detectable_effect import Spread, spread_of
 
 SIMULATED = 400
 SCALE = 0.01

@@ -22,11 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.backend import DeviceClock, Instruments, Ready
-from convbench.measurement.sampling.device_sample import DeviceClockError, refuse_wrong_clock, take_device_sample
-from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.machine.gpu import SLOWED_BY, joules_per_call
 from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.sampling.device_sample import DeviceClockError, refuse_wrong_clock, take_device_sample
 from convbench.measurement.sampling.sample import Plan, Reading, Sample
+from convbench.measurement.scheduling.engine import Engine
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.status import Status

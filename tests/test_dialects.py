@@ -14,9 +14,9 @@ from hypothesis import assume, given, settings
 from strategies import problems
 from torch.nn import functional
 
-from convbench.problem.dialects import parse, to_benchdnn, to_miopen, to_torch
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
+from convbench.problem.dialects import parse, to_benchdnn, to_miopen, to_torch
 
 LAYER: dict[str, Any] = {"in_channels": 64, "height": 56, "width": 56, "out_channels": 64, "kernel_size": 3}
 

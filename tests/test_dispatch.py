@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from strategies import problems
 
 import convbench
-from convbench.plans import resolution as appointment
-from convbench.plans import dispatch
-from convbench.plans.resolution import PlanWarning
 from convbench.errors import BackendError, PlanError, ProblemError
 from convbench.measurement.machine.facts import machine_facts
-from convbench.problem import ConvProblem
+from convbench.plans import dispatch
+from convbench.plans import resolution as appointment
 from convbench.plans.plan import Choice, Plan
+from convbench.plans.resolution import PlanWarning
+from convbench.problem import ConvProblem
 from convbench.verification.operands import NUMPY_DTYPES, normal_operands
 from convbench.verification.reference import convolve
 

@@ -15,11 +15,11 @@ import pytest
 from rich.console import Console
 
 from convbench.analysis.diagnosis import ClockError, clock_error, limit, luck_of_processes
-from convbench.reporting.doctor import Examined, report, verdict
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import Activity, Standing
 from convbench.registry import discover
+from convbench.reporting.doctor import Examined, report, verdict
 
 FAKES = Path(__file__).parent / "plugins" / "fakes.py"
 SMALL = "n1c2h6w6_o3k3"

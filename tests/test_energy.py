@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from convbench.analysis.ranking import rank
-from convbench.reporting.console import suite_report
 from convbench.measurement.machine.energy import Meter, energy_meter, why_not_metered
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.sampling.sample import Plan, Sample, take_sample
 from convbench.problem import ConvProblem
+from convbench.reporting.console import suite_report
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState
 from convbench.store.journal import Record

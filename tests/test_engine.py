@@ -13,11 +13,11 @@ import pytest
 
 from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.errors import SuiteError
-from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.scheduling.race import Race
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
-from convbench.measurement.scheduling.race import Race
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Origin
 from convbench.status import Status

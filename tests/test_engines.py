@@ -9,8 +9,8 @@ from functools import cache
 
 import pytest
 
-from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.scheduling.engine import Engine
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
 from convbench.status import Status

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import problems
 
-from convbench.errors import ModelError, ProblemError, SuiteError
 from convbench.cli.main import main
+from convbench.errors import ModelError, ProblemError, SuiteError
 from convbench.extraction.extract import layers_of
 from convbench.extraction.layers import Extracted
 from convbench.extraction.padding import Padding
@@ -28,7 +28,7 @@ from convbench.extraction.symbolic_size import Sizes, UnknownSizeError
 from convbench.extraction.tracing import traced
 from convbench.problem import PADDING_MODES
 from convbench.suite import Case, Suite, load_suite
-from convbench.suite_file import read_suite
+from convbench.suite.toml_file import read_suite
 from convbench.verification.reference import convolve
 
 HERE = Path(__file__).parent

@@ -21,9 +21,9 @@ from strategies import problems
 from convbench.backend import Backend, Ready
 from convbench.problem import ConvProblem
 from convbench.registry import Origin, load
-from convbench.verification.oracle import AnswerKey, answer_key
 from convbench.verification.layouts import lay_out, memory_of
 from convbench.verification.operands import Operands
+from convbench.verification.oracle import AnswerKey, answer_key
 from convbench.verification.question import LAYOUTS, VALUES, Question
 
 PLUGIN = Path(__file__).parent.parent / "benchmarks" / "faults.py"

@@ -27,10 +27,10 @@ from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store import parallel_read as parts
 from convbench.store.checkout import CheckoutState
-from convbench.store.lazy_json import Deferred
-from convbench.store.schema import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, WHEN_ASKED
 from convbench.store.journal import JournalWarning, Record
+from convbench.store.lazy_json import Deferred
 from convbench.store.records import record_of, records
+from convbench.store.schema import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, WHEN_ASKED
 from convbench.suite import Case
 
 PROBLEM = ConvProblem(in_channels=4, height=8, width=9, out_channels=6, kernel_size=(3, 5), padding=((0, 1), (2, 2)))

@@ -10,8 +10,8 @@ from simulated_bugs import Atom, Bug, varied_questions
 
 from convbench.status import Status
 from convbench.verification.causes.evidence import Combination, Evidence, Occurrences, Traits
-from convbench.verification.causes.parameters import size
 from convbench.verification.causes.grouping import causes
+from convbench.verification.causes.parameters import size
 from convbench.verification.causes.shrinking import is_alike
 from convbench.verification.failure import Finding
 from convbench.verification.question import Question

@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from convbench.reporting.hazards import hazard_report, told
-from convbench.measurement.machine.cgroup import CpuShare, cpu_share
-from convbench.measurement.machine.gpu import SLOWED_BY
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.hazards.of_machine import hazards_of_machine, hazards_of_timers
 from convbench.measurement.hazards.of_samples import hazards_of_samples
+from convbench.measurement.machine.cgroup import CpuShare, cpu_share
 from convbench.measurement.machine.clocks import Timer, timer, timers
+from convbench.measurement.machine.gpu import SLOWED_BY
 from convbench.measurement.machine.state import Activity, Counters, Standing, activity, counters, other_runs, standing
+from convbench.reporting.hazards import hazard_report, told
 
 CPU = "sys/devices/system/cpu"
 HUGE = "sys/kernel/mm/transparent_hugepage/enabled"

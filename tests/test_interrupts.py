@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
-from convbench.reporting.progress import PlainProgress
-from convbench.runner.session import Run
-from convbench.reporting.console import stderr
 from convbench.measurement.outcome import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
+from convbench.reporting.console import stderr
+from convbench.reporting.progress import PlainProgress
+from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
+from convbench.runner.session import Run
 from convbench.store.journal import Journal, read_records
 from convbench.suite import Case, Suite
 

@@ -13,8 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.errors import ConvbenchError
-from convbench.measurement.scheduling.engine import Engine
-from convbench.measurement.outcome import Settings
 from convbench.measurement.machine.affinity import (
     can_pin,
     children_on,
@@ -25,6 +23,8 @@ from convbench.measurement.machine.affinity import (
     parse_pin,
     starting_cores,
 )
+from convbench.measurement.outcome import Settings
+from convbench.measurement.scheduling.engine import Engine
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.suite import Case

@@ -15,9 +15,9 @@ from strategies import problems
 
 import convbench
 from convbench.errors import PlanError
-from convbench.problem import DTYPES, ConvProblem
 from convbench.plans import plan as plan_module
 from convbench.plans.plan import Choice, Lead, Plan, read_plan
+from convbench.problem import DTYPES, ConvProblem
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,20}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from convbench.stats.gaussian_process import Fit, Kernel, _cost, _kernel, fitted_kernel
 from convbench.analysis.prediction.layer_features import NAMES, features
 from convbench.analysis.prediction.layer_time import Predicted, Predictor, Races
 from convbench.analysis.prediction.time_model import CONFIDENCE, COVERAGE, FEWEST, _rank_for_sure
 from convbench.problem import ConvProblem
+from convbench.stats.gaussian_process import Fit, Kernel, _cost, _kernel, fitted_kernel
 
 # --- machines -----------------------------------------------------------------------------------------------------
 

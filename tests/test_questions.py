@@ -18,10 +18,19 @@ from convbench.backend import Arithmetic, Backend, Ready
 from convbench.errors import ProblemError
 from convbench.problem import DTYPES, ConvProblem
 from convbench.verification import adversarial_calls as conduct
-from convbench.verification.oracle import AnswerKey, answer_key
-from convbench.verification.adversarial_calls import CHANGED, FIRST, KEPT, REPEATED, RETURNED, THREADED, THREADED_CHANGED, examine
+from convbench.verification.adversarial_calls import (
+    CHANGED,
+    FIRST,
+    KEPT,
+    REPEATED,
+    RETURNED,
+    THREADED,
+    THREADED_CHANGED,
+    examine,
+)
 from convbench.verification.layouts import lay_out, memory_of
 from convbench.verification.operands import NUMPY_DTYPES, Operands, normal_operands
+from convbench.verification.oracle import AnswerKey, answer_key
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 from convbench.verification.reference import convolve
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_engine import Stage
 
-from convbench.measurement.scheduling.screening import why_left_out
-from convbench.stats.sequential import sign_evidence, stands_out
-from convbench.measurement.scheduling.layer_similarity import slack
 from convbench.measurement.outcome import Outcome, Settings
-from convbench.measurement.workers.process import WorkerError
+from convbench.measurement.scheduling.layer_similarity import slack
 from convbench.measurement.scheduling.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten
+from convbench.measurement.scheduling.screening import why_left_out
+from convbench.measurement.workers.process import WorkerError
 from convbench.problem import ConvProblem
+from convbench.stats.sequential import sign_evidence, stands_out
 from convbench.status import Status
 from convbench.suite import Case
 

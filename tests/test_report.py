@@ -21,7 +21,6 @@ from convbench.backend import Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.status import Status
-from convbench.verification.oracle import answer_key, integer_magnitude
 from convbench.verification.causes.evidence import Combination
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
@@ -30,6 +29,7 @@ from convbench.verification.causes.repro_script import snippet
 from convbench.verification.failure import Finding
 from convbench.verification.layouts import lay_out
 from convbench.verification.operands import Operands
+from convbench.verification.oracle import answer_key, integer_magnitude
 from convbench.verification.question import LAYOUTS, VALUES, Layout, Question, Values
 
 BACKENDS = {entry.name: entry.backend for entry in discover(entry_points=False) if entry.backend}

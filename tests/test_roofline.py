@@ -15,9 +15,9 @@ from strategies import problems
 
 from convbench.analysis.ranking import rank
 from convbench.analysis.roofline import Limit, Limits, bytes_needed, flops_needed, limit
-from convbench.reporting.console import suite_report
 from convbench.measurement.ceilings.figures import Ceilings, Figure, Level
 from convbench.problem import ITEMSIZE_BYTES, ConvProblem
+from convbench.reporting.console import suite_report
 
 PLAIN = {"device": "cpu", "algorithm": "direct", "operand": None, "accumulate": None, "prepacks": []}
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from convbench.stats.process_variation import EXPECTED
 from convbench.analysis.scaling import scalings
-from convbench.reporting.self_check import own_error_sentence
 from convbench.reporting.scaling import scaling_report, variants
+from convbench.reporting.self_check import own_error_sentence
 from convbench.stats.estimates import estimate_median
+from convbench.stats.process_variation import EXPECTED
 
 
 def record(backend: str, case: str, threads: int, median_s: float | None, **more: Any) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from convbench.measurement.sampling.sample import sample as sampling
 from convbench.measurement.sampling.sample import Plan, Reading, plan_sampling, settle, system_clock, take_sample
+from convbench.measurement.sampling.sample import sample as sampling
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 
 # --- the median and its interval --------------------------------------------------------------------------------------

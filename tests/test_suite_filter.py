@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
 from convbench.suite import Case, load_suite
-from convbench.suite_filter import MOST_CHARACTERS, parse
-from convbench.suite_properties import NAMES, Kind
+from convbench.suite.filter import MOST_CHARACTERS, filtered, parse
+from convbench.suite.properties import NAMES, Kind
 from tests.strategies import problems
 
 CASE = Case(
@@ -86,7 +86,7 @@ def test_every_name_can_be_asked_for() -> None:
 
 def test_a_suite_keeps_its_cases_in_order() -> None:
     suite = load_suite("mobilenet-v2")
-    kept = suite.where("groups > 1 and height >= 56")
+    kept = filtered(suite, "groups > 1 and height >= 56")
     assert [c for c in suite.cases if c.problem.groups > 1 and c.problem.height >= 56] == list(kept.cases)
     assert 0 < len(kept.cases) < len(suite.cases)
 
@@ -269,6 +269,6 @@ def test_run_measures_the_cases_for_which_it_holds(tmp_path: Path) -> None:
     words = ["--suite", "smoke", "--backend", "numpy-gemm", "--where", where, "--quick", "--no-asv", "--json"]
     done = convbench("run", *words, folder=tmp_path)
     records: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
-    wanted = load_suite("smoke").where(where)
+    wanted = filtered(load_suite("smoke"), where)
     assert done.returncode == 0, done.stderr
     assert [r["case"] for r in records] == list(map(operator.attrgetter("name"), wanted.cases)) != []

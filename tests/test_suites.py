@@ -15,7 +15,7 @@ import torch
 from convbench.errors import SuiteError
 from convbench.problem import DTYPES, ConvProblem
 from convbench.suite import Case, Suite, builtin_outlines, builtin_suites, load_suite
-from convbench.suite_file import MOST_CASES, read_outline
+from convbench.suite.toml_file import MOST_CASES, read_outline
 
 SUITES = {suite.name: suite for suite in builtin_suites()}
 NAMES = (
@@ -459,8 +459,8 @@ def test_a_suite_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_broken_builtin_suite_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import convbench.suite
+    import convbench.suite.load
 
-    monkeypatch.setattr(convbench.suite, "_builtin_files", lambda: [write(tmp_path, "name = 3")])
+    monkeypatch.setattr(convbench.suite.load, "_builtin_files", lambda: [write(tmp_path, "name = 3")])
     with pytest.raises(SuiteError, match=r"mine\.toml"):
         builtin_suites()

@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from convbench.backend import Arithmetic
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
-from convbench.verification.oracle import AnswerKey
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER, UNIT_ROUNDOFF, error_bound, gamma, warn_level
 from convbench.verification.gate import Examination
 from convbench.verification.operands import (
@@ -29,6 +28,7 @@ from convbench.verification.operands import (
     normal_operands,
     rounded,
 )
+from convbench.verification.oracle import AnswerKey
 from convbench.verification.reference import convolve, pad
 from convbench.verification.verdict import Verdict, judge_bound, judge_exact
 

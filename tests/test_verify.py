@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from convbench.errors import BackendError
-from convbench.runner.verify.examiner import Examiner
 from convbench.problem import ConvProblem
 from convbench.registry import discover
+from convbench.runner.verify.examiner import Examiner
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
 from convbench.store.journal import JournalWarning
 from convbench.suite import load_suite

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from convbench.measurement.scheduling.engine import Engine
-from convbench.measurement.workers.process_environment import worker_environment
 from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.workers.process import WorkerError, WorkerProcess
+from convbench.measurement.workers.process_environment import worker_environment
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
 from convbench.status import Status

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from statistics import fmean, median, variance
 from typing import Any
 
-from convbench.stats.two_sample import Contrast
 from convbench.analysis.paired_ratio import Ratio, ratio
 from convbench.stats.estimates import FEWEST_PROCESSES, student_quantile
+from convbench.stats.two_sample import Contrast
 from convbench.store.journal import Record
 
 _Walls = dict[Any, dict[Any, float]]

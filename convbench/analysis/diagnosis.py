@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from convbench.stats.minimum_detectable_effect import Spread, spread_of
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.stats.estimates import estimate_median
+from convbench.stats.minimum_detectable_effect import Spread, spread_of
 
 DURATIONS_S = (1, 10, 60)
 PROCESSES = (1, 5)

@@ -28,8 +28,8 @@ from typing import NamedTuple
 import numpy as np
 
 from convbench.analysis.paired_ratio import Ratio
-from convbench.stats.ragged import Rows
 from convbench.stats.estimates import MAD_TO_SIGMA, NORMAL_QUANTILE, student_quantile
+from convbench.stats.ragged import Rows
 from convbench.store.journal import Record
 
 _DETECTED = 2.80

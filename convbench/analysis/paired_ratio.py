@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_over_processes
 from convbench.stats.process_variation import half_width_of_luck
 from convbench.stats.ragged import normal_spread
-from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_over_processes
 from convbench.store.journal import Record
 
 _RESAMPLES = 2000
@@ -48,9 +48,9 @@ class Ratio:
 def ratio(slower: Record, faster: Record) -> Ratio | None:
     """The ratio of two records of one case, from the rounds in which both were sampled; None when there are none.
 
-    The median of the rounds' ratios, with the interval of a median, widened by what two processes differ by without a
-    cause (`convbench.stats.process_variation`); of several processes each is paired with its like, and the interval is over these
-    pairs, whose spread holds that already.
+    The median of the rounds' ratios, with the interval of a median, widened by between-process variation
+    (`convbench.stats.process_variation`). With several processes each is paired with its like, and the interval is over
+    these pairs, because their spread includes that variation already.
     """
     processes = _paired_logs_by_process(slower, faster)
     if not processes:

@@ -76,7 +76,7 @@ def choose(**given: Any) -> None:
     if len(questions) != 1:
         told = "there is none" if not questions else f"there are {' and '.join(f'--{name}' for name in questions)}"
         raise click.UsageError(f"give one of --suite, --model and --problem; {told}.")
-    from convbench.runner.choose.request import Request
     from convbench.runner.choose.choose import answer
+    from convbench.runner.choose.request import Request
 
     sys.exit(answer(Request(**given)))

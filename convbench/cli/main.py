@@ -11,7 +11,6 @@ import sys
 import click
 
 from convbench import __version__
-from convbench.errors import ConvbenchError
 from convbench.cli.choose import choose
 from convbench.cli.exchange import export, import_, publish
 from convbench.cli.extract import extract
@@ -21,6 +20,7 @@ from convbench.cli.machine import doctor, machine
 from convbench.cli.releases import releases
 from convbench.cli.run import run
 from convbench.cli.verify import verify
+from convbench.errors import ConvbenchError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
+from convbench.extraction.call_log import Transcript, sides_of
 from convbench.extraction.layers import Reading
 from convbench.extraction.padding import Convolution, Padding
 from convbench.extraction.symbolic_size import Sizes, UnknownSizeError
-from convbench.extraction.call_log import Transcript, sides_of
 from convbench.problem import Pair, Sides
 
 _DTYPES = {6: "float16", 7: "float32", 8: "float64", 13: "bfloat16"}  # ScalarType of torch's export schema

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
+from convbench.extraction.call_log import Transcript
 from convbench.extraction.layers import Reading
 from convbench.extraction.onnx_constants import inferred
 from convbench.extraction.onnx_shapes import Shapes, check_external_data, with_input_shape
 from convbench.extraction.padding import Convolution, Padding
-from convbench.extraction.call_log import Transcript
 from convbench.problem import Pair, Sides
 
 _DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # TensorProto.DataType

@@ -1,4 +1,4 @@
-"""A suite as the text of a TOML file, which `convbench.suite_file` reads back as the same cases."""
+"""A suite as the text of a TOML file, which `convbench.suite.toml_file` reads back as the same cases."""
 
 from __future__ import annotations
 

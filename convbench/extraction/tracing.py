@@ -12,9 +12,9 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from convbench.errors import ModelError
+from convbench.extraction.call_log import Transcript, sides_of
 from convbench.extraction.layers import Reading
 from convbench.extraction.padding import Convolution, Padding
-from convbench.extraction.call_log import Transcript, sides_of
 
 _CONVOLUTION = "aten::convolution"
 _PADS = {"aten::constant_pad_nd": "zeros", "aten::reflection_pad2d": "reflect", "aten::replication_pad2d": "replicate"}

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from convbench.measurement.sampling.device_metrics import Timer
-from convbench.measurement.workers.process_environment import Allocator
 from convbench.measurement.machine.affinity import AUTO, Cores
+from convbench.measurement.sampling.device_metrics import Timer
 from convbench.measurement.sampling.sample import Sample
+from convbench.measurement.workers.process_environment import Allocator
 from convbench.stats.estimates import Estimate, estimate_over_processes
 from convbench.status import Status
 from convbench.suite import Case

@@ -13,16 +13,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from convbench.plans.equivalence import agreement, outputs_in_float64
-from convbench.plans.applied import Applied, LayerChange, LayerLeft, Report
-from convbench.plans.resolution import elsewhere, other_versions, registry_with
-from convbench.plans.layers import layers_that_run, named_convolutions
-from convbench.plans.planned_layer import follow_plan
-from convbench.plans.trial_model import Replacement, Trial, replacement, times_in_place, to_channels_last
-from convbench.plans.interleaved_timing import by_turns, ratio_of_turns
 from convbench.errors import PlanError
-from convbench.stats.estimates import estimate_median
+from convbench.plans.applied import Applied, LayerChange, LayerLeft, Report
+from convbench.plans.equivalence import agreement, outputs_in_float64
+from convbench.plans.interleaved_timing import by_turns, ratio_of_turns
+from convbench.plans.layers import layers_that_run, named_convolutions
 from convbench.plans.plan import Plan, read_plan
+from convbench.plans.planned_layer import follow_plan
+from convbench.plans.resolution import elsewhere, other_versions, registry_with
+from convbench.plans.trial_model import Replacement, Trial, replacement, times_in_place, to_channels_last
+from convbench.stats.estimates import estimate_median
 
 UNCHANGED = "unchanged"
 _GAIN = 0.99

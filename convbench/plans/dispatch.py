@@ -23,12 +23,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from convbench.plans.resolution import Wanted, appoint, heed, limit_threads, registry_with
-from convbench.plans.arrays import Changed, changed_since, device_of, dtype_of, kind_of, owned, shape_of
-from convbench.plans.prepared_call import Call, calling
 from convbench.errors import PlanError, ProblemError
-from convbench.problem import ConvProblem
+from convbench.plans.arrays import Changed, changed_since, device_of, dtype_of, kind_of, owned, shape_of
 from convbench.plans.plan import Plan, read_plan
+from convbench.plans.prepared_call import Call, calling
+from convbench.plans.resolution import Wanted, appoint, heed, limit_threads, registry_with
+from convbench.problem import ConvProblem
 
 MOST_KEPT = 512
 """Convolutions that `conv2d` keeps prepared; then the one that was first prepared makes room."""

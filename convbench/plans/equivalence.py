@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.plans.arrays import as_numpy
 from convbench.backend import Backend
 from convbench.errors import PlanError
+from convbench.plans.arrays import as_numpy
 from convbench.problem import ConvProblem
 from convbench.verification.bounds import UNIT_ROUNDOFF, error_bound, warn_level
 from convbench.verification.reference import convolve

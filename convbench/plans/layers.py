@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from convbench.plans.arrays import dtype_of, shape_of
 from convbench.errors import ProblemError
+from convbench.plans.arrays import dtype_of, shape_of
 from convbench.problem import ConvProblem
 
 

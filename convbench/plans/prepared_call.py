@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.plans.resolution import Wanted, say_once
-from convbench.plans.arrays import as_numpy, as_tensor, dtype_of, shape_of
 from convbench.backend import Backend
 from convbench.errors import BackendError, PlanError
+from convbench.plans.arrays import as_numpy, as_tensor, dtype_of, shape_of
+from convbench.plans.resolution import Wanted, say_once
 from convbench.problem import ConvProblem
 from convbench.verification.operands import NUMPY_DTYPES
 

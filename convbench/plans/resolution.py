@@ -16,9 +16,9 @@ from pathlib import Path
 from convbench.backend import Arrays, Backend
 from convbench.errors import PlanError, did_you_mean
 from convbench.measurement.machine.facts import machine_facts
+from convbench.plans.plan import Plan
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Registry, discover, versions
-from convbench.plans.plan import Plan
 
 
 class PlanWarning(UserWarning):

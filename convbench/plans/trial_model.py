@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from convbench.plans.equivalence import judge_layer
-from convbench.plans.resolution import Wanted, appoint, limit_threads
-from convbench.plans.arrays import device_of, owned
-from convbench.plans.prepared_call import Call, calling
-from convbench.plans.layers import Layer, named_convolutions, watched
-from convbench.plans.planned_layer import follow_plan
 from convbench.backend import Backend
 from convbench.errors import BackendError
+from convbench.plans.arrays import device_of, owned
+from convbench.plans.equivalence import judge_layer
+from convbench.plans.layers import Layer, named_convolutions, watched
+from convbench.plans.plan import Plan
+from convbench.plans.planned_layer import follow_plan
+from convbench.plans.prepared_call import Call, calling
+from convbench.plans.resolution import Wanted, appoint, limit_threads
 from convbench.problem import ConvProblem
 from convbench.registry import Registry
-from convbench.plans.plan import Plan
 
 
 @dataclass(frozen=True)

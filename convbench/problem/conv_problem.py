@@ -188,8 +188,8 @@ class ConvProblem:
 
     @property
     def case_id(self) -> str:
-        """Short, stable, unique name, a key in stored history: see `convbench.case_id`."""
-        from convbench.case_id import format_case_id
+        """Short, stable, unique name, a key in stored history: see `convbench.problem.case_id`."""
+        from convbench.problem.case_id import format_case_id
 
         return format_case_id(self)
 
@@ -199,7 +199,7 @@ class ConvProblem:
 
         Raises `ProblemError` when the text is none of these.
         """
-        from convbench.dialects import parse
+        from convbench.problem.dialects import parse
 
         return parse(text)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.text import Text
 
 from convbench.analysis.choice import LayerChoice
-from convbench.runner.choose.answer import Answer, names
 from convbench.reporting.numbers import count
+from convbench.runner.choose.answer import Answer, names
 from convbench.status import Status
 from convbench.store.journal import Record
 

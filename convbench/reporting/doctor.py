@@ -11,11 +11,11 @@ from rich.text import Text
 
 from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, Limit
 from convbench.analysis.drift import FEWEST_OTHERS, smallest_between_runs
-from convbench.reporting.numbers import count, duration, percent, significant
-from convbench.reporting.hazards import Paragraph, told
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import Activity, Standing
+from convbench.reporting.hazards import Paragraph, told
+from convbench.reporting.numbers import count, duration, percent, significant
 
 _GAP = "   "
 _INDENT = "  "

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from convbench.reporting.markdown import printable
 from convbench.measurement.hazards.catalogue import Hazard, Kind
+from convbench.reporting.markdown import printable
 from convbench.store.journal import Record
 
 _SEEN, _REMEDY = 2, 6  # columns

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from convbench.reporting.numbers import duration, milliseconds
 from convbench.reporting.console import outcome_cells, plain_table
+from convbench.reporting.numbers import duration, milliseconds
 from convbench.store.journal import Record
 from convbench.suite import Case
 

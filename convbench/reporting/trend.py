@@ -11,8 +11,8 @@ from rich.text import Text
 
 from convbench.analysis.series import Series, SeriesKey
 from convbench.analysis.trend import Evidence, Step, Trend
-from convbench.reporting.numbers import aligned, count, milliseconds, percent
 from convbench.reporting.markdown import escaped, markdown_table, printable
+from convbench.reporting.numbers import aligned, count, milliseconds, percent
 from convbench.reporting.sparkline import sparkline
 
 

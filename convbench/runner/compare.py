@@ -17,12 +17,12 @@ from rich.text import Text
 
 from convbench.analysis.comparison import FIELDS, Change, Comparison, Verdict, compare
 from convbench.errors import BackendError, NothingMeasuredError
-from convbench.reporting.numbers import aligned, milliseconds
-from convbench.reporting.markdown import escaped, markdown_table, printable
 from convbench.reporting.console import plain_table, print_json, show_journal_warnings, stdout
+from convbench.reporting.markdown import escaped, markdown_table, printable
+from convbench.reporting.numbers import aligned, milliseconds
 from convbench.runner.locate import records_named
-from convbench.store.locations import results_folder
 from convbench.store.journal import Record
+from convbench.store.locations import results_folder
 
 _STYLES = {Verdict.SLOWER: "bold red", Verdict.FASTER: "bold green", Verdict.SAME: "dim", Verdict.UNCLEAR: "yellow"}
 _SHOWN = 100

@@ -13,24 +13,24 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from convbench.stats.minimum_detectable_effect import POWER
 from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, clock_error, limit, luck_of_processes
 from convbench.analysis.drift import smallest_between_runs
-from convbench.stats.ragged import Rows
 from convbench.errors import BackendError, NothingMeasuredError
-from convbench.reporting.doctor import Examined, report, verdict
-from convbench.reporting.console import print_json, stderr, stdout
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
-from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.hazards.of_machine import hazards_of_machine, hazards_of_timers
-from convbench.measurement.outcome import Settings
 from convbench.measurement.hazards.of_samples import hazards_of_samples
-from convbench.measurement.scheduling.aa_test import Twins, compare_with_itself, settings_for
-from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL
 from convbench.measurement.machine.clocks import timers
+from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.machine.state import activity, counters, other_runs, standing
+from convbench.measurement.outcome import Settings
+from convbench.measurement.scheduling.aa_test import Twins, compare_with_itself, settings_for
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
+from convbench.reporting.console import print_json, stderr, stdout
+from convbench.reporting.doctor import Examined, report, verdict
+from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL
+from convbench.stats.minimum_detectable_effect import POWER
+from convbench.stats.ragged import Rows
 from convbench.suite import Case
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.text import Text
 
 from convbench.errors import NothingMeasuredError, ResultsError
-from convbench.reporting.numbers import count
 from convbench.reporting.console import show_journal_warnings, stdout
+from convbench.reporting.numbers import count
 from convbench.runner.locate import place_named, records_named
 from convbench.store.formats.files import export_records, format_of, import_records
-from convbench.store.locations import results_folder
 from convbench.store.journal import JournalWarning, Record
+from convbench.store.locations import results_folder
 from convbench.store.records import records
 
 

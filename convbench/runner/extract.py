@@ -12,14 +12,14 @@ from typing import Any
 from rich.text import Text
 
 from convbench.errors import ModelError, NothingMeasuredError
-from convbench.reporting.numbers import aligned, flops, percent
-from convbench.reporting.console import plain_table, print_json, stderr, stdout
 from convbench.extraction.extract import layers_of
 from convbench.extraction.layers import Extracted
 from convbench.extraction.suite_text import suite_text
 from convbench.problem import Dtype
+from convbench.reporting.console import plain_table, print_json, stderr, stdout
+from convbench.reporting.numbers import aligned, flops, percent
 from convbench.suite import Suite
-from convbench.suite_filter import parse
+from convbench.suite.filter import filtered, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def show_layers(request: Request) -> int:
     if request.where is not None:
         parse(request.where)  # refused before a model is read for long
     found = layers_of(request.source, batch=request.batch, input_shape=request.input_shape, dtype=request.dtype)
-    suite = found.suite() if request.where is None else found.suite().where(request.where)
+    suite = found.suite() if request.where is None else filtered(found.suite(), request.where)
     console = stderr() if request.as_json else stdout()
     if suite.cases:
         if request.output is not None:

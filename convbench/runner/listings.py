@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from convbench.errors import ProblemError
-from convbench.reporting.numbers import flops
 from convbench.reporting.console import plain_table, print_json, stdout
+from convbench.reporting.numbers import flops
 
 _SHORT_DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
@@ -103,8 +103,8 @@ def list_suites(as_json: bool) -> None:
 
 def show_problem(text: str, as_json: bool) -> None:
     """One problem: its shapes and cost, and how others write it."""
-    from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
     from convbench.problem import ConvProblem
+    from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
 
     problem = ConvProblem.parse(text)
     shapes = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}

@@ -16,14 +16,14 @@ from rich.text import Text
 from convbench.analysis.best_convolution import BestConvolution, best_convolutions
 from convbench.analysis.roofline import IMPLAUSIBLE
 from convbench.errors import ConvbenchError
-from convbench.reporting.numbers import aligned, percent, significant
-from convbench.reporting.gpu import gpu_in_words
-from convbench.reporting.console import plain_table, print_json, show_journal_warnings, stderr, stdout
 from convbench.measurement.ceilings.figures import Ceilings, Figure
 from convbench.measurement.ceilings.process import measure_ceilings
 from convbench.measurement.machine.energy import why_not_metered
-from convbench.measurement.machine.gpu import first_gpu
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
+from convbench.measurement.machine.gpu import first_gpu
+from convbench.reporting.console import plain_table, print_json, show_journal_warnings, stderr, stdout
+from convbench.reporting.gpu import gpu_in_words
+from convbench.reporting.numbers import aligned, percent, significant
 from convbench.store.ceilings import keep_ceilings, kept_ceilings
 from convbench.store.locations import machine_folder, results_folder
 

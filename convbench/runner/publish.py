@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.text import Text
 
 from convbench.errors import NothingMeasuredError, ResultsError
-from convbench.reporting.html.summary_page import FIELDS, summary_page
 from convbench.reporting.console import show_journal_warnings, stderr, stdout
+from convbench.reporting.html.summary_page import FIELDS, summary_page
 from convbench.store.asv.metrics import METRICS, benchmark_name
 from convbench.store.checkout import CONFIGURATION, find_checkout
 from convbench.store.records import records

@@ -18,22 +18,22 @@ from rich.text import Text
 
 from convbench.analysis.ranking import rank
 from convbench.errors import BackendError, did_you_mean
-from convbench.reporting.numbers import duration
-from convbench.runner.session import Run
-from convbench.reporting.releases import steps_report
-from convbench.runner.run import Request as RunRequest
-from convbench.runner.run import asked_suites, measure, registry
-from convbench.reporting.console import show_journal_warnings, stderr, stdout
 from convbench.measurement.environments.interpreters import OtherEnvironment, asked, environment
-from convbench.measurement.environments.release_dates import upload_dates, wheel_date
 from convbench.measurement.environments.probe import WORKER_NEEDS
+from convbench.measurement.environments.release_dates import upload_dates, wheel_date
 from convbench.measurement.environments.releases import Recipe, Release, make, same_version
 from convbench.measurement.environments.requirements import normalized, requirements
 from convbench.registry import Entry, Registry
+from convbench.reporting.console import show_journal_warnings, stderr, stdout
+from convbench.reporting.numbers import duration
+from convbench.reporting.releases import steps_report
+from convbench.runner.run import Request as RunRequest
+from convbench.runner.run import asked_suites, measure, registry
+from convbench.runner.session import Run
 from convbench.status import Status
-from convbench.store.locations import results_folder
 from convbench.store.asv.release_commits import tag
 from convbench.store.asv.release_history import history_folder, write_release_history
+from convbench.store.locations import results_folder
 
 _LIBRARY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.!+_-]*[A-Za-z0-9])?")

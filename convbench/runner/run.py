@@ -14,32 +14,32 @@ from rich.text import Text
 from convbench.analysis.ranking import rank
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, ResultsError, SuiteError, did_you_mean
-from convbench.reporting.numbers import duration
-from convbench.reporting.gpu import gpu_sentence
-from convbench.reporting.hazards import hazard_report
-from convbench.runner.interrupts import terminated_like_interrupted
-from convbench.reporting.limits import doubts
-from convbench.reporting.self_check import own_error_sentence
-from convbench.reporting.progress import progress
-from convbench.runner.session import Run, resumed
-from convbench.reporting.console import print_json, show_journal_warnings, stderr, stdout, suite_report
-from convbench.reporting.scaling import scaling_report, variants
-from convbench.measurement.workers.process_environment import Allocator
-from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.measurement.environments.interpreters import environments, select
-from convbench.measurement.outcome import Cache, Settings
-from convbench.measurement.machine.affinity import AUTO
 from convbench.measurement.environments.releases import Release
+from convbench.measurement.machine.affinity import AUTO
+from convbench.measurement.machine.facts import machine_facts, machine_name
+from convbench.measurement.outcome import Cache, Settings
+from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import DTYPES, Dtype
 from convbench.registry import Entry, Registry, discover
+from convbench.reporting.console import print_json, show_journal_warnings, stderr, stdout, suite_report
+from convbench.reporting.gpu import gpu_sentence
+from convbench.reporting.hazards import hazard_report
+from convbench.reporting.limits import doubts
+from convbench.reporting.numbers import duration
+from convbench.reporting.progress import progress
+from convbench.reporting.scaling import scaling_report, variants
+from convbench.reporting.self_check import own_error_sentence
+from convbench.runner.interrupts import terminated_like_interrupted
+from convbench.runner.session import Run, resumed
 from convbench.status import Status
 from convbench.store.asv.results import write_asv_results
 from convbench.store.ceilings import kept_ceilings
 from convbench.store.checkout import find_checkout
-from convbench.store.locations import machine_folder, results_folder
 from convbench.store.journal import Journal, Record
+from convbench.store.locations import machine_folder, results_folder
 from convbench.suite import Suite, load_suite
-from convbench.suite_filter import where_it_holds
+from convbench.suite.filter import where_it_holds
 
 _INTERRUPTED = 130
 _MOST_ROUNDS = 10_000

@@ -13,17 +13,17 @@ from typing import Any
 
 from rich.text import Text
 
-from convbench.runner.interrupts import interrupts_wait
-from convbench.reporting.progress import LiveProgress, PlainProgress
-from convbench.reporting.console import stderr
-from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.environments.releases import Release
 from convbench.measurement.hazards.catalogue import Hazard
 from convbench.measurement.hazards.of_machine import hazards_of_machine
-from convbench.measurement.outcome import Settings
-from convbench.measurement.scheduling.race import Race
-from convbench.measurement.environments.releases import Release
 from convbench.measurement.machine.state import activity, counters, other_runs, standing
+from convbench.measurement.outcome import Settings
+from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.scheduling.race import Race
 from convbench.registry import Entry
+from convbench.reporting.console import stderr
+from convbench.reporting.progress import LiveProgress, PlainProgress
+from convbench.runner.interrupts import interrupts_wait
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState, checkout_state, find_checkout
 from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records

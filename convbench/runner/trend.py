@@ -14,13 +14,13 @@ from rich.text import Text
 from convbench.analysis.series import FIELDS
 from convbench.analysis.trend import FEWEST_POINTS, Step, Trend, trend
 from convbench.errors import NothingMeasuredError, ResultsError
-from convbench.reporting.numbers import count
 from convbench.reporting.console import print_json, show_journal_warnings, stdout
+from convbench.reporting.numbers import count
 from convbench.reporting.trend import Shown, in_order, left_out, markdown, report
 from convbench.runner.locate import place_named
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
-from convbench.store.locations import results_folder
 from convbench.store.journal import Record
+from convbench.store.locations import results_folder
 from convbench.store.records import records
 
 

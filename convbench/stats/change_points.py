@@ -18,11 +18,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convbench.stats.rank_sum import Floats, Shift, shift_between
 from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.autocorrelation import variance_inflation
-from convbench.stats.segmentation import Cuts, Observed, best_cut, cuts_of_all
 from convbench.stats.estimates import MAD_TO_SIGMA, NORMAL_QUANTILE
+from convbench.stats.rank_sum import Floats, Shift, shift_between
+from convbench.stats.segmentation import Cuts, Observed, best_cut, cuts_of_all
 
 FALSE_DISCOVERY_RATE = 0.05
 FEWEST_IN_SEGMENT = 3

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from convbench.errors import ResultsError, did_you_mean
 from convbench.problem import ConvProblem
 from convbench.store.columns import Block
-from convbench.store.schema import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, TABLES, WHEN_ASKED, Kind
 from convbench.store.journal import JournalWarning, Record, parse_line
 from convbench.store.parallel_read import Columns, read_parts
 from convbench.store.records import Place, journals_at
+from convbench.store.schema import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, TABLES, WHEN_ASKED, Kind
 
 if TYPE_CHECKING:
     import pandas as pd

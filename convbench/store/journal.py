@@ -21,8 +21,8 @@ from typing import IO, Any, Required, TypedDict
 import msgspec
 
 from convbench.errors import ResultsError
-from convbench.store.schema import REQUIRED, TABLES
 from convbench.store.line_seek import BUFFER_BYTES, count_lines, seek_line
+from convbench.store.schema import REQUIRED, TABLES
 
 Record = dict[str, Any]
 SUFFIX = ".jsonl"

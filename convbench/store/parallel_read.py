@@ -21,12 +21,13 @@ import msgspec
 
 from convbench.measurement.machine.facts import usable_cpus
 from convbench.store.columns import Block, BlockReader
-from convbench.store.schema import Kind
 from convbench.store.journal import JournalWarning, Record, read_records
+from convbench.store.schema import Kind
 
 WORTH_A_PROCESS_BYTES = 64 << 20
 _BOOT = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from convbench.store.parallel_read import serve; serve()"
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from convbench.store.parallel_read import serve; serve()"
 )
 _AT_A_TIME = 1000
 

@@ -16,13 +16,13 @@ from typing import Any
 import convbench
 from convbench.errors import ResultsError
 from convbench.measurement.hazards.catalogue import Hazard
+from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.measurement.machine.facts import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
-from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.stats.estimates import Estimate
 from convbench.store.checkout import CheckoutState
-from convbench.store.locations import results_folder
 from convbench.store.journal import Record, journals, read_records
+from convbench.store.locations import results_folder
 from convbench.store.parallel_read import Records, read_parts
 
 FORMAT = 1

@@ -12,8 +12,8 @@ from convbench.backend import Arithmetic
 from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
 from convbench.suite import Case
-from convbench.verification.oracle import AnswerKey, integer_magnitude, rounds_between
 from convbench.verification.operands import Operands, integer_operands, normal_operands, one_tap_operands, rounded
+from convbench.verification.oracle import AnswerKey, integer_magnitude, rounds_between
 
 
 class Examination:

@@ -1,7 +1,7 @@
 """The time of a layer that was never measured, from measured ones that are like it, with an interval that holds.
 
-What holds is the interval's share of layers that are drawn like the measured ones (`convbench.analysis.prediction.time_model` says
-how). For a layer that is like none of them there is no prediction.
+The interval covers its stated share of layers that are drawn like the measured ones; `time_model` says how. There is no
+prediction for a layer that is like none of them.
 
 Records of a race tell more than times: who has none on a layer that others were raced on was left out there, because it
 was far behind on others like it. Such a backend has times of small layers only, from which nothing good is predicted

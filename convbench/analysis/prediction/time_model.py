@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincc
 
-from convbench.stats.gaussian_process import Fit, Floats, Kernel, fitted_kernel
 from convbench.analysis.prediction.layer_features import features
 from convbench.problem import ConvProblem
+from convbench.stats.gaussian_process import Fit, Floats, Kernel, fitted_kernel
 
 COVERAGE = 0.9
 """The share of layers whose time an interval covers."""

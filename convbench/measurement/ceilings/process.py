@@ -18,8 +18,8 @@ import convbench
 from convbench.errors import NothingMeasuredError
 from convbench.measurement.ceilings.executable import FORBIDDEN
 from convbench.measurement.ceilings.figures import Ceilings
-from convbench.measurement.workers.process_environment import worker_environment
 from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.workers.process_environment import worker_environment
 
 _LIMIT_S = 180.0
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import BackendError
-from convbench.measurement.workers.process_environment import START, apart
 from convbench.measurement.environments.probe import WORKER_NEEDS
+from convbench.measurement.workers.process_environment import START, apart
 from convbench.registry import Entry, Registry
 
 _OLDEST = (3, 11)

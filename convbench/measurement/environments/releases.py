@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convbench.errors import BackendError
-from convbench.measurement.workers.process_environment import apart
 from convbench.measurement.environments.interpreters import OtherEnvironment, environment
 from convbench.measurement.environments.requirements import normalized
+from convbench.measurement.workers.process_environment import apart
 
 _MARK = "convbench-environment.json"
 _ASK_INSTALLED = "import sys, importlib.metadata as m; sys.stdout.write('\\n' + m.version(sys.argv[1]))"

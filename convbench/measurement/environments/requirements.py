@@ -12,6 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import convbench
 from convbench.backend import Backend
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?[^;]*(?:;(.*))?")
@@ -62,7 +63,7 @@ def _parsed(text: str) -> Requirement | None:
 def _of_extra(extra: str) -> list[Requirement]:
     """What one of convbench's extras stands for: in a checkout by its pyproject.toml, which an editable installation's
     metadata may be older than, else by the metadata."""
-    checkout = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    checkout = Path(convbench.__file__).resolve().parents[1] / "pyproject.toml"
     if checkout.is_file():
         project = tomllib.loads(checkout.read_text(encoding="utf-8"))["project"]
         texts = project["optional-dependencies"].get(extra, [])

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
 from typing import Any
 
-from convbench.measurement.workers.process_environment import Allocator
-from convbench.measurement.machine.gpu import SLOWED_BY
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
+from convbench.measurement.machine.gpu import SLOWED_BY
+from convbench.measurement.workers.process_environment import Allocator
 
 LOAD_OF_OTHERS = 0.5
 SHORTEST_SAMPLE_S = 1e-3  # the call after a switch between processes takes 1.2 times as long: some 0.1 ms

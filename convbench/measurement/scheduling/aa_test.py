@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from statistics import median
 
 from convbench.errors import NothingMeasuredError
-from convbench.measurement.scheduling.engine import Engine, Watch
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.sampling.sample import plan_sampling
-from convbench.stats.estimates import FEWEST_FOR_INTERVAL
+from convbench.measurement.scheduling.engine import Engine, Watch
 from convbench.registry import Entry
+from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.status import Status
 from convbench.suite import Case
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio, Settings
 from convbench.measurement.hazards.of_samples import STOOD_STILL_S, STOOD_STILL_TIMES
+from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio, Settings
 from convbench.measurement.sampling.sample import Plan
-from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 from convbench.registry import Entry
+from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 
 # With four times the rounds the interval of independent samples is half as wide. One that stays as it was holds
 # something that rounds do not lessen.

@@ -18,16 +18,16 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from convbench.backend import Backend
-from convbench.measurement.scheduling.candidates import Contestant, Lane, self_ratio
-from convbench.measurement.workers.pool import Crew, Worker
+from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
 from convbench.measurement.machine.facts import load_average
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
-from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
-from convbench.measurement.workers.process import WorkerError
-from convbench.measurement.workers.protocol import Message
+from convbench.measurement.sampling.sample import Sample
+from convbench.measurement.scheduling.candidates import Contestant, Lane, self_ratio
 from convbench.measurement.scheduling.qualification import Twinning, complaint, in_process, output, qualify
 from convbench.measurement.scheduling.race import Alone, Race
-from convbench.measurement.sampling.sample import Sample
+from convbench.measurement.workers.pool import Crew, Worker
+from convbench.measurement.workers.process import WorkerError
+from convbench.measurement.workers.protocol import Message
 from convbench.measurement.workers.shared_arrays import Shelves
 from convbench.registry import Entry
 from convbench.status import Status

@@ -10,15 +10,15 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from convbench.measurement.outcome import OnDevice, Outcome, Settings
 from convbench.measurement.sampling.cache_state import flush_bytes
-from convbench.measurement.scheduling.candidates import Contestant, Lane, cheapest
-from convbench.measurement.workers.pool import Crew
 from convbench.measurement.sampling.device_metrics import Timer
 from convbench.measurement.sampling.device_sample import COLD_CALLS
-from convbench.measurement.outcome import OnDevice, Outcome, Settings
+from convbench.measurement.sampling.sample import Plan, plan_sampling
+from convbench.measurement.scheduling.candidates import Contestant, Lane, cheapest
+from convbench.measurement.workers.pool import Crew
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
-from convbench.measurement.sampling.sample import Plan, plan_sampling
 from convbench.measurement.workers.shared_arrays import Shelves
 from convbench.registry import Entry
 from convbench.status import Status

@@ -1,6 +1,6 @@
 """A race: the time goes to the backends that may be the fastest, to the others only until they are known to be beaten.
 
-Three things are saved. A backend that need not be asked by earlier layers is left out, and that is said
+Three things are saved. A backend that earlier layers rule out is left out, with the reason
 (`convbench.measurement.scheduling.screening`). One whose calls take tenths of a second, tens of times what another's take, is
 not timed. And in the rounds a backend is dropped as soon as it is beaten: by a margin in each of the first few rounds,
 or by evidence that may be looked at after every round (`convbench.stats.sequential`). What was sampled is kept in
@@ -13,13 +13,13 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import median
 
+from convbench.measurement.outcome import Outcome, Settings
 from convbench.measurement.scheduling.candidates import Contestant
 from convbench.measurement.scheduling.screening import EarlierLayers, Times
-from convbench.stats.sequential import sign_evidence, stands_out
-from convbench.measurement.outcome import Outcome, Settings
-from convbench.stats.estimates import estimate_median
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
+from convbench.stats.estimates import estimate_median
+from convbench.stats.sequential import sign_evidence, stands_out
 from convbench.status import Status
 from convbench.suite import Case
 

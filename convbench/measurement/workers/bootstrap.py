@@ -1,4 +1,4 @@
-"""Start a module of this convbench in the interpreter of another environment: `python .../start.py MODULE`.
+"""Start a module of this convbench in the interpreter of another environment: `python .../bootstrap.py MODULE`.
 
 Run by its path, since that environment need not have convbench. The package alone is made known there, by its place:
 the folder it stands in may hold all the libraries of the environment that it was installed in, and so must not come
@@ -16,9 +16,9 @@ from pathlib import Path
 def main() -> None:
     """Make convbench importable, then call `main` of the module that is named on the command line."""
     here = Path(__file__).resolve().parent
-    # A script's own folder comes first, and this one has a module called `statistics`.
+    # A script's own folder comes first, and its modules are not to be found by their bare names.
     sys.path[:] = [place for place in sys.path if Path(place).resolve() != here]
-    make_known(here.parent)
+    make_known(here.parents[1])
     importlib.import_module(sys.argv[1]).main()
 
 

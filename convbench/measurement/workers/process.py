@@ -15,8 +15,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from convbench.measurement.workers.process_environment import START, Allocator, worker_environment
 from convbench.measurement.machine.affinity import Cores, children_on
+from convbench.measurement.workers.process_environment import START, Allocator, worker_environment
 from convbench.measurement.workers.protocol import Message, read_message, write_message
 from convbench.registry import Entry
 from convbench.status import Status

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import convbench
+
 Allocator = Literal["steady", "system"]
 
 _THREAD_VARIABLES = (
@@ -36,7 +38,7 @@ _STEADY_GLIBC = ":".join(
 
 _OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
-START = Path(__file__).with_name("start.py")
+START = Path(__file__).with_name("bootstrap.py")
 """The script by which another environment's interpreter runs a module of convbench."""
 
 
@@ -49,7 +51,7 @@ def worker_environment(
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if allocator == "steady" and platform.libc_ver()[0] == "glibc":
         environment["GLIBC_TUNABLES"] = _STEADY_GLIBC
-    checkout = Path(__file__).resolve().parents[2]
+    checkout = Path(convbench.__file__).resolve().parents[1]
     if not elsewhere and (checkout / "pyproject.toml").is_file():
         # Run from a checkout that is not installed, the worker has to find convbench, too.
         before = environment.get("PYTHONPATH")

@@ -1,7 +1,7 @@
 """The worker process: one backend, alone in an interpreter, answering commands until its input ends.
 
-Started as `python -m convbench.measurement.workers.worker`. Commands come in on standard input and answers go out on what was
-standard output; the backend's own prints go to standard error, which the run keeps for the reason of a crash.
+Started as `python -m convbench.measurement.workers.worker`. Commands come in on standard input and answers go out on
+what was standard output; the backend's own prints go to standard error, which the run keeps for the reason of a crash.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Backend, Ready
-from convbench.measurement.sampling.device_metrics import after_first_call, after_last_sample, on_device
-from convbench.measurement.sampling.device_sample import refuse_wrong_clock, take_device_sample
+from convbench.measurement.machine.affinity import move_here
 from convbench.measurement.machine.energy import Meter, energy_meter
 from convbench.measurement.machine.gpu import Gpu, first_gpu
-from convbench.measurement.sampling.sync_check import refuse_late_work
 from convbench.measurement.machine.memory import MemoryWatch, be_killed_first, limit_memory
-from convbench.measurement.machine.affinity import move_here
-from convbench.measurement.workers.protocol import SENT_DTYPES, Message, read_message, write_message
+from convbench.measurement.sampling.device_metrics import after_first_call, after_last_sample, on_device
+from convbench.measurement.sampling.device_sample import refuse_wrong_clock, take_device_sample
 from convbench.measurement.sampling.sample import Plan, Sample, settle, take_sample
+from convbench.measurement.sampling.sync_check import refuse_late_work
+from convbench.measurement.workers.protocol import SENT_DTYPES, Message, read_message, write_message
 from convbench.problem import ConvProblem
 from convbench.registry import Origin, find, versions
 from convbench.status import Status

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
+from convbench.errors import ProblemError
 from convbench.problem.case_id import parse_case_id
+from convbench.problem.conv_problem import ConvProblem
 from convbench.problem.dialects.benchdnn import looks_like_benchdnn, parse_benchdnn, to_benchdnn
 from convbench.problem.dialects.miopen import looks_like_miopen, parse_miopen, to_miopen
 from convbench.problem.dialects.torch import looks_like_torch, parse_torch, to_torch
-from convbench.errors import ProblemError
-from convbench.problem.conv_problem import ConvProblem
 
 __all__ = ["parse", "to_benchdnn", "to_miopen", "to_torch"]
 

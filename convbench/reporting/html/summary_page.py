@@ -12,8 +12,8 @@ from importlib.resources import files
 from typing import Any
 
 from convbench.analysis.ranking import CaseRanking, Place, SuiteRanking, rank
-from convbench.reporting.numbers import flops, percent, significant
 from convbench.reporting.markdown import printable
+from convbench.reporting.numbers import flops, percent, significant
 from convbench.status import Status
 from convbench.store.journal import Record
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from rich.text import Text
 
 from convbench.errors import NothingMeasuredError, PlanError, SuiteError, did_you_mean
+from convbench.problem import DTYPES, ConvProblem, Dtype
+from convbench.reporting.choice_tables import answer_report
+from convbench.reporting.console import print_json, show_journal_warnings, stderr, stdout
 from convbench.runner.choose.answer import answer_lines
 from convbench.runner.choose.plan import plan_of
-from convbench.runner.choose.request import Request
-from convbench.reporting.choice_tables import answer_report
 from convbench.runner.choose.raced import raced
 from convbench.runner.choose.recorded import looked_up
-from convbench.reporting.console import print_json, show_journal_warnings, stderr, stdout
-from convbench.problem import DTYPES, ConvProblem, Dtype
+from convbench.runner.choose.request import Request
 from convbench.suite import Case, Suite, load_suite
-from convbench.suite_filter import where_it_holds
+from convbench.suite.filter import where_it_holds
 
 
 def answer(request: Request) -> int:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import convbench
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.explanation import reason
-from convbench.runner.choose.answer import Answer
 from convbench.plans.plan import Choice, Lead, Plan
+from convbench.runner.choose.answer import Answer
 
 
 def plan_of(answer: Answer) -> Plan:

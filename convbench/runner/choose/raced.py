@@ -16,26 +16,26 @@ from convbench.analysis.model_total import add_up
 from convbench.analysis.ranking import lower_precision
 from convbench.analysis.roofline import Limits
 from convbench.errors import ProblemError, ResultsError
-from convbench.runner.choose.answer import Answer
-from convbench.runner.choose.request import Request
-from convbench.reporting.numbers import count, duration
-from convbench.reporting.hazards import hazard_report
-from convbench.runner.interrupts import terminated_like_interrupted
-from convbench.reporting.progress import progress
-from convbench.runner.session import Run
-from convbench.reporting.console import stderr
-from convbench.measurement.scheduling.screening import Times
-from convbench.measurement.scheduling.engine import declared
 from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.measurement.outcome import Settings
+from convbench.measurement.scheduling.engine import declared
 from convbench.measurement.scheduling.race import Race
+from convbench.measurement.scheduling.screening import Times
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover, versions
+from convbench.reporting.console import stderr
+from convbench.reporting.hazards import hazard_report
+from convbench.reporting.numbers import count, duration
+from convbench.reporting.progress import progress
+from convbench.runner.choose.answer import Answer
+from convbench.runner.choose.request import Request
+from convbench.runner.interrupts import terminated_like_interrupted
+from convbench.runner.session import Run
 from convbench.status import Status
 from convbench.store.ceilings import kept_ceilings
-from convbench.store.matching_records import Conditions, earlier_records
-from convbench.store.locations import machine_folder, results_folder
 from convbench.store.journal import Journal, Record
+from convbench.store.locations import machine_folder, results_folder
+from convbench.store.matching_records import Conditions, earlier_records
 from convbench.suite import Case, Suite
 
 _INTERRUPTED = 130

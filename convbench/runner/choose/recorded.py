@@ -9,16 +9,16 @@ from convbench.analysis.prediction.layer_time import Predictor
 from convbench.analysis.ranking import lower_precision
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError
-from convbench.runner.choose.answer import Answer
-from convbench.runner.choose.request import Request
-from convbench.reporting.numbers import count
 from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, discover
+from convbench.reporting.numbers import count
+from convbench.runner.choose.answer import Answer
+from convbench.runner.choose.request import Request
 from convbench.store.ceilings import kept_ceilings
-from convbench.store.matching_records import Conditions, by_case_id, earlier_records, machine_with_results
-from convbench.store.locations import results_folder
 from convbench.store.journal import Record
+from convbench.store.locations import results_folder
+from convbench.store.matching_records import Conditions, by_case_id, earlier_records, machine_with_results
 from convbench.suite import Suite
 
 

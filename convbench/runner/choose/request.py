@@ -9,10 +9,10 @@ from pathlib import Path
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.model_total import add_up
 from convbench.analysis.roofline import Limits
-from convbench.runner.choose.answer import Answer
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.race import FEWEST_ROUNDS
+from convbench.runner.choose.answer import Answer
 
 _PRECISION = 0.01
 _MOST_ROUNDS, _MOST_ROUNDS_FOR_PRECISION = 28, 10_000

@@ -17,8 +17,8 @@ from convbench.runner.verify.examiner import Examiner
 from convbench.suite import Case
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.shrinking import shrink
-from convbench.verification.gate import examination_of
 from convbench.verification.failure import Finding
+from convbench.verification.gate import examination_of
 from convbench.verification.question import Question, Values
 from convbench.verification.sweep.covering import Coverage, Sweep, sweep
 from convbench.verification.sweep.factors import classes

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.measurement.workers.pool import Crew
 from convbench.measurement.outcome import Settings
+from convbench.measurement.workers.pool import Crew
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
 from convbench.status import Status
-from convbench.verification.oracle import AnswerKey, answer_key, rounds_between
-from convbench.verification.bounds import UNIT_ROUNDOFF
 from convbench.verification.adversarial_calls import FIRST, OF_CHANGED
+from convbench.verification.bounds import UNIT_ROUNDOFF
 from convbench.verification.failure import Finding
 from convbench.verification.operands import Operands
+from convbench.verification.oracle import AnswerKey, answer_key, rounds_between
 from convbench.verification.question import Question
 from convbench.verification.relations import RELATIONS, Relation
 from convbench.verification.verdict import Verdict

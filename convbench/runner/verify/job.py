@@ -16,16 +16,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from convbench.runner.verify.rows import row_of, row_of_none
-from convbench.runner.verify.campaign import Campaign, Plan
-from convbench.runner.verify.examiner import Examiner
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, discover
+from convbench.runner.verify.campaign import Campaign, Plan
+from convbench.runner.verify.examiner import Examiner
+from convbench.runner.verify.rows import row_of, row_of_none
 from convbench.status import Status
 from convbench.store.journal import JournalWarning
 from convbench.store.verification_log import Event
 from convbench.suite import load_suite
-from convbench.suite_filter import where_it_holds
+from convbench.suite.filter import where_it_holds
 from convbench.verification.failure import Finding
 from convbench.verification.question import Question
 

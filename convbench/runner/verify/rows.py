@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from convbench.runner.verify.campaign import Campaign
 from convbench.registry import Entry
+from convbench.runner.verify.campaign import Campaign
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.report import report

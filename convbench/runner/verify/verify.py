@@ -11,19 +11,19 @@ from typing import Any
 from rich.text import Text
 
 from convbench.errors import NothingMeasuredError, ResultsError, SuiteError
-from convbench.reporting.console import print_json, show_journal_warnings, stderr, stdout
-from convbench.runner.verify.jobs import Jobs
-from convbench.reporting.verification_progress import progress
-from convbench.runner.verify.rows import Row, row_of_none
-from convbench.reporting.verification_tables import verification_report
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
 from convbench.registry import Entry, discover
+from convbench.reporting.console import print_json, show_journal_warnings, stderr, stdout
+from convbench.reporting.verification_progress import progress
+from convbench.reporting.verification_tables import verification_report
+from convbench.runner.verify.jobs import Jobs
+from convbench.runner.verify.rows import Row, row_of_none
 from convbench.status import Status
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
 from convbench.store.locations import machine_folder, results_folder
 from convbench.store.verification_log import Event, VerificationLog, newest_log
 from convbench.suite import load_suite
-from convbench.suite_filter import where_it_holds
+from convbench.suite.filter import where_it_holds
 from convbench.verification.question import Question
 
 _INTERRUPTED = 130

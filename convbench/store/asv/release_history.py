@@ -22,9 +22,9 @@ from convbench.measurement.environments.releases import Release
 from convbench.status import Status
 from convbench.store.asv.files import Point, save_benchmarks, slim, store_records
 from convbench.store.asv.metrics import METRICS, benchmark_name, benchmark_version
+from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
 from convbench.store.checkout import CONFIGURATION
 from convbench.store.journal import JournalWarning, Record, journals, read_records
-from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
 
 # Not asv.conf.json: that marks a checkout, to which `convbench run` would give what it measures.
 CONFIGURED_IN = "asv.conf.jsonc"

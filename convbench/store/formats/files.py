@@ -20,8 +20,8 @@ from convbench.store.formats.cells import row_of
 from convbench.store.formats.csv_file import read_csv, write_csv
 from convbench.store.formats.parquet_file import read_parquet, write_parquet
 from convbench.store.formats.pyperf_file import write_pyperf
-from convbench.store.locations import machine_folder
 from convbench.store.journal import SUFFIX, JournalWarning, Record, as_record, line_of, read_records
+from convbench.store.locations import machine_folder
 from convbench.store.records import records
 
 Records = Callable[[], Iterable[Record]]

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from convbench import __version__
 from convbench.backend import Backend
-from convbench.problem.dialects import to_benchdnn
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
+from convbench.problem.dialects import to_benchdnn
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.repro_script import snippet

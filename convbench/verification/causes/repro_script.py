@@ -9,12 +9,20 @@ import numpy as np
 from convbench.backend import Backend
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.verification.oracle import AnswerKey, answer_key, integer_magnitude, may_taint, rounds_between
+from convbench.verification.adversarial_calls import (
+    CHANGED,
+    GIVEN,
+    KEPT,
+    REPEATED,
+    RETURNED,
+    THREADED,
+    THREADED_CHANGED,
+)
 from convbench.verification.bounds import error_bound
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.shrinking import kind
-from convbench.verification.adversarial_calls import CHANGED, GIVEN, KEPT, REPEATED, RETURNED, THREADED, THREADED_CHANGED
 from convbench.verification.failure import Finding
+from convbench.verification.oracle import AnswerKey, answer_key, integer_magnitude, may_taint, rounds_between
 
 _NUMPY_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _CHANGED = "-x, w * w.dtype.type(2), None if b is None else -b * b.dtype.type(2)"

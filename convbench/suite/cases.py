@@ -1,21 +1,18 @@
 """`Suite`: problems under one name, each with how often a model uses it and, for some, its own data.
 
-A suite is a TOML file (`convbench.suite_file` says what may stand in it): one that comes with convbench, found by its
+A suite is a TOML file (`convbench.suite.toml_file` says what may stand in it): one that comes with convbench, found by its
 name, or any other, found by its path.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from convbench.case_data import CaseData
-from convbench.errors import SuiteError, did_you_mean
 from convbench.problem import ConvProblem, Dtype
+from convbench.suite.case_data import CaseData
 
 
 @dataclass(frozen=True)
@@ -90,15 +87,6 @@ class Suite:
         chosen = (c for c in self.cases if fnmatchcase(c.name, glob) or fnmatchcase(c.problem.case_id, glob))
         return replace(self, cases=tuple(chosen))
 
-    def where(self, condition: str) -> Suite:
-        """The cases for which `condition` holds, such as 'groups > 1 and height >= 56'; there may be none.
-
-        Raises `SuiteError` when it is no condition (`convbench.suite_filter` says what is one).
-        """
-        from convbench.suite_filter import parse
-
-        return replace(self, cases=tuple(filter(parse(condition), self.cases)))
-
 
 @dataclass(frozen=True)
 class Outline:
@@ -110,42 +98,3 @@ class Outline:
     cases: int
     macs: int
     path: Path
-
-
-def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
-    """The suite of that name, or the one in that file where it ends in `.toml` or has a path separator.
-
-    Raises `SuiteError` when there is none, or it is not well formed.
-    """
-    from convbench.suite_file import read_suite
-
-    text = os.fspath(name_or_path)
-    if text.endswith(".toml") or os.sep in text or "/" in text:
-        return read_suite(Path(text))
-    files = {path.stem: path for path in _builtin_files()}
-    if text not in files:
-        raise SuiteError(
-            f"there is no suite {text!r}.{did_you_mean(text, files)} The suites are {', '.join(files)}; "
-            "for a file of your own give its path, such as ./mine.toml."
-        )
-    return read_suite(files[text])
-
-
-def builtin_suites() -> list[Suite]:
-    """The suites that come with convbench, by name. A broken one raises `SuiteError`."""
-    from convbench.suite_file import read_suite
-
-    return sorted((read_suite(path) for path in _builtin_files()), key=lambda suite: suite.name)
-
-
-def builtin_outlines() -> list[Outline]:
-    """The same in outline, at once also where a suite has thousands of cases."""
-    from convbench.suite_file import read_outline
-
-    return sorted((read_outline(path) for path in _builtin_files()), key=lambda outline: outline.name)
-
-
-def _builtin_files() -> list[Path]:
-    # By import, since the package stands in one place in a checkout and in another when installed.
-    package = importlib.import_module("convbench.suites")
-    return sorted(path for folder in package.__path__ for path in Path(folder).glob("*.toml"))

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from convbench.errors import SuiteError, did_you_mean
-from convbench.suite import Case, Suite
-from convbench.suite_properties import NAMES, Kind
+from convbench.suite.cases import Case, Suite
+from convbench.suite.properties import NAMES, Kind
 
 MOST_CHARACTERS = 1000
 MOST_PARTS = 200
@@ -75,13 +75,21 @@ def where_it_holds(suites: Sequence[Suite], condition: str | None) -> list[Suite
     """
     if condition is None:
         return list(suites)
-    holds, cases = parse(condition), sum(len(suite.cases) for suite in suites)
-    found = [replace(suite, cases=tuple(filter(holds, suite.cases))) for suite in suites]
+    cases = sum(len(suite.cases) for suite in suites)
+    found = [filtered(suite, condition) for suite in suites]
     if not suites:
         raise SuiteError("--where chooses among the cases of a suite; name one with --suite.")
     if not any(suite.cases for suite in found):
         raise SuiteError(f"--where {_shortened(condition)} holds for none of {cases} cases; loosen it or leave it out.")
     return found
+
+
+def filtered(suite: Suite, condition: str) -> Suite:
+    """The suite with the cases for which `condition` holds, such as 'groups > 1 and height >= 56'; there may be none.
+
+    Raises `SuiteError` when it is no condition.
+    """
+    return replace(suite, cases=tuple(filter(parse(condition), suite.cases)))
 
 
 def parse(text: str) -> Condition:

@@ -1,4 +1,4 @@
-"""What a case has that a condition may name (`convbench.suite_filter`): each name with its kind and how to get it."""
+"""What a case has that a condition may name (`convbench.suite.filter`): each name with its kind and how to get it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from convbench.suite import Case
+from convbench.suite.cases import Case
 
 
 class Sizes(tuple[int, ...]):

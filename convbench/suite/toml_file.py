@@ -3,7 +3,7 @@
 name = "mine"
 summary = "A sentence a person reads."
 tags = ["layers"]                    # optional
-table = "layers.csv"                 # optional: see `convbench.suite_table`
+table = "layers.csv"                 # optional: see `convbench.suite.csv_table`
 totals = { cases = 52, macs = 299494272 }   # optional: listing the suite then need not read a large table
 
 [defaults]                           # arguments of `ConvProblem` that every case below starts from
@@ -30,12 +30,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from convbench.case_data import CaseData, Nested
-from convbench.problem.case_id import parse_case_id
 from convbench.errors import ProblemError, SuiteError, did_you_mean
 from convbench.problem import ConvProblem
-from convbench.suite import Case, Outline, Suite
-from convbench.suite_table import read_table
+from convbench.problem.case_id import parse_case_id
+from convbench.suite.case_data import CaseData, Nested
+from convbench.suite.cases import Case, Outline, Suite
+from convbench.suite.csv_table import read_table
 
 MOST_CASES = 100_000
 ARGUMENTS = tuple(field.name for field in fields(ConvProblem))

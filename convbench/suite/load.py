@@ -1,0 +1,43 @@
+"""Suites by their name, or by the path of a file: one that comes with convbench, or any other."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+from convbench.errors import SuiteError, did_you_mean
+from convbench.suite.cases import Outline, Suite
+
+
+def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
+    """The suite of that name, or the one in that file where it ends in `.toml` or has a path separator.
+
+    Raises `SuiteError` when there is none, or it is not well formed.
+    """
+    text = os.fspath(name_or_path)
+    if text.endswith(".toml") or os.sep in text or "/" in text:
+        return read_suite(Path(text))
+    files = {path.stem: path for path in _builtin_files()}
+    if text not in files:
+        raise SuiteError(
+            f"there is no suite {text!r}.{did_you_mean(text, files)} The suites are {', '.join(files)}; "
+            "for a file of your own give its path, such as ./mine.toml."
+        )
+    return read_suite(files[text])
+
+
+def builtin_suites() -> list[Suite]:
+    """The suites that come with convbench, by name. A broken one raises `SuiteError`."""
+    return sorted((read_suite(path) for path in _builtin_files()), key=lambda suite: suite.name)
+
+
+def builtin_outlines() -> list[Outline]:
+    """The same in outline, at once also where a suite has thousands of cases."""
+    return sorted((read_outline(path) for path in _builtin_files()), key=lambda outline: outline.name)
+
+
+def _builtin_files() -> list[Path]:
+    # By import, since the package stands in one place in a checkout and in another when installed.
+    package = importlib.import_module("convbench.suites")
+    return sorted(path for folder in package.__path__ for path in Path(folder).glob("*.toml"))
