@@ -1,7 +1,6 @@
 """`Suite`: problems under one name, each with how often a model uses it and, for some, its own data.
 
-A suite is a TOML file (`convbench.suite.toml_file` says what may stand in it): one that comes with convbench, found by its
-name, or any other, found by its path.
+Suites are read from TOML files: `convbench.suite.toml_file` describes them.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from convbench.errors import SuiteError, did_you_mean
 from convbench.suite.cases import Outline, Suite
+from convbench.suite.toml_file import read_outline, read_suite
 
 
 def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:

@@ -1,8 +1,7 @@
 """A race: the time goes to the backends that may be the fastest, to the others only until they are known to be beaten.
 
-Three things are saved. A backend that earlier layers rule out is left out, with the reason
-(`convbench.measurement.scheduling.screening`). One whose calls take tenths of a second, tens of times what another's take, is
-not timed. And in the rounds a backend is dropped as soon as it is beaten: by a margin in each of the first few rounds,
+Three things are saved. A backend that earlier layers rule out is left out, with the reason (`scheduling/screening.py`).
+One whose calls take tenths of a second, tens of times what another's take, is not timed. And in the rounds a backend is dropped as soon as it is beaten: by a margin in each of the first few rounds,
 or by evidence that may be looked at after every round (`convbench.stats.sequential`). What was sampled is kept in
 every case.
 """
