@@ -17,7 +17,7 @@ from convbench.problem import DTYPES, ConvProblem
 from convbench.registry import discover
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER, UNIT_ROUNDOFF, error_bound, gamma
 from convbench.verification.operands import exact_magnitude
-from convbench.verification.oracle import AnswerKey, answer_key
+from convbench.verification.oracle import Oracle, answer_key
 from convbench.verification.question import Question
 
 GEMM = Arithmetic("gemm")
@@ -104,24 +104,24 @@ def algorithms() -> None:
         print(f"{words:<42}{relative_bound(problem, arithmetic):>11.2g}{exact_magnitude(problem, arithmetic):>11,}")
 
 
-def computed(key: AnswerKey) -> np.ndarray:
+def computed(key: Oracle) -> np.ndarray:
     """NumPy's answer."""
     [backend] = [e.backend for e in discover(entry_points=False) if e.name == "numpy-gemm" and e.backend]
     ready = backend.prepare(key.problem, key.operands.x, key.operands.w, key.operands.b)
     return ready.to_numpy(ready.run())
 
 
-def one_product_less(key: AnswerKey) -> np.ndarray:
+def one_product_less(key: Oracle) -> np.ndarray:
     """The answer without the last tap of the last channel."""
     w = key.operands.w.copy()
     w[:, -1, -1, -1] = 0
-    return computed(AnswerKey(key.problem, replace(key.operands, w=w), key.values))
+    return computed(Oracle(key.problem, replace(key.operands, w=w), key.values))
 
 
-def in_tf32(key: AnswerKey) -> np.ndarray:
+def in_tf32(key: Oracle) -> np.ndarray:
     """The answer for operands cut to the 10 bits that tensor cores keep of a float32's fraction, rounded."""
     cut = {name: _rounded_to_tf32(getattr(key.operands, name)) for name in ("x", "w")}
-    return computed(AnswerKey(key.problem, replace(key.operands, **cut), key.values))
+    return computed(Oracle(key.problem, replace(key.operands, **cut), key.values))
 
 
 def _rounded_to_tf32(array: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
 from convbench.runner.run import Request
 from convbench.stats.estimates import Estimate, estimate_median
-from convbench.stats.process_variation import half_width_of_luck
+from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import normal_spread
 from convbench.suite import Case
 
@@ -45,7 +45,7 @@ class Against:
     @classmethod
     def of(cls, ratios: Sequence[float]) -> Against:
         found = estimate_median(ratios)
-        luck = half_width_of_luck([], float(normal_spread(np.log(ratios))))
+        luck = half_width_of_process_variation([], float(normal_spread(np.log(ratios))))
         return cls(found, Ratio(found.median, found.low, found.high).widened(luck))
 
 

@@ -36,7 +36,7 @@ from power import by_asv
 from convbench.analysis.comparison import FALSE_DISCOVERY_RATE, compare
 from convbench.analysis.drift import library_of
 from convbench.stats.false_discovery import q_values
-from convbench.stats.ragged import Rows
+from convbench.stats.ragged import Ragged
 from convbench.stats.two_sample import independent
 from convbench.store.journal import Record
 
@@ -49,7 +49,7 @@ Judge = Callable[[Sequence[Record], Sequence[Record]], list[float]]
 
 
 def by_samples(base: Sequence[Record], new: Sequence[Record]) -> list[float]:
-    walls = (Rows.of([record["samples"]["wall_s"] for record in side]) for side in (base, new))
+    walls = (Ragged.of([record["samples"]["wall_s"] for record in side]) for side in (base, new))
     contrasts = independent(*walls)
     rates = q_values([contrast.p_value for contrast in contrasts])
     return [

@@ -240,7 +240,7 @@ class Backend(ABC):
         """Why `problem` cannot be computed; None when it can. By default what `supports` says."""
         return self.supports.reason_against(problem)
 
-    def limit_threads(self, n: int) -> None:  # noqa: B027 - optional to override, most libraries heed the environment
+    def limit_threads(self, n: int) -> None:  # noqa: B027 - optional to override, most libraries report_deviations the environment
         """Use `n` threads. Called once in the worker, before the first `prepare` and before the library is imported,
         so environment variables that it reads at import can be set here."""
 

@@ -19,7 +19,7 @@ from convbench.backend import Backend
 from convbench.errors import BackendError
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, Origin, discover
-from convbench.runner.verify.campaign import Campaign, Plan
+from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.verification.causes.report import report
 
@@ -52,7 +52,7 @@ def verify(
         with Examiner(entry, threads=threads) as examiner:
             campaign = Campaign(examiner)
             try:
-                asked = sum(1 for _ in campaign.follow(Plan(strength=strength, time_limit_s=time_limit_s, seed=seed)))
+                asked = sum(1 for _ in campaign.follow(CampaignPlan(strength=strength, time_limit_s=time_limit_s, seed=seed)))
             except WorkerError as error:
                 raise BackendError(f"{entry.name} cannot be verified: {error.reason}") from None
             if not asked:

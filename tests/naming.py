@@ -12,7 +12,7 @@ from convbench.status import Status
 from convbench.verification.causes.evidence import Traits
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.shrinking import shrink
-from convbench.verification.failure import Ask, Finding
+from convbench.verification.failure import Ask, Failure
 from convbench.verification.question import Question
 from convbench.verification.sweep import factors
 
@@ -28,9 +28,9 @@ class ClassBug:
 
     traits: Traits
 
-    def __call__(self, question: Question) -> Finding | None:
+    def __call__(self, question: Question) -> Failure | None:
         if self.traits <= frozenset(classes(question).items()):
-            return Finding(question, Status.WRONG, "exact", "simulated")
+            return Failure(question, Status.WRONG, "exact", "simulated")
         return None
 
 
@@ -50,7 +50,7 @@ class Trial:
 
     bugs: Sequence[Ask]
     causes: list[Cause]
-    failures: list[Finding]
+    failures: list[Failure]
     passed: dict[Question, None] = field(default_factory=dict)
     asked_to_shrink: int = 0
 
@@ -75,7 +75,7 @@ def trial(bugs: Sequence[Ask], swept: Sequence[Question], shrinking: bool = True
     passed: dict[Question, None] = {}
     asked = 0
 
-    def ask(question: Question) -> Finding | None:
+    def ask(question: Question) -> Failure | None:
         nonlocal asked
         asked += 1
         found = next(filter(None, (bug(question) for bug in bugs)), None)

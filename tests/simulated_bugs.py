@@ -13,7 +13,7 @@ from convbench.errors import ProblemError
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 from convbench.status import Status
 from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, Form, size
-from convbench.verification.failure import Finding
+from convbench.verification.failure import Failure
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 
 _RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -96,11 +96,11 @@ class Bug:
     check: str = "exact"
     asked: list[Question] = field(default_factory=list)
 
-    def __call__(self, question: Question) -> Finding | None:
+    def __call__(self, question: Question) -> Failure | None:
         self.asked.append(question)
         form = Form.of(question)
         if all(atom.holds(form) for atom in self.atoms):
-            return Finding(question, self.status, self.check, "simulated")
+            return Failure(question, self.status, self.check, "simulated")
         return None
 
 

@@ -16,11 +16,11 @@ from scipy.stats import iqr
 from convbench.analysis.paired_ratio import Ratio, geometric_mean_ratio, ratio
 from convbench.analysis.ranking import CaseRanking, SuiteRanking, lower_precision, rank
 from convbench.stats.estimates import estimate_median
-from convbench.stats.process_variation import EXPECTED, half_width_of_luck
+from convbench.stats.process_variation import EXPECTED, half_width_of_process_variation
 from convbench.status import Status
 from convbench.store.journal import Record
 
-LUCK = half_width_of_luck([])
+LUCK = half_width_of_process_variation([])
 walls = st.lists(st.floats(1e-6, 10), min_size=1, max_size=20)
 
 
@@ -105,7 +105,9 @@ def test_only_rounds_that_both_were_sampled_in_count(one: dict[int, float], othe
     assert found is not None
     rounds = estimate_median(ratios)
     logs = sorted(math.log(value) for value in ratios)
-    expected = Ratio(rounds.median, rounds.low, rounds.high).widened(half_width_of_luck([], spread_of(logs)))
+    expected = Ratio(rounds.median, rounds.low, rounds.high).widened(
+        half_width_of_process_variation([], spread_of(logs))
+    )
     assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
     assert found.covers == (len(ratios) >= 6)
 
@@ -150,12 +152,14 @@ def test_what_a_run_saw_of_luck_widens_its_intervals_and_seeing_little_narrows_t
     def records(logs: list[float]) -> list[Record]:
         return [{"case": f"c{n}", "self_ratio": {"value": math.exp(log)}} for n, log in enumerate(logs)]
 
-    seen = half_width_of_luck(records(logs))
+    seen = half_width_of_process_variation(records(logs))
     assert seen > 0
-    assert half_width_of_luck(records(logs) * 2) == seen  # both backends of a case have the one ratio of the case
-    assert half_width_of_luck(records([*logs, 0.0])) < seen
+    assert (
+        half_width_of_process_variation(records(logs) * 2) == seen
+    )  # both backends of a case have the one ratio of the case
+    assert half_width_of_process_variation(records([*logs, 0.0])) < seen
     if logs:
-        assert half_width_of_luck(records([logs[0] + math.copysign(more, logs[0]), *logs[1:]])) >= seen
+        assert half_width_of_process_variation(records([logs[0] + math.copysign(more, logs[0]), *logs[1:]])) >= seen
 
 
 def test_several_processes_need_no_expectation_of_their_luck() -> None:

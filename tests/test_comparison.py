@@ -16,7 +16,7 @@ import pytest
 
 from convbench.analysis.comparison import Verdict, compare
 from convbench.analysis.paired_ratio import Ratio, ratio
-from convbench.stats.process_variation import half_width_of_luck
+from convbench.stats.process_variation import half_width_of_process_variation
 
 RNG = np.random.default_rng(7)
 
@@ -116,7 +116,7 @@ def test_rounds_are_matched_by_their_numbers_and_not_by_their_place() -> None:
     new = record([4.0, 6.0, 8.0, 10.0, 12.0, 14.0], session="s")
     new["samples"]["round"] = [1, 2, 3, 4, 5, 6]
     (change,) = compare([base], [new], 0.05).changes
-    assert change.ratio == Ratio(2.0, 2.0, 2.0).widened(half_width_of_luck([]))
+    assert change.ratio == Ratio(2.0, 2.0, 2.0).widened(half_width_of_process_variation([]))
     new["samples"]["round"] = [11, 12, 13, 14, 15, 16]
     assert not compare([base], [new], 0.05).changes[0].paired
     new["samples"]["round"] = [[1], {}, None, "x", 5, 6]

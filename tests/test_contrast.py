@@ -14,8 +14,8 @@ from scipy.stats import false_discovery_control, iqr, mannwhitneyu, wilcoxon
 from convbench.analysis.comparison import Verdict, compare
 from convbench.analysis.paired_ratio import ratio
 from convbench.stats.false_discovery import q_values
-from convbench.stats.process_variation import half_width_of_luck
-from convbench.stats.ragged import Rows
+from convbench.stats.process_variation import half_width_of_process_variation
+from convbench.stats.ragged import Ragged
 from convbench.stats.signed_rank import p_values
 from convbench.stats.two_sample import Contrast, independent, paired
 
@@ -25,12 +25,12 @@ pairs_of_samples = st.tuples(samples, samples)
 
 
 def one(first: list[float], second: list[float]) -> Contrast:
-    (found,) = independent(Rows.of([first]), Rows.of([second]))
+    (found,) = independent(Ragged.of([first]), Ragged.of([second]))
     return found
 
 
 def alike(size: int, rows: int, seed: int) -> list[list[float]]:
-    """Rows of the times of one thing, skewed and with outliers, as times are."""
+    """Ragged of the times of one thing, skewed and with outliers, as times are."""
     rng = np.random.default_rng(seed)
     outliers = (rng.random((rows, size)) < 0.1) * rng.exponential(0.5, (rows, size))
     found: list[list[float]] = np.exp(rng.exponential(0.02, (rows, size)) + outliers).tolist()
@@ -42,7 +42,7 @@ def alike(size: int, rows: int, seed: int) -> list[list[float]]:
 
 @given(st.lists(st.lists(times, max_size=5), max_size=8))
 def test_rows_are_what_was_given(rows: list[list[float]]) -> None:
-    assert [row.tolist() for row in Rows.of(rows)] == rows
+    assert [row.tolist() for row in Ragged.of(rows)] == rows
 
 
 HOSTILE = [None, "abc", {}, 3, [1.0, "x"], [1.0, None], [[1.0]], [0.0, 1.0], [-1.0], [math.nan, 1.0], [1.0, math.nan],
@@ -51,7 +51,7 @@ HOSTILE = [None, "abc", {}, 3, [1.0, "x"], [1.0, None], [[1.0]], [0.0, 1.0], [-1
 
 @given(st.lists(st.sampled_from(HOSTILE) | st.lists(times, min_size=1, max_size=3), max_size=8))
 def test_what_is_no_row_of_times_is_empty_and_costs_no_other_row(rows: list[Any]) -> None:
-    found = [row.tolist() for row in Rows.of(rows)]
+    found = [row.tolist() for row in Ragged.of(rows)]
     assert found == [[] if any(row is bad for bad in HOSTILE) else row for row in rows]
 
 
@@ -62,7 +62,7 @@ def test_what_is_no_row_of_times_is_empty_and_costs_no_other_row(rows: list[Any]
 def test_p_values_of_unpaired_samples_are_those_of_mann_and_whitney(size: int, other: int) -> None:
     rng = np.random.default_rng(size)
     first, second = (np.exp(rng.normal(shift, 1, (50, n))) for shift, n in ((0, size), (0.5, other)))
-    found = [c.p_value for c in independent(Rows.of(first.tolist()), Rows.of(second.tolist()))]
+    found = [c.p_value for c in independent(Ragged.of(first.tolist()), Ragged.of(second.tolist()))]
     assert found == pytest.approx(mannwhitneyu(first, second, axis=1, method="exact").pvalue, rel=1e-9)
 
 
@@ -96,11 +96,11 @@ def test_false_discovery_rates_are_those_of_benjamini_and_hochberg(p: list[float
 @given(st.lists(pairs_of_samples, min_size=1, max_size=12))
 @settings(max_examples=60)
 def test_a_contrast_is_the_same_alone_and_among_others(pairs: list[tuple[list[float], list[float]]]) -> None:
-    together = independent(Rows.of([first for first, _ in pairs]), Rows.of([second for _, second in pairs]))
+    together = independent(Ragged.of([first for first, _ in pairs]), Ragged.of([second for _, second in pairs]))
     assert together == [one(first, second) for first, second in pairs]
     equal = [(first[: len(second)], second[: len(first)]) for first, second in pairs]
-    together = paired(Rows.of([first for first, _ in equal]), Rows.of([second for _, second in equal]))
-    assert together == [paired(Rows.of([first]), Rows.of([second]))[0] for first, second in equal]
+    together = paired(Ragged.of([first for first, _ in equal]), Ragged.of([second for _, second in equal]))
+    assert together == [paired(Ragged.of([first]), Ragged.of([second]))[0] for first, second in equal]
 
 
 @given(pairs_of_samples)
@@ -119,9 +119,9 @@ def test_paired_ratios_are_those_that_a_run_shows(first: list[float], second: li
     size = min(len(first), len(second))
     records = [{"session": "s", "samples": {"round": list(range(size)), "wall_s": x[:size]}} for x in (first, second)]
     expected = ratio(records[1], records[0])
-    (found,) = paired(Rows.of([first[:size]]), Rows.of([second[:size]]))
+    (found,) = paired(Ragged.of([first[:size]]), Ragged.of([second[:size]]))
     assert expected is not None
-    with_luck = found.ratio.widened(half_width_of_luck(records, found.spread))
+    with_luck = found.ratio.widened(half_width_of_process_variation(records, found.spread))
     logs = np.log(np.array(second[:size]) / np.array(first[:size]))
     assert found.spread == pytest.approx(iqr(logs, scale="normal"), rel=1e-3, abs=1e-12)
     shown = (with_luck.value, with_luck.low, with_luck.high)
@@ -132,9 +132,9 @@ def test_paired_ratios_are_those_that_a_run_shows(first: list[float], second: li
 @pytest.mark.parametrize(("size", "other"), [(6, 6), (10, 30), (20, 20)])
 def test_an_interval_covers_the_true_ratio_19_times_of_20(size: int, other: int) -> None:
     rows = 1500
-    contrasts = independent(Rows.of(alike(size, rows, 1)), Rows.of(alike(other, rows, 2)))
+    contrasts = independent(Ragged.of(alike(size, rows, 1)), Ragged.of(alike(other, rows, 2)))
     assert sum(c.ratio.includes_one for c in contrasts) / rows >= 0.94
-    side_by_side = paired(Rows.of(alike(size, rows, 3)), Rows.of(alike(size, rows, 4)))
+    side_by_side = paired(Ragged.of(alike(size, rows, 3)), Ragged.of(alike(size, rows, 4)))
     assert sum(c.ratio.includes_one for c in side_by_side) / rows >= 0.94
 
 

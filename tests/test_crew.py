@@ -9,8 +9,8 @@ import pytest
 from test_engine import Declared
 
 from convbench.measurement.outcome import Settings
-from convbench.measurement.workers import pool as crew
-from convbench.measurement.workers.pool import Crew
+from convbench.measurement.workers import pool as pool
+from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
 from convbench.registry import Entry, Origin
@@ -48,7 +48,7 @@ def entries(names: str) -> list[Entry]:
 
 @pytest.fixture(autouse=True)
 def two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(pool, "usable_cpus", lambda: 2)
 
 
 def test_whoever_is_next_starts_as_soon_as_a_place_is_free() -> None:
@@ -63,12 +63,12 @@ def test_whoever_is_next_starts_as_soon_as_a_place_is_free() -> None:
 
     begun: dict[str, Starting] = {}
     told: list[tuple[int, int]] = []
-    workers = Crew(Settings(), start)
+    workers = WorkerPool(Settings(), start)
     failed = workers.start(entries("slow a b last"), lambda *how_many: told.append(how_many))
     assert failed == {} and all(workers.runs(entry) for entry in entries("slow a b last"))
     assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert set(places) == {0, 1} and places.count(places[0]) == 1  # all the others in the place beside the slow one
-    workers.dismiss()
+    workers.shutdown()
     assert all(worker.killed.is_set() for worker in begun.values())
 
 
@@ -83,7 +83,7 @@ def test_those_that_do_not_start_are_told_in_the_order_of_the_entries() -> None:
     def start(entry: Entry, settings: Settings, place: int) -> Starting:
         return Starting(last_failed, fails=True) if entry.name == "first" else TellsWhenKilled(fails=True)
 
-    workers = Crew(Settings(), start)
+    workers = WorkerPool(Settings(), start)
     failed = workers.start(entries("first last"))
     assert list(failed) == ["first", "last"] and {e.reason for e in failed.values()} == {"by intention"}
     assert not any(workers.runs(entry) for entry in entries("first last"))
@@ -106,5 +106,5 @@ def test_an_interrupt_ends_those_that_began_and_starts_nobody_else() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Crew(Settings(), start).start(entries("quick a b c d e"), interrupt)
+        WorkerPool(Settings(), start).start(entries("quick a b c d e"), interrupt)
     assert all(worker.killed.is_set() for worker in begun) and len(begun) <= 3

@@ -15,7 +15,7 @@ import pytest
 from convbench.backend import Backend
 from convbench.measurement.outcome import Settings
 from convbench.measurement.sampling.device_sample import take_device_sample
-from convbench.measurement.sampling.sample import Plan
+from convbench.measurement.sampling.sample import SamplingPlan
 from convbench.measurement.scheduling.engine import Engine
 from convbench.problem import ConvProblem
 from convbench.registry import discover
@@ -49,16 +49,18 @@ def ready(name: str, problem: ConvProblem = PROBLEM) -> tuple[Any, Any]:
 @pytest.mark.parametrize("name", TORCH)
 def test_torchs_events_see_the_work_and_not_only_its_launch(name: str) -> None:
     made, _ = ready(name)
-    small, _ = take_device_sample(made, Plan(20, 10))
-    large, _ = take_device_sample(ready(name, ConvProblem(**PROBLEM.as_dict() | {"batch": 128}))[0], Plan(20, 10))
+    small, _ = take_device_sample(made, SamplingPlan(20, 10))
+    large, _ = take_device_sample(
+        ready(name, ConvProblem(**PROBLEM.as_dict() | {"batch": 128}))[0], SamplingPlan(20, 10)
+    )
     assert large.wall_s > 4 * small.wall_s > 0
 
 
 @pytest.mark.parametrize("name", TORCH)
 def test_with_its_cache_overwritten_a_call_takes_no_less(name: str) -> None:
     made, _ = ready(name)
-    warm = [take_device_sample(made, Plan(20, 10))[0].wall_s for _ in range(9)]
-    cold = [take_device_sample(made, Plan.cold(1, 20))[0].wall_s for _ in range(9)]
+    warm = [take_device_sample(made, SamplingPlan(20, 10))[0].wall_s for _ in range(9)]
+    cold = [take_device_sample(made, SamplingPlan.cold(1, 20))[0].wall_s for _ in range(9)]
     assert np.median(cold) > 0.9 * np.median(warm)
 
 

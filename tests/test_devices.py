@@ -25,7 +25,7 @@ from convbench.backend import DeviceClock, Instruments, Ready
 from convbench.measurement.machine.gpu import SLOWED_BY, joules_per_call
 from convbench.measurement.outcome import Outcome, Settings
 from convbench.measurement.sampling.device_sample import DeviceClockError, refuse_wrong_clock, take_device_sample
-from convbench.measurement.sampling.sample import Plan, Reading, Sample
+from convbench.measurement.sampling.sample import Reading, Sample, SamplingPlan
 from convbench.measurement.scheduling.engine import Engine
 from convbench.problem import ConvProblem
 from convbench.registry import discover
@@ -167,7 +167,7 @@ def test_a_sample_is_the_work_or_the_launching_whichever_takes_longer(
     launch_s: float, work_s: float, calls: int, discarded: int
 ) -> None:
     device = Simulated(launch_s, work_s)
-    sample, last = take_device_sample(device.ready(), Plan(calls, min(discarded, calls)), device.clock)
+    sample, last = take_device_sample(device.ready(), SamplingPlan(calls, min(discarded, calls)), device.clock)
     least, most = max(work_s, (calls - 1) / calls * launch_s), max(work_s, launch_s) + launch_s / calls
     assert least * (1 - 1e-9) <= sample.wall_s <= (most + work_s / calls) * (1 + 1e-9)
     assert sample.launch_s == pytest.approx(launch_s)
@@ -179,7 +179,7 @@ def test_cold_calls_are_timed_one_by_one_each_behind_a_flush(
     launch_s: float, work_s: float, cold_s: float, calls: int
 ) -> None:
     device = Simulated(launch_s, work_s, cold_s)
-    sample, _ = take_device_sample(device.ready(), Plan.cold(1, calls), device.clock)
+    sample, _ = take_device_sample(device.ready(), SamplingPlan.cold(1, calls), device.clock)
     assert sample.wall_s == pytest.approx(work_s + cold_s)
     assert device.flushes == device.runs == sample.calls == calls
     assert sample.launch_s is None
@@ -190,7 +190,7 @@ def test_an_honest_clock_is_believed_and_marks_that_do_not_wait_for_the_work_are
     launch_s: float, work_s: float, calls: int, discarded: int
 ) -> None:
     def samples(device: Simulated, marks: Callable[[], float]) -> list[Sample]:
-        plan = Plan(calls, min(discarded, calls))
+        plan = SamplingPlan(calls, min(discarded, calls))
         return [take_device_sample(device.ready(marks), plan, device.clock)[0] for _ in range(5)]
 
     device = Simulated(launch_s, work_s)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from convbench.analysis.diagnosis import ClockError, clock_error, limit, luck_of_processes
+from convbench.analysis.diagnosis import ClockError, clock_error, limit, process_variation
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
-from convbench.measurement.machine.state import Activity, Standing
+from convbench.measurement.machine.state import MachineActivity, MachineState
 from convbench.registry import discover
 from convbench.reporting.doctor import Examined, report, verdict
 
@@ -109,12 +109,12 @@ def test_the_error_of_a_clock_is_that_of_its_pairs() -> None:
 
 def test_processes_that_differ_more_than_rounds_do_are_a_hazard_unless_other_work_comes_and_goes() -> None:
     lucky, plain = clock(0.01, luck=0.02), clock(0.01)
-    (hazard,) = luck_of_processes(lucky, lucky, [BOOST])
+    (hazard,) = process_variation(lucky, lucky, [BOOST])
     assert hazard.kind is Kind.PROCESS_LUCK
     assert hazard.figures["luck"] == pytest.approx(0.02 / np.sqrt(2), rel=0.1)
-    assert luck_of_processes(lucky, lucky, [BUSY]) == []
-    assert luck_of_processes(plain, plain, []) == []
-    assert luck_of_processes(lucky, plain, []) == []  # the steadier clock does not see it
+    assert process_variation(lucky, lucky, [BUSY]) == []
+    assert process_variation(plain, plain, []) == []
+    assert process_variation(lucky, plain, []) == []  # the steadier clock does not see it
 
 
 def test_what_limits_is_what_takes_the_cpu_away_where_only_the_wall_clock_is_unsteady() -> None:
@@ -146,11 +146,11 @@ def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **chang
         call_s=0.0011,
         rounds=(99, 100, 101),
         timers=(Timer("perf_counter", 4e-8, 1e-7), Timer("process_time", 6e-7, None)),
-        standing=Standing(
+        standing=MachineState(
             usable_cpus=4, cores=2, virtual=True, governors=("powersave",), frequencies_mhz=(800.0, 4200.0), boost=True
         ),
-        at_rest=Activity(seconds=1, cpus=4, others_cpus=0.5),
-        meanwhile=Activity(seconds=9, cpus=4, others_cpus=0.8, steal_share=0.002, heat_stops=0, swapped_pages=0),
+        at_rest=MachineActivity(seconds=1, cpus=4, others_cpus=0.5),
+        meanwhile=MachineActivity(seconds=9, cpus=4, others_cpus=0.8, steal_share=0.002, heat_stops=0, swapped_pages=0),
         wall=wall,
         cpu=cpu,
         hazards=hazards,

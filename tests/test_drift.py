@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from convbench.analysis.comparison import Change, compare
 from convbench.analysis.drift import chance_of, smallest_between_runs
 from convbench.analysis.paired_ratio import Ratio
-from convbench.stats.process_variation import half_width_of_luck
+from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.store.journal import Record
 
 LIBRARIES = {
@@ -177,7 +177,7 @@ def test_what_was_measured_side_by_side_has_no_drift_and_vouches_for_nobody() ->
     run = machine.run("a", ALIKE)
     changes = compare(run, run, 0.05).changes
     assert all(change.paired and change.drift is None for change in changes)
-    expected = Ratio(1.0, 1.0, 1.0).widened(half_width_of_luck([]))
+    expected = Ratio(1.0, 1.0, 1.0).widened(half_width_of_process_variation([]))
     assert all(change.ratio == expected for change in changes)
 
 

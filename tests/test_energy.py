@@ -13,7 +13,7 @@ from rich.console import Console
 from convbench.analysis.ranking import rank
 from convbench.measurement.machine.energy import Meter, energy_meter, why_not_metered
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
-from convbench.measurement.sampling.sample import Plan, Sample, take_sample
+from convbench.measurement.sampling.sample import Sample, SamplingPlan, take_sample
 from convbench.problem import ConvProblem
 from convbench.reporting.console import suite_report
 from convbench.status import Status
@@ -84,9 +84,9 @@ def test_a_samples_energy_is_that_of_its_timed_calls(tmp_path: Path) -> None:
     def run() -> None:
         counter.write_text(str(int(counter.read_text()) + 3_000))
 
-    sample, _ = take_sample(run, lambda: None, Plan(calls=4, discarded=3), meter=energy_meter(tmp_path))
+    sample, _ = take_sample(run, lambda: None, SamplingPlan(calls=4, discarded=3), meter=energy_meter(tmp_path))
     assert sample.energy_j == pytest.approx(3e-3)
-    sample, _ = take_sample(run, lambda: None, Plan(calls=4, discarded=3))
+    sample, _ = take_sample(run, lambda: None, SamplingPlan(calls=4, discarded=3))
     assert sample.energy_j is None
 
 

@@ -106,7 +106,7 @@ class ScriptedWorker:
         output = convolve(ConvProblem(**fields["problem"]), arrays["x"], arrays["w"], None).astype(np.float32)
         return Message({"prepare_s": 0.5, "call_s": self.call_s}, {"output": output})
 
-    def settle(self, arrays: Any, fields: Any) -> Message:
+    def warm_up(self, arrays: Any, fields: Any) -> Message:
         return Message({"call_s": self.call_s})
 
     def sample(self, arrays: Any, fields: Any) -> Message:
@@ -207,7 +207,7 @@ def test_a_slow_backend_is_sampled_few_times_one_call_each_and_nothing_is_thrown
     outcome = stage.measure()["slow"]
     assert (outcome.stopped, len(outcome.samples)) == ("time", 3)
     assert all((fields["calls"], fields["discarded"]) == (1, 0) for _, c, fields in stage.log if c == "sample")
-    assert "settle" not in [command for _, command, _ in stage.log]
+    assert "warm_up" not in [command for _, command, _ in stage.log]
 
 
 def test_a_fast_backend_is_sampled_in_batches_with_calls_discarded_after_the_switch() -> None:
@@ -343,7 +343,7 @@ def test_harder_questions_are_put_to_one_process_and_every_process_s_answers_are
     assert [v.check for v in outcome.verdicts] == ["bound", "exact", "bound", "bound", "bound"]
 
 
-@pytest.mark.parametrize("command", ["start", "prepare", "settle", "sample", "finish"])
+@pytest.mark.parametrize("command", ["start", "prepare", "warm_up", "sample", "finish"])
 def test_a_backend_of_which_one_process_fails_has_one_outcome_that_says_so(command: str) -> None:
     crash = WorkerError(Status.CRASHED, "killed by SIGSEGV")
     stage = Stage(Settings(processes=3), **{"a": {}, "a#2": {"fails": {command: crash}}, "b": {}})

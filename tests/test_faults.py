@@ -23,7 +23,7 @@ from convbench.problem import ConvProblem
 from convbench.registry import Origin, load
 from convbench.verification.layouts import lay_out, memory_of
 from convbench.verification.operands import Operands
-from convbench.verification.oracle import AnswerKey, answer_key
+from convbench.verification.oracle import Oracle, answer_key
 from convbench.verification.question import LAYOUTS, VALUES, Question
 
 PLUGIN = Path(__file__).parent.parent / "benchmarks" / "faults.py"
@@ -45,11 +45,11 @@ def examples(fault: Any) -> list[Question]:
     return [Question(problem=problem, values=fault.values, layout=fault.layout) for problem in parsed]
 
 
-def key_to(backend: Backend, question: Question) -> AnswerKey:
+def key_to(backend: Backend, question: Question) -> Oracle:
     return answer_key(question, backend.arithmetic)
 
 
-def laid_out(key: AnswerKey, layout: Any) -> Operands:
+def laid_out(key: Oracle, layout: Any) -> Operands:
     x, w, b = key.operands.x, key.operands.w, key.operands.b
     return Operands(lay_out(x, layout), lay_out(w, layout), None if b is None else lay_out(b, layout))
 
@@ -64,7 +64,7 @@ def called(ready: Ready) -> Any:
     return ready.to_numpy(output)
 
 
-def is_right(backend: Backend, key: AnswerKey, output: Any) -> bool:
+def is_right(backend: Backend, key: Oracle, output: Any) -> bool:
     return key.judge(backend.arithmetic, output).passed
 
 
@@ -118,10 +118,10 @@ def wrong_answers(backend: Any) -> Iterator[bool]:
             yield from (wrong_in_threads(backend, question.problem, (key, other)) for _ in range(CALLS))
 
 
-def wrong_in_threads(backend: Backend, problem: ConvProblem, keys: tuple[AnswerKey, AnswerKey]) -> bool:
+def wrong_in_threads(backend: Backend, problem: ConvProblem, keys: tuple[Oracle, Oracle]) -> bool:
     together, wrong = threading.Barrier(2), []
 
-    def work(key: AnswerKey) -> None:
+    def work(key: Oracle) -> None:
         ready = prepared(backend, problem, key.operands)
         together.wait()
         wrong.append(not is_right(backend, key, called(ready)))

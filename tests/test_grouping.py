@@ -13,7 +13,7 @@ from convbench.verification.causes.evidence import Combination, Evidence, Occurr
 from convbench.verification.causes.grouping import causes
 from convbench.verification.causes.parameters import size
 from convbench.verification.causes.shrinking import is_alike
-from convbench.verification.failure import Finding
+from convbench.verification.failure import Failure
 from convbench.verification.question import Question
 from convbench.verification.sweep.factors import classes
 
@@ -21,8 +21,8 @@ SWEPT = varied_questions(random.Random(0), 400)
 TRIALS = 16
 
 
-def wrong(text: str, status: Status = Status.WRONG, check: str = "exact") -> Finding:
-    return Finding(Question.parse(text), status, check, "simulated")
+def wrong(text: str, status: Status = Status.WRONG, check: str = "exact") -> Failure:
+    return Failure(Question.parse(text), status, check, "simulated")
 
 
 # --- simulated bugs ---------------------------------------------------------------------------------------------------
@@ -79,11 +79,11 @@ def test_the_representative_is_the_smallest_and_the_counts_are_those_of_the_ques
 def test_few_failures_are_shrunk_however_many_there_are() -> None:
     shrunk = []
 
-    def shrink_one(finding: Finding, _: object) -> Finding:
+    def shrink_one(finding: Failure, _: object) -> Failure:
         shrunk.append(finding)
         return finding
 
-    failures = [Finding(question, Status.WRONG, "exact", "") for question in SWEPT[:200]]
+    failures = [Failure(question, Status.WRONG, "exact", "") for question in SWEPT[:200]]
     found = causes(failures, SWEPT[200:], classes, shrink_one, most_shrunk=5)
     assert len(shrunk) <= 5
     assert sum(len(cause.members) for cause in found) == 200
@@ -123,7 +123,7 @@ def test_no_failures_have_no_causes() -> None:
 def test_what_shrinks_to_the_same_question_is_one_cause() -> None:
     findings = [wrong("n1c4h9w9_o4k3_bias"), wrong("n3c1h1w9_o1k1_d2_f16 sliced")]
 
-    def shrink_one(_: Finding, __: object) -> Finding:
+    def shrink_one(_: Failure, __: object) -> Failure:
         return wrong("n1c1h1w1_o1k1 many")
 
     [cause] = causes(findings, [Question.parse("n1c2h9w9_o2k3")], classes, shrink_one)

@@ -24,7 +24,15 @@ from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.measurement.machine.cgroup import CpuShare, cpu_share
 from convbench.measurement.machine.clocks import Timer, timer, timers
 from convbench.measurement.machine.gpu import SLOWED_BY
-from convbench.measurement.machine.state import Activity, Counters, Standing, activity, counters, other_runs, standing
+from convbench.measurement.machine.state import (
+    Counters,
+    MachineActivity,
+    MachineState,
+    counters,
+    machine_activity,
+    machine_state,
+    other_runs,
+)
 from convbench.reporting.hazards import hazard_report, told
 
 CPU = "sys/devices/system/cpu"
@@ -106,8 +114,8 @@ SET: dict[str, tuple[dict[str, str | None], int, Kind, str]] = {
 
 def test_a_quiet_machine_has_no_hazard(tmp_path: Path) -> None:
     root = tree(tmp_path, QUIET)
-    state = standing(root, (0, 1))
-    assert state == Standing(
+    state = machine_state(root, (0, 1))
+    assert state == MachineState(
         usable_cpus=2,
         cores=2,
         governors=("performance",),
@@ -117,26 +125,26 @@ def test_a_quiet_machine_has_no_hazard(tmp_path: Path) -> None:
         huge_pages="madvise",
     )
     before, after = counters(root), counters(root)
-    assert hazards_of_machine(state, activity(before, after), threads=2) == []
+    assert hazards_of_machine(state, machine_activity(before, after), threads=2) == []
 
 
 @pytest.mark.parametrize(("files", "threads", "kind", "says"), SET.values(), ids=SET)
 def test_what_is_set_wrong_is_seen(files: dict[str, str], threads: int, kind: Kind, says: str, tmp_path: Path) -> None:
     root = tree(tree(tmp_path, QUIET), files)
-    hazard = only(hazards_of_machine(standing(root, (0, 1)), threads=threads))
+    hazard = only(hazards_of_machine(machine_state(root, (0, 1)), threads=threads))
     assert hazard.kind is kind
     assert says in f"{hazard.sentence} {hazard.remedy}"
 
 
 def test_siblings_matter_only_to_more_threads_than_cores(tmp_path: Path) -> None:
     root = tree(tree(tmp_path, QUIET), SET["siblings"][0])
-    assert hazards_of_machine(standing(root, (0, 1)), threads=1) == []
+    assert hazards_of_machine(machine_state(root, (0, 1)), threads=1) == []
 
 
 @pytest.mark.parametrize("governor", ["performance", "userspace"])
 def test_a_held_frequency_is_no_hazard(governor: str, tmp_path: Path) -> None:
     root = tree(tree(tmp_path, QUIET), {f"{CPU}/cpu{n}/cpufreq/scaling_governor": governor for n in (0, 1)})
-    assert hazards_of_machine(standing(root, (0, 1))) == []
+    assert hazards_of_machine(machine_state(root, (0, 1))) == []
 
 
 def test_a_governor_that_has_one_frequency_to_choose_from_is_no_hazard(tmp_path: Path) -> None:
@@ -144,23 +152,23 @@ def test_a_governor_that_has_one_frequency_to_choose_from_is_no_hazard(tmp_path:
         f"{CPU}/cpu{n}/cpufreq/{end}": "2000000" for n in (0, 1) for end in ("scaling_min_freq", "scaling_max_freq")
     }
     root = tree(tree(tmp_path, QUIET), files | {f"{CPUFREQ}/scaling_governor": "ondemand"})
-    assert hazards_of_machine(standing(root, (0, 1))) == []
+    assert hazards_of_machine(machine_state(root, (0, 1))) == []
 
 
 def test_a_full_or_charging_battery_is_no_hazard(tmp_path: Path) -> None:
     for status in ("Full", "Charging", "Not charging"):
         battery = {"sys/class/power_supply/BAT0/type": "Battery", "sys/class/power_supply/BAT0/status": status}
-        state = standing(tree(tree(tmp_path, QUIET), battery), (0, 1))
+        state = machine_state(tree(tree(tmp_path, QUIET), battery), (0, 1))
         assert state.on_battery is False
         assert hazards_of_machine(state) == []
 
 
 def test_a_system_that_tells_nothing_has_nothing_said_of_it(tmp_path: Path) -> None:
-    state = standing(tmp_path, (0, 1))
-    assert state == Standing(usable_cpus=2)
+    state = machine_state(tmp_path, (0, 1))
+    assert state == MachineState(usable_cpus=2)
     before = counters(tmp_path)
     assert replace(before, at_s=0.0, own_s=0.0) == Counters(at_s=0.0, own_s=0.0)
-    assert hazards_of_machine(state, activity(before, counters(tmp_path)), threads=2) == []
+    assert hazards_of_machine(state, machine_activity(before, counters(tmp_path)), threads=2) == []
 
 
 @given(
@@ -176,9 +184,9 @@ def test_a_system_that_tells_nothing_has_nothing_said_of_it(tmp_path: Path) -> N
 )
 def test_garbage_is_silence(tmp_path_factory: pytest.TempPathFactory, garbage: dict[str, bytes]) -> None:
     root = tree(tree(tmp_path_factory.mktemp("root"), QUIET), garbage)
-    before, state = counters(root), standing(root, (0, 1))
+    before, state = counters(root), machine_state(root, (0, 1))
     after = replace(counters(root), at_s=before.at_s + 1)
-    for hazard in hazards_of_machine(state, activity(before, after), threads=2):
+    for hazard in hazards_of_machine(state, machine_activity(before, after), threads=2):
         assert hazard.sentence and hazard.remedy
 
 
@@ -254,7 +262,7 @@ def test_what_happened_is_seen(files: dict[str, str], kind: Kind, says: str, tmp
     root = tree(tmp_path, QUIET)
     before = replace(counters(root), at_s=0.0, own_s=0.0)
     after = replace(counters(tree(root, files)), at_s=5.0, own_s=0.0)
-    hazard = only(hazards_of_machine(standing(root, (0, 1)), activity(before, after)))
+    hazard = only(hazards_of_machine(machine_state(root, (0, 1)), machine_activity(before, after)))
     assert hazard.kind is kind
     assert says in hazard.sentence
 
@@ -262,14 +270,14 @@ def test_what_happened_is_seen(files: dict[str, str], kind: Kind, says: str, tmp
 def test_the_work_of_a_run_itself_is_not_that_of_others() -> None:
     before = Counters(at_s=10.0, own_s=1.0, cpus=2, busy_s=100.0)
     after = Counters(at_s=20.0, own_s=10.5, cpus=2, busy_s=110.5)
-    assert activity(before, after).others_cpus == pytest.approx(0.1)
-    assert activity(before, replace(after, own_s=30.0)).others_cpus == 0
+    assert machine_activity(before, after).others_cpus == pytest.approx(0.1)
+    assert machine_activity(before, replace(after, own_s=30.0)).others_cpus == 0
 
 
 def test_a_counter_that_was_set_anew_says_nothing() -> None:
     before = Counters(at_s=0, own_s=0, cpus=2, busy_s=50.0, steal_s=9.0, heat_stops=4, quota_stops=7, swapped_pages=3)
     after = Counters(at_s=1, own_s=0, cpus=2, busy_s=1.0, steal_s=2.0, heat_stops=1, quota_stops=0, swapped_pages=0)
-    assert activity(before, after) == Activity(seconds=1, cpus=2)
+    assert machine_activity(before, after) == MachineActivity(seconds=1, cpus=2)
 
 
 def test_a_busy_process_is_seen_on_this_machine() -> None:
@@ -279,13 +287,13 @@ def test_a_busy_process_is_seen_on_this_machine() -> None:
     spinning = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         time.sleep(1.0)
-        seen = activity(before, counters())
+        seen = machine_activity(before, counters())
     finally:
         spinning.kill()
         spinning.wait()
     assert seen.others_cpus is not None and seen.cpus is not None
     assert 0.05 < seen.others_cpus <= seen.cpus * 1.1
-    assert standing().usable_cpus >= 1
+    assert machine_state().usable_cpus >= 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
@@ -302,7 +310,7 @@ def test_a_run_elsewhere_is_seen_and_ones_own_workers_are_not() -> None:
             process.communicate()
     assert elsewhere.pid in seen
     assert os.getpid() not in seen
-    hazard = only(hazards_of_machine(Standing(usable_cpus=1), other_runs=[elsewhere.pid]))
+    hazard = only(hazards_of_machine(MachineState(usable_cpus=1), other_runs=[elsewhere.pid]))
     assert hazard.kind is Kind.OVERLAP
     assert str(elsewhere.pid) in hazard.sentence
 
@@ -464,7 +472,7 @@ def seen_in_these_tests() -> list[Hazard]:
         for changes, asked, _, _ in IN_SAMPLES.values()
         for hazard in hazards_of_samples(samples(**changes), **asked)
     ]
-    state = Standing(
+    state = MachineState(
         usable_cpus=4,
         cores=2,
         governors=("powersave",),
@@ -474,7 +482,7 @@ def seen_in_these_tests() -> list[Hazard]:
         on_battery=True,
         huge_pages="never",
     )
-    happened = Activity(
+    happened = MachineActivity(
         seconds=1,
         cpus=4,
         others_cpus=2,
@@ -485,7 +493,7 @@ def seen_in_these_tests() -> list[Hazard]:
         swapped_pages=1,
     )
     found += hazards_of_machine(state, happened, 3, [7])
-    found += hazards_of_machine(Standing(usable_cpus=2), None, 3)
+    found += hazards_of_machine(MachineState(usable_cpus=2), None, 3)
     found += hazards_of_timers([Timer("perf_counter", 1e-6, 1e-3)], 0.005)
     return [*found, Hazard(Kind.PROCESS_LUCK, {"luck": 0.012})]
 

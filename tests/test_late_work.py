@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convbench.backend import Ready
-from convbench.measurement.sampling.sync_check import LateWorkError, refuse_late_work
+from convbench.measurement.sampling.sync_check import SyncError, check_sync
 
 CONVERSION_S = 0.002
 
@@ -35,11 +35,11 @@ class Converter:
 
 def refuse(first_takes_besides_s: list[float], call_s: float, device: str = "cpu") -> None:
     converter = Converter(first_takes_besides_s)
-    refuse_late_work(Ready(Output, to_numpy=converter.to_numpy), call_s, device, clock=lambda: converter.now_s)
+    check_sync(Ready(Output, to_numpy=converter.to_numpy), call_s, device, clock=lambda: converter.now_s)
 
 
 def test_a_conversion_that_waits_for_the_work_is_refused() -> None:
-    with pytest.raises(LateWorkError, match=r"to_numpy waited 4 ms for an output of run after"):
+    with pytest.raises(SyncError, match=r"to_numpy waited 4 ms for an output of run after"):
         refuse([0.004], call_s=1e-5)
 
 
@@ -50,13 +50,13 @@ def test_a_conversion_from_memory_is_not() -> None:
 
 def test_two_outputs_that_were_there_are_enough_and_one_is_not() -> None:
     refuse([0.004, 0.0, 0.004, 0.004, 0.0], call_s=1e-5)
-    with pytest.raises(LateWorkError):
+    with pytest.raises(SyncError):
         refuse([0.004, 0.0, 0.004], call_s=1e-5)
 
 
 def test_of_a_device_each_output_is_brought_over_once_and_none_is_late_where_all_take_as_long() -> None:
     refuse([0.004], call_s=1e-5, device="cuda")
-    with pytest.raises(LateWorkError):
+    with pytest.raises(SyncError):
         refuse([0.004, 0.0] * 5, call_s=1e-5, device="cuda")
 
 

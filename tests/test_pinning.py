@@ -92,7 +92,7 @@ def test_workers_run_on_the_cores_that_the_record_names_every_thread_of_them() -
     before = os.sched_getaffinity(0)
     with Engine(Settings.quick(pin=str(cpu), processes=2)) as engine:
         (outcome,) = engine.measure("test", CASE, [entry])
-        workers = [engine._crew._workers[name]._process.pid for name in ("right", "right#2")]  # type: ignore[attr-defined]
+        workers = [engine._pool._workers[name]._process.pid for name in ("right", "right#2")]  # type: ignore[attr-defined]
         threads = [int(path.name) for pid in workers for path in Path(f"/proc/{pid}/task").iterdir()]
         assert len(threads) > 2
         assert {frozenset(os.sched_getaffinity(thread)) for thread in threads} == {frozenset({cpu})}

@@ -30,7 +30,7 @@ from convbench.verification.adversarial_calls import (
 )
 from convbench.verification.layouts import lay_out, memory_of
 from convbench.verification.operands import NUMPY_DTYPES, Operands, normal_operands
-from convbench.verification.oracle import AnswerKey, answer_key
+from convbench.verification.oracle import Oracle, answer_key
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 from convbench.verification.reference import convolve
 
@@ -199,7 +199,7 @@ def test_declared_rounding_of_operands_passes_the_one_tap_question() -> None:
 SPECIAL = ConvProblem(batch=3, in_channels=4, height=12, width=12, out_channels=2, kernel_size=3)
 
 
-def special() -> tuple[AnswerKey, NDArray[Any]]:
+def special() -> tuple[Oracle, NDArray[Any]]:
     for seed in range(50):
         key = answer_key(Question(problem=SPECIAL, values="special", seed=seed), GEMM)
         right = by_torch(SPECIAL, key.operands)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from test_engine import Stage
 
 from convbench.measurement.outcome import Outcome, Settings
-from convbench.measurement.scheduling.layer_similarity import slack
+from convbench.measurement.scheduling.layer_similarity import log_ratio_tolerance
 from convbench.measurement.scheduling.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten
 from convbench.measurement.scheduling.screening import why_left_out
 from convbench.measurement.workers.process import WorkerError
 from convbench.problem import ConvProblem
-from convbench.stats.sequential import sign_evidence, stands_out
+from convbench.stats.sequential import sequential_t_test, sign_test_e_value
 from convbench.status import Status
 from convbench.suite import Case
 
@@ -39,26 +39,30 @@ def exactly(**seconds: float) -> dict[str, tuple[float, float]]:
 
 @given(counts, counts)
 def test_evidence_is_a_fair_bet_where_both_are_level(slower: int, faster: int) -> None:
-    after = (sign_evidence(slower + 1, faster) + sign_evidence(slower, faster + 1)) / 2
-    assert after == pytest.approx(sign_evidence(slower, faster), rel=1e-12)
+    after = (sign_test_e_value(slower + 1, faster) + sign_test_e_value(slower, faster + 1)) / 2
+    assert after == pytest.approx(sign_test_e_value(slower, faster), rel=1e-12)
 
 
 @given(counts, counts)
 def test_evidence_grows_with_each_round_that_is_slower(slower: int, faster: int) -> None:
-    assert sign_evidence(slower + 1, faster) > sign_evidence(slower, faster) > sign_evidence(slower, faster + 1)
+    assert (
+        sign_test_e_value(slower + 1, faster)
+        > sign_test_e_value(slower, faster)
+        > sign_test_e_value(slower, faster + 1)
+    )
 
 
 def test_before_any_round_there_is_no_evidence() -> None:
-    assert sign_evidence(0, 0) == 1
+    assert sign_test_e_value(0, 0) == 1
 
 
 def test_the_mean_is_hardly_ever_misled_by_normal_noise_however_often_it_is_looked_at() -> None:
     rng = np.random.default_rng(11)
     trials, rate = 1500, 0.02
     noise = rng.normal(0, 1, (trials, 12))
-    misled = sum(any(stands_out(list(row[:n]), rate) for n in range(1, 13)) for row in noise)
+    misled = sum(any(sequential_t_test(list(row[:n]), rate) for n in range(1, 13)) for row in noise)
     assert misled / trials <= rate + 3 * math.sqrt(rate / trials)
-    assert all(stands_out(list(10 + row[:4]), rate) for row in noise[:20])
+    assert all(sequential_t_test(list(10 + row[:4]), rate) for row in noise[:20])
 
 
 # --- who is beaten ----------------------------------------------------------------------------------------------------
@@ -144,7 +148,7 @@ def test_level_ones_are_called_level() -> None:
 def test_a_noisy_race_goes_on_only_while_more_than_the_stake_depends_on_it(behind: float, goes_on: bool) -> None:
     noisy = (0.9, 1.1, 1.0, 0.95, 1.05, 1.12, 0.88)
     ahead, other = {"call_s": 1.0, "jitter": noisy}, {"call_s": behind, "jitter": noisy[3:] + noisy[:2]}
-    found = Stage(SETTINGS, Race(stake=0.05), ahead=ahead, other=other).measure(SMALL)
+    found = Stage(SETTINGS, Race(max_regret=0.05), ahead=ahead, other=other).measure(SMALL)
     assert found["other"].stopped == "rounds"
     assert (len(found["other"].samples) == SETTINGS.most_rounds) == goes_on and len(found["other"].samples) >= 14
 
@@ -173,7 +177,7 @@ def test_a_second_call_tells_a_slow_one_from_one_that_compiled() -> None:
     found = stage.measure(SMALL)
     assert found["slow"].status is Status.TIMEOUT
     assert "its second call took 0.5 s, 500 times as long" in str(found["slow"].reason)
-    assert [command for name, command, _ in stage.log if name == "slow"] == ["start", "prepare", "settle"]
+    assert [command for name, command, _ in stage.log if name == "slow"] == ["start", "prepare", "warm_up"]
     assert found["compiled"].status is Status.OK and found["compiled"].stopped == "beaten"
 
 
@@ -183,7 +187,7 @@ def test_whose_first_calls_are_known_to_be_as_its_later_ones_is_not_called_again
         stage.log.clear()
         assert stage.measure(case)["slow"].status is Status.TIMEOUT
         asked = [command for name, command, _ in stage.log if name == "slow" and command != "start"]
-        assert asked == (["prepare"] if case is SMALL else ["prepare", "settle"])
+        assert asked == (["prepare"] if case is SMALL else ["prepare", "warm_up"])
 
 
 def test_a_single_backend_has_an_interval() -> None:
@@ -254,7 +258,7 @@ def test_a_case_is_spoilt_where_the_one_that_beat_others_turns_out_wrong() -> No
 
 def test_insisting_asks_exactly_those() -> None:
     race = Race({SMALL.problem: exactly(a=9.0, b=1.0)})
-    race.insisted[SMALL.name] = frozenset({"a"})
+    race.forced[SMALL.name] = frozenset({"a"})
     stage = Stage(SETTINGS, race, a={}, b={})
     assert [entry.name for entry in race.field(SMALL, stage.entries)] == ["a"]
 
@@ -297,16 +301,16 @@ def problems() -> st.SearchStrategy[ConvProblem]:
 
 @given(problems(), problems())
 def test_likeness_is_mutual_and_a_problem_is_most_like_itself(one: ConvProblem, other: ConvProblem) -> None:
-    assert slack(one, other) == pytest.approx(slack(other, one))
-    assert slack(one, other) >= 0
-    assert slack(one, one) == 0
+    assert log_ratio_tolerance(one, other) == pytest.approx(log_ratio_tolerance(other, one))
+    assert log_ratio_tolerance(one, other) >= 0
+    assert log_ratio_tolerance(one, one) == 0
     if one.dtype != other.dtype:
-        assert slack(one, other) == math.inf
+        assert log_ratio_tolerance(one, other) == math.inf
 
 
 def test_losing_with_a_small_kernel_says_nothing_of_a_large_one() -> None:
     small = ConvProblem(in_channels=32, height=64, width=64, out_channels=32, kernel_size=3, padding=1)
-    assert slack(small, small.replace(kernel_size=31, padding=15)) > math.log(20)
+    assert log_ratio_tolerance(small, small.replace(kernel_size=31, padding=15)) > math.log(20)
 
 
 UNLIKE = [  # each other, and all of one kind
@@ -387,6 +391,6 @@ def test_a_layer_for_which_libraries_have_other_code_leaves_nobody_out(
     seen: str, times_behind: float, asked: str
 ) -> None:
     one, other = ConvProblem.parse(seen), ConvProblem.parse(asked)
-    unlike, behind = slack(one, other), math.log(times_behind)
+    unlike, behind = log_ratio_tolerance(one, other), math.log(times_behind)
     assert why_left_out([(unlike, behind)]) is None
-    assert why_left_out([(slack(one, one.replace(height=20, width=20)), behind)]) is not None
+    assert why_left_out([(log_ratio_tolerance(one, one.replace(height=20, width=20)), behind)]) is not None

@@ -26,7 +26,7 @@ from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.report import report
 from convbench.verification.causes.repro_script import snippet
-from convbench.verification.failure import Finding
+from convbench.verification.failure import Failure
 from convbench.verification.layouts import lay_out
 from convbench.verification.operands import Operands
 from convbench.verification.oracle import answer_key, integer_magnitude
@@ -54,9 +54,9 @@ class Scripted(Backend):
         return self.lines
 
 
-def wrong(question: Question | str, check: str = "exact", **fields: Any) -> Finding:
+def wrong(question: Question | str, check: str = "exact", **fields: Any) -> Failure:
     asked = Question.parse(question) if isinstance(question, str) else question
-    return Finding(asked, **({"status": Status.WRONG, "check": check, "reason": "simulated"} | fields))
+    return Failure(asked, **({"status": Status.WRONG, "check": check, "reason": "simulated"} | fields))
 
 
 def program(question: Question | str, backend: Backend, check: str = "exact", **fields: Any) -> str:
@@ -297,7 +297,7 @@ SHARED_CLASSES = (
 )
 
 
-def of(finding: Finding, backend: Backend, shared: tuple[Combination, ...] = SHARED_CLASSES) -> str:
+def of(finding: Failure, backend: Backend, shared: tuple[Combination, ...] = SHARED_CLASSES) -> str:
     return report(Cause(finding, (finding,), shared), backend, {"torch": "2.13.0", "numpy": "2.4.0"})
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from convbench.measurement.workers import shared_arrays as shelf
 from convbench.measurement.workers.protocol import Message, read_message, write_message
-from convbench.measurement.workers.shared_arrays import Shelf, Shelves
+from convbench.measurement.workers.shared_arrays import SharedArrayCache, SharedArrays
 from convbench.verification.operands import Operands
 
 ARRAYS: dict[str, NDArray[Any]] = {
@@ -46,7 +46,7 @@ def sent(arrays: Mapping[str, NDArray[Any]], from_run: bool = True) -> tuple[int
 
 
 def test_arrays_arrive_as_they_were_though_only_their_places_were_sent(system: str) -> None:
-    kept = Shelf(ARRAYS)
+    kept = SharedArrays(ARRAYS)
     try:
         for _ in range(2):  # however many fetch them
             length, message = sent(kept)
@@ -64,7 +64,7 @@ def test_arrays_arrive_as_they_were_though_only_their_places_were_sent(system: s
 
 
 def test_the_run_reads_no_file_that_a_worker_names() -> None:
-    kept = Shelf(ARRAYS)
+    kept = SharedArrays(ARRAYS)
     try:
         _, message = sent(kept, from_run=False)
     finally:
@@ -78,10 +78,12 @@ def test_a_case_has_one_shelf_for_each_set_of_operands_and_none_afterwards(syste
 
     before = open_files()
     one, other = Operands(ARRAYS["x"], ARRAYS["w"], ARRAYS["b"]), Operands(ARRAYS["x"], ARRAYS["w"], None)
-    with Shelves() as shelves:
+    with SharedArrayCache() as shelves:
         first = shelves.of(one)
         assert shelves.of(one) is first is not shelves.of(other)
-        assert isinstance(first, Shelf) and list(first) == ["x", "w", "b"] and list(shelves.of(other)) == ["x", "w"]
+        assert (
+            isinstance(first, SharedArrays) and list(first) == ["x", "w", "b"] and list(shelves.of(other)) == ["x", "w"]
+        )
     assert open_files() == before
     assert system == "linux" or not Path(first.path).exists()
 
@@ -93,8 +95,8 @@ def test_where_there_can_be_no_shelf_arrays_are_sent(monkeypatch: pytest.MonkeyP
     for refused in ("memfd_create", "write"):
         with monkeypatch.context() as patch:
             patch.setattr(shelf.os, refused, full, raising=False)
-            with Shelves() as shelves:
+            with SharedArrayCache() as shelves:
                 arrays = shelves.of(Operands(ARRAYS["x"], ARRAYS["w"], None))
                 length, message = sent(arrays)
-        assert not isinstance(arrays, Shelf) and length > ARRAYS["x"].nbytes
+        assert not isinstance(arrays, SharedArrays) and length > ARRAYS["x"].nbytes
         assert np.array_equal(message.arrays["w"], ARRAYS["w"])

@@ -16,7 +16,7 @@ from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.verification.causes.parameters import Form, size
 from convbench.verification.causes.shrinking import is_alike, kind, shrink, smaller
-from convbench.verification.failure import Finding
+from convbench.verification.failure import Failure
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 
 BUGS = [(seed, 1 + seed % 3) for seed in range(120)]
@@ -27,13 +27,13 @@ def anything(_: ConvProblem) -> bool:
     return True
 
 
-def failed(bug: Callable[[Question], Finding | None], question: Question) -> Finding:
+def failed(bug: Callable[[Question], Failure | None], question: Question) -> Failure:
     finding = bug(question)
     assert finding is not None
     return finding
 
 
-def bug_and_finding(seed: int, atoms: int, status: Status = Status.WRONG) -> tuple[Bug, Finding]:
+def bug_and_finding(seed: int, atoms: int, status: Status = Status.WRONG) -> tuple[Bug, Failure]:
     rng = random.Random(seed)
     question = random_question(rng)
     bug = random_bug(rng, question, atoms)
@@ -116,7 +116,7 @@ def test_every_question_is_smaller_than_the_last_that_failed_and_none_is_put_twi
     bug, finding = bug_and_finding(seed, atoms)
     last = [size(finding.question)]
 
-    def ask(question: Question) -> Finding | None:
+    def ask(question: Question) -> Failure | None:
         assert size(question) < last[0]
         found = bug(question)
         if found:
@@ -161,10 +161,10 @@ def test_known_bugs_shrink_to_known_questions(question: str, atoms: list[Atom], 
 
 
 def test_both_axes_shrink_together_where_they_must() -> None:
-    def square_only(question: Question) -> Finding | None:
+    def square_only(question: Question) -> Failure | None:
         problem = question.problem
         wrong = problem.height == problem.width and problem.kernel_size[0] == problem.kernel_size[1] >= 3
-        return Finding(question, Status.WRONG, "exact", "simulated") if wrong else None
+        return Failure(question, Status.WRONG, "exact", "simulated") if wrong else None
 
     start = failed(square_only, Question.parse("n1c8h30w30_o8k7_s2_p3"))
     assert str(shrink(start, square_only, anything).question) == "n1c1h3w3_o1k3"
@@ -237,25 +237,25 @@ def test_it_stops_when_told_to() -> None:
 def test_another_kind_of_failure_does_not_count() -> None:
     """A question that is smaller but crashes, say, where the one to shrink is wrong."""
 
-    def two_bugs(question: Question) -> Finding | None:
+    def two_bugs(question: Question) -> Failure | None:
         if question.problem.stride[0] == 1:
-            return Finding(question, Status.CRASHED, "call", "died")
-        return Finding(question, Status.WRONG, "bound", "simulated")
+            return Failure(question, Status.CRASHED, "call", "died")
+        return Failure(question, Status.WRONG, "bound", "simulated")
 
-    start = Finding(Question.parse("n1c8h9w9_o8k3_s2"), Status.WRONG, "exact", "simulated")
+    start = Failure(Question.parse("n1c8h9w9_o8k3_s2"), Status.WRONG, "exact", "simulated")
     found = shrink(start, two_bugs, anything, most_restarts=100)
     assert (found.status, str(found.question)) == (Status.WRONG, "n1c1h1w1_o1k1_s2x1")
 
 
 def test_kinds() -> None:
     question = Question.parse("n1c1h1w1_o1k1")
-    numbers = [Finding(question, Status.WRONG, check, "") for check in ("exact", "bound", "special")]
+    numbers = [Failure(question, Status.WRONG, check, "") for check in ("exact", "bound", "special")]
     others = [
-        Finding(question, Status.WRONG, "repeated call", ""),
-        Finding(question, Status.WRONG, "relation transposed", ""),
-        Finding(question, Status.CRASHED, "call", ""),
-        Finding(question, Status.TIMEOUT, "call", ""),
-        Finding(question, Status.ERROR, "call", ""),
+        Failure(question, Status.WRONG, "repeated call", ""),
+        Failure(question, Status.WRONG, "relation transposed", ""),
+        Failure(question, Status.CRASHED, "call", ""),
+        Failure(question, Status.TIMEOUT, "call", ""),
+        Failure(question, Status.ERROR, "call", ""),
     ]
     assert {kind(finding) for finding in numbers} == {"numbers"}
     assert all(is_alike(numbers[0], other) for other in numbers)

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from convbench.measurement.sampling.sample import Plan, Reading, plan_sampling, settle, system_clock, take_sample
+from convbench.measurement.sampling.sample import Reading, SamplingPlan, calibrate, system_clock, take_sample, warm_up
 from convbench.measurement.sampling.sample import sample as sampling
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 
@@ -98,14 +98,14 @@ def test_the_relative_half_width_is_half_the_interval_over_the_median() -> None:
 
 @given(st.floats(1e-9, 1e3), st.floats(1e-4, 1))
 def test_a_sample_lasts_as_long_as_asked_or_is_one_call(call_s: float, sample_s: float) -> None:
-    plan = plan_sampling(call_s, sample_s)
+    plan = calibrate(call_s, sample_s)
     assert plan.calls >= 1
     assert plan.calls == 1 or abs(plan.calls * call_s - sample_s) <= call_s / 2 * (1 + 1e-6)
 
 
 @given(st.floats(0, 1e3), st.floats(1e-4, 1))
 def test_at_most_ten_calls_are_discarded_and_no_more_than_a_samples_time_or_one(call_s: float, sample_s: float) -> None:
-    plan = plan_sampling(call_s, sample_s)
+    plan = calibrate(call_s, sample_s)
     assert (1 if call_s <= 4 * sample_s else 0) <= plan.discarded <= 10
     assert plan.discarded <= 1 or plan.discarded * call_s <= sample_s * (1 + 1e-9)
 
@@ -124,11 +124,11 @@ def test_at_most_ten_calls_are_discarded_and_no_more_than_a_samples_time_or_one(
     ],
 )
 def test_plans_for_samples_of_five_milliseconds(call_s: float, calls: int, discarded: int) -> None:
-    assert plan_sampling(call_s, 0.005) == Plan(calls, discarded)
+    assert calibrate(call_s, 0.005) == SamplingPlan(calls, discarded)
 
 
 def test_a_call_too_short_to_be_seen_is_planned_for_all_the_same() -> None:
-    assert plan_sampling(0.0, 0.005) == plan_sampling(1e-9, 0.005) == Plan(5_000_000, 10)
+    assert calibrate(0.0, 0.005) == calibrate(1e-9, 0.005) == SamplingPlan(5_000_000, 10)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_calls_are_discarded_and_waited_for_before_the_clock_starts_and_timed_on
     calls: int, discarded: int
 ) -> None:
     bench = Bench()
-    _, output = take_sample(bench.run, bench.sync, Plan(calls, discarded), bench.clock)
+    _, output = take_sample(bench.run, bench.sync, SamplingPlan(calls, discarded), bench.clock)
     assert bench.log == ["run"] * discarded + ["sync", "clock"] + ["run"] * calls + ["sync", "clock"]
     assert output == f"output {discarded + calls}"
 
@@ -189,7 +189,7 @@ def test_seconds_are_per_timed_call_and_faults_of_the_whole_batch(
 ) -> None:
     call_s = eighths / 8  # exact in binary, as are its sums
     bench = Bench((1000.0,) * discarded + (call_s,), sync_s=sync_s)
-    sample, _ = take_sample(bench.run, bench.sync, Plan(calls, discarded), bench.clock)
+    sample, _ = take_sample(bench.run, bench.sync, SamplingPlan(calls, discarded), bench.clock)
     assert sample.calls == calls
     assert sample.wall_s == pytest.approx(call_s + sync_s / calls, rel=1e-15)
     assert sample.cpu_s == pytest.approx(2 * call_s, rel=1e-15)
@@ -202,7 +202,7 @@ def test_a_run_that_raises_is_not_swallowed() -> None:
         raise RuntimeError("no such kernel")
 
     with pytest.raises(RuntimeError, match="no such kernel"):
-        take_sample(broken, lambda: None, Plan(1, 0), Bench().clock)
+        take_sample(broken, lambda: None, SamplingPlan(1, 0), Bench().clock)
 
 
 def test_reading_the_other_clocks_is_in_no_samples_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ def test_reading_the_other_clocks_is_in_no_samples_time(monkeypatch: pytest.Monk
         return time.process_time()
 
     monkeypatch.setattr(sampling, "time", SimpleNamespace(perf_counter=time.perf_counter, process_time=slowly))
-    samples = [take_sample(lambda: None, lambda: None, Plan(1, 0))[0] for _ in range(5)]
+    samples = [take_sample(lambda: None, lambda: None, SamplingPlan(1, 0))[0] for _ in range(5)]
     assert min(sample.wall_s for sample in samples) < 0.02
 
 
@@ -231,25 +231,25 @@ def test_the_systems_clocks_go_forward_and_count_the_processors_time() -> None:
 
 def test_settling_ends_as_soon_as_calls_are_no_longer_faster() -> None:
     bench = Bench((5.0, 3.0, 2.0, 2.0, 2.0))
-    assert settle(bench.run, bench.sync, 16.0, bench.clock) == 2.0
+    assert warm_up(bench.run, bench.sync, 16.0, bench.clock) == 2.0
     assert bench.calls == 5
 
 
 def test_settling_goes_on_after_a_call_that_was_not_faster() -> None:
     bench = Bench((5.0, 4.8, 3.0, 3.0, 2.0, 2.0, 2.0))
-    assert settle(bench.run, bench.sync, 24.0, bench.clock) == 2.0
+    assert warm_up(bench.run, bench.sync, 24.0, bench.clock) == 2.0
 
 
 def test_settling_ends_at_its_limit_though_calls_still_get_faster() -> None:
     bench = Bench(tuple(0.8**i for i in range(60)))
     begin = bench.wall_s
-    assert settle(bench.run, bench.sync, 4.0, bench.clock) == pytest.approx(0.8 ** (bench.calls - 1), rel=0.3)
+    assert warm_up(bench.run, bench.sync, 4.0, bench.clock) == pytest.approx(0.8 ** (bench.calls - 1), rel=0.3)
     assert 4.0 <= bench.wall_s - begin < 6.0
 
 
 def test_a_call_longer_than_the_limit_is_made_once() -> None:
     bench = Bench((30.0,))
-    assert settle(bench.run, bench.sync, 4.0, bench.clock) == 30.0
+    assert warm_up(bench.run, bench.sync, 4.0, bench.clock) == 30.0
     assert bench.calls == 1
 
 
@@ -262,7 +262,7 @@ def test_settling_gives_the_time_of_some_call_and_begins_no_batch_after_its_limi
 ) -> None:
     bench = Bench(tuple(seconds), reading_s=reading_s, sync_s=sync_s)
     overhead_s = 2 * reading_s + sync_s
-    steady_s = settle(bench.run, bench.sync, limit_s, bench.clock)
+    steady_s = warm_up(bench.run, bench.sync, limit_s, bench.clock)
     assert min(seconds) * (1 - 1e-3) <= steady_s <= (max(seconds) + overhead_s) * (1 + 1e-3)
     begin, last_batch = bench.readings[0], bench.readings[-3]
     assert last_batch - begin < limit_s + overhead_s
@@ -270,7 +270,7 @@ def test_settling_gives_the_time_of_some_call_and_begins_no_batch_after_its_limi
 
 def test_short_calls_are_timed_in_batches_far_longer_than_a_reading() -> None:
     bench = Bench((1e-6,), reading_s=1e-6)
-    steady_s = settle(bench.run, bench.sync, 0.05, bench.clock)
+    steady_s = warm_up(bench.run, bench.sync, 0.05, bench.clock)
     assert steady_s == pytest.approx(1e-6, rel=0.01)
     assert bench.calls < 0.05 / 1e-6
 
@@ -283,7 +283,7 @@ def test_settling_ends_though_the_clock_stands_still() -> None:
         calls[0] += 1
         assert calls[0] < 10_000_000, "this would go on for ever"
 
-    assert settle(run, lambda: None, 0.05, bench.clock) == 0
+    assert warm_up(run, lambda: None, 0.05, bench.clock) == 0
 
 
 # --- over several processes -------------------------------------------------------------------------------------------

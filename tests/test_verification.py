@@ -19,7 +19,7 @@ from torch.nn import functional
 from convbench.backend import Arithmetic
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER, UNIT_ROUNDOFF, error_bound, gamma, warn_level
-from convbench.verification.gate import Examination
+from convbench.verification.gate import Gate
 from convbench.verification.operands import (
     NUMPY_DTYPES,
     Operands,
@@ -28,7 +28,7 @@ from convbench.verification.operands import (
     normal_operands,
     rounded,
 )
-from convbench.verification.oracle import AnswerKey
+from convbench.verification.oracle import Oracle
 from convbench.verification.reference import convolve, pad
 from convbench.verification.verdict import Verdict, judge_bound, judge_exact
 
@@ -168,7 +168,7 @@ def test_transforms_are_asked_for_integers_only_where_their_error_stays_below_a_
         np.full(problem.weight_shape, a),
         np.full(problem.out_channels, a * a) if problem.bias else None,
     )
-    right = AnswerKey(problem, worst, "normal")
+    right = Oracle(problem, worst, "normal")
     bound = error_bound(problem, arithmetic, right.exact, right.magnitudes, worst.x, worst.w)
     assert bound.max() < 0.5
 
@@ -179,7 +179,7 @@ def test_integers_of_a_transform_summed_more_precisely_than_the_output_have_sums
     problem: ConvProblem, algorithm: Any
 ) -> None:
     arithmetic = Arithmetic(algorithm, accumulate="float64")
-    examination = Examination(problem.replace(dtype="float32"))
+    examination = Gate(problem.replace(dtype="float32"))
     right = asked_on_integers(examination, arithmetic)
     assert right is not None
     assert right.magnitudes.max() <= 2**24
@@ -192,16 +192,16 @@ def test_integers_of_a_transform_summed_more_precisely_than_the_output_have_sums
 def test_a_half_format_is_not_asked_for_exact_integers_of_a_transform(
     problem: ConvProblem, dtype: Any, arithmetic: Arithmetic
 ) -> None:
-    assert asked_on_integers(Examination(problem.replace(dtype=dtype)), arithmetic) is None
+    assert asked_on_integers(Gate(problem.replace(dtype=dtype)), arithmetic) is None
 
 
 def test_where_no_integers_are_exact_none_are_asked_for() -> None:
     problem = dense(in_channels=4096, dtype="float16")
     assert exact_magnitude(problem, Arithmetic(accumulate="float16")) == 0
-    assert asked_on_integers(Examination(problem), Arithmetic(accumulate="float16")) is None
+    assert asked_on_integers(Gate(problem), Arithmetic(accumulate="float16")) is None
 
 
-def asked_on_integers(examination: Examination, arithmetic: Arithmetic) -> AnswerKey | None:
+def asked_on_integers(examination: Gate, arithmetic: Arithmetic) -> Oracle | None:
     """The question of integers among those of an examination."""
     return next((key for key in examination.further(arithmetic) if key.values == "integers"), None)
 
@@ -235,7 +235,7 @@ def summed_at_random(operands: Operands, accumulate: Any, rng: np.random.Generat
 
 def over_bound(problem: ConvProblem, arithmetic: Arithmetic, operands: Operands, output: NDArray[Any]) -> float:
     """The largest error of `output` over its bound."""
-    right = AnswerKey(problem, operands, "normal")
+    right = Oracle(problem, operands, "normal")
     bound = error_bound(problem, arithmetic, right.exact, right.magnitudes, operands.x, operands.w)
     assert bound.shape == problem.output_shape
     return float((np.abs(output.astype(np.float64) - right.exact) / bound).max())
@@ -378,7 +378,7 @@ def test_the_bound_of_an_fft_counts_what_padding_repeats() -> None:
         in_channels=1, height=1, width=1, out_channels=1, kernel_size=5, padding=20, padding_mode="replicate"
     )
     operands = normal_operands(problem, 0)
-    right = AnswerKey(problem, operands, "normal")
+    right = Oracle(problem, operands, "normal")
     bound = error_bound(problem, Arithmetic("fft"), right.exact, right.magnitudes, operands.x, operands.w)
     explicit = problem.replace(height=41, width=41, padding=0, padding_mode="zeros")
     padded = Operands(pad(problem, operands.x), operands.w, None)
@@ -392,7 +392,7 @@ def test_bounds_are_positive_and_no_smaller_than_one_rounding_of_the_output(
     problem: ConvProblem, arithmetic: Arithmetic, seed: int
 ) -> None:
     operands = normal_operands(problem, seed)
-    right = AnswerKey(problem, operands, "normal")
+    right = Oracle(problem, operands, "normal")
     bound = error_bound(problem, arithmetic, right.exact, right.magnitudes, operands.x, operands.w)
     assert np.all(bound > 0)
     assert bound.shape == problem.output_shape
@@ -409,18 +409,18 @@ def test_gamma_is_infinite_where_it_bounds_nothing() -> None:
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def asked(problem: ConvProblem, magnitude: int | None = None) -> tuple[Operands, AnswerKey, NDArray[np.float64]]:
+def asked(problem: ConvProblem, magnitude: int | None = None) -> tuple[Operands, Oracle, NDArray[np.float64]]:
     """Operands (integers of that magnitude, or normal), the right answer, and the bound of a matrix product."""
     operands = normal_operands(problem, 3) if magnitude is None else integer_operands(problem, magnitude, 3)
-    right = AnswerKey(problem, operands, "normal")
+    right = Oracle(problem, operands, "normal")
     return operands, right, error_bound(problem, GEMM, right.exact, right.magnitudes, operands.x, operands.w)
 
 
-def output_of(problem: ConvProblem, right: AnswerKey) -> NDArray[Any]:
+def output_of(problem: ConvProblem, right: Oracle) -> NDArray[Any]:
     return right.exact.astype(NUMPY_DTYPES[problem.dtype])
 
 
-def judged_by_bound(problem: ConvProblem, output: Any, right: AnswerKey, bound: NDArray[np.float64]) -> Verdict:
+def judged_by_bound(problem: ConvProblem, output: Any, right: Oracle, bound: NDArray[np.float64]) -> Verdict:
     return judge_bound(problem, output, right.exact, bound, warn_level(problem, GEMM, right.exact, right.magnitudes))
 
 
@@ -512,7 +512,7 @@ def test_a_nan_or_infinity_is_infinitely_wrong(value: float, dtype: Any) -> None
 def test_a_nan_is_wrong_even_where_no_error_is_bounded(value: float) -> None:
     problem = dense(in_channels=512, dtype="float16")
     arithmetic = Arithmetic("direct", accumulate="float16")
-    examination = Examination(problem)
+    examination = Gate(problem)
     output = output_of(problem, examination.real)
     assert examination.real.judge(arithmetic, output).passed
     output[0, 0, 0, 0] = value
@@ -525,7 +525,7 @@ def test_a_nan_is_wrong_even_where_no_error_is_bounded(value: float) -> None:
 @pytest.mark.parametrize("arithmetic", [GEMM, Arithmetic("fft"), Arithmetic("winograd")], ids=lambda a: a.algorithm)
 def test_where_only_padding_is_summed_nothing_but_zero_is_right(dtype: Any, arithmetic: Arithmetic) -> None:
     problem = dense(padding=4, kernel_size=2, bias=False, dtype=dtype, height=3, width=3)
-    examination = Examination(problem)
+    examination = Gate(problem)
     output = output_of(problem, examination.real)
     assert output[0, 0, 0, 0] == 0
     verdict = examination.real.judge(arithmetic, output)
@@ -648,7 +648,7 @@ def test_an_unusual_error_inside_the_bound_warns_and_a_usual_one_does_not() -> N
 
 def test_rounding_operands_as_declared_is_nothing_unusual() -> None:
     problem = pointwise(128, 200, "float32")
-    examination = Examination(problem)
+    examination = Gate(problem)
     real = examination.real.operands
     output = convolve(problem, tf32(real.x), tf32(real.w), None).astype(np.float32)
     verdict = examination.real.judge(Arithmetic(operand="tf32"), output)
@@ -815,7 +815,7 @@ FAULTS: dict[str, Compute] = {
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def passes(compute: Compute, examination: Examination, arithmetic: Arithmetic = GEMM) -> bool:
+def passes(compute: Compute, examination: Gate, arithmetic: Arithmetic = GEMM) -> bool:
     """Whether no check finds anything, as the engine asks."""
     real = examination.real.judge(arithmetic, compute(examination.problem, examination.real.operands))
     further = examination.further(arithmetic)
@@ -826,24 +826,24 @@ def passes(compute: Compute, examination: Examination, arithmetic: Arithmetic = 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_seeded_fault_is_caught(fault: Compute) -> None:
-    assert not passes(fault, Examination(EXAMINED))
+    assert not passes(fault, Gate(EXAMINED))
 
 
 @pytest.mark.parametrize("mode", ["zeros", "replicate", "circular"])
 def test_another_padding_mode_than_reflect_is_caught(mode: str) -> None:
-    assert not passes(another(padding_mode=mode), Examination(REFLECTED))
+    assert not passes(another(padding_mode=mode), Gate(REFLECTED))
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "fft", "winograd"])
 @pytest.mark.parametrize("fault", [n for n in FAULTS if "round" not in n and "thousand" not in n])
 def test_a_fault_that_is_no_rounding_is_caught_whatever_the_algorithm(fault: str, algorithm: Any) -> None:
-    assert not passes(FAULTS[fault], Examination(EXAMINED), Arithmetic(algorithm))
+    assert not passes(FAULTS[fault], Gate(EXAMINED), Arithmetic(algorithm))
 
 
 @pytest.mark.parametrize("problem", [EXAMINED, REFLECTED], ids=["zeros", "reflect"])
 @pytest.mark.parametrize("algorithm", ["gemm", "direct", "auto", "fft", "winograd"])
 def test_the_answer_that_the_faults_are_seeded_in_passes(problem: ConvProblem, algorithm: Any) -> None:
-    assert passes(by_torch, Examination(problem), Arithmetic(algorithm))
+    assert passes(by_torch, Gate(problem), Arithmetic(algorithm))
 
 
 @given(problems(), seeds)
@@ -851,7 +851,7 @@ def test_the_answer_that_the_faults_are_seeded_in_passes(problem: ConvProblem, a
 def test_a_right_answer_by_torch_passes_in_every_dtype(problem: ConvProblem, seed: int) -> None:
     for dtype in DTYPES:
         asked_in = problem.replace(dtype=dtype)
-        examination = Examination(asked_in, seed)
+        examination = Gate(asked_in, seed)
         real = examination.real.judge(GEMM, by_torch(asked_in, examination.real.operands))
         assert real.passed, real.reason
         assert real.error_over_bound <= 1
@@ -864,7 +864,7 @@ def test_a_right_answer_by_torch_passes_in_every_dtype(problem: ConvProblem, see
 
 def test_a_cases_own_data_are_what_is_judged() -> None:
     own = normal_operands(EXAMINED, 5)
-    examination = Examination(EXAMINED, seed=0, real=own)
+    examination = Gate(EXAMINED, seed=0, real=own)
     assert examination.real.operands is own
     assert examination.real.judge(GEMM, by_torch(EXAMINED, own)).passed
     assert not examination.real.judge(GEMM, by_torch(EXAMINED, normal_operands(EXAMINED, 0))).passed

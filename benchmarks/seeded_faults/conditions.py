@@ -77,6 +77,6 @@ def _spans(problem: ConvProblem) -> tuple[int, int]:
 
 
 def _rest(problem: ConvProblem, axis: int) -> int:
-    """Rows or columns at the end of the padded image that the stride does not reach."""
+    """Ragged or columns at the end of the padded image that the stride does not reach."""
     padded = problem.input_shape[2 + axis] + sum(problem.padding[axis])
     return (padded - _spans(problem)[axis] - 1) % problem.stride[axis]

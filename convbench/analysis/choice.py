@@ -16,7 +16,7 @@ from convbench.analysis.drift import half_width_of_drift
 from convbench.analysis.paired_ratio import Ratio, ratio
 from convbench.analysis.prediction.layer_time import Predicted
 from convbench.analysis.ranking import lower_precision
-from convbench.stats.process_variation import half_width_of_luck
+from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.status import Status
 from convbench.store.journal import Record
 from convbench.suite import Case
@@ -116,7 +116,7 @@ def between_times(slower: Timed, faster: Timed) -> Ratio:
     records = [timed.record for timed in (slower, faster) if timed.record is not None]
     of_two_runs = len(records) == 2 and "recorded" in (slower.basis, faster.basis)
     drift = half_width_of_drift(*records) if of_two_runs else 0.0
-    return apart.widened(math.hypot(half_width_of_luck(records), drift))
+    return apart.widened(math.hypot(half_width_of_process_variation(records), drift))
 
 
 def is_level(between: Ratio, tie: float, beaten: bool = False) -> bool:

@@ -19,8 +19,8 @@ from convbench.analysis.between_processes import contrast_of_processes
 from convbench.analysis.drift import Drift, chance_of, drifts
 from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.false_discovery import q_values
-from convbench.stats.process_variation import half_width_of_luck
-from convbench.stats.ragged import Rows
+from convbench.stats.process_variation import half_width_of_process_variation
+from convbench.stats.ragged import Ragged
 from convbench.stats.two_sample import Contrast, independent, paired
 from convbench.status import Status
 from convbench.store.journal import Record
@@ -109,8 +109,8 @@ def compare(
     shared = _in_both(of_base, of_new)
     measured = [*shared, *_in_both(*(_by_pair(side, apart) for side in beside))]
     was, now = (
-        Rows.of([_walls(earlier) for _, earlier, _ in measured]),
-        Rows.of([_walls(later) for _, _, later in measured]),
+        Ragged.of([_walls(earlier) for _, earlier, _ in measured]),
+        Ragged.of([_walls(later) for _, _, later in measured]),
     )
     timed = np.flatnonzero((was.sizes > 0) & (now.sizes > 0))
     kinds |= other_kinds.union(*(map(_told_apart, side) for side in beside))
@@ -175,7 +175,7 @@ def _walls(record: Record) -> Any:
     return samples.get("wall_s") if samples and record["status"] == Status.OK else None
 
 
-def _contrasts(pairs: Sequence[tuple[Record, Record]], was: Rows, now: Rows) -> list[tuple[Contrast, bool]]:
+def _contrasts(pairs: Sequence[tuple[Record, Record]], was: Ragged, now: Ragged) -> list[tuple[Contrast, bool]]:
     """The contrast of each two records, whose samples are the rows, and whether it is a paired one.
 
     Samples of a process each do not know what the two processes differ by; the interval is to hold that, too.
@@ -183,7 +183,7 @@ def _contrasts(pairs: Sequence[tuple[Record, Record]], was: Rows, now: Rows) -> 
     found = [_over_processes(base, new) for base, new in pairs]
     rounds = [None if known else _in_the_same_rounds(*pair) for known, pair in zip(found, pairs, strict=True)]
     both = [walls for walls in rounds if walls is not None]
-    side_by_side = iter(paired(Rows.of([one for one, _ in both]), Rows.of([other for _, other in both])))
+    side_by_side = iter(paired(Ragged.of([one for one, _ in both]), Ragged.of([other for _, other in both])))
     alone = np.array([known is None and walls is None for known, walls in zip(found, rounds, strict=True)], dtype=bool)
     each_for_itself = iter(independent(was[alone], now[alone]))
     return [
@@ -193,7 +193,7 @@ def _contrasts(pairs: Sequence[tuple[Record, Record]], was: Rows, now: Rows) -> 
 
 
 def _of_a_process_each(contrast: Contrast, pair: tuple[Record, Record]) -> Contrast:
-    return contrast._replace(ratio=contrast.ratio.widened(half_width_of_luck(pair, contrast.spread)))
+    return contrast._replace(ratio=contrast.ratio.widened(half_width_of_process_variation(pair, contrast.spread)))
 
 
 class _Compared(NamedTuple):
@@ -203,7 +203,7 @@ class _Compared(NamedTuple):
 
 
 def _compared(
-    shared: Sequence[tuple[Pair, Record, Record]], was: Rows, now: Rows, *, of_one_kind: bool
+    shared: Sequence[tuple[Pair, Record, Record]], was: Ragged, now: Ragged, *, of_one_kind: bool
 ) -> list[_Compared]:
     """Each two records, whose samples are the rows, against each other; those of two runs without what the machine did
     from one to the other, as far as that is known, and with room in their intervals for what is not. `of_one_kind` are

@@ -84,7 +84,7 @@ def clock_error(pairs: Sequence[Sequence[float]], round_s: float) -> ClockError:
     )
 
 
-def luck_of_processes(wall: ClockError, cpu: ClockError | None, hazards: Sequence[Hazard]) -> list[Hazard]:
+def process_variation(wall: ClockError, cpu: ClockError | None, hazards: Sequence[Hazard]) -> list[Hazard]:
     """The hazard that processes differ by luck, where they do so by more than rounds do; by the steadier clock.
 
     Where other work comes and goes, one pair differs from the next because of that, and nothing is said.

@@ -29,7 +29,7 @@ import numpy as np
 
 from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.estimates import MAD_TO_SIGMA, NORMAL_QUANTILE, student_quantile
-from convbench.stats.ragged import Rows
+from convbench.stats.ragged import Ragged
 from convbench.store.journal import Record
 
 _DETECTED = 2.80
@@ -54,8 +54,8 @@ class Drift(NamedTuple):
 def drifts(
     pairs: Sequence[tuple[Record, Record]],
     cases: Sequence[Hashable | None],
-    base: Rows,
-    new: Rows,
+    base: Ragged,
+    new: Ragged,
     ratios: Sequence[float],
 ) -> list[Drift]:
     """The drift of each pair of records, whose samples are the rows and whose medians have the ratio. Pairs of equal
@@ -76,7 +76,7 @@ def drifts(
 def half_width_of_drift(base: Record, new: Record) -> float:
     """Half of the 95 % interval for what a machine did to the logarithm of two records' ratio, by these alone."""
     samples = (record.get("samples") for record in (base, new))
-    rows = Rows.of([found.get("wall_s") if isinstance(found, Mapping) else None for found in samples])
+    rows = Ragged.of([found.get("wall_s") if isinstance(found, Mapping) else None for found in samples])
     return _drift((), math.hypot(*rows.log_spreads().tolist())).half_width
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from convbench.analysis.choice import LayerChoice, Timed
 from convbench.analysis.paired_ratio import Ratio
-from convbench.stats.process_variation import half_width_of_luck
+from convbench.stats.process_variation import half_width_of_process_variation
 
 LEFT_OUT_IS_BEHIND = 1.2
 """How many times the fastest's time a backend takes at least where a race left it out."""
@@ -86,7 +86,9 @@ class ModelChoice:
             return None
         half = math.hypot(above_half / above, below_half / below)
         covers = all(self._covers(c, backend) and (other is None or self._covers(c, other)) for c in self.choices)
-        luck = half_width_of_luck(c.ranked[0].record for c in self.choices if c.ranked[0].record is not None)
+        luck = half_width_of_process_variation(
+            c.ranked[0].record for c in self.choices if c.ranked[0].record is not None
+        )
         plain = Ratio(above / below, above / below * math.exp(-half), above / below * math.exp(half), covers)
         return plain.widened(luck)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_over_processes
-from convbench.stats.process_variation import half_width_of_luck
+from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import normal_spread
 from convbench.store.journal import Record
 
@@ -59,7 +59,7 @@ def ratio(slower: Record, faster: Record) -> Ratio | None:
     found = Ratio(estimate.median, estimate.low, estimate.high, estimate.covers)
     if len(processes) > 1:
         return found
-    return found.widened(half_width_of_luck((slower, faster), float(normal_spread(processes[0]))))
+    return found.widened(half_width_of_process_variation((slower, faster), float(normal_spread(processes[0]))))
 
 
 def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) -> Ratio | None:
@@ -90,7 +90,7 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     over_cases = Ratio(math.exp(value), math.exp(min(low, value)), math.exp(max(high, value)), covers)
     # A process computes all cases: its luck is not taken to average out over them.
     spread = math.sqrt(np.mean([normal_spread(logs) ** 2 for logs in cases]))
-    return over_cases.widened(half_width_of_luck((record for pair in pairs for record in pair), spread))
+    return over_cases.widened(half_width_of_process_variation((record for pair in pairs for record in pair), spread))
 
 
 def _paired_logs_by_process(slower: Record, faster: Record) -> list[NDArray[np.float64]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from convbench.analysis.paired_ratio import Ratio
-from convbench.stats.process_variation import half_width_of_luck
+from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.status import Status
 from convbench.store.journal import Record
 
@@ -64,7 +64,7 @@ def _speedup(pairs: Sequence[tuple[Record, Record]]) -> Ratio:
     value = math.exp(fmean(math.log(few["median_s"] / many["median_s"]) for few, many in pairs))
     half_width = math.sqrt(sum(_half_width(record) ** 2 for record in records)) / len(pairs)
     covers = all(record.get("interval") != "range" for record in records)
-    return Ratio(value, value, value, covers).widened(math.hypot(half_width, half_width_of_luck(records)))
+    return Ratio(value, value, value, covers).widened(math.hypot(half_width, half_width_of_process_variation(records)))
 
 
 def _half_width(record: Record) -> float:

@@ -1,4 +1,4 @@
-"""`Transcript`: what a reader of models writes down, call by call, and the layers that follow from it.
+"""`CallLog`: what a reader of models writes down, call by call, and the layers that follow from it.
 
 Tensors go by a key of the reader's: what it takes to know that a convolution reads what a padding has made. A padding
 whose result something else reads as well was made for that, too, and is not counted to the convolution.
@@ -25,7 +25,7 @@ class _Padded:
 
 
 @dataclass
-class Transcript:
+class CallLog:
     """Calls in the order in which they were met."""
 
     _convolutions: list[tuple[str, Hashable, Convolution]] = field(default_factory=list)

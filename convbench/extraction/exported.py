@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.call_log import Transcript, sides_of
+from convbench.extraction.call_log import CallLog, sides_of
 from convbench.extraction.layers import Reading
 from convbench.extraction.padding import Convolution, Padding
 from convbench.extraction.symbolic_size import Sizes, UnknownSizeError
@@ -80,7 +80,7 @@ class _Graph:
         self._tensors: dict[str, Any] = self._graph["tensor_values"]
         sizes = self._tensors[_user_input(path, module)]["sizes"]
         self._sizes = Sizes.of_input(sizes, batch, input_shape, f"{path}")
-        self._transcript = Transcript()
+        self._transcript = CallLog()
 
     def reading(self) -> Reading:
         for node in self._graph["nodes"]:

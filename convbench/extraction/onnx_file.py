@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.call_log import Transcript
+from convbench.extraction.call_log import CallLog
 from convbench.extraction.layers import Reading
 from convbench.extraction.onnx_constants import inferred
 from convbench.extraction.onnx_shapes import Shapes, check_external_data, with_input_shape
@@ -71,7 +71,7 @@ class _Graph:
         self._path = path
         self._graph = graph
         self._shapes = Shapes(path, graph)
-        self._transcript = Transcript()
+        self._transcript = CallLog()
 
     def reading(self, input_shape: tuple[int, ...]) -> Reading:
         for output in self._graph.output:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.call_log import Transcript, sides_of
+from convbench.extraction.call_log import CallLog, sides_of
 from convbench.extraction.layers import Reading
 from convbench.extraction.padding import Convolution, Padding
 
@@ -49,11 +49,11 @@ class _DependsOnDataError(Exception):
     """The value of a tensor is asked for, which meta tensors do not have."""
 
 
-def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> Transcript:
+def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
     import torch
     from torch.fx.experimental import _config
 
-    transcript = Transcript()
+    transcript = CallLog()
     on_meta = {name: tensor.to("meta") for name, tensor in _parameters_and_buffers(module)}
     assume_all = _config.patch(meta_nonzero_assume_all_nonzero=True) if standins else nullcontext()  # type: ignore[attr-defined]
     try:
@@ -109,7 +109,7 @@ def _names(module: Any) -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
-def _recorder(transcript: Transcript, layer: Callable[[], str], standins: Standins) -> Iterator[None]:
+def _recorder(transcript: CallLog, layer: Callable[[], str], standins: Standins) -> Iterator[None]:
     from torch.overrides import TorchFunctionMode
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -144,7 +144,7 @@ def _recorder(transcript: Transcript, layer: Callable[[], str], standins: Standi
         yield
 
 
-def _write_down(transcript: Transcript, layer: str, func: Any, name: str, args: Any, result: Any) -> tuple[Any, ...]:
+def _write_down(transcript: CallLog, layer: str, func: Any, name: str, args: Any, result: Any) -> tuple[Any, ...]:
     """Note what the call means; what is returned has to be kept alive."""
     if name == _CONVOLUTION:
         return _convolution(transcript, layer, *args)
@@ -163,7 +163,7 @@ def _write_down(transcript: Transcript, layer: str, func: Any, name: str, args: 
 
 
 def _convolution(
-    transcript: Transcript,
+    transcript: CallLog,
     layer: str,
     image: Any,
     weight: Any,
@@ -200,7 +200,7 @@ def _convolution(
     return (image,)
 
 
-def _pad(transcript: Transcript, source: Any, result: Any, last_first: Sequence[int], mode: Any) -> tuple[Any, ...]:
+def _pad(transcript: CallLog, source: Any, result: Any, last_first: Sequence[int], mode: Any) -> tuple[Any, ...]:
     sides = sides_of(tuple(last_first))
     if sides is None or source.dim() < 3:
         return ()

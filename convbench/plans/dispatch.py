@@ -27,7 +27,7 @@ from convbench.errors import PlanError, ProblemError
 from convbench.plans.arrays import Changed, changed_since, device_of, dtype_of, kind_of, owned, shape_of
 from convbench.plans.plan import Plan, read_plan
 from convbench.plans.prepared_call import Call, calling
-from convbench.plans.resolution import Wanted, appoint, heed, limit_threads, registry_with
+from convbench.plans.resolution import CallSpec, limit_threads, registry_with, report_deviations, resolve_backend
 from convbench.problem import ConvProblem
 
 MOST_KEPT = 512
@@ -169,12 +169,12 @@ class Conv2d:
 
     def _prepared(self, x: Any) -> Call:
         arrays = kind_of("x", x)
-        wanted = Wanted(self.problem(x), arrays, device_of(x))
+        wanted = CallSpec(self.problem(x), arrays, device_of(x))
         with self._lock:
             if (call := self._calls.get((x.shape, x.dtype, x.device))) is not None:
                 return call  # another thread was first
-            appointed = appoint(wanted, self._plan, self._registry)
-            heed(appointed, strict=self._strict)
+            appointed = resolve_backend(wanted, self._plan, self._registry)
+            report_deviations(appointed, strict=self._strict)
             limit_threads(appointed.backend, self._plan)
             call = calling(appointed.backend, wanted, self._w, self._b)
             self._calls[x.shape, x.dtype, x.device] = call

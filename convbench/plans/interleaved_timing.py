@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from convbench.measurement.sampling.sample import Plan, plan_sampling, take_sample
+from convbench.measurement.sampling.sample import SamplingPlan, calibrate, take_sample
 from convbench.stats.estimates import Estimate, estimate_median
 
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 60
@@ -51,7 +51,7 @@ def ratio_of_turns(before: Sequence[float], after: Sequence[float]) -> Estimate:
 
 
 def _planned(call: Callable[[], Any], sync: Callable[[], None]) -> Plan:
-    warm_up = [take_sample(call, sync, Plan(1, 0))[0].wall_s for _ in range(3)]
-    calls = plan_sampling(median(warm_up), _SAMPLE_S).calls
+    warm_up = [take_sample(call, sync, SamplingPlan(1, 0))[0].wall_s for _ in range(3)]
+    calls = calibrate(median(warm_up), _SAMPLE_S).calls
     # The call before was of another model, which left its own weights in the caches.
-    return Plan(calls, 1)
+    return SamplingPlan(calls, 1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from convbench.backend import Backend
 from convbench.errors import BackendError, PlanError
 from convbench.plans.arrays import as_numpy, as_tensor, dtype_of, shape_of
-from convbench.plans.resolution import Wanted, say_once
+from convbench.plans.resolution import CallSpec, say_once
 from convbench.problem import ConvProblem
 from convbench.verification.operands import NUMPY_DTYPES
 
@@ -20,7 +20,7 @@ Call = Callable[[Any], Any]
 
 
 def calling(
-    backend: Backend, wanted: Wanted, w: NDArray[Any], b: NDArray[Any] | None, *, may_copy: bool = True
+    backend: Backend, wanted: CallSpec, w: NDArray[Any], b: NDArray[Any] | None, *, may_copy: bool = True
 ) -> Call:
     """From an input, an array of the kind and on the device that is `wanted`, to the output, which is the caller's own.
 
@@ -49,7 +49,7 @@ def calling(
 
 
 def _call(
-    backend: Backend, wanted: Wanted, zeros: NDArray[Any], w: NDArray[Any], b: NDArray[Any] | None, may_copy: bool
+    backend: Backend, wanted: CallSpec, zeros: NDArray[Any], w: NDArray[Any], b: NDArray[Any] | None, may_copy: bool
 ) -> Call:
     on = backend.prepare(wanted.problem, zeros, w, b).on
     if wanted.arrays == "torch" and "torch" in on:

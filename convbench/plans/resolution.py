@@ -26,7 +26,7 @@ class PlanWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CallSpec:
     """What is to be computed: on arrays of this kind, on this device ("cpu", "cuda", "mps")."""
 
     problem: ConvProblem
@@ -35,7 +35,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Appointed:
+class Resolution:
     """Who computes, and what is not as planned: a sentence each, of which `cause` is why another one stands in."""
 
     backend: Backend
@@ -43,7 +43,7 @@ class Appointed:
     cause: str | None = None
 
 
-def appoint(wanted: Wanted, plan: Plan | None, registry: Registry) -> Appointed:
+def resolve_backend(wanted: CallSpec, plan: Plan | None, registry: Registry) -> Resolution:
     """The plan's choice; else the plan's default; else who stands in for arrays of this kind. Without a plan the last.
 
     Raises `PlanError` when not even that one can compute it.
@@ -61,18 +61,18 @@ def appoint(wanted: Wanted, plan: Plan | None, registry: Registry) -> Appointed:
             if isinstance(found, Backend):
                 planned = choice is not None and name == choice.backend
                 cause = None if planned else reasons[-1]
-                return Appointed(found, (*reasons, *other_versions(plan, found)), cause)
+                return Resolution(found, (*reasons, *other_versions(plan, found)), cause)
             reasons.append(found)
     for entry in registry:
         if entry.backend is not None and entry.backend.stands_in_for == wanted.arrays:
             found = _usable(entry.name, wanted, registry)
             if isinstance(found, Backend):
-                return Appointed(found, tuple(reasons), reasons[-1] if reasons else None)
+                return Resolution(found, tuple(reasons), reasons[-1] if reasons else None)
     nobody = f"no backend here computes {wanted.problem} on {wanted.arrays} arrays on {wanted.device}."
     raise PlanError(" ".join([nobody, *reasons]))
 
 
-def heed(appointed: Appointed, *, strict: bool) -> None:
+def report_deviations(appointed: Resolution, *, strict: bool) -> None:
     """Say what is not as planned, each sentence once in a process. Raises `PlanError` instead where `strict`."""
     if strict and appointed.otherwise:
         raise PlanError(" ".join(appointed.otherwise))
@@ -117,7 +117,7 @@ def limit_threads(backend: Backend, plan: Plan | None) -> None:
         backend.limit_threads(plan.threads)
 
 
-def _usable(name: str, wanted: Wanted, registry: Registry) -> Backend | str:
+def _usable(name: str, wanted: CallSpec, registry: Registry) -> Backend | str:
     """The backend of that name, or why it cannot compute what is wanted."""
     entries: list[Entry] = [entry for entry in registry if entry.name == name and entry.backend is not None]
     if not entries or entries[0].backend is None:

@@ -17,7 +17,7 @@ from convbench.plans.layers import Layer, named_convolutions, watched
 from convbench.plans.plan import Plan
 from convbench.plans.planned_layer import follow_plan
 from convbench.plans.prepared_call import Call, calling
-from convbench.plans.resolution import Wanted, appoint, limit_threads
+from convbench.plans.resolution import CallSpec, limit_threads, resolve_backend
 from convbench.problem import ConvProblem
 from convbench.registry import Registry
 
@@ -40,7 +40,7 @@ def replacement(layer: Layer, conv: Any, plan: Plan, registry: Registry) -> Repl
         choice = plan.choice(problem)
         if choice is None:
             return f"{problem} is not in the plan"
-        appointed = appoint(Wanted(problem, "torch", device_of(conv.weight)), plan, registry)
+        appointed = resolve_backend(CallSpec(problem, "torch", device_of(conv.weight)), plan, registry)
         if appointed.backend.name != choice.backend:
             return next(told for told in appointed.otherwise if told.startswith("The plan's")).rstrip(".")
         if appointed.backend.stands_in_for == "torch":
@@ -49,7 +49,7 @@ def replacement(layer: Layer, conv: Any, plan: Plan, registry: Registry) -> Repl
     calls = {}
     w, b = owned(conv.weight), None if conv.bias is None else owned(conv.bias)
     for shape, backend in backends.items():
-        wanted = Wanted(layer.problems[shape], "torch", device_of(conv.weight))
+        wanted = CallSpec(layer.problems[shape], "torch", device_of(conv.weight))
         limit_threads(backend, plan)
         try:
             calls[shape] = calling(backend, wanted, w, b, may_copy=False)

@@ -13,7 +13,7 @@ from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, Lim
 from convbench.analysis.drift import FEWEST_OTHERS, smallest_between_runs
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
-from convbench.measurement.machine.state import Activity, Standing
+from convbench.measurement.machine.state import MachineActivity, MachineState
 from convbench.reporting.hazards import Paragraph, told
 from convbench.reporting.numbers import count, duration, percent, significant
 
@@ -35,9 +35,9 @@ class Examined:
     rounds: tuple[int, ...]
     """Of each pair of fresh processes."""
     timers: tuple[Timer, Timer]
-    standing: Standing
-    at_rest: Activity
-    meanwhile: Activity
+    machine_state: MachineState
+    at_rest: MachineActivity
+    meanwhile: MachineActivity
     wall: ClockError
     cpu: ClockError | None
     hazards: tuple[Hazard, ...]
@@ -110,7 +110,7 @@ def _limit(examined: Examined) -> str:
 
 
 def _heading(examined: Examined) -> Text:
-    s, facts = examined.standing, examined.facts
+    s, facts = examined.machine_state, examined.facts
     cpus = f"{s.usable_cpus} CPU{'s' if s.usable_cpus != 1 else ''}"
     cores = f" on {s.cores} cores" if s.cores is not None and s.cores != s.usable_cpus else ""
     threads = count(examined.threads, "thread", "threads")
@@ -127,7 +127,7 @@ def _timers(timers: Iterable[Timer]) -> list[Text]:
 
 
 def _state(examined: Examined) -> list[Text]:
-    s, now, rest = examined.standing, examined.meanwhile, examined.at_rest
+    s, now, rest = examined.machine_state, examined.meanwhile, examined.at_rest
     rows: list[tuple[str, ...]] = []
     if now.others_cpus is not None:
         at_rest = f"; {rest.others_cpus:.1f} before the test" if rest.others_cpus is not None else ""
@@ -150,7 +150,7 @@ def _state(examined: Examined) -> list[Text]:
     return _lines(rows)
 
 
-def _frequency(s: Standing) -> str:
+def _frequency(s: MachineState) -> str:
     told = []
     if s.governors:
         told.append(f"governor {', '.join(s.governors)}")
@@ -215,7 +215,7 @@ def _percent(share: float | None) -> str:
 
 
 def _lines(rows: Sequence[tuple[str, ...]]) -> list[Text]:
-    """Rows of texts flush left, the first of each dim."""
+    """Ragged of texts flush left, the first of each dim."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:

@@ -13,7 +13,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, clock_error, limit, luck_of_processes
+from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, clock_error, limit, process_variation
 from convbench.analysis.drift import smallest_between_runs
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
@@ -21,16 +21,16 @@ from convbench.measurement.hazards.of_machine import hazards_of_machine, hazards
 from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.measurement.machine.clocks import timers
 from convbench.measurement.machine.facts import machine_facts
-from convbench.measurement.machine.state import activity, counters, other_runs, standing
+from convbench.measurement.machine.state import counters, machine_activity, machine_state, other_runs
 from convbench.measurement.outcome import Settings
-from convbench.measurement.scheduling.aa_test import Twins, compare_with_itself, settings_for
+from convbench.measurement.scheduling.aa_test import AAResult, compare_with_itself, settings_for
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
 from convbench.reporting.console import print_json, stderr, stdout
 from convbench.reporting.doctor import Examined, report, verdict
 from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL
 from convbench.stats.minimum_detectable_effect import POWER
-from convbench.stats.ragged import Rows
+from convbench.stats.ragged import Ragged
 from convbench.suite import Case
 
 
@@ -78,14 +78,14 @@ def examine(entry: Entry, case: Case, threads: int, effort: Effort) -> Examined:
     """Look on at rest, then measure `entry` against itself, and judge both."""
     begin = time.monotonic()
     settings = [settings_for(effort.sampling_s, threads, seed) for seed in range(effort.pairs)]
-    state, clocks, runs, start = standing(), timers(), other_runs(), counters()
+    state, clocks, runs, start = machine_state(), timers(), other_runs(), counters()
     with _progress(entry, effort.pairs) as advance:
         time.sleep(effort.rest_s)
         rested = counters()
         twins = _pairs(entry, case, settings, advance)
         end = counters()
         runs = tuple(sorted({*runs, *other_runs()}))
-    at_rest, meanwhile = activity(start, rested), activity(rested, end)
+    at_rest, meanwhile = machine_activity(start, rested), machine_activity(rested, end)
     round_s = mean(pair.round_s for pair in twins)
     wall = clock_error([pair.wall for pair in twins], round_s)
     cpus = [pair.cpu for pair in twins if pair.cpu is not None]
@@ -98,7 +98,7 @@ def examine(entry: Entry, case: Case, threads: int, effort: Effort) -> Examined:
             *_hazards_of_twins(twins, entry, threads),
         ]
     )
-    hazards = in_order([*hazards, *luck_of_processes(wall, cpu, hazards)])
+    hazards = in_order([*hazards, *process_variation(wall, cpu, hazards)])
     return Examined(
         facts=machine_facts(),
         threads=threads,
@@ -107,7 +107,7 @@ def examine(entry: Entry, case: Case, threads: int, effort: Effort) -> Examined:
         call_s=mean(pair.call_s for pair in twins),
         rounds=tuple(len(pair.wall) for pair in twins),
         timers=clocks,
-        standing=state,
+        machine_state=state,
         at_rest=at_rest,
         meanwhile=meanwhile,
         wall=wall,
@@ -131,7 +131,7 @@ def as_dict(examined: Examined) -> dict[str, Any]:
         "call_s": examined.call_s,
         "rounds": list(examined.rounds),
         "timers": [asdict(timer) for timer in examined.timers],
-        "standing": asdict(examined.standing),
+        "standing": asdict(examined.machine_state),
         "at_rest": asdict(examined.at_rest),
         "meanwhile": asdict(examined.meanwhile),
         "confidence": CONFIDENCE,
@@ -149,10 +149,10 @@ def as_dict(examined: Examined) -> dict[str, Any]:
     }
 
 
-def _spread(twins: Sequence[Twins]) -> float:
+def _spread(twins: Sequence[AAResult]) -> float:
     """How far the samples of a process lie apart, in the median of all processes."""
     processes = [samples for pair in twins for samples in pair.samples]
-    rows = Rows.of([[taken.sample.wall_s for taken in samples] for samples in processes])
+    rows = Ragged.of([[taken.sample.wall_s for taken in samples] for samples in processes])
     spreads: list[float] = rows.log_spreads().tolist()
     return median(spreads)
 
@@ -184,9 +184,9 @@ def _backend(request: Request) -> Entry:
     return found[0]
 
 
-def _pairs(entry: Entry, case: Case, settings: Sequence[Settings], advance: Any) -> list[Twins]:
+def _pairs(entry: Entry, case: Case, settings: Sequence[Settings], advance: Any) -> list[AAResult]:
     """The pairs that could be measured. Raises `NothingMeasuredError` when it was none."""
-    found: list[Twins] = []
+    found: list[AAResult] = []
     failed: NothingMeasuredError | None = None
     for one in settings:
         try:
@@ -203,7 +203,7 @@ def _pairs(entry: Entry, case: Case, settings: Sequence[Settings], advance: Any)
     return found
 
 
-def _hazards_of_twins(twins: Sequence[Twins], entry: Entry, threads: int) -> Iterator[Hazard]:
+def _hazards_of_twins(twins: Sequence[AAResult], entry: Entry, threads: int) -> Iterator[Hazard]:
     device = entry.backend.device if entry.backend else "cpu"
     for pair in twins:
         for taken in pair.samples:

@@ -16,7 +16,7 @@ from rich.text import Text
 from convbench.measurement.environments.releases import Release
 from convbench.measurement.hazards.catalogue import Hazard
 from convbench.measurement.hazards.of_machine import hazards_of_machine
-from convbench.measurement.machine.state import activity, counters, other_runs, standing
+from convbench.measurement.machine.state import counters, machine_activity, machine_state, other_runs
 from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
@@ -68,7 +68,7 @@ class Run:
         finally:
             threads = max(settings.threads for settings in self.settings)
             others = tuple(sorted({*others, *other_runs()}))
-            self.of_machine = hazards_of_machine(standing(), activity(before, counters()), threads, others)
+            self.of_machine = hazards_of_machine(machine_state(), machine_activity(before, counters()), threads, others)
 
     def _cases(
         self,

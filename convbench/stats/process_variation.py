@@ -26,7 +26,7 @@ _WORTH = 6
 _MOST_ROUNDS = 60
 
 
-def half_width_of_luck(records: Iterable[Record], spread: float = 0.0) -> float:
+def half_width_of_process_variation(records: Iterable[Record], spread: float = 0.0) -> float:
     """Half of the 95 % interval for the logarithm of a ratio of two processes of equal speed, each of one backend.
     `spread` is what their rounds' ratios lie apart by, as a standard deviation of logarithms."""
     seen = {}

@@ -1,4 +1,4 @@
-"""Rows of times, of any length each, in one array: what many records' samples are to NumPy."""
+"""Ragged of times, of any length each, in one array: what many records' samples are to NumPy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Rows:
+class Ragged:
     """Row i is `flat[starts[i] : starts[i] + sizes[i]]`."""
 
     flat: Floats
@@ -28,7 +28,7 @@ class Rows:
     sizes: Integers
 
     @classmethod
-    def of(cls, rows: Sequence[Any]) -> Rows:
+    def of(cls, rows: Sequence[Any]) -> Ragged:
         """The rows as given; one that is no list of times in seconds becomes empty."""
         lists = [row if isinstance(row, list) else () for row in rows]
         try:
@@ -43,23 +43,23 @@ class Rows:
         return found
 
     @classmethod
-    def _of(cls, lists: Sequence[Sequence[float]]) -> Rows:
+    def _of(cls, lists: Sequence[Sequence[float]]) -> Ragged:
         sizes = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
         flat = np.fromiter(chain.from_iterable(lists), dtype=np.float64, count=int(sizes.sum()))
         return cls(flat, np.cumsum(sizes) - sizes, sizes)
 
-    def __getitem__(self, chosen: NDArray[Any]) -> Rows:
+    def __getitem__(self, chosen: NDArray[Any]) -> Ragged:
         """The rows of these numbers, or where this mask is true."""
-        return Rows(self.flat, self.starts[chosen], self.sizes[chosen])
+        return Ragged(self.flat, self.starts[chosen], self.sizes[chosen])
 
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def thinned(self, most: int) -> Rows:
-        """Rows longer than `most` as that many of theirs, evenly spread."""
+    def thinned(self, most: int) -> Ragged:
+        """Ragged longer than `most` as that many of theirs, evenly spread."""
         if not len(self) or self.sizes.max() <= most:
             return self
-        return Rows.of([row[:: -(-len(row) // most)].tolist() for row in self])
+        return Ragged.of([row[:: -(-len(row) // most)].tolist() for row in self])
 
     def log_spreads(self) -> Floats:
         """Of each row the `normal_spread` of its times' logarithms; 0 of an empty row."""

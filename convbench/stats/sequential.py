@@ -1,11 +1,11 @@
 """Evidence, from the rounds so far, that one is slower than another, which may be looked at after every round.
 
 A test that is made anew after each round and ends the race when it is satisfied is satisfied by chance sooner or
-later. `sign_evidence` may be looked at as often as one likes: where the median of the rounds' ratios is 1 or less, it
+later. `sign_test_e_value` may be looked at as often as one likes: where the median of the rounds' ratios is 1 or less, it
 is a supermartingale, and the chance that it ever reaches 1 / a is at most a (Ville, Etude critique de la notion de
 collectif, 1939; Robbins, Annals of Mathematical Statistics 41, 1970; for quantiles Howard and Ramdas, Bernoulli 28,
 2022). It takes the rounds as independent and assumes nothing of how times are distributed, and needs nine of them at
-one in a hundred. `stands_out` spends its chance of error on the first looks (Lan and DeMets, Biometrika 70, 1983) and
+one in a hundred. `sequential_t_test` spends its chance of error on the first looks (Lan and DeMets, Biometrika 70, 1983) and
 tells a difference that is large beside the noise after four; a long tail of slow samples makes it slower to tell.
 """
 
@@ -19,7 +19,7 @@ _FIRST_LOOK, _LAST_LOOK = 4, 12
 _LEAST_SPREAD = 1e-4  # of the logarithm of a ratio: clocks tick
 
 
-def sign_evidence(slower: int, faster: int) -> float:
+def sign_test_e_value(slower: int, faster: int) -> float:
     """How much more likely it is to be slower in so many rounds and faster in so many others if it is slower more often
     than not, all shares of rounds from a half to 1 being alike, than if both are level."""
     rounds = slower + faster
@@ -29,7 +29,7 @@ def sign_evidence(slower: int, faster: int) -> float:
     return tail / ((rounds + 1) * math.comb(rounds, slower))
 
 
-def stands_out(logs: Sequence[float], error_rate: float) -> bool:
+def sequential_t_test(logs: Sequence[float], error_rate: float) -> bool:
     """Whether the mean of the rounds' `logs` of the ratio is above 0 by Student's test, which at the n-th look may be
     wrong with a chance of `error_rate` / 2^n: all looks together with `error_rate`."""
     rounds = len(logs)

@@ -21,7 +21,7 @@ import numpy as np
 
 from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL, estimate_median
-from convbench.stats.ragged import Floats, Rows, normal_spread
+from convbench.stats.ragged import Floats, Ragged, normal_spread
 from convbench.stats.rank_sum import log_p
 from convbench.stats.signed_rank import p_values as signed_rank_p_values
 
@@ -38,18 +38,20 @@ class Contrast(NamedTuple):
     spread: float = 0.0
 
 
-def independent(first: Rows, second: Rows) -> list[Contrast]:
+def independent(first: Ragged, second: Ragged) -> list[Contrast]:
     """Contrasts, row by row, of samples that were taken each for itself; no row may be empty."""
     return _in_groups(first, second, _independent)
 
 
-def paired(first: Rows, second: Rows) -> list[Contrast]:
+def paired(first: Ragged, second: Ragged) -> list[Contrast]:
     """Contrasts, row by row, of samples of which the n-th of both were taken in one round; no row may be empty, and the
     two of a pair are of one length."""
     return _in_groups(first, second, _paired)
 
 
-def _in_groups(first: Rows, second: Rows, contrasts: Callable[[Floats, Floats], Iterator[Contrast]]) -> list[Contrast]:
+def _in_groups(
+    first: Ragged, second: Ragged, contrasts: Callable[[Floats, Floats], Iterator[Contrast]]
+) -> list[Contrast]:
     """`contrasts` of all pairs of rows, those of the same lengths together."""
     if not len(first):
         return []

@@ -194,7 +194,7 @@ def _overwrite(operands: Operands, others: Operands) -> None:
 
 
 def _changed(operands: Operands) -> Operands:
-    """-x, 2 w and -2 b: the answer is minus twice the one before (`AnswerKey.judge_changed`)."""
+    """-x, 2 w and -2 b: the answer is minus twice the one before (`Oracle.judge_changed`)."""
     two = operands.w.dtype.type(2)
     return Operands(-operands.x, operands.w * two, None if operands.b is None else -operands.b * two)
 

@@ -10,7 +10,7 @@ from convbench.verification.question import Question
 
 
 @dataclass(frozen=True)
-class Finding:
+class Failure:
     """A failure. `status` is wrong, crashed, timeout, out of memory or error.
 
     `check` says which test of the answer failed: "exact", "bound" or "special" for its numbers; "repeated call",
@@ -28,5 +28,5 @@ class Finding:
     error_over_bound: float | None = None
 
 
-Ask = Callable[[Question], Finding | None]
+Ask = Callable[[Question], Failure | None]
 """Put a question to a backend; None when it passed."""

@@ -13,20 +13,20 @@ from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
 from convbench.suite import Case
 from convbench.verification.operands import Operands, integer_operands, normal_operands, one_tap_operands, rounded
-from convbench.verification.oracle import AnswerKey, integer_magnitude, rounds_between
+from convbench.verification.oracle import Oracle, integer_magnitude, rounds_between
 
 
-class Examination:
+class Gate:
     """The questions about one problem. `real` is the data that is timed, too; a case may bring its own."""
 
     def __init__(self, problem: ConvProblem, seed: int = 0, real: Operands | None = None) -> None:
         self.problem = problem
         self.seed = seed
-        self.real = AnswerKey(problem, real or normal_operands(problem, seed), "normal")
-        self._one_tap: AnswerKey | None = None
-        self._integers: dict[int, AnswerKey] = {}
+        self.real = Oracle(problem, real or normal_operands(problem, seed), "normal")
+        self._one_tap: Oracle | None = None
+        self._integers: dict[int, Oracle] = {}
 
-    def further(self, arithmetic: Arithmetic) -> list[AnswerKey]:
+    def further(self, arithmetic: Arithmetic) -> list[Oracle]:
         """What a backend of this arithmetic is asked besides `real`, before its time counts.
 
         Integers on which it must be exact, where there are such. Where it may choose its algorithm, and so needs a
@@ -36,27 +36,27 @@ class Examination:
         if (magnitude := integer_magnitude(self.problem, arithmetic)) is not None:
             if magnitude not in self._integers:
                 operands = integer_operands(self.problem, magnitude, self.seed)
-                self._integers[magnitude] = AnswerKey(self.problem, operands, "integers")
+                self._integers[magnitude] = Oracle(self.problem, operands, "integers")
             keys.append(self._integers[magnitude])
         if rounds_between(arithmetic):
             if self._one_tap is None:
-                self._one_tap = AnswerKey(self.problem, one_tap_operands(self.problem, self.seed), "one-tap")
+                self._one_tap = Oracle(self.problem, one_tap_operands(self.problem, self.seed), "one-tap")
             keys.append(self._one_tap)
         return keys
 
 
-def examination_of(case: Case, seed: int) -> Examination:
+def gate_of(case: Case, seed: int) -> Gate:
     """The examination on the case's own data where it brings some, completed by random data.
 
     Raises `SuiteError` when the answer that the case expects is not the reference's.
     """
     if case.data is None:
-        return Examination(case.problem, seed)
+        return Gate(case.problem, seed)
     own = case.data.load(case.problem)
     drawn = normal_operands(case.problem, seed)
     x, w = (drawn.x if own.input is None else own.input), (drawn.w if own.weight is None else own.weight)
     bias = drawn.b if own.bias is None else own.bias
-    examination = Examination(case.problem, seed, rounded(case.problem, x, w, bias))
+    examination = Gate(case.problem, seed, rounded(case.problem, x, w, bias))
     if own.expected is not None:
         _check_expected(case, own.expected, examination.real.exact)
     return examination

@@ -34,7 +34,7 @@ _DRAW = {
 }
 
 
-class AnswerKey:
+class Oracle:
     """Judges answers of any backend for `operands`, which are in the problem's dtype and of the kind `values`."""
 
     def __init__(self, problem: ConvProblem, operands: Operands, values: Values) -> None:
@@ -106,15 +106,15 @@ class AnswerKey:
         return np.asarray(~np.isfinite(self.operands.x.astype(np.float64)).all((1, 2, 3), keepdims=True))
 
 
-def answer_key(question: Question, arithmetic: Arithmetic) -> AnswerKey:
+def answer_key(question: Question, arithmetic: Arithmetic) -> Oracle:
     """The key to `question` for a backend of `arithmetic`; normal values where there are no integers exact in that."""
     problem, seed = question.problem, question.seed
     if question.values != "integers":
-        return AnswerKey(problem, _DRAW[question.values](problem, seed), question.values)
+        return Oracle(problem, _DRAW[question.values](problem, seed), question.values)
     magnitude = integer_magnitude(problem, arithmetic)
     if magnitude is None:
-        return AnswerKey(problem, normal_operands(problem, seed), "normal")
-    return AnswerKey(problem, integer_operands(problem, magnitude, seed), "integers")
+        return Oracle(problem, normal_operands(problem, seed), "normal")
+    return Oracle(problem, integer_operands(problem, magnitude, seed), "integers")
 
 
 def integer_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int | None:

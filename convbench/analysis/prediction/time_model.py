@@ -40,7 +40,7 @@ _MOST_FITTED = 150
 _MOST_KEPT = 1500
 """Layers that a backend is predicted from; likewise."""
 
-Rows = NDArray[np.int64]
+Ragged = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class _Known:
     """What is known of backends that were timed on the same layers: arrays are by backend, as `columns` has them."""
 
     fit: Fit
-    rows: Rows
+    rows: Ragged
     columns: Mapping[int, int]
     levels: Floats
     factors: Floats
@@ -126,7 +126,7 @@ class TimeModel:
         number = np.random.default_rng(0).permutation(len(self._layers)) % _FOLDS
         return [(number == f, self._fitted(np.flatnonzero(number != f), self._kernel)) for f in range(_FOLDS)]
 
-    def _fitted(self, rows: Rows, start: Kernel | None = None) -> Kernel:
+    def _fitted(self, rows: Ragged, start: Kernel | None = None) -> Kernel:
         """The kernel for the layers of `rows` and as many backends as were timed on most of them."""
         counts = self._is_known[rows].sum(axis=0)
         columns = np.flatnonzero(2 * counts >= counts.max())
@@ -149,7 +149,7 @@ class TimeModel:
             self._known[name] = self._together(rows[_evenly(len(rows), _MOST_KEPT)], alike)
         return self._known[name]
 
-    def _together(self, rows: Rows, columns: Sequence[int]) -> _Known:
+    def _together(self, rows: Ragged, columns: Sequence[int]) -> _Known:
         values = self._logs[rows][:, columns]
         levels = values.mean(axis=0)
         fit = Fit.of(self._kernel, self._points[rows], values - levels)
@@ -160,7 +160,7 @@ class TimeModel:
         places = {column: i for i, column in enumerate(columns)}
         return _Known(fit, rows, places, levels, scores[sure - 1], scores[expected - 1])
 
-    def _scores(self, rows: Rows, values: Floats) -> Floats:
+    def _scores(self, rows: Ragged, values: Floats) -> Floats:
         """How far each value is from what the other folds predict, in the model's standard deviations."""
         scores = np.full_like(values, math.inf)
         for is_in, kernel in self._folds:
@@ -180,6 +180,6 @@ def _rank_for_sure(size: int) -> int:
     return int(enough[0]) if enough.size else size
 
 
-def _evenly(size: int, most: int) -> Rows:
+def _evenly(size: int, most: int) -> Ragged:
     """`most` of so many numbers at most, evenly over the order in which they came."""
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(np.int64))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.machine.clocks import LONGEST_S, Timer
-from convbench.measurement.machine.state import Activity, Standing
+from convbench.measurement.machine.state import MachineActivity, MachineState
 
 BUSY_CPUS, BUSY_SHARE = 0.2, 0.02  # of one CPU, of all of them: what an idle system does by itself stays below
 STOLEN = 0.01  # a difference that people ask for
@@ -14,10 +14,13 @@ CLOCK_SHARE = 1e-3  # of a sample
 
 
 def hazards_of_machine(
-    standing: Standing, activity: Activity | None = None, threads: int = 1, other_runs: Sequence[int] = ()
+    machine_state: MachineState,
+    activity: MachineActivity | None = None,
+    threads: int = 1,
+    other_runs: Sequence[int] = (),
 ) -> list[Hazard]:
     """What is wrong with how this machine is set, and with what happened on it, for `threads` threads."""
-    s = standing
+    s = machine_state
     found = []
     if s.quota_cpus is not None and s.quota_cpus < threads:
         figures = {"quota_cpus": s.quota_cpus, "threads": threads, "enough": max(1, int(s.quota_cpus))}
@@ -40,7 +43,7 @@ def hazards_of_machine(
     return in_order(found if activity is None else [*found, *_hazards_of_activity(activity)])
 
 
-def _hazards_of_activity(activity: Activity) -> list[Hazard]:
+def _hazards_of_activity(activity: MachineActivity) -> list[Hazard]:
     found = []
     if activity.quota_stops:
         stopped_s = activity.quota_stopped_s or 0.0

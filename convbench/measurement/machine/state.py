@@ -28,7 +28,7 @@ _Count = TypeVar("_Count", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class MachineState:
     """What is set, and stays unless somebody changes it."""
 
     usable_cpus: int
@@ -70,7 +70,7 @@ class Counters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activity:
+class MachineActivity:
     """What happened on the machine between two readings of the counters; None where they do not tell."""
 
     seconds: float
@@ -85,7 +85,7 @@ class Activity:
     swapped_pages: int | None = None
 
 
-def standing(root: Path = ROOT, cpus: Collection[int] | None = None) -> Standing:
+def machine_state(root: Path = ROOT, cpus: Collection[int] | None = None) -> MachineState:
     """The state of the machine, of the CPUs that this process may run on or of `cpus`."""
     if cpus is None:
         cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(usable_cpus())
@@ -94,7 +94,7 @@ def standing(root: Path = ROOT, cpus: Collection[int] | None = None) -> Standing
     limits = [(number(root, f"{f}/scaling_min_freq"), number(root, f"{f}/scaling_max_freq")) for f in scaling]
     now_khz = [khz for folder in scaling if (khz := number(root, f"{folder}/scaling_cur_freq"))]
     boost, boost_off = _boost(root)
-    return Standing(
+    return MachineState(
         usable_cpus=len(cpus),
         cores=_cores(root, cpus),
         governors=tuple(dict.fromkeys(governors)),
@@ -128,7 +128,7 @@ def counters(root: Path = ROOT) -> Counters:
     )
 
 
-def activity(before: Counters, after: Counters) -> Activity:
+def machine_activity(before: Counters, after: Counters) -> MachineActivity:
     """What happened from one reading to the next."""
     seconds = after.at_s - before.at_s
     busy_s, steal_s = _grown(before.busy_s, after.busy_s), _grown(before.steal_s, after.steal_s)
@@ -137,7 +137,7 @@ def activity(before: Counters, after: Counters) -> Activity:
         others_cpus = max(0.0, busy_s - (after.own_s - before.own_s)) / seconds
     if busy_s is not None and steal_s is not None:
         steal_share = steal_s / (busy_s + steal_s) if steal_s else 0.0
-    return Activity(
+    return MachineActivity(
         seconds=seconds,
         cpus=after.cpus,
         others_cpus=others_cpus,

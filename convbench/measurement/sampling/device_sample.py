@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from convbench.backend import DeviceClock, Ready
-from convbench.measurement.sampling.sample import Clock, Plan, Sample, system_clock, take_sample
+from convbench.measurement.sampling.sample import Clock, Sample, SamplingPlan, system_clock, take_sample
 
 COLD_CALLS = 20
 """Calls in a sample with cold caches, each with marks of its own."""
@@ -28,7 +28,7 @@ class DeviceClockError(RuntimeError):
     """A clock that shows less than has passed: its marks are not in the queue that the work is in."""
 
 
-def take_device_sample(ready: Ready, plan: Plan, clock: Clock = system_clock) -> tuple[Sample, Any]:
+def take_device_sample(ready: Ready, plan: SamplingPlan, clock: Clock = system_clock) -> tuple[Sample, Any]:
     """A sample of `ready`, and the output of its last call. `wall_s` is elapsed time by the device's clock, by the
     host's where there is none. `launch_s` is what the host needed to launch a call, unless caches are cold."""
     flush = ready.instruments.flush if plan.flush_bytes else None
@@ -45,7 +45,7 @@ def take_device_sample(ready: Ready, plan: Plan, clock: Clock = system_clock) ->
     return _warm(ready, ready.instruments.clock, plan, clock)
 
 
-def _warm(ready: Ready, device: DeviceClock, plan: Plan, clock: Clock) -> tuple[Sample, Any]:
+def _warm(ready: Ready, device: DeviceClock, plan: SamplingPlan, clock: Clock) -> tuple[Sample, Any]:
     all_but_last = range(plan.calls - 1)
     first, start = device.mark(), clock()
     for _ in all_but_last:
@@ -59,7 +59,9 @@ def _warm(ready: Ready, device: DeviceClock, plan: Plan, clock: Clock) -> tuple[
     return replace(by_host, wall_s=took_s / plan.calls, host_s=by_host.wall_s, launch_s=launch_s), output
 
 
-def _cold(ready: Ready, device: DeviceClock, flush: Callable[[], Any], plan: Plan, clock: Clock) -> tuple[Sample, Any]:
+def _cold(
+    ready: Ready, device: DeviceClock, flush: Callable[[], Any], plan: SamplingPlan, clock: Clock
+) -> tuple[Sample, Any]:
     marks = []
     start = clock()
     for _ in range(plan.calls):

@@ -17,7 +17,7 @@ except ImportError:  # Windows
 
 
 _ONE_DISCARDED = 4  # samples
-_MOST_CALLS = 2**20  # in a batch of `settle`: the end, should a clock stand still
+_MOST_CALLS = 2**20  # in a batch of `warm_up`: the end, should a clock stand still
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplingPlan:
     """How one backend is sampled on one case: calls in a sample, and calls thrown away after each switch to it. With
     `flush_bytes` the caches are cold: a buffer of that size is written before each sample, untimed. A device's own
     cache is overwritten by the device, however large it is."""
@@ -95,13 +95,13 @@ class Plan:
         return self.calls + self.discarded
 
     @classmethod
-    def cold(cls, flush_bytes: int, calls: int = 1) -> Plan:
+    def cold(cls, flush_bytes: int, calls: int = 1) -> SamplingPlan:
         """With nothing before a call that would warm the caches: one call a sample, or several that are each timed and
         flushed before on their own."""
         return cls(calls, 0, flush_bytes)
 
 
-def plan_sampling(call_s: float, sample_s: float) -> Plan:
+def calibrate(call_s: float, sample_s: float) -> SamplingPlan:
     """Enough calls for a sample to last `sample_s`, and up to 10 discarded ones, no more than a sample's time, but one
     at least of what lasts no longer than four samples.
 
@@ -111,13 +111,13 @@ def plan_sampling(call_s: float, sample_s: float) -> Plan:
     per_call_s = max(call_s, 1e-9)
     calls = max(1, round(sample_s / per_call_s))
     at_least = 1 if call_s <= _ONE_DISCARDED * sample_s else 0
-    return Plan(calls, min(10, max(at_least, int(sample_s / per_call_s))))
+    return SamplingPlan(calls, min(10, max(at_least, int(sample_s / per_call_s))))
 
 
 def take_sample(
     run: Callable[[], Any],
     sync: Callable[[], None],
-    plan: Plan,
+    plan: SamplingPlan,
     clock: Clock = system_clock,
     flush: Callable[[], None] | None = None,
     meter: Meter | None = None,
@@ -146,7 +146,7 @@ def take_sample(
     return Sample.between(start, end, plan.calls, used_j), output
 
 
-def settle(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clock: Clock = system_clock) -> float:
+def warm_up(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clock: Clock = system_clock) -> float:
     """Call until the time of a call no longer falls, twice running, or `limit_s` is over; gives the steady seconds per
     call. What falls slowly stands still now and then: the first calls of a process are of this kind.
 
@@ -155,7 +155,7 @@ def settle(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clo
     begin = clock().wall_s
     calls, fastest_s, stood = 1, math.inf, 0
     while True:
-        sample, _ = take_sample(run, sync, Plan(calls, 0), clock)
+        sample, _ = take_sample(run, sync, SamplingPlan(calls, 0), clock)
         improved = sample.wall_s < 0.9 * fastest_s
         fastest_s = min(fastest_s, sample.wall_s)
         spent_s = clock().wall_s - begin

@@ -20,14 +20,14 @@ _LONGEST_CALL_S = 0.05
 _SHARE, _LEAST_S = 0.5, 5e-5
 
 
-class LateWorkError(RuntimeError):
+class SyncError(RuntimeError):
     """`run` and `sync` return before the work is done."""
 
 
-def refuse_late_work(
+def check_sync(
     ready: Ready, call_s: float, device: str = "cpu", clock: Callable[[], float] = time.perf_counter
 ) -> None:
-    """Raise `LateWorkError` where, in all of a few tries but one, more than half of a call is left to `to_numpy`,
+    """Raise `SyncError` where, in all of a few tries but one, more than half of a call is left to `to_numpy`,
     beside the half of a conversion: the first of an output finds less of it in the caches than the second."""
     if call_s > _LONGEST_CALL_S:
         return
@@ -39,7 +39,7 @@ def refuse_late_work(
             late_s.append(first_s - conversion_s)
         elif done - len(late_s) == _ENOUGH:
             return
-    raise LateWorkError(
+    raise SyncError(
         f"to_numpy waited {median(late_s) * 1e3:.3g} ms for an output of run after sync had returned, and a call seems "
         f"to take {call_s * 1e3:.3g} ms: sync should wait until the work is done"
     )

@@ -13,7 +13,7 @@ from statistics import median
 
 from convbench.errors import NothingMeasuredError
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
-from convbench.measurement.sampling.sample import plan_sampling
+from convbench.measurement.sampling.sample import calibrate
 from convbench.measurement.scheduling.engine import Engine, Watch
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
@@ -22,7 +22,7 @@ from convbench.suite import Case
 
 
 @dataclass(frozen=True)
-class Twins:
+class AAResult:
     """What two fresh workers of one backend gave: by the round, logarithms of the ratio of their times.
 
     `cpu` is None where the CPU clock says nothing: on another device, or where it stood still in a sample.
@@ -49,7 +49,7 @@ def settings_for(sampling_s: float, threads: int = 1, seed: int = 0) -> Settings
     )
 
 
-def compare_with_itself(entry: Entry, case: Case, settings: Settings, watch: Watch | None = None) -> Twins:
+def compare_with_itself(entry: Entry, case: Case, settings: Settings, watch: Watch | None = None) -> AAResult:
     """Measure `entry` against itself in two fresh workers. Raises `NothingMeasuredError` when either gives no times."""
     other = entry.again(2)
     with Engine(settings, watch) as engine:
@@ -61,7 +61,7 @@ def compare_with_itself(entry: Entry, case: Case, settings: Settings, watch: Wat
     wall = _log_ratios(*walls)
     if wall is None:
         raise NothingMeasuredError(f"{entry.name} took no time at all on {case.name}; there is nothing to compare.")
-    return Twins(
+    return AAResult(
         samples=(first, second),
         wall=wall,
         cpu=_log_ratios(*cpus) if on_cpu else None,
@@ -88,7 +88,6 @@ def _log_ratios(one: Mapping[int, float], other: Mapping[int, float]) -> tuple[f
 def _seconds(samples: Sequence[RoundSample], settings: Settings) -> float:
     """What one of these samples takes, with the calls that are discarded before it."""
     each = [
-        s.sample.wall_s * (s.sample.calls + plan_sampling(s.sample.wall_s, settings.sample_s).discarded)
-        for s in samples
+        s.sample.wall_s * (s.sample.calls + calibrate(s.sample.wall_s, settings.sample_s).discarded) for s in samples
     ]
     return sum(each) / len(each)

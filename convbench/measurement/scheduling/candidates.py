@@ -8,7 +8,7 @@ from statistics import median
 
 from convbench.measurement.hazards.of_samples import STOOD_STILL_S, STOOD_STILL_TIMES
 from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio, Settings
-from convbench.measurement.sampling.sample import Plan
+from convbench.measurement.sampling.sample import SamplingPlan
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 
@@ -20,12 +20,12 @@ _ROUNDS = 20  # about as many as it takes
 
 
 @dataclass
-class Lane:
+class WorkerSamples:
     """One worker process of a backend, with what was sampled in it."""
 
     entry: Entry
     process: int
-    plan: Plan
+    plan: SamplingPlan
     call_s: float
     """Of a warmed-up call, about."""
     samples: list[RoundSample] = field(default_factory=list)
@@ -36,25 +36,25 @@ class Lane:
 
 
 @dataclass
-class Contestant:
+class Candidate:
     """A backend, with a lane for each of its processes, and a `twin` where the run's own error is seen by it."""
 
     entry: Entry
     so_far: Outcome
-    lanes: list[Lane]
-    twin: Lane | None = None
+    lanes: list[WorkerSamples]
+    twin: WorkerSamples | None = None
     stopped: str | None = None
     again: int = 0
     """Rounds to be taken besides, for samples in which the process stood still."""
 
     @property
-    def running(self) -> list[Lane]:
+    def running(self) -> list[WorkerSamples]:
         """The lanes to be sampled in the next round."""
         if self.stopped is not None:
             return []
         return self.lanes if self.twin is None else [*self.lanes, self.twin]
 
-    def add(self, lane: Lane, taken: RoundSample, was_stopped: bool) -> None:
+    def add(self, lane: WorkerSamples, taken: RoundSample, was_stopped: bool) -> None:
         """Keep a sample. One that was taken while the process was stopped is kept, too, and another is due for it."""
         lane.samples.append(taken)
         s, usual_s = taken.sample, median(lane.walls())
@@ -96,9 +96,9 @@ class Contestant:
         )
 
 
-def self_ratio(contestants: Sequence[Contestant]) -> SelfRatio | None:
-    """The run's own error: of the contestant with a twin, or with several processes, the first two by the round."""
-    for c in contestants:
+def self_ratio(candidates: Sequence[Candidate]) -> SelfRatio | None:
+    """The run's own error: of the candidate with a twin, or with several processes, the first two by the round."""
+    for c in candidates:
         pair = (c.lanes[0], c.twin) if c.twin else tuple(c.lanes[:2])
         if len(pair) == 2 and pair[1] is not None and c.stopped != "failed":
             one, other = ({t.round: t.sample.wall_s for t in lane.samples} for lane in pair if lane is not None)
@@ -111,14 +111,14 @@ def self_ratio(contestants: Sequence[Contestant]) -> SelfRatio | None:
     return None
 
 
-def cheapest(contestants: Sequence[Contestant], start_s: Mapping[str, float]) -> Contestant | None:
-    """The contestant whose twin costs the least: to start its worker (`start_s`, by name), and to sample it."""
+def cheapest(candidates: Sequence[Candidate], start_s: Mapping[str, float]) -> Candidate | None:
+    """The candidate whose twin costs the least: to start its worker (`start_s`, by name), and to sample it."""
 
-    def cost_s(contestant: Contestant) -> float:
-        lane = contestant.lanes[0]
-        return start_s.get(contestant.entry.name, 0.0) + _ROUNDS * lane.call_s * lane.plan.all_calls
+    def cost_s(candidate: Candidate) -> float:
+        lane = candidate.lanes[0]
+        return start_s.get(candidate.entry.name, 0.0) + _ROUNDS * lane.call_s * lane.plan.all_calls
 
-    return min(contestants, key=cost_s, default=None)
+    return min(candidates, key=cost_s, default=None)
 
 
 def _width(walls: Sequence[Sequence[float]]) -> float:

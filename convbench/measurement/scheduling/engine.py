@@ -22,17 +22,17 @@ from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
 from convbench.measurement.machine.facts import load_average
 from convbench.measurement.outcome import Outcome, RoundSample, Settings
 from convbench.measurement.sampling.sample import Sample
-from convbench.measurement.scheduling.candidates import Contestant, Lane, self_ratio
-from convbench.measurement.scheduling.qualification import Twinning, complaint, in_process, output, qualify
-from convbench.measurement.scheduling.race import Alone, Race
-from convbench.measurement.workers.pool import Crew, Worker
+from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, self_ratio
+from convbench.measurement.scheduling.qualification import AATest, failure_reason, in_process, output, qualify
+from convbench.measurement.scheduling.race import NoRace, Race
+from convbench.measurement.workers.pool import Worker, WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
-from convbench.measurement.workers.shared_arrays import Shelves
+from convbench.measurement.workers.shared_arrays import SharedArrayCache
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.suite import Case
-from convbench.verification.gate import Examination, examination_of
+from convbench.verification.gate import Gate, gate_of
 from convbench.verification.verdict import Verdict
 
 # With several threads, those of the worker that just stopped spin for a moment; one thread leaves nothing behind.
@@ -73,21 +73,21 @@ class Engine:
         race: Race | None = None,
     ) -> None:
         self.settings = settings
-        self._rule = race or Alone()
+        self._rule = race or NoRace()
         self._watch = watch or Unwatched()
         self._clock = clock
         self._sleep = sleep
         self.cores: Cores = cores_here(settings.pin, settings.threads) if start_worker is None else ()
         self.starting_s = 0.0
-        self._crew = Crew(settings, start_worker, self.cores)
-        self._twinning = Twinning(self._crew, settings)
+        self._pool = WorkerPool(settings, start_worker, self.cores)
+        self._twinning = AATest(self._pool, settings)
         self._unavailable: dict[str, str | None] = {}
 
     def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._crew.dismiss()
+        self._pool.shutdown()
 
     def measure(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
         """The outcome of each entry on `case`, as each is known; the timed ones together, after the last round. In a
@@ -104,7 +104,7 @@ class Engine:
                 able.append(entry)
             else:
                 yield refused
-        able = self._rule.competing(case, able)
+        able = self._rule.admit(case, able)
         if not able:
             return
         lost: set[str] = set()
@@ -149,7 +149,7 @@ class Engine:
             self._watch.doing(f"started {done} of {of} workers", 0.0)
 
         start = self._clock()
-        failed = self._crew.start(entries, told)
+        failed = self._pool.start(entries, told)
         self.starting_s += self._clock() - start
         return failed
 
@@ -160,24 +160,24 @@ class Engine:
 
     def _compete(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
         self._watch.doing("computing the reference", 0.0)
-        examination = examination_of(case, self.settings.seed)
-        contestants: list[Contestant] = []
-        with Shelves() as shelves:
+        examination = gate_of(case, self.settings.seed)
+        candidates: list[Candidate] = []
+        with SharedArrayCache() as shelves:
             for index, entry in enumerate(entries):
                 self._watch.doing(f"verifying {entry.name}", index / len(entries) / 2)
-                step = partial(self._qualify, suite, case, entry, examination, shelves, contestants)
+                step = partial(self._qualify, suite, case, entry, examination, shelves, candidates)
                 qualified = self._guarded(suite, case, entry, step)
                 if isinstance(qualified, Outcome):
                     yield qualified
                 else:
-                    contestants.append(qualified)
+                    candidates.append(qualified)
             if self.settings.self_check and self.settings.processes == 1:
                 self._watch.doing("starting a backend once more, for the run's own error", 0.5)
-                self._twinning.add_twin(case, contestants, examination, shelves, self._started)
+                self._twinning.start_aa_process(case, candidates, examination, shelves, self._started)
         with kept_off(self.cores):
-            yield from self._rounds(suite, case, contestants)
-        error = self_ratio(contestants) if self.settings.self_check else None
-        for outcome in self._finished(suite, case, contestants, examination):
+            yield from self._rounds(suite, case, candidates)
+        error = self_ratio(candidates) if self.settings.self_check else None
+        for outcome in self._finished(suite, case, candidates, examination):
             yield replace(outcome, self_ratio=error)
 
     def _qualify(
@@ -185,81 +185,79 @@ class Engine:
         suite: str,
         case: Case,
         entry: Entry,
-        examination: Examination,
-        shelves: Shelves,
-        before: Sequence[Contestant],
-    ) -> Contestant | Outcome:
+        examination: Gate,
+        shelves: SharedArrayCache,
+        before: Sequence[Candidate],
+    ) -> Candidate | Outcome:
         so_far = self._outcome(suite, case, entry, Status.OK, None)
-        turned_away = partial(self._rule.turned_away, entry.name, contestants=before)
+        rejection_reason = partial(self._rule.rejection_reason, entry.name, candidates=before)
         processes = self._processes(entry)
-        return qualify(self._crew, self.settings, case, processes, examination, shelves, so_far, turned_away)
+        return qualify(self._pool, self.settings, case, processes, examination, shelves, so_far, rejection_reason)
 
-    def _rounds(self, suite: str, case: Case, contestants: list[Contestant]) -> Iterator[Outcome]:
-        """Sample in rounds until every contestant is done; yields those that fail on the way."""
+    def _rounds(self, suite: str, case: Case, candidates: list[Candidate]) -> Iterator[Outcome]:
+        """Sample in rounds until every candidate is done; yields those that fail on the way."""
         order = random.Random(f"{self.settings.seed} {case.name}")
         number = 0
-        while running := [(c, lane) for c in contestants for lane in c.running]:
+        while running := [(c, lane) for c in candidates for lane in c.running]:
             left = len({c.entry.name for c, _ in running})
-            self._watch.doing(f"timing {left} backends, round {number + 1}", 0.5 + _share_done(contestants) / 2)
+            self._watch.doing(f"timing {left} backends, round {number + 1}", 0.5 + _share_done(candidates) / 2)
             order.shuffle(running)
-            for contestant, lane in running:
-                if contestant.stopped == "failed":
+            for candidate, lane in running:
+                if candidate.stopped == "failed":
                     continue  # in another of its processes
-                failed = self._guarded(suite, case, contestant.entry, partial(self._sample, contestant, lane, number))
+                failed = self._guarded(suite, case, candidate.entry, partial(self._sample, candidate, lane, number))
                 if isinstance(failed, Outcome):
-                    if lane is contestant.twin:
-                        contestant.twin = None
+                    if lane is candidate.twin:
+                        candidate.twin = None
                     else:
-                        contestant.stopped = "failed"
+                        candidate.stopped = "failed"
                         yield failed
-            self._rule.judge(contestants, self.settings)
+            self._rule.judge(candidates, self.settings)
             number += 1
 
-    def _sample(self, contestant: Contestant, lane: Lane, number: int) -> None:
+    def _sample(self, candidate: Candidate, lane: WorkerSamples, number: int) -> None:
         if self.settings.threads > 1:
             self._sleep(_FADE_S)
         load = load_average()
-        answer = dict(self._crew.ask(lane.entry, "sample", **asdict(lane.plan)).fields)
+        answer = dict(self._pool.ask(lane.entry, "sample", **asdict(lane.plan)).fields)
         was_stopped = answer.pop("stopped", False)
-        contestant.add(lane, RoundSample(number, load, Sample(**answer), lane.process), was_stopped)
+        candidate.add(lane, RoundSample(number, load, Sample(**answer), lane.process), was_stopped)
 
     def _finished(
-        self, suite: str, case: Case, contestants: Sequence[Contestant], examination: Examination
+        self, suite: str, case: Case, candidates: Sequence[Candidate], examination: Gate
     ) -> Iterator[Outcome]:
         """The outcomes of those sampled to the end. While the answers of one are judged, the next is asked, unless that
         has transfers to time."""
         with ThreadPoolExecutor(1) as judge:
             before: Callable[[], Outcome] | None = None
-            for contestant in contestants:
-                if contestant.stopped == "failed":
+            for candidate in candidates:
+                if candidate.stopped == "failed":
                     continue
-                assert contestant.entry.backend is not None
-                if before is not None and contestant.entry.backend.device != "cpu":
+                assert candidate.entry.backend is not None
+                if before is not None and candidate.entry.backend.device != "cpu":
                     yield before()
                     before = None
-                finish = partial(self._finish, contestant, examination, judge)
-                ended = self._guarded(suite, case, contestant.entry, finish)
+                finish = partial(self._finish, candidate, examination, judge)
+                ended = self._guarded(suite, case, candidate.entry, finish)
                 if before is not None:
                     yield before()
                 before = ended if callable(ended) else partial(replace, ended)
             if before is not None:
                 yield before()
 
-    def _finish(
-        self, contestant: Contestant, examination: Examination, judge: ThreadPoolExecutor
-    ) -> Callable[[], Outcome]:
+    def _finish(self, candidate: Candidate, examination: Gate, judge: ThreadPoolExecutor) -> Callable[[], Outcome]:
         """Ask for the last timed outputs; gives what waits for `judge` to have judged them and gives the outcome, with
         its samples, or without them when one is wrong."""
-        assert contestant.entry.backend is not None
-        arithmetic, outcome = contestant.entry.backend.arithmetic, contestant.outcome()
+        assert candidate.entry.backend is not None
+        arithmetic, outcome = candidate.entry.backend.arithmetic, candidate.outcome()
         backend_s = 0.0
-        if contestant.twin is not None:
+        if candidate.twin is not None:
             with contextlib.suppress(WorkerError):
-                last = self._crew.ask(contestant.twin.entry, "finish", energy_s=0.0)
+                last = self._pool.ask(candidate.twin.entry, "finish", energy_s=0.0)
                 backend_s += last.fields.get("backend_s", 0.0)
         judged: list[tuple[int, Message, Future[Verdict]]] = []
-        for lane in contestant.lanes:
-            last = self._crew.ask(lane.entry, "finish", energy_s=0.0 if lane.process else self.settings.energy_s)
+        for lane in candidate.lanes:
+            last = self._pool.ask(lane.entry, "finish", energy_s=0.0 if lane.process else self.settings.energy_s)
             backend_s += last.fields.get("backend_s", 0.0)
             if lane.process == 0:  # as before_bytes: the first's
                 memory = {name: last.fields[name] for name in ("peak_bytes", "steady_bytes")}
@@ -272,7 +270,7 @@ class Engine:
         for process, last, waited_for in judged:
             verdict = waited_for.result()
             outcome = replace(outcome, verdicts=(*outcome.verdicts, verdict))
-            if outcome.status is Status.OK and (reason := complaint(last, [verdict])):
+            if outcome.status is Status.OK and (reason := failure_reason(last, [verdict])):
                 told = f"after the timed calls: {in_process(reason, process)}"
                 outcome = replace(outcome, status=Status.WRONG, reason=told)
         if outcome.status is Status.WRONG and not self.settings.time_wrong:
@@ -298,7 +296,7 @@ class Engine:
             status=status,
             settings=self.settings,
             reason=reason,
-            versions=self._crew.versions.get(entry.name, {}),
+            versions=self._pool.versions.get(entry.name, {}),
             declared=declared(entry.backend) if entry.backend else {},
             stderr_tail=stderr_tail or None,
         )
@@ -309,5 +307,5 @@ def declared(backend: Backend) -> dict[str, Any]:
     return {"device": backend.device, "prepacks": list(backend.prepacks), **asdict(backend.arithmetic)}
 
 
-def _share_done(contestants: Sequence[Contestant]) -> float:
-    return sum(c.stopped is not None for c in contestants) / len(contestants)
+def _share_done(candidates: Sequence[Candidate]) -> float:
+    return sum(c.stopped is not None for c in candidates) / len(candidates)

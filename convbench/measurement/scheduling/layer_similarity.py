@@ -2,7 +2,7 @@
 
 A backend that is far behind on one layer is likely to be behind on the next, and certainly not on every one: FFT loses
 on 3x3 and wins on 31x31, and a library may have a fast kernel for one size and stride and a loop for the others, or for
-channels that fill its vectors and not for the rest. `slack` says by how much the ratio between two backends may shift
+channels that fill its vectors and not for the rest. `log_ratio_tolerance` says by how much the ratio between two backends may shift
 from one problem to another, on the natural logarithm's scale. It is meant to be generous: too much of it costs time,
 too little a backend that should have been asked. Torch took 73 times as long as the fastest for a depthwise 1x1 kernel
 and was the fastest for 7x7 ones; ncnn 5 times as long with 147 channels, and was the fastest with 624.
@@ -23,7 +23,7 @@ _VECTOR = 16  # channels: a library's loops over 4, 8 or 16 at a time have no ot
 _OTHER_STRIDE, _OTHER_DILATION, _OTHER_PADDING_MODE = 1.2, 1.2, 1.0
 
 
-def slack(known: ConvProblem, asked: ConvProblem) -> float:
+def log_ratio_tolerance(known: ConvProblem, asked: ConvProblem) -> float:
     """By how much the logarithm of two backends' ratio may differ between the two problems; infinite where the dtypes
     or the directions differ."""
     if known.dtype != asked.dtype or known.direction != asked.direction:

@@ -1,7 +1,8 @@
 """A race: the time goes to the backends that may be the fastest, to the others only until they are known to be beaten.
 
 Three things are saved. A backend that earlier layers rule out is left out, with the reason (`scheduling/screening.py`).
-One whose calls take tenths of a second, tens of times what another's take, is not timed. And in the rounds a backend is dropped as soon as it is beaten: by a margin in each of the first few rounds,
+One whose calls take tenths of a second, tens of times what another's take, is not timed.
+And in the rounds a backend is dropped as soon as it is beaten: by a margin in each of the first few rounds,
 or by evidence that may be looked at after every round (`convbench.stats.sequential`). What was sampled is kept in
 every case.
 """
@@ -13,12 +14,12 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from convbench.measurement.outcome import Outcome, Settings
-from convbench.measurement.scheduling.candidates import Contestant
-from convbench.measurement.scheduling.screening import EarlierLayers, Times
+from convbench.measurement.scheduling.candidates import Candidate
+from convbench.measurement.scheduling.screening import LayerHistory, Times
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
 from convbench.stats.estimates import estimate_median
-from convbench.stats.sequential import sign_evidence, stands_out
+from convbench.stats.sequential import sequential_t_test, sign_test_e_value
 from convbench.status import Status
 from convbench.suite import Case
 
@@ -29,7 +30,7 @@ MARGINS = (3.0, 1.7, 1.4, 1.3, 1.22, 1.16, 1.12, 1.1)
 """How many times slower in every round so far, by the number of rounds, is beaten without further evidence."""
 FEWEST_ROUNDS = 8
 """For the two fastest, so that there is an interval for what is between them."""
-_ENOUGH_ROUNDS = 14  # unless more than the stake depends on it
+_ENOUGH_ROUNDS = 14  # unless more than the max_regret depends on it
 
 _WARM_UP_AGREES = 2.0  # a single sample that is far behind may be a hiccup; the warm-up before it has to agree
 _FAR_BEHIND = 3.0
@@ -46,27 +47,27 @@ class Race:
 
     `known` are times from before, of this machine and these settings. `tie` is the difference that is none: two whose
     ratio is known to lie within it are level. After some rounds nobody is sampled on who would be faster than the
-    fastest so far by less than the `stake`. `barred` says why a backend does not compete on a problem, if so. On a case
-    that `insisted` has, exactly those backends are asked.
+    fastest so far by less than the `max_regret`. `excluded` says why a backend does not compete on a problem, if so. On a case
+    that `forced` has, exactly those backends are asked.
     """
 
     def __init__(
         self,
         known: Times | None = None,
         tie: float = 0.02,
-        stake: float = 0.0,
-        barred: Callable[[Entry, ConvProblem], str | None] = lambda entry, problem: None,
+        max_regret: float = 0.0,
+        excluded: Callable[[Entry, ConvProblem], str | None] = lambda entry, problem: None,
     ) -> None:
         self.tie = tie
-        self.stake = stake
-        self._barred = barred
-        self.insisted: dict[str, frozenset[str]] = {}
+        self.max_regret = max_regret
+        self._excluded = excluded
+        self.forced: dict[str, frozenset[str]] = {}
         self.left_out: dict[tuple[str, str], str] = {}
         """Why a backend was not asked, by case and backend."""
         self.spoilt: set[str] = set()
         """Cases in which somebody was beaten by one that turned out to be wrong, or failed."""
         self._winners: dict[str, set[str]] = {}
-        self._earlier = EarlierLayers(known)
+        self._earlier = LayerHistory(known)
         self._first_over_later: dict[str, list[float]] = {}
         self._silent: dict[str, str] = {}
         self._crashes: dict[str, int] = {}
@@ -76,13 +77,13 @@ class Race:
     def field(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
         """Those of `entries` that are asked on `case`, the ones that should be fast first: all that may be the fastest,
         and a few in any case, since what is left out of the rounds cannot be told from what is in them."""
-        if (insisted := self.insisted.get(case.name)) is not None:
-            return [entry for entry in entries if entry.name in insisted]
+        if (forced := self.forced.get(case.name)) is not None:
+            return [entry for entry in entries if entry.name in forced]
         asked: list[Entry] = []
         for entry in sorted(entries, key=lambda one: self._earlier.expected(one.name, case.problem)):
             reason = None
             if len(asked) >= _FEWEST_ASKED:
-                reason = self._earlier.why_not(entry.name, case.problem)
+                reason = self._earlier.skip_reason(entry.name, case.problem)
             reason = self._silent.get(entry.name) or reason
             if reason is None:
                 asked.append(entry)
@@ -90,11 +91,11 @@ class Race:
                 self.left_out[case.name, entry.name] = reason
         return asked
 
-    def competing(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
+    def admit(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
         """Those of `entries`, all of which could compute `case` here, that compete."""
         asked = []
         for entry in entries:
-            if (reason := self._barred(entry, case.problem)) is None:
+            if (reason := self._excluded(entry, case.problem)) is None:
                 asked.append(entry)
             else:
                 self.left_out[case.name, entry.name] = reason
@@ -102,12 +103,12 @@ class Race:
 
     # --- within a case --------------------------------------------------------------------------------------------
 
-    def turned_away(
-        self, backend: str, first_call_s: float, call: Callable[[], float], contestants: Sequence[Contestant]
+    def rejection_reason(
+        self, backend: str, first_call_s: float, call: Callable[[], float], candidates: Sequence[Candidate]
     ) -> str | None:
         """Why `backend` is not to be timed after such a first call; None when it may be. `call` calls it once more and
         gives the seconds, which tell a slow one from one that compiled."""
-        fastest_s = min((lane.call_s for c in contestants for lane in c.lanes), default=math.inf)
+        fastest_s = min((lane.call_s for c in candidates for lane in c.lanes), default=math.inf)
 
         def hopeless(which: str, call_s: float, least: tuple[float, float]) -> str | None:
             if call_s < least[0] or call_s < least[1] * fastest_s:
@@ -127,10 +128,10 @@ class Race:
             earlier.append(first_call_s / max(second_s, 1e-9))
         return reason
 
-    def judge(self, contestants: Sequence[Contestant], settings: Settings) -> None:
+    def judge(self, candidates: Sequence[Candidate], settings: Settings) -> None:
         """After a round: stop those that are beaten, level with the fastest, or sampled enough, each with the word."""
-        fit = [c for c in contestants if c.stopped not in ("failed", "beaten") and c.so_far.status is Status.OK]
-        for c in contestants:
+        fit = [c for c in candidates if c.stopped not in ("failed", "beaten") and c.so_far.status is Status.OK]
+        for c in candidates:
             c.stopped = c.stopped or at_its_cap(c, settings)
         if not fit:
             return
@@ -148,7 +149,7 @@ class Race:
         elif not open_question and len(_walls(leader)) >= settings.fewest_rounds:
             leader.stopped = "decided"
 
-    def _told(self, c: Contestant, leader: Contestant, settings: Settings, is_next: bool) -> str | None:
+    def _told(self, c: Candidate, leader: Candidate, settings: Settings, is_next: bool) -> str | None:
         ratios = _ratios(c, leader)
         if not ratios:
             return None
@@ -162,7 +163,7 @@ class Race:
             return "level"
         if between.relative_half_width <= settings.precision:
             return "precision"
-        is_enough = len(ratios) >= _ENOUGH_ROUNDS and self.stake > 0 and between.low >= 1 / (1 + self.stake)
+        is_enough = len(ratios) >= _ENOUGH_ROUNDS and self.max_regret > 0 and between.low >= 1 / (1 + self.max_regret)
         return "rounds" if is_enough else None
 
     # --- after a case ---------------------------------------------------------------------------------------------
@@ -189,33 +190,33 @@ class Race:
                 self._silent[name] = f"crashed on {self._crashes[name]} layers before this one"
 
 
-class Alone:
-    """No race: each contestant is sampled until its own time is known well enough."""
+class NoRace:
+    """No race: each candidate is sampled until its own time is known well enough."""
 
     def field(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
         """All of them."""
         return list(entries)
 
-    def competing(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
+    def admit(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
         """All of them."""
         return list(entries)
 
-    def turned_away(
-        self, backend: str, first_call_s: float, call: Callable[[], float], contestants: Sequence[Contestant]
+    def rejection_reason(
+        self, backend: str, first_call_s: float, call: Callable[[], float], candidates: Sequence[Candidate]
     ) -> str | None:
         """Nobody."""
         return None
 
-    def judge(self, contestants: Sequence[Contestant], settings: Settings) -> None:
+    def judge(self, candidates: Sequence[Candidate], settings: Settings) -> None:
         """After a round: stop those that were sampled enough."""
-        for contestant in contestants:
-            contestant.stopped = contestant.stopped or contestant.enough(settings)
+        for candidate in candidates:
+            candidate.stopped = candidate.stopped or candidate.enough(settings)
 
     def note(self, outcome: Outcome) -> None:
         """Nothing."""
 
 
-def at_its_cap(c: Contestant, settings: Settings) -> str | None:
+def at_its_cap(c: Candidate, settings: Settings) -> str | None:
     """Why `c` is sampled no more, whoever is ahead; None when it may be."""
     rounds = min(len(lane.samples) for lane in c.lanes)
     if rounds - c.again >= settings.most_rounds:
@@ -231,17 +232,17 @@ def is_beaten(ratios: Sequence[float], by_warm_up: float) -> bool:
     if min(ratios) >= margin and (rounds > 1 or by_warm_up >= _WARM_UP_AGREES):
         return True
     slower = sum(ratio > 1 for ratio in ratios)
-    if slower == rounds and stands_out([math.log(ratio) for ratio in ratios], ERROR_RATE):
+    if slower == rounds and sequential_t_test([math.log(ratio) for ratio in ratios], ERROR_RATE):
         return True
-    return sign_evidence(slower, rounds - slower) >= 1 / ERROR_RATE
+    return sign_test_e_value(slower, rounds - slower) >= 1 / ERROR_RATE
 
 
-def _ratios(c: Contestant, leader: Contestant) -> list[float]:
+def _ratios(c: Candidate, leader: Candidate) -> list[float]:
     """The rounds' ratios, from the rounds that both have a sample of."""
     mine, theirs = _walls(c), _walls(leader)
     return [mine[key] / theirs[key] for key in mine.keys() & theirs.keys() if theirs[key] > 0]
 
 
-def _walls(c: Contestant) -> dict[tuple[int, int], float]:
+def _walls(c: Candidate) -> dict[tuple[int, int], float]:
     """Wall seconds per call by process and round."""
     return {(lane.process, taken.round): taken.sample.wall_s for lane in c.lanes for taken in lane.samples}

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from statistics import fmean, median, stdev
 
-from convbench.measurement.scheduling.layer_similarity import slack
+from convbench.measurement.scheduling.layer_similarity import log_ratio_tolerance
 from convbench.problem import ConvProblem
 
 Times = Mapping[ConvProblem, Mapping[str, tuple[float, float]]]
@@ -23,7 +23,7 @@ _DEAR_S = 0.1  # to make ready and call for the first time: longer than all of t
 _FEWEST_IF_DEAR, _WAGER, _LEAST_SPREAD = 4, 0.1, 0.05  # layers; the chance of losing the fastest; of the logarithms
 
 
-class EarlierLayers:
+class LayerHistory:
     """The times of backends on layers so far, of one machine and one kind of settings; `known` are from before."""
 
     def __init__(self, known: Times | None = None) -> None:
@@ -38,13 +38,15 @@ class EarlierLayers:
         """A call of it takes between these times."""
         self._times.setdefault(problem, {})[backend] = low_s, high_s
 
-    def why_not(self, backend: str, problem: ConvProblem) -> str | None:
+    def skip_reason(self, backend: str, problem: ConvProblem) -> str | None:
         """Why `backend` need not be asked on `problem`; None when it has to be."""
         return why_left_out(self._behind(backend, problem)) or self._why_too_dear(backend, problem)
 
     def expected(self, backend: str, problem: ConvProblem) -> float:
         """The logarithm of the ratio to the fastest other one, as on the problem that is likest; endless if on none."""
-        found = [(slack(known, problem), _log_ratio(backend, times)) for known, times in self._of(backend)]
+        found = [
+            (log_ratio_tolerance(known, problem), _log_ratio(backend, times)) for known, times in self._of(backend)
+        ]
         unlike, log = min(found, default=(math.inf, math.inf))
         return log if unlike < math.inf else math.inf
 
@@ -53,7 +55,7 @@ class EarlierLayers:
         return [(known, times) for known, times in self._times.items() if backend in times and len(times) > 1]
 
     def _behind(self, backend: str, problem: ConvProblem) -> list[tuple[float, float]]:
-        """Of each problem that the backend is timed on: its slack, and the logarithm of the ratio to the fastest, as
+        """Of each problem that the backend is timed on: its log_ratio_tolerance, and the logarithm of the ratio to the fastest, as
         small as it may be: on a busy machine hardly anything is known to be far behind. On less work than `problem` is
         the ratio may be one of what calls cost that compute nothing: all of the backend's least time may be that, if it
         is not too much for it."""
@@ -61,7 +63,7 @@ class EarlierLayers:
         least_s = min((times[backend][0] for times in self._times.values() if backend in times), default=0.0)
         least_s = min(least_s, _MOST_OVERHEAD_S)
         for known, times in self._of(backend):
-            if (unlike := slack(known, problem)) < math.inf:
+            if (unlike := log_ratio_tolerance(known, problem)) < math.inf:
                 own_s, fastest_s = times[backend][0], min(high for _, high in times.values())
                 own_s -= least_s if known.flops < problem.flops else 0.0
                 found.append((unlike, math.log(own_s / fastest_s) if own_s > 0 else -math.inf))
@@ -87,7 +89,7 @@ class EarlierLayers:
 
 
 def why_left_out(behind: Iterable[tuple[float, float]]) -> str | None:
-    """Why a backend need not be asked, by its (slack, logarithm of the ratio to the fastest) on other problems; None
+    """Why a backend need not be asked, by its (log_ratio_tolerance, logarithm of the ratio to the fastest) on other problems; None
     when it has to be: it was near the fastest on the likest of them, or too little is known."""
     known = sorted(behind)
     alike = [(log, log - unlike) for unlike, log in known if log - unlike >= math.log(_BEHIND)]

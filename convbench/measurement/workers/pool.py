@@ -1,4 +1,4 @@
-"""The crew of a run: the worker processes, started when first needed, replaced when dead, dismissed at the end.
+"""The pool of a run: the worker processes, started when first needed, replaced when dead, dismissed at the end.
 
 A worker belongs to an entry; where a backend has several, to `entry.again(2)` and so on.
 """
@@ -25,7 +25,7 @@ _KEPT_FREE = 0.1
 
 
 class Worker(Protocol):
-    """What a crew needs of a worker: see `WorkerProcess`. Tests put others in its place."""
+    """What a pool needs of a worker: see `WorkerProcess`. Tests put others in its place."""
 
     @property
     def alive(self) -> bool: ...
@@ -34,7 +34,7 @@ class Worker(Protocol):
     def kill(self) -> None: ...
 
 
-class Crew:
+class WorkerPool:
     """The workers, by entry, pinned to `cores` if there are any. Of each, by its name: `versions` of the libraries as
     the worker found them, `import_s` that importing them took, `cores` that it runs on, facts of the GPU if it has one
     in `gpus`."""
@@ -81,7 +81,7 @@ class Crew:
                     told(done, len(begun))
             except BaseException:  # an interrupt: nobody waits for the others
                 pool.shutdown(wait=False, cancel_futures=True)
-                self.dismiss()
+                self.shutdown()
                 raise
         return {entry.name: failed[entry.name] for entry in missing if entry.name in failed}
 
@@ -100,7 +100,7 @@ class Crew:
         worker.tell(command, arrays, **fields)
         return worker.answer(command, time_limit_s or self._settings.time_limit_s)
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """End all workers."""
         for worker in list(self._workers.values()):
             worker.kill()

@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.measurement.workers.shared_arrays import Place, Shelf
+from convbench.measurement.workers.shared_arrays import ArrayLocation, SharedArrays
 
 _LENGTH = struct.Struct("<I")
 _ALIGNMENT_BYTES = 64
@@ -37,7 +37,7 @@ class Message:
 
 def write_message(stream: BinaryIO, message: Message) -> None:
     """Write one frame and flush it."""
-    shelf = message.arrays if isinstance(message.arrays, Shelf) else None
+    shelf = message.arrays if isinstance(message.arrays, SharedArrays) else None
     arrays = {name: np.ascontiguousarray(array) for name, array in ({} if shelf else message.arrays).items()}
     announced = [(name, array.dtype.name, array.shape) for name, array in arrays.items()]
     shelved = {"shelf": [shelf.path, shelf.places]} if shelf else {}
@@ -71,7 +71,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def _fetch(path: str, places: Sequence[Place]) -> dict[str, NDArray[Any]]:
+def _fetch(path: str, places: Sequence[ArrayLocation]) -> dict[str, NDArray[Any]]:
     found = {}
     with Path(path).open("rb", buffering=0) as file:
         for name, dtype, shape, offset in places:

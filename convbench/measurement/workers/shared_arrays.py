@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from convbench.verification.operands import Operands
 
-Place = tuple[str, str, tuple[int, ...], int]
+ArrayLocation = tuple[str, str, tuple[int, ...], int]
 """Of an array in a shelf: its name, dtype, shape and offset in bytes."""
 
 
-class Shelf(Mapping[str, NDArray[Any]]):
+class SharedArrays(Mapping[str, NDArray[Any]]):
     """`arrays` by name, as they are here, and a copy of them in the file at `path`, at `places`. Raises `OSError` where
     there can be no such file."""
 
@@ -32,7 +32,7 @@ class Shelf(Mapping[str, NDArray[Any]]):
         self._arrays = dict(arrays)
         self._has_name = sys.platform != "linux"
         self._file, self.path = _temporary_file() if self._has_name else _memory_file()
-        self.places: list[Place] = []
+        self.places: list[ArrayLocation] = []
         try:
             offset = 0
             for name, array in self._arrays.items():
@@ -62,18 +62,18 @@ class Shelf(Mapping[str, NDArray[Any]]):
                 Path(self.path).unlink()
 
 
-class Shelves:
+class SharedArrayCache:
     """The shelves of a case. A context manager: leaving it clears them."""
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Operands, Mapping[str, NDArray[Any]]]] = {}
 
-    def __enter__(self) -> Shelves:
+    def __enter__(self) -> SharedArrayCache:
         return self
 
     def __exit__(self, *_: object) -> None:
         for _operands, shelf in self._kept.values():
-            if isinstance(shelf, Shelf):
+            if isinstance(shelf, SharedArrays):
                 shelf.clear()
         self._kept.clear()
 
@@ -83,7 +83,7 @@ class Shelves:
             arrays = {"x": operands.x, "w": operands.w} | ({} if operands.b is None else {"b": operands.b})
             shelf: Mapping[str, NDArray[Any]] = arrays
             with contextlib.suppress(OSError):
-                shelf = Shelf(arrays)
+                shelf = SharedArrays(arrays)
             self._kept[id(operands)] = operands, shelf
         return self._kept[id(operands)][1]
 

@@ -32,8 +32,8 @@ from convbench.measurement.machine.gpu import Gpu, first_gpu
 from convbench.measurement.machine.memory import MemoryWatch, be_killed_first, limit_memory
 from convbench.measurement.sampling.device_metrics import after_first_call, after_last_sample, on_device
 from convbench.measurement.sampling.device_sample import refuse_wrong_clock, take_device_sample
-from convbench.measurement.sampling.sample import Plan, Sample, settle, take_sample
-from convbench.measurement.sampling.sync_check import refuse_late_work
+from convbench.measurement.sampling.sample import Sample, SamplingPlan, take_sample, warm_up
+from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.workers.protocol import SENT_DTYPES, Message, read_message, write_message
 from convbench.problem import ConvProblem
 from convbench.registry import Origin, find, versions
@@ -134,18 +134,18 @@ class Worker:
             arrays |= {str(number): array for array in told.arrays.values()}
         return Message({"answers": answers, "overwritten": conduct.overwritten}, arrays)
 
-    def settle(self, asked: Message) -> Message:
+    def warm_up(self, asked: Message) -> Message:
         """Warm up; answers with the steady seconds per call."""
         self.output = None  # which was sent, and would lie in the way of those to come
         start = time.perf_counter()
-        call_s = settle(self.ready.run, self.ready.sync, asked.fields["limit_s"])
-        refuse_late_work(self.ready, call_s, self.backend.device)
+        call_s = warm_up(self.ready.run, self.ready.sync, asked.fields["limit_s"])
+        check_sync(self.ready, call_s, self.backend.device)
         self.backend_s += time.perf_counter() - start
         return Message({"call_s": call_s})
 
     def sample(self, asked: Message) -> Message:
         """Take one sample; `stopped` says that the process was stopped and continued meanwhile."""
-        plan, stops = Plan(**asked.fields), stopped.times
+        plan, stops = SamplingPlan(**asked.fields), stopped.times
         self.output = None
         start = time.perf_counter()
         with _no_garbage_collection():

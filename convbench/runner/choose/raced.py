@@ -49,8 +49,8 @@ def raced(request: Request, suite: Suite) -> tuple[Answer, int, Sequence[Rendera
     there = sum(entry.unavailable() is None for entry in entries)
     results, settings = results_folder(request.results), request.settings()
     folder = machine_folder(results, machine_name())
-    barred = anything if request.lower_precision else like_for_like
-    race = Race(known_times(folder, settings, entries), request.tie, request.stake, barred)
+    excluded = anything if request.lower_precision else like_for_like
+    race = Race(known_times(folder, settings, entries), request.tie, request.max_regret, excluded)
     run = Run([settings], Journal.new(folder, f"choose-{suite.name}"), race=race)
     console, code, start = stderr(), 0, time.monotonic()
     layers = count(len(suite.cases), "layer", "layers")
@@ -123,7 +123,7 @@ def _heats(
     def heat(case: Case, backends: Iterable[str]) -> tuple[Suite, Case]:
         """Of these backends; rounds of another heat have no more than their numbers in common with its own."""
         run.session = f"{first}-{next(heats)}"
-        race.insisted[case.name] = frozenset(backends)
+        race.forced[case.name] = frozenset(backends)
         return suite, case
 
     done = {(r["case"], r["backend"]): r for r in run.records}

@@ -50,7 +50,7 @@ class Request:
         return not self.from_results and self.machine is None
 
     @property
-    def stake(self) -> float:
+    def max_regret(self) -> float:
         """What may be lost by a choice without going on; nothing where a precision was asked for."""
         return _STAKE if self.precision is None else 0.0
 

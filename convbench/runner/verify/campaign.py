@@ -17,8 +17,8 @@ from convbench.runner.verify.examiner import Examiner
 from convbench.suite import Case
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.shrinking import shrink
-from convbench.verification.failure import Finding
-from convbench.verification.gate import examination_of
+from convbench.verification.failure import Failure
+from convbench.verification.gate import gate_of
 from convbench.verification.question import Question, Values
 from convbench.verification.sweep.covering import Coverage, Sweep, sweep
 from convbench.verification.sweep.factors import classes
@@ -33,7 +33,7 @@ _OF_A_CASE: tuple[Values, ...] = ("integers", "one-tap", "special")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class CampaignPlan:
     """What to ask. `strength` 0 leaves the sweep out, and `time_limit_s` 0 the search. With `exact` the cases are asked
     on integers alone, not on data of their own either."""
 
@@ -52,7 +52,7 @@ class Answered:
 
     phase: Phase
     question: Question
-    finding: Finding | None
+    finding: Failure | None
     searched_s: float = 0.0
 
 
@@ -64,7 +64,7 @@ class Campaign:
     stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
     passed: dict[Question, None] = field(default_factory=dict)
-    findings: dict[Question, Finding] = field(default_factory=dict)
+    findings: dict[Question, Failure] = field(default_factory=dict)
     swept: Sweep | None = None
     asked: int = 0
     searched: int = 0
@@ -85,7 +85,7 @@ class Campaign:
             return None
         return self.swept.coverage_of(q for q in self.swept.questions if q in self.passed or q in self.findings)
 
-    def follow(self, plan: Plan) -> Iterator[Answered]:
+    def follow(self, plan: CampaignPlan) -> Iterator[Answered]:
         """Ask everything that `plan` says and that was not asked yet."""
         yield from self._ask("replay", plan.replay)
         if plan.exact:
@@ -99,13 +99,13 @@ class Campaign:
         if plan.time_limit_s > 0:
             yield from self._search(plan)
 
-    def remember(self, question: Question, finding: Finding | None, phase: Phase = "sweep") -> None:
+    def remember(self, question: Question, finding: Failure | None, phase: Phase = "sweep") -> None:
         """Count an answer that an earlier part of the same campaign was given."""
         self.asked += 1
         self.searched += phase == "search"
         self._keep(question, finding)
 
-    def _keep(self, question: Question, finding: Finding | None) -> None:
+    def _keep(self, question: Question, finding: Failure | None) -> None:
         if finding is None:
             self.passed[question] = None
         else:
@@ -117,7 +117,7 @@ class Campaign:
             return []
         end = self.clock() + _SHRINKING_S
 
-        def smaller(finding: Finding, allowed: Callable[[Question], bool]) -> Finding:
+        def smaller(finding: Failure, allowed: Callable[[Question], bool]) -> Failure:
             until = min(end, self.clock() + _SHRINKING_ONE_S)
 
             def over() -> bool:
@@ -143,20 +143,20 @@ class Campaign:
         if self.gave_up or self.stop() or not self.examiner.supports(case.problem):
             return
         if normal not in self.passed and normal not in self.findings:
-            finding = self.examiner(normal, examination_of(case, seed).real)
+            finding = self.examiner(normal, gate_of(case, seed).real)
             self.asked += 1
             self._keep(normal, finding)
             yield Answered("suite", normal, finding)
         yield from self._ask("suite", [normal.replace(values=values) for values in _OF_A_CASE])
 
-    def _search(self, plan: Plan) -> Iterator[Answered]:
+    def _search(self, plan: CampaignPlan) -> Iterator[Answered]:
         start = self.clock()
         drawn = search(self.examiner.backend, plan.seed, lambda: self.clock() - start >= plan.time_limit_s)
         for answered in self._ask("search", drawn):
             self.searched += 1
             yield replace(answered, searched_s=self.clock() - start)
 
-    def _ask_again(self, question: Question) -> Finding | None:
+    def _ask_again(self, question: Question) -> Failure | None:
         finding = self.examiner(question)
         if finding is not None and self._last is not None:
             self.before[question] = self._last
@@ -164,7 +164,7 @@ class Campaign:
         self._keep(question, finding)
         return finding
 
-    def reproduced_by(self, finding: Finding) -> tuple[Question, ...]:
+    def reproduced_by(self, finding: Failure) -> tuple[Question, ...]:
         """The questions that show `finding` to a fresh worker: it alone, after another one, or none that is known."""
         alone = (finding.question,)
         sequences = [alone] + [(before, *alone) for before in filter(None, [self.before.get(finding.question)])]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.measurement.outcome import Settings
-from convbench.measurement.workers.pool import Crew
+from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
 from convbench.problem import ConvProblem
@@ -20,9 +20,9 @@ from convbench.registry import Entry
 from convbench.status import Status
 from convbench.verification.adversarial_calls import FIRST, OF_CHANGED
 from convbench.verification.bounds import UNIT_ROUNDOFF
-from convbench.verification.failure import Finding
+from convbench.verification.failure import Failure
 from convbench.verification.operands import Operands
-from convbench.verification.oracle import AnswerKey, answer_key, rounds_between
+from convbench.verification.oracle import Oracle, answer_key, rounds_between
 from convbench.verification.question import Question
 from convbench.verification.relations import RELATIONS, Relation
 from convbench.verification.verdict import Verdict
@@ -53,28 +53,28 @@ class Examiner:
         self._limit_s = limit_s
         self._slowest_s = 0.0
         self._answers = 0
-        self._crew = Crew(Settings(threads=threads, time_limit_s=limit_s))
+        self._pool = WorkerPool(Settings(threads=threads, time_limit_s=limit_s))
         self._relations = 0
 
     def __enter__(self) -> Examiner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._crew.dismiss()
+        self._pool.shutdown()
 
     @property
     def versions(self) -> dict[str, str]:
         """Of the libraries, as the worker found them; empty before the first question."""
-        return self._crew.versions.get(self.entry.name, {})
+        return self._pool.versions.get(self.entry.name, {})
 
     def start(self) -> None:
         """Start the worker if it does not run. Raises `WorkerError` when it does not start."""
-        if not self._crew.runs(self.entry) and (failed := self._crew.start([self.entry])):
+        if not self._pool.runs(self.entry) and (failed := self._pool.start([self.entry])):
             raise failed[self.entry.name]
 
     def start_afresh(self) -> None:
         """End the worker: the next question is the first one of another."""
-        self._crew.dismiss()
+        self._pool.shutdown()
 
     def supports(self, problem: ConvProblem) -> bool:
         """Whether the backend says that it computes `problem`; an error of its own counts as yes, and will be found."""
@@ -83,7 +83,7 @@ class Examiner:
         except Exception:
             return True
 
-    def __call__(self, question: Question, key: AnswerKey | None = None) -> Finding | None:
+    def __call__(self, question: Question, key: Oracle | None = None) -> Failure | None:
         """Ask, with the operands of `key` where it is given, else with those that the question's words and seed give.
 
         Raises `WorkerError` when no worker can be started at all.
@@ -94,8 +94,8 @@ class Examiner:
             answer = self._ask("examine", question, key.operands)
             return self._judged(question, key, answer) or self._related(question, key, answer.arrays["0"])
         except WorkerError as error:
-            self.lost_workers += not self._crew.runs(self.entry)
-            return Finding(question, error.status, "call", error.reason)
+            self.lost_workers += not self._pool.runs(self.entry)
+            return Failure(question, error.status, "call", error.reason)
 
     def _ask(self, command: str, question: Question, operands: Operands, problem: ConvProblem | None = None) -> Message:
         arrays: dict[str, NDArray[Any]] = {"x": operands.x, "w": operands.w}
@@ -105,7 +105,7 @@ class Examiner:
         if command == "examine":
             fields |= {"layout": question.layout, "calls": question.calls}
         start = time.monotonic()
-        answer = self._crew.ask(self.entry, command, arrays, time_limit_s=self._patience_s(), **fields)
+        answer = self._pool.ask(self.entry, command, arrays, time_limit_s=self._patience_s(), **fields)
         self._slowest_s = max(self._slowest_s, time.monotonic() - start)
         self._answers += 1
         return answer
@@ -115,7 +115,7 @@ class Examiner:
             return self._limit_s
         return min(self._limit_s, max(_LEAST_LIMIT_S, _TIMES_SLOWEST * self._slowest_s))
 
-    def _judged(self, question: Question, key: AnswerKey, message: Message) -> Finding | None:
+    def _judged(self, question: Question, key: Oracle, message: Message) -> Failure | None:
         arithmetic = self.backend.arithmetic
         for number, answer in enumerate(message.fields["answers"]):
             output = message.arrays.get(str(number), answer.get("not_an_output"))
@@ -129,10 +129,10 @@ class Examiner:
             if verdict.check == "bound":
                 self.max_error_over_bound = max(self.max_error_over_bound, verdict.error_over_bound)
         if overwritten := message.fields["overwritten"]:
-            return Finding(question, Status.WRONG, "inputs", f"it wrote to {overwritten}, or to memory beside it")
+            return Failure(question, Status.WRONG, "inputs", f"it wrote to {overwritten}, or to memory beside it")
         return None
 
-    def _related(self, question: Question, key: AnswerKey, first: NDArray[Any]) -> Finding | None:
+    def _related(self, question: Question, key: Oracle, first: NDArray[Any]) -> Failure | None:
         """Hold the answer to what the backend itself answers to the question put another way."""
         problem = question.problem
         if key.values != "integers" or question.layout != "contiguous":
@@ -175,8 +175,8 @@ class Examiner:
         return None
 
 
-def _finding(question: Question, check: str, verdict: Verdict) -> Finding:
-    return Finding(
+def _finding(question: Question, check: str, verdict: Verdict) -> Failure:
+    return Failure(
         question,
         Status.WRONG,
         check,
@@ -190,7 +190,7 @@ def _finding(question: Question, check: str, verdict: Verdict) -> Finding:
 
 def _disagreement(
     question: Question, relation: Relation, first: NDArray[np.float64], other: NDArray[np.float64]
-) -> Finding | None:
+) -> Failure | None:
     if np.array_equal(first, other):
         return None
     wrong = first != other
@@ -200,4 +200,4 @@ def _disagreement(
         f"{relation.summary}: {np.count_nonzero(wrong):,} of {wrong.size:,} elements differ; at {list(element)} "
         f"{got:.17g}, and {expected:.17g} that way"
     )
-    return Finding(question, Status.WRONG, f"relation {relation.name}", reason, element, got, expected)
+    return Failure(question, Status.WRONG, f"relation {relation.name}", reason, element, got, expected)

@@ -18,7 +18,7 @@ from typing import Any
 
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, discover
-from convbench.runner.verify.campaign import Campaign, Plan
+from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.runner.verify.rows import row_of, row_of_none
 from convbench.status import Status
@@ -26,7 +26,7 @@ from convbench.store.journal import JournalWarning
 from convbench.store.verification_log import Event
 from convbench.suite import load_suite
 from convbench.suite.filter import where_it_holds
-from convbench.verification.failure import Finding
+from convbench.verification.failure import Failure
 from convbench.verification.question import Question
 
 
@@ -77,10 +77,10 @@ def campaign_events(entry: Entry, asked: dict[str, Any], over: threading.Event) 
         yield {"event": "report", "row": row_of(campaign, found, seconds, complete=not over.is_set())}
 
 
-def _plan(asked: dict[str, Any]) -> Plan:
+def _plan(asked: dict[str, Any]) -> CampaignPlan:
     suites = [load_suite(name).select(asked["case_glob"] or "*") for name in asked["suites"]]
     suites = where_it_holds(suites, asked["where"])
-    return Plan(
+    return CampaignPlan(
         replay=tuple(Question.parse(text) for text in asked["replay"]),
         cases=tuple(case for suite in suites for case in suite.cases),
         exact=asked["exact"],
@@ -91,15 +91,15 @@ def _plan(asked: dict[str, Any]) -> Plan:
     )
 
 
-def _as_json(finding: Finding) -> dict[str, Any]:
+def _as_json(finding: Failure) -> dict[str, Any]:
     return asdict(finding) | {"question": str(finding.question), "status": str(finding.status)}
 
 
-def _finding_of(fields: dict[str, Any]) -> Finding:
+def _finding_of(fields: dict[str, Any]) -> Failure:
     """The finding that `_as_json` wrote."""
     element = None if fields["element"] is None else tuple(fields["element"])
     read = {"question": Question.parse(fields["question"]), "status": Status(fields["status"]), "element": element}
-    return Finding(**(fields | read))
+    return Failure(**(fields | read))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from convbench.verification.causes.evidence import Combination, Evidence, Occurrences, Trait, Traits
 from convbench.verification.causes.parameters import Form, size
 from convbench.verification.causes.shrinking import is_alike
-from convbench.verification.failure import Finding
+from convbench.verification.failure import Failure
 from convbench.verification.question import Question
 
 Classes = Callable[[Question], Mapping[str, str]]
-Shrink = Callable[[Finding, Callable[[Question], bool]], Finding]
+Shrink = Callable[[Failure, Callable[[Question], bool]], Failure]
 
 _MOST_ALTERNATIVES = 3
 _LEAST_SHRUNK = 2  # of every status and kind of check, however many others there were before
@@ -37,14 +37,14 @@ class Cause:
     had been shrunk: several causes perhaps.
     """
 
-    representative: Finding
-    members: tuple[Finding, ...]
+    representative: Failure
+    members: tuple[Failure, ...]
     shared_by_failures: tuple[Combination, ...]
     looked_into: bool = True
 
 
 def causes(
-    findings: Iterable[Finding],
+    findings: Iterable[Failure],
     passed: Collection[Question],
     classes: Classes,
     shrink_one: Shrink | None = None,
@@ -56,7 +56,7 @@ def causes(
     which `allowed` is true: those that another cause, known by then, explains are not. `passed` is read again after
     each shrinking: a collection to which that adds the questions that passed meanwhile tells more.
     """
-    buckets: list[list[Finding]] = []
+    buckets: list[list[Failure]] = []
     for finding in findings:
         bucket = next((bucket for bucket in buckets if is_alike(bucket[0], finding)), None)
         if bucket is None:
@@ -76,9 +76,9 @@ class _Group:
     """A cause in the making. Its other failures are known by `told`, traits of the finding `least`: the representative,
     or one with less of everything that is nevertheless no smaller, such as padding on one side for that on both."""
 
-    representative: Finding
-    least: Finding
-    members: list[Finding] = field(default_factory=list)
+    representative: Failure
+    least: Failure
+    members: list[Failure] = field(default_factory=list)
     told: Traits | None = None
 
 
@@ -87,7 +87,7 @@ class _Sorting:
 
     def __init__(
         self,
-        findings: Sequence[Finding],
+        findings: Sequence[Failure],
         passed: Collection[Question],
         classes: Classes,
         shrink_one: Shrink | None,
@@ -122,20 +122,20 @@ class _Sorting:
         rest = [_Group(unexplained[0], unexplained[0], unexplained)] if unexplained else []
         return [self._cause(group, group in found) for group in [*found, *rest]]
 
-    def _smallest_of_the_commonest(self, unexplained: Sequence[Finding]) -> Finding:
+    def _smallest_of_the_commonest(self, unexplained: Sequence[Failure]) -> Failure:
         """The smallest of those failures that seem, before anything is shrunk, to be the most with one cause."""
         evidence = self._evidence(unexplained)
         traits = frozenset().union(*(self._traits(f.question) for f in unexplained))
         best = evidence.best(traits, most_traits=2)
         return next(f for f in unexplained if not best or best[0] <= self._traits(f.question))
 
-    def _shrink(self, finding: Finding, known: Sequence[_Group]) -> Finding:
+    def _shrink(self, finding: Failure, known: Sequence[_Group]) -> Failure:
         self.shrunk += 1
         if self._shrink_one is None:
             return finding
         return self._shrink_one(finding, lambda question: not any(self._explains(group, question) for group in known))
 
-    def _is_one_with(self, group: _Group, representative: Finding) -> bool:
+    def _is_one_with(self, group: _Group, representative: Failure) -> bool:
         """Whether shrinking led to a known cause again: to what it explains, or to less of what makes it fail."""
         if self._explains(group, representative.question):
             return True
@@ -150,7 +150,7 @@ class _Sorting:
         extent = {_extent(group.least)} if self._reaches(question, group.least) else set()
         return group.told <= self._traits(question) | extent
 
-    def _told_by(self, representative: Finding, failures: Sequence[Finding]) -> list[Traits]:
+    def _told_by(self, representative: Failure, failures: Sequence[Failure]) -> list[Traits]:
         """Which of the representative's traits tell the failures from the passes best."""
         evidence = self._evidence([*failures, representative], representative)
         return evidence.best(self._traits(representative.question), _extent(representative))
@@ -161,7 +161,7 @@ class _Sorting:
         shared = tuple(evidence.count(traits) for traits in told[:_MOST_ALTERNATIVES])
         return Cause(group.representative, tuple(group.members), shared, looked_into)
 
-    def _evidence(self, failures: Sequence[Finding], least: Finding | None = None) -> Evidence:
+    def _evidence(self, failures: Sequence[Failure], least: Failure | None = None) -> Evidence:
         """With `least`, its extent is a trait, too."""
         questions = [finding.question for finding in failures]
         if len(self._passed) != len(self._known_passes):
@@ -181,7 +181,7 @@ class _Sorting:
             self._known_traits[question] = frozenset(self._classes(question).items())
         return self._known_traits[question]
 
-    def _reaches(self, question: Question, least: Finding) -> bool:
+    def _reaches(self, question: Question, least: Failure) -> bool:
         """Whether `question` goes as far as `least` in every parameter."""
         return self._form(least.question).is_within(self._form(question))
 
@@ -191,6 +191,6 @@ class _Sorting:
         return self._forms[question]
 
 
-def _extent(least: Finding) -> Trait:
+def _extent(least: Failure) -> Trait:
     """The trait of questions that go as far as that of `least` in every parameter, or further."""
     return ("extent", f"all that {least.question} has, or more")

@@ -16,7 +16,7 @@ from convbench.problem.dialects import to_benchdnn
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.repro_script import snippet
-from convbench.verification.failure import Finding
+from convbench.verification.failure import Failure
 from convbench.verification.question import Question
 
 _TITLES = {
@@ -72,7 +72,7 @@ def report(cause: Cause, backend: Backend, versions: Mapping[str, str], command:
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _title(finding: Finding) -> str:
+def _title(finding: Failure) -> str:
     problem = finding.question.problem
     parts: list[str] = [problem.dtype] if problem.dtype != "float32" else []
     parts += [f"stride {_pair(problem.stride)}"] if problem.stride != (1, 1) else []
@@ -103,7 +103,7 @@ def _in_words(question: Question) -> str:
     return f"{', '.join(filter(None, told))}. {'; '.join(filter(None, how))}."
 
 
-def _what_happened(finding: Finding) -> str:
+def _what_happened(finding: Failure) -> str:
     parts = [_CONDUCT.get(finding.check, "")]
     if finding.element is not None and str(list(finding.element)) not in finding.reason:
         over = finding.error_over_bound
@@ -141,7 +141,7 @@ def _declared(backend: Backend, problem: ConvProblem) -> str:
     return f"algorithm {arithmetic.algorithm}, operands in {operands}, sums in {sums}"
 
 
-def _reproduce(finding: Finding, backend: Backend, command: str | None) -> str:
+def _reproduce(finding: Failure, backend: Backend, command: str | None) -> str:
     question = finding.question
     command = command or shlex.join(["convbench", "verify", "--backend", backend.name, "--question", str(question)])
     parts = [f"## Reproduce\n\n```sh\n{command}\n```"]

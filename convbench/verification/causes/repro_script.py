@@ -21,8 +21,8 @@ from convbench.verification.adversarial_calls import (
 from convbench.verification.bounds import error_bound
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.shrinking import kind
-from convbench.verification.failure import Finding
-from convbench.verification.oracle import AnswerKey, answer_key, integer_magnitude, may_taint, rounds_between
+from convbench.verification.failure import Failure
+from convbench.verification.oracle import Oracle, answer_key, integer_magnitude, may_taint, rounds_between
 
 _NUMPY_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _CHANGED = "-x, w * w.dtype.type(2), None if b is None else -b * b.dtype.type(2)"
@@ -63,7 +63,7 @@ _DIRTY = (
 )
 
 
-def snippet(finding: Finding, backend: Backend) -> str | None:
+def snippet(finding: Failure, backend: Backend) -> str | None:
     """The program, or None when the backend has no script, or the failure is of two convolutions that disagree, or of
     what the script does not have: an input that is given in the call."""
     question = finding.question
@@ -90,7 +90,7 @@ def snippet(finding: Finding, backend: Backend) -> str | None:
     )
 
 
-def _asked(finding: Finding, problem: ConvProblem, script: str) -> list[str]:
+def _asked(finding: Failure, problem: ConvProblem, script: str) -> list[str]:
     """The script as a function, called as often as it takes to see the failure."""
     *made_ready, last = script.splitlines()
     call = last.removeprefix("out = ")
@@ -129,7 +129,7 @@ def _by_definition(problem: ConvProblem) -> list[str]:
     ]
 
 
-def _verdict(finding: Finding, key: AnswerKey, backend: Backend) -> list[str]:
+def _verdict(finding: Failure, key: Oracle, backend: Backend) -> list[str]:
     """Lines that say what came out and what should have."""
     if finding.status is not Status.WRONG:
         return ["print(out)"]
@@ -152,7 +152,7 @@ def _verdict(finding: Finding, key: AnswerKey, backend: Backend) -> list[str]:
     ]
 
 
-def _wrong(key: AnswerKey, backend: Backend) -> list[str]:
+def _wrong(key: Oracle, backend: Backend) -> list[str]:
     """Lines from `out` and `expected` to `wrong`."""
     arithmetic = backend.arithmetic
     right = key.exact.astype(key.operands.x.dtype)
@@ -184,7 +184,7 @@ def _wrong(key: AnswerKey, backend: Backend) -> list[str]:
     return lines
 
 
-def _bound(key: AnswerKey, backend: Backend) -> tuple[float, float, float]:
+def _bound(key: Oracle, backend: Backend) -> tuple[float, float, float]:
     """(what the bound has for each unit of sum |x||w| + |b|, for each unit of |y|, and whatever those are).
 
     The last is the largest over the planes where the bound is one of norms of planes."""

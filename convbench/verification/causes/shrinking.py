@@ -12,25 +12,25 @@ from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.verification.causes.parameters import Form, size
 from convbench.verification.causes.shrink_passes import PLAIN_STEPS, STEPS, Step
-from convbench.verification.failure import Ask, Finding
+from convbench.verification.failure import Ask, Failure
 from convbench.verification.question import Question
 
 _OF_NUMBERS = ("exact", "bound", "special")
 _ENDED_ITS_WORKER = (Status.CRASHED, Status.TIMEOUT)
 
 
-def kind(finding: Finding) -> str:
+def kind(finding: Failure) -> str:
     """What kind of failure it is: all checks of the answer's numbers are one, every other check is one of its own."""
     return "numbers" if finding.check in _OF_NUMBERS else finding.check
 
 
-def is_alike(one: Finding, other: Finding) -> bool:
+def is_alike(one: Failure, other: Failure) -> bool:
     """Whether two findings may well be of one cause: the same status and kind of check."""
     return (one.status, kind(one)) == (other.status, kind(other))
 
 
 def shrink(
-    finding: Finding,
+    finding: Failure,
     ask: Ask,
     supported: Callable[[ConvProblem], bool],
     *,
@@ -38,7 +38,7 @@ def shrink(
     most_questions: int = 300,
     most_restarts: int = 25,
     until: Callable[[], bool] = lambda: False,
-) -> Finding:
+) -> Failure:
     """The smallest failure like `finding` that was found; `finding` itself when nothing smaller fails so.
 
     `supported` says what the backend takes, and `allowed` leaves out questions that fail for another cause. Asking
@@ -54,7 +54,7 @@ def shrink(
 class _Descent:
     def __init__(
         self,
-        finding: Finding,
+        finding: Failure,
         ask: Ask,
         supported: Callable[[ConvProblem], bool],
         allowed: Callable[[Question], bool],
