@@ -52,7 +52,8 @@ def verify(
         with Examiner(entry, threads=threads) as examiner:
             campaign = Campaign(examiner)
             try:
-                asked = sum(1 for _ in campaign.follow(CampaignPlan(strength=strength, time_limit_s=time_limit_s, seed=seed)))
+                plan = CampaignPlan(strength=strength, time_limit_s=time_limit_s, seed=seed)
+                asked = sum(1 for _ in campaign.follow(plan))
             except WorkerError as error:
                 raise BackendError(f"{entry.name} cannot be verified: {error.reason}") from None
             if not asked:

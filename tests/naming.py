@@ -1,4 +1,4 @@
-"""Whether simulated bugs are named: one trial of grouping, for its tests and for `benchmarks/naming_causes.py`."""
+"""Whether simulated bugs are named: one trial of grouping, for its tests and for `evaluation/mutation/naming_causes.py`."""
 
 from __future__ import annotations
 

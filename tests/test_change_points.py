@@ -1,7 +1,7 @@
 """Change points: what holds for every series, p values against enumeration, and simulated series whose steps are known.
 
 Simulations have fixed seeds and limits with slack: they show that nothing is broken. How good the detector is,
-benchmarks/step_detection.py prints.
+evaluation/statistics/step_detection.py prints.
 """
 
 from __future__ import annotations

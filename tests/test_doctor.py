@@ -146,7 +146,7 @@ def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **chang
         call_s=0.0011,
         rounds=(99, 100, 101),
         timers=(Timer("perf_counter", 4e-8, 1e-7), Timer("process_time", 6e-7, None)),
-        standing=MachineState(
+        machine_state=MachineState(
             usable_cpus=4, cores=2, virtual=True, governors=("powersave",), frequencies_mhz=(800.0, 4200.0), boost=True
         ),
         at_rest=MachineActivity(seconds=1, cpus=4, others_cpus=0.5),

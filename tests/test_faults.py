@@ -1,4 +1,4 @@
-"""The seeded faults of benchmarks/: each is shown wrong by the example that it names, and by no less than it says; the
+"""The seeded faults of evaluation/mutation/: each is shown wrong by the example that it names, and by no less than it says; the
 controls are right everywhere. A fault that is none, or a control that is wrong, would make the mutation score a lie."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from convbench.verification.operands import Operands
 from convbench.verification.oracle import Oracle, answer_key
 from convbench.verification.question import LAYOUTS, VALUES, Question
 
-PLUGIN = Path(__file__).parent.parent / "benchmarks" / "faults.py"
+PLUGIN = Path(__file__).parent.parent / "evaluation" / "mutation" / "faults.py"
 BACKENDS = {backend.name: backend for backend in load(Origin("file", str(PLUGIN)))}
 FAULTS: dict[str, Any] = {name: backend for name, backend in BACKENDS.items() if hasattr(backend, "fault")}
 CONTROLS = [backend for name, backend in BACKENDS.items() if name not in FAULTS]

@@ -1,4 +1,4 @@
-"""The criteria that benchmarks/mutation_score.py sets beside `convbench verify` do what their tools do."""
+"""The criteria that evaluation/mutation/mutation_score.py sets beside `convbench verify` do what their tools do."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
+MUTATION = Path(__file__).parent.parent / "evaluation" / "mutation"
+sys.path.insert(0, str(MUTATION))
 
 criteria = importlib.import_module("criteria")
 plain_calls = importlib.import_module("plain_calls")
@@ -94,7 +94,7 @@ def test_the_onnx_cases_are_those_of_onnx() -> None:
 
 
 def test_the_script_judges_a_fault_a_breakdown_and_a_control() -> None:
-    command = [sys.executable, str(BENCHMARKS / "mutation_score.py"), "--no-verify", "--problems", "40", "--json"]
+    command = [sys.executable, str(MUTATION / "mutation_score.py"), "--no-verify", "--problems", "40", "--json"]
     names = ["sound", "fault-zeros", "fault-second-call", "fault-exit"]
     run = subprocess.run(
         [*command, *(word for name in names for word in ("--only", name))], capture_output=True, text=True, check=True
@@ -110,14 +110,14 @@ def test_the_script_judges_a_fault_a_breakdown_and_a_control() -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    command = [sys.executable, str(BENCHMARKS / "mutation_score.py"), "--only", "nothing-of-the-kind"]
+    command = [sys.executable, str(MUTATION / "mutation_score.py"), "--only", "nothing-of-the-kind"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 2
     assert "nothing-of-the-kind" in run.stderr
 
 
 def test_the_script_verifies_until_the_first_failure() -> None:
-    command = [sys.executable, str(BENCHMARKS / "mutation_score.py"), "--only", "fault-second-call", "--problems", "5"]
+    command = [sys.executable, str(MUTATION / "mutation_score.py"), "--only", "fault-second-call", "--problems", "5"]
     run = subprocess.run([*command, "--json"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     row = json.loads(run.stdout)

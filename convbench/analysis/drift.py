@@ -2,7 +2,7 @@
 
 Neighbours on its host, heat and its clocks make a machine slower for seconds to minutes, and so all samples of a record
 alike. A test of the samples does not know that: of two runs of the same code, 48 minutes apart on a busy host, it
-called 32 % of 1,151 pairs changed (`benchmarks/two_runs.py`). Two things are known of it.
+called 32 % of 1,151 pairs changed (`evaluation/statistics/two_runs.py`). Two things are known of it.
 
 How far a machine moves shows in how far a record's own samples lie apart. Their spread is not taken to average out: the
 median of a record, however many samples it has, is as uncertain as that of 2 that know nothing of each other.

@@ -50,7 +50,7 @@ def ratio_of_turns(before: Sequence[float], after: Sequence[float]) -> Estimate:
     return estimate_median([b / a for b, a in zip(before, after, strict=True)])
 
 
-def _planned(call: Callable[[], Any], sync: Callable[[], None]) -> Plan:
+def _planned(call: Callable[[], Any], sync: Callable[[], None]) -> SamplingPlan:
     warm_up = [take_sample(call, sync, SamplingPlan(1, 0))[0].wall_s for _ in range(3)]
     calls = calibrate(median(warm_up), _SAMPLE_S).calls
     # The call before was of another model, which left its own weights in the caches.

@@ -2,14 +2,14 @@
 
 Where a process's memory lies makes it a little faster or slower for as long as it lives. A run with one process for
 each backend sees that only between the backend that it times against itself and its twin. What is expected before is
-what repeated pairs of fresh processes showed (`benchmarks/self_agreement.py`: 0.3 % in the median, which is 0.43 % as a
+what repeated pairs of fresh processes showed (`evaluation/accuracy/self_agreement.py`: 0.3 % in the median, which is 0.43 % as a
 standard deviation); it weighs as much as six pairs do, and the run's own pair adds what it saw. A few times as much
 there so widens all intervals of the case. With that many observations the factor of the 95 % interval is Student's.
 
 On a machine whose host is busy there is more, in that one process is hit by what its neighbours do and another is not.
 It shows in how far the rounds' ratios lie apart. So these do not average out for ever: however many there are, they are
 worth 60 at most. Two copies of a convolution in NumPy were 0.84 % apart there in the median of 40 trials, and 3.3 % at
-worst; so 95 % of the intervals hold 1 (`benchmarks/power.py`).
+worst; so 95 % of the intervals hold 1 (`evaluation/statistics/power.py`).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Clock(Protocol):
 
 def system_clock(ends: bool = False) -> Reading:
     """This process's clocks, the wall clock nearest to what is timed: right after a convolution, which leaves little
-    else in the caches, reading the others took 30 to 40 microseconds (`benchmarks/reading_the_clocks.py`)."""
+    else in the caches, reading the others took 30 to 40 microseconds (`evaluation/overhead/reading_the_clocks.py`)."""
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     usage = resource.getrusage(resource.RUSAGE_SELF) if resource else None
     if not ends:

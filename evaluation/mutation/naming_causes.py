@@ -1,6 +1,6 @@
 """How often the true cause of failures is named: simulated bugs over parameter classes, one or two at a time.
 
-    python benchmarks/naming_causes.py [--trials 200] [--questions 450]
+    python evaluation/mutation/naming_causes.py [--trials 200] [--questions 450]
 
 A bug is a random combination of one to three classes that fails at most 30 % of the questions. "Named" means that the
 bug's very combination is given, alone or among those that tell as much; "told apart", that the first one given holds
@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from naming import class_bug, trial
 from simulated_bugs import varied_questions

@@ -12,8 +12,8 @@ Where there are many cases, tables of 6 of them are drawn at random. Counted are
 nothing was; the tables with any such; and, once one library (drawn at random for each table) is made slower in the
 second run, how many of its pairs are called slower.
 
-    python benchmarks/two_runs.py BASE.jsonl NEW.jsonl
-    python benchmarks/two_runs.py [--runs 3] [--suite sizes] [--keep FOLDER]
+    python evaluation/statistics/two_runs.py BASE.jsonl NEW.jsonl
+    python evaluation/statistics/two_runs.py [--runs 3] [--suite sizes] [--keep FOLDER]
 """
 
 from __future__ import annotations

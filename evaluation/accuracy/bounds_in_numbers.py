@@ -1,6 +1,6 @@
 """The bounds of docs/bounds.md in numbers: what is allowed, what a right answer takes of it, and what it lets through.
 
-    python benchmarks/bounds_in_numbers.py
+    python evaluation/accuracy/bounds_in_numbers.py
 
 Right answers are NumPy's, by matrix products in float32. One fault leaves one product out of every sum, the smallest
 that an indexing loop can have; the other rounds operands in secret.

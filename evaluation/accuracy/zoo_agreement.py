@@ -1,7 +1,7 @@
 """How the zoo agrees with a table of the same models' layers that was made independently of convbench.
 
     python tests/suite_of_zoo.py --cache DIR
-    python benchmarks/zoo_agreement.py REFERENCE.parquet --cache DIR
+    python evaluation/accuracy/zoo_agreement.py REFERENCE.parquet --cache DIR
 
 REFERENCE has a row for each distinct convolution of each model: `source` (timm or torchvision), `model`, `count`, `N`,
 `C_in`, `H`, `W`, `C_out`, `kH`, `kW`, `sH`, `sW`, `pT`, `pB`, `pL`, `pR`, `dH`, `dW`, `groups`, `bias`, `padding_mode`
@@ -19,7 +19,7 @@ import pandas as pd
 
 from convbench.problem import ConvProblem
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from suite_of_zoo import LIBRARIES, Model, kept
 

@@ -1,6 +1,6 @@
 """numba-direct against torch on the layers of ResNets, in interleaved rounds of one process.
 
-    python benchmarks/numba_against_torch.py [--threads 1 2] [--isa avx2] [--layers 3x3] [--rounds 15]
+    python evaluation/engines/numba_against_torch.py [--threads 1 2] [--isa avx2] [--layers 3x3] [--rounds 15]
 
 A round times the fastest of some calls of one, then of the other; the ratio is torch's time over Numba's (above 1:
 Numba is faster), as the median of the rounds with their quartiles. Ratios are what to quote: both sides met the same

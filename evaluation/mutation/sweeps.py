@@ -3,7 +3,7 @@
 For each strength the sweep of a backend that supports everything, of one that takes float32, zeros and one group alone,
 and of one that says no for reasons of its own; then random questions. CPU seconds, on one core.
 
-    python benchmarks/sweeps.py [--strength 2 3 4] [--drawn 2000]
+    python evaluation/mutation/sweeps.py [--strength 2 3 4] [--drawn 2000]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The inference engines beside torch on two layers, one thread: medians and ratios to `torch-channels-last`.
 
-    python benchmarks/engines_against_torch.py [--backend 'onnx*'] [--threads 1]
+    python evaluation/engines/engines_against_torch.py [--backend 'onnx*'] [--threads 1]
 
 Every backend that is available takes part, or those named; torch-channels-last always does. Rounds interleave them, so
 the ratios hold on a machine whose speed drifts.

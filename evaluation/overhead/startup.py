@@ -1,6 +1,6 @@
 """How long the commands take that compute nothing: the median of fresh processes.
 
-python benchmarks/startup.py [--runs 9]
+python evaluation/overhead/startup.py [--runs 9]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What `convbench.conv2d` and `convbench.Conv2d` add to a call, against the chosen backend called directly.
 
-    python benchmarks/dispatch_overhead.py
+    python evaluation/overhead/dispatch_overhead.py
 
 The first table is of a backend that computes nothing, so that what is left is the dispatch; the second of real ones, on
 a small layer, called directly with the input that it was prepared with (`Ready.run`) and with another (`Ready.on`).

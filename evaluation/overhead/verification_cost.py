@@ -1,6 +1,6 @@
 """What verification costs: the harness's own part of a question, questions a second, and the reference on real layers.
 
-    python benchmarks/verification_cost.py [--backend torch --backend onnxruntime]
+    python evaluation/overhead/verification_cost.py [--backend torch --backend onnxruntime]
 
 The harness's part is all that the verifying process does with a question of the sweep on one core: draw the operands,
 send them, compute the reference, judge the answers, keep the books; the wait for the worker is measured apart. The

@@ -1,8 +1,8 @@
 """Seeded faults as backends, and correct ones as controls: what a verifier has to tell apart. A plugin file:
 
-    convbench verify --plugin benchmarks/faults.py --backend 'fault-*' --backend 'sound*'
+    convbench verify --plugin evaluation/mutation/faults.py --backend 'fault-*' --backend 'sound*'
 
-`benchmarks/mutation_score.py` does so for each alone, beside what common criteria say.
+`evaluation/mutation/mutation_score.py` does so for each alone, beside what common criteria say.
 """
 
 from __future__ import annotations

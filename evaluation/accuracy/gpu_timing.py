@@ -8,7 +8,7 @@ For layers of ResNet-50, each backend in processes of its own:
 * what a call takes to launch, as a share of its time, plain and as a graph;
 * the input's and the output's way, which are in none of these.
 
-    python benchmarks/gpu_timing.py [--layers 8] [--batch 32]
+    python evaluation/accuracy/gpu_timing.py [--layers 8] [--batch 32]
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ settings, same thread limits), in two ways:
 
 Prints the ratio per layer and the medians.
 
-    python benchmarks/agreement_with_torch_timer.py [--rounds 60] [--seconds 0.3] [--processes 4] [--layers 20]
+    python evaluation/accuracy/agreement_with_torch_timer.py [--rounds 60] [--seconds 0.3] [--processes 4] [--layers 20]
 """
 
 from __future__ import annotations

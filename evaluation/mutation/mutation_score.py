@@ -1,6 +1,6 @@
 """How many seeded faults `convbench verify` catches, beside what criteria in common use catch on a sweep of problems.
 
-    python benchmarks/mutation_score.py [--only 'fault-padding*'] [--time-limit 60] [--jobs 2] [--json]
+    python evaluation/mutation/mutation_score.py [--only 'fault-padding*'] [--time-limit 60] [--jobs 2] [--json]
 
 Each fault of `faults.py` is verified alone, by the command, until its first failure or the end; and it is called once
 for each problem of the command's sweep, and criteria judge those answers, as do the ONNX node tests. A criterion

@@ -1,6 +1,6 @@
 """What the machine can do at most, as convbench measures it, beside what convolutions reach and what is plausible.
 
-    python benchmarks/ceilings.py [--threads 1 2] [--backend numba-direct --backend 'torch*'] [--quick]
+    python evaluation/accuracy/ceilings.py [--threads 1 2] [--backend numba-direct --backend 'torch*'] [--quick]
 
 Measures the ceilings as `convbench machine --measure` does, then runs some compute-bound layers by `convbench run`,
 each backend in a worker process of its own, and prints GFLOP/s, operations per cycle of a core's clock, and shares. A

@@ -1,6 +1,6 @@
 """How long `convbench.load()` takes for a million records, and `convbench compare` for two journals of 100,000.
 
-    python benchmarks/records_at_scale.py [--records 1000000] [--pairs 100000] [--folder DIR]
+    python evaluation/overhead/records_at_scale.py [--records 1000000] [--pairs 100000] [--folder DIR]
 
 Writes journals of records such as `convbench run` writes (every one timed, with 10 to 30 raw samples: the long kind)
 into a temporary folder, and reads them in fresh processes: cold, their pages dropped from the system's cache, and warm.

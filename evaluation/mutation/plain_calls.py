@@ -1,6 +1,6 @@
 """One plain call on normal data for each of many problems, and what criteria in common use say of the answers.
 
-    echo n1c3h9w9_o4k3_s2x1 | python benchmarks/plain_calls.py --backend fault-stride-swapped
+    echo n1c3h9w9_o4k3_s2x1 | python evaluation/mutation/plain_calls.py --backend fault-stride-swapped
 
 takes case ids, one a line, and prints a JSON line for the ONNX node tests and one for each case: which criteria object;
 which are mistaken, since they object to the correct convolution's answer, too; and whether the answer is another than

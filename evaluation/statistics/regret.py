@@ -1,6 +1,6 @@
 """What a choice costs against knowing everything: of `choose`'s race, and of predictions for layers never measured.
 
-    python benchmarks/regret.py FOLDER [--layers 100] [--further 100] [--backend GLOB ...] [--processes 1]
+    python evaluation/statistics/regret.py FOLDER [--layers 100] [--further 100] [--backend GLOB ...] [--processes 1]
                                        [--exhaustive 1] [--race-processes 1] [--minutes M]
 
 Four steps, each kept in FOLDER and not done again (an exhaustive run that was interrupted is resumed): an exhaustive

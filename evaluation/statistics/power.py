@@ -5,7 +5,7 @@ its rows twice (`slowed_backends.py`), by the rounds of `convbench run` on one t
 convbench, a ratio to the first whose interval lies above 1; from the same samples, what `asv compare` says, with its
 own factor of 1.1 and with a factor of 1, and pyperf's test.
 
-    python benchmarks/power.py [--trials 40] [--budget 3] [--precision 0.005]
+    python evaluation/statistics/power.py [--trials 40] [--budget 3] [--precision 0.005]
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ calls, warming up, timed calls and those thrown away before each sample, in all 
 waited for workers to start. The rest is its own: references, verdicts, operands and answers on their way,
 the journal.
 
-    python benchmarks/run_overhead.py [options of convbench run, by default --suite sizes]
+    python evaluation/overhead/run_overhead.py [options of convbench run, by default --suite sizes]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How well steps are found, and how often an alarm is false: convbench's change points beside asv's own detector.
 
-    python benchmarks/step_detection.py [--series 400]
+    python evaluation/statistics/step_detection.py [--series 400]
 
 All series are simulated, from fixed seeds; 40 points with 3 % noise unless the line says otherwise. Noise is normal on
 the logarithm, its standard deviation named. Spikes: each point is multiplied, with a chance of 10 %, by a factor drawn

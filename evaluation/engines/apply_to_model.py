@@ -1,7 +1,7 @@
 """What `convbench.apply` makes of a whole model: whether its outputs stay, and its time before and after.
 
     convbench choose --model timm:resnet50 --threads 2 --plan resnet50.json
-    python benchmarks/apply_to_model.py timm:resnet50 resnet50.json
+    python evaluation/engines/apply_to_model.py timm:resnet50 resnet50.json
 
 takes timm's and torchvision's models by name, with random weights, since these change no times; batch normalisation is
 given the statistics of a few random pictures, so that what is computed stays in range.

@@ -3,7 +3,7 @@
 A convolution leaves little else in the caches, so that the first reading after it is slow; whichever clock is read last
 has the reading of the others in its time. Prints the medians.
 
-    python benchmarks/reading_the_clocks.py [--calls 500]
+    python evaluation/overhead/reading_the_clocks.py [--calls 500]
 """
 
 from __future__ import annotations
