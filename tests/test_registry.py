@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import CHECKOUT
 
 from convbench import backends
 from convbench.backend import Backend
 from convbench.errors import BackendError
 from convbench.registry import Entry, Origin, Registry, discover, find, load, versions
-
-CHECKOUT = Path(__file__).resolve().parent.parent
 
 PLUGIN = """
 from convbench.backend import Backend, Ready, Supports

@@ -1,6 +1,6 @@
 """How the zoo agrees with a table of the same models' layers that was made independently of convbench.
 
-    python tests/suite_of_zoo.py --cache DIR
+    python tests/support/suite_of_zoo.py --cache DIR
     python evaluation/accuracy/zoo_agreement.py REFERENCE.parquet --cache DIR
 
 REFERENCE has a row for each distinct convolution of each model: `source` (timm or torchvision), `model`, `count`, `N`,
@@ -19,7 +19,7 @@ import pandas as pd
 
 from convbench.problem import ConvProblem
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 
 from suite_of_zoo import LIBRARIES, Model, kept
 
@@ -129,7 +129,9 @@ def _told(runs: Counter[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reference", type=Path)
-    parser.add_argument("--cache", type=Path, required=True, help="what tests/suite_of_zoo.py read of the models")
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="what tests/support/suite_of_zoo.py read of the models"
+    )
     asked = parser.parse_args()
     models = kept(asked.cache)
     failed = {source: model.error or "no conv2d found" for source, model in models.items() if not model.layers}

@@ -19,7 +19,7 @@ import numpy as np
 from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.registry import discover
-from convbench.runner.verify.campaign import Campaign, Plan
+from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.suite import load_suite
 from convbench.verification.operands import normal_operands
@@ -39,7 +39,7 @@ def questions_a_second(name: str) -> None:
         campaign = Campaign(examiner)
         examiner(questions[0])
         cpu_s, start = time.process_time(), time.perf_counter()
-        plan = Plan(questions=questions, strength=0, time_limit_s=0)
+        plan = CampaignPlan(questions=questions, strength=0, time_limit_s=0)
         failed = sum(answered.finding is not None for answered in campaign.follow(plan))
         cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - start
         asked = len(campaign.passed) + len(campaign.findings)

@@ -1,0 +1,334 @@
+"""`apply` on real torch models: outputs agree, wrong layers are left, the model given stays as it was, and the report
+is honest."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from places import PLUGINS
+
+import convbench
+from convbench.backend import Arithmetic, Backend
+from convbench.errors import PlanError
+from convbench.measurement.machine.facts import machine_facts
+from convbench.plans.applied import Applied
+from convbench.plans.equivalence import agreement, judge_layer, outputs_in_float64
+from convbench.plans.layers import layers_that_run
+from convbench.plans.plan import Choice, Plan
+from convbench.plans.planned_layer import follow_plan
+from convbench.problem import ConvProblem
+from convbench.registry import discover
+from convbench.verification.operands import normal_operands
+from convbench.verification.reference import convolve
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other take long on a machine that is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+PLUGIN = PLUGINS / "planned.py"
+
+
+class Block(nn.Module):  # type: ignore[misc]
+    """A residual block, as in ResNet."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, groups=2)
+        self.shortcut = nn.Conv2d(channels, out, 1, stride, bias=False)
+
+    def forward(self, x: Any) -> Any:
+        y = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.conv2(y) + self.shortcut(x))
+
+
+def small_resnet() -> Any:
+    torch.manual_seed(0)
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), Block(8, 16, 2), Block(16, 16, 1), head).eval()
+
+
+def example() -> Any:
+    return torch.randn(1, 3, 20, 18, generator=torch.Generator().manual_seed(1))
+
+
+def plan_of(model: Any, x: Any, backends: Any, **words: Any) -> Plan:
+    """A plan for every convolution of the model; `backends` is one name, or names by layer."""
+    choices: dict[str, Choice] = {}
+    for layer in layers_that_run(model, (x,)):
+        backend = backends if isinstance(backends, str) else backends.get(layer.name)
+        for problem in layer.problems.values():
+            if backend is not None:
+                seconds = {"call_s": 1.0, "low_s": 1.0, "high_s": 1.0}
+                choices[problem.case_id] = Choice(
+                    case_id=problem.case_id, backend=backend, basis="measured", layer=layer.name, **seconds
+                )
+    given = {"machine": "here", "cpu": machine_facts()["cpu"], "threads": torch.get_num_threads(), "made": "2026"}
+    return Plan(**(given | {"choices": tuple(choices.values())} | words))
+
+
+def applied(model: Any, backends: Any, **words: Any) -> Applied:
+    plan = plan_of(model, example(), backends)
+    return convbench.apply(model, plan, example(), seconds=0.1, plugins=[PLUGIN], **words)
+
+
+def outputs(model: Any, x: Any) -> Any:
+    with torch.no_grad():
+        return model(x)
+
+
+ALL_LAYERS = ["0", "1.conv1", "1.conv2", "1.shortcut", "2.conv1", "2.conv2", "2.shortcut"]
+
+
+# --- what is changed --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "backend", ["torch-channels-last", "torch-packed", "torch-native", "numba-direct", "numpy-gemm"]
+)
+def test_the_changed_model_computes_what_the_unchanged_one_does(backend: str) -> None:
+    [entry] = [entry for entry in discover() if entry.name == backend]
+    if reason := entry.unavailable():
+        pytest.skip(reason)
+    model = small_resnet()
+    found = applied(model, backend, even_if_slower=True)
+    assert [change.layer for change in found.report.layers_changed] == ALL_LAYERS
+    assert {name for change in found.report.layers_changed for _, name in change.backends} == {backend}
+    assert found.report.kept
+    assert found.report.agreement is not None
+    assert found.report.agreement.agrees
+    for seed in range(3):
+        x = torch.randn(1, 3, 20, 18, generator=torch.Generator().manual_seed(seed))
+        assert torch.allclose(outputs(found.model, x), outputs(model, x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_that_is_planned_computes_by_the_plan_and_others_do_not() -> None:
+    model = small_resnet()
+    found = applied(model, {"1.conv1": "off-by-one", "1.shortcut": "reference"}, even_if_slower=True)
+    report = found.report
+    assert [change.layer for change in report.layers_changed] == ["1.shortcut"]
+    left = {one.layer: one.why for one in report.layers_left}
+    assert "off-by-one is wrong here: bound check" in left["1.conv1"]
+    assert "is not in the plan" in left["0"]
+    assert set(left) == set(ALL_LAYERS) - {"1.shortcut"}
+    assert type(found.model[1].shortcut) is not nn.Conv2d
+    assert type(found.model[1].conv1) is nn.Conv2d
+
+
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [
+        ("torch", "is what it computes by already"),
+        ("unavailable", "cannot run here"),
+        ("nonsense", "is no backend here"),
+        ("impatient", "no patience"),
+        ("misshapen", "misshapen answers"),
+        ("bound", "takes no other input"),
+        ("off-by-one", "is wrong here"),
+    ],
+)
+def test_layers_that_cannot_be_changed_are_left_with_the_reason(backend: str, why: str) -> None:
+    model = small_resnet()
+    found = applied(model, backend, even_if_slower=True)
+    assert found.model is model
+    assert not found.report.kept
+    assert [one.layer for one in found.report.layers_left] == ALL_LAYERS
+    assert all(why in one.why for one in found.report.layers_left)
+    assert found.report.sentence == "Nothing that the plan says makes this model faster: it is given unchanged."
+
+
+def test_convolutions_that_are_more_than_nn_conv2d_are_left() -> None:
+    class Scaled(nn.Conv2d):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return 2 * super().forward(x)
+
+    hooked = nn.Conv2d(3, 3, 1)
+    hooked.register_forward_hook(lambda module, inputs, output: output + 1)
+    plain = nn.Conv2d(3, 3, 1)
+    model = nn.Sequential(Scaled(3, 3, 1), hooked, plain)
+    model.never = nn.Conv2d(3, 3, 1)
+    model.forward = lambda x: plain(hooked(model[0](x)))
+    model.eval()
+    x = example()
+    found = convbench.apply(
+        model, plan_of(model, x, "reference"), x, seconds=0.1, plugins=[PLUGIN], even_if_slower=True
+    )
+    left = {one.layer: one.why for one in found.report.layers_left}
+    assert "class Scaled" in left["0"]
+    assert "hooks" in left["1"]
+    assert "does not run" in left["never"]
+    assert "2" not in left
+
+
+# --- what is given back -----------------------------------------------------------------------------------------------
+
+
+def test_a_slower_model_is_not_given_and_the_report_says_so() -> None:
+    model = small_resnet()
+    found = applied(model, "idle")
+    assert found.model is model
+    assert not found.report.kept
+    assert found.report.sentence.endswith("unchanged.") or "the unchanged one is given" in found.report.sentence
+    forced = applied(model, "idle", even_if_slower=True)
+    assert forced.report.kept
+    assert forced.report.ratio < 1
+    assert forced.report.after_s > forced.report.before_s
+    sure = forced.report.high < 1  # on a machine that is busy enough nobody is
+    assert ("is slower" in str(forced.report)) == sure
+
+
+def test_the_model_given_stays_as_it_was() -> None:
+    model = small_resnet()
+    before = copy.deepcopy(model.state_dict())
+    strides = [parameter.stride() for parameter in model.parameters()]
+    found = applied(model, "torch-channels-last", even_if_slower=True)
+    assert found.model is not model
+    assert [parameter.stride() for parameter in model.parameters()] == strides
+    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+    assert {type(module) for module in model.modules() if isinstance(module, nn.Conv2d)} == {nn.Conv2d}
+
+
+def test_in_place_it_is_the_model_itself_that_changes() -> None:
+    model = small_resnet()
+    expected = outputs(model, example())
+    found = applied(model, "reference", even_if_slower=True, in_place=True)
+    assert found.model is model
+    assert type(model[0]) is not nn.Conv2d
+    assert torch.allclose(outputs(model, example()), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_in_training_and_what_is_no_model_are_refused() -> None:
+    model = small_resnet()
+    plan = plan_of(model, example(), "reference")
+    with pytest.raises(PlanError, match="training mode"):
+        convbench.apply(model.train(), plan, example())
+    with pytest.raises(PlanError, match=r"torch\.nn\.Module"):
+        convbench.apply(lambda x: x, plan, example())
+
+
+def test_another_machine_and_other_threads_are_noted() -> None:
+    model = small_resnet()
+    plan = plan_of(model, example(), "reference", cpu="Abacus 1", threads=torch.get_num_threads() + 1)
+    report = convbench.apply(model, plan, example(), seconds=0.1, plugins=[PLUGIN]).report
+    assert any("Abacus 1" in note for note in report.notes)
+    assert any("threads" in note for note in report.notes)
+    assert all(note in str(report) for note in report.notes)
+
+
+# --- a layer that follows a plan --------------------------------------------------------------------------------------
+
+
+def planned(conv: Any, shape: tuple[int, ...]) -> list[int]:
+    """`conv` answers inputs of `shape` with zeros; the list grows with each such call."""
+    calls: list[int] = []
+
+    def call(x: Any) -> Any:
+        calls.append(1)
+        return torch.zeros_like(nn.functional.conv2d(x, conv.weight))
+
+    follow_plan(conv, {shape: call})
+    return calls
+
+
+def test_a_planned_layer_computes_as_before_for_what_it_was_not_planned_for() -> None:
+    conv = nn.Conv2d(2, 3, 3, bias=False).eval()
+    plain = copy.deepcopy(conv)
+    x = torch.randn(1, 2, 5, 5)
+    calls = planned(conv, (1, 2, 5, 5))
+    assert outputs(conv, x).abs().max() == 0
+    assert len(calls) == 1
+    for other in (torch.randn(2, 2, 5, 5), torch.randn(1, 2, 6, 5)):
+        assert torch.equal(outputs(conv, other), outputs(plain, other))
+    assert torch.equal(conv(x), plain(x))
+    conv(x).sum().backward()
+    assert conv.weight.grad is not None
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda conv: conv.weight.mul_(2),
+        lambda conv: conv.load_state_dict({"weight": torch.ones_like(conv.weight)}),
+        lambda conv: setattr(conv, "weight", nn.Parameter(torch.ones_like(conv.weight))),
+        lambda conv: conv.to(memory_format=torch.channels_last),
+        lambda conv: follow_plan(conv, {}),
+    ],
+    ids=["in place", "loaded", "replaced", "moved", "restored"],
+)
+def test_a_planned_layer_whose_weights_change_computes_with_the_new_ones(change: Any) -> None:
+    conv = nn.Conv2d(2, 3, 3, bias=False).eval()
+    calls = planned(conv, (1, 2, 5, 5))
+    with torch.no_grad():
+        change(conv)
+    x = torch.randn(1, 2, 5, 5)
+    assert torch.allclose(outputs(conv, x), nn.functional.conv2d(x, conv.weight), atol=1e-6)
+    assert calls == []
+
+
+def test_copies_of_a_planned_layer_are_plain_and_its_state_has_the_same_names() -> None:
+    conv = nn.Conv2d(2, 3, 3).eval()
+    names = list(conv.state_dict())
+    planned(conv, (1, 2, 5, 5))
+    assert list(conv.state_dict()) == names
+    saved = io.BytesIO()
+    torch.save(conv, saved)
+    saved.seek(0)
+    x = torch.randn(1, 2, 5, 5)
+    for other in (copy.deepcopy(conv), torch.load(saved, weights_only=False)):
+        assert type(other) is nn.Conv2d
+        assert torch.allclose(outputs(other, x), nn.functional.conv2d(x, conv.weight, conv.bias), atol=1e-6)
+
+
+# --- agreement --------------------------------------------------------------------------------------------------------
+
+
+class _Declared(Backend):
+    name, arithmetic = "declared", Arithmetic("direct")
+
+    def prepare(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_a_layer_is_judged_by_its_bound() -> None:
+    problem = ConvProblem.parse("n1c4h6w6_o3k3_p1_bias")
+    given = normal_operands(problem, 0)
+    right = convolve(problem, given.x, given.w, given.b).astype(np.float32)
+    x = torch.from_numpy(given.x)
+    assert judge_layer(_Declared(), problem, x, given.w, given.b, torch.from_numpy(right)).passed
+    wrong = right.copy()
+    wrong[0, 1, 2, 3] *= np.float32(1.001)
+    verdict = judge_layer(_Declared(), problem, x, given.w, given.b, torch.from_numpy(wrong))
+    assert verdict.element == (0, 1, 2, 3)
+
+
+def test_a_model_that_rounds_otherwise_agrees_and_one_that_is_off_does_not() -> None:
+    model, x = small_resnet(), example()
+    exact = outputs_in_float64(model, (x,))
+    assert exact is not None
+    assert exact[0].dtype == np.float64
+    reordered = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    assert agreement(model, reordered, (x,), exact).agrees
+    off = copy.deepcopy(model)
+    with torch.no_grad():
+        off[1].conv1.weight.mul_(1.001)
+    assert not agreement(model, off, (x,), exact).agrees
+    assert not agreement(model, off, (x,), None).agrees
+    with torch.no_grad():
+        off[3][2].bias[0] = float("nan")
+    assert agreement(model, off, (x,), exact).changed == float("inf")

@@ -1,0 +1,216 @@
+"""`convbench doctor`: the command in a process of its own, what it concludes, and how it is shown."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from places import PLUGINS
+from rich.console import Console
+
+from convbench.analysis.diagnosis import ClockError, clock_error, limit, process_variation
+from convbench.measurement.hazards.catalogue import Hazard, Kind
+from convbench.measurement.machine.clocks import Timer
+from convbench.measurement.machine.state import MachineActivity, MachineState
+from convbench.registry import discover
+from convbench.reporting.doctor import Examined, report, verdict
+
+FAKES = PLUGINS / "fakes.py"
+SMALL = "n1c2h6w6_o3k3"
+BUSY = Hazard(Kind.BUSY, {"others_cpus": 0.8, "cpus": 2})
+BOOST = Hazard(Kind.BOOST, {"boost_off": "echo 0"})
+LUCK = Hazard(Kind.PROCESS_LUCK, {"luck": 0.01})
+
+
+def doctor(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    asked = [sys.executable, "-m", "convbench", "doctor", *map(str, words)]
+    return subprocess.run(asked, capture_output=True, text=True, timeout=120)
+
+
+def test_the_command_gives_one_json_document_and_nothing_else() -> None:
+    done = doctor("--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    found = json.loads(line)
+    assert (found["backend"], found["threads"], found["confidence"], found["power"]) == ("numpy-gemm", 1, 0.95, 0.8)
+    assert [timer["name"] for timer in found["timers"]] == ["perf_counter", "process_time"]
+    assert all(timer["cost_s"] > 0 for timer in found["timers"])
+    assert found["standing"]["usable_cpus"] >= 1
+    assert found["meanwhile"]["seconds"] > 0
+    assert 1 <= len(found["rounds"]) <= 3 and min(found["rounds"]) >= 6
+    assert set(found["clocks"]) == {"wall", "cpu"}
+    for clock in found["clocks"].values():
+        assert len(clock["ratios"]) == len(found["rounds"])
+        assert all(ratio > 0 for ratio in clock["ratios"])
+        assert 0 <= clock["typical_error"] <= clock["worst_error"]
+        assert 0 <= clock["intervals_with_one"] <= len(clock["ratios"])
+        stated = {(one["seconds"], one["processes"]): one["share"] for one in clock["smallest_difference"]}
+        assert list(stated) == [(1, 1), (10, 1), (60, 1), (1, 5), (10, 5), (60, 5)]
+        assert 0 < stated[60, 1] <= stated[10, 1]
+    between = found["between_runs"]
+    assert 0 < between["beside_others"] < between["alone"]
+    assert all({"hazard", "sentence", "remedy"} <= hazard.keys() for hazard in found["hazards"])
+    assert found["limit"] is None or found["limit"] in [hazard["hazard"] for hazard in found["hazards"]]
+    assert found["verdict"].startswith("This machine can")
+    assert "Measuring numpy-gemm against itself" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--backend", "wrong"), 3, "wrong on n1c2h6w6_o3k3: "),
+        (("--backend", "unavailable"), 3, "a_module_that_does_not_exist"),
+        (("--backend", "narrow", "--problem", SMALL + "_f64"), 3, "narrow on n1c2h6w6_o3k3_f64: "),
+        (("--backend", "no-such"), 2, "no backend matches 'no-such'"),
+        (("--backend", "right*"), 2, "should name one backend, and matches right, right-twin"),
+        (("--problem", "nonsense"), 2, "nonsense"),
+        (("--threads", "0"), 2, "0 is not in the range"),
+    ],
+)
+def test_where_nothing_can_be_measured_it_says_why(words: tuple[str, ...], code: int, says: str) -> None:
+    given = words if "--problem" in words else (*words, "--problem", SMALL)
+    done = doctor("--quick", "--plugin", FAKES, *given)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_same_backend_again_has_another_name_and_is_found_by_its_own() -> None:
+    (entry,) = discover([FAKES]).select(["right"])
+    again = entry.again(2)
+    assert again.name != entry.name == entry.again(1).name
+    assert again.backend is not None and again.backend.name == "right"
+    assert again.origin == entry.origin
+
+
+# --- what it concludes ------------------------------------------------------------------------------------------------
+
+
+def clock(noise: float, luck: float = 0.0, pairs: int = 6, rounds: int = 100) -> ClockError:
+    rng = np.random.default_rng(11)
+    lucks = luck * np.resize([1.0, -1.0], (pairs, 1))
+    return clock_error((noise * rng.normal(size=(pairs, rounds)) + lucks).tolist(), round_s=0.02)
+
+
+def test_the_error_of_a_clock_is_that_of_its_pairs() -> None:
+    found = clock_error([[0.01] * 10, [-0.02] * 10, [0.0] * 10], round_s=0.02)
+    assert found.answers == pytest.approx((np.exp(0.01), np.exp(-0.02), 1.0))
+    assert found.typical == pytest.approx(0.01, rel=0.02)
+    assert found.worst == pytest.approx(0.02, rel=0.02)
+    assert found.covered == 1
+    assert (found.rounds(10), found.rounds(0.01)) == (500, 0)
+
+
+def test_processes_that_differ_more_than_rounds_do_are_a_hazard_unless_other_work_comes_and_goes() -> None:
+    lucky, plain = clock(0.01, luck=0.02), clock(0.01)
+    (hazard,) = process_variation(lucky, lucky, [BOOST])
+    assert hazard.kind is Kind.PROCESS_LUCK
+    assert hazard.figures["luck"] == pytest.approx(0.02 / np.sqrt(2), rel=0.1)
+    assert process_variation(lucky, lucky, [BUSY]) == []
+    assert process_variation(plain, plain, []) == []
+    assert process_variation(lucky, plain, []) == []  # the steadier clock does not see it
+
+
+def test_what_limits_is_what_takes_the_cpu_away_where_only_the_wall_clock_is_unsteady() -> None:
+    found = limit(clock(0.05), clock(0.01), [BOOST, BUSY])
+    assert (found.hazard, found.waiting) == (BUSY, True)
+    assert limit(clock(0.05), clock(0.01), [BOOST]).hazard is None
+
+
+def test_what_limits_is_what_changes_the_speed_where_both_clocks_are_unsteady() -> None:
+    found = limit(clock(0.05), clock(0.05), [BOOST, LUCK])
+    assert (found.hazard, found.waiting) == (BOOST, False)
+
+
+def test_what_limits_is_luck_where_fresh_processes_differ() -> None:
+    lucky = clock(0.01, luck=0.02)
+    assert limit(lucky, lucky, [BOOST, LUCK]).hazard == LUCK
+    assert limit(lucky, None, []).hazard is None
+
+
+# --- how it is shown --------------------------------------------------------------------------------------------------
+
+
+def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **changes: Any) -> Examined:
+    found = Examined(
+        facts={"cpu": "[red]CPU[/red] of the test"},
+        threads=1,
+        backend="numpy-gemm",
+        case="n1c64h28w28_o64k3_p1",
+        call_s=0.0011,
+        rounds=(99, 100, 101),
+        timers=(Timer("perf_counter", 4e-8, 1e-7), Timer("process_time", 6e-7, None)),
+        machine_state=MachineState(
+            usable_cpus=4, cores=2, virtual=True, governors=("powersave",), frequencies_mhz=(800.0, 4200.0), boost=True
+        ),
+        at_rest=MachineActivity(seconds=1, cpus=4, others_cpus=0.5),
+        meanwhile=MachineActivity(seconds=9, cpus=4, others_cpus=0.8, steal_share=0.002, heat_stops=0, swapped_pages=0),
+        wall=wall,
+        cpu=cpu,
+        hazards=hazards,
+        limit=limit(wall, cpu, hazards),
+        spread=0.05,
+        seconds=28.0,
+    )
+    return replace(found, **changes)
+
+
+def shown(found: Examined, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO(), highlight=False)
+    console.print(report(found))
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [72, 80, 200])
+def test_nothing_is_wider_than_the_terminal_and_nothing_is_cut(width: int) -> None:
+    found = examined(clock(0.05), clock(0.01), BUSY, BOOST)
+    text = shown(found, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "[red]CPU[/red]" in text
+    words = " ".join(text.split())
+    assert BUSY.sentence in words and BUSY.remedy in words
+    assert words.endswith(verdict(found))
+    for told in (
+        "0.8 of 4 CPUs; 0.5 before the test",
+        "governor powersave, 0.800 to 4.20 GHz, boost on",
+        "no step seen",
+    ):
+        assert told in words
+    assert "99 to 101 rounds each" in words
+    assert "the machine itself hides what is below 15 %; with 4 other libraries in both at least what is below" in words
+    assert "hides even what is twice as slow" in shown(replace(found, spread=0.4), 200)
+
+
+def test_without_a_cpu_clock_only_the_wall_clock_is_shown() -> None:
+    text = shown(examined(clock(0.01), None), 80)
+    assert "wall clock, one process each" in text
+    assert "CPU clock, one process each" not in text
+    assert "no hazard was seen" in text
+
+
+def test_the_verdict_is_one_sentence_that_says_what_limits() -> None:
+    assert verdict(examined(clock(0.01), clock(0.01))).endswith(
+        "in 10 s on one thread; nothing stands out that limits it."
+    )
+    told = verdict(examined(clock(0.05), clock(0.01), BUSY, threads=2))
+    assert "on 2 threads (by the CPU clock it can tell " in told
+    assert told.endswith("; what limits it most: other work keeps 0.8 of 2 CPUs busy.")
+    assert "does not tell of takes the CPU away" in verdict(examined(clock(0.05), clock(0.01)))
+    lucky = clock(0.01, luck=0.02)
+    assert "and with --processes 5 it would be" in verdict(examined(lucky, lucky, LUCK))
+
+
+def test_a_machine_that_can_tell_next_to_nothing_apart_is_told_so() -> None:
+    assert "apart only differences above" in verdict(examined(clock(0.5), None))
+    assert "cannot, as it is, tell what is twice as slow" in verdict(examined(clock(9.0), None))
+    assert "> 100 %" in shown(examined(clock(9.0), None), 80)
+    slow = replace(clock(0.01), round_s=3.0)
+    assert "too long to tell differences apart in 10 s" in verdict(examined(slow, None, call_s=1.4))
