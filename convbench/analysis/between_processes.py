@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from statistics import fmean, median, variance
 from typing import Any
 
-from convbench.analysis.paired_ratio import Ratio, ratio
+from convbench.analysis.paired_ratio import ratio
 from convbench.stats.estimates import FEWEST_PROCESSES, student_quantile
+from convbench.stats.ratio import Ratio
 from convbench.stats.two_sample import Contrast
 from convbench.store.journal import Record
 

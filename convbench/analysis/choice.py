@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import Literal
 
 from convbench.analysis.drift import half_width_of_drift
-from convbench.analysis.paired_ratio import Ratio, ratio
+from convbench.analysis.paired_ratio import ratio
 from convbench.analysis.prediction.layer_time import Predicted
 from convbench.analysis.ranking import lower_precision
 from convbench.stats.process_variation import half_width_of_process_variation
+from convbench.stats.ratio import Ratio
 from convbench.status import Status
 from convbench.store.journal import Record
 from convbench.suite import Case

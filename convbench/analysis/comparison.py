@@ -17,10 +17,10 @@ import numpy as np
 
 from convbench.analysis.between_processes import contrast_of_processes
 from convbench.analysis.drift import Drift, chance_of, drifts
-from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.false_discovery import q_values
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import Ragged
+from convbench.stats.ratio import Ratio
 from convbench.stats.two_sample import Contrast, independent, paired
 from convbench.status import Status
 from convbench.store.journal import Record

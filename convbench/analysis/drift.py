@@ -27,9 +27,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.estimates import MAD_TO_SIGMA, NORMAL_QUANTILE, student_quantile
 from convbench.stats.ragged import Ragged
+from convbench.stats.ratio import Ratio
 from convbench.store.journal import Record
 
 _DETECTED = 2.80

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convbench.analysis.choice import LayerChoice, Timed
-from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.process_variation import half_width_of_process_variation
+from convbench.stats.ratio import Ratio
 
 LEFT_OUT_IS_BEHIND = 1.2
 """How many times the fastest's time a backend takes at least where a race left it out."""

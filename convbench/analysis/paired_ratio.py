@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,36 +12,10 @@ from numpy.typing import NDArray
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_over_processes
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import normal_spread
+from convbench.stats.ratio import Ratio
 from convbench.store.journal import Record
 
 _RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times slower the first is than the second; `covers` says whether [low, high] is a 95 % interval, or,
-    with too few samples for one, the range seen."""
-
-    value: float
-    low: float
-    high: float
-    covers: bool = True
-
-    @property
-    def includes_one(self) -> bool:
-        """Whether the two may be level: then no difference is claimed."""
-        return self.low <= 1 <= self.high
-
-    def over(self, factor: float) -> Ratio:
-        """The same as a multiple of `factor`."""
-        return Ratio(self.value / factor, self.low / factor, self.high / factor, self.covers)
-
-    def widened(self, half_width: float) -> Ratio:
-        """The same with an interval that also holds an independent error, whose own 95 % interval is `half_width` to
-        either side on a logarithmic scale: half-widths of independent errors add up as their squares do."""
-        below, above = math.log(self.value / self.low), math.log(self.high / self.value)
-        low = self.value * math.exp(-math.hypot(below, half_width))
-        return Ratio(self.value, low, self.value * math.exp(math.hypot(above, half_width)), self.covers)
 
 
 def ratio(slower: Record, faster: Record) -> Ratio | None:

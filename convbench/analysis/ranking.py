@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from convbench.analysis.paired_ratio import Ratio, geometric_mean_ratio, ratio
+from convbench.analysis.paired_ratio import geometric_mean_ratio, ratio
+from convbench.stats.ratio import Ratio
 from convbench.status import Status
 from convbench.store.journal import Record
 from convbench.verification.bounds import UNIT_ROUNDOFF

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.process_variation import half_width_of_process_variation
+from convbench.stats.ratio import Ratio
 from convbench.status import Status
 from convbench.store.journal import Record
 

@@ -17,7 +17,6 @@ from itertools import compress, groupby, pairwise
 
 import numpy as np
 
-from convbench.analysis.paired_ratio import Ratio
 from convbench.analysis.series import Point, Series, series_of
 from convbench.stats.change_points import (
     FALSE_DISCOVERY_RATE,
@@ -28,6 +27,7 @@ from convbench.stats.change_points import (
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.stats.false_discovery import q_values
 from convbench.stats.rank_sum import Floats, p_of_difference, shift_between
+from convbench.stats.ratio import Ratio
 from convbench.store.journal import Record
 
 FEWEST_POINTS = 12

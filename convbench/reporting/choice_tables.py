@@ -11,11 +11,11 @@ from rich.text import Text
 from convbench.analysis.choice import LayerChoice, Timed
 from convbench.analysis.explanation import reason, reasons_of_winner
 from convbench.analysis.model_total import LEFT_OUT_IS_BEHIND, ModelChoice
-from convbench.analysis.paired_ratio import Ratio
 from convbench.reporting.choice_notes import notes
 from convbench.reporting.console import plain_table
 from convbench.reporting.numbers import aligned, duration, milliseconds, percent, significant
 from convbench.runner.choose.answer import Answer, names
+from convbench.stats.ratio import Ratio
 
 _MOST_LAYERS, _MOST_TOTALS, _MOST_DIFFERENCES = 40, 8, 3
 _WIDEST_NAME = 28

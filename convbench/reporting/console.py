@@ -13,13 +13,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from convbench.analysis.paired_ratio import Ratio
 from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking, lower_precision
 from convbench.analysis.roofline import Limits
 from convbench.reporting.case_table import CaseTable
 from convbench.reporting.details_table import details_report
 from convbench.reporting.limits import HEADING, limit_of_case, limit_sentences, share_cells
 from convbench.reporting.numbers import aligned, flops, milliseconds, percent, significant
+from convbench.stats.ratio import Ratio
 from convbench.status import Status
 from convbench.store.journal import JournalWarning, Record
 

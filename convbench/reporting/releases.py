@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.paired_ratio import Ratio
 from convbench.analysis.ranking import SuiteRanking
 from convbench.measurement.environments.releases import Release
 from convbench.reporting.console import plain_table
 from convbench.reporting.numbers import aligned
+from convbench.stats.ratio import Ratio
 
 
 @dataclass(frozen=True)

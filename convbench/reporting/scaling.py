@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.paired_ratio import Ratio
 from convbench.analysis.scaling import scalings
 from convbench.reporting.console import plain_table
 from convbench.reporting.numbers import aligned, percent
+from convbench.stats.ratio import Ratio
 from convbench.store.journal import Record
 
 

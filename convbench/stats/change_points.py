@@ -18,10 +18,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.autocorrelation import variance_inflation
 from convbench.stats.estimates import MAD_TO_SIGMA, NORMAL_QUANTILE
 from convbench.stats.rank_sum import Floats, Shift, shift_between
+from convbench.stats.ratio import Ratio
 from convbench.stats.segmentation import Cuts, Observed, best_cut, cuts_of_all
 
 FALSE_DISCOVERY_RATE = 0.05

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL, estimate_median
 from convbench.stats.ragged import Floats, Ragged, normal_spread
 from convbench.stats.rank_sum import log_p
+from convbench.stats.ratio import Ratio
 from convbench.stats.signed_rank import p_values as signed_rank_p_values
 
 _MOST_SAMPLES = 500  # of a side; of more, evenly spread ones count

@@ -22,7 +22,6 @@ from statistics import median
 import numpy as np
 from other_timers import asv_results, pyperf_samples_s
 
-from convbench.analysis.paired_ratio import Ratio
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import Engine
@@ -32,6 +31,7 @@ from convbench.runner.run import Request
 from convbench.stats.estimates import Estimate, estimate_median
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import normal_spread
+from convbench.stats.ratio import Ratio
 from convbench.suite import Case
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import iqr
 
-from convbench.analysis.paired_ratio import Ratio, geometric_mean_ratio, ratio
+from convbench.analysis.paired_ratio import geometric_mean_ratio, ratio
 from convbench.analysis.ranking import CaseRanking, SuiteRanking, lower_precision, rank
 from convbench.stats.estimates import estimate_median
 from convbench.stats.process_variation import EXPECTED, half_width_of_process_variation
+from convbench.stats.ratio import Ratio
 from convbench.status import Status
 from convbench.store.journal import Record
 

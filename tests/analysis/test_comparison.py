@@ -16,8 +16,9 @@ import pytest
 from places import CHECKOUT
 
 from convbench.analysis.comparison import Verdict, compare
-from convbench.analysis.paired_ratio import Ratio, ratio
+from convbench.analysis.paired_ratio import ratio
 from convbench.stats.process_variation import half_width_of_process_variation
+from convbench.stats.ratio import Ratio
 
 RNG = np.random.default_rng(7)
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from convbench.analysis.comparison import Change, compare
 from convbench.analysis.drift import chance_of, smallest_between_runs
-from convbench.analysis.paired_ratio import Ratio
 from convbench.stats.process_variation import half_width_of_process_variation
+from convbench.stats.ratio import Ratio
 from convbench.store.journal import Record
 
 LIBRARIES = {

@@ -9,8 +9,8 @@ from typing import Any
 from convbench.analysis.choice import LayerChoice, Rival, Timed
 from convbench.analysis.explanation import reason
 from convbench.analysis.model_total import ModelChoice
-from convbench.analysis.paired_ratio import Ratio
 from convbench.analysis.roofline import Limits
+from convbench.stats.ratio import Ratio
 
 
 @dataclass(frozen=True)

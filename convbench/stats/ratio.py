@@ -1,0 +1,42 @@
+"""A ratio of two times and its interval."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times slower the first is than the second. [low, high] is a 95 % interval if `covers`, else the range
+    that was seen, because there were too few samples for an interval."""
+
+    value: float
+    low: float
+    high: float
+    covers: bool = True
+
+    @classmethod
+    def of_logs(cls, value: float, low: float, high: float, covers: bool = True) -> Ratio:
+        """From the logarithms of the ratio and of the ends of its interval."""
+        return cls(math.exp(value), math.exp(low), math.exp(high), covers)
+
+    @property
+    def includes_one(self) -> bool:
+        """Whether the two may be equally fast, so that no difference is claimed."""
+        return self.low <= 1 <= self.high
+
+    def within(self, tolerance: float) -> bool:
+        """Whether the whole interval lies within a difference of `tolerance` (0.05 is 5 %) to either side."""
+        return 1 / (1 + tolerance) <= self.low and self.high <= 1 + tolerance
+
+    def over(self, factor: float) -> Ratio:
+        """The same as a multiple of `factor`."""
+        return Ratio(self.value / factor, self.low / factor, self.high / factor, self.covers)
+
+    def widened(self, half_width: float) -> Ratio:
+        """The same with an interval that also holds an independent error. `half_width` is half of that error's 95 %
+        interval, of the logarithm. Half-widths of independent errors add up as their squares do."""
+        below, above = math.log(self.value / self.low), math.log(self.high / self.value)
+        low = self.value * math.exp(-math.hypot(below, half_width))
+        return Ratio(self.value, low, self.value * math.exp(math.hypot(above, half_width)), self.covers)
