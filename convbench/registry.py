@@ -44,29 +44,31 @@ class Origin:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the registry: a backend and its origin, or the reason why the origin gave none."""
+    """A backend that was loaded, and its origin."""
 
     name: str
     origin: Origin
-    backend: Backend | None
-    reason: str | None = None
+    backend: Backend
     python: str | None = None
-    """The interpreter of another environment that it runs in; None for this one. Its availability was asked there, and
-    is in `reason`."""
+    """The interpreter of another environment that runs it; None for this one."""
+    reason: str | None = None
+    """Why it cannot run in that other environment, which was asked; None when it can."""
 
     @property
     def names(self) -> frozenset[str]:
-        """What it answers to: its own name and, as `x@label` in another environment, its backend's."""
-        return frozenset((self.name, self.backend.name if self.python and self.backend else self.name))
+        """The names that select it: its own and, for `x@label` of another environment, its backend's."""
+        return frozenset((self.name, self.backend.name))
 
     def again(self, number: int) -> Entry:
-        """The same backend in its `number`-th worker process: a worker is known by its entry's name, and started by its
-        backend's. The first is the entry itself."""
+        """The same backend in its `number`-th worker process. The first is the entry itself.
+
+        A worker is identified by the name of its entry, and started by the name of its backend.
+        """
         return self if number == 1 else replace(self, name=f"{self.name}#{number}")
 
     def unavailable(self) -> str | None:
         """Why this backend cannot run; None when it can."""
-        if self.backend is None or self.python is not None:
+        if self.python is not None:
             return self.reason
         try:
             return self.backend.unavailable()
@@ -75,43 +77,71 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Registry:
-    """All that was found, in the order of discovery."""
+class LoadFailure:
+    """An origin that gave no backends, named by its module or file, and why."""
 
-    entries: tuple[Entry, ...]
+    name: str
+    origin: Origin
+    reason: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that select it."""
+        return frozenset((self.name,))
+
+    def unavailable(self) -> str:
+        """Why nothing of it can run."""
+        return self.reason
+
+
+Row = Entry | LoadFailure
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What discovery found, in its order: backends, and origins that failed to load. Iterates over the backends."""
+
+    rows: tuple[Row, ...]
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
+        return (row for row in self.rows if isinstance(row, Entry))
+
+    @property
+    def failures(self) -> list[LoadFailure]:
+        """The origins that failed to load."""
+        return [row for row in self.rows if isinstance(row, LoadFailure)]
 
     def defined_by(self, plugins: Iterable[Path]) -> list[Entry]:
-        """The entries of these files. Raises `BackendError` where one failed to load: a file that is asked for by name
-        has to, while one that is merely installed must not stop the others."""
-        given = {str(path.resolve()) for path in plugins}
-        mine = [entry for entry in self.entries if entry.origin.kind == "file" and entry.origin.target in given]
-        for entry in mine:
-            if entry.backend is None:
-                raise BackendError(f"the plugin {entry.reason}")
-        return mine
+        """The entries of these files.
 
-    def select(self, patterns: Iterable[str]) -> list[Entry]:
-        """The entries whose names match any of the shell patterns, in the registry's order; all when none is given.
+        Raises `BackendError` when one of them failed to load: a file that the user names has to load, while an
+        installed one that is broken must not stop the others.
+        """
+        files = {str(path.resolve()) for path in plugins}
+        rows = [row for row in self.rows if row.origin.kind == "file" and row.origin.target in files]
+        for row in rows:
+            if isinstance(row, LoadFailure):
+                raise BackendError(f"the plugin {row.reason}")
+        return [row for row in rows if isinstance(row, Entry)]
+
+    def select(self, patterns: Iterable[str]) -> list[Row]:
+        """The rows whose names match any of the shell patterns, in the registry's order; all rows without a pattern.
 
         Raises `BackendError` for a pattern that matches nothing.
         """
         patterns = list(patterns)
         for pattern in patterns:
-            if not any(_matches(entry, pattern) for entry in self.entries):
-                names = [entry.name for entry in self.entries if entry.python is None or "@" in pattern]
+            if not any(_matches(row, pattern) for row in self.rows):
+                elsewhere = {entry.name for entry in self if entry.python is not None and "@" not in pattern}
+                names = [row.name for row in self.rows if row.name not in elsewhere]
                 raise BackendError(
                     f"no backend matches {pattern!r}.{did_you_mean(pattern, names)} There are: {', '.join(names)}."
                 )
-        if not patterns:
-            return list(self.entries)
-        return [entry for entry in self.entries if any(_matches(entry, pattern) for pattern in patterns)]
+        return [row for row in self.rows if not patterns or any(_matches(row, pattern) for pattern in patterns)]
 
 
-def _matches(entry: Entry, pattern: str) -> bool:
-    return any(fnmatchcase(name, pattern) for name in entry.names)
+def _matches(row: Row, pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in row.names)
 
 
 def discover(plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Registry:
@@ -119,18 +149,18 @@ def discover(plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Regi
 
     Raises `BackendError` when two have one name, naming both sources.
     """
-    entries = [entry for origin in dict.fromkeys(_origins(plugins, entry_points)) for entry in _entries(origin)]
+    registry = Registry(
+        tuple(row for origin in dict.fromkeys(_origins(plugins, entry_points)) for row in _rows(origin))
+    )
     seen: dict[str, Entry] = {}
-    for entry in entries:
-        if entry.backend is None:
-            continue
+    for entry in registry:
         if entry.name in seen:
             raise BackendError(
                 f"two backends are called {entry.name!r}: one in {seen[entry.name].origin}, one in {entry.origin}. "
                 "Rename one of them, or leave out one of the two."
             )
         seen[entry.name] = entry
-    return Registry(tuple(entries))
+    return registry
 
 
 def load(origin: Origin) -> tuple[Backend, ...]:
@@ -187,15 +217,15 @@ def _origins(plugins: Sequence[Path], entry_points: bool) -> Iterator[Origin]:
         yield Origin("file", str(path.resolve()))
 
 
-def _entries(origin: Origin) -> list[Entry]:
-    label = Path(origin.target).name if origin.kind == "file" else origin.target.rpartition(".")[2]
+def _rows(origin: Origin) -> list[Row]:
     try:
         return [Entry(backend.name, origin, backend) for backend in load(origin)]
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may even call sys.exit: still only a row
-        told = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
-        return [Entry(label, origin, None, f"{origin} failed to load: {told}")]
+        message = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
+        label = Path(origin.target).name if origin.kind == "file" else origin.target.rpartition(".")[2]
+        return [LoadFailure(label, origin, f"{origin} failed to load: {message}")]
 
 
 def _import_file(path: Path) -> Any:

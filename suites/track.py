@@ -25,7 +25,7 @@ from convbench.registry import discover
 from convbench.store.asv.metrics import METRICS, Metric, benchmark_version, class_name
 from convbench.suite import Suite, builtin_outlines, load_suite
 
-_BACKENDS = [e.name for e in discover(entry_points=False) if e.backend]
+_BACKENDS = [e.name for e in discover(entry_points=False)]
 _SECONDS_AT_MOST = 3600
 
 

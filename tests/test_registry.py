@@ -17,7 +17,7 @@ from places import CHECKOUT
 from convbench import backends
 from convbench.backend import Backend
 from convbench.errors import BackendError
-from convbench.registry import Entry, Origin, Registry, discover, find, load, versions
+from convbench.registry import Entry, LoadFailure, Origin, Registry, Row, discover, find, load, versions
 
 PLUGIN = """
 from convbench.backend import Backend, Ready, Supports
@@ -38,8 +38,8 @@ def plugin(path: Path, text: str = "", *, first: str = "mine-a", second: str = "
     return path
 
 
-def by_name(registry: Registry) -> dict[str, Entry]:
-    return {entry.name: entry for entry in registry}
+def by_name(registry: Registry) -> dict[str, Row]:
+    return {row.name: row for row in registry.rows}
 
 
 class Named(Backend):
@@ -68,8 +68,9 @@ def test_every_public_file_in_backends_is_a_source_and_no_private_one() -> None:
 
 
 def test_the_backends_that_come_along_all_load_and_each_says_where_it_is_from() -> None:
+    assert discover().failures == []
     for entry in discover():
-        assert entry.backend is not None, entry.reason
+        assert entry.python is None
         assert entry.reason is None
         assert entry.name == entry.backend.name
         assert find(entry.origin, entry.name) is entry.backend
@@ -97,8 +98,9 @@ def test_a_broken_file_in_the_folder_is_a_row_and_the_others_are_there(
     monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])
     found = by_name(discover())
     assert set(found) == before | {"zz_broken"}
-    assert found["zz_broken"].backend is None
-    assert "convbench.backends.zz_broken failed to load" in str(found["zz_broken"].reason)
+    failure = found["zz_broken"]
+    assert isinstance(failure, LoadFailure)
+    assert "convbench.backends.zz_broken failed to load" in failure.reason
 
 
 # --- plugin files -----------------------------------------------------------------------------------------------------
@@ -155,11 +157,10 @@ def test_a_broken_plugin_is_a_row_with_its_reason_and_the_others_are_still_there
     bad, good = tmp_path / "bad.py", plugin(tmp_path / "good.py", first="good-a", second="good-b")
     bad.write_text(source)
     before = [entry.name for entry in discover()]
-    entries = list(discover([bad, good]))
-    assert [entry.name for entry in entries] == [*before, "bad.py", "good-a", "good-b"]
-    row = by_name(Registry(tuple(entries)))["bad.py"]
-    assert row.backend is None
-    assert row.reason is not None
+    registry = discover([bad, good])
+    assert [row.name for row in registry.rows] == [*before, "bad.py", "good-a", "good-b"]
+    assert [entry.name for entry in registry] == [*before, "good-a", "good-b"]
+    [row] = registry.failures
     assert row.reason.startswith(f"{bad} failed to load: ")
     assert reason in row.reason
     assert row.unavailable() == row.reason
@@ -173,9 +174,9 @@ def test_a_broken_plugin_is_a_row_with_its_reason_and_the_others_are_still_there
 def test_a_plugin_that_is_no_python_file_is_a_row_that_says_so(name: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "folder.py").mkdir()
     plugin(tmp_path / "mine.txt")
-    entry = list(discover([tmp_path / name]))[-1]
-    assert (entry.name, entry.backend) == (name, None)
-    assert reason in str(entry.reason)
+    [failure] = discover([tmp_path / name]).failures
+    assert failure.name == name
+    assert reason in failure.reason
 
 
 def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_ctrl_c_while_a_plugin_loads_is_not_swallowed(tmp_path: Path) -> None:
 
 def test_a_plugin_that_failed_to_load_is_read_anew_the_next_time(tmp_path: Path) -> None:
     path = plugin(tmp_path / "mine.py", "import no_such_module_at_all")
-    assert list(discover([path]))[-1].backend is None
+    assert [failure.name for failure in discover([path]).failures] == ["mine.py"]
     plugin(path)
     assert [entry.name for entry in discover([path])][-2:] == ["mine-a", "mine-b"]
 
@@ -303,7 +304,8 @@ def test_a_pattern_like_nothing_there_is_guesses_nothing() -> None:
 
 def test_sources_that_failed_can_be_selected_too(tmp_path: Path) -> None:
     path = plugin(tmp_path / "bad.py", "1 / 0")
-    assert [entry.reason is not None for entry in discover([path]).select(["bad*"])] == [True]
+    registry = discover([path])
+    assert registry.select(["bad*"]) == registry.failures != []
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from convbench.errors import PlanError, did_you_mean
 from convbench.measurement.machine.facts import machine_facts
 from convbench.plans.plan import Plan
 from convbench.problem import ConvProblem
-from convbench.registry import Entry, Registry, discover, versions
+from convbench.registry import Registry, discover, versions
 
 
 class PlanWarning(UserWarning):
@@ -64,7 +64,7 @@ def resolve_backend(wanted: CallSpec, plan: Plan | None, registry: Registry) -> 
                 return Resolution(found, (*reasons, *other_versions(plan, found)), cause)
             reasons.append(found)
     for entry in registry:
-        if entry.backend is not None and entry.backend.stands_in_for == wanted.arrays:
+        if entry.backend.stands_in_for == wanted.arrays:
             found = _usable(entry.name, wanted, registry)
             if isinstance(found, Backend):
                 return Resolution(found, tuple(reasons), reasons[-1] if reasons else None)
@@ -119,11 +119,10 @@ def limit_threads(backend: Backend, plan: Plan | None) -> None:
 
 def _usable(name: str, wanted: CallSpec, registry: Registry) -> Backend | str:
     """The backend of that name, or why it cannot compute what is wanted."""
-    entries: list[Entry] = [entry for entry in registry if entry.name == name and entry.backend is not None]
-    if not entries or entries[0].backend is None:
-        names = [entry.name for entry in registry if entry.backend is not None]
-        return f"The plan's {name!r} is no backend here.{did_you_mean(name, names)}"
-    entry, backend = entries[0], entries[0].backend
+    entry = next((entry for entry in registry if entry.name == name), None)
+    if entry is None:
+        return f"The plan's {name!r} is no backend here.{did_you_mean(name, (entry.name for entry in registry))}"
+    backend = entry.backend
     if reason := entry.unavailable():
         return f"The plan's {name} cannot run here: {reason}."
     if backend.device != wanted.device:

@@ -25,7 +25,7 @@ from convbench.measurement.machine.state import counters, machine_activity, mach
 from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.aa_test import AAResult, compare_with_itself, settings_for
 from convbench.problem import ConvProblem
-from convbench.registry import Entry, discover
+from convbench.registry import Entry, LoadFailure, discover
 from convbench.reporting.console import print_json, stderr, stdout
 from convbench.reporting.doctor import Examined, report, verdict
 from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL
@@ -179,9 +179,10 @@ def _backend(request: Request) -> Entry:
     if len(found) > 1:
         names = ", ".join(entry.name for entry in found)
         raise BackendError(f"--backend {request.backend!r} should name one backend, and matches {names}.")
-    if reason := found[0].unavailable():
-        raise NothingMeasuredError(f"{found[0].name} cannot run here: {reason}")
-    return found[0]
+    [row] = found
+    if (reason := row.unavailable()) or isinstance(row, LoadFailure):
+        raise NothingMeasuredError(f"{row.name} cannot run here: {reason}")
+    return row
 
 
 def _pairs(entry: Entry, case: Case, settings: Sequence[Settings], advance: Any) -> list[AAResult]:
@@ -204,7 +205,7 @@ def _pairs(entry: Entry, case: Case, settings: Sequence[Settings], advance: Any)
 
 
 def _hazards_of_twins(twins: Sequence[AAResult], entry: Entry, threads: int) -> Iterator[Hazard]:
-    device = entry.backend.device if entry.backend else "cpu"
+    device = entry.backend.device
     for pair in twins:
         for taken in pair.samples:
             rows = [{"load": s.load, **asdict(s.sample)} for s in taken]

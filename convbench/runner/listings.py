@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convbench.errors import ProblemError
+from convbench.registry import Entry, Row, discover, versions
 from convbench.reporting.console import plain_table, print_json, stdout
 from convbench.reporting.numbers import flops
 
@@ -18,9 +19,7 @@ _SHORT_DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16
 
 def list_backends(plugins: Sequence[Path], as_json: bool) -> None:
     """Every backend, whether it can run here, and if not why not."""
-    from convbench.registry import discover
-
-    rows = [_backend_row(entry) for entry in discover(plugins)]
+    rows = [_backend_row(entry) for entry in discover(plugins).rows]
     if as_json:
         print_json(rows)
         return
@@ -52,11 +51,9 @@ def _unavailable(rows: Sequence[dict[str, Any]]) -> Table:
     return plain_table(("backends", "status", "why"), [(", ".join(g), state, reason) for reason, g in grouped.items()])
 
 
-def _backend_row(entry: Any) -> dict[str, Any]:
-    from convbench.registry import versions
-
+def _backend_row(entry: Row) -> dict[str, Any]:
     reason = entry.unavailable()
-    backend = entry.backend
+    backend = entry.backend if isinstance(entry, Entry) else None
     return {
         "backend": entry.name,
         "available": reason is None,

@@ -121,8 +121,8 @@ def _extra(texts: Sequence[str], versions: Sequence[str]) -> list[tuple[tuple[st
 def _selected(found: Registry, library: str, patterns: Sequence[str]) -> list[Entry]:
     """The backends that patterns select, or without any those that require `library`."""
     if patterns:
-        return [entry for entry in found.select(patterns) if entry.backend is not None]
-    needed = {entry.name: [r.name for r in requirements(entry.backend)] for entry in found if entry.backend}
+        return [row for row in found.select(patterns) if isinstance(row, Entry)]
+    needed = {entry.name: [r.name for r in requirements(entry.backend)] for entry in found}
     mine = [entry for entry in found if library in needed.get(entry.name, ())]
     if not mine:
         libraries = sorted({name for names in needed.values() for name in names})
@@ -135,8 +135,8 @@ def _selected(found: Registry, library: str, patterns: Sequence[str]) -> list[En
 
 def _that_run_somewhere(entries: Sequence[Entry]) -> list[Entry]:
     """Without the backends that are unavailable in every environment, unless all are: then the reasons are told."""
-    able = {entry.backend.name for entry in entries if entry.backend and entry.unavailable() is None}
-    return [entry for entry in entries if entry.backend and entry.backend.name in able] or list(entries)
+    able = {entry.backend.name for entry in entries if entry.unavailable() is None}
+    return [entry for entry in entries if entry.backend.name in able] or list(entries)
 
 
 # --- environments and dates -------------------------------------------------------------------------------------------
@@ -148,9 +148,7 @@ def _environments(
     """An environment for each version, labelled by it. Raises `BackendError` with all that could not be made."""
     base = environment(request.python or sys.executable, "base")
     folder = request.environments or _cache()
-    needed = dict.fromkeys(
-        str(r) for entry in entries if entry.backend for r in requirements(entry.backend) if r.name != library
-    )
+    needed = dict.fromkeys(str(r) for entry in entries for r in requirements(entry.backend) if r.name != library)
     extra = _extra(request.others, versions)
     console = stderr()
     made: list[OtherEnvironment] = []

@@ -21,7 +21,7 @@ from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.measurement.outcome import Cache, Settings
 from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import DTYPES, Dtype
-from convbench.registry import Entry, Registry, discover
+from convbench.registry import Registry, Row, discover
 from convbench.reporting.console import print_json, show_journal_warnings, stderr, stdout, suite_report
 from convbench.reporting.gpu import gpu_sentence
 from convbench.reporting.hazards import hazard_report
@@ -123,7 +123,7 @@ def run_suites(request: Request) -> int:
 def measure(
     request: Request,
     suites: Sequence[Suite],
-    entries: Sequence[Entry],
+    entries: Sequence[Row],
     conclude: Callable[[Run], None],
     releases: Mapping[str, Release] | None = None,
 ) -> int:

@@ -20,7 +20,7 @@ from convbench.measurement.machine.state import counters, machine_activity, mach
 from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
-from convbench.registry import Entry
+from convbench.registry import Row
 from convbench.reporting.console import stderr
 from convbench.reporting.progress import LiveProgress, PlainProgress
 from convbench.runner.interrupts import interrupts_wait
@@ -53,7 +53,7 @@ class Run:
     """This process's part of the run: rounds of one session happened side by side, those of two did not."""
 
     def measure(
-        self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Entry], shown: PlainProgress | LiveProgress
+        self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Row], shown: PlainProgress | LiveProgress
     ) -> Iterator[Record]:
         """Every record of the run as it is known and kept: first the ones it resumes from."""
         asked = {entry.name for entry in entries}
@@ -74,7 +74,7 @@ class Run:
         self,
         engine: Engine,
         pairs: Iterable[tuple[Suite, Case]],
-        entries: Sequence[Entry],
+        entries: Sequence[Row],
         shown: PlainProgress | LiveProgress,
     ) -> Iterator[Record]:
         for suite, case in pairs:
@@ -94,7 +94,7 @@ class Run:
             self.unfinished = None
             shown.end(time.monotonic() - start)
 
-    def _todo(self, suite: Suite, case: Case, entries: Sequence[Entry], settings: Settings) -> list[Entry]:
+    def _todo(self, suite: Suite, case: Case, entries: Sequence[Row], settings: Settings) -> list[Row]:
         # What was unavailable may have been installed since; asking again costs nothing.
         done = {
             r["backend"]

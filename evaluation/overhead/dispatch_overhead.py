@@ -104,7 +104,7 @@ def main() -> None:
         print(f"{'backend':14s} {'way':27s} {'us a call':>10s}   {'added, us':>9s}   95 % interval")
         wanted = ["nothing", *(options.backend or ["torch", "torch-packed", "onnxruntime", "numba-direct"])]
         for entry in discover([plugin]):
-            if entry.name in wanted and entry.backend is not None and entry.unavailable() is None:
+            if entry.name in wanted and entry.unavailable() is None:
                 plugins = (str(plugin),) if entry.name == "nothing" else ()
                 small = "n1c1h1w1_o1k1" if entry.name == "nothing" else "n1c32h14w14_o32k3_p1"
                 entry.backend.limit_threads(1)

@@ -32,7 +32,6 @@ def questions_a_second(name: str) -> None:
     if (reason := entry.unavailable()) is not None:
         print(f"{name:20s} {reason}")
         return
-    assert entry.backend is not None
     questions = sweep(entry.backend).questions
     with Examiner(entry) as examiner:
         examiner.start()

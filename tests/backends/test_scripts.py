@@ -52,9 +52,9 @@ for backend in (e.backend for e in discover(entry_points=False) if e.name in sys
         compared.append([backend.name, text])
 print(json.dumps(compared))
 """
-HERE = {e.name: e for e in discover(entry_points=False) if e.backend and e.unavailable() is None}
+HERE = {e.name: e for e in discover(entry_points=False) if e.unavailable() is None}
 ANY = ConvProblem.parse(PROBLEMS[0])
-SCRIPTED = [name for name, entry in HERE.items() if entry.backend and entry.backend.script(ANY)]
+SCRIPTED = [name for name, entry in HERE.items() if entry.backend.script(ANY)]
 FAMILIES = sorted({HERE[name].origin.target for name in SCRIPTED})
 
 

@@ -86,7 +86,7 @@ def test_the_same_backend_again_has_another_name_and_is_found_by_its_own() -> No
     (entry,) = discover([FAKES]).select(["right"])
     again = entry.again(2)
     assert again.name != entry.name == entry.again(1).name
-    assert again.backend is not None and again.backend.name == "right"
+    assert again.backend.name == "right"
     assert again.origin == entry.origin
 
 

@@ -32,7 +32,7 @@ from convbench.verification.operands import Operands
 from convbench.verification.oracle import answer_key, integer_magnitude
 from convbench.verification.question import LAYOUTS, VALUES, Layout, Question, Values
 
-BACKENDS = {entry.name: entry.backend for entry in discover(entry_points=False) if entry.backend}
+BACKENDS = {entry.name: entry.backend for entry in discover(entry_points=False)}
 DIRECT = Arithmetic("direct")
 TEXT = "n2c4h5w6_o6k3x2_s1x2_pt1b0l2r1_d1x2_g2_bias"
 

@@ -19,7 +19,7 @@ from typing import Any
 from convbench.errors import BackendError
 from convbench.measurement.environments.probe import WORKER_NEEDS
 from convbench.measurement.workers.process_environment import START, apart
-from convbench.registry import Entry, Registry
+from convbench.registry import Entry, Registry, Row
 
 _OLDEST = (3, 11)
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -80,21 +80,23 @@ def environment(path: str, label: str) -> OtherEnvironment:
     return OtherEnvironment(label, python, match[0])
 
 
-def select(registry: Registry, others: Sequence[OtherEnvironment], patterns: Sequence[str]) -> list[Entry]:
-    """The entries that `patterns` select of those here and, as `NAME@LABEL`, in the other environments, which are asked
+def select(registry: Registry, others: Sequence[OtherEnvironment], patterns: Sequence[str]) -> list[Row]:
+    """The rows that `patterns` select of those here and, as `NAME@LABEL`, in the other environments, which are asked
     what they can run. A pattern that a name matches selects it everywhere: `x*` also `x@old`, and `x@*` only those.
 
     Raises `BackendError` when a pattern selects nothing, or an environment cannot run workers.
     """
-    offered = [other.offer(entry) for other in others for entry in registry if entry.backend is not None]
-    known = {entry.name: entry for entry in registry}
+    offered = [other.offer(entry) for other in others for entry in registry]
+    known = {row.name: row for row in registry.rows}
     for entry in offered:
         if entry.name in known:
             raise BackendError(
                 f"two backends are called {entry.name!r}: one in {known[entry.name].origin}, one by its label. Give "
                 "another label."
             )
-    return asked(Registry((*registry, *offered)).select(patterns), others)
+    rows = Registry((*registry.rows, *offered)).select(patterns)
+    answered = {entry.name: entry for entry in asked(Registry(tuple(rows)), others)}
+    return [answered.get(row.name, row) for row in rows]
 
 
 def asked(entries: Iterable[Entry], others: Sequence[OtherEnvironment]) -> list[Entry]:
@@ -112,7 +114,7 @@ def asked(entries: Iterable[Entry], others: Sequence[OtherEnvironment]) -> list[
 
 
 def _reasons(other: OtherEnvironment, entries: Sequence[Entry]) -> list[str | None]:
-    backends = [{"origin": asdict(e.origin), "name": e.backend.name if e.backend else e.name} for e in entries]
+    backends = [{"origin": asdict(e.origin), "name": e.backend.name} for e in entries]
     words = [other.python, str(START), "convbench.measurement.environments.probe"]
     try:
         done = _call(words, json.dumps({"backends": backends}))

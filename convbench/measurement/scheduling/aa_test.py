@@ -55,7 +55,7 @@ def compare_with_itself(entry: Entry, case: Case, settings: Settings, watch: Wat
     with Engine(settings, watch) as engine:
         outcomes = {outcome.backend: outcome for outcome in engine.measure("doctor", case, (entry, other))}
     first, second = (_timed(outcomes[e.name]).samples for e in (entry, other))
-    on_cpu = entry.backend is not None and entry.backend.device == "cpu"
+    on_cpu = entry.backend.device == "cpu"
     walls = [{s.round: s.sample.wall_s for s in samples} for samples in (first, second)]
     cpus = [{s.round: s.sample.cpu_s for s in samples} for samples in (first, second)]
     wall = _log_ratios(*walls)

@@ -29,7 +29,7 @@ from convbench.measurement.workers.pool import Worker, WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
 from convbench.measurement.workers.shared_arrays import SharedArrayCache
-from convbench.registry import Entry
+from convbench.registry import Entry, LoadFailure, Row
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.verification.gate import Gate, gate_of
@@ -89,21 +89,29 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def measure(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
-        """The outcome of each entry on `case`, as each is known; the timed ones together, after the last round. In a
+    def measure(self, suite: str, case: Case, rows: Sequence[Row]) -> Iterator[Outcome]:
+        """The outcome of each row on `case`, as each is known; the timed ones together, after the last round. In a
         race some may be left out, which the race knows."""
-        for outcome in self._outcomes(suite, case, self._rule.field(case, entries)):
+        for outcome in self._outcomes(suite, case, self._rule.field(case, rows)):
             self._rule.note(outcome)
             yield outcome
 
-    def _outcomes(self, suite: str, case: Case, entries: Sequence[Entry]) -> Iterator[Outcome]:
+    def _outcomes(self, suite: str, case: Case, rows: Sequence[Row]) -> Iterator[Outcome]:
         able: list[Entry] = []
-        for entry in entries:
-            refused = self._refusal(suite, case, entry)
-            if refused is None:
-                able.append(entry)
-            else:
+        for row in rows:
+            if isinstance(row, LoadFailure):
+                yield Outcome(
+                    suite=suite,
+                    case=case,
+                    backend=row.name,
+                    status=Status.UNAVAILABLE,
+                    settings=self.settings,
+                    reason=row.reason,
+                )
+            elif (refused := self._refusal(suite, case, row)) is not None:
                 yield refused
+            else:
+                able.append(row)
         able = self._rule.admit(case, able)
         if not able:
             return
@@ -123,7 +131,6 @@ class Engine:
             self._unavailable[entry.name] = entry.unavailable()
         if reason := self._unavailable[entry.name]:
             return self._outcome(suite, case, entry, Status.UNAVAILABLE, reason)
-        assert entry.backend is not None
         try:
             unsupported = entry.backend.unsupported(case.problem)
         except Exception as error:
@@ -233,7 +240,6 @@ class Engine:
             for candidate in candidates:
                 if candidate.stopped == "failed":
                     continue
-                assert candidate.entry.backend is not None
                 if before is not None and candidate.entry.backend.device != "cpu":
                     yield before()
                     before = None
@@ -248,7 +254,6 @@ class Engine:
     def _finish(self, candidate: Candidate, examination: Gate, judge: ThreadPoolExecutor) -> Callable[[], Outcome]:
         """Ask for the last timed outputs; gives what waits for `judge` to have judged them and gives the outcome, with
         its samples, or without them when one is wrong."""
-        assert candidate.entry.backend is not None
         arithmetic, outcome = candidate.entry.backend.arithmetic, candidate.outcome()
         backend_s = 0.0
         if candidate.twin is not None:
@@ -297,7 +302,7 @@ class Engine:
             settings=self.settings,
             reason=reason,
             versions=self._pool.versions.get(entry.name, {}),
-            declared=declared(entry.backend) if entry.backend else {},
+            declared=declared(entry.backend),
             stderr_tail=stderr_tail or None,
         )
 

@@ -42,7 +42,6 @@ def qualify(
     first call of so many seconds, and may have it called once more. While answers are judged the worker goes on; the
     verdicts are waited for before anything is timed. Raises `WorkerError` when a worker fails."""
     entry = processes[0]
-    assert entry.backend is not None
     on_cpu = entry.backend.device == "cpu"
     arithmetic, problem = entry.backend.arithmetic, case.problem.as_dict()
     lanes: list[WorkerSamples] = []
@@ -109,7 +108,6 @@ class AATest:
         again = chosen.entry.again(2)
         if start([again]):
             return
-        assert chosen.entry.backend is not None
         with contextlib.suppress(WorkerError):
             operands, problem = shelves.of(examination.real.operands), case.problem.as_dict()
             first = self._pool.ask(again, "prepare", operands, problem=problem)

@@ -17,7 +17,7 @@ from convbench.measurement.outcome import Outcome, Settings
 from convbench.measurement.scheduling.candidates import Candidate
 from convbench.measurement.scheduling.screening import LayerHistory, Times
 from convbench.problem import ConvProblem
-from convbench.registry import Entry
+from convbench.registry import Entry, Row
 from convbench.stats.estimates import estimate_median
 from convbench.stats.sequential import sequential_t_test, sign_test_e_value
 from convbench.status import Status
@@ -74,13 +74,13 @@ class Race:
 
     # --- before a case --------------------------------------------------------------------------------------------
 
-    def field(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
-        """Those of `entries` that are asked on `case`, the ones that should be fast first: all that may be the fastest,
+    def field(self, case: Case, rows: Sequence[Row]) -> list[Row]:
+        """Those of `rows` that are asked on `case`, the ones that should be fast first: all that may be the fastest,
         and a few in any case, since what is left out of the rounds cannot be told from what is in them."""
         if (forced := self.forced.get(case.name)) is not None:
-            return [entry for entry in entries if entry.name in forced]
-        asked: list[Entry] = []
-        for entry in sorted(entries, key=lambda one: self._earlier.expected(one.name, case.problem)):
+            return [row for row in rows if row.name in forced]
+        asked: list[Row] = []
+        for entry in sorted(rows, key=lambda one: self._earlier.expected(one.name, case.problem)):
             reason = None
             if len(asked) >= _FEWEST_ASKED:
                 reason = self._earlier.skip_reason(entry.name, case.problem)
@@ -193,9 +193,9 @@ class Race:
 class NoRace:
     """No race: each candidate is sampled until its own time is known well enough."""
 
-    def field(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
+    def field(self, case: Case, rows: Sequence[Row]) -> list[Row]:
         """All of them."""
-        return list(entries)
+        return list(rows)
 
     def admit(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
         """All of them."""

@@ -134,7 +134,7 @@ class WorkerPool:
     def _tell_start(self, entry: Entry) -> None:
         self._workers[entry.name].tell(
             "start",
-            backend=entry.backend.name if entry.backend else entry.name,
+            backend=entry.backend.name,
             origin=asdict(entry.origin),
             threads=self._settings.threads,
             cores=list(self._cores_of(entry)),
@@ -144,4 +144,4 @@ class WorkerPool:
 
 
 def _on_cpu(entry: Entry) -> bool:
-    return entry.backend is not None and entry.backend.device == "cpu"
+    return entry.backend.device == "cpu"

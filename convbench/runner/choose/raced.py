@@ -22,7 +22,7 @@ from convbench.measurement.scheduling.engine import declared
 from convbench.measurement.scheduling.race import Race
 from convbench.measurement.scheduling.screening import Times
 from convbench.problem import ConvProblem
-from convbench.registry import Entry, discover, versions
+from convbench.registry import Entry, Row, discover, versions
 from convbench.reporting.console import stderr
 from convbench.reporting.hazards import hazard_report
 from convbench.reporting.numbers import count, duration
@@ -79,7 +79,6 @@ def raced(request: Request, suite: Suite) -> tuple[Answer, int, Sequence[Rendera
 
 def like_for_like(entry: Entry, problem: ConvProblem) -> str | None:
     """Why a backend that computes in a lower precision than asked for does not compete; None for the others."""
-    assert entry.backend is not None
     precision = lower_precision({"declared": declared(entry.backend), "dtype": problem.dtype})
     return precision and f"computes in {precision}"
 
@@ -88,9 +87,9 @@ def anything(entry: Entry, problem: ConvProblem) -> None:
     """Every backend competes."""
 
 
-def known_times(folder: Path, settings: Settings, entries: Sequence[Entry]) -> Times:
+def known_times(folder: Path, settings: Settings, entries: Sequence[Row]) -> Times:
     """Seconds a call by earlier records of this machine, with these settings and the versions that are installed."""
-    installed = {entry.name: versions(entry.backend) for entry in entries if entry.backend is not None}
+    installed = {entry.name: versions(entry.backend) for entry in entries if isinstance(entry, Entry)}
     conditions = Conditions(settings.threads, settings.allocator, settings.cache, machine_facts()["cpu"])
     found: dict[ConvProblem, dict[str, tuple[float, float]]] = {}
     for record in earlier_records(folder, conditions, whole=False):

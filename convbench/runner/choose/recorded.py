@@ -53,7 +53,7 @@ def looked_up(request: Request, suite: Suite) -> Answer:
 
 def _refuses(registry: Registry, backend: str, problem: ConvProblem) -> bool:
     """Whether a backend that is known here declares that it does not compute `problem`."""
-    known = (entry.backend for entry in registry if entry.name == backend and entry.backend is not None)
+    known = (entry.backend for entry in registry if entry.name == backend)
     return any(one.unsupported(problem) is not None for one in known)
 
 

@@ -44,7 +44,6 @@ class Examiner:
     """
 
     def __init__(self, entry: Entry, limit_s: float = 40.0, threads: int = 1) -> None:
-        assert entry.backend is not None
         self.entry = entry
         self.warned = 0
         self.max_error_over_bound = 0.0

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from convbench.errors import NothingMeasuredError, ResultsError, SuiteError
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
-from convbench.registry import Entry, discover
+from convbench.registry import Row as RegistryRow
+from convbench.registry import discover
 from convbench.reporting.console import print_json, show_journal_warnings, stderr, stdout
 from convbench.reporting.verification_progress import progress
 from convbench.reporting.verification_tables import verification_report
@@ -102,7 +103,7 @@ def verify_backends(request: Request) -> int:
 # --- what was asked ---------------------------------------------------------------------------------------------------
 
 
-def _entries(request: Request) -> list[Entry]:
+def _entries(request: Request) -> Sequence[RegistryRow]:
     registry = discover(request.plugins)
     mine = registry.defined_by(request.plugins)
     # Who gives a plugin wants that verified, and not all the rest beside it.
@@ -118,7 +119,7 @@ def _check(request: Request) -> None:
         Question.parse(text)
 
 
-def _asked(request: Request, entry: Entry, results: Path, before: Sequence[Event]) -> dict[str, Any]:
+def _asked(request: Request, entry: RegistryRow, results: Path, before: Sequence[Event]) -> dict[str, Any]:
     answered = [event for event in before if event["event"] == "answered"]
     return {
         "backend": entry.name,
@@ -189,7 +190,7 @@ def _row_of_death(name: str, event: Event) -> Row | None:
     return row_of_none(name, Status.ERROR, event["reason"]) | {"complete": False}
 
 
-def _heading(request: Request, entries: Sequence[Entry], log: VerificationLog, rows: dict[str, Row]) -> str:
+def _heading(request: Request, entries: Sequence[RegistryRow], log: VerificationLog, rows: dict[str, Row]) -> str:
     machine = machine_facts()
     isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
     resumed = (
