@@ -22,8 +22,8 @@ from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.measurement.machine.clocks import timers
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.machine.state import counters, machine_activity, machine_state, other_runs
-from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.aa_test import AAResult, compare_with_itself, settings_for
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, LoadFailure, discover
 from convbench.reporting.console import print_json, stderr, stdout

@@ -18,7 +18,7 @@ from convbench.measurement.environments.interpreters import environments, select
 from convbench.measurement.environments.releases import Release
 from convbench.measurement.machine.affinity import AUTO
 from convbench.measurement.machine.facts import machine_facts, machine_name
-from convbench.measurement.outcome import Cache, Settings
+from convbench.measurement.settings import Cache, Settings
 from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import DTYPES, Dtype
 from convbench.registry import Registry, Row, discover

@@ -17,9 +17,9 @@ from convbench.measurement.environments.releases import Release
 from convbench.measurement.hazards.catalogue import Hazard
 from convbench.measurement.hazards.of_machine import hazards_of_machine
 from convbench.measurement.machine.state import counters, machine_activity, machine_state, other_runs
-from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
+from convbench.measurement.settings import Settings
 from convbench.registry import Row
 from convbench.reporting.console import stderr
 from convbench.reporting.progress import LiveProgress, PlainProgress

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ResultsError, did_you_mean
-from convbench.measurement.outcome import Cache
+from convbench.measurement.settings import Cache
 from convbench.store.journal import Record
 from convbench.store.records import records
 

@@ -22,8 +22,8 @@ from statistics import median
 from other_timers import TorchTimer, by_turns_s, pyperf_samples_s
 
 from convbench.measurement.machine.facts import machine_facts
-from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.settings import Settings
 from convbench.registry import Entry, discover
 from convbench.suite import Case, load_suite
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 from statistics import median
 
 from convbench.measurement.machine.facts import machine_facts
-from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.settings import Settings
 from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import ConvProblem
 from convbench.registry import discover

@@ -21,8 +21,9 @@ from statistics import median
 
 from convbench.backend import cuda_device_count
 from convbench.measurement.machine.gpu import first_gpu
-from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.settings import Settings
 from convbench.registry import discover
 from convbench.suite import Case, load_suite
 

@@ -23,8 +23,8 @@ import numpy as np
 from other_timers import asv_results, pyperf_samples_s
 
 from convbench.measurement.machine.facts import machine_facts
-from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
 from convbench.runner.run import Request

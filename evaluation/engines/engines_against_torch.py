@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from convbench.analysis.paired_ratio import ratio
 from convbench.measurement.machine.facts import machine_facts
-from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.store.checkout import CheckoutState

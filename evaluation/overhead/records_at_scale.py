@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from convbench.measurement.machine.facts import machine_facts
-from convbench.measurement.outcome import Outcome, RoundSample, Settings
+from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sampling.sample import Sample
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from convbench.backend import Backend
-from convbench.measurement.outcome import Settings
 from convbench.measurement.sampling.device_sample import take_device_sample
 from convbench.measurement.sampling.sample import SamplingPlan
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.status import Status

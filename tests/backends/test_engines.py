@@ -9,8 +9,9 @@ from functools import cache
 
 import pytest
 
-from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
 from convbench.status import Status

@@ -24,8 +24,8 @@ from convbench.measurement.machine.affinity import (
     parse_pin,
     starting_cores,
 )
-from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.suite import Case

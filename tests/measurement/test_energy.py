@@ -12,8 +12,9 @@ from rich.console import Console
 
 from convbench.analysis.ranking import rank
 from convbench.measurement.machine.energy import Meter, energy_meter, why_not_metered
-from convbench.measurement.outcome import Outcome, RoundSample, Settings
+from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sampling.sample import Sample, SamplingPlan, take_sample
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.reporting.console import suite_report
 from convbench.status import Status

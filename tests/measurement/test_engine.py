@@ -13,9 +13,10 @@ import pytest
 
 from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.errors import SuiteError
-from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
+from convbench.measurement.settings import Settings
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
 from convbench.problem import ConvProblem

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from test_engine import Declared
 
-from convbench.measurement.outcome import Settings
+from convbench.measurement.settings import Settings
 from convbench.measurement.workers import pool as pool
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError

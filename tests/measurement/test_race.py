@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_engine import Stage
 
-from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.layer_similarity import log_ratio_tolerance
 from convbench.measurement.scheduling.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten
 from convbench.measurement.scheduling.screening import why_left_out
+from convbench.measurement.settings import Settings
 from convbench.measurement.workers.process import WorkerError
 from convbench.problem import ConvProblem
 from convbench.stats.sequential import sequential_t_test, sign_test_e_value

@@ -15,8 +15,9 @@ import psutil
 import pytest
 from places import PLUGINS
 
-from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.settings import Settings
 from convbench.measurement.workers.process import WorkerError, WorkerProcess
 from convbench.measurement.workers.process_environment import worker_environment
 from convbench.problem import ConvProblem

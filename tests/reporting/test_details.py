@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from convbench.analysis.ranking import rank
-from convbench.measurement.outcome import OnDevice, Outcome, RoundSample, Settings
+from convbench.measurement.outcome import OnDevice, Outcome, RoundSample
 from convbench.measurement.sampling.sample import Sample
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.reporting.console import suite_report
 from convbench.reporting.details_table import GROUPS

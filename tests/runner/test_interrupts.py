@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from convbench.measurement.outcome import Settings
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.reporting.console import stderr

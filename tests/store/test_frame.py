@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 import convbench
 from convbench.errors import ResultsError
-from convbench.measurement.outcome import Outcome, RoundSample, Settings
+from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sampling.sample import Sample
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store import parallel_read as parts

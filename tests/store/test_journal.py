@@ -24,8 +24,9 @@ from strategies import problems
 
 import convbench
 from convbench.errors import ResultsError
-from convbench.measurement.outcome import Outcome, RoundSample, Settings
+from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sampling.sample import Sample
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState

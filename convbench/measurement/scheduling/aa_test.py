@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from convbench.errors import NothingMeasuredError
-from convbench.measurement.outcome import Outcome, RoundSample, Settings
+from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sampling.sample import calibrate
 from convbench.measurement.scheduling.engine import Engine, Watch
+from convbench.measurement.settings import Settings
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.status import Status

@@ -20,11 +20,12 @@ from typing import Any, Protocol, TypeVar
 from convbench.backend import Backend
 from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
 from convbench.measurement.machine.facts import load_average
-from convbench.measurement.outcome import Outcome, RoundSample, Settings
+from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, self_ratio
 from convbench.measurement.scheduling.qualification import AATest, failure_reason, in_process, output, qualify
 from convbench.measurement.scheduling.race import NoRace, Race
+from convbench.measurement.settings import Settings
 from convbench.measurement.workers.pool import Worker, WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message

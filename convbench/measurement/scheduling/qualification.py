@@ -10,12 +10,13 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from convbench.measurement.outcome import OnDevice, Outcome, Settings
+from convbench.measurement.outcome import OnDevice, Outcome
 from convbench.measurement.sampling.cache_state import flush_bytes
 from convbench.measurement.sampling.device_metrics import Timer
 from convbench.measurement.sampling.device_sample import COLD_CALLS
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, cheapest
+from convbench.measurement.settings import Settings
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message

@@ -13,9 +13,10 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from convbench.measurement.outcome import Outcome, Settings
+from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.candidates import Candidate
 from convbench.measurement.scheduling.screening import LayerHistory, Times
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Row
 from convbench.stats.estimates import estimate_median

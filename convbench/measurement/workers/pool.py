@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from convbench.measurement.machine.affinity import Cores, starting_cores
 from convbench.measurement.machine.facts import memory_limit_bytes, usable_cpus
-from convbench.measurement.outcome import Settings
+from convbench.measurement.settings import Settings
 from convbench.measurement.workers.process import WorkerError, WorkerProcess
 from convbench.measurement.workers.protocol import Message
 from convbench.registry import Entry

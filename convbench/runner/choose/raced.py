@@ -17,10 +17,10 @@ from convbench.analysis.ranking import lower_precision
 from convbench.analysis.roofline import Limits
 from convbench.errors import ProblemError, ResultsError
 from convbench.measurement.machine.facts import machine_facts, machine_name
-from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.engine import declared
 from convbench.measurement.scheduling.race import Race
 from convbench.measurement.scheduling.screening import Times
+from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Row, discover, versions
 from convbench.reporting.console import stderr

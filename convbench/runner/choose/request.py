@@ -10,8 +10,8 @@ from convbench.analysis.choice import LayerChoice
 from convbench.analysis.model_total import add_up
 from convbench.analysis.roofline import Limits
 from convbench.measurement.machine.facts import machine_facts
-from convbench.measurement.outcome import Settings
 from convbench.measurement.scheduling.race import FEWEST_ROUNDS
+from convbench.measurement.settings import Settings
 from convbench.runner.choose.answer import Answer
 
 _PRECISION = 0.01

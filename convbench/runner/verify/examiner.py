@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.measurement.outcome import Settings
+from convbench.measurement.settings import Settings
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.protocol import Message
