@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from convbench.installation import CHECKOUT, VERSION
 
-# In a checkout `backends/` and `suites/` stand beside this package and are part of it; installed, they are inside it.
-_checkout = Path(__file__).resolve().parent.parent
-if (_checkout / "backends").is_dir() and (_checkout / "pyproject.toml").is_file():
-    __path__.append(str(_checkout))
+__version__ = VERSION
+
+if CHECKOUT is not None:  # where `backends/` and `suites/` stand beside this package and are part of it
+    __path__.append(str(CHECKOUT))
 
 if TYPE_CHECKING:
     from convbench.plans.application import apply

@@ -17,7 +17,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "status"),
+    ("errors", "status", "installation"),
     ("stats",),
     ("problem", "case_id", "dialects"),
     ("suite", "suite_*", "case_data"),

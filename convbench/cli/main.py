@@ -10,7 +10,6 @@ import sys
 
 import click
 
-from convbench import __version__
 from convbench.cli.choose import choose
 from convbench.cli.exchange import export, import_, publish
 from convbench.cli.extract import extract
@@ -21,10 +20,11 @@ from convbench.cli.releases import releases
 from convbench.cli.run import run
 from convbench.cli.verify import verify
 from convbench.errors import ConvbenchError
+from convbench.installation import VERSION
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="convbench")
+@click.version_option(VERSION, prog_name="convbench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
     """Is this conv2d right, how fast is it here, and which one should I use?

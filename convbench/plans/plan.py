@@ -87,9 +87,7 @@ class Choice:
     @cached_property
     def problem(self) -> ConvProblem:
         """The convolution that it is for."""
-        from convbench.problem.case_id import parse_case_id
-
-        return parse_case_id(self.case_id)
+        return ConvProblem.from_case_id(self.case_id)
 
 
 @dataclass(frozen=True, kw_only=True)

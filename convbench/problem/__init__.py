@@ -1,11 +1,11 @@
 """One 2-D convolution as a value: `ConvProblem`, its case id, and the field's other ways to write it down."""
 
-from convbench.problem.conv_problem import (
+from convbench.problem.conv_problem import ConvProblem
+from convbench.problem.vocabulary import (
     DIRECTIONS,
     DTYPES,
     ITEMSIZE_BYTES,
     PADDING_MODES,
-    ConvProblem,
     Direction,
     Dtype,
     Kind,

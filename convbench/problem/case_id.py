@@ -1,14 +1,14 @@
 """Case ids: the short, stable, unique name of a problem, such as `n1c64h56w56_o64k3_p1`.
 
-A case id is a key in stored history: once released, the spelling of a problem never changes. The grammar, defaults left
-out, parts always in this order:
+A case id is a key in stored history: once released, the spelling of a problem never changes. The grammar, with defaults
+left out and the parts always in this order:
 
     n<batch>c<in_channels>h<height>w<width>_o<out_channels>k<kernel>
     _s<stride>  _p<padding>  _d<dilation>  _g<groups>  _bias  _reflect | _replicate | _circular
     _f64 | _f16 | _bf16  _dgrad | _wgrad
 
-A pair that is not square is written `3x5` (height x width). Padding is `_p1`, `_p1x2` (height x width), or with every
-side named when two sides of an axis differ: `_pt0b1l0r1` (top, bottom, left, right). Negative sizes carry a minus.
+A pair of two sizes is written `3x5` (height x width). Padding is `_p1` or `_p1x2` (height x width). When the two sides
+of an axis differ, every side is named: `_pt0b1l0r1` (top, bottom, left, right). Negative sizes carry a minus.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import re
 from typing import Any
 
 from convbench.errors import ProblemError
-from convbench.problem.conv_problem import ConvProblem, Pair, Sides
+from convbench.problem.vocabulary import Pair, Problem, Sides
 
 _DTYPE_WORDS = {"float32": "", "float64": "_f64", "float16": "_f16", "bfloat16": "_bf16"}
 _DIRECTION_WORDS = {"forward": "", "input_gradient": "_dgrad", "weight_gradient": "_wgrad"}
 
-_INT = "[0-9]{1,19}"  # not \d, which takes the digits of every script
+_INT = "[0-9]{1,19}"  # not \d, which matches the digits of every script
 _PAIR = rf"{_INT}(?:x{_INT})?"
 _CASE_ID = re.compile(
     rf"n(?P<batch>{_INT})c(?P<in_channels>{_INT})h(?P<height>{_INT})w(?P<width>{_INT})"
@@ -38,8 +38,8 @@ _CASE_ID = re.compile(
 )
 
 
-def format_case_id(problem: ConvProblem) -> str:
-    """The case id of `problem`; `parse_case_id` gives the problem back."""
+def format_case_id(problem: Problem) -> str:
+    """The case id of `problem`, from which `parse_case_id` gives its arguments back."""
     n, c, h, w = problem.input_shape
     parts = [f"n{n}c{c}h{h}w{w}_o{problem.out_channels}k{_pair_text(problem.kernel_size)}"]
     if problem.stride != (1, 1):
@@ -57,15 +57,16 @@ def format_case_id(problem: ConvProblem) -> str:
     return "_".join(parts) + _DTYPE_WORDS[problem.dtype] + _DIRECTION_WORDS[problem.direction]
 
 
-def parse_case_id(text: str) -> ConvProblem:
-    """The problem that `text` names. Raises `ProblemError` when it is no case id, or names no possible problem."""
+def parse_case_id(text: str) -> dict[str, Any]:
+    """The arguments of `ConvProblem` that `text` names. Raises `ProblemError` when it is not a case id."""
     match = _CASE_ID.fullmatch(text.strip())
     if match is None:
         shown = text if len(text) <= 80 else text[:77] + "..."
         raise ProblemError(f"{shown!r} is not a case id; one looks like 'n1c64h56w56_o64k3_p1' (see `convbench show`).")
-    found = {name: value for name, value in match.groupdict().items() if value is not None}
     arguments: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in match.groupdict().items():
+        if value is None:
+            continue
         if name in ("kernel_size", "stride", "dilation"):
             arguments[name] = _parse_pair(value)
         elif name == "padding":
@@ -79,7 +80,7 @@ def parse_case_id(text: str) -> ConvProblem:
             arguments[name] = next(key for key, word in words.items() if word == value)
         else:
             arguments[name] = int(value)
-    return ConvProblem(**arguments)
+    return arguments
 
 
 def _pair_text(pair: Pair) -> str:

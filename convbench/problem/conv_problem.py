@@ -1,51 +1,42 @@
 """`ConvProblem`: one 2-D convolution, in the words of `torch.nn.Conv2d`. A value: nothing is computed here.
 
-What is called a convolution is a cross-correlation, as in every deep-learning library: the kernel is not flipped.
+As in every deep-learning library, "convolution" means cross-correlation: the kernel is not flipped.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from math import gcd
-from operator import index
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, Self
 
-from convbench.errors import ProblemError, did_you_mean
-
-_Word = TypeVar("_Word", bound=str)
-
-Pair = tuple[int, int]
-Sides = tuple[Pair, Pair]
-PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
-Dtype = Literal["float64", "float32", "float16", "bfloat16"]
-Direction = Literal["forward", "input_gradient", "weight_gradient"]
-Kind = Literal["pointwise", "depthwise", "grouped", "dense"]
-
-PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
-DTYPES: tuple[Dtype, ...] = get_args(Dtype)
-_LARGEST = 2**63 - 1  # what libraries count in, and what fits into an id
-
-ITEMSIZE_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
-
-
-def output_size(size: int, kernel: int, stride: int = 1, before: int = 0, after: int = 0, dilation: int = 1) -> int:
-    """Output extent of one axis: floor((size + before + after - dilation*(kernel - 1) - 1) / stride) + 1.
-
-    The formula of torch.nn.Conv2d's documentation, with the two sides of the padding kept apart. Padding is *added*;
-    several tutorials subtract it, and leave the dilation out. Not positive when the kernel does not fit.
-    """
-    return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
+from convbench.errors import ProblemError
+from convbench.problem import arguments
+from convbench.problem.case_id import format_case_id, parse_case_id
+from convbench.problem.dialects import parse
+from convbench.problem.vocabulary import (
+    DIRECTIONS,
+    DTYPES,
+    ITEMSIZE_BYTES,
+    PADDING_MODES,
+    Direction,
+    Dtype,
+    Kind,
+    PaddingMode,
+    Pair,
+    Sides,
+    output_size,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, init=False)
 class ConvProblem:
-    """One convolution: what is computed, without saying by whom.
+    """One convolution: what is computed, and not which library computes it.
 
-    Arguments take torch's forms and are kept in one: `kernel_size`, `stride`, `dilation` as (height, width);
-    `padding` as ((top, bottom), (left, right)), given as an int, a pair (height, width), nested pairs, "valid", or
-    "same" (torch's: stride 1 only, an odd one out goes to the bottom and the right; ONNX and TensorFlow mean another
-    thing by SAME when the stride is larger). Negative padding crops, and exists in mode "zeros" only.
+    Arguments take torch's forms, and each is kept in one form: `kernel_size`, `stride` and `dilation` as (height,
+    width), `padding` as ((top, bottom), (left, right)). Padding is given as an integer, a pair (height, width), nested
+    pairs, "valid" or "same". "same" is torch's: it needs stride 1, and puts an odd row or column at the bottom or the
+    right. ONNX and TensorFlow mean something else by SAME when the stride is larger. Negative padding crops the input;
+    only padding_mode "zeros" allows it.
 
     Raises `ProblemError` (a `ValueError`), with the numbers, when no such convolution exists.
     """
@@ -84,25 +75,16 @@ class ConvProblem:
         direction: Direction = "forward",
     ) -> None:
         keep = object.__setattr__
-        for name, value in (
-            ("batch", batch),
-            ("in_channels", in_channels),
-            ("height", height),
-            ("width", width),
-            ("out_channels", out_channels),
-            ("groups", groups),
-        ):
-            keep(self, name, _positive(name, value))
-        keep(self, "kernel_size", _pair("kernel_size", kernel_size))
-        keep(self, "stride", _pair("stride", stride))
-        keep(self, "dilation", _pair("dilation", dilation))
-        if not isinstance(bias, bool) and type(bias).__name__ not in ("bool", "bool_"):  # NumPy's, by name
-            raise ProblemError(f"bias is {bias!r}; it should be true or false.")
-        keep(self, "bias", bool(bias))
-        keep(self, "padding_mode", _one_of("padding_mode", padding_mode, PADDING_MODES))
-        keep(self, "dtype", _one_of("dtype", dtype, DTYPES))
-        keep(self, "direction", _one_of("direction", direction, DIRECTIONS))
-        keep(self, "padding", _sides(padding, self.kernel_size, self.stride, self.dilation))
+        sizes = {"batch": batch, "in_channels": in_channels, "height": height, "width": width}
+        for name, size in {**sizes, "out_channels": out_channels, "groups": groups}.items():
+            keep(self, name, arguments.positive(name, size))
+        for name, pair in {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}.items():
+            keep(self, name, arguments.pair(name, pair))
+        keep(self, "bias", arguments.boolean("bias", bias))
+        keep(self, "padding_mode", arguments.word("padding_mode", padding_mode, PADDING_MODES))
+        keep(self, "dtype", arguments.word("dtype", dtype, DTYPES))
+        keep(self, "direction", arguments.word("direction", direction, DIRECTIONS))
+        keep(self, "padding", arguments.sides(padding, self.kernel_size, self.stride, self.dilation))
         self._check_channels()
         self._check_padding()
         self._check_output()
@@ -146,18 +128,18 @@ class ConvProblem:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates, groups counted. Taps that fall on padding count too, as in most of the field;
-        benchdnn leaves those out."""
+        """Multiply-accumulates, groups considered. Taps on padding count, as in most of the field; benchdnn leaves them
+        out."""
         return self.batch * self.out_channels * self.out_height * self.out_width * self.reduction_length
 
     @property
     def flops(self) -> int:
-        """2 * macs; the additions of a bias are left out."""
+        """2 * macs. The additions of a bias are not counted."""
         return 2 * self.macs
 
     @property
     def bytes(self) -> int:
-        """Bytes moved when input, weight, bias and output are each touched once."""
+        """Bytes moved when input, weight, bias and output are each moved once."""
         n, c, h, w = self.input_shape
         o, i, kh, kw = self.weight_shape
         on, oc, oh, ow = self.output_shape
@@ -166,12 +148,12 @@ class ConvProblem:
 
     @property
     def arithmetic_intensity(self) -> float:
-        """flops per byte: the x axis of a roofline."""
+        """flops per byte, the x axis of a roofline."""
         return self.flops / self.bytes
 
     @property
     def kind(self) -> Kind:
-        """The class a kernel library would dispatch on."""
+        """The class that a kernel library dispatches on."""
         if self.groups > 1:
             return "depthwise" if self.groups == self.in_channels else "grouped"
         return "pointwise" if self.kernel_size == (1, 1) else "dense"
@@ -179,7 +161,7 @@ class ConvProblem:
     # --- other forms --------------------------------------------------------------------------------------------
 
     def replace(self, **changes: Any) -> Self:
-        """The same problem with some arguments changed; checked like a new one."""
+        """The same problem with some arguments changed. Checked as a new one is."""
         return replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
@@ -189,19 +171,20 @@ class ConvProblem:
     @property
     def case_id(self) -> str:
         """Short, stable, unique name, a key in stored history: see `convbench.problem.case_id`."""
-        from convbench.problem.case_id import format_case_id
-
         return format_case_id(self)
 
     @classmethod
-    def parse(cls, text: str) -> ConvProblem:
+    def from_case_id(cls, text: str) -> Self:
+        """The problem that a case id names. Raises `ProblemError` when it names none."""
+        return cls(**parse_case_id(text))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
         """The problem that a case id, a benchdnn descriptor, MIOpenDriver flags or a torch snippet names.
 
         Raises `ProblemError` when the text is none of these.
         """
-        from convbench.problem.dialects import parse
-
-        return parse(text)
+        return cls(**parse(text))
 
     def __str__(self) -> str:
         return self.case_id
@@ -255,73 +238,3 @@ class ConvProblem:
                     f"(kernel {kernel}, dilation {dilation}), but the padded input only "
                     f"{size + before + after} ({size} + {before} + {after}); use a smaller kernel or more padding."
                 )
-
-
-def _positive(name: str, value: Any) -> int:
-    integer = _integer(name, value)
-    if integer < 1:
-        raise ProblemError(f"{name} is {integer}; it should be at least 1.")
-    return integer
-
-
-def _integer(name: str, value: Any) -> int:
-    try:
-        integer = index(value)
-    except TypeError:
-        integer = None
-    if integer is None or isinstance(value, bool):
-        raise ProblemError(f"{name} is {value!r}; it should be an integer.")
-    if abs(integer) > _LARGEST:
-        raise ProblemError(f"{name} has {integer.bit_length()} bits; it should be at most {_LARGEST}.")
-    return integer
-
-
-def _pair(name: str, value: Any) -> Pair:
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ProblemError(f"{name} is {value!r}; it should be an integer or a pair (height, width).")
-        return (_positive(name, value[0]), _positive(name, value[1]))
-    size = _positive(name, value)
-    return (size, size)
-
-
-def _one_of(name: str, value: Any, known: tuple[_Word, ...]) -> _Word:
-    for word in known:
-        if value == word:
-            return word
-    raise ProblemError(f"{name} is {value!r}; it should be one of {', '.join(known)}.{did_you_mean(str(value), known)}")
-
-
-def _sides(padding: Any, kernel: Pair, stride: Pair, dilation: Pair) -> Sides:
-    if isinstance(padding, str):
-        if padding == "valid":
-            return ((0, 0), (0, 0))
-        if padding != "same":
-            raise ProblemError(f"padding is {padding!r}; as a word it should be 'same' or 'valid'.")
-        if stride != (1, 1):
-            raise ProblemError(
-                f"padding 'same' with stride {stride}: 'same' is torch's, for stride 1 only. "
-                "Give the sides as ((top, bottom), (left, right)) if ONNX's or TensorFlow's SAME is meant."
-            )
-        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        top, left = (total // 2 for total in totals)
-        return ((top, totals[0] - top), (left, totals[1] - left))
-    if isinstance(padding, (tuple, list)):
-        if len(padding) != 2:
-            raise ProblemError(
-                f"padding is {padding!r}; it should be an integer, a pair (height, width), "
-                "nested pairs ((top, bottom), (left, right)), 'same' or 'valid'."
-            )
-        rows, columns = (_side(axis) for axis in padding)
-        return (rows, columns)
-    both = _side(padding)
-    return (both, both)
-
-
-def _side(value: Any) -> Pair:
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ProblemError(f"padding of one axis is {value!r}; it should be an integer or a pair (before, after).")
-        return (_integer("padding", value[0]), _integer("padding", value[1]))
-    size = _integer("padding", value)
-    return (size, size)

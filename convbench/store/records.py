@@ -13,8 +13,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import convbench
 from convbench.errors import ResultsError
+from convbench.installation import VERSION
 from convbench.measurement.hazards.catalogue import Hazard
 from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.measurement.machine.facts import machine_facts, usable_cpus
@@ -77,7 +77,7 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "settings": asdict(outcome.settings),
         "declared": outcome.declared,
         "versions": outcome.versions,
-        "convbench": convbench.__version__,
+        "convbench": VERSION,
         "commit": checkout.commit,
         "dirty": checkout.dirty,
         "machine": machine_facts(),

@@ -32,7 +32,6 @@ from typing import Any
 
 from convbench.errors import ProblemError, SuiteError, did_you_mean
 from convbench.problem import ConvProblem
-from convbench.problem.case_id import parse_case_id
 from convbench.suite.case_data import CaseData, Nested
 from convbench.suite.cases import Case, Outline, Suite
 from convbench.suite.csv_table import read_table
@@ -174,7 +173,7 @@ def _named(place: str, case_id: str, arguments: dict[str, Any]) -> ConvProblem:
     if arguments:
         raise SuiteError(f"{place}: problem and {', '.join(arguments)} are given; it should be one or the other.")
     try:
-        return parse_case_id(str(case_id))
+        return ConvProblem.from_case_id(str(case_id))
     except ProblemError as error:
         raise SuiteError(f"{place}: {error}") from None
 

@@ -11,7 +11,7 @@ from strategies import problems
 
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
-from convbench.problem.case_id import format_case_id, parse_case_id
+from convbench.problem.case_id import format_case_id
 
 BASE: dict[str, Any] = {"in_channels": 64, "height": 56, "width": 56, "out_channels": 64, "kernel_size": 3}
 
@@ -51,13 +51,13 @@ STABLE = {
 def test_ids_never_change(text: str) -> None:
     p = ConvProblem(**(BASE | STABLE[text]))
     assert p.case_id == format_case_id(p) == str(p) == text
-    assert parse_case_id(text) == ConvProblem.parse(text) == p
+    assert ConvProblem.from_case_id(text) == ConvProblem.parse(text) == p
 
 
 @settings(max_examples=500)
 @given(problems())
 def test_an_id_gives_its_problem_back(p: ConvProblem) -> None:
-    assert parse_case_id(format_case_id(p)) == p
+    assert ConvProblem.from_case_id(format_case_id(p)) == p
     assert ConvProblem.parse(p.case_id) == p
 
 
@@ -81,12 +81,12 @@ def test_problems_that_differ_in_one_argument_differ_in_their_ids(p: ConvProblem
 
 def test_the_largest_sizes_have_ids() -> None:
     p = ConvProblem(**(BASE | {"batch": 2**63 - 1, "padding": 2**63 - 1}))
-    assert parse_case_id(p.case_id) == p
+    assert ConvProblem.from_case_id(p.case_id) == p
 
 
 @pytest.mark.parametrize("text", [" n1c64h56w56_o64k3 ", "n1c64h56w56_o64k3\n", "n01c64h56w56_o64k3x3_s1_p0"])
 def test_spellings_other_than_its_own_are_read(text: str) -> None:
-    assert parse_case_id(text).case_id == "n1c64h56w56_o64k3"
+    assert ConvProblem.from_case_id(text).case_id == "n1c64h56w56_o64k3"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_spellings_other_than_its_own_are_read(text: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_id_is_refused_shortly(text: str) -> None:
-    for read in (parse_case_id, ConvProblem.parse):
+    for read in (ConvProblem.from_case_id, ConvProblem.parse):
         with pytest.raises(ProblemError) as caught:
             read(text)
         assert len(str(caught.value)) < 800
@@ -134,7 +134,7 @@ def test_what_is_no_id_is_refused_shortly(text: str) -> None:
 )
 def test_an_id_of_an_impossible_problem_says_why(text: str, words: str) -> None:
     with pytest.raises(ProblemError, match=words):
-        parse_case_id(text)
+        ConvProblem.from_case_id(text)
 
 
 @settings(max_examples=300)

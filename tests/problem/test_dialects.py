@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
-from convbench.problem.dialects import parse, to_benchdnn, to_miopen, to_torch
+from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
 
 LAYER: dict[str, Any] = {"in_channels": 64, "height": 56, "width": 56, "out_channels": 64, "kernel_size": 3}
 
@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
 
 def refused(text: str) -> str:
     with pytest.raises(ProblemError) as caught:
-        parse(text)
+        ConvProblem.parse(text)
     return str(caught.value)
 
 
@@ -64,7 +64,7 @@ def test_benchdnn_keeps_shapes_and_values(p: ConvProblem) -> None:
         assert p.padding_mode != "zeros" or min(*p.padding[0], *p.padding[1]) < 0 or p.direction == "input_gradient"
         assert str(p) in str(error)
         return
-    read = parse(text)
+    read = ConvProblem.parse(text)
     assert read.replace(padding=p.padding) == p  # everything else is kept exactly
     assert read.output_shape == p.output_shape
     if all(before == after >= 0 for before, after in p.padding):
@@ -103,7 +103,7 @@ def test_benchdnn_keeps_shapes_and_values(p: ConvProblem) -> None:
     ],
 )
 def test_benchdnn_is_read_as_benchdnn_reads_it(text: str, case_id: str) -> None:
-    assert parse(text) == ConvProblem.parse(text) == parse(case_id)
+    assert ConvProblem.parse(text) == ConvProblem.parse(text) == ConvProblem.parse(case_id)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_benchdnn_refuses_what_it_cannot_say(changes: dict[str, Any], words: str
 
 def test_benchdnn_writes_a_crop_of_rows_that_nothing_reads() -> None:
     p = ConvProblem(**(LAYER | {"kernel_size": 1, "stride": 2, "padding": ((0, -1), (0, -1))}))
-    assert parse(to_benchdnn(p)) == p.replace(padding=0)
+    assert ConvProblem.parse(to_benchdnn(p)) == p.replace(padding=0)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_miopen_gives_the_problem_back_or_says_why_not(p: ConvProblem) -> None:
         with pytest.raises(ProblemError, match=r"MIOpenDriver (has|pads|knows)"):
             to_miopen(p)
     else:
-        assert parse(to_miopen(p)) == p
+        assert ConvProblem.parse(to_miopen(p)) == p
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_miopen_gives_the_problem_back_or_says_why_not(p: ConvProblem) -> None:
     ],
 )
 def test_miopen_is_read(text: str, case_id: str) -> None:
-    assert parse(text) == parse(case_id)
+    assert ConvProblem.parse(text) == ConvProblem.parse(case_id)
 
 
 def test_miopen_is_written_so() -> None:
@@ -240,7 +240,7 @@ def test_miopen_text_is_refused_with_reason(text: str, words: str) -> None:
 @given(problems())
 def test_the_torch_snippet_runs_and_computes_the_problem(p: ConvProblem) -> None:
     text = to_torch(p)
-    assert parse(text) == p
+    assert ConvProblem.parse(text) == p
     found: dict[str, Any] = {}
     exec(text, found)
     x, conv, y = found["x"], found["conv"], found["y"]
@@ -299,7 +299,7 @@ def test_the_torch_snippet_is_written_so() -> None:
     ],
 )
 def test_torch_is_read(text: str, case_id: str) -> None:
-    assert parse(text) == parse(case_id)
+    assert ConvProblem.parse(text) == ConvProblem.parse(case_id)
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
@@ -308,7 +308,7 @@ def test_the_text_torch_prints_for_a_layer_is_read(mode: str, padding: Any) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         layer = torch.nn.Conv2d(4, 8, (3, 2), padding=padding, groups=2, bias=False, padding_mode=mode)
-        p = parse(f"{layer}(torch.randn(2, 4, 9, 7))")
+        p = ConvProblem.parse(f"{layer}(torch.randn(2, 4, 9, 7))")
         assert p.output_shape == tuple(layer(torch.randn(2, 4, 9, 7)).shape)
     assert p.padding_mode == mode and p.groups == 2 and not p.bias
 
@@ -359,7 +359,7 @@ def test_a_torch_snippet_is_never_run(tmp_path: Any) -> None:
         f"__import__('os').system('touch {marker}'); Conv2d(3, 3, 3)(torch.randn(1, 3, 8, 8))",
     ):
         with contextlib.suppress(ProblemError):
-            parse(text)
+            ConvProblem.parse(text)
         assert not marker.exists()
 
 

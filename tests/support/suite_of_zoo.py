@@ -29,7 +29,6 @@ from convbench.extraction.extract import layers_of
 from convbench.extraction.layers import amount_of_macs
 from convbench.extraction.model_zoo import timm_names, torchvision_names
 from convbench.problem import ConvProblem
-from convbench.problem.case_id import parse_case_id
 
 LIBRARIES = ("timm", "torchvision")
 SAMPLES = (1000, 100)
@@ -116,7 +115,7 @@ def operations(models: Iterable[Model]) -> list[Operation]:
     found: dict[str, Operation] = {}
     for model in models:
         for case, count, layer in model.layers:
-            known = found.get(case) or Operation(parse_case_id(case), 0, 0, model.source, layer)
+            known = found.get(case) or Operation(ConvProblem.from_case_id(case), 0, 0, model.source, layer)
             found[case] = replace(known, count=known.count + count, models=known.models + 1)
     return sorted(found.values(), key=lambda operation: _place(operation.problem))
 

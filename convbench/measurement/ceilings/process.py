@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-import convbench
 from convbench.errors import NothingMeasuredError
+from convbench.installation import VERSION
 from convbench.measurement.ceilings.executable import FORBIDDEN
 from convbench.measurement.ceilings.figures import Ceilings
 from convbench.measurement.machine.facts import machine_facts
@@ -41,7 +41,7 @@ def measure_ceilings(threads: int, watch: Callable[[str], None] = lambda what: N
     of_here = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": machine_facts()["cpu"],
-        "convbench": convbench.__version__,
+        "convbench": VERSION,
         "notes": [*notes, *(note for note in found["notes"] if not (notes and FORBIDDEN in note))],
     }
     return msgspec.convert(found | of_here, Ceilings)

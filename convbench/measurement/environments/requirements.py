@@ -10,10 +10,9 @@ import re
 import shlex
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
-import convbench
 from convbench.backend import Backend
+from convbench.installation import CHECKOUT
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?[^;]*(?:;(.*))?")
 _OF_AN_EXTRA = re.compile(r"""\s*(?:\band\b)?\s*extra\s*==\s*["']([^"']*)["']""")
@@ -63,9 +62,8 @@ def _parsed(text: str) -> Requirement | None:
 def _of_extra(extra: str) -> list[Requirement]:
     """What one of convbench's extras stands for: in a checkout by its pyproject.toml, which an editable installation's
     metadata may be older than, else by the metadata."""
-    checkout = Path(convbench.__file__).resolve().parents[1] / "pyproject.toml"
-    if checkout.is_file():
-        project = tomllib.loads(checkout.read_text(encoding="utf-8"))["project"]
+    if CHECKOUT is not None:
+        project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         texts = project["optional-dependencies"].get(extra, [])
     else:
         lines = importlib.metadata.requires("convbench") or []

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import convbench
+from convbench.installation import CHECKOUT
 
 Allocator = Literal["steady", "system"]
 
@@ -51,11 +51,10 @@ def worker_environment(
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if allocator == "steady" and platform.libc_ver()[0] == "glibc":
         environment["GLIBC_TUNABLES"] = _STEADY_GLIBC
-    checkout = Path(convbench.__file__).resolve().parents[1]
-    if not elsewhere and (checkout / "pyproject.toml").is_file():
+    if not elsewhere and CHECKOUT is not None:
         # Run from a checkout that is not installed, the worker has to find convbench, too.
         before = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = f"{checkout}{os.pathsep}{before}" if before else str(checkout)
+        environment["PYTHONPATH"] = f"{CHECKOUT}{os.pathsep}{before}" if before else str(CHECKOUT)
     return environment
 
 

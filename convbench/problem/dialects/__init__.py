@@ -1,16 +1,16 @@
-"""The field's ways to write a convolution down: any of them read into a `ConvProblem`, three of them written.
+"""The field's ways to write a convolution down. Any of them can be read, and three can be written.
 
-Which dialect a text is in is seen from its looks, and then only that dialect's reader sees it, so a message speaks of
-the form that was meant. Text is matched, never run.
+The looks of a text decide which dialect it is in, and only the reader of that dialect sees it. So an error speaks of
+the form that was meant. Text is matched, never run. Readers give the arguments of `ConvProblem`.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from convbench.errors import ProblemError
 from convbench.problem.case_id import parse_case_id
-from convbench.problem.conv_problem import ConvProblem
 from convbench.problem.dialects.benchdnn import looks_like_benchdnn, parse_benchdnn, to_benchdnn
 from convbench.problem.dialects.miopen import looks_like_miopen, parse_miopen, to_miopen
 from convbench.problem.dialects.torch import looks_like_torch, parse_torch, to_torch
@@ -25,10 +25,10 @@ _FORMS = """These forms are understood:
   a torch snippet    x = torch.randn(1, 64, 56, 56); conv = torch.nn.Conv2d(64, 64, 3, padding=1, bias=False)"""
 
 
-def parse(text: str) -> ConvProblem:
-    """The problem that a case id, a benchdnn descriptor, MIOpenDriver flags or a torch snippet names.
+def parse(text: str) -> dict[str, Any]:
+    """The arguments of `ConvProblem` that a case id, benchdnn descriptor, MIOpenDriver line or torch snippet names.
 
-    Raises `ProblemError` when the text is none of these, or names no possible problem.
+    Raises `ProblemError` when the text is none of these.
     """
     if len(text) > _LONGEST:
         raise ProblemError(f"a text of {len(text)} characters names no convolution. {_FORMS}")

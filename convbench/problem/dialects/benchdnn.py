@@ -17,9 +17,10 @@ As benchdnn reads it itself (tests/benchdnn/conv in oneDNN's sources):
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from convbench.errors import ProblemError, did_you_mean
-from convbench.problem.conv_problem import ConvProblem, Direction, Dtype, Pair
+from convbench.problem.vocabulary import Direction, Dtype, Pair, Problem
 
 _KEYS = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw")
 _ITEM = re.compile(r"_*([a-z]+)([0-9]{1,18})_*")
@@ -50,8 +51,8 @@ def looks_like_benchdnn(text: str) -> bool:
     return any(_DESCRIPTOR.match(word) for word in words) or text.lstrip().startswith(("--", "benchdnn", "./benchdnn"))
 
 
-def parse_benchdnn(text: str) -> ConvProblem:
-    """The problem of one descriptor with its driver options in front. Raises `ProblemError`."""
+def parse_benchdnn(text: str) -> dict[str, Any]:
+    """The arguments that one descriptor names, with its driver options in front of it. Raises `ProblemError`."""
     words = text.split()
     if words and words[0].endswith("benchdnn"):
         words = words[1:]
@@ -65,24 +66,24 @@ def parse_benchdnn(text: str) -> ConvProblem:
     dtype, (direction, bias), batch = _read_options(options)
     numbers = _read_descriptor(descriptors[0])
     height, width = _axis(numbers, "h"), _axis(numbers, "w")
-    return ConvProblem(
-        batch=batch or numbers.get("mb", 2),
-        in_channels=numbers["ic"],
-        height=numbers["ih"],
-        width=numbers["iw"],
-        out_channels=numbers["oc"],
-        kernel_size=(numbers["kh"], numbers["kw"]),
-        stride=(numbers.get("sh", 1), numbers.get("sw", 1)),
-        padding=(height, width),
-        dilation=(numbers.get("dh", 0) + 1, numbers.get("dw", 0) + 1),
-        groups=numbers.get("g", 1),
-        bias=bias,
-        dtype=dtype,
-        direction=direction,
-    )
+    return {
+        "batch": batch or numbers.get("mb", 2),
+        "in_channels": numbers["ic"],
+        "height": numbers["ih"],
+        "width": numbers["iw"],
+        "out_channels": numbers["oc"],
+        "kernel_size": (numbers["kh"], numbers["kw"]),
+        "stride": (numbers.get("sh", 1), numbers.get("sw", 1)),
+        "padding": (height, width),
+        "dilation": (numbers.get("dh", 0) + 1, numbers.get("dw", 0) + 1),
+        "groups": numbers.get("g", 1),
+        "bias": bias,
+        "dtype": dtype,
+        "direction": direction,
+    }
 
 
-def to_benchdnn(problem: ConvProblem) -> str:
+def to_benchdnn(problem: Problem) -> str:
     """The options and descriptor to give to benchdnn. Raises `ProblemError` for what benchdnn cannot say."""
     if problem.padding_mode != "zeros":
         raise ProblemError(f"benchdnn pads with zeros only; {problem} has padding_mode {problem.padding_mode!r}.")
@@ -188,7 +189,7 @@ def _axis(numbers: dict[str, int], axis: str) -> Pair:
     return (before, before if least <= before <= most else max(least, 0))
 
 
-def _implied_padding(problem: ConvProblem, axis: int) -> Pair:
+def _implied_padding(problem: Problem, axis: int) -> Pair:
     """The least and the most padding after that give the output its size."""
     size, out = problem.input_shape[2 + axis], problem.output_shape[2 + axis]
     stride = problem.stride[axis]
@@ -197,11 +198,11 @@ def _implied_padding(problem: ConvProblem, axis: int) -> Pair:
     return (least, least + stride - 1)
 
 
-def _descriptor(problem: ConvProblem) -> str:
+def _descriptor(problem: Problem) -> str:
     p = problem
     pairs = {
-        "i": (p.height, p.width),
-        "o": (p.out_height, p.out_width),
+        "i": p.input_shape[2:],
+        "o": p.output_shape[2:],
         "k": p.kernel_size,
         "s": p.stride,
         "p": (p.padding[0][0], p.padding[1][0]),  # also when 0: benchdnn would choose one
@@ -213,6 +214,6 @@ def _descriptor(problem: ConvProblem) -> str:
     strides = text["s"] if p.stride != (1, 1) else ""
     dilations = text["d"] if p.dilation != (1, 1) else ""
     return (
-        f"{groups}mb{p.batch}ic{p.in_channels}{text['i']}oc{p.out_channels}{text['o']}"
+        f"{groups}mb{p.input_shape[0]}ic{p.in_channels}{text['i']}oc{p.out_channels}{text['o']}"
         f"{text['k']}{strides}{text['p']}{dilations}"
     )

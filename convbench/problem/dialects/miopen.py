@@ -8,9 +8,10 @@ forward one is meant here.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from convbench.errors import ProblemError, did_you_mean
-from convbench.problem.conv_problem import ConvProblem, Direction, Dtype
+from convbench.problem.vocabulary import Direction, Dtype, Problem
 
 _DTYPES: dict[str, Dtype] = {"conv": "float32", "convfp16": "float16", "convbfp16": "bfloat16"}
 _DIRECTIONS: dict[str, Direction] = {
@@ -62,8 +63,8 @@ def looks_like_miopen(text: str) -> bool:
     return re.match(r"\s*(?:\S*MIOpenDriver\b|conv(?:fp16|bfp16|int8)?\s+-)", text) is not None
 
 
-def parse_miopen(text: str) -> ConvProblem:
-    """The problem of one MIOpenDriver line. Raises `ProblemError`."""
+def parse_miopen(text: str) -> dict[str, Any]:
+    """The arguments that one MIOpenDriver line names. Raises `ProblemError`."""
     words = text.split()
     if "MIOpenDriver" in words[0]:
         words = words[1:]
@@ -86,24 +87,24 @@ def parse_miopen(text: str) -> ConvProblem:
                     f"{' or '.join(_PLAIN[name])}, as for a plain 2-D convolution."
                 )
             settings[name] = value
-    return ConvProblem(
-        batch=numbers["batchsize"],
-        in_channels=numbers["in_channels"],
-        height=numbers["in_h"],
-        width=numbers["in_w"],
-        out_channels=numbers["out_channels"],
-        kernel_size=(numbers["fil_h"], numbers["fil_w"]),
-        stride=(numbers["conv_stride_h"], numbers["conv_stride_w"]),
-        padding=(numbers["pad_h"], numbers["pad_w"]),
-        dilation=(numbers["dilation_h"], numbers["dilation_w"]),
-        groups=numbers["group_count"],
-        bias=settings["bias"] == "1",
-        dtype=_DTYPES[words[0]],
-        direction=_DIRECTIONS[settings["forw"]],
-    )
+    return {
+        "batch": numbers["batchsize"],
+        "in_channels": numbers["in_channels"],
+        "height": numbers["in_h"],
+        "width": numbers["in_w"],
+        "out_channels": numbers["out_channels"],
+        "kernel_size": (numbers["fil_h"], numbers["fil_w"]),
+        "stride": (numbers["conv_stride_h"], numbers["conv_stride_w"]),
+        "padding": (numbers["pad_h"], numbers["pad_w"]),
+        "dilation": (numbers["dilation_h"], numbers["dilation_w"]),
+        "groups": numbers["group_count"],
+        "bias": settings["bias"] == "1",
+        "dtype": _DTYPES[words[0]],
+        "direction": _DIRECTIONS[settings["forw"]],
+    }
 
 
-def to_miopen(problem: ConvProblem) -> str:
+def to_miopen(problem: Problem) -> str:
     """The MIOpenDriver line that runs `problem`. Raises `ProblemError` for what the driver cannot say."""
     drivers = [driver for driver, dtype in _DTYPES.items() if dtype == problem.dtype]
     if not drivers:

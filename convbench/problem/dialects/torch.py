@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 from convbench.errors import ProblemError, did_you_mean
-from convbench.problem.conv_problem import ConvProblem, Direction, Dtype
+from convbench.problem.vocabulary import Direction, Dtype, Problem
 
 _CONV2D = (
     "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias", "padding_mode",
@@ -37,8 +37,8 @@ def looks_like_torch(text: str) -> bool:
     return "Conv2d" in text
 
 
-def parse_torch(text: str) -> ConvProblem:
-    """The problem of a snippet with one `Conv2d(...)` and one input such as `torch.randn(1, 64, 56, 56)`.
+def parse_torch(text: str) -> dict[str, Any]:
+    """The arguments that a snippet names, with one `Conv2d(...)` and one input such as `torch.randn(1, 64, 56, 56)`.
 
     Raises `ProblemError` when it is not that, or holds anything that would change the problem and is not a literal.
     """
@@ -59,10 +59,10 @@ def parse_torch(text: str) -> ConvProblem:
     if any(_name(call) == "pad" for call in calls):
         _move_padding(calls, layer)
     n, _, h, w = shape
-    return ConvProblem(**layer, batch=n, height=h, width=w, dtype=dtype, direction=_direction(tree))
+    return dict(**layer, batch=n, height=h, width=w, dtype=dtype, direction=_direction(tree))
 
 
-def to_torch(problem: ConvProblem) -> str:
+def to_torch(problem: Problem) -> str:
     """Lines of Python that compute `problem` (on random data) with torch alone."""
     p = problem
     (top, bottom), (left, right) = p.padding

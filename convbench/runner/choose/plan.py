@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import convbench
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.explanation import reason
+from convbench.installation import VERSION
 from convbench.plans.plan import Choice, Lead, Plan
 from convbench.runner.choose.answer import Answer
 
@@ -15,7 +15,7 @@ def plan_of(answer: Answer) -> Plan:
     """The plan of all layers for which there is a choice."""
     by_problem = {choice.case.problem.case_id: choice for choice in answer.model.choices}
     dtypes = {choice.case.problem.dtype for choice in by_problem.values()}
-    versions = {"convbench": convbench.__version__}
+    versions = {"convbench": VERSION}
     for choice in by_problem.values():
         if (record := choice.ranked[0].record) is not None:
             versions |= {str(name): str(version) for name, version in (record.get("versions") or {}).items()}

@@ -8,9 +8,9 @@ import shlex
 import sys
 from collections.abc import Mapping
 
-from convbench import __version__
 from convbench.backend import Backend
 from convbench.errors import ProblemError
+from convbench.installation import VERSION
 from convbench.problem import ConvProblem
 from convbench.problem.dialects import to_benchdnn
 from convbench.status import Status
@@ -128,7 +128,7 @@ def _table(cause: Cause, backend: Backend, versions: Mapping[str, str]) -> str:
     rows = {
         "case": f"`{question}`",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "unknown",
-        "backend": f"`{backend.name}` of convbench {__version__}: {backend.summary}".rstrip(": "),
+        "backend": f"`{backend.name}` of convbench {VERSION}: {backend.summary}".rstrip(": "),
         "declared": _declared(backend, question.problem),
         "machine": f"{platform.machine()}, {platform.system()}, Python {sys.version.split()[0]}",
     }
