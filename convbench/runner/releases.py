@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 import time
@@ -13,6 +12,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+from packaging.utils import InvalidName, canonicalize_name
 from rich.console import Group
 from rich.text import Text
 
@@ -21,8 +21,8 @@ from convbench.errors import BackendError, did_you_mean
 from convbench.measurement.environments.interpreters import OtherEnvironment, asked, environment
 from convbench.measurement.environments.probe import WORKER_NEEDS
 from convbench.measurement.environments.release_dates import upload_dates, wheel_date
-from convbench.measurement.environments.releases import Recipe, Release, make, same_version
-from convbench.measurement.environments.requirements import normalized, requirements
+from convbench.measurement.environments.releases import Recipe, Release, make, same_version, version_of
+from convbench.measurement.environments.requirements import requirements
 from convbench.registry import Entry, Registry
 from convbench.reporting.console import show_journal_warnings, stderr, stdout
 from convbench.reporting.numbers import duration
@@ -35,8 +35,6 @@ from convbench.store.asv.release_commits import tag
 from convbench.store.asv.release_history import history_folder, write_release_history
 from convbench.store.locations import results_folder
 
-_LIBRARY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_VERSION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.!+_-]*[A-Za-z0-9])?")
 _EXAMPLE = "--versions 1.20.1,1.21.1"
 
 
@@ -77,16 +75,19 @@ def measure_releases(request: Request) -> int:
 
 
 def _library(text: str) -> str:
-    if not _LIBRARY.fullmatch(text):
-        raise BackendError(f"{text!r} is no name of a library; it should be what pip installs, such as onnxruntime.")
-    return normalized(text)
+    try:
+        return canonicalize_name(text, validate=True)
+    except InvalidName:
+        raise BackendError(
+            f"{text!r} is no name of a library; it should be what pip installs, such as onnxruntime."
+        ) from None
 
 
 def _versions(texts: Sequence[str]) -> list[str]:
     """The versions, one of each: 1.20 and 1.20.0 are the same."""
     found: list[str] = []
     for version in (word.strip() for text in texts for word in text.split(",")):
-        if not _VERSION.fullmatch(version) or not re.match(r"v?\d", version):
+        if version_of(version) is None:
             raise BackendError(f"{version!r} is no version; --versions takes versions with commas, as in {_EXAMPLE}")
         if not any(same_version(version, known) for known in found):
             found.append(version)
@@ -111,7 +112,7 @@ def _extra(texts: Sequence[str], versions: Sequence[str]) -> list[tuple[tuple[st
     for text in texts:
         before, colon, after = text.partition(":")
         of = tuple(word.strip() for word in before.split(","))
-        is_limited = bool(colon) and all(_VERSION.fullmatch(word) and re.match(r"v?\d", word) for word in of)
+        is_limited = bool(colon) and all(version_of(word) is not None for word in of)
         if is_limited and (strange := [word for word in of if word not in versions]):
             raise BackendError(f"--with {text!r} is for {strange[0]}, which is not among --versions as it is written.")
         found.append((of, after.strip()) if is_limited else ((), text))

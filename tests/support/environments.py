@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,8 +21,8 @@ def virtual_environment(folder: Path, links: Iterable[str] = NEEDED_BY_WORKERS) 
 
 def link(packages: Iterable[str], into: Path) -> None:
     """Link `packages` of this environment, with their shared libraries and metadata, into a folder."""
-    here = Path(sysconfig.get_path("purelib"))
     for package in packages:
+        here = Path(str(importlib.metadata.distribution(package).locate_file("")))
         found = [
             p for p in here.iterdir() if p.name in (package, f"{package}.libs") or p.name.startswith(f"{package}-")
         ]

@@ -25,12 +25,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convbench.measurement.environments.releases import pip, same_version
-from convbench.measurement.environments.requirements import normalized
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from convbench.measurement.environments.releases import pip, version_of
 
 _ASKED_FOR = "application/vnd.pypi.simple.v1+json"
 _LIMIT_S = 30.0
-_ENDINGS = (".tar.gz", ".tar.bz2", ".zip")
 # What a reproducible build writes instead of a date: the first that a zip file can hold, and dates near it.
 _FIRST_CREDIBLE_YEAR = 1990
 
@@ -47,13 +54,13 @@ def upload_dates(library: str, versions: Iterable[str], index: Index | None = No
     """The day (YYYY-MM-DD, UTC) that the first file of each version was uploaded, as far as an index tells."""
     index = configured_index() if index is None else index
     dates: dict[str, str] = {}
-    wanted = list(versions)
+    wanted = {text: Version(version.public) for text in versions if (version := version_of(text)) is not None}
     for url in index.urls:
-        files = list(_files(url, library, index.certificates))
-        for version in wanted:
-            days = [day for name, day in files if same_version(version.partition("+")[0], _version_in(name))]
-            if days:
-                dates.setdefault(version, min(days))
+        days: dict[Version | None, str] = {}
+        for name, day in _files(url, library, index.certificates):
+            version = _version_in(name)
+            days[version] = min(day, days.get(version, day))
+        dates = {text: days[version] for text, version in wanted.items() if version in days} | dates
     return dates
 
 
@@ -113,7 +120,7 @@ def _files(url: str, library: str, certificates: str | None) -> Iterator[tuple[s
     page: Any
     try:
         context = ssl.create_default_context(cafile=certificates)
-        request = _request(f"{url.rstrip('/')}/{normalized(library)}/")
+        request = _request(f"{url.rstrip('/')}/{canonicalize_name(library)}/")
         with urllib.request.urlopen(request, timeout=_LIMIT_S, context=context) as answer:
             page = json.load(answer)
     except (OSError, ValueError, urllib.error.URLError):
@@ -136,14 +143,12 @@ def _request(url: str) -> urllib.request.Request:
     return urllib.request.Request(url, headers=headers)
 
 
-def _version_in(filename: str) -> str:
-    """The version in the name of a wheel (name-version-tags.whl) or of a source archive (name-version.tar.gz)."""
-    if filename.endswith(".whl"):
-        return filename.split("-")[1] if "-" in filename else ""
-    for ending in _ENDINGS:
-        if filename.endswith(ending):
-            return filename.removesuffix(ending).rpartition("-")[2]
-    return ""
+def _version_in(filename: str) -> Version | None:
+    """The version in the name of a wheel or of a source archive; None when it names none."""
+    try:
+        return parse_wheel_filename(filename)[1] if filename.endswith(".whl") else parse_sdist_filename(filename)[1]
+    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        return None
 
 
 def _members(wheel: Path) -> list[zipfile.ZipInfo]:

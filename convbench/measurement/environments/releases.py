@@ -1,14 +1,13 @@
 """An environment for each release of a library: a virtual environment that is made once and used again.
 
-The library is installed in just the version asked for, with what its backends and a worker need besides; which version
-is in there is asked anew before every use. Indexes, certificates and the like are those that pip is configured with.
+It holds exactly the requested version of the library, and what its backends and a worker need besides. The installed
+version is checked again before every use. Indexes and certificates are those that pip is configured with.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -17,9 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
 from convbench.errors import BackendError
 from convbench.measurement.environments.interpreters import OtherEnvironment, environment
-from convbench.measurement.environments.requirements import normalized
 from convbench.measurement.workers.process_environment import apart
 
 _MARK = "convbench-environment.json"
@@ -51,21 +52,24 @@ class Recipe:
     def folder_name(self, python: str) -> str:
         """The name of the environment's folder: another for other requirements or another Python."""
         digest = zlib.crc32("\n".join(self.requirements).encode())
-        return f"{normalized(self.library)}-{self.version}-py{'.'.join(python.split('.')[:2])}-{digest:08x}"
+        return f"{canonicalize_name(self.library)}-{self.version}-py{'.'.join(python.split('.')[:2])}-{digest:08x}"
 
 
-def same_version(asked: str, installed: str) -> bool:
-    """Whether `installed` is what `asked` means (PEP 440): 1.20 is 1.20.0, and 2.9.0 may be 2.9.0+cpu, not reversed."""
-    (public, local), (found, found_local) = _parts(asked), _parts(installed)
-    return public == found and local in ("", found_local)
+def version_of(text: str) -> Version | None:
+    """The version that `text` is (PEP 440); None when it is not a version."""
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
 
 
-def _parts(version: str) -> tuple[str, str]:
-    public, _, local = version.strip().lower().removeprefix("v").partition("+")
-    numbers = re.match(r"[0-9.]*", public)
-    assert numbers is not None
-    release = re.sub(r"(\.0+)+$", "", numbers[0].rstrip("."))
-    return release + public[len(numbers[0].rstrip(".")) :], re.sub(r"[-_.]+", ".", local)
+def same_version(request: str, installed: str) -> bool:
+    """Whether `installed` is the version that `request` means. 1.20 means 1.20.0, and 2.9.0 also means 2.9.0+cpu, but
+    2.9.0+cpu does not mean 2.9.0."""
+    wanted, actual = version_of(request), version_of(installed)
+    if wanted is None or actual is None:
+        return request == installed
+    return Version(wanted.public) == Version(actual.public) and wanted.local in (None, actual.local)
 
 
 def make(recipe: Recipe, folder: Path, base: OtherEnvironment) -> tuple[OtherEnvironment, bool]:

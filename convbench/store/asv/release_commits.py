@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
-from convbench.measurement.environments.releases import Release
+from convbench.measurement.environments.releases import Release, version_of
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _VERSION = re.compile(r"[0-9]+([.!+_-]?[A-Za-z0-9]+)*")
@@ -41,10 +42,13 @@ def milliseconds(release: Release) -> int:
 
 
 def in_order(releases: Iterable[Release]) -> list[Release]:
-    """By library, then by date, then by the numbers in the version."""
-    return sorted(
-        releases, key=lambda r: (r.library, r.date, [int(n) for n in re.findall(r"\d+", r.version)], r.version)
-    )
+    """By library, then by date, then by version (PEP 440), what is not a version first."""
+
+    def place(release: Release) -> tuple[Any, ...]:
+        version = version_of(release.version)
+        return release.library, release.date, version is not None, version or release.version, release.version
+
+    return sorted(releases, key=place)
 
 
 def make_history(repository: Path, releases: Iterable[Release]) -> dict[Release, str]:
