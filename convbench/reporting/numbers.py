@@ -1,9 +1,9 @@
-"""Figures as people read them: sensible digits, units, decimal points under one another."""
+"""Numbers as people read them: sensible digits, units, aligned decimal points, intervals and ranges."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -12,8 +12,40 @@ def significant(value: float, digits: int = 3) -> str:
         return str(value)
     if value == 0:
         return "0"
-    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.996 is 10.0
-    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
+    return f"{value:,.{_decimals(value, digits)}f}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    """How many decimals give `value` that many significant digits, after rounding: 9.996 is 10.0."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    return max(0, digits - 1 - int(f"{value:.{digits - 1}e}".partition("e")[2]))
+
+
+def interval_text(low: float, high: float, covers: bool = True, digits: int = 3) -> str:
+    """A 95 % interval as `[1.02, 1.13]`. Where too few samples for an interval were taken (not `covers`), their range
+    as `(1.02 … 1.13)`.
+
+    Both ends have the same number of decimals: enough for `digits` significant digits of each, one more than the larger
+    end needs at most, and up to two more where the ends would look alike.
+    """
+    before, after = _interval_parts(low, high, covers, digits)
+    return f"{before} {after}"
+
+
+def interval_column(intervals: Iterable[tuple[float, float, bool]], digits: int = 3) -> list[str]:
+    """`interval_text` of each (low, high, covers), padded to one width with the separators under one another."""
+    parts = [_interval_parts(*interval, digits) for interval in intervals]
+    before, after = (max((len(part[side]) for part in parts), default=0) for side in (0, 1))
+    return [f"{low.rjust(before)} {high.ljust(after)}" for low, high in parts]
+
+
+def _interval_parts(low: float, high: float, covers: bool, digits: int) -> tuple[str, str]:
+    fewer, more = sorted(_decimals(end, digits) for end in (low, high))
+    decimals = min(more, fewer + 1) if low and high else more
+    texts = [[f"{end:,.{decimals + further}f}" for end in (low, high)] for further in range(3)]
+    low_text, high_text = next((ends for ends in texts if ends[0] != ends[1]), texts[0])
+    return (f"[{low_text},", f"{high_text}]") if covers else (f"({low_text} …", f"{high_text})")
 
 
 def milliseconds(seconds: float, digits: int = 3) -> str:
@@ -31,15 +63,15 @@ def duration(seconds: float) -> str:
     return f"{significant(seconds / 1e-9)} ns" if seconds else "0 s"
 
 
-def percent(share: float) -> str:
-    """A share as a percentage, without the sign: 100, 83, 4.1, 0.03."""
-    value = share * 100
+def percent(fraction: float) -> str:
+    """A fraction as a percentage, without the sign: 100, 83, 4.1, 0.03."""
+    value = fraction * 100
     return f"{value:.0f}" if value >= 9.95 else significant(value, 2)
 
 
 def mebibytes(count: float) -> str:
     """Bytes as MiB, without the unit: 0.0, 12.3, 1,234.5. A page is less than a tenth."""
-    return f"{round(count / 2**20, 1) + 0.0:,.1f}"  # adding it, minus nothing is nothing
+    return f"{round(count / 2**20, 1) + 0.0:,.1f}"  # adding 0.0 turns -0.0 into 0.0
 
 
 def flops(count: float) -> str:
@@ -51,12 +83,12 @@ def flops(count: float) -> str:
 
 
 def aligned(texts: Sequence[str]) -> list[str]:
-    """The texts padded so that, set flush right, their decimal points stand under one another."""
+    """The texts, padded on the right, so that right alignment puts their decimal points under one another."""
     fractions = [len(text) - text.index(".") if "." in text else 0 for text in texts]
     widest = max(fractions, default=0)
     return [text + " " * (widest - fraction) for text, fraction in zip(texts, fractions, strict=True)]
 
 
-def count(number: int, one: str, many: str) -> str:
-    """`1 step`, `2 steps`."""
-    return f"{number:,} {one if number == 1 else many}"
+def count(number: int, singular: str, plural: str = "") -> str:
+    """`1 step`, `2 steps`, `1,234 steps`; the plural is the singular with an s unless it is given."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

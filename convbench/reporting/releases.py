@@ -11,7 +11,7 @@ from rich.text import Text
 from convbench.analysis.ranking import SuiteRanking
 from convbench.measurement.environments.releases import Release
 from convbench.reporting.console import plain_table
-from convbench.reporting.numbers import aligned
+from convbench.reporting.numbers import aligned, interval_text
 from convbench.stats.ratio import Ratio
 
 
@@ -73,7 +73,7 @@ def _times(value: float) -> str:
 
 
 def _interval(speed: Ratio | None) -> str:
-    return f"{_times(speed.low)} {'–' if speed.covers else '…'} {_times(speed.high)}" if speed else ""
+    return interval_text(speed.low, speed.high, speed.covers) if speed else ""
 
 
 def _word(speed: Ratio | None) -> Text:
@@ -86,10 +86,9 @@ def _word(speed: Ratio | None) -> Text:
 
 def _overall(backend: str, first: Release, last: Release, speed: Ratio) -> Text:
     """The closing sentence of a backend: the last release against the first."""
-    span = f"[{_times(speed.low)}, {_times(speed.high)}]"
-    also = ", which includes 1: level" if speed.includes_one else ""
-    also = also if speed.covers else ", a range: too few samples for an interval"
-    told = (
-        f"{backend} with {last.library} {last.version} is {_times(speed.value)} times as fast as with {first.version}"
+    note = ", which includes 1: level" if speed.includes_one else ""
+    note = note if speed.covers else ", a range: too few samples for an interval"
+    return Text(
+        f"{backend} with {last.library} {last.version} is {_times(speed.value)} times as fast as with {first.version} "
+        f"{_interval(speed)}{note}."
     )
-    return Text(f"{told} {span}{also}.")

@@ -12,7 +12,7 @@ from rich.text import Text
 from convbench.analysis.series import Series, SeriesKey
 from convbench.analysis.trend import Evidence, Step, Trend
 from convbench.reporting.markdown import escaped, markdown_table, printable
-from convbench.reporting.numbers import aligned, count, milliseconds, percent
+from convbench.reporting.numbers import aligned, count, interval_column, milliseconds, percent
 from convbench.reporting.sparkline import sparkline
 
 
@@ -59,19 +59,21 @@ def _cells(shown: Shown) -> list[list[str]]:
         aligned([milliseconds(second) for second in seconds])
         for seconds in zip(*((step.before_s, step.after_s) for step in shown.steps), strict=True)
     )
+    ratios = [step.ratio for step in shown.steps]
+    intervals = interval_column(((ratio.low, ratio.high, ratio.covers) for ratio in ratios), digits=4)
     return [
         [
             _verdict(step, shown),
             printable(step.first_after.date),
             printable(_from_to(step)),
             f"{step.ratio.value:.3f}",
-            f"{step.ratio.low:.3f} {'–' if step.ratio.covers else '…'} {step.ratio.high:.3f}",
+            interval,
             before,
             after,
             f"{step.runs[0]}+{step.runs[1]} {step.evidence}",
             f"{step.q_value:.0e}",
         ]
-        for step, before, after in zip(shown.steps, befores, afters, strict=True)
+        for step, before, after, interval in zip(shown.steps, befores, afters, intervals, strict=True)
     ]
 
 

@@ -19,7 +19,7 @@ from convbench.analysis.comparison import FIELDS, Change, Comparison, Verdict, c
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.reporting.console import plain_table, print_json, show_journal_warnings, stdout
 from convbench.reporting.markdown import escaped, markdown_table, printable
-from convbench.reporting.numbers import aligned, milliseconds
+from convbench.reporting.numbers import aligned, interval_column, milliseconds
 from convbench.runner.locate import records_named
 from convbench.store.journal import Record
 from convbench.store.locations import results_folder
@@ -154,12 +154,12 @@ def _table(changes: Sequence[Change]) -> tuple[tuple[str, ...], list[tuple[str, 
     olds, news = (
         aligned([_median_ms(side) for side in sides]) for sides in ([c.base for c in changes], [c.new for c in changes])
     )
+    intervals = interval_column(((c.ratio.low, c.ratio.high, c.ratio.covers) for c in changes), digits=4)
     with_drift = any(change.drift for change in changes)
     rows = []
-    for c, old, new in zip(changes, olds, news, strict=True):
+    for c, old, new, interval in zip(changes, olds, news, intervals, strict=True):
         names = (str(c.verdict), printable(c.suite), printable(c.case), printable(c.backend))
         drift = (f"{c.drift:.3f}" if c.drift else "–",) if with_drift else ()
-        interval = f"{c.ratio.low:.3f} {'–' if c.ratio.covers else '…'} {c.ratio.high:.3f}"
         rows.append((*names, old, new, *drift, f"{c.ratio.value:.3f}", interval))
     headers = (*_NAMES, "base ms", "new ms", *(("drift",) if with_drift else ()), "new/base", "95 % interval")
     return headers, rows

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench.reporting.numbers import aligned, duration, flops, milliseconds, percent, significant
+from convbench.reporting.numbers import (
+    aligned,
+    count,
+    duration,
+    flops,
+    interval_column,
+    interval_text,
+    milliseconds,
+    percent,
+    significant,
+)
 
 numbers = st.floats(1e-12, 1e12) | st.floats(-1e12, -1e-12)
 
@@ -121,3 +131,39 @@ def test_aligned_texts_set_flush_right_have_their_points_under_one_another(value
     flush = [text.rjust(widest) for text in padded]
     points = {text.index(".") if "." in text else len(text.rstrip()) for text in flush}
     assert len(points) <= 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (1.02, 1.13, "[1.02, 1.13]"), (0.995, 1.014, "[0.995, 1.014]"), (0.05281, 0.05633, "[0.0528, 0.0563]"),
+        (450.2, 523.9, "[450, 524]"), (1022, 1164, "[1,022, 1,164]"), (9.98, 10.1, "[9.98, 10.10]"),
+        (0.5, 100, "[0.5, 100.0]"), (0.05, 12.3, "[0.05, 12.30]"), (1.0012, 1.0031, "[1.001, 1.003]"),
+        (1.00012, 1.00031, "[1.0001, 1.0003]"), (1.0, 1.0, "[1.00, 1.00]"), (1.0, 1.0 + 1e-9, "[1.00, 1.00]"),
+        (0, 0.5, "[0.000, 0.500]"), (0, 0, "[0, 0]"), (2, math.inf, "[2.0, inf]"),
+    ],
+)  # fmt: skip
+def test_both_ends_of_an_interval_have_the_same_decimals_and_look_different(low: float, high: float, text: str) -> None:
+    assert interval_text(low, high) == text
+    assert interval_text(low, high, covers=False) == text.replace("[", "(").replace(", ", " … ").replace("]", ")")
+
+
+def test_an_interval_with_more_digits() -> None:
+    assert interval_text(1.0413, 1.0631, digits=4) == "[1.041, 1.063]"
+
+
+def test_a_column_of_intervals_has_one_width_and_its_separators_under_one_another() -> None:
+    assert interval_column([(0.05281, 0.05633, True), (450, 524, False), (1022, 1164, True)]) == [
+        "[0.0528, 0.0563]",
+        "  (450 … 524)   ",
+        " [1,022, 1,164] ",
+    ]
+    assert interval_column([]) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 steps"), (1, "1 step"), (2, "2 steps"), (1234, "1,234 steps")]
+)
+def test_count(number: int, text: str) -> None:
+    assert count(number, "step") == count(number, "step", "steps") == text
+    assert count(1234, "series", "series") == "1,234 series"

@@ -13,7 +13,7 @@ from typing import Any
 
 from convbench.analysis.ranking import CaseRanking, Place, SuiteRanking, rank
 from convbench.reporting.markdown import printable
-from convbench.reporting.numbers import flops, percent, significant
+from convbench.reporting.numbers import flops, interval_text, percent, significant
 from convbench.status import Status
 from convbench.store.journal import Record
 
@@ -90,9 +90,10 @@ def _sorted(places: Mapping[_Place, list[Record]]) -> list[tuple[_Place, list[Re
 
 def _introduction() -> str:
     return (
-        "<p>GFLOP/s by the newest record of each suite, case and backend, above its 95 % interval (… for the range of "
-        "too few samples for one). Two operations per multiply-accumulate; more is better. The deeper the green, the "
-        "nearer to the fastest of the row, which is underlined, as are those level with it. "
+        "<p>GFLOP/s by the newest record of each suite, case and backend, above its 95 % interval [low, high], or the "
+        "range (low … high) of too few samples for an interval. Two operations per multiply-accumulate; more is "
+        "better. The deeper the green, the nearer to the fastest of the row. The fastest is underlined, and so are "
+        "those level with it. "
         '<a href="index.html">History by commit (asv)</a></p>'
     )
 
@@ -146,8 +147,7 @@ def _time(place: Place) -> str:
     record = place.record
     kind = "time best" if place.level else "time"
     low, high = (_gflops(record, end) for end in ("high_s", "low_s"))
-    between = "…" if record.get("interval") == "range" else "–"
-    interval = f"{significant(low)} {between} {significant(high)}" if low and high else ""
+    interval = interval_text(low, high, record.get("interval") != "range") if low and high else ""
     title = f"{percent(place.share)} % of the fastest"
     value = significant(_gflops(record, "median_s") or 0)
     attributes = f'class="{kind}" style="--share:{place.share:.3f}" title="{title}"'
