@@ -181,7 +181,7 @@ def test_no_worker_outlives_the_engine() -> None:
 def test_a_worker_in_a_hanging_call_ends_when_its_run_is_killed() -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "sys.path.insert(0, sys.argv[2])\n"
+        "sys.path[:0] = sys.argv[2:]\n"
         "from test_workers import *\n"
         "worker = WorkerProcess(fakes('hang')[0], 1, 'steady')\n"
         "print(worker._process.pid, flush=True)\n"
@@ -194,9 +194,8 @@ def test_a_worker_in_a_hanging_call_ends_when_its_run_is_killed() -> None:
         "print('asked', flush=True)\n"
         "import time; time.sleep(60)\n"
     )
-    run = subprocess.Popen(
-        [sys.executable, "-c", code, str(FAKES), str(FAKES.parents[1])], stdout=subprocess.PIPE, text=True
-    )
+    words = [sys.executable, "-c", code, str(FAKES), str(FAKES.parents[1]), str(Path(__file__).parent)]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
     worker = int(run.stdout.readline())
     assert run.stdout.readline().strip() == "asked"

@@ -161,9 +161,7 @@ def test_a_column_of_intervals_has_one_width_and_its_separators_under_one_anothe
     assert interval_column([]) == []
 
 
-@pytest.mark.parametrize(
-    ("number", "text"), [(0, "0 steps"), (1, "1 step"), (2, "2 steps"), (1234, "1,234 steps")]
-)
+@pytest.mark.parametrize(("number", "text"), [(0, "0 steps"), (1, "1 step"), (2, "2 steps"), (1234, "1,234 steps")])
 def test_count(number: int, text: str) -> None:
     assert count(number, "step") == count(number, "step", "steps") == text
     assert count(1234, "series", "series") == "1,234 series"

@@ -37,7 +37,6 @@ def convolve(x, w, stride, dilation, groups):
     return np.ascontiguousarray(out.reshape(n, -1, h, v))
 """
 PLUGIN = """
-from places import DOCS
 from convbench.backend import Backend, Ready, Supports
 
 class MyConv(Backend):
