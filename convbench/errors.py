@@ -36,6 +36,10 @@ class ResultsError(ConvbenchError):
     """A results folder or journal that cannot be read or written."""
 
 
+class KnownWrongError(ConvbenchError):
+    """A table of known wrong answers that is not there or not well formed."""
+
+
 class PlanError(ConvbenchError, ValueError):
     """A plan that is not there, not well formed, or cannot be followed here."""
 
