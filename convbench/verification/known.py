@@ -80,8 +80,7 @@ class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return f"{self.seen} ({self.reference})" if self.reference else self.seen
 
     def inapplicable(self, backend: str, versions: Mapping[str, str], cpu_flags: Set[str]) -> str | None:
-        """Why it says nothing about this backend, with libraries of these versions, on a CPU with these flags; None when
-        it does."""
+        """Why it is not about this backend, with these versions of libraries and CPU flags; None when it is."""
         if not any(fnmatchcase(backend, pattern) for pattern in self.backends):
             return f"it is about {', '.join(self.backends)}"
         if missing := self.cpu_with - cpu_flags:
