@@ -63,7 +63,8 @@ def _pad(mode: str, source: str, shape: list[int], axis: int, before: int, after
         "circular": [(size - before, size), (0, size), (0, after)],
         "replicate": [(0, 1)] * before + [(0, size)] + [(size - 1, size)] * after,
     }[mode]
-    names, types = [], []
+    names: list[str] = []
+    types: list[str] = []
     for first, last in runs:
         if first == last:
             continue

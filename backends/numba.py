@@ -46,7 +46,7 @@ class NumbaDirect(Backend):
         import numba
 
         # Numba cannot have more threads than it was imported with.
-        numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+        numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import numpy as np
@@ -100,7 +100,7 @@ def _convolution(scratch: Scratch, register: Register, by_pixels: bool, w: np.nd
     from . import _numba_kernel as kernel
     from . import _numba_plan as plan
 
-    threads, most_threads = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    threads, most_threads = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     tables = {"taps_table": scratch.taps()}
     if by_pixels:
         extents = plan.plan_pixels(scratch, register, w.itemsize, threads)

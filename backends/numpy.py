@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
-from convbench.backends._numpy_padding import pad
-
 from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
+
+from ._numpy_padding import pad
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from convbench.backends._numpy_padding import pad, pad_in_words
-
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
+
+from ._numpy_padding import pad, pad_in_words
 
 if TYPE_CHECKING:
     import numpy as np
