@@ -7,7 +7,7 @@ convbench gives its workers: their medians' ratios, and whether their intervals 
 nothing differs. Of convbench's ratios there are two intervals: that of the rounds, which is of these two processes, and
 that of a table of backends, which holds besides what two processes differ by.
 
-    python evaluation/accuracy/self_agreement.py [--repeats 20] [--busy] [--other-repeats 3] [--precision 0.003] [--budget 6]
+    python evaluation/accuracy/self_agreement.py [--repeats 20] [--busy] [--precision 0.003] [--budget 6]
 """
 
 from __future__ import annotations

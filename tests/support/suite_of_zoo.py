@@ -1,7 +1,7 @@
 """The suites `zoo`, `zoo-1000` and `zoo-100`: every conv2d of every model of timm and torchvision, at their own sizes.
 
-python tests/support/suite_of_zoo.py --cache DIR            # reads the models, ten minutes or so, and writes suites/zoo*
-python tests/support/suite_of_zoo.py --cache DIR --part 1/2 --seconds 240   # reads some only: half of them, for that long
+python tests/support/suite_of_zoo.py --cache DIR   # reads the models in ten minutes or so, and writes suites/zoo*
+python tests/support/suite_of_zoo.py --cache DIR --part 1/2 --seconds 240   # reads half of them, for that long
 
 What is read of a model is kept in DIR at once, a line for each, so that it can be interrupted and divided.
 """

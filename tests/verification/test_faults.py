@@ -1,5 +1,8 @@
-"""The seeded faults of evaluation/mutation/: each is shown wrong by the example that it names, and by
-no less than it says; the controls are right everywhere. A fault that is none, or a control that is wrong, would make the mutation score a lie."""
+"""The seeded faults of evaluation/mutation/: each is shown wrong by its example, by no less than it says.
+
+The controls are right everywhere. A fault that computes the right answer, or a control that is wrong, would make the
+mutation score a lie.
+"""
 
 from __future__ import annotations
 
