@@ -1,7 +1,7 @@
-"""What a backend is: the contract between convbench and an implementation of conv2d.
+"""The contract between convbench and an implementation of conv2d.
 
-A backend is an instance of a subclass of `Backend`, listed in the `BACKENDS` tuple of its file. Write `prepare`, fill
-in the data, and it is done:
+A backend is an instance of a subclass of `Backend`, listed in the `BACKENDS` tuple of its file. It consists of data and
+one method:
 
     class MyConv(Backend):
         name = "my-conv"
@@ -14,12 +14,18 @@ in the data, and it is done:
 
     BACKENDS = (MyConv(),)
 
-The library is imported inside methods, never at the top of the file, so that listing backends costs nothing.
+Three rules:
+
+* Import the library inside methods, never at the top of the file. Listing backends then costs nothing.
+* `prepare` does all work that does not depend on the call. Only `Ready.run` is timed.
+* Refuse with a sentence, from `unavailable` or `unsupported`. An exception is reported as a bug.
+
+`Supports` and `Arithmetic` describe the backend, `Ready` is what `prepare` returns, and `Instruments` are for devices
+such as GPUs. Everything has a default except `name` and `prepare`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import sys
 from abc import ABC, abstractmethod
@@ -27,6 +33,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from convbench.cuda_driver import cuda_device_count
 from convbench.problem import DIRECTIONS, DTYPES, PADDING_MODES, ConvProblem, Dtype
 
 if TYPE_CHECKING:
@@ -39,9 +46,9 @@ Arrays = Literal["numpy", "torch"]
 
 @dataclass(frozen=True)
 class Supports:
-    """Capabilities as data, readable without importing the library. The defaults promise little: say what there is.
+    """What a backend can compute, as data that is readable without its library. The defaults promise little.
 
-    The sets may be given as any iterable of words.
+    `dtypes`, `padding_modes` and `directions` take any iterable of words. Raises `TypeError` for an unknown word.
     """
 
     dtypes: Set[str] = frozenset({"float32"})
@@ -63,7 +70,7 @@ class Supports:
             object.__setattr__(self, name, frozenset(words))
 
     def reason_against(self, problem: ConvProblem) -> str | None:
-        """Why `problem` is outside what is supported, as a sentence; None when it is inside."""
+        """Why `problem` is not supported, as a sentence; None when it is supported."""
         if problem.direction not in self.directions:
             return f"does not compute direction {problem.direction}"
         if problem.dtype not in self.dtypes:
@@ -85,27 +92,27 @@ class Supports:
 
 
 WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
-"""Everything that a forward `ConvProblem` can ask."""
+"""Every forward `ConvProblem`."""
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How a backend computes, which decides the error bound that its answers are held to.
+    """How a backend computes. It decides the error bound that the backend's answers have to keep.
 
-    `operand` and `accumulate` are the precisions that operands are rounded to and sums are kept in; None means the
-    problem's dtype for operands, and for sums too except that half formats are summed in float32.
-    `output` is a precision that results are rounded to, in some problems if not in all, before they are given in the
-    problem's dtype; None means that they are not.
-    "auto" says that the library picks the algorithm itself and may pick any.
-    `taints` are the dtypes in which a NaN or an infinity in an image may make outputs of that image NaN which it does
-    not belong to, as transforms do in every dtype: said, it is no failure.
+    Raises `TypeError` for an unknown word.
     """
 
     algorithm: Algorithm = "gemm"
+    """With "auto" the library chooses the algorithm itself, and may choose any."""
     operand: Precision | None = None
+    """The precision that operands are rounded to before they are multiplied; None for the problem's dtype."""
     accumulate: Precision | None = None
+    """The precision of sums of products; None for float64 in float64 problems and float32 in all others."""
     output: Precision | None = None
+    """A precision that results are rounded to, in some problems or all, before they get the problem's dtype."""
     taints: tuple[Dtype, ...] = ()
+    """The dtypes in which a NaN or an infinity in an image may make unrelated outputs of that image NaN, as a Fourier
+    or Winograd transform does in every dtype. Declared here, it is no failure."""
 
     def __post_init__(self) -> None:
         if self.algorithm not in get_args(Algorithm):
@@ -118,17 +125,52 @@ class Arithmetic:
             raise TypeError(f"taints is {self.taints!r}; it should be a tuple of {', '.join(DTYPES)}")
 
     def operand_precision(self, dtype: Dtype) -> Precision:
-        """What operands of `dtype` are rounded to before they are multiplied."""
+        """The precision that operands of `dtype` are rounded to before they are multiplied."""
         return self.operand or dtype
 
     def accumulate_precision(self, dtype: Dtype) -> Precision:
-        """What sums of products are kept in, for a problem of `dtype`."""
-        if self.accumulate:
-            return self.accumulate
-        return "float64" if dtype == "float64" else "float32"
+        """The precision of sums of products in a problem of `dtype`."""
+        return self.accumulate or ("float64" if dtype == "float64" else "float32")
 
 
-def _nothing() -> None:
+@dataclass(frozen=True)
+class DeviceClock:
+    """A device's own clock, which times its work without the host's waits."""
+
+    mark: Callable[[], Any]
+    """Puts a mark behind all work in the queue that `run` uses, and returns the mark."""
+    between_s: Callable[[Any, Any], float]
+    """The seconds that the device took from one mark to a later one. Called after `Ready.sync`."""
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """Bytes on the device for one prepared convolution, its operands included; None for what the library hides."""
+
+    held: int | None = None
+    """What it holds between calls."""
+    peak: int | None = None
+    """The most that it holds during a call."""
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What convbench can read and do on a backend's device. All of it is optional."""
+
+    clock: DeviceClock | None = None
+    """Without it the host's clock times batches of calls, from before the first until `sync` returns."""
+    flush: Callable[[], Any] | None = None
+    """Overwrites twice the size of the device's last-level cache, in the order of the queue."""
+    send: Callable[[], Any] | None = None
+    """Copies the input from host memory, as `prepare` got it, into the layout that `run` reads. `sync` waits for it."""
+    memory: Callable[[Callable[[], Any]], DeviceMemory] | None = None
+    """Calls the `run` that it is given once, and returns the memory that this takes."""
+
+
+NO_INSTRUMENTS = Instruments()
+
+
+def _no_wait() -> None:
     return None
 
 
@@ -139,96 +181,55 @@ def _as_array(output: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class DeviceClock:
-    """A device's own clock, by which its work is timed without the host's waits.
-
-    `mark()` puts a mark into the queue that `run` puts its work into, behind all that is there, and gives it;
-    `between_s(mark, later)` is how many seconds the device took from one to the other, asked after `Ready.sync`.
-    """
-
-    mark: Callable[[], Any]
-    between_s: Callable[[Any, Any], float]
-
-
-@dataclass(frozen=True)
-class DeviceMemory:
-    """Bytes on the device that one prepared convolution holds between calls, its operands included, and the most that
-    it held at once during one; None for what the library does not tell."""
-
-    held: int | None = None
-    peak: int | None = None
-
-
-@dataclass(frozen=True)
-class Instruments:
-    """What can be read and done on the device that a backend computes on. All of it may be left out.
-
-    Without a `clock` batches of calls are timed by the host's, from before the first until `sync` returns. `flush()`
-    has the device overwrite twice its last-level cache, after the work that is queued and before what comes, and is
-    done when `sync` has returned. `send()` copies the input from host memory once more, as it came to `prepare` and
-    into the layout that `run` takes, and is done when `sync` has returned. `memory(run)` computes once more
-    and tells what that takes.
-    """
-
-    clock: DeviceClock | None = None
-    flush: Callable[[], Any] | None = None
-    send: Callable[[], Any] | None = None
-    memory: Callable[[Callable[[], Any]], DeviceMemory] | None = None
-
-
-NO_INSTRUMENTS = Instruments()
-
-
-@dataclass(frozen=True)
 class Ready:
-    """A convolution made ready: operands moved, converted and packed, code compiled.
-
-    `run()` computes once and returns the library's own output, perhaps before the work is done; `sync()` waits until
-    it is; `to_numpy(output)` gives it as NCHW in the problem's dtype, and is never timed.
-
-    `on` is for those who act on a plan, and may be left out: by kind of array, a function from another input of the
-    problem's shape and dtype to its output, the same weights as ever. A NumPy input is contiguous and aligned, and may
-    be read-only; a tensor lies on the backend's device in any strides and asks for no gradient. Neither is written to.
-    The output is of the same kind, NCHW in any strides, and the caller's own: no later call changes it. What comes in
-    another layout than the backend's own is converted, in the call. Without a function the backend is prepared anew for
-    each input.
-
-    `instruments` are for backends on a device of its own, such as a GPU.
-    """
+    """A prepared convolution: operands moved, converted and packed, code compiled."""
 
     run: Callable[[], Any]
-    sync: Callable[[], None] = _nothing
+    """Computes once and returns the library's own output, perhaps before the work is done. Only this call is timed."""
+    sync: Callable[[], None] = _no_wait
+    """Waits until the work of every `run` so far is done."""
     to_numpy: Callable[[Any], np.ndarray] = _as_array
+    """Turns an output of `run` into an array in NCHW and the problem's dtype. Never timed."""
     on: Mapping[Arrays, Callable[[Any], Any]] = field(default_factory=dict)
+    """Functions that compute another input with the same weights, by kind of array, for those who act on a plan.
+
+    The input has the problem's shape and dtype. A NumPy input is contiguous and aligned, and may be read-only. A tensor
+    is on the backend's device, in any strides, and needs no gradient. Neither may be written to. The output is of the
+    same kind, in NCHW and any strides, and belongs to the caller: no later call changes it. Conversions into the
+    backend's own layout are part of the call. Without a function the backend is prepared anew for each input.
+    """
     instruments: Instruments = NO_INSTRUMENTS
+    """For backends on a device of its own, such as a GPU."""
 
 
 class Backend(ABC):
-    """One way to compute conv2d. Instances, not classes, are backends: the CPU and the GPU of a library are two."""
+    """One way to compute conv2d. Instances are backends, not classes: one library on CPU and on GPU is two of them."""
 
     name: str
+    """Unique, of letters, digits and . _ @ + -. It stands in stored results, so it should never change."""
     requires: tuple[str, ...] = ()
-    """Modules to import; a missing one makes the backend unavailable."""
+    """Modules to import. A missing one makes the backend unavailable."""
     install: str | None = None
-    """What to give `pip install` for `requires`, where that differs from the modules' names."""
+    """What to give to `pip install` for `requires`, when that differs from the names of the modules."""
     device: str = "cpu"
+    """One of "cpu", "cuda" and "mps"."""
     supports: Supports = Supports()
     arithmetic: Arithmetic = Arithmetic()
     prepacks: tuple[str, ...] = ()
-    """Which of "input", "weight", "output" have another layout than NCHW/OIHW/NCHW that is converted untimed."""
+    """Which of "input", "weight" and "output" are converted to or from NCHW/OIHW/NCHW outside the timed call."""
     thread_safe: bool = False
-    """Whether what `prepare` gives may be called from several threads at once; verified where it is said."""
+    """Whether several threads may call a prepared convolution at once. `convbench verify` checks it."""
     stands_in_for: Arrays | None = None
-    """The kind of arrays for which this backend computes what no plan has: everything, and without surprises."""
+    """The kind of arrays for which this backend computes whatever no plan names. Such a backend supports everything."""
     limits_itself_alone: bool = False
-    """Whether `limit_threads` changes no more than what this backend prepares from then on: then it may be called in a
-    process where the library is in use already, and again."""
+    """Whether `limit_threads` changes only what this backend prepares afterwards. It may then be called more than once,
+    and in a process that already uses the library."""
     summary: str = ""
+    """One line for `convbench backends`."""
 
     def unavailable(self) -> str | None:
-        """Why the backend cannot run here, with what to do about it; None when it can."""
-        missing = [module for module in self.requires if not _is_installed(module)]
-        if missing:
+        """Why the backend cannot run here, and what to do about it; None when it can."""
+        if missing := [module for module in self.requires if not _is_installed(module)]:
             return f"{' and '.join(missing)} not installed: pip install {self.install or ' '.join(self.requires)}"
         if self.device == "cuda" and cuda_device_count() == 0:
             return "no CUDA device: the NVIDIA driver is not installed or shows no GPU"
@@ -237,27 +238,29 @@ class Backend(ABC):
         return None
 
     def unsupported(self, problem: ConvProblem) -> str | None:
-        """Why `problem` cannot be computed; None when it can. By default what `supports` says."""
+        """Why the backend does not compute `problem`, as a sentence; None when it does. `supports` decides by default."""
         return self.supports.reason_against(problem)
 
-    def limit_threads(self, n: int) -> None:  # noqa: B027 - optional to override, most libraries report_deviations the environment
-        """Use `n` threads. Called once in the worker, before the first `prepare` and before the library is imported,
-        so environment variables that it reads at import can be set here."""
+    def limit_threads(self, n: int) -> None:  # noqa: B027 - optional to override: many libraries obey the environment
+        """Use `n` threads. Called once in a worker, before the first `prepare` and before the library is imported.
+
+        So environment variables that the library reads when it is imported can be set here.
+        """
 
     @abstractmethod
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
-        """Everything that is not the call: move, convert, pack, allocate, compile. Padding belongs to the call.
+        """Do all work but the call: move, convert, pack, allocate, compile. Padding belongs to the call.
 
-        `x` (N, C, H, W), `w` (O, C/groups, kh, kw), `b` (O,) or None, in `problem.dtype` (bfloat16 from ml_dtypes),
-        of any strides. They are never to be written.
+        `x` (N, C, H, W), `w` (O, C/groups, kh, kw) and `b` (O,) or None have `problem.dtype` (bfloat16 from ml_dtypes)
+        and any strides. They must not be written to.
         """
 
     def script(self, problem: ConvProblem) -> str | None:
-        """Plain code that computes what this backend does, for a report to the library's makers; None without any.
+        """Plain code that computes what this backend computes, for a bug report to the library; None without one.
 
-        It finds NumPy arrays `x`, `w` and `b` (None without a bias), as `prepare` does, and leaves `out`, a NumPy array
-        in NCHW, computed on one thread. Its last line is the call, `out = ...`; what is made ready stands before. `np`
-        is imported, and `ml_dtypes` where the dtype is bfloat16; convbench is not there.
+        The code starts with NumPy arrays `x`, `w` and `b` (None without a bias), as `prepare` does, and with `np`, and
+        `ml_dtypes` for bfloat16, imported; it cannot use convbench. It leaves a NumPy array `out` in NCHW, computed on
+        one thread. Its last line is the call, `out = ...`; all preparation stands before it.
         """
         return None
 
@@ -265,25 +268,5 @@ class Backend(ABC):
 def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package that a dotted name is in
+    except ModuleNotFoundError:  # the package of a dotted name
         return False
-
-
-def cuda_device_count() -> int:
-    """CUDA devices that the NVIDIA driver shows, asked of the driver itself: no library is imported."""
-    count = ctypes.c_int()
-    if (driver := cuda_driver()) is not None and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-        return count.value
-    return 0
-
-
-def cuda_driver() -> ctypes.CDLL | None:
-    """The NVIDIA driver's library, initialised; None where there is none, or no device that it could serve."""
-    for library in ("libcuda.so.1", "nvcuda.dll"):
-        try:
-            driver = ctypes.CDLL(library)
-        except OSError:
-            continue
-        if driver.cuInit(0) == 0:
-            return driver
-    return None

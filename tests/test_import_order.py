@@ -17,7 +17,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "status", "installation"),
+    ("errors", "status", "installation", "cuda_driver"),
     ("stats",),
     ("problem", "case_id", "dialects"),
     ("suite", "suite_*", "case_data"),

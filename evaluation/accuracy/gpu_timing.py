@@ -19,7 +19,7 @@ import subprocess
 import sys
 from statistics import median
 
-from convbench.backend import cuda_device_count
+from convbench.cuda_driver import cuda_device_count
 from convbench.measurement.machine.gpu import first_gpu
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine

@@ -458,6 +458,6 @@ def test_listing_backends_imports_no_library(file: str) -> None:
     assert run.returncode == 0, run.stderr
     heavy = {"numpy", "scipy", "jax", "numba", "ml_dtypes"}
     assert not heavy & set(run.stdout.split())
-    from convbench.backend import cuda_device_count
+    from convbench.cuda_driver import cuda_device_count
 
     assert cuda_device_count() or "torch" not in run.stdout.split()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from convbench.backend import cuda_driver
+from convbench.cuda_driver import cuda_driver
 
 _GPU_IDLE, _BY_SETTING = 0x1, 0x2
 """Bits of NVML that are nobody's fault: nothing to do, and a clock that its user has set."""
