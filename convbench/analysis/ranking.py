@@ -7,14 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from convbench.analysis.paired_ratio import geometric_mean_ratio, ratio
+from convbench.analysis.backend_times import in_order, is_level, lower_precision, time_by
+from convbench.analysis.paired_ratio import geometric_mean_ratio
 from convbench.stats.ratio import Ratio
-from convbench.status import Status
-from convbench.store.journal import Record
-from convbench.verification.bounds import UNIT_ROUNDOFF
-
-# With too few rounds for an interval a difference is claimed only where it is at least this in every one of them.
-_CLEAR_WITHOUT_INTERVAL = 2.0
+from convbench.store.schema import Record
 
 
 @dataclass(frozen=True)
@@ -22,17 +18,9 @@ class Place:
     """One backend's place in a case: its share of the fastest's speed, and whether the two are level."""
 
     record: Record
+    median_s: float
     share: float
     level: bool
-
-
-def lower_precision(record: Record) -> str | None:
-    """The precision that the backend declares it computes in, where that is lower than the dtype asked for."""
-    declared = record.get("declared") or {}
-    asked = UNIT_ROUNDOFF.get(record.get("dtype"), 0.0)  # type: ignore[arg-type]
-    used = [declared[key] for key in ("operand", "accumulate", "output") if declared.get(key) in UNIT_ROUNDOFF]
-    lowest = max(used, key=lambda precision: UNIT_ROUNDOFF[precision], default=None)
-    return lowest if lowest is not None and UNIT_ROUNDOFF[lowest] > asked > 0 else None
 
 
 @dataclass(frozen=True)
@@ -61,9 +49,9 @@ class Standing:
     mean_share: float
     """Geometric mean of its shares of the fastest, over the cases it ran."""
     precision: str | None
-    """What it computes in where that is lower than what was asked for: then its lead is not like for like."""
+    """A precision lower than the problem's dtype, if it computes in one: then its lead is not like for like."""
     total_s: float
-    """Sum over its cases of median times count: one pass through the model that the suite is of."""
+    """Seconds for one pass through the suite's model: the sum over its cases of median times count."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +65,8 @@ class SuiteRanking:
     def standings(self) -> tuple[Standing, ...]:
         """Every timed backend, best first: by cases won or level, then by mean share."""
         names = dict.fromkeys(place.record["backend"] for case in self.cases for place in case.places)
-        found = [self._standing(name) for name in names]
-        return tuple(sorted(found, key=lambda s: (-s.outright - s.level, -s.mean_share)))
+        standings = [self._standing(name) for name in names]
+        return tuple(sorted(standings, key=lambda s: (-s.outright - s.level, -s.mean_share)))
 
     def lead(self, backend: str, other: str) -> Ratio | None:
         """How many times slower `other` is than `backend`, over the cases that both ran; None when there is none."""
@@ -98,7 +86,7 @@ class SuiteRanking:
             level=sum(place.level and case.outright is None for case, place in places),
             mean_share=math.exp(sum(math.log(place.share) for _, place in places) / len(places)),
             precision=next((p for _, place in places if (p := lower_precision(place.record))), None),
-            total_s=sum(place.record["median_s"] * (place.record.get("count") or 1) for _, place in places),
+            total_s=sum(place.median_s * (place.record.get("count") or 1) for _, place in places),
         )
 
 
@@ -114,21 +102,11 @@ def rank(records: Iterable[Record]) -> list[SuiteRanking]:
 
 
 def _rank_case(case: str, records: list[Record]) -> CaseRanking:
-    # A wrong answer may have been timed on request, but it does not compete.
-    timed = [r for r in records if r["status"] == Status.OK and (r.get("median_s") or 0) > 0]
-    timed.sort(key=lambda record: record["median_s"])
-    untimed = tuple(r for r in records if not any(r is t for t in timed))
-    if not timed:
-        return CaseRanking(case, (), untimed)
-    fastest = timed[0]
-    places = tuple(Place(r, fastest["median_s"] / r["median_s"], _level(r, fastest)) for r in timed)
-    return CaseRanking(case, places, untimed)
-
-
-def _level(record: Record, fastest: Record) -> bool:
-    if record is fastest:
-        return True
-    between = ratio(record, fastest)
-    if between is None:  # no rounds in common: the intervals of the two medians have to stand apart
-        return bool(record["low_s"] <= fastest["high_s"])
-    return between.low <= (1 if between.covers else _CLEAR_WITHOUT_INTERVAL)
+    times = [time for record in records if (time := time_by(record)) is not None]
+    untimed = tuple(record for record in records if not any(record is time.record for time in times))
+    places = []
+    for time, between in (ordered := in_order(times)):
+        share = min(1.0, ordered[0][0].call_s / time.call_s)
+        assert time.record is not None
+        places.append(Place(time.record, time.call_s, share, is_level(between, beaten=time.was_beaten)))
+    return CaseRanking(case, tuple(places), untimed)

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convbench.errors import ProblemError
 from convbench.measurement.ceilings.figures import Ceilings, Level
 from convbench.problem import ITEMSIZE_BYTES, ConvProblem
-from convbench.store.journal import Record
+from convbench.store.readings import number, problem_of, table
+from convbench.store.schema import Record
 
 COMPUTE = "compute"
 IMPLAUSIBLE = 1.1
@@ -51,20 +51,17 @@ class Limits:
     def of(self, record: Record) -> Limit | None:
         """None where no ceilings are known for its CPU and number of threads, or for what it computes in, and for other
         devices than the CPU."""
-        ceilings = self._ceilings.get(((record.get("machine") or {}).get("cpu"), record.get("threads")))
-        declared = record.get("declared") or {}
-        if ceilings is None or declared.get("device", "cpu") != "cpu":
+        ceilings = self._ceilings.get((table(record, "machine").get("cpu"), record.get("threads")))
+        declared = table(record, "declared")
+        if ceilings is None or declared.get("device", "cpu") != "cpu" or (problem := problem_of(record)) is None:
             return None
-        try:
-            problem = ConvProblem(**record["problem"])
-        except (KeyError, TypeError, ProblemError):
-            return None
-        return limit(problem, declared, ceilings, cold=(record.get("settings") or {}).get("cache") == "cold")
+        return limit(problem, declared, ceilings, cold=table(record, "settings").get("cache") == "cold")
 
     def share(self, record: Record) -> float | None:
-        """The share of its limit that a record's median is; None where either is not known."""
-        found = self.of(record) if record.get("median_s") else None
-        return None if found is None else found.share(record["median_s"])
+        """The share of its limit that a record's median is; None if either is not known."""
+        median_s = number(record, "median_s")
+        limit = self.of(record) if median_s else None
+        return limit.share(median_s) if limit and median_s else None
 
 
 def may_pass(declared: Mapping[str, Any]) -> bool:

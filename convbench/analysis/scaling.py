@@ -1,21 +1,22 @@
-"""How times scale with the number of threads: speed-ups over the fewest, and how much of it was to be had.
+"""How times scale with the number of threads: speed-ups over the fewest threads, and their efficiency.
 
-Times with one number of threads and with another are not of the same rounds, so their intervals, which are independent,
-add up as their squares do; so does what two processes differ by, once, for a process computes all cases. What drifted
-in the machine between the two is in the ratio, and no interval knows of it.
+Times with different numbers of threads are not from the same rounds. Their intervals are independent and add up as
+their squares do. Between-process variation is added once, because a process computes all cases. Drift of the machine
+between the two is in the ratio and in no interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from convbench.analysis.backend_times import BackendTime, time_by
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ratio import Ratio
-from convbench.status import Status
-from convbench.store.journal import Record
+from convbench.store.readings import self_log_ratios
+from convbench.store.schema import Record
 
 
 @dataclass(frozen=True)
@@ -32,42 +33,44 @@ class Scaling:
 
     @property
     def efficiency(self) -> float:
-        """The share of what so many more threads could give at most."""
+        """The speed-up as a share of the largest that so many more threads could give."""
         return self.speedup.value / (self.threads / self.fewest)
 
 
 def scalings(records: Iterable[Record]) -> list[Scaling]:
-    """Of each backend that was timed with several numbers of threads, in the order in which the records come."""
-    found: dict[tuple[str, str], dict[str, dict[int, Record]]] = {}
+    """One for each backend and each number of threads beyond the fewest it was timed with, in the order of records."""
+    timed: dict[tuple[str, str], dict[str, dict[int, BackendTime]]] = {}
     for record in records:
-        if record["status"] == Status.OK and (record.get("median_s") or 0) > 0:
-            cases = found.setdefault((str(record.get("suite", "")), record["backend"]), {})
-            cases.setdefault(record["case"], {})[record["threads"]] = record
+        if (time := time_by(record)) is not None:
+            cases = timed.setdefault((str(record.get("suite", "")), record["backend"]), {})
+            cases.setdefault(record["case"], {})[record["threads"]] = time
     return [
-        scaling for (suite, backend), cases in found.items() for scaling in _of(suite, backend, list(cases.values()))
+        scaling
+        for (suite, backend), cases in timed.items()
+        for scaling in _over_fewest(suite, backend, list(cases.values()))
     ]
 
 
-def _of(suite: str, backend: str, cases: Sequence[Mapping[int, Record]]) -> list[Scaling]:
-    counts = sorted({threads for by_threads in cases for threads in by_threads})
-    scaled = []
-    for threads in counts[1:]:
-        pairs = [(one[counts[0]], one[threads]) for one in cases if counts[0] in one and threads in one]
+def _over_fewest(suite: str, backend: str, cases: Sequence[Mapping[int, BackendTime]]) -> Iterator[Scaling]:
+    fewest, *more = sorted({threads for by_threads in cases for threads in by_threads})
+    for threads in more:
+        pairs = [
+            (by_threads[fewest], by_threads[threads]) for by_threads in cases if {fewest, threads} <= {*by_threads}
+        ]
         if pairs:
-            scaled.append(Scaling(suite, backend, counts[0], threads, len(pairs), _speedup(pairs)))
-    return scaled
+            yield Scaling(suite, backend, fewest, threads, len(pairs), _speedup(pairs))
 
 
-def _speedup(pairs: Sequence[tuple[Record, Record]]) -> Ratio:
+def _speedup(pairs: Sequence[tuple[BackendTime, BackendTime]]) -> Ratio:
     """The geometric mean of (fewest, more) times."""
-    records = [record for pair in pairs for record in pair]
-    value = math.exp(fmean(math.log(few["median_s"] / many["median_s"]) for few, many in pairs))
-    half_width = math.sqrt(sum(_half_width(record) ** 2 for record in records)) / len(pairs)
-    covers = all(record.get("interval") != "range" for record in records)
-    return Ratio(value, value, value, covers).widened(math.hypot(half_width, half_width_of_process_variation(records)))
+    times = [time for pair in pairs for time in pair]
+    value = math.exp(fmean(math.log(few.call_s / many.call_s) for few, many in pairs))
+    half_width = math.sqrt(sum(_half_width(time) ** 2 for time in times)) / len(pairs)
+    variation = half_width_of_process_variation(self_log_ratios(time.record for time in times if time.record))
+    plain = Ratio(value, value, value, all(time.covers for time in times))
+    return plain.widened(math.hypot(half_width, variation))
 
 
-def _half_width(record: Record) -> float:
-    """Of the logarithm of a time, to the farther end of its interval."""
-    low_s, median_s, high_s = (record.get(name) or record["median_s"] for name in ("low_s", "median_s", "high_s"))
-    return max(math.log(median_s / low_s), math.log(high_s / median_s))
+def _half_width(time: BackendTime) -> float:
+    """The logarithm of a time's ratio to the farther end of its interval."""
+    return max(math.log(time.call_s / time.low_s), math.log(time.high_s / time.call_s))

@@ -8,8 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from convbench.analysis.choice import LayerChoice, Timed
-from convbench.analysis.explanation import reason, reasons_of_winner
+from convbench.analysis.backend_times import BackendTime
+from convbench.analysis.choice import LayerChoice
+from convbench.analysis.explanation import explanation, explanation_of_winner
 from convbench.analysis.model_total import LEFT_OUT_IS_BEHIND, ModelChoice
 from convbench.reporting.choice_notes import notes
 from convbench.reporting.console import plain_table
@@ -45,7 +46,7 @@ def _answer_of_one(choice: LayerChoice) -> Text:
     if level:
         told.append(f", level with {names(level)}")
     if lead is not None:
-        ahead = f"; {_times(lead.ratio.value)} over {lead.timed.backend} {_between(lead.ratio)}"
+        ahead = f"; {_times(lead.ratio.value)} over {lead.time.backend} {_between(lead.ratio)}"
         told.append(ahead)
     return told.append(".")
 
@@ -124,7 +125,7 @@ def _why(answer: Answer) -> Iterator[Text]:
     widest = max(map(len, won), default=0)
     for backend, choices in sorted(won.items(), key=lambda one: -len(one[1])):
         yield Text(backend.ljust(widest), style="bold green").append(
-            f"  {reasons_of_winner(choices, answer.limits)}", style="not bold default"
+            f"  {explanation_of_winner(choices, answer.limits)}", style="not bold default"
         )
 
 
@@ -137,14 +138,14 @@ def _next(choice: LayerChoice) -> tuple[Text, str, Text]:
     between = Text(_between(rival.ratio))
     if rival.level:
         between.append(" tie" + more, style="green")
-    return Text(rival.timed.backend), _times(rival.ratio.value), between
+    return Text(rival.time.backend), _times(rival.ratio.value), between
 
 
 def _ranking(choice: LayerChoice, answer: Answer) -> Table:
     """Of one problem: a row for each backend."""
     ranked = choice.ranked
     lows, highs = (aligned([milliseconds(one) for one in ends]) for ends in _ends(ranked))
-    ratios = {rival.timed.backend: rival for rival in choice.rivals}
+    ratios = {rival.time.backend: rival for rival in choice.rivals}
     rows = []
     for timed, ms, low, high in zip(
         ranked, aligned([milliseconds(t.call_s) for t in ranked]), lows, highs, strict=True
@@ -155,7 +156,7 @@ def _ranking(choice: LayerChoice, answer: Answer) -> Table:
         name = Text(timed.backend, style=style)
         mark = Text("level" if rival and rival.level else "", style="green")
         span = f"{low} {'–' if timed.covers else '…'} {high}"
-        rows.append((name, _about(timed.basis) + ms, span, *over, mark, reason(timed, answer.limits)))
+        rows.append((name, _about(timed.basis) + ms, span, *over, mark, explanation(timed, answer.limits)))
     return plain_table(("backend", "ms", "95 % interval ms", "takes", "95 %", "", "how"), rows, right=(1, 2, 3))
 
 
@@ -225,7 +226,7 @@ def _between(ratio: Ratio) -> str:
     return f"[{', '.join(ends)}]" if ratio.covers else f"({' … '.join(ends)})"
 
 
-def _ends(ranked: Sequence[Timed]) -> tuple[list[float], list[float]]:
+def _ends(ranked: Sequence[BackendTime]) -> tuple[list[float], list[float]]:
     return [timed.low_s for timed in ranked], [timed.high_s for timed in ranked]
 
 

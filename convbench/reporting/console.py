@@ -13,7 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking, lower_precision
+from convbench.analysis.backend_times import lower_precision
+from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking
 from convbench.analysis.roofline import Limits
 from convbench.reporting.case_table import CaseTable
 from convbench.reporting.details_table import details_report
@@ -89,9 +90,9 @@ def _columns(places: Sequence[Place], limits: Limits) -> dict[str, list[str]]:
     first_answers = [milliseconds((r["prepare_s"] or 0) + (r["first_call_s"] or 0)) for r in records]
     errors = [r["max_error_over_bound"] for r in records]
     return {
-        "median ms": aligned([milliseconds(r["median_s"]) for r in records]),
+        "median ms": aligned([milliseconds(place.median_s) for place in places]),
         "95 % interval ms": _intervals(records),
-        "GFLOP/s": aligned([significant(r["gflops"]) for r in records]),
+        "GFLOP/s": aligned([significant(r["gflops"] or 0) for r in records]),
         "% of fastest": aligned([percent(place.share) for place in places]),
         **({HEADING: of_limit} if of_limit else {}),
         **_energies(records),
@@ -110,7 +111,7 @@ def _energies(records: Sequence[Record]) -> dict[str, list[str]]:
 
 def _intervals(records: Sequence[Record]) -> list[str]:
     """`low – high` for an interval, `low … high` for the range of samples too few to give one."""
-    lows, highs = (aligned([milliseconds(r[end]) for r in records]) for end in ("low_s", "high_s"))
+    lows, highs = (aligned([milliseconds(r[end] or 0) for r in records]) for end in ("low_s", "high_s"))
     widest_low, widest_high = (max(map(len, ends), default=0) for ends in (lows, highs))
     texts = []
     for record, low, high in zip(records, lows, highs, strict=True):
@@ -123,7 +124,7 @@ def _intervals(records: Sequence[Record]) -> list[str]:
 def _case_heading(case: CaseRanking, limits: Limits) -> Text:
     record = case.places[0].record if case.places else case.untimed[0]
     details: list[str] = [record["case_id"]] if record["case_id"] != case.case else []
-    details += [record["layer"]] if record.get("layer") else []
+    details += [layer] if (layer := record.get("layer")) else []
     details += [f"{record['count']} times"] if (record.get("count") or 1) > 1 else []
     details.append(flops(record["flops"]))
     details += [limit] if (limit := limit_of_case(case, limits)) else []
@@ -243,7 +244,13 @@ def outcome_cells(record: Record) -> tuple[Any, ...]:
     told = Text(str(status), style=_STYLES.get(status, "dim"))
     if record["median_s"] is None:
         return (record["case"], record["backend"], told, "", "")
-    return (record["case"], record["backend"], told, milliseconds(record["median_s"]), significant(record["gflops"]))
+    return (
+        record["case"],
+        record["backend"],
+        told,
+        milliseconds(record["median_s"]),
+        significant(record["gflops"] or 0),
+    )
 
 
 def print_json(rows: Iterable[Any]) -> None:

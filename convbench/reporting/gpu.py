@@ -33,4 +33,4 @@ def gpu_sentence(records: Iterable[Record]) -> str | None:
     timers = {record.get("timer") for record in mine}
     by = {"device": "its own clock", "host": "the host's clock"}
     timed = " or ".join(told for timer, told in by.items() if timer in timers)
-    return f"GPU: {gpu_in_words(mine[-1]['gpu'])}{clock}. Calls were timed by {timed}; transfers are in no call."
+    return f"GPU: {gpu_in_words(mine[-1]['gpu'] or {})}{clock}. Calls were timed by {timed}; transfers are in no call."

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from convbench.analysis.ranking import CaseRanking, SuiteRanking, lower_precision
+from convbench.analysis.backend_times import lower_precision
+from convbench.analysis.ranking import CaseRanking, SuiteRanking
 from convbench.analysis.roofline import COMPUTE, IMPLAUSIBLE, Limit, Limits, may_pass
 from convbench.reporting.numbers import aligned, duration, percent
 from convbench.store.journal import Record
@@ -66,7 +67,7 @@ def _judged(ranking: SuiteRanking, limits: Limits) -> Iterator[tuple[float, Reco
     for case in ranking.cases:
         for place in case.places:
             if (found := limits.of(place.record)) is not None:
-                yield found.share(place.record["median_s"]), place.record, found
+                yield found.share(place.median_s), place.record, found
 
 
 def _by(found: Limit) -> str:

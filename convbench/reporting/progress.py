@@ -54,9 +54,9 @@ class PlainProgress:
 
     def end(self, elapsed_s: float) -> None:
         self._done += 1
-        timed = [r for r in self._records if r["median_s"] is not None]
-        fastest = min(timed, key=lambda r: r["median_s"], default=None)
-        told = f"fastest {fastest['backend']} {milliseconds(fastest['median_s'])} ms" if fastest else "none timed"
+        timed = {r["backend"]: median_s for r in self._records if (median_s := r["median_s"]) is not None}
+        fastest = min(timed, key=timed.__getitem__, default=None)
+        told = f"fastest {fastest} {milliseconds(timed[fastest])} ms" if fastest else "none timed"
         self._console.print(
             f"[{self._done}/{self._cases}] {self._suite} {self._case.name}: {len(timed)} timed, "
             f"{len(self._records) - len(timed)} not; {told}; {duration(elapsed_s)}",

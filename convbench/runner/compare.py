@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.comparison import FIELDS, Change, Comparison, Verdict, compare
+from convbench.analysis.comparison import FIELDS, Change, ChangeVerdict, Comparison, compare
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.reporting.console import plain_table, print_json, show_journal_warnings, stdout
 from convbench.reporting.markdown import escaped, markdown_table, printable
@@ -24,7 +24,12 @@ from convbench.runner.locate import records_named
 from convbench.store.journal import Record
 from convbench.store.locations import results_folder
 
-_STYLES = {Verdict.SLOWER: "bold red", Verdict.FASTER: "bold green", Verdict.SAME: "dim", Verdict.UNCLEAR: "yellow"}
+_STYLES = {
+    ChangeVerdict.SLOWER: "bold red",
+    ChangeVerdict.FASTER: "bold green",
+    ChangeVerdict.SAME: "dim",
+    ChangeVerdict.UNCLEAR: "yellow",
+}
 _SHOWN = 100
 
 
@@ -202,7 +207,7 @@ def _broken(found: Comparison) -> list[str]:
 def _sentence(found: Comparison, request: Request) -> str:
     regressions = sum(change.regressed(request.threshold) for change in found.changes)
     counts = Counter(change.verdict for change in found.changes)
-    told = ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in Verdict if counts[verdict])
+    told = ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in ChangeVerdict if counts[verdict])
     total = len(found.changes)
     sentence = f"{total:,} {'pair' if total == 1 else 'pairs'}: {told or 'none timed in both'}."
     if total and all(change.paired for change in found.changes):

@@ -1,24 +1,24 @@
-"""What two processes of the same code differ by, which no number of rounds within them lessens.
+"""Between-process variation: how much two processes running the same code differ, which more rounds cannot reduce.
 
-Where a process's memory lies makes it a little faster or slower for as long as it lives. A run with one process for
-each backend sees that only between the backend that it times against itself and its twin. What is expected before is
-what repeated pairs of fresh processes showed (`evaluation/accuracy/self_agreement.py`: 0.3 % in the median, which is 0.43 % as a
-standard deviation); it weighs as much as six pairs do, and the run's own pair adds what it saw. A few times as much
-there so widens all intervals of the case. With that many observations the factor of the 95 % interval is Student's.
+Where a process's memory lies makes it a little faster or slower for as long as it lives (levels of variation: Kalibera
+and Jones, Rigorous benchmarking in reasonable time, ISMM 2013). A run with one process per backend sees this variation
+only in its self-ratio, between two processes of one backend. The expected variation comes from repeated pairs of fresh
+processes (`evaluation/accuracy/self_agreement.py`: 0.3 % in the median, which is 0.43 % as a standard deviation) and
+weighs as much as six pairs do. A run's own self-ratios are added to it, so that a few times as much there widens all
+intervals of the case. The factor of the 95 % interval is Student's, with that many degrees of freedom.
 
-On a machine whose host is busy there is more, in that one process is hit by what its neighbours do and another is not.
-It shows in how far the rounds' ratios lie apart. So these do not average out for ever: however many there are, they are
-worth 60 at most. Two copies of a convolution in NumPy were 0.84 % apart there in the median of 40 trials, and 3.3 % at
-worst; so 95 % of the intervals hold 1 (`evaluation/statistics/power.py`).
+On a machine whose host is busy there is more variation, because neighbours disturb one process and not another. It
+shows in the spread of the rounds' ratios. Rounds therefore do not average out for ever: however many there are, they
+count as at most 60. On such a machine two copies of a convolution in NumPy were 0.84 % apart in the median of 40
+trials, and 3.3 % at worst; with this rule 95 % of the intervals hold 1 (`evaluation/statistics/power.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 
 from convbench.stats.estimates import NORMAL_QUANTILE, student_quantile
-from convbench.store.journal import Record
 
 EXPECTED = 0.0043
 """The standard deviation of the logarithm of two processes' ratio, as expected before any is seen."""
@@ -26,17 +26,14 @@ _WORTH = 6
 _MOST_ROUNDS = 60
 
 
-def half_width_of_process_variation(records: Iterable[Record], spread: float = 0.0) -> float:
-    """Half of the 95 % interval for the logarithm of a ratio of two processes of equal speed, each of one backend.
-    `spread` is what their rounds' ratios lie apart by, as a standard deviation of logarithms."""
-    seen = {}
-    for record in records:
-        of_itself = record.get("self_ratio")
-        value = of_itself.get("value") if isinstance(of_itself, Mapping) else None
-        if isinstance(value, float) and 0 < value < math.inf:
-            seen[record.get("session"), record.get("case")] = math.log(value)
-    degrees = _WORTH + len(seen)
-    variance = (_WORTH * EXPECTED**2 + sum(log**2 for log in seen.values())) / degrees
+def half_width_of_process_variation(self_log_ratios: Sequence[float], spread: float = 0.0) -> float:
+    """Half of the 95 % interval for the logarithm of a ratio of two processes of equal speed.
+
+    `self_log_ratios` are logarithms of ratios between two processes of one backend. `spread` is the spread of the
+    rounds' ratios, as a standard deviation of logarithms.
+    """
+    degrees = _WORTH + len(self_log_ratios)
+    variance = (_WORTH * EXPECTED**2 + sum(log**2 for log in self_log_ratios)) / degrees
     return math.hypot(
         student_quantile(degrees) * math.sqrt(variance), NORMAL_QUANTILE * spread / math.sqrt(_MOST_ROUNDS)
     )

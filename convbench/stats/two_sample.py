@@ -1,11 +1,10 @@
-"""Two records' samples against each other, for many pairs of records at once: ratio, interval, and the chance of it.
+"""Two-sample comparison of positive numbers, for many pairs of samples at once: ratio, interval and p value.
 
-Where both were sampled in the same rounds of one session they are paired: the median of the rounds' ratios, with the
-interval of a median (as `ratio` gives it), and Wilcoxon's signed-rank test. Else the ratio of the medians, with Hodges
-and Lehmann's interval for a shift, here of logarithms, which is just what Mann and Whitney's test does not rule out;
-where the ratio of the medians lies outside it, it is widened to hold that. Both tests are exact and assume nothing of
-how times are distributed. Their statistics are counted from differences of pairs of samples, which needs no ranks and
-goes for thousands of records in one step.
+Paired samples: the median of the ratios, with the interval of a median, and Wilcoxon's signed-rank test. Independent
+samples: the ratio of the medians, with Hodges and Lehmann's interval for a shift, here of logarithms, which holds what
+Mann and Whitney's test does not rule out; if the ratio of the medians lies outside, the interval is widened to hold it.
+Both tests are exact and assume nothing about the distribution of times. Their statistics are counted from differences
+of pairs of values, which needs no ranks and handles thousands of samples in one step.
 
 Sources: J. L. Hodges and E. L. Lehmann, Ann. Math. Stat. 34 (1963); J. W. Tukey's identity of the signed-rank statistic
 with the number of positive averages of pairs, in M. Hollander, D. A. Wolfe, E. Chicken, Nonparametric Statistical
@@ -25,48 +24,47 @@ from convbench.stats.rank_sum import log_p
 from convbench.stats.ratio import Ratio
 from convbench.stats.signed_rank import p_values as signed_rank_p_values
 
-_MOST_SAMPLES = 500  # of a side; of more, evenly spread ones count
+_MOST_SAMPLES = 500  # per side; of more, evenly spread ones are taken
 _AT_ONCE = 1 << 22  # differences, 32 MiB
 
 
-class Contrast(NamedTuple):
-    """How many times slower the second of two is than the first, and the p value of their being alike. `spread` is how
-    far the rounds' ratios lie apart where they are paired, as a standard deviation of logarithms."""
+class TwoSample(NamedTuple):
+    """How many times larger the second sample is than the first, and the p value of their being alike. `spread` is the
+    spread of the ratios of paired samples, as a standard deviation of logarithms; 0 for independent ones."""
 
     ratio: Ratio
     p_value: float
     spread: float = 0.0
 
 
-def independent(first: Ragged, second: Ragged) -> list[Contrast]:
-    """Contrasts, row by row, of samples that were taken each for itself; no row may be empty."""
+def independent(first: Ragged, second: Ragged) -> list[TwoSample]:
+    """Compare independent samples row by row; no row may be empty."""
     return _in_groups(first, second, _independent)
 
 
-def paired(first: Ragged, second: Ragged) -> list[Contrast]:
-    """Contrasts, row by row, of samples of which the n-th of both were taken in one round; no row may be empty, and the
-    two of a pair are of one length."""
+def paired(first: Ragged, second: Ragged) -> list[TwoSample]:
+    """Compare paired samples row by row. No row may be empty, and both rows of a pair have one length."""
     return _in_groups(first, second, _paired)
 
 
 def _in_groups(
-    first: Ragged, second: Ragged, contrasts: Callable[[Floats, Floats], Iterator[Contrast]]
-) -> list[Contrast]:
-    """`contrasts` of all pairs of rows, those of the same lengths together."""
+    first: Ragged, second: Ragged, compare: Callable[[Floats, Floats], Iterator[TwoSample]]
+) -> list[TwoSample]:
+    """`compare` all pairs of rows, those of the same lengths together."""
     if not len(first):
         return []
     first, second = first.thinned(_MOST_SAMPLES), second.thinned(_MOST_SAMPLES)
-    kinds, members = np.unique(np.stack((first.sizes, second.sizes)), axis=1, return_inverse=True)
+    lengths, members = np.unique(np.stack((first.sizes, second.sizes)), axis=1, return_inverse=True)
     order = np.argsort(members, kind="stable")
-    groups = np.split(order, np.searchsorted(members[order], np.arange(1, kinds.shape[1])))
-    found: list[Contrast] = []
-    for (size, other), group in zip(kinds.T.tolist(), groups, strict=True):
+    groups = np.split(order, np.searchsorted(members[order], np.arange(1, lengths.shape[1])))
+    results: list[TwoSample] = []
+    for (size, other), group in zip(lengths.T.tolist(), groups, strict=True):
         for some in np.split(group, range(at := max(1, _AT_ONCE // (size * other)), len(group), at)):
-            found += contrasts(first.matrix(some), second.matrix(some))
-    return [found[place] for place in np.argsort(order, kind="stable").tolist()]
+            results += compare(first.matrix(some), second.matrix(some))
+    return [results[place] for place in np.argsort(order, kind="stable").tolist()]
 
 
-def _independent(first: Floats, second: Floats) -> Iterator[Contrast]:
+def _independent(first: Floats, second: Floats) -> Iterator[TwoSample]:
     size, other = first.shape[1], second.shape[1]
     values = np.median(second, axis=1) / np.median(first, axis=1)
     differences = (np.log(second)[:, :, None] - np.log(first)[:, None, :]).reshape(len(first), -1)
@@ -76,7 +74,7 @@ def _independent(first: Floats, second: Floats) -> Iterator[Contrast]:
     u = (differences > 0).sum(axis=1) + (differences == 0).sum(axis=1) / 2
     smaller = np.minimum(np.minimum(u, size * other - u), size * other // 2)  # no half at the middle: p is 1 there
     p_values = np.exp(log_p(size + other, np.full(len(u), size), smaller)) if covers else np.ones(len(u))
-    return _contrasts(
+    return _results(
         values,
         np.minimum(np.exp(low), values),
         np.maximum(np.exp(high), values),
@@ -86,7 +84,7 @@ def _independent(first: Floats, second: Floats) -> Iterator[Contrast]:
     )
 
 
-def _paired(first: Floats, second: Floats) -> Iterator[Contrast]:
+def _paired(first: Floats, second: Floats) -> Iterator[TwoSample]:
     ratios = second / first
     size = ratios.shape[1]
     covers = size >= FEWEST_FOR_INTERVAL
@@ -94,25 +92,25 @@ def _paired(first: Floats, second: Floats) -> Iterator[Contrast]:
     low, high = _order_statistics(ratios, int(estimate_median(range(size)).low))
     p_values = signed_rank_p_values(np.log(ratios)) if covers else np.ones(len(ratios))
     spreads = normal_spread(np.log(ratios))
-    return _contrasts(np.median(ratios, axis=1), low, high, p_values, covers, spreads)
+    return _results(np.median(ratios, axis=1), low, high, p_values, covers, spreads)
 
 
-def _contrasts(
+def _results(
     values: Floats, low: Floats, high: Floats, p_values: Floats, covers: bool, spreads: Floats
-) -> Iterator[Contrast]:
+) -> Iterator[TwoSample]:
     columns = (column.tolist() for column in (values, low, high, p_values, spreads))
     for value, least, most, p_value, spread in zip(*columns, strict=True):
-        yield Contrast(Ratio(value, least, most, covers), p_value, spread)
+        yield TwoSample(Ratio(value, least, most, covers), p_value, spread)
 
 
 def _left_out(size: int, other: int) -> int:
-    """How many differences lie below the interval, and above it: one less than make the test say that they differ."""
+    """How many differences lie below the interval, and above it: one fewer than make the test reject equality."""
     u = np.arange(size * other // 2 + 1, dtype=np.float64)
     logs = log_p(size + other, np.full(u.shape, size), u)
     return int(np.searchsorted(logs, np.log(1 - CONFIDENCE), side="right")) - 1
 
 
 def _order_statistics(rows: Floats, left_out: int) -> tuple[Floats, Floats]:
-    """Of each row the values that `left_out` others are below, and above."""
+    """In each row the values with `left_out` others below, and above."""
     ordered = np.sort(rows, axis=1)  # which NumPy does faster than a partition
     return ordered[:, left_out], ordered[:, -1 - left_out]

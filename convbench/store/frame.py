@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from convbench.errors import ResultsError, did_you_mean
 from convbench.problem import ConvProblem
 from convbench.store.columns import Block
-from convbench.store.journal import JournalWarning, Record, parse_line
+from convbench.store.journal import JournalWarning, parse_line
 from convbench.store.parallel_read import Columns, read_parts
 from convbench.store.records import Place, journals_at
-from convbench.store.schema import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, TABLES, WHEN_ASKED, Kind
+from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT, TABLES, Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ class _Known:
 
     def columns(self) -> list[str]:
         """What `load` gives unasked."""
-        found = {name: None for name in self.kinds if name not in (*TABLES, *WHEN_ASKED)}
+        found = {name: None for name in self.kinds if name not in (*TABLES, *ON_REQUEST)}
         for table, members in self._members.items():
             whole = table in ("problem", "samples")
             found |= dict.fromkeys(members if whole else members[: self._kept[table]])
@@ -86,10 +86,10 @@ class _Known:
         raise ResultsError(f"no record has a column {column!r}.{did_you_mean(column, names)}")
 
 
-def _first(journal: Path) -> Record:
+def _first(journal: Path) -> dict[str, Any]:
     try:
         with journal.open("rb") as file:
-            return parse_line(file.readline()) or {}
+            return cast("dict[str, Any]", parse_line(file.readline()) or {})
     except OSError as error:
         raise ResultsError(f"the journal {journal} cannot be read: {error.strerror or error}.") from None
 

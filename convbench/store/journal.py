@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Required, TypedDict
+from typing import IO, Any, Required, TypedDict, cast
 
 import msgspec
 
 from convbench.errors import ResultsError
 from convbench.store.line_seek import BUFFER_BYTES, count_lines, seek_line
 from convbench.store.schema import REQUIRED, TABLES
+from convbench.store.schema import Record as Record
 
-Record = dict[str, Any]
 SUFFIX = ".jsonl"
 
 
@@ -209,7 +209,7 @@ def as_record(found: Any) -> Record:
     for key in TABLES:
         if not isinstance(found.get(key) or {}, dict):
             raise ValueError(f"a record's {key!r} is an object")
-    return found
+    return cast(Record, found)
 
 
 @functools.cache

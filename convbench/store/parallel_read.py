@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -91,7 +91,7 @@ class Records:
         some, messages = package
         for message in messages:
             warnings.warn(message, JournalWarning, stacklevel=2)
-        return msgspec.msgpack.decode(some, type=list[dict[str, Any]])
+        return cast(list[Record], msgspec.msgpack.decode(some))
 
 
 def read_parts(paths: Sequence[Path], reader: Reader[Read]) -> Iterator[Iterator[Read]]:

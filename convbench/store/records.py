@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from convbench.errors import ResultsError
 from convbench.installation import VERSION
@@ -21,9 +21,10 @@ from convbench.measurement.machine.facts import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.stats.estimates import Estimate
 from convbench.store.checkout import CheckoutState
-from convbench.store.journal import Record, journals, read_records
+from convbench.store.journal import journals, read_records
 from convbench.store.locations import results_folder
 from convbench.store.parallel_read import Records, read_parts
+from convbench.store.schema import Record, Samples, SelfRatio
 
 FORMAT = 1
 Place = str | PathLike[str]
@@ -33,6 +34,7 @@ Place = str | PathLike[str]
 def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState) -> Record:
     """The record of `outcome`, one of those of `run`, found in the process `session` at the commit of `checkout`."""
     problem, estimate, samples = outcome.case.problem, outcome.estimate, _columns(outcome.samples)
+    device = outcome.on_device
     return {
         "format": FORMAT,
         "run": run,
@@ -66,11 +68,16 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "before_bytes": outcome.before_bytes,
         "peak_bytes": outcome.peak_bytes,
         "steady_bytes": outcome.steady_bytes,
-        **_of_device(outcome),
+        "timer": device.timer if device else "host" if outcome.samples else None,
+        "device_held_bytes": device.held_bytes if device else None,
+        "device_peak_bytes": device.peak_bytes if device else None,
+        "send_s": device.send_s if device else None,
+        "fetch_s": device.fetch_s if device else None,
+        "gpu": dict(device.gpu) if device and device.gpu is not None else None,
         "backend_s": outcome.backend_s,
-        "samples": samples,
-        "twin": _columns(outcome.twin) or None,
-        "self_ratio": asdict(outcome.self_ratio) if outcome.self_ratio else None,
+        "samples": cast(Samples, samples),
+        "twin": cast(Samples, _columns(outcome.twin)) or None,
+        "self_ratio": cast(SelfRatio, asdict(outcome.self_ratio)) if outcome.self_ratio else None,
         "hazards": [hazard.as_dict() for hazard in _hazards(outcome, samples)],
         "verdicts": [asdict(verdict) for verdict in outcome.verdicts],
         "problem": problem.as_dict(),
@@ -82,19 +89,6 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "dirty": checkout.dirty,
         "machine": machine_facts(),
         "stderr_tail": outcome.stderr_tail,
-    }
-
-
-def _of_device(outcome: Outcome) -> dict[str, Any]:
-    """By whose clock the wall seconds are, and what only a backend on a device of its own has."""
-    found = outcome.on_device
-    return {
-        "timer": found.timer if found else "host" if outcome.samples else None,
-        "device_held_bytes": found and found.held_bytes,
-        "device_peak_bytes": found and found.peak_bytes,
-        "send_s": found and found.send_s,
-        "fetch_s": found and found.fetch_s,
-        "gpu": found and found.gpu,
     }
 
 

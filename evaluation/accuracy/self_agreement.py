@@ -45,8 +45,8 @@ class Against:
     @classmethod
     def of(cls, ratios: Sequence[float]) -> Against:
         found = estimate_median(ratios)
-        luck = half_width_of_process_variation([], float(normal_spread(np.log(ratios))))
-        return cls(found, Ratio(found.median, found.low, found.high).widened(luck))
+        variation = half_width_of_process_variation([], float(normal_spread(np.log(ratios))))
+        return cls(found, Ratio(found.median, found.low, found.high).widened(variation))
 
 
 def once(entry: Entry, case: Case, settings: Settings) -> tuple[Against, Against]:

@@ -36,9 +36,9 @@ from power import by_asv
 from convbench.analysis.comparison import FALSE_DISCOVERY_RATE, compare
 from convbench.analysis.drift import library_of
 from convbench.stats.false_discovery import q_values
-from convbench.stats.ragged import Ragged
 from convbench.stats.two_sample import independent
-from convbench.store.journal import Record
+from convbench.store.readings import ragged_walls
+from convbench.store.schema import Record
 
 SLOWER_BY = (0.05, 0.1, 0.2, 0.5)
 _CASES, _TABLES = 6, 100
@@ -49,12 +49,11 @@ Judge = Callable[[Sequence[Record], Sequence[Record]], list[float]]
 
 
 def by_samples(base: Sequence[Record], new: Sequence[Record]) -> list[float]:
-    walls = (Ragged.of([record["samples"]["wall_s"] for record in side]) for side in (base, new))
-    contrasts = independent(*walls)
-    rates = q_values([contrast.p_value for contrast in contrasts])
+    results = independent(ragged_walls(base), ragged_walls(new))
+    rates = q_values([result.p_value for result in results])
     return [
-        c.ratio.value if rate < FALSE_DISCOVERY_RATE and not c.ratio.includes_one else 0.0
-        for c, rate in zip(contrasts, rates, strict=True)
+        r.ratio.value if rate < FALSE_DISCOVERY_RATE and not r.ratio.includes_one else 0.0
+        for r, rate in zip(results, rates, strict=True)
     ]
 
 

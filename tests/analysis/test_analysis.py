@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import iqr
 
+from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.paired_ratio import geometric_mean_ratio, ratio
-from convbench.analysis.ranking import CaseRanking, SuiteRanking, lower_precision, rank
+from convbench.analysis.ranking import CaseRanking, SuiteRanking, rank
 from convbench.stats.estimates import estimate_median
 from convbench.stats.process_variation import EXPECTED, half_width_of_process_variation
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
 from convbench.store.journal import Record
 
-LUCK = half_width_of_process_variation([])
+VARIATION = half_width_of_process_variation([])
 walls = st.lists(st.floats(1e-6, 10), min_size=1, max_size=20)
 
 
@@ -119,25 +120,25 @@ def test_a_backend_a_times_slower_in_every_round_has_that_ratio_and_its_inverse(
     there, back = ratio(slow, fast), ratio(fast, slow)
     assert there is not None
     assert back is not None
-    off = math.exp(LUCK)  # what one process each can differ by is all that there is of an interval
+    off = math.exp(VARIATION)  # what one process each can differ by is all that there is of an interval
     assert (there.value, there.low, there.high) == pytest.approx((a, a / off, a * off))
     assert (back.value, back.low, back.high) == pytest.approx((1 / a, 1 / a / off, 1 / a * off))
 
 
 def called_different(spread: float, of_itself: bool, trials: int = 600) -> float:
-    """The share of pairs of equal backends that are called different, where processes' luck spreads so."""
+    """The share of pairs of equal backends that are called different, where processes vary so much."""
     rng = np.random.default_rng(5)
     different = 0
     for _ in range(trials):
-        luck, seen = np.exp(rng.normal(0, spread, 2))
-        one, other = drifting(rng, float(luck), 30, 0.002)
+        variation, seen = np.exp(rng.normal(0, spread, 2))
+        one, other = drifting(rng, float(variation), 30, 0.002)
         found = ratio(one, other | ({"self_ratio": {"value": float(seen)}} if of_itself else {}))
         assert found is not None
         different += not found.includes_one
     return different / trials
 
 
-def test_processes_that_are_lucky_are_seldom_called_different() -> None:
+def test_processes_that_vary_are_seldom_called_different() -> None:
     assert called_different(EXPECTED, of_itself=True) <= 0.05
     assert called_different(EXPECTED, of_itself=False) <= 0.05
 
@@ -147,23 +148,17 @@ def test_where_processes_differ_more_than_expected_a_backend_timed_against_itsel
 
 
 @given(st.lists(st.floats(-0.5, 0.5), max_size=8), st.floats(0, 0.5))
-def test_what_a_run_saw_of_luck_widens_its_intervals_and_seeing_little_narrows_them(
+def test_the_variation_that_a_run_saw_widens_its_intervals_and_seeing_little_narrows_them(
     logs: list[float], more: float
 ) -> None:
-    def records(logs: list[float]) -> list[Record]:
-        return [{"case": f"c{n}", "self_ratio": {"value": math.exp(log)}} for n, log in enumerate(logs)]
-
-    seen = half_width_of_process_variation(records(logs))
+    seen = half_width_of_process_variation(logs)
     assert seen > 0
-    assert (
-        half_width_of_process_variation(records(logs) * 2) == seen
-    )  # both backends of a case have the one ratio of the case
-    assert half_width_of_process_variation(records([*logs, 0.0])) < seen
+    assert half_width_of_process_variation([*logs, 0.0]) < seen
     if logs:
-        assert half_width_of_process_variation(records([logs[0] + math.copysign(more, logs[0]), *logs[1:]])) >= seen
+        assert half_width_of_process_variation([logs[0] + math.copysign(more, logs[0]), *logs[1:]]) >= seen
 
 
-def test_several_processes_need_no_expectation_of_their_luck() -> None:
+def test_several_processes_need_no_expectation_of_their_variation() -> None:
     walls, processes = [1.0, 1.001, 0.999] * 3, [0, 1, 2] * 3
     one, other = timed("a", walls), timed("b", walls)
     for record in (one, other):

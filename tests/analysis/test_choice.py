@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from convbench.analysis.choice import LayerChoice, decide
-from convbench.analysis.explanation import reason
+from convbench.analysis.explanation import explanation
 from convbench.analysis.model_total import ModelChoice, add_up
 from convbench.analysis.prediction.layer_time import Predicted
 from convbench.analysis.roofline import Limits
@@ -64,7 +64,7 @@ def steady(backend: str, call_s: float, rounds: int = 12, **more: Any) -> Record
 def test_the_fastest_wins_with_a_lead_that_has_an_interval() -> None:
     choice = decide(ONE, [steady("slow", 1.2), steady("fast", 1.0), steady("slower", 3.0)], TIE)
     assert choice.winner is not None and choice.winner.backend == "fast"
-    assert choice.lead is not None and choice.lead.timed.backend == "slow"
+    assert choice.lead is not None and choice.lead.time.backend == "slow"
     assert choice.lead.ratio.low <= 1.2 <= choice.lead.ratio.high
     assert choice.lead.ratio.covers and choice.level == ()
 
@@ -72,7 +72,7 @@ def test_the_fastest_wins_with_a_lead_that_has_an_interval() -> None:
 def test_a_tie_is_called_a_tie() -> None:
     choice = decide(ONE, [steady("a", 1.0), steady("b", 1.001), steady("c", 1.5)], TIE)
     assert {choice.ranked[0].backend, *choice.level} == {"a", "b"}
-    assert choice.lead is not None and choice.lead.timed.backend == "c"
+    assert choice.lead is not None and choice.lead.time.backend == "c"
 
 
 def test_who_is_out_of_a_race_because_it_was_beaten_is_no_tie_for_having_few_rounds() -> None:
@@ -131,7 +131,10 @@ def test_records_of_two_earlier_runs_hold_what_the_machine_did_between_them() ->
     runs = [record(name, one, session=name) for name, one in zip("ab", walls, strict=True)]
     together = [record(name, one) for name, one in zip("ab", walls, strict=True)]
     assert decide(ONE, runs, TIE, "recorded").level == ("b",)
-    assert decide(ONE, runs, TIE, "measured").level == (), "heats of one race are seconds apart"
+    heats = [
+        record(name, one, session=session) for name, one, session in zip("ab", walls, ("s-1", "s-1-2"), strict=True)
+    ]
+    assert decide(ONE, heats, TIE, "measured").level == (), "heats of one race are seconds apart"
     assert decide(ONE, together, TIE, "recorded").level == ()
     without = [one | {"samples": None} for one in runs]
     assert decide(ONE, without, TIE, "recorded").winner is not None
@@ -158,7 +161,7 @@ def test_without_a_record_a_prediction_is_all_there_is_and_says_so() -> None:
     choice = decide(ONE, [], TIE, predicted=predicted)
     assert choice.winner is not None and choice.winner.basis == "predicted"
     assert choice.winner.backend == "p"  # the surer one, which the prediction has first
-    assert reason(choice.winner, Limits(())) == "like n1c4h8w8_o4k3"
+    assert explanation(choice.winner, Limits(())) == "like n1c4h8w8_o4k3"
     assert decide(ONE, [steady("a", 5.0)], TIE, predicted=predicted).ranked[0].backend == "a"
 
 

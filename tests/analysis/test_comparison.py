@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from places import CHECKOUT
 
-from convbench.analysis.comparison import Verdict, compare
+from convbench.analysis.comparison import ChangeVerdict, compare
 from convbench.analysis.paired_ratio import ratio
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ratio import Ratio
@@ -45,11 +45,11 @@ def test_a_real_slowdown_is_slower_and_a_real_speedup_faster() -> None:
     base = [record(noisy(), case) for case in "abc"]
     new = [record(noisy(1.1), "a"), record(noisy(0.9), "b"), record(noisy(), "c")]
     found = {change.case: change for change in compare(base, new, 0.05).changes}
-    assert [found[case].verdict for case in "ab"] == [Verdict.SLOWER, Verdict.FASTER]
+    assert [found[case].verdict for case in "ab"] == [ChangeVerdict.SLOWER, ChangeVerdict.FASTER]
     assert found["a"].ratio.value == pytest.approx(1.1, rel=0.03)
     assert found["a"].ratio.low < 1.1 < found["a"].ratio.high * 1.02
     assert found["a"].regressed(0.05) and not found["a"].regressed(0.2)
-    assert found["c"].verdict in (Verdict.SAME, Verdict.UNCLEAR)
+    assert found["c"].verdict in (ChangeVerdict.SAME, ChangeVerdict.UNCLEAR)
 
 
 def test_of_many_pairs_that_did_not_change_hardly_one_is_called_changed() -> None:
@@ -57,7 +57,7 @@ def test_of_many_pairs_that_did_not_change_hardly_one_is_called_changed() -> Non
     base, new = ([record(noisy(), case) for case in cases] for _ in range(2))
     changes = compare(base, new, 0.1).changes
     assert not any(change.changed for change in changes)
-    assert sum(change.verdict is Verdict.SAME for change in changes) >= 270
+    assert sum(change.verdict is ChangeVerdict.SAME for change in changes) >= 270
 
 
 def test_the_worst_comes_first_and_the_mean_is_geometric() -> None:
@@ -70,7 +70,7 @@ def test_the_worst_comes_first_and_the_mean_is_geometric() -> None:
 
 def test_too_few_samples_are_never_a_verdict() -> None:
     (change,) = compare([record([1.0] * 5)], [record([9.0] * 5)], 0.05).changes
-    assert change.verdict is Verdict.UNCLEAR
+    assert change.verdict is ChangeVerdict.UNCLEAR
     assert not change.ratio.covers
 
 
@@ -107,9 +107,9 @@ def test_what_was_measured_in_the_same_rounds_is_compared_round_by_round() -> No
     slower = [1.05 * wall * noise for wall, noise in zip(walls, noisy(1e3), strict=True)]
     (paired,) = compare([record(walls, session="s")], [record(slower, session="s")], 0.02).changes
     (apart,) = compare([record(walls, session="s")], [record(slower, session="t")], 0.02).changes
-    assert (paired.verdict, paired.paired) == (Verdict.SLOWER, True)
+    assert (paired.verdict, paired.paired) == (ChangeVerdict.SLOWER, True)
     assert paired.ratio.low < 1.05 < paired.ratio.high
-    assert (apart.verdict, apart.paired) == (Verdict.UNCLEAR, False), "the drift hides it from who does not pair"
+    assert (apart.verdict, apart.paired) == (ChangeVerdict.UNCLEAR, False), "the drift hides it from who does not pair"
     assert paired.ratio == ratio(record(slower, session="s"), record(walls, session="s"))
 
 
@@ -128,7 +128,7 @@ def test_rounds_are_matched_by_their_numbers_and_not_by_their_place() -> None:
 def test_a_record_and_itself_are_the_same() -> None:
     one = record(noisy(), session="s")
     (change,) = compare([one], [one], 0.05).changes
-    assert (change.verdict, change.ratio.value, change.q_value) == (Verdict.SAME, 1.0, 1.0)
+    assert (change.verdict, change.ratio.value, change.q_value) == (ChangeVerdict.SAME, 1.0, 1.0)
 
 
 # --- machines, allocators, dtypes -------------------------------------------------------------------------------------

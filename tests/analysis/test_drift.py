@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.analysis.comparison import Change, compare
-from convbench.analysis.drift import chance_of, smallest_between_runs
+from convbench.analysis.drift import p_value_of, smallest_between_runs
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ratio import Ratio
 from convbench.store.journal import Record
@@ -236,25 +236,25 @@ half_widths = st.floats(0.001, 2)
 @given(st.floats(-3, 3), half_widths)
 def test_the_chance_of_a_ratio_is_below_5_percent_just_where_its_interval_leaves_1_out(log: float, half: float) -> None:
     found = Ratio(math.exp(log), math.exp(log - half), math.exp(log + half))
-    chance = chance_of(found)
+    chance = p_value_of(found)
     assert 0 <= chance <= 1
     if abs(abs(log) - half) > 1e-9:
         assert (chance < 0.05) == (not found.includes_one)
     turned = Ratio(math.exp(-log), math.exp(-log - half), math.exp(-log + half))
-    assert chance_of(turned) == pytest.approx(chance)
+    assert p_value_of(turned) == pytest.approx(chance)
 
 
 @given(st.floats(0, 3), st.floats(0, 3), half_widths)
 def test_what_is_further_off_is_less_probable(one: float, other: float, half: float) -> None:
     near, far = (
-        chance_of(Ratio(math.exp(log), math.exp(log - half), math.exp(log + half))) for log in sorted((one, other))
+        p_value_of(Ratio(math.exp(log), math.exp(log - half), math.exp(log + half))) for log in sorted((one, other))
     )
     assert far <= near
 
 
 def test_without_any_width_all_is_certain() -> None:
-    assert chance_of(Ratio(1.0, 1.0, 1.0)) == 1
-    assert chance_of(Ratio(1.1, 1.1, 1.1)) == 0
+    assert p_value_of(Ratio(1.0, 1.0, 1.0)) == 1
+    assert p_value_of(Ratio(1.1, 1.1, 1.1)) == 0
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

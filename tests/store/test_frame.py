@@ -31,7 +31,7 @@ from convbench.store.checkout import CheckoutState
 from convbench.store.journal import JournalWarning, Record
 from convbench.store.lazy_json import Deferred
 from convbench.store.records import record_of, records
-from convbench.store.schema import FIELDS, MACHINE_KEPT, SAMPLES, SETTINGS_KEPT, WHEN_ASKED
+from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT
 from convbench.suite import Case
 
 PROBLEM = ConvProblem(in_channels=4, height=8, width=9, out_channels=6, kernel_size=(3, 5), padding=((0, 1), (2, 2)))
@@ -71,7 +71,7 @@ def row_by_row(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     rows = []
     for record in found:
         tables = {name: record.get(name) or {} for name in ("problem", "settings", "machine", "samples")}
-        row = {name: value for name, value in record.items() if name not in (*tables, *WHEN_ASKED)}
+        row = {name: value for name, value in record.items() if name not in (*tables, *ON_REQUEST)}
         row |= {k: tuples(v) for k, v in tables["problem"].items() if k not in row}
         row |= {name: tables["settings"].get(name) for name in SETTINGS_KEPT}
         row |= {name: tables["machine"].get(name) for name in MACHINE_KEPT}

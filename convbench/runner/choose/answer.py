@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convbench.analysis.choice import LayerChoice, Rival, Timed
-from convbench.analysis.explanation import reason
+from convbench.analysis.backend_times import BackendTime
+from convbench.analysis.choice import LayerChoice, Rival
+from convbench.analysis.explanation import explanation
 from convbench.analysis.model_total import ModelChoice
 from convbench.analysis.roofline import Limits
 from convbench.stats.ratio import Ratio
@@ -88,9 +89,9 @@ def _layer(choice: LayerChoice, answer: Answer) -> dict[str, Any]:
         "case_id": choice.case.problem.case_id,
         "layer": choice.case.layer,
         "count": choice.case.count,
-        "choice": _timed(winner) | {"reason": reason(winner, answer.limits)} if winner else None,
+        "choice": _timed(winner) | {"reason": explanation(winner, answer.limits)} if winner else None,
         "level": list(choice.level),
-        "lead": {"over": lead.timed.backend} | (_ratio(lead.ratio) or {}) if lead else None,
+        "lead": {"over": lead.time.backend} | (_ratio(lead.ratio) or {}) if lead else None,
         "rivals": [_rival(rival) for rival in choice.rivals],
         "untimed": [{key: record.get(key) for key in ("backend", "status", "reason")} for record in choice.untimed],
         "left_out": dict(choice.left_out),
@@ -98,10 +99,10 @@ def _layer(choice: LayerChoice, answer: Answer) -> dict[str, Any]:
 
 
 def _rival(rival: Rival) -> dict[str, Any]:
-    return _timed(rival.timed) | {"over_choice": _ratio(rival.ratio), "level": rival.level}
+    return _timed(rival.time) | {"over_choice": _ratio(rival.ratio), "level": rival.level}
 
 
-def _timed(timed: Timed) -> dict[str, Any]:
+def _timed(timed: BackendTime) -> dict[str, Any]:
     found: dict[str, Any] = {
         "backend": timed.backend,
         "basis": timed.basis,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from convbench.analysis.choice import LayerChoice
-from convbench.analysis.explanation import reason
+from convbench.analysis.explanation import explanation
 from convbench.installation import VERSION
 from convbench.plans.plan import Choice, Lead, Plan
 from convbench.runner.choose.answer import Answer
@@ -43,9 +43,9 @@ def _choice(choice: LayerChoice, answer: Answer) -> Choice:
         call_s=winner.call_s,
         low_s=min(winner.low_s, winner.call_s),
         high_s=max(winner.high_s, winner.call_s),
-        runner_up=second.timed.backend if second else None,
+        runner_up=second.time.backend if second else None,
         lead=Lead(between.value, between.low, between.high) if between else None,
         count=choice.case.count,
         layer=choice.case.layer,
-        reason=reason(winner, answer.limits),
+        reason=explanation(winner, answer.limits),
     )

@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.console import RenderableType
 from rich.text import Text
 
+from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.choice import LayerChoice, decide
 from convbench.analysis.model_total import add_up
-from convbench.analysis.ranking import lower_precision
 from convbench.analysis.roofline import Limits
 from convbench.errors import ProblemError, ResultsError
 from convbench.measurement.machine.facts import machine_facts, machine_name

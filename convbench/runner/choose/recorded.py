@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.choice import decide
 from convbench.analysis.prediction.layer_time import Predictor
-from convbench.analysis.ranking import lower_precision
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError
 from convbench.measurement.machine.facts import machine_facts, machine_name

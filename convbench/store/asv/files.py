@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from convbench.store.asv.metrics import METRICS, Metric, benchmark_name
-from convbench.store.journal import Record
+from convbench.store.asv.metrics import METRICS, Metric, SlimRecord, benchmark_name
+from convbench.store.schema import Record
 
 ENVIRONMENT = "convbench"
 _SCRATCH = ".asv-"
@@ -31,10 +31,9 @@ class Point:
     python: str
 
 
-def slim(record: Record) -> Record:
-    """What of a record asv's files are made from."""
-    settings = record["settings"]
-    return {key: record[key] for key in _KEPT} | {
+def slim(record: Record) -> SlimRecord:
+    settings, fields = record["settings"], cast(SlimRecord, record)
+    return {key: fields[key] for key in _KEPT} | {
         "threads": settings["threads"],
         "allocator": settings["allocator"],
         "cache": settings.get("cache", "warm"),
@@ -43,7 +42,11 @@ def slim(record: Record) -> Record:
 
 
 def store_records(
-    results: Path, benchmarks: Mapping[str, Any], point: Point, machine: Mapping[str, str], records: Iterable[Record]
+    results: Path,
+    benchmarks: Mapping[str, Any],
+    point: Point,
+    machine: Mapping[str, str],
+    records: Iterable[SlimRecord],
 ) -> int:
     """Store slim `records` of one machine in the folder `results`, beside what is there; gives how many values.
 
@@ -55,9 +58,9 @@ def store_records(
     )
 
 
-def _by_settings(records: Iterable[Record]) -> dict[tuple[tuple[str, str], ...], list[Record]]:
+def _by_settings(records: Iterable[SlimRecord]) -> dict[tuple[tuple[str, str], ...], list[SlimRecord]]:
     """Records by the settings that asv tells apart as environment variables; the defaults have none."""
-    groups: dict[tuple[tuple[str, str], ...], list[Record]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[SlimRecord]] = {}
     for record in records:
         tags = [("CONVBENCH_THREADS", str(record["threads"]))] if record["threads"] != 1 else []
         tags += [
@@ -75,7 +78,7 @@ def _store_group(
     point: Point,
     machine: Mapping[str, str],
     tags: Mapping[str, str],
-    records: list[Record],
+    records: list[SlimRecord],
 ) -> int:
     from asv.environment import get_env_name
     from asv.results import Results, get_filename
@@ -127,7 +130,7 @@ def clear_leftovers(results: Path) -> None:
 
 
 def _result(
-    benchmark: Mapping[str, Any], metric: Metric, records: list[Record]
+    benchmark: Mapping[str, Any], metric: Metric, records: list[SlimRecord]
 ) -> tuple[tuple[list[Any], list[Any], list[Any]], set[int]]:
     """asv's parallel lists (result, samples, number) over all parameter combinations, and which of them we have."""
     backends, cases = benchmark["params"]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from convbench.status import Status
-from convbench.store.journal import Record
 
 MODULE = "track"
+SlimRecord = dict[str, Any]
+"""The fields of a record that asv's files are made from."""
 _ABSENT = (Status.UNSUPPORTED, Status.UNAVAILABLE)
 
 
@@ -26,9 +27,9 @@ class Metric:
     name: str
     type: str
     unit: str
-    read: Callable[[Record], Any]
+    read: Callable[[SlimRecord], Any]
 
-    def value(self, record: Record) -> Any:
+    def value(self, record: SlimRecord) -> Any:
         """What asv takes as the result: a number, samples, NaN where the pair does not apply.
 
         Raises `LookupError` with the reason when the pair failed.
@@ -42,7 +43,7 @@ class Metric:
         return math.nan if found is None else found
 
 
-def _samples(record: Record) -> dict[str, Any]:
+def _samples(record: SlimRecord) -> dict[str, Any]:
     samples = record["samples"]
     return {"samples": samples["wall_s"], "number": samples["calls"][0]}
 

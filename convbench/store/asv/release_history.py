@@ -21,7 +21,7 @@ from typing import Any
 from convbench.measurement.environments.releases import Release
 from convbench.status import Status
 from convbench.store.asv.files import Point, save_benchmarks, slim, store_records
-from convbench.store.asv.metrics import METRICS, benchmark_name, benchmark_version
+from convbench.store.asv.metrics import METRICS, SlimRecord, benchmark_name, benchmark_version
 from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
 from convbench.store.checkout import CONFIGURATION
 from convbench.store.journal import JournalWarning, Record, journals, read_records
@@ -112,7 +112,7 @@ def _make(released: list[tuple[Release, Record]], folder: Path) -> dict[str, Any
 
     # A release has one date: the one that it was last recorded with.
     dated = {(release.library, release.version): release for release, _ in released}
-    points: dict[tuple[Release, str, str], list[Record]] = {}
+    points: dict[tuple[Release, str, str], list[SlimRecord]] = {}
     for release, record in released:
         key = (dated[release.library, release.version], record["machine"]["machine"], _python(record))
         points.setdefault(key, []).append(_plain(release, record))
@@ -130,7 +130,7 @@ def _make(released: list[tuple[Release, Record]], folder: Path) -> dict[str, Any
 
 
 def _store(
-    results: Path, points: Mapping[tuple[Release, str, str], list[Record]], commits: Mapping[Release, str]
+    results: Path, points: Mapping[tuple[Release, str, str], list[SlimRecord]], commits: Mapping[Release, str]
 ) -> int:
     from asv.benchmarks import Benchmarks
     from asv.config import Config
@@ -157,7 +157,7 @@ def _store(
     return values
 
 
-def _plain(release: Release, record: Record) -> Record:
+def _plain(release: Release, record: Record) -> SlimRecord:
     """What asv's files need of a record, under the backend's own name, so that its releases are one series."""
     return slim(record) | {"backend": record["backend"].removesuffix(f"@{release.version}")}
 
@@ -168,7 +168,7 @@ def _python(record: Record) -> str:
     return ".".join(str(full).split(".")[:2])
 
 
-def _benchmarks(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+def _benchmarks(records: Iterable[SlimRecord]) -> Iterator[dict[str, Any]]:
     """asv's descriptions of what was measured: a benchmark per suite and metric, over all backends and cases seen."""
     seen: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for record in records:

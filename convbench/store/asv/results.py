@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.store.asv.files import Point, clear_leftovers, save_benchmarks, slim, store_records
+from convbench.store.asv.metrics import SlimRecord
 from convbench.store.checkout import CONFIGURATION, CheckoutState, checkout_state
 from convbench.store.journal import Record
 
@@ -76,7 +77,7 @@ def main() -> None:
     sys.stdout.write("\n" + json.dumps(told) + "\n")
 
 
-def _store(checkout: Path, results: Path, records: list[Record]) -> dict[str, Any]:
+def _store(checkout: Path, results: Path, records: list[SlimRecord]) -> dict[str, Any]:
     from asv.benchmarks import Benchmarks
     from asv.config import Config
     from asv.environment import get_environments

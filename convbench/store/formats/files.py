@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -35,7 +35,7 @@ class Format:
     name: str
     suffix: str
     write: Callable[[Path, Records], int]
-    read: Callable[[Path], Iterable[dict[str, Any]]] | None = None
+    read: Callable[[Path], Iterable[Mapping[str, Any]]] | None = None
 
 
 def _write_lines(path: Path, records: Records) -> int:
@@ -116,7 +116,7 @@ def _identity(record: Record) -> tuple[str, ...]:
     return tuple(str(record.get(name)) for name in _IDENTITY)
 
 
-def _records(path: Path, rows: Iterable[dict[str, Any]]) -> Iterator[Record]:
+def _records(path: Path, rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
     for number, row in enumerate(rows, 1):
         try:
             yield as_record(row)

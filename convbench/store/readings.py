@@ -1,0 +1,166 @@
+"""What can be read of a record, whatever its journal holds: journals come from other versions and other programs.
+
+A field of the wrong type, a number that JSON or a float cannot hold, and a missing field all read as absent. Samples
+are taken as a whole: a record with one sample that is no time has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convbench.problem import ConvProblem
+from convbench.stats.ragged import Ragged
+from convbench.status import Status
+from convbench.store.schema import Record
+
+_LARGEST = 1e300
+_SHORTEST_S, _LONGEST_S = 1e-18, 1e18
+"""No time lies outside. Ratios and logarithms of times inside are finite, in float32 as well."""
+
+Walls = dict[int, dict[int, float]]
+"""Seconds per call by process, then by round."""
+
+
+# --- fields -----------------------------------------------------------------------------------------------------------
+
+
+def as_number(value: object) -> float | None:
+    """`value`, if it is a finite number."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
+    return float(value) if is_number else None  # type: ignore[arg-type]
+
+
+def number(record: Mapping[str, object], name: str) -> float | None:
+    """The number in a field; None if there is none."""
+    return as_number(record.get(name))
+
+
+def table(record: Mapping[str, object], name: str) -> Mapping[str, Any]:
+    """The object in a field; an empty one if there is none."""
+    value = record.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def time_of(record: Record) -> datetime | None:
+    """When the record was taken, in UTC; None if it does not say."""
+    try:
+        time = datetime.fromisoformat(record.get("time") or "")
+    except (TypeError, ValueError):
+        return None
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def problem_of(record: Record) -> ConvProblem | None:
+    """The problem of a record; None if it has none, or an impossible one."""
+    try:
+        return ConvProblem(**record["problem"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def median_s(record: Record) -> float | None:
+    """The time of a right answer, in seconds per call. A wrong answer may have been timed on request, but has none."""
+    seconds = number(record, "median_s")
+    return seconds if record["status"] == Status.OK and seconds and seconds > 0 else None
+
+
+def in_one_process(record: Record, other: Record) -> bool:
+    """Whether one process of convbench measured both. Its sessions begin alike: a time, a hyphen and a process id; the
+    further heats of a race add a number."""
+    one, two = (str(r.get("session")).split("-")[:2] for r in (record, other))
+    return one == two
+
+
+def has_interval(record: Record) -> bool:
+    """Whether low_s and high_s are an interval, and not the range of samples that were too few for one."""
+    return record.get("interval") != "range"
+
+
+def self_log_ratios(records: Iterable[Record]) -> list[float]:
+    """The logarithms of the ratios between two processes of one backend, one for each session and case of `records`."""
+    logs: dict[tuple[str, str], float] = {}
+    for record in records:
+        value = number(table(record, "self_ratio"), "value")
+        if value is not None and value > 0:
+            logs[str(record.get("session")), record["case"]] = math.log(value)
+    return list(logs.values())
+
+
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+def column(record: Record, name: str) -> list[float]:
+    """A column of the samples; empty if it is missing or holds anything but finite numbers."""
+    values = table(record, "samples").get(name)
+    return values if isinstance(values, list) and _are_numbers(values) else []
+
+
+def rounds(record: Record) -> list[int]:
+    """The round of each sample; empty if any is not a whole number."""
+    return _whole(record, "round")
+
+
+def walls(record: Record) -> list[float]:
+    """Wall seconds per call of each sample."""
+    values = column(record, "wall_s")
+    return values if all(_SHORTEST_S <= value <= _LONGEST_S for value in values) else []
+
+
+def ragged_walls(records: Sequence[Record]) -> Ragged:
+    """The `walls` of many records, a row each; that of a record whose answer is not right is empty."""
+    columns = [table(r, "samples").get("wall_s") if r["status"] == Status.OK else None for r in records]
+    rows: list[list[float]] = [values if isinstance(values, list) else [] for values in columns]
+    if not set(map(type, chain.from_iterable(rows))) <= {float, int}:
+        rows = [row if _are_numbers(row) else [] for row in rows]
+    try:
+        ragged = Ragged.of(rows)
+    except OverflowError:  # an integer beyond any float
+        ragged = Ragged.of([row if _are_numbers(row) else [] for row in rows])
+    return ragged.kept_between(_SHORTEST_S, _LONGEST_S)
+
+
+def walls_by_process(record: Record) -> Walls:
+    """Wall seconds per call by process and round. Samples of a single process are those of process 0."""
+    numbers, seconds = rounds(record), walls(record)
+    processes = _whole(record, "process") or [0] * len(numbers)
+    by_process: Walls = {}
+    for process, number_, wall_s in zip(processes, numbers, seconds, strict=False):
+        by_process.setdefault(process, {})[number_] = wall_s
+    return by_process
+
+
+def paired_walls(slower: Record, faster: Record) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Wall seconds per call of both records in the rounds that both were sampled in: for each process that both have,
+    two arrays of one length, which is not 0.
+
+    Records of two sessions have none, because their rounds have only the numbers in common.
+    """
+    if slower.get("session") != faster.get("session"):
+        return []
+    one, other = walls_by_process(slower), walls_by_process(faster)
+    pairs = []
+    for process in sorted(one.keys() & other.keys()):
+        if shared := sorted(one[process].keys() & other[process].keys()):
+            pairs.append(tuple(np.array([side[process][number_] for number_ in shared]) for side in (one, other)))
+    return pairs  # type: ignore[return-value]
+
+
+def paired_log_ratios(slower: Record, faster: Record) -> list[NDArray[np.float64]]:
+    """The logarithm of slower over faster in each round that both were sampled in, an array for each process."""
+    return [np.log(one / other) for one, other in paired_walls(slower, faster)]
+
+
+def _are_numbers(values: Sequence[object]) -> bool:
+    return all(as_number(value) is not None for value in values)
+
+
+def _whole(record: Record, name: str) -> list[int]:
+    values = table(record, "samples").get(name)
+    return values if isinstance(values, list) and all(type(value) is int for value in values) else []
