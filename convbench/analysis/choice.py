@@ -90,9 +90,9 @@ def decide(
     predicted: Sequence[Predicted] = (),
     lower: bool = False,
 ) -> LayerChoice:
-    """The choice by `records` of `case`, of which the last of each backend counts; by the `predicted` times if no record
-    has a time. Backends that compute in a lower precision than the problem's dtype compete only if `lower`. A difference
-    smaller than `tie` (0.02 is 2 %) is a tie."""
+    """The choice by `records` of `case`, of which the last of each backend counts, or by the `predicted` times if no
+    record has a time. Backends that compute in a lower precision than the problem's dtype compete only if `lower`. A
+    difference smaller than `tie` (0.02 is 2 %) is a tie."""
     last = {record["backend"]: record for record in records}
     times = [
         time

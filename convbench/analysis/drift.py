@@ -87,8 +87,8 @@ def smallest_between_runs(spread: float, *, beside_others: bool) -> float:
 
 
 def p_value_of(ratio: Ratio) -> float:
-    """The p value of a ratio by its own 95 % interval: the chance that a true ratio of 1 shows so far from it. It is 5 %
-    if the interval ends at 1."""
+    """The p value of a ratio by its own 95 % interval: the chance that a true ratio of 1 shows so far from it. It is
+    5 % if the interval ends at 1."""
     from scipy.special import stdtr
 
     off = math.log(ratio.value)

@@ -46,8 +46,8 @@ class Total:
 
     @property
     def expected_s(self) -> float | None:
-        """Seconds per pass at best, if a race left it out of all layers that it has no time on; None if it failed on one
-        or cannot compute it."""
+        """Seconds per pass at best, if a race left it out of all layers that it has no time on; None if it failed on
+        one or cannot compute it."""
         if not all(self.backend in c.left_out for c in self.without):
             return None
         return self.known_s + LEFT_OUT_IS_BEHIND * sum(c.case.count * c.ranked[0].call_s for c in self.without)

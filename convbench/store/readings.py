@@ -131,8 +131,8 @@ def walls_by_process(record: Record) -> Walls:
     numbers, seconds = rounds(record), walls(record)
     processes = _whole(record, "process") or [0] * len(numbers)
     by_process: Walls = {}
-    for process, number_, wall_s in zip(processes, numbers, seconds, strict=False):
-        by_process.setdefault(process, {})[number_] = wall_s
+    for process, round_, wall_s in zip(processes, numbers, seconds, strict=False):
+        by_process.setdefault(process, {})[round_] = wall_s
     return by_process
 
 
@@ -145,16 +145,20 @@ def paired_walls(slower: Record, faster: Record) -> list[tuple[NDArray[np.float6
     if slower.get("session") != faster.get("session"):
         return []
     one, other = walls_by_process(slower), walls_by_process(faster)
-    pairs = []
-    for process in sorted(one.keys() & other.keys()):
-        if shared := sorted(one[process].keys() & other[process].keys()):
-            pairs.append(tuple(np.array([side[process][number_] for number_ in shared]) for side in (one, other)))
-    return pairs  # type: ignore[return-value]
+    return [
+        (_of_rounds(one[process], shared), _of_rounds(other[process], shared))
+        for process in sorted(one.keys() & other.keys())
+        if (shared := sorted(one[process].keys() & other[process].keys()))
+    ]
 
 
 def paired_log_ratios(slower: Record, faster: Record) -> list[NDArray[np.float64]]:
     """The logarithm of slower over faster in each round that both were sampled in, an array for each process."""
     return [np.log(one / other) for one, other in paired_walls(slower, faster)]
+
+
+def _of_rounds(walls: Mapping[int, float], chosen: Sequence[int]) -> NDArray[np.float64]:
+    return np.array([walls[round_] for round_ in chosen])
 
 
 def _are_numbers(values: Sequence[object]) -> bool:
