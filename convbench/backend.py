@@ -238,7 +238,7 @@ class Backend(ABC):
         return None
 
     def unsupported(self, problem: ConvProblem) -> str | None:
-        """Why the backend does not compute `problem`, as a sentence; None when it does. `supports` decides by default."""
+        """Why the backend does not compute `problem`, as a sentence; None when it does. By default asks `supports`."""
         return self.supports.reason_against(problem)
 
     def limit_threads(self, n: int) -> None:  # noqa: B027 - optional to override: many libraries obey the environment

@@ -1,8 +1,8 @@
-"""`convbench.apply`: a torch model with its convolutions computed as a plan says, where that makes the model faster.
+"""`convbench.apply`: a torch model whose convolutions follow a plan, if that makes the model faster.
 
-A plan's times are of layers alone. In a model a layer gets its input in the layout that the one before left it in, so
-what a plan promises is tried here on the whole model: every layer where it stands, then the model in several ways by
-turns, and the best of them once more against the unchanged one, in turns that had no part in choosing it.
+The times in a plan are of single layers. In a model a layer gets its input in the layout of the layer before it. So the
+plan is tried on the whole model: first every layer in its place, then several variants of the model in interleaved
+rounds, and then the best variant against the unchanged model, in rounds that had no part in choosing it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 
 from convbench.errors import PlanError
 from convbench.plans.applied import Applied, LayerChange, LayerLeft, Report
-from convbench.plans.equivalence import agreement, outputs_in_float64
-from convbench.plans.interleaved_timing import by_turns, ratio_of_turns
+from convbench.plans.equivalence import compare_outputs, outputs_in_float64
+from convbench.plans.interleaved_timing import ratio_of_rounds, time_interleaved
 from convbench.plans.layers import layers_that_run, named_convolutions
 from convbench.plans.plan import Plan, read_plan
 from convbench.plans.planned_layer import follow_plan
-from convbench.plans.resolution import elsewhere, other_versions, registry_with
-from convbench.plans.trial_model import Replacement, Trial, replacement, times_in_place, to_channels_last
+from convbench.plans.resolution import cpu_deviations, registry_with, version_deviations
+from convbench.plans.trial_model import Replacement, Trial, replacement_of, time_in_place, to_channels_last
 from convbench.stats.estimates import estimate_median
 
 UNCHANGED = "unchanged"
 _GAIN = 0.99
-"""Of its time before, what a layer may take at most in its place to be changed in the ways that change only some."""
+"""The largest share of its time before at which a layer counts as faster in its place."""
 
 
 def apply(
@@ -41,32 +41,31 @@ def apply(
 ) -> Applied:
     """The torch `model`, in evaluation mode, with its `nn.Conv2d` layers computed as `plan` says, and a report.
 
-    `example_input` is a tensor, or a tuple of what the model is called with: layers are changed for the shapes that
-    they have in it, and compute as before for others. The model that is given stays as it is, and the answer is a copy,
-    unless `in_place`. Where the changed model is not faster beyond doubt the one given comes back, unless
-    `even_if_slower`, which asks for all that the plan says. Measuring takes about `seconds` and some more, on the
-    threads that torch has now.
+    `example_input` is a tensor, or a tuple of the arguments of the model. Layers are changed for the shapes that they
+    have with it, and compute other shapes as before. The result is a changed copy, or `model` itself if `in_place`.
+    If the changed model is not faster beyond doubt, the result is the unchanged model, unless `even_if_slower`, which
+    follows the whole plan. Measuring takes a little more than `seconds`, with torch's current number of threads.
 
-    Raises `PlanError` for what is no plan, and for a model that this cannot be done with.
+    Raises `PlanError` for what is not a plan, and for a model that cannot follow one.
     """
     plan = plan if isinstance(plan, Plan) else read_plan(plan)
     example = tuple(example_input) if isinstance(example_input, (tuple, list)) else (example_input,)
     _check(model)
-    found = _found(model, example, plan, tuple(Path(file) for file in plugins))
-    ways = _ways(found, even_if_slower)
-    exact = outputs_in_float64(model, example) if ways else None
-    agreements = {way.name: agreement(model, way.switched(), example, exact) for way in ways}
-    notes = _notes(plan, found)
-    for way in ways:
-        if not agreements[way.name].agrees:
-            notes.append(f"{way.name} gives other outputs: {agreements[way.name]}")
-    ways = [way for way in ways if agreements[way.name].agrees]
+    findings = _findings(model, example, plan, tuple(Path(file) for file in plugins))
+    variants = _variants(findings, even_if_slower)
+    exact = outputs_in_float64(model, example) if variants else None
+    agreements = {variant.name: compare_outputs(model, variant.switched(), example, exact) for variant in variants}
+    notes = _notes(plan, findings)
+    for variant in variants:
+        if not agreements[variant.name].agrees:
+            notes.append(f"{variant.name} gives other outputs: {agreements[variant.name]}")
+    variants = [variant for variant in variants if agreements[variant.name].agrees]
 
-    best, tried = _best(model, ways, example, found.sync, seconds / 2)
+    best, tried = _best(model, variants, example, findings.sync, seconds / 2)
     calls = {UNCHANGED: lambda: model(*example)} | ({best.name: best.call(example)} if best else {})
-    taken = by_turns(calls, seconds / 2, found.sync)
-    before, after = taken[UNCHANGED], taken[best.name if best else UNCHANGED]
-    ratio = ratio_of_turns(before, after)
+    walls_s = time_interleaved(calls, seconds / 2, findings.sync)
+    before, after = walls_s[UNCHANGED], walls_s[best.name if best else UNCHANGED]
+    ratio = ratio_of_rounds(before, after)
     kept = best is not None and (even_if_slower or ratio.low > 1)
     report = Report(
         before_s=estimate_median(before).median,
@@ -78,21 +77,21 @@ def apply(
         kept=kept,
         way=best.name if best else UNCHANGED,
         channels_last=best is not None and best.trial.channels_last,
-        layers_changed=tuple(_changes(best, found)) if best else (),
-        layers_left=tuple(_left(best, found)),
+        layers_changed=tuple(_changes(best, findings)) if best else (),
+        layers_left=tuple(_left(best, findings)),
         agreement=agreements[best.name] if best else None,
         tried=tried,
         notes=tuple(notes),
     )
     if best is None or not kept:
         return Applied(model, report)
-    return Applied(_changed(model, best, found) if in_place else best.switched(), report)
+    return Applied(_changed(model, best, findings) if in_place else best.switched(), report)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What the plan says of the model: replacements made ready, trials with them, times in place by layer (before,
-    after) for each trial, and why the other layers are left."""
+class _Findings:
+    """What the plan offers for the model: prepared replacements, trials with them, the times (before, after) of each
+    layer in each trial by whether it is channels-last, and why the other layers are left."""
 
     replacements: Mapping[str, Replacement]
     trials: tuple[Trial, ...]
@@ -102,8 +101,8 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class _Way:
-    """One way to change the model: these layers follow the plan in this copy of it."""
+class _Variant:
+    """One variant of the model: these layers follow the plan in this copy of it."""
 
     name: str
     trial: Trial
@@ -126,34 +125,36 @@ def _check(model: Any) -> None:
         raise PlanError("the model is in training mode, and a plan is for inference: call model.eval() first.")
 
 
-def _found(model: Any, example: tuple[Any, ...], plan: Plan, plugins: tuple[Path, ...]) -> _Found:
+def _findings(model: Any, example: tuple[Any, ...], plan: Plan, plugins: tuple[Path, ...]) -> _Findings:
     registry, convolutions = registry_with(plugins), dict(named_convolutions(model))
     ready: dict[str, Replacement] = {}
     left: dict[str, str] = {}
     for layer in layers_that_run(model, example):
-        says = replacement(layer, convolutions[layer.name], plan, registry)
-        if isinstance(says, str):
-            left[layer.name] = says
+        replacement = replacement_of(layer, convolutions[layer.name], plan, registry)
+        if isinstance(replacement, str):
+            left[layer.name] = replacement
         else:
-            ready[layer.name] = says
+            ready[layer.name] = replacement
     if not ready:
-        return _Found({}, (), {}, left, _sync(model))
-    wants_channels_last = any("input" in b.prepacks for one in ready.values() for b in one.backends.values())
+        return _Findings({}, (), {}, left, _sync(model))
+    wants_channels_last = any(
+        "input" in b.prepacks for replacement in ready.values() for b in replacement.backends.values()
+    )
     trials = tuple(
         Trial(model, ready, channels_last=last) for last in ((False, True) if wants_channels_last else (False,))
     )
     left |= trials[0].wrong_layers(example)
     right = [name for name in ready if name not in left]
     sync = _sync(model)
-    times_s = {trial.channels_last: times_in_place(trial, right, example, sync) for trial in trials}
-    return _Found({name: ready[name] for name in right}, trials, times_s, left, sync)
+    times_s = {trial.channels_last: time_in_place(trial, right, example, sync) for trial in trials}
+    return _Findings({name: ready[name] for name in right}, trials, times_s, left, sync)
 
 
-def _ways(found: _Found, even_if_slower: bool) -> list[_Way]:
-    """The ways worth trying, each once. Some change all layers that the plan has, others those that gain in place."""
-    ways: dict[Any, _Way] = {}
-    for trial in found.trials:
-        times_s = found.times_s[trial.channels_last]
+def _variants(findings: _Findings, even_if_slower: bool) -> list[_Variant]:
+    """The variants worth timing, each once. Some change all layers in the plan, others those that gain in place."""
+    variants: dict[Any, _Variant] = {}
+    for trial in findings.trials:
+        times_s = findings.times_s[trial.channels_last]
         gaining = frozenset(name for name, (before, after) in times_s.items() if after < _GAIN * before)
         beside = " in a channels-last model" if trial.channels_last else ""
         tried = [(f"all layers as planned{beside}", frozenset(times_s))]
@@ -162,64 +163,64 @@ def _ways(found: _Found, even_if_slower: bool) -> list[_Way]:
             tried.append(("a channels-last model", frozenset()))
         for name, layers in tried:
             if layers or trial.channels_last:
-                ways.setdefault((trial.channels_last, layers), _Way(name, trial, layers))
-    return list(ways.values())
+                variants.setdefault((trial.channels_last, layers), _Variant(name, trial, layers))
+    return list(variants.values())
 
 
 def _best(
-    model: Any, ways: Sequence[_Way], example: tuple[Any, ...], sync: Callable[[], None], limit_s: float
-) -> tuple[_Way | None, tuple[tuple[str, float], ...]]:
-    """The way that is fastest, and how many times as fast as the unchanged model each seems."""
-    if not ways:
+    model: Any, variants: Sequence[_Variant], example: tuple[Any, ...], sync: Callable[[], None], limit_s: float
+) -> tuple[_Variant | None, tuple[tuple[str, float], ...]]:
+    """The fastest variant, and how many times as fast as the unchanged model each seems."""
+    if not variants:
         return None, ()
-    calls = {UNCHANGED: lambda: model(*example)} | {way.name: way.call(example) for way in ways}
-    taken = by_turns(calls, limit_s, sync)
-    ratios = {way.name: ratio_of_turns(taken[UNCHANGED], taken[way.name]).median for way in ways}
-    return max(ways, key=lambda way: ratios[way.name]), tuple(ratios.items())
+    calls = {UNCHANGED: lambda: model(*example)} | {variant.name: variant.call(example) for variant in variants}
+    walls_s = time_interleaved(calls, limit_s, sync)
+    ratios = {variant.name: ratio_of_rounds(walls_s[UNCHANGED], walls_s[variant.name]).median for variant in variants}
+    return max(variants, key=lambda variant: ratios[variant.name]), tuple(ratios.items())
 
 
-def _changes(best: _Way, found: _Found) -> list[LayerChange]:
-    times_s = found.times_s[best.trial.channels_last]
+def _changes(best: _Variant, findings: _Findings) -> list[LayerChange]:
+    times_s = findings.times_s[best.trial.channels_last]
     changes = []
-    for name in (name for name in found.replacements if name in best.layers):
-        one = found.replacements[name]
-        backends = tuple((one.problems[shape].case_id, backend.name) for shape, backend in one.backends.items())
+    for name in (name for name in findings.replacements if name in best.layers):
+        replacement = findings.replacements[name]
+        backends = tuple((replacement.problems[s].case_id, backend.name) for s, backend in replacement.backends.items())
         changes.append(LayerChange(name, backends, *times_s[name]))
     return changes
 
 
-def _left(best: _Way | None, found: _Found) -> list[LayerLeft]:
-    others = [name for name in found.replacements if best is None or name not in best.layers]
+def _left(best: _Variant | None, findings: _Findings) -> list[LayerLeft]:
+    others = [name for name in findings.replacements if best is None or name not in best.layers]
     return [
         *(LayerLeft(name, "neither it nor the model is faster with what the plan says of it") for name in others),
-        *(LayerLeft(name, why) for name, why in found.left.items()),
+        *(LayerLeft(name, why) for name, why in findings.left.items()),
     ]
 
 
-def _changed(model: Any, best: _Way, found: _Found) -> Any:
-    """The model itself, changed in the best way."""
+def _changed(model: Any, best: _Variant, findings: _Findings) -> Any:
+    """The model itself, changed into the best variant."""
     if best.trial.channels_last:
         to_channels_last(model)
     for name, conv in named_convolutions(model):
         if name in best.layers:
-            follow_plan(conv, found.replacements[name].calls)
+            follow_plan(conv, findings.replacements[name].calls)
     return model
 
 
-def _notes(plan: Plan, found: _Found) -> list[str]:
+def _notes(plan: Plan, findings: _Findings) -> list[str]:
     import torch
 
-    notes = list(elsewhere(plan))
+    notes = list(cpu_deviations(plan))
     if (threads := torch.get_num_threads()) != plan.threads:
         notes.append(
             f"torch uses {threads} threads and the plan is for {plan.threads}: torch.set_num_threads sets them"
         )
-    backends = {b.name: b for one in found.replacements.values() for b in one.backends.values()}
-    return list(dict.fromkeys([*notes, *(told for b in backends.values() for told in other_versions(plan, b))]))
+    backends = {b.name: b for replacement in findings.replacements.values() for b in replacement.backends.values()}
+    return list(dict.fromkeys([*notes, *(text for b in backends.values() for text in version_deviations(plan, b))]))
 
 
 def _sync(model: Any) -> Callable[[], None]:
-    """Wait until the model's device is done."""
+    """A function that waits until the model's device is done."""
     import torch
 
     if any(parameter.is_cuda for parameter in model.parameters()):

@@ -1,4 +1,4 @@
-"""What `convbench.apply` did to a model, and whether it was worth it: to be read by a person, or by field."""
+"""What `convbench.apply` did to a model, and whether it was worth it, as text and as values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from convbench.plans.equivalence import Agreement
 
 @dataclass(frozen=True)
 class LayerChange:
-    """A layer that follows the plan: by whom it is computed for each of its case ids, and how long it takes in the
-    model, before and after, in seconds per pass."""
+    """A layer that follows the plan: its backend for each of its case ids, and its seconds per pass through the model,
+    before and after."""
 
     layer: str
     backends: tuple[tuple[str, str], ...]
@@ -30,11 +30,11 @@ class LayerLeft:
 
 @dataclass(frozen=True)
 class Report:
-    """The unchanged model against the best changed one: it is `ratio` times as fast, with a 95 % interval [low, high],
-    over the rounds of turns that had no part in choosing it. `kept` says that the changed model was given.
+    """The best changed model against the unchanged one.
 
-    `tried` are the ways that were compared to find the best, with how many times as fast as the unchanged model each
-    seemed in the turns that chose it.
+    It is `ratio` times as fast, with a 95 % interval [low, high] over the rounds, which had no part in choosing it.
+    `kept` says whether the result is the changed model. `tried` are the variants that were compared, each with how many
+    times as fast as the unchanged model it seemed in the rounds that chose the best. `way` is the chosen one.
     """
 
     before_s: float
@@ -60,12 +60,12 @@ class Report:
         yield f"after   {_ms(self.after_s)} ms   {self.way}"
         yield f"ratio   {self.ratio:.3f}x    95 % interval [{self.low:.3f}, {self.high:.3f}], {self.rounds} rounds"
         if self.agreement is not None:
-            yield f"output  {_of_agreement(self.agreement)}"
+            yield f"output  {_agreement_text(self.agreement)}"
         by: dict[str, list[LayerChange]] = {}
         for change in self.layers_changed:
             by.setdefault(" and ".join(dict.fromkeys(name for _, name in change.backends)), []).append(change)
         for names, changes in by.items():
-            before_s, after_s = sum(one.before_s for one in changes), sum(one.after_s for one in changes)
+            before_s, after_s = sum(c.before_s for c in changes), sum(c.after_s for c in changes)
             number = f"{len(changes)} layer{'s' if len(changes) > 1 else ''}"
             yield f"changed {number} to {names}: {_ms(before_s)} to {_ms(after_s)} ms where they stand"
         reasons: dict[str, list[str]] = {}
@@ -80,32 +80,32 @@ class Report:
 
     @property
     def sentence(self) -> str:
-        """What came of it."""
+        """The result in one sentence."""
         interval = f"{self.ratio:.2f}x [{self.low:.2f}, {self.high:.2f}]"
         if self.way == "unchanged":
             return "Nothing that the plan says makes this model faster: it is given unchanged."
         if self.low > 1:
-            told = f"The changed model is faster, {interval}"
+            result = f"The changed model is faster, {interval}"
         elif self.high < 1:
-            told = f"The changed model is slower, {interval}"
+            result = f"The changed model is slower, {interval}"
         else:
-            told = f"The two are level, {interval}"
-        return f"{told}, and the {'changed' if self.kept else 'unchanged'} one is given."
+            result = f"The two are level, {interval}"
+        return f"{result}, and the {'changed' if self.kept else 'unchanged'} one is given."
 
 
 @dataclass(frozen=True)
 class Applied:
-    """The model to use, and the report on how it came about."""
+    """The model to use, and the report on it."""
 
     model: Any
     report: Report
 
 
-def _of_agreement(found: Agreement) -> str:
-    changed = f"{found.changed:.1e} of the largest element"
-    if found.unchanged is None:
-        return f"differs by {changed} from the unchanged model's, allowed {found.allowed:.1e}"
-    return f"off by {changed}, the unchanged model's by {found.unchanged:.1e}, allowed {found.allowed:.1e}"
+def _agreement_text(agreement: Agreement) -> str:
+    changed = f"{agreement.changed:.1e} of the largest element"
+    if agreement.unchanged is None:
+        return f"differs by {changed} from the unchanged model's, allowed {agreement.allowed:.1e}"
+    return f"off by {changed}, the unchanged model's by {agreement.unchanged:.1e}, allowed {agreement.allowed:.1e}"
 
 
 def _ms(seconds: float) -> str:

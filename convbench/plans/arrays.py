@@ -1,4 +1,4 @@
-"""NumPy arrays and torch tensors alike: what kind one is, its numbers, and whether they are still those seen before."""
+"""NumPy arrays and torch tensors alike: their kind, dtype, shape and numbers, and whether these have changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Changed = Callable[[Any], bool]
 
 
 def kind_of(name: str, array: Any) -> Arrays:
-    """Raises `ProblemError` for what is neither; `name` is for the message."""
+    """Which of the two `array` is. Raises `ProblemError`, with `name`, for anything else."""
     if isinstance(array, np.ndarray):
         return "numpy"
     if (torch := sys.modules.get("torch")) is not None and isinstance(array, torch.Tensor):
@@ -26,7 +26,7 @@ def kind_of(name: str, array: Any) -> Arrays:
 
 
 def dtype_of(name: str, array: Any) -> Dtype:
-    """Raises `ProblemError` for what no convolution is computed in."""
+    """The dtype of `array`. Raises `ProblemError`, with `name`, for one that no convolution has."""
     word = array.dtype.name if isinstance(array, np.ndarray) else str(array.dtype).removeprefix("torch.")
     for dtype in DTYPES:
         if word == dtype and getattr(array.dtype, "isnative", True):
@@ -36,7 +36,7 @@ def dtype_of(name: str, array: Any) -> Dtype:
 
 
 def device_of(array: Any) -> str:
-    """ "cpu", "cuda" or "mps"."""
+    """One of "cpu", "cuda" and "mps"."""
     return "cpu" if isinstance(array, np.ndarray) else str(array.device.type)
 
 
@@ -45,7 +45,7 @@ def shape_of(array: Any) -> tuple[int, ...]:
 
 
 def as_numpy(array: Any) -> NDArray[Any]:
-    """The numbers as a NumPy array, bfloat16 as ml_dtypes has it; the memory is shared where that can be."""
+    """The numbers as a NumPy array, with bfloat16 from ml_dtypes. It shares the memory when that is possible."""
     if isinstance(array, np.ndarray):
         return array
     import torch
@@ -59,7 +59,7 @@ def as_numpy(array: Any) -> NDArray[Any]:
 
 
 def as_tensor(array: NDArray[Any]) -> Any:
-    """A torch tensor that shares the memory of an array which may be written."""
+    """A torch tensor that shares the memory of a writeable array."""
     import torch
 
     if array.dtype.name == "bfloat16":
@@ -68,17 +68,17 @@ def as_tensor(array: NDArray[Any]) -> Any:
 
 
 def owned(array: Any) -> NDArray[Any]:
-    """A copy, contiguous and read-only."""
+    """A contiguous, read-only copy."""
     copy = np.array(as_numpy(array), order="C")
     copy.flags.writeable = False
     return copy
 
 
 def changed_since(array: Any, copy: NDArray[Any]) -> Changed:
-    """A function that says of this very array whether its numbers may be others than those in `copy`, of now.
+    """A function that says whether the numbers of this array may differ from those in `copy`, which it has now.
 
-    A tensor counts what is done to it, and a NumPy array that nobody may write to stays as it is: either is quick. Of
-    an array that may be written to, and of an inference tensor, all numbers are compared.
+    That is quick for a tensor, which counts its changes, and for a NumPy array that is read-only. For a writeable array
+    and for an inference tensor all numbers are compared.
     """
     if not isinstance(array, np.ndarray) and not array.is_inference():
         version, address = array._version, array.data_ptr()
@@ -98,7 +98,7 @@ def changed_since(array: Any, copy: NDArray[Any]) -> Changed:
 
 
 def _is_locked(array: NDArray[Any]) -> bool:
-    """Whether neither the array nor any array that it is a view of may be written to."""
+    """Whether the array and every array that it is a view of are read-only."""
     part: Any = array
     while isinstance(part, np.ndarray):
         if part.flags.writeable:
@@ -108,5 +108,5 @@ def _is_locked(array: NDArray[Any]) -> bool:
 
 
 def _bits(array: NDArray[Any]) -> NDArray[Any]:
-    """As integers, so that NaN equals itself and 0 is not -0."""
+    """The numbers as integers, in which NaN equals itself and 0 differs from -0."""
     return np.ascontiguousarray(array).view(f"u{array.itemsize}")

@@ -6,8 +6,8 @@
     conv = convbench.Conv2d(w, bias, stride=2, padding=1, plan=plan)   # for loops: it has weights of its own
     y = conv(x)
 
-What is prepared, such as packed weights, is kept: a later call with the same weights, shape and arguments finds it by
-them. Where the plan cannot be followed, another backend computes, and a `PlanWarning` says so once.
+Prepared convolutions, with their packed weights, are kept: a later call with the same weights, shape and arguments uses
+them again. When the plan cannot be followed another backend computes, and a `PlanWarning` says so once.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import Any
 from convbench.errors import PlanError, ProblemError
 from convbench.plans.arrays import Changed, changed_since, device_of, dtype_of, kind_of, owned, shape_of
 from convbench.plans.plan import Plan, read_plan
-from convbench.plans.prepared_call import Call, calling
+from convbench.plans.prepared_call import Call, prepare_call
 from convbench.plans.resolution import CallSpec, limit_threads, registry_with, report_deviations, resolve_backend
 from convbench.problem import ConvProblem
 
 MOST_KEPT = 512
-"""Convolutions that `conv2d` keeps prepared; then the one that was first prepared makes room."""
+"""Convolutions that `conv2d` keeps prepared. When there are more, the oldest is dropped."""
 
 Place = str | PathLike[str]
 
@@ -52,23 +52,23 @@ def conv2d(
 ) -> Any:
     """`x` (N, C, H, W) with `w` (O, C/groups, kh, kw) and `bias` (O,), in the words of `torch.nn.functional.conv2d`.
 
-    The output (N, O, out_h, out_w) is of x's kind, a NumPy array or a torch tensor, and the caller's own. `plan` is
-    a `Plan` or its file, which is read once; without one a backend computes that computes everything. `strict` asks for
-    a `PlanError` where the plan cannot be followed to the letter. `plugins` are files with backends of your own.
+    `x` is a NumPy array or a torch tensor. The output (N, O, out_h, out_w) is of the same kind and belongs to the
+    caller. `plan` is a `Plan` or the path of its file, which is read once; without a plan a backend computes that
+    supports everything. With `strict`, any deviation from the plan is a `PlanError`. `plugins` are files with backends.
 
-    Weights that change are noticed: a tensor counts what is done to it (but for what is done through its `.data`),
-    and the numbers of a NumPy array that may be written to are compared in each call. Make the array read-only
-    (`w.flags.writeable = False`), or use `Conv2d`, to save that.
+    Changed weights are noticed. A tensor counts its changes, except those through its `.data`. The numbers of a
+    writeable NumPy array are compared in each call; make it read-only (`w.flags.writeable = False`) or use `Conv2d` to
+    avoid the cost.
 
     Raises `ProblemError` for operands that do not fit together, `PlanError` and `BackendError`.
     """
-    which = id(plan) if plan.__class__ is Plan else plan  # a plan that is kept for stays, and its place with it
-    key = (id(w), id(bias), stride, padding, dilation, groups, padding_mode, which, strict, plugins)
+    plan_key = id(plan) if plan.__class__ is Plan else plan  # what is kept holds its plan, so the id stays unique
+    key = (id(w), id(bias), stride, padding, dilation, groups, padding_mode, plan_key, strict, plugins)
     try:
         kept = _kept.get(key)
-    except TypeError:  # lists, in place of tuples
+    except TypeError:  # lists instead of tuples
         stride, padding, dilation, plugins = map(_as_tuples, (stride, padding, dilation, plugins))
-        key = (id(w), id(bias), stride, padding, dilation, groups, padding_mode, which, strict, plugins)
+        key = (id(w), id(bias), stride, padding, dilation, groups, padding_mode, plan_key, strict, plugins)
         kept = _kept.get(key)
     if kept is None or kept.w_changed(w) or (bias is not None and kept.b_changed(bias)):
         convolution = Conv2d(
@@ -90,9 +90,9 @@ def conv2d(
 
 
 class Conv2d:
-    """A convolution with weights of its own, copied when it is made: `conv(x)` computes it, for inputs of any size.
+    """A convolution with its own copy of the weights: `conv(x)` computes it, for inputs of any size.
 
-    Arguments are those of `conv2d`; the first input of each shape has its backend appointed and prepared.
+    The arguments are those of `conv2d`. The first input of each shape resolves and prepares its backend.
     """
 
     def __init__(
@@ -139,11 +139,11 @@ class Conv2d:
 
     @property
     def backends(self) -> Mapping[str, str]:
-        """Who computes what was computed so far, by case id."""
+        """The backend of each problem computed so far, by case id."""
         return MappingProxyType(self._backends)
 
     def __call__(self, x: Any) -> Any:
-        """The output (N, O, out_h, out_w) for `x` (N, C, H, W): of its kind, and the caller's own."""
+        """The output (N, O, out_h, out_w) for `x` (N, C, H, W), of the same kind. It belongs to the caller."""
         try:
             call = self._calls[x.shape, x.dtype, x.device]
         except (KeyError, AttributeError):
@@ -151,7 +151,7 @@ class Conv2d:
         return call(x)
 
     def problem(self, x: Any) -> ConvProblem:
-        """What is computed for `x`. Raises `ProblemError` where it does not fit the weights."""
+        """The problem that is computed for `x`. Raises `ProblemError` when `x` does not fit the weights."""
         if len(shape := shape_of(x)) != 4:
             raise ProblemError(f"x has shape {shape}; it should have four axes, (N, C, H, W).")
         if dtype_of("x", x) != self._dtype:
@@ -169,22 +169,22 @@ class Conv2d:
 
     def _prepared(self, x: Any) -> Call:
         arrays = kind_of("x", x)
-        wanted = CallSpec(self.problem(x), arrays, device_of(x))
+        spec = CallSpec(self.problem(x), arrays, device_of(x))
         with self._lock:
             if (call := self._calls.get((x.shape, x.dtype, x.device))) is not None:
                 return call  # another thread was first
-            appointed = resolve_backend(wanted, self._plan, self._registry)
-            report_deviations(appointed, strict=self._strict)
-            limit_threads(appointed.backend, self._plan)
-            call = calling(appointed.backend, wanted, self._w, self._b)
+            resolution = resolve_backend(spec, self._plan, self._registry)
+            report_deviations(resolution, strict=self._strict)
+            limit_threads(resolution.backend, self._plan)
+            call = prepare_call(resolution.backend, spec, self._w, self._b)
             self._calls[x.shape, x.dtype, x.device] = call
-            self._backends[wanted.problem.case_id] = appointed.backend.name
+            self._backends[spec.problem.case_id] = resolution.backend.name
             return call
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A convolution for weights that somebody else owns; `grad_enabled` is there where a weight is a tensor."""
+    """A convolution for weights that the caller owns. `grad_enabled` is set when a weight is a tensor."""
 
     convolution: Conv2d
     w_changed: Changed
@@ -197,9 +197,9 @@ _kept: dict[Any, _Kept] = {}
 
 
 def _keep(key: Any, convolution: Conv2d, w: Any, bias: Any) -> _Kept:
-    """Until a weight is gone, whose place in memory another may take then."""
+    """Keep `convolution` until a weight is gone, because its id may then be that of another."""
     grad_enabled = None
-    if "torch" in [kind_of("a weight", one) for one in (w, bias) if one is not None]:
+    if "torch" in [kind_of("a weight", weight) for weight in (w, bias) if weight is not None]:
         import torch
 
         grad_enabled = torch.is_grad_enabled
@@ -209,7 +209,7 @@ def _keep(key: Any, convolution: Conv2d, w: Any, bias: Any) -> _Kept:
         changed_since(w, convolution._w),
         (lambda _: False) if convolution._b is None else changed_since(bias, convolution._b),
         grad_enabled,
-        tuple(weakref.ref(one, lambda _: forget()) for one in (w, bias) if one is not None),
+        tuple(weakref.ref(weight, lambda _: forget()) for weight in (w, bias) if weight is not None),
     )
     while len(_kept) >= MOST_KEPT:
         _kept.pop(next(iter(_kept)), None)
@@ -218,15 +218,15 @@ def _keep(key: Any, convolution: Conv2d, w: Any, bias: Any) -> _Kept:
 
 
 def _asks_for_gradient(*weights: Any) -> bool:
-    return any(getattr(one, "requires_grad", False) for one in weights)
+    return any(getattr(weight, "requires_grad", False) for weight in weights)
 
 
-def _plan_of(given: Plan | Place | None) -> Plan | None:
-    if given is None or isinstance(given, Plan):
-        return given
-    if not isinstance(given, (str, PathLike)):
-        raise PlanError(f"plan is of type {type(given).__name__}; it should be a Plan or the path of its file.")
-    return _read_once(os.fspath(given))
+def _plan_of(plan: Plan | Place | None) -> Plan | None:
+    if plan is None or isinstance(plan, Plan):
+        return plan
+    if not isinstance(plan, (str, PathLike)):
+        raise PlanError(f"plan is of type {type(plan).__name__}; it should be a Plan or the path of its file.")
+    return _read_once(os.fspath(plan))
 
 
 @functools.lru_cache(maxsize=16)
@@ -234,5 +234,5 @@ def _read_once(path: str) -> Plan:
     return read_plan(path)
 
 
-def _as_tuples(given: Any) -> Any:
-    return tuple(map(_as_tuples, given)) if isinstance(given, (list, tuple)) else given
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, (list, tuple)) else value

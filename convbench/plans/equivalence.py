@@ -1,9 +1,9 @@
-"""Whether a changed model still computes what it did: each changed layer within its bound, and the whole model's output
-no further from the exact answer than its own rounding explains.
+"""Whether a changed model computes the same: each changed layer is within its error bound, and the whole model's output
+is no further from the exact answer than rounding explains.
 
-A layer is judged as everywhere in convbench, on the very input that it gets in the model. For a whole model any bound
-would be astronomical. The model in float64 tells how far off the unchanged one is, by rounding alone; the changed one,
-which rounds as often and in another order, may be `SLACK` times as far off.
+A layer is judged as everywhere in convbench, on the input that it gets in the model. For a whole model any error bound
+would be astronomical. The model in float64 shows how far off the unchanged model is by rounding alone. The changed
+model rounds as often, in another order, and may be `ERROR_TOLERANCE` times as far off.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from convbench.verification.bounds import UNIT_ROUNDOFF, error_bound, warn_level
 from convbench.verification.reference import convolve
 from convbench.verification.verdict import Verdict, judge_bound
 
-SLACK = 10.0
+ERROR_TOLERANCE = 10.0
 _FEWEST_ROUNDINGS = 16
-"""A model that is exact by luck, as on zeros, is not held to it: so many roundings of the largest output may differ."""
+"""Roundings of the largest output that are always allowed: a model may be exact by chance, as on zeros."""
 _WITHOUT_FLOAT64 = 1024
-"""Roundings of the largest output by which two models may differ where the model cannot be run in float64."""
+"""Roundings of the largest output by which two models may differ when the model does not run in float64."""
 
 
 @dataclass(frozen=True)
 class Agreement:
     """The largest errors over all outputs, each as a share of the largest element of its output.
 
-    `changed` and `unchanged` are against the model in float64; where that cannot be run, `changed` is against the
-    unchanged model and `unchanged` is None. Above `allowed` the models do not agree.
+    `changed` and `unchanged` are against the model in float64. If that does not run, `changed` is against the unchanged
+    model and `unchanged` is None. Above `allowed` the models do not agree.
     """
 
     changed: float
@@ -51,44 +51,44 @@ class Agreement:
 def judge_layer(
     backend: Backend, problem: ConvProblem, x: Any, w: NDArray[Any], b: NDArray[Any] | None, output: Any
 ) -> Verdict:
-    """The output of one layer for the tensor `x`, against the reference."""
-    given = as_numpy(x)
-    exact = convolve(problem, given, w, b)
-    magnitudes = convolve(problem, np.abs(given), np.abs(w), None if b is None else np.abs(b))
-    bound = error_bound(problem, backend.arithmetic, exact, magnitudes, given, w)
+    """The verdict on the output of one layer for the tensor `x`, against the reference."""
+    operand = as_numpy(x)
+    exact = convolve(problem, operand, w, b)
+    magnitudes = convolve(problem, np.abs(operand), np.abs(w), None if b is None else np.abs(b))
+    bound = error_bound(problem, backend.arithmetic, exact, magnitudes, operand, w)
     warn = warn_level(problem, backend.arithmetic, exact, magnitudes)
     return judge_bound(problem, np.asarray(as_numpy(output)), exact, bound, warn)
 
 
-def agreement(model: Any, changed: Any, example: tuple[Any, ...], exact: list[NDArray[Any]] | None) -> Agreement:
-    """Of `changed` with `model`, on one input; `exact` are the outputs in float64, if there are any."""
-    one, other = outputs_of(model, example), outputs_of(changed, example)
-    if [a.shape for a in one] != [a.shape for a in other]:
+def compare_outputs(model: Any, changed: Any, example: tuple[Any, ...], exact: list[NDArray[Any]] | None) -> Agreement:
+    """The agreement of `changed` with `model` on one input. `exact` are the outputs in float64, if there are any."""
+    before, after = outputs_of(model, example), outputs_of(changed, example)
+    if [a.shape for a in before] != [a.shape for a in after]:
         raise PlanError("the changed model gives outputs of other shapes.")
-    u = max(UNIT_ROUNDOFF.get(a.dtype.name, 0.0) for a in one)  # type: ignore[call-overload]
+    u = max(UNIT_ROUNDOFF.get(a.dtype.name, 0.0) for a in before)  # type: ignore[call-overload]
     if exact is None:
-        return Agreement(_largest_error(other, one), None, _WITHOUT_FLOAT64 * u)
-    own = _largest_error(one, exact)
-    return Agreement(_largest_error(other, exact), own, max(SLACK * own, _FEWEST_ROUNDINGS * u))
+        return Agreement(_largest_error(after, before), None, _WITHOUT_FLOAT64 * u)
+    unchanged = _largest_error(before, exact)
+    return Agreement(_largest_error(after, exact), unchanged, max(ERROR_TOLERANCE * unchanged, _FEWEST_ROUNDINGS * u))
 
 
 def outputs_in_float64(model: Any, example: tuple[Any, ...]) -> list[NDArray[Any]] | None:
-    """The outputs of a copy of the model in float64; None where it does not run so."""
+    """The outputs of a copy of the model in float64; None when that does not run."""
     try:
-        return outputs_of(copy.deepcopy(model).double(), tuple(_widened(one) for one in example))
-    except Exception:  # whatever a model does that is not made for it
+        return outputs_of(copy.deepcopy(model).double(), tuple(map(_widened, example)))
+    except Exception:  # a model that is not made for float64 may do anything
         return None
 
 
 def outputs_of(model: Any, example: tuple[Any, ...]) -> list[NDArray[Any]]:
-    """Every tensor of real numbers in what the model gives. Raises `PlanError` where there is none."""
+    """Every tensor of real numbers in the model's output. Raises `PlanError` when there is none."""
     import torch
 
     with torch.no_grad():
-        found = [np.array(as_numpy(tensor)) for tensor in _tensors(model(*example)) if tensor.is_floating_point()]
-    if not found:
+        outputs = [np.array(as_numpy(tensor)) for tensor in _tensors(model(*example)) if tensor.is_floating_point()]
+    if not outputs:
         raise PlanError("the model gives no tensor of real numbers, so there is nothing to compare.")
-    return found
+    return outputs
 
 
 def _tensors(output: Any) -> Iterator[Any]:
@@ -97,8 +97,8 @@ def _tensors(output: Any) -> Iterator[Any]:
     if isinstance(output, torch.Tensor):
         yield output
     elif isinstance(output, (list, tuple)):
-        for one in output:
-            yield from _tensors(one)
+        for part in output:
+            yield from _tensors(part)
     elif isinstance(output, dict):
         yield from _tensors(list(output.values()))
 

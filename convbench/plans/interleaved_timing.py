@@ -1,4 +1,4 @@
-"""Several models timed by turns in this process: what drifts in the machine hits all alike, and ratios are by round."""
+"""Interleaved timing of several models in this process: drift of the machine affects all, and ratios are by round."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ FEWEST_ROUNDS, MOST_ROUNDS = 8, 60
 _SAMPLE_S = 5e-3
 
 
-def by_turns(
+def time_interleaved(
     calls: Mapping[str, Callable[[], Any]], limit_s: float, sync: Callable[[], None]
 ) -> dict[str, list[float]]:
-    """Seconds per call of each of `calls`, an element per round; rounds go on for `limit_s`, and are 8 to 60.
+    """Seconds per call of each of `calls`, an element per round. Rounds go on for `limit_s`; there are 8 to 60.
 
     No gradients are recorded, as in inference.
     """
     import torch
 
     with torch.no_grad():
-        return _by_turns(calls, limit_s, sync)
+        return _time_interleaved(calls, limit_s, sync)
 
 
-def _by_turns(
+def _time_interleaved(
     calls: Mapping[str, Callable[[], Any]], limit_s: float, sync: Callable[[], None]
 ) -> dict[str, list[float]]:
-    plans = {name: _planned(call, sync) for name, call in calls.items()}
-    taken: dict[str, list[float]] = {name: [] for name in calls}
+    plans = {name: _sampling_plan(call, sync) for name, call in calls.items()}
+    walls_s: dict[str, list[float]] = {name: [] for name in calls}
     order, shuffle = list(calls), random.Random(0).shuffle
     begin = time.perf_counter()
     for number in range(MOST_ROUNDS):
@@ -41,17 +41,17 @@ def _by_turns(
         shuffle(order)
         for name in order:
             sample, _ = take_sample(calls[name], sync, plans[name])
-            taken[name].append(sample.wall_s)
-    return taken
+            walls_s[name].append(sample.wall_s)
+    return walls_s
 
 
-def ratio_of_turns(before: Sequence[float], after: Sequence[float]) -> Estimate:
-    """How many times `before` is of `after`: the median of the rounds' ratios, with its interval."""
+def ratio_of_rounds(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """The median over the rounds of `before` / `after`, with its interval."""
     return estimate_median([b / a for b, a in zip(before, after, strict=True)])
 
 
-def _planned(call: Callable[[], Any], sync: Callable[[], None]) -> SamplingPlan:
+def _sampling_plan(call: Callable[[], Any], sync: Callable[[], None]) -> SamplingPlan:
     warm_up = [take_sample(call, sync, SamplingPlan(1, 0))[0].wall_s for _ in range(3)]
     calls = calibrate(median(warm_up), _SAMPLE_S).calls
-    # The call before was of another model, which left its own weights in the caches.
+    # One call to warm up: the call before was of another model, which left its weights in the caches.
     return SamplingPlan(calls, 1)

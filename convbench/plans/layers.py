@@ -1,4 +1,4 @@
-"""The layers of a torch model that a plan can say something of: those of `nn.Conv2d` that run, and on what inputs."""
+"""The layers of a torch model that a plan may change: every `nn.Conv2d` that runs, with the problems it computes."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from convbench.problem import ConvProblem
 
 @dataclass
 class Layer:
-    """A convolution of the model under its name there, and the problems that it was seen to compute, by input shape."""
+    """A convolution of the model by its name there, and the problems that it computed, by input shape."""
 
     name: str
     problems: dict[tuple[int, ...], ConvProblem] = field(default_factory=dict)
-    why_not: str | None = None
-    """Why nothing can be changed about it."""
+    refusal: str | None = None
+    """Why it cannot be changed."""
 
 
 def layers_that_run(model: Any, example: tuple[Any, ...]) -> list[Layer]:
-    """Every `nn.Conv2d` of `model`, in its order, with what it computes in `model(*example)`."""
+    """Every `nn.Conv2d` of `model`, in the model's order, with the problems that it computes in `model(*example)`."""
     import torch
 
     convolutions = dict(named_convolutions(model))
-    layers = {name: Layer(name, why_not=_not_plain(conv)) for name, conv in convolutions.items()}
-    plain = {name: conv for name, conv in convolutions.items() if layers[name].why_not is None}
+    layers = {name: Layer(name, refusal=_not_plain(conv)) for name, conv in convolutions.items()}
+    plain = {name: conv for name, conv in convolutions.items() if layers[name].refusal is None}
 
     def see(name: str, conv: Any, x: Any) -> None:
         try:
             layers[name].problems[shape_of(x)] = problem_of(conv, x)
         except ProblemError as error:
-            layers[name].why_not = str(error)
+            layers[name].refusal = str(error)
 
     with watched(plain, see), torch.no_grad():
         model(*example)
     for layer in layers.values():
-        if layer.why_not is None and not layer.problems:
-            layer.why_not = "it does not run on the example input"
+        if layer.refusal is None and not layer.problems:
+            layer.refusal = "it does not run on the example input"
     return list(layers.values())
 
 
 def named_convolutions(model: Any) -> Iterator[tuple[str, Any]]:
-    """Each `nn.Conv2d` once, under the first of its names."""
+    """Each `nn.Conv2d` once, by the first of its names."""
     from torch.nn import Conv2d
 
     return ((name, module) for name, module in model.named_modules() if isinstance(module, Conv2d))
 
 
 def problem_of(conv: Any, x: Any) -> ConvProblem:
-    """What `conv` computes for the tensor `x`. Raises `ProblemError` where that is no forward convolution in 2-D."""
+    """The problem that `conv` computes for the tensor `x`. Raises `ProblemError` for any other operation."""
     shape, dtype = shape_of(x), dtype_of("its input", x)
     if len(shape) != 4:
         raise ProblemError(f"its input has shape {shape}, without a batch")
@@ -77,7 +77,7 @@ def problem_of(conv: Any, x: Any) -> ConvProblem:
 
 @contextmanager
 def watched(convolutions: dict[str, Any], see: Any) -> Iterator[None]:
-    """Meanwhile `see(name, conv, x)` is called before each of `convolutions` computes."""
+    """Within the context, call `see(name, conv, x)` before each of `convolutions` computes."""
 
     def hook(name: str) -> Any:
         return lambda conv, inputs: see(name, conv, inputs[0])

@@ -1,7 +1,7 @@
-"""An `nn.Conv2d` that has its output computed by a chosen backend, for inputs of the shapes that it was planned for.
+"""An `nn.Conv2d` whose output a backend computes, for inputs of the planned shapes.
 
-It stays what it was: the same object, with the same parameters under the same names. For another shape, where gradients
-are recorded, or once its weights have changed or moved, it computes as `nn.Conv2d` does; copies of it do so, too.
+It stays the same object, with the same parameters under the same names. For another shape, while gradients are
+recorded, or after its weights have changed or moved, it computes as `nn.Conv2d` does. So do copies of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OWN = ("_planned", "_planned_dtype", "_planned_weights")
 
 
 def follow_plan(conv: Any, calls: Mapping[tuple[int, ...], Call]) -> None:
-    """Have `conv`, an `nn.Conv2d`, compute inputs of these shapes by these calls; with none, as it did before."""
+    """Have `conv`, an `nn.Conv2d`, compute inputs of these shapes by these calls. Without calls, restore it."""
     if not calls:
         restore(conv)
         return
@@ -26,7 +26,7 @@ def follow_plan(conv: Any, calls: Mapping[tuple[int, ...], Call]) -> None:
 
 
 def restore(conv: Any) -> None:
-    """Make it the plain `nn.Conv2d` again that it was."""
+    """Make `conv` a plain `nn.Conv2d` again."""
     from torch.nn import Conv2d
 
     conv.__class__ = Conv2d
@@ -35,7 +35,7 @@ def restore(conv: Any) -> None:
 
 
 def _state_of_weights(conv: Any) -> tuple[int, ...]:
-    """Another one when a weight is written to, replaced or moved."""
+    """A value that changes when a weight is written to, replaced or moved."""
     weight, bias = conv.weight, conv.bias
     of_weight = (weight._version, weight.data_ptr())
     return of_weight if bias is None else (*of_weight, bias._version, bias.data_ptr())
@@ -47,7 +47,7 @@ def _planned_conv2d() -> Any:
     from torch.nn import Conv2d
 
     class PlannedConv2d(Conv2d):
-        """See the module."""
+        """An `nn.Conv2d` as the module describes it."""
 
         _planned: dict[tuple[int, ...], Call]
         _planned_dtype: Any
@@ -66,7 +66,7 @@ def _planned_conv2d() -> Any:
 
         def __reduce_ex__(self, protocol: Any) -> Any:
             state = {name: value for name, value in self.__dict__.items() if name not in _OWN}
-            # What copyreg makes objects of any class with; those who load it need no convbench.
+            # As copyreg reconstructs an object of any class. Loading it needs no convbench.
             return copyreg._reconstructor, (Conv2d, object, None), state  # type: ignore[attr-defined]
 
     return PlannedConv2d

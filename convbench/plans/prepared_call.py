@@ -1,4 +1,4 @@
-"""A backend made ready to compute one convolution for one input after the other."""
+"""A backend prepared to compute one convolution on one input after another."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from numpy.typing import NDArray
 from convbench.backend import Backend
 from convbench.errors import BackendError, PlanError
 from convbench.plans.arrays import as_numpy, as_tensor, dtype_of, shape_of
-from convbench.plans.resolution import CallSpec, say_once
+from convbench.plans.resolution import CallSpec, warn_once
 from convbench.problem import ConvProblem
 from convbench.verification.operands import NUMPY_DTYPES
 
 Call = Callable[[Any], Any]
 
 
-def calling(
-    backend: Backend, wanted: CallSpec, w: NDArray[Any], b: NDArray[Any] | None, *, may_copy: bool = True
+def prepare_call(
+    backend: Backend, spec: CallSpec, w: NDArray[Any], b: NDArray[Any] | None, *, may_copy: bool = True
 ) -> Call:
-    """From an input, an array of the kind and on the device that is `wanted`, to the output, which is the caller's own.
+    """A function from an input, of the kind and on the device of `spec`, to the output, which belongs to the caller.
 
-    `w` (O, C/groups, kh, kw) and `b` (O,) or None are in the problem's dtype and must stay as they are. May be called
-    from several threads: a backend that must not be has them take turns. Called once, with zeros, before it is given,
-    so that whatever happens once has happened.
+    `w` (O, C/groups, kh, kw) and `b` (O,) or None have the problem's dtype and must not change. Several threads may
+    call the function: a backend that is not thread-safe computes one input at a time. It has been called once with
+    zeros, so work that is done once is done.
 
-    Raises `BackendError` where the backend cannot be prepared or answers with another shape or dtype; and unless it
-    `may_copy`, where it is known to copy each input or output into another layout.
+    Raises `BackendError` when the backend cannot be prepared or gives another shape or dtype. Without `may_copy`,
+    also when the backend is known to copy each input or output into another layout.
     """
-    problem = wanted.problem
+    problem = spec.problem
     zeros = np.zeros(problem.input_shape, NUMPY_DTYPES[problem.dtype])
     try:
-        call = _call(backend, wanted, zeros, w, b, may_copy)
-        answer = call(as_tensor(zeros).to(wanted.device) if wanted.arrays == "torch" else zeros)
+        call = _call(backend, spec, zeros, w, b, may_copy)
+        answer = call(as_tensor(zeros).to(spec.device) if spec.arrays == "torch" else zeros)
     except BackendError:
         raise
     except Exception as error:
@@ -49,10 +49,10 @@ def calling(
 
 
 def _call(
-    backend: Backend, wanted: CallSpec, zeros: NDArray[Any], w: NDArray[Any], b: NDArray[Any] | None, may_copy: bool
+    backend: Backend, spec: CallSpec, zeros: NDArray[Any], w: NDArray[Any], b: NDArray[Any] | None, may_copy: bool
 ) -> Call:
-    on = backend.prepare(wanted.problem, zeros, w, b).on
-    if wanted.arrays == "torch" and "torch" in on:
+    on = backend.prepare(spec.problem, zeros, w, b).on
+    if spec.arrays == "torch" and "torch" in on:
         return _without_gradient(_one_at_a_time(backend, on["torch"]))
     if not may_copy and "numpy" not in on:
         raise BackendError(f"{backend.name} takes no other input than it was prepared with.")
@@ -60,10 +60,9 @@ def _call(
         raise BackendError(
             f"{backend.name} has a layout of its own, into which every input and output would be copied."
         )
-    on_array = on.get("numpy") or _prepared_anew(backend, wanted.problem, w, b)
-    on_array = _one_at_a_time(backend, on_array)
-    if wanted.arrays == "torch":
-        if wanted.device != "cpu":
+    on_array = _one_at_a_time(backend, on.get("numpy") or _prepared_anew(backend, spec.problem, w, b))
+    if spec.arrays == "torch":
+        if spec.device != "cpu":
             raise BackendError(f"{backend.name} takes no tensors of torch's.")
         return _without_gradient(lambda x: as_tensor(on_array(np.require(as_numpy(x), requirements=["C", "A"]))))
 
@@ -75,13 +74,13 @@ def _call(
 
 
 def _prepared_anew(backend: Backend, problem: ConvProblem, w: NDArray[Any], b: NDArray[Any] | None) -> Call:
-    say_once(f"{backend.name} cannot be given another input: it is prepared anew in each call, which takes long.")
+    warn_once(f"{backend.name} cannot be given another input: it is prepared anew in each call, which takes long.")
 
     def call(x: NDArray[Any]) -> NDArray[Any]:
         ready = backend.prepare(problem, x, w, b)
         output = ready.run()
         ready.sync()
-        return np.array(ready.to_numpy(output))  # copied, for it may lie in memory that goes with `ready`
+        return np.array(ready.to_numpy(output))  # a copy, because the memory may go with `ready`
 
     return call
 

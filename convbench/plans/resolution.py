@@ -1,6 +1,6 @@
-"""Who computes a convolution, by a plan: its choice where that can be had, and who stands in where it cannot.
+"""Which backend computes a convolution under a plan: the plan's choice if it works here, else a substitute.
 
-Whatever is not as planned is said in a sentence: warned of once, or raised where the caller is strict.
+Every deviation from the plan is reported in a sentence: as a warning, once, or as an error when the caller is strict.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from convbench.registry import Registry, discover, versions
 
 
 class PlanWarning(UserWarning):
-    """Something is computed otherwise than planned, or on another machine."""
+    """A convolution is not computed as planned, or the plan is of another machine."""
 
 
 @dataclass(frozen=True)
 class CallSpec:
-    """What is to be computed: on arrays of this kind, on this device ("cpu", "cuda", "mps")."""
+    """A problem, the kind of arrays that it is computed on, and their device ("cpu", "cuda" or "mps")."""
 
     problem: ConvProblem
     arrays: Arrays
@@ -36,62 +36,63 @@ class CallSpec:
 
 @dataclass(frozen=True)
 class Resolution:
-    """Who computes, and what is not as planned: a sentence each, of which `cause` is why another one stands in."""
+    """The backend that computes, and its deviations from the plan, a sentence each."""
 
     backend: Backend
-    otherwise: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
     cause: str | None = None
+    """The deviation because of which this backend computes and not the planned one."""
 
 
-def resolve_backend(wanted: CallSpec, plan: Plan | None, registry: Registry) -> Resolution:
-    """The plan's choice; else the plan's default; else who stands in for arrays of this kind. Without a plan the last.
+def resolve_backend(spec: CallSpec, plan: Plan | None, registry: Registry) -> Resolution:
+    """The plan's choice; else the plan's default; else the backend that stands in for arrays of this kind.
 
-    Raises `PlanError` when not even that one can compute it.
+    Raises `PlanError` when none of them can compute it.
     """
     reasons: list[str] = []
     if plan is not None:
-        reasons += elsewhere(plan)
-        choice = plan.choice(wanted.problem)
+        reasons += cpu_deviations(plan)
+        choice = plan.choice(spec.problem)
         if choice is None:
-            reasons.append(_not_in_plan(plan, wanted.problem))
+            reasons.append(_not_in_plan(plan, spec.problem))
         for name in dict.fromkeys((choice.backend if choice else plan.default, plan.default)):
             if name is None:
                 continue
-            found = _usable(name, wanted, registry)
-            if isinstance(found, Backend):
+            candidate = _usable(name, spec, registry)
+            if isinstance(candidate, Backend):
                 planned = choice is not None and name == choice.backend
                 cause = None if planned else reasons[-1]
-                return Resolution(found, (*reasons, *other_versions(plan, found)), cause)
-            reasons.append(found)
+                return Resolution(candidate, (*reasons, *version_deviations(plan, candidate)), cause)
+            reasons.append(candidate)
     for entry in registry:
-        if entry.backend.stands_in_for == wanted.arrays:
-            found = _usable(entry.name, wanted, registry)
-            if isinstance(found, Backend):
-                return Resolution(found, tuple(reasons), reasons[-1] if reasons else None)
-    nobody = f"no backend here computes {wanted.problem} on {wanted.arrays} arrays on {wanted.device}."
-    raise PlanError(" ".join([nobody, *reasons]))
+        if entry.backend.stands_in_for == spec.arrays:
+            candidate = _usable(entry.name, spec, registry)
+            if isinstance(candidate, Backend):
+                return Resolution(candidate, tuple(reasons), reasons[-1] if reasons else None)
+    refusal = f"no backend here computes {spec.problem} on {spec.arrays} arrays on {spec.device}."
+    raise PlanError(" ".join([refusal, *reasons]))
 
 
-def report_deviations(appointed: Resolution, *, strict: bool) -> None:
-    """Say what is not as planned, each sentence once in a process. Raises `PlanError` instead where `strict`."""
-    if strict and appointed.otherwise:
-        raise PlanError(" ".join(appointed.otherwise))
-    for sentence in appointed.otherwise:
-        say_once(f"{sentence} {appointed.backend.name} computes it." if sentence == appointed.cause else sentence)
+def report_deviations(resolution: Resolution, *, strict: bool) -> None:
+    """Warn of each deviation, once in a process. When `strict`, raise `PlanError` instead."""
+    if strict and resolution.deviations:
+        raise PlanError(" ".join(resolution.deviations))
+    for sentence in resolution.deviations:
+        warn_once(f"{sentence} {resolution.backend.name} computes it." if sentence == resolution.cause else sentence)
 
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
-def say_once(sentence: str) -> None:
-    """A `PlanWarning`, at the line that called convbench; once in a process."""
-    if sentence not in _said:
-        _said.add(sentence)
+def warn_once(sentence: str) -> None:
+    """Give a `PlanWarning` at the line that called convbench, once in a process."""
+    if sentence not in _warned:
+        _warned.add(sentence)
         warnings.warn(sentence, PlanWarning, stacklevel=_level_of_caller())
 
 
 def _level_of_caller() -> int:
-    """How many calls further up than `say_once` the code stands that is not convbench's."""
+    """How many frames above `warn_once` the first one outside convbench is."""
     level, frame = 1, inspect.currentframe()
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "convbench":
         level, frame = level + 1, frame.f_back
@@ -100,16 +101,16 @@ def _level_of_caller() -> int:
 
 @functools.lru_cache(maxsize=8)
 def registry_with(plugins: tuple[Path, ...]) -> Registry:
-    """All backends, those of the caller's own files among them; looked for once. Raises `BackendError`."""
+    """All backends, including those in the caller's files. Discovered once. Raises `BackendError`."""
     registry = discover(plugins)
     registry.defined_by(plugins)
     return registry
 
 
 def limit_threads(backend: Backend, plan: Plan | None) -> None:
-    """Have the backend use the plan's threads, where that changes nothing for others who use its library already.
+    """Have the backend use the plan's number of threads, unless its library is in use already.
 
-    To be called before its first `prepare`. A library that is in use keeps the threads that its user gave it.
+    Call it before the first `prepare`. A library in use keeps the number of threads that its user set.
     """
     if plan is None:
         return
@@ -117,42 +118,42 @@ def limit_threads(backend: Backend, plan: Plan | None) -> None:
         backend.limit_threads(plan.threads)
 
 
-def _usable(name: str, wanted: CallSpec, registry: Registry) -> Backend | str:
-    """The backend of that name, or why it cannot compute what is wanted."""
+def _usable(name: str, spec: CallSpec, registry: Registry) -> Backend | str:
+    """The backend of that name, or why it cannot compute `spec`."""
     entry = next((entry for entry in registry if entry.name == name), None)
     if entry is None:
         return f"The plan's {name!r} is no backend here.{did_you_mean(name, (entry.name for entry in registry))}"
     backend = entry.backend
     if reason := entry.unavailable():
         return f"The plan's {name} cannot run here: {reason}."
-    if backend.device != wanted.device:
-        return f"The plan's {name} computes on {backend.device}, and the input is on {wanted.device}."
+    if backend.device != spec.device:
+        return f"The plan's {name} computes on {backend.device}, and the input is on {spec.device}."
     try:
-        reason = backend.unsupported(wanted.problem)
+        reason = backend.unsupported(spec.problem)
     except Exception as error:
         reason = f"asking whether it does raised {type(error).__name__}: {error}"
-    return f"The plan's {name} does not compute {wanted.problem}: {reason}." if reason else backend
+    return f"The plan's {name} does not compute {spec.problem}: {reason}." if reason else backend
 
 
 def _not_in_plan(plan: Plan, problem: ConvProblem) -> str:
-    close = plan.closest(problem)
-    has = ""
-    if close is not None:
-        choice, name = close
-        has = f", which has {choice.case_id}, where {name} is {getattr(choice.problem, name)!r}"
-    return f"{problem} is not in the plan{has}."
+    closest = plan.closest(problem)
+    if closest is None:
+        return f"{problem} is not in the plan."
+    choice, name = closest
+    value = getattr(choice.problem, name)
+    return f"{problem} is not in the plan, which has {choice.case_id}, where {name} is {value!r}."
 
 
-def elsewhere(plan: Plan) -> Iterator[str]:
-    """What is to be said where the plan was made on another CPU."""
+def cpu_deviations(plan: Plan) -> Iterator[str]:
+    """A sentence if the plan was made on another CPU."""
     cpu = machine_facts()["cpu"]
     if plan.cpu != cpu:
         yield f"The plan was made on another CPU ({plan.cpu!r}) than this one ({cpu!r}): its times need not hold here."
 
 
-def other_versions(plan: Plan, backend: Backend) -> Iterator[str]:
-    """What is to be said where the plan was made with other versions of what `backend` needs."""
-    # Whoever stood in would be of another version, too: the choice is followed.
+def version_deviations(plan: Plan, backend: Backend) -> Iterator[str]:
+    """A sentence for each distribution of `backend` that has another version than when the plan was made."""
+    # The choice is followed all the same: a substitute would have another version, too.
     for distribution, version in versions(backend).items():
         planned = plan.versions.get(distribution)
         if planned is not None and planned != version:

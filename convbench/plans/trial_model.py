@@ -1,4 +1,4 @@
-"""A copy of a model in which layers can be switched between what they computed before and what a plan says."""
+"""A copy of a model whose layers can be switched between their own computation and that of a plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convbench.plans.equivalence import judge_layer
 from convbench.plans.layers import Layer, named_convolutions, watched
 from convbench.plans.plan import Plan
 from convbench.plans.planned_layer import follow_plan
-from convbench.plans.prepared_call import Call, calling
+from convbench.plans.prepared_call import Call, prepare_call
 from convbench.plans.resolution import CallSpec, limit_threads, resolve_backend
 from convbench.problem import ConvProblem
 from convbench.registry import Registry
@@ -24,42 +24,42 @@ from convbench.registry import Registry
 
 @dataclass(frozen=True)
 class Replacement:
-    """What a layer is to compute by: calls by input shape, and who is behind each."""
+    """What computes a layer: calls, their backends and their problems, each by input shape."""
 
     calls: Mapping[tuple[int, ...], Call]
     backends: Mapping[tuple[int, ...], Backend]
     problems: Mapping[tuple[int, ...], ConvProblem]
 
 
-def replacement(layer: Layer, conv: Any, plan: Plan, registry: Registry) -> Replacement | str:
-    """What the plan says of a layer, made ready, or why there is nothing to change about it."""
-    if layer.why_not:
-        return layer.why_not
+def replacement_of(layer: Layer, conv: Any, plan: Plan, registry: Registry) -> Replacement | str:
+    """The prepared calls that the plan has for a layer, or why the layer cannot be changed."""
+    if layer.refusal:
+        return layer.refusal
     backends = {}
     for shape, problem in layer.problems.items():
         choice = plan.choice(problem)
         if choice is None:
             return f"{problem} is not in the plan"
-        appointed = resolve_backend(CallSpec(problem, "torch", device_of(conv.weight)), plan, registry)
-        if appointed.backend.name != choice.backend:
-            return next(told for told in appointed.otherwise if told.startswith("The plan's")).rstrip(".")
-        if appointed.backend.stands_in_for == "torch":
-            return f"{choice.backend} is what it computes by already"
-        backends[shape] = appointed.backend
+        resolution = resolve_backend(CallSpec(problem, "torch", device_of(conv.weight)), plan, registry)
+        if resolution.backend.name != choice.backend:
+            return next(text for text in resolution.deviations if text.startswith("The plan's")).rstrip(".")
+        if resolution.backend.stands_in_for == "torch":
+            return f"{choice.backend} computes it already"
+        backends[shape] = resolution.backend
     calls = {}
     w, b = owned(conv.weight), None if conv.bias is None else owned(conv.bias)
     for shape, backend in backends.items():
-        wanted = CallSpec(layer.problems[shape], "torch", device_of(conv.weight))
+        spec = CallSpec(layer.problems[shape], "torch", device_of(conv.weight))
         limit_threads(backend, plan)
         try:
-            calls[shape] = calling(backend, wanted, w, b, may_copy=False)
+            calls[shape] = prepare_call(backend, spec, w, b, may_copy=False)
         except BackendError as error:
             return str(error).rstrip(".")
     return Replacement(calls, backends, layer.problems)
 
 
 class Trial:
-    """A copy of a model, perhaps in channels-last, with what replaces its layers, by their names."""
+    """A copy of a model, perhaps in channels-last, with replacements of its layers by name."""
 
     def __init__(self, model: Any, replacements: Mapping[str, Replacement], *, channels_last: bool) -> None:
         self.model = copy.deepcopy(model)
@@ -70,7 +70,7 @@ class Trial:
         self._following: frozenset[str] = frozenset()
 
     def switch(self, names: Collection[str]) -> None:
-        """Have the layers of these names follow the plan, and the others not."""
+        """Have the layers of these names follow the plan, and no others."""
         if self._following == frozenset(names):
             return
         self._following = frozenset(names)
@@ -78,31 +78,31 @@ class Trial:
             follow_plan(conv, self._replacements[name].calls if name in names else {})
 
     def wrong_layers(self, example: tuple[Any, ...]) -> dict[str, str]:
-        """The layers whose replacements are outside their bound on what they get in the model, and the reasons."""
+        """The layers whose replacements exceed the error bound on their inputs in the model, with the reasons."""
         import torch
 
         wrong: dict[str, str] = {}
 
         def judge(name: str, conv: Any, x: Any) -> None:
-            found = self._replacements[name]
+            replacement = self._replacements[name]
             shape = tuple(x.shape)
-            if shape in found.calls and name not in wrong:
+            if shape in replacement.calls and name not in wrong:
                 w, b = owned(conv.weight), None if conv.bias is None else owned(conv.bias)
-                output = found.calls[shape](x)
-                verdict = judge_layer(found.backends[shape], found.problems[shape], x, w, b, output)
+                output = replacement.calls[shape](x)
+                verdict = judge_layer(replacement.backends[shape], replacement.problems[shape], x, w, b, output)
                 if not verdict.passed:
-                    wrong[name] = f"{found.backends[shape].name} is wrong here: {verdict.reason}"
+                    wrong[name] = f"{replacement.backends[shape].name} is wrong here: {verdict.reason}"
 
         self.switch(())
         with watched(self._convolutions, judge), torch.no_grad():
             self.model(*example)
         return wrong
 
-    def times_of_pass(self, example: tuple[Any, ...], sync: Callable[[], None]) -> Mapping[str, float]:
-        """Seconds that each replaceable layer takes in one pass through the model, as it is switched now."""
+    def time_pass(self, example: tuple[Any, ...], sync: Callable[[], None]) -> Mapping[str, float]:
+        """Seconds of each replaceable layer in one pass through the model, as it is switched now."""
         import torch
 
-        taken = dict.fromkeys(self._convolutions, 0.0)
+        walls_s = dict.fromkeys(self._convolutions, 0.0)
         started = [0.0]
 
         def start(name: str, conv: Any, x: Any) -> None:
@@ -112,7 +112,7 @@ class Trial:
         def stop(name: str) -> Any:
             def hook(conv: Any, inputs: Any, output: Any) -> None:
                 sync()
-                taken[name] += time.perf_counter() - started[0]
+                walls_s[name] += time.perf_counter() - started[0]
 
             return hook
 
@@ -123,28 +123,27 @@ class Trial:
         finally:
             for handle in handles:
                 handle.remove()
-        return taken
+        return walls_s
 
 
-def times_in_place(
+def time_in_place(
     trial: Trial, names: Sequence[str], example: tuple[Any, ...], sync: Callable[[], None], times: int = 7
 ) -> dict[str, tuple[float, float]]:
-    """Seconds of these layers where they stand in the model: as they were, and when all of them follow the plan.
+    """Seconds of these layers inside the model: (unchanged, all of them following the plan).
 
-    Medians over `times` passes each, by turns. What a layer copies because its input comes in another layout is in its
-    time.
+    Medians over `times` interleaved passes each. The time of a layer includes its copies into another layout.
     """
     passes: dict[bool, list[Mapping[str, float]]] = {False: [], True: []}
     for _ in range(1 + times):
-        for planned, taken in passes.items():
+        for planned, walls_s in passes.items():
             trial.switch(names if planned else ())
-            taken.append(trial.times_of_pass(example, sync))
-    before, after = ({name: median(one[name] for one in taken[1:]) for name in names} for taken in passes.values())
+            walls_s.append(trial.time_pass(example, sync))
+    before, after = ({name: median(p[name] for p in walls_s[1:]) for name in names} for walls_s in passes.values())
     return {name: (before[name], after[name]) for name in names}
 
 
 def to_channels_last(model: Any) -> None:
-    """In place: all weights of four axes, so that torch computes, and hands on, in channels-last."""
+    """Convert all weights of four axes in place, so that torch computes and passes on channels-last tensors."""
     import torch
 
     model.to(memory_format=torch.channels_last)

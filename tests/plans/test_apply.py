@@ -17,7 +17,7 @@ from convbench.backend import Arithmetic, Backend
 from convbench.errors import PlanError
 from convbench.measurement.machine.facts import machine_facts
 from convbench.plans.applied import Applied
-from convbench.plans.equivalence import agreement, judge_layer, outputs_in_float64
+from convbench.plans.equivalence import compare_outputs, judge_layer, outputs_in_float64
 from convbench.plans.layers import layers_that_run
 from convbench.plans.plan import Choice, Plan
 from convbench.plans.planned_layer import follow_plan
@@ -133,7 +133,7 @@ def test_a_layer_that_is_planned_computes_by_the_plan_and_others_do_not() -> Non
 @pytest.mark.parametrize(
     ("backend", "why"),
     [
-        ("torch", "is what it computes by already"),
+        ("torch", "torch computes it already"),
         ("unavailable", "cannot run here"),
         ("nonsense", "is no backend here"),
         ("impatient", "no patience"),
@@ -323,12 +323,12 @@ def test_a_model_that_rounds_otherwise_agrees_and_one_that_is_off_does_not() -> 
     assert exact is not None
     assert exact[0].dtype == np.float64
     reordered = copy.deepcopy(model).to(memory_format=torch.channels_last)
-    assert agreement(model, reordered, (x,), exact).agrees
+    assert compare_outputs(model, reordered, (x,), exact).agrees
     off = copy.deepcopy(model)
     with torch.no_grad():
         off[1].conv1.weight.mul_(1.001)
-    assert not agreement(model, off, (x,), exact).agrees
-    assert not agreement(model, off, (x,), None).agrees
+    assert not compare_outputs(model, off, (x,), exact).agrees
+    assert not compare_outputs(model, off, (x,), None).agrees
     with torch.no_grad():
         off[3][2].bias[0] = float("nan")
-    assert agreement(model, off, (x,), exact).changed == float("inf")
+    assert compare_outputs(model, off, (x,), exact).changed == float("inf")

@@ -18,8 +18,7 @@ from strategies import problems
 import convbench
 from convbench.errors import BackendError, PlanError, ProblemError
 from convbench.measurement.machine.facts import machine_facts
-from convbench.plans import dispatch
-from convbench.plans import resolution as appointment
+from convbench.plans import dispatch, resolution
 from convbench.plans.plan import Choice, Plan
 from convbench.plans.resolution import PlanWarning
 from convbench.problem import ConvProblem
@@ -58,7 +57,7 @@ def close(got: Any, expected: Any) -> bool:
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     dispatch._kept.clear()
-    appointment._said.clear()
+    resolution._warned.clear()
     yield
     dispatch._kept.clear()
 
@@ -66,7 +65,7 @@ def _fresh() -> Iterator[None]:
 @pytest.fixture
 def prepared() -> list[str]:
     """The backends that the plugin had prepared, from now on."""
-    appointment.registry_with((PLUGIN,))
+    resolution.registry_with((PLUGIN,))
     [module] = [module for name, module in sys.modules.items() if name.startswith("convbench_plugin_planned")]
     module.PREPARED.clear()
     found: list[str] = module.PREPARED
@@ -93,7 +92,7 @@ def test_any_convolution_is_computed_as_the_reference_does(problem: ConvProblem)
 @pytest.mark.parametrize("arrays", ["numpy", "torch"])
 def test_the_main_backends_take_arrays_and_tensors(backend: str, arrays: str) -> None:
     torch = pytest.importorskip("torch")
-    found = next((e for e in appointment.registry_with(()) if e.name == backend), None)
+    found = next((e for e in resolution.registry_with(()) if e.name == backend), None)
     if found is None or found.unavailable():
         pytest.skip(f"no {backend}")
     given, other = normal_operands(PROBLEM, 0), normal_operands(PROBLEM, 1)
@@ -249,7 +248,7 @@ def test_what_is_not_in_the_plan_goes_to_its_default_and_the_closest_is_named() 
     assert conv.backends == {PROBLEM.case_id: "reference"}
 
 
-def test_without_a_plan_who_computes_everything_computes_and_nothing_is_said() -> None:
+def test_without_a_plan_who_computes_everything_computes_and_nothing_is_warned() -> None:
     torch = pytest.importorskip("torch")
     given = normal_operands(PROBLEM, 0)
     with warnings.catch_warnings():
