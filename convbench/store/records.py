@@ -76,7 +76,7 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "gpu": dict(device.gpu) if device and device.gpu is not None else None,
         "backend_s": outcome.backend_s,
         "samples": cast(Samples, samples),
-        "twin": cast(Samples, _columns(outcome.twin)) or None,
+        "twin": cast(Samples, _columns(outcome.aa_samples)) or None,
         "self_ratio": cast(SelfRatio, asdict(outcome.self_ratio)) if outcome.self_ratio else None,
         "hazards": [hazard.as_dict() for hazard in _hazards(outcome, samples)],
         "verdicts": [asdict(verdict) for verdict in outcome.verdicts],

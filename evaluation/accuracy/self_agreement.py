@@ -53,10 +53,12 @@ def once(entry: Entry, case: Case, settings: Settings) -> tuple[Against, Against
     """Two fresh processes against each other on the wall and on the CPU clock."""
     with Engine(settings) as engine:
         (outcome,) = engine.measure("self-agreement", case, [entry])
-    assert outcome.samples and outcome.twin, outcome.reason
+    assert outcome.samples and outcome.aa_samples, outcome.reason
     ratios = []
     for clock in ("wall_s", "cpu_s"):
-        one, other = ({s.round: getattr(s.sample, clock) for s in lane} for lane in (outcome.samples, outcome.twin))
+        one, other = (
+            {s.round: getattr(s.sample, clock) for s in samples} for samples in (outcome.samples, outcome.aa_samples)
+        )
         ratios.append(Against.of([one[r] / other[r] for r in one.keys() & other.keys() if other[r]]))
     return ratios[0], ratios[1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,27 @@ import pytest
 from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.errors import SuiteError
 from convbench.measurement.outcome import Outcome
+from convbench.measurement.sampling.sample import Sample, SamplingPlan
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
 from convbench.measurement.settings import Settings
+from convbench.measurement.workers.messages import (
+    Check,
+    Checked,
+    Finish,
+    Finished,
+    Prepare,
+    Prepared,
+    ReplyT,
+    Request,
+    Sampled,
+    Start,
+    Started,
+    TakeSample,
+    WarmedUp,
+    WarmUp,
+)
 from convbench.measurement.workers.process import WorkerError
-from convbench.measurement.workers.protocol import Message
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Origin
 from convbench.status import Status
@@ -56,11 +72,11 @@ class Declared(Backend):
 
 @dataclass
 class ScriptedWorker:
-    """Answers as a worker would, right, each call taking `call_s` of the shared clock; notes what it was asked."""
+    """Replies as a worker would, correctly, each call taking `call_s` of the shared clock; logs its requests."""
 
     name: str
     clock: Clock
-    log: list[tuple[str, str, dict[str, Any]]]
+    log: list[tuple[str, str, Request[Any]]]
     call_s: float = 0.001
     compiles_s: float = 0.0
     """What its first call takes besides."""
@@ -76,53 +92,62 @@ class ScriptedWorker:
     stops: Sequence[int] = ()
     """The samples in which it is stopped and continued, and stands still for a while."""
 
-    def tell(self, command: str, arrays: Mapping[str, Any] | None = None, **fields: Any) -> None:
-        self.asked = (command, arrays or {}, fields)
-        self.log.append((self.name, command, fields))
+    def send(self, request: Request[ReplyT]) -> None:
+        self.sent = request
+        self.log.append((self.name, request.name, request))
 
-    def answer(self, command: str, time_limit_s: float) -> Message:
-        asked, arrays, fields = self.asked
-        assert asked == command
-        if command in self.fails:
-            self.alive = self.fails[command].status is not Status.TIMEOUT
-            raise self.fails[command]
-        return getattr(self, command)(arrays, fields)
+    def receive(self, request: Request[ReplyT], time_limit_s: float) -> ReplyT:
+        assert self.sent is request
+        if request.name in self.fails:
+            self.alive = self.fails[request.name].status is not Status.TIMEOUT
+            raise self.fails[request.name]
+        reply: ReplyT = getattr(self, request.name)(request)
+        return reply
 
     def kill(self) -> None:
         self.alive = False
         self.killed += 1
 
-    def start(self, arrays: Any, fields: Any) -> Message:
-        return Message({"import_s": self.import_s, "versions": {"library": "1.0"}})
+    def start(self, request: Start) -> Started:
+        return Started(import_s=self.import_s, versions={"library": "1.0"})
 
-    def prepare(self, arrays: Any, fields: Any) -> Message:
-        problem = ConvProblem(**fields["problem"])
-        self.output = convolve(problem, arrays["x"], arrays["w"], None).astype(np.float32)
+    def prepare(self, request: Prepare) -> Prepared:
+        self.output = convolve(request.problem, request.operands["x"], request.operands["w"], None).astype(np.float32)
         self.clock.now_s += self.call_s
-        fields = {"prepare_s": 0.5, "before_bytes": 1, "inputs_changed": False}
-        fields |= {"first_call_s": self.compiles_s + self.call_s, "timer": "host", "flushes": False}
-        return Message(fields, {"output": self.output})
+        return Prepared(
+            prepare_s=0.5,
+            first_call_s=self.compiles_s + self.call_s,
+            before_bytes=1,
+            inputs_changed=False,
+            was_stopped=False,
+            timer="host",
+            flushes=False,
+            output=self.output,
+        )
 
-    def check(self, arrays: Any, fields: Any) -> Message:
-        output = convolve(ConvProblem(**fields["problem"]), arrays["x"], arrays["w"], None).astype(np.float32)
-        return Message({"prepare_s": 0.5, "call_s": self.call_s}, {"output": output})
+    def check(self, request: Check) -> Checked:
+        output = convolve(request.problem, request.operands["x"], request.operands["w"], None).astype(np.float32)
+        return Checked(prepare_s=0.5, call_s=self.call_s, output=output)
 
-    def warm_up(self, arrays: Any, fields: Any) -> Message:
-        return Message({"call_s": self.call_s})
+    def warm_up(self, request: WarmUp) -> WarmedUp:
+        return WarmedUp(call_s=self.call_s)
 
-    def sample(self, arrays: Any, fields: Any) -> Message:
+    def sample(self, request: TakeSample) -> Sampled:
         cpu_s = self.call_s * self.jitter[self.samples % len(self.jitter)]
         stopped = self.samples in self.stops
         wall_s = cpu_s + (50.0 if stopped else 0.0)
         self.samples += 1
-        self.clock.now_s += wall_s * (fields["calls"] + fields["discarded"])
-        taken = {"calls": fields["calls"], "wall_s": wall_s, "cpu_s": cpu_s, "system_s": 0.0, "minor_faults": 0}
-        return Message(taken | {"stopped": stopped})
+        self.clock.now_s += wall_s * request.plan.all_calls
+        return Sampled(sample=Sample(request.plan.calls, wall_s, cpu_s, 0.0, 0), was_stopped=stopped)
 
-    def finish(self, arrays: Any, fields: Any) -> Message:
-        output = self.output + 1 if self.wrong_at_the_end else self.output
-        memory = {"peak_bytes": self.peak_bytes, "steady_bytes": self.steady_bytes}
-        return Message(memory | {"inputs_changed": False}, {"output": output})
+    def finish(self, request: Finish) -> Finished:
+        return Finished(
+            inputs_changed=False,
+            output=self.output + 1 if self.wrong_at_the_end else self.output,
+            peak_bytes=self.peak_bytes,
+            steady_bytes=self.steady_bytes,
+            backend_s=0.0,
+        )
 
 
 class Stage:
@@ -133,7 +158,7 @@ class Stage:
         self.workers: dict[str, list[ScriptedWorker]] = {}
         self.entries = [Entry(name, Origin("module", "test"), Declared(name)) for name in scripts if "#" not in name]
 
-        def start_worker(entry: Entry, settings: Settings, place: int) -> ScriptedWorker:
+        def start_worker(entry: Entry, settings: Settings, slot: int) -> ScriptedWorker:
             script = scripts.get(entry.name) or scripts[entry.name.partition("#")[0]]
             worker = ScriptedWorker(entry.name, self.clock, self.log, **script)
             self.workers.setdefault(entry.name, []).append(worker)
@@ -150,6 +175,9 @@ class Stage:
 
     def sampled(self) -> list[str]:
         return [name for name, command, _ in self.log if command == "sample"]
+
+    def plans(self) -> list[SamplingPlan]:
+        return [request.plan for _, _, request in self.log if isinstance(request, TakeSample)]
 
 
 def test_every_backend_is_verified_before_any_is_sampled() -> None:
@@ -207,15 +235,14 @@ def test_a_slow_backend_is_sampled_few_times_one_call_each_and_nothing_is_thrown
     stage = Stage(settings, slow={"call_s": 5.0})
     outcome = stage.measure()["slow"]
     assert (outcome.stopped, len(outcome.samples)) == ("time", 3)
-    assert all((fields["calls"], fields["discarded"]) == (1, 0) for _, c, fields in stage.log if c == "sample")
+    assert all((plan.calls, plan.discarded) == (1, 0) for plan in stage.plans())
     assert "warm_up" not in [command for _, command, _ in stage.log]
 
 
 def test_a_fast_backend_is_sampled_in_batches_with_calls_discarded_after_the_switch() -> None:
     stage = Stage(Settings(sample_s=0.005), fast={"call_s": 0.0001})
     stage.measure()
-    plans = [fields for _, command, fields in stage.log if command == "sample"]
-    assert all((p["calls"], p["discarded"]) == (50, 10) for p in plans)
+    assert all((plan.calls, plan.discarded) == (50, 10) for plan in stage.plans())
 
 
 def test_a_pause_lets_threads_fade_only_where_there_are_several() -> None:
@@ -370,8 +397,8 @@ def test_one_backend_is_sampled_against_itself_and_all_outcomes_know_the_ratio()
     for outcome in outcomes.values():
         assert outcome.self_ratio is not None and outcome.self_ratio.backend == "b"
         assert outcome.self_ratio.value == pytest.approx(1 / 1.01)
-    assert [s.round for s in outcomes["b"].twin] == [s.round for s in outcomes["b"].samples]
-    assert outcomes["a"].twin == ()
+    assert [s.round for s in outcomes["b"].aa_samples] == [s.round for s in outcomes["b"].samples]
+    assert outcomes["a"].aa_samples == ()
     assert {s.sample.wall_s for s in outcomes["b"].samples} == {0.001}  # its own time has nothing of the other process
 
 
@@ -384,7 +411,7 @@ def test_the_same_backend_tells_the_error_of_all_cases() -> None:
 
 
 @pytest.mark.parametrize("command", ["start", "prepare", "sample", "finish"])
-def test_a_twin_that_fails_costs_nobody_a_time(command: str) -> None:
+def test_an_aa_process_that_fails_costs_no_backend_its_times(command: str) -> None:
     crash = WorkerError(Status.CRASHED, "killed by SIGSEGV")
     outcome = Stage(Settings(self_check=True), **{"a": {}, "a#2": {"fails": {command: crash}}}).measure()["a"]
     assert outcome.status is Status.OK and len(outcome.samples) >= 10
@@ -431,5 +458,4 @@ def test_a_sample_in_which_the_process_stood_still_is_kept_and_another_is_taken(
 def test_cold_caches_are_asked_for_before_each_sample_of_one_call() -> None:
     stage = Stage(Settings(cache="cold"), a={"call_s": 0.0001})
     stage.measure()
-    plans = [fields for _, command, fields in stage.log if command == "sample"]
-    assert all((p["calls"], p["discarded"]) == (1, 0) and p["flush_bytes"] >= 2**20 for p in plans)
+    assert all((plan.calls, plan.discarded) == (1, 0) and plan.flush_bytes >= 2**20 for plan in stage.plans())

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from test_engine import Stage
 
 from convbench.measurement.outcome import Outcome
+from convbench.measurement.scheduling.layer_history import skip_reason
 from convbench.measurement.scheduling.layer_similarity import log_ratio_tolerance
 from convbench.measurement.scheduling.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten
-from convbench.measurement.scheduling.screening import why_left_out
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.process import WorkerError
 from convbench.problem import ConvProblem
@@ -102,8 +102,8 @@ def test_the_further_behind_the_sooner_dropped(true: float, rounds: int) -> None
 
 
 def test_a_hiccup_of_a_single_sample_drops_nobody() -> None:
-    assert not is_beaten([10.0], by_warm_up=1.0)
-    assert is_beaten([10.0], by_warm_up=9.0)
+    assert not is_beaten([10.0], warm_up_ratio=1.0)
+    assert is_beaten([10.0], warm_up_ratio=9.0)
 
 
 def test_margins_ask_for_less_the_more_rounds_agree() -> None:
@@ -223,19 +223,19 @@ def test_who_was_far_behind_on_less_work_is_asked_where_that_may_have_been_what_
 def test_times_from_before_order_the_field_and_leave_out_the_far_behind() -> None:
     race = Race({SMALL.problem: exactly(slow=3.5, b=1.0, c=1.1, a=1.05)})
     stage = Stage(SETTINGS, race, slow={}, new={}, **FAST)
-    assert [entry.name for entry in race.field(SMALL, stage.entries)] == ["b", "a", "c", "new"]
+    assert [entry.name for entry in race.screen(SMALL, stage.entries)] == ["b", "a", "c", "new"]
 
 
 def test_what_is_not_known_to_be_far_behind_is_asked() -> None:
     race = Race({SMALL.problem: {"a": (1.0, 3.0), "b": (1.0, 3.0), "c": (1.0, 3.0), "slow": (3.5, 9.0)}})
     stage = Stage(SETTINGS, race, slow={}, **FAST)
-    assert {entry.name for entry in race.field(SMALL, stage.entries)} == {"slow", *FAST}
+    assert {entry.name for entry in race.screen(SMALL, stage.entries)} == {"slow", *FAST}
 
 
 def test_a_few_are_asked_however_far_behind() -> None:
     race = Race({SMALL.problem: exactly(a=1.0, b=30.0, c=50.0, slow=40.0)})
     stage = Stage(SETTINGS, race, slow={}, **FAST)
-    assert [entry.name for entry in race.field(SMALL, stage.entries)] == ["a", "b", "slow"]
+    assert [entry.name for entry in race.screen(SMALL, stage.entries)] == ["a", "b", "slow"]
 
 
 def test_one_that_gives_no_answer_is_not_asked_again() -> None:
@@ -261,7 +261,7 @@ def test_insisting_asks_exactly_those() -> None:
     race = Race({SMALL.problem: exactly(a=9.0, b=1.0)})
     race.forced[SMALL.name] = frozenset({"a"})
     stage = Stage(SETTINGS, race, a={}, b={})
-    assert [entry.name for entry in race.field(SMALL, stage.entries)] == ["a"]
+    assert [entry.name for entry in race.screen(SMALL, stage.entries)] == ["a"]
 
 
 # --- who is left out --------------------------------------------------------------------------------------------------
@@ -273,15 +273,15 @@ behinds = st.lists(st.tuples(st.floats(0, 6), st.floats(0, 6)), max_size=8)
 def test_who_was_close_on_the_likest_layer_is_always_asked(
     others: list[tuple[float, float]], unlike: float, log: float
 ) -> None:
-    assert why_left_out([(0.0, log), *((more + 1e-6, ratio) for more, ratio in others)]) is None
+    assert skip_reason([(0.0, log), *((more + 1e-6, ratio) for more, ratio in others)]) is None
 
 
 def test_little_evidence_has_to_be_strong() -> None:
-    assert why_left_out([]) is None
-    assert why_left_out([(0.1, math.log(1.5))]) is None
-    assert why_left_out([(0.1, math.log(1.5)), (0.1, math.log(1.6))]) is not None
-    assert why_left_out([(0.1, math.log(4.0))]) is not None
-    assert why_left_out([(3.0, math.log(4.0))]) is None
+    assert skip_reason([]) is None
+    assert skip_reason([(0.1, math.log(1.5))]) is None
+    assert skip_reason([(0.1, math.log(1.5)), (0.1, math.log(1.6))]) is not None
+    assert skip_reason([(0.1, math.log(4.0))]) is not None
+    assert skip_reason([(3.0, math.log(4.0))]) is None
 
 
 def problems() -> st.SearchStrategy[ConvProblem]:
@@ -343,18 +343,18 @@ def test_who_takes_long_to_make_ready_is_asked_only_where_it_may_be_worth_it(
         made = Outcome(suite="s", case=Case(problem), backend="dear", status=Status.OK, settings=SETTINGS)
         race.note(replace(made, prepare_s=ready_s, first_call_s=0.0))
     case = Case(UNLIKE[-1])
-    assert ("dear" in [entry.name for entry in race.field(case, stage.entries)]) == asked
+    assert ("dear" in [entry.name for entry in race.screen(case, stage.entries)]) == asked
     assert race.left_out == ({} if asked else {(case.name, "dear"): race.left_out[case.name, "dear"]})
     if not asked:
-        told = f"takes 0.6 s to make ready, and on {len(behind)} layers of the kind took 1.3 times as long"
-        assert told in race.left_out[case.name, "dear"]
+        reason = f"takes 0.6 s to prepare, and on {len(behind)} layers of this kind took about 1.3 times as long"
+        assert reason in race.left_out[case.name, "dear"]
 
 
 @pytest.mark.parametrize(("slow_s", "asked"), [(0.0015, True), (0.3, False)])
 def test_what_a_call_costs_besides_is_no_excuse_for_tenths_of_a_second(slow_s: float, asked: bool) -> None:
     race = Race({SMALL.problem: exactly(a=1e-4, b=1e-4, c=1e-4, slow=slow_s)})
     stage = Stage(SETTINGS, race, a={}, b={}, c={}, slow={})
-    assert ("slow" in [entry.name for entry in race.field(LARGER, stage.entries)]) == asked
+    assert ("slow" in [entry.name for entry in race.screen(LARGER, stage.entries)]) == asked
 
 
 def test_a_time_that_may_be_all_of_what_a_call_costs_puts_nobody_in_front() -> None:
@@ -365,7 +365,7 @@ def test_a_time_that_may_be_all_of_what_a_call_costs_puts_nobody_in_front() -> N
         race.note(replace(made, prepare_s=1.0, first_call_s=0.0))
     stage = Stage(SETTINGS, race, dear={}, a={}, b={}, c={})
     larger = Case(SMALL.problem.replace(height=9))
-    assert [entry.name for entry in race.field(larger, stage.entries)] == ["a", "b", "c"]
+    assert [entry.name for entry in race.screen(larger, stage.entries)] == ["a", "b", "c"]
 
 
 def test_a_dear_one_that_takes_forever_or_wins_is_no_riddle() -> None:
@@ -377,7 +377,7 @@ def test_a_dear_one_that_takes_forever_or_wins_is_no_riddle() -> None:
             made = Outcome(suite="s", case=Case(problem), backend="dear", status=Status.OK, settings=SETTINGS)
             race.note(replace(made, prepare_s=1.0, first_call_s=0.0))
         stage = Stage(SETTINGS, race, a={}, b={}, c={}, dear={})
-        assert ("dear" in [entry.name for entry in race.field(Case(UNLIKE[-1]), stage.entries)]) == asked
+        assert ("dear" in [entry.name for entry in race.screen(Case(UNLIKE[-1]), stage.entries)]) == asked
 
 
 @pytest.mark.parametrize(
@@ -393,5 +393,5 @@ def test_a_layer_for_which_libraries_have_other_code_leaves_nobody_out(
 ) -> None:
     one, other = ConvProblem.parse(seen), ConvProblem.parse(asked)
     unlike, behind = log_ratio_tolerance(one, other), math.log(times_behind)
-    assert why_left_out([(unlike, behind)]) is None
-    assert why_left_out([(log_ratio_tolerance(one, one.replace(height=20, width=20)), behind)]) is not None
+    assert skip_reason([(unlike, behind)]) is None
+    assert skip_reason([(log_ratio_tolerance(one, one.replace(height=20, width=20)), behind)]) is not None

@@ -19,10 +19,11 @@ from places import PLUGINS
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.settings import Settings
+from convbench.measurement.workers.messages import Prepare, Start
 from convbench.measurement.workers.process import WorkerError, WorkerProcess
 from convbench.measurement.workers.process_environment import worker_environment
 from convbench.problem import ConvProblem
-from convbench.registry import Entry, discover
+from convbench.registry import Entry, Origin, discover
 from convbench.status import Status
 from convbench.suite import Case
 
@@ -167,6 +168,12 @@ def test_two_backends_are_sampled_in_the_same_rounds() -> None:
     assert rounds[0] == rounds[1] == list(range(len(rounds[0])))
 
 
+def start(worker: WorkerProcess, backend: str) -> None:
+    request = Start(backend=backend, origin=Origin("file", str(FAKES)), threads=1)
+    worker.send(request)
+    worker.receive(request, 30)
+
+
 def _worker_pids(parent: int) -> Sequence[int]:
     return [child.pid for child in psutil.Process(parent).children(recursive=True)]
 
@@ -186,12 +193,10 @@ def test_a_worker_in_a_hanging_call_ends_when_its_run_is_killed() -> None:
         "from test_workers import *\n"
         "worker = WorkerProcess(fakes('hang')[0], 1, 'steady')\n"
         "print(worker._process.pid, flush=True)\n"
-        "worker.tell('start', backend='hang', origin={'kind': 'file', 'target': sys.argv[1]}, threads=1,\n"
-        "            memory_limit_bytes=None)\n"
-        "worker.answer('start', 30)\n"
+        "start(worker, 'hang')\n"
         "import numpy as np\n"
         "x, w, b = (np.ones(s, np.float32) for s in (PROBLEM.input_shape, PROBLEM.weight_shape, (3,)))\n"
-        "worker.tell('prepare', {'x': x, 'w': w, 'b': b}, problem=PROBLEM.as_dict())\n"
+        "worker.send(Prepare(problem=PROBLEM, operands={'x': x, 'w': w, 'b': b}))\n"
         "print('asked', flush=True)\n"
         "import time; time.sleep(60)\n"
     )
@@ -212,12 +217,10 @@ def test_a_worker_in_a_hanging_call_ends_when_its_run_is_killed() -> None:
 def test_a_worker_killed_from_outside_is_out_of_memory_as_far_as_one_can_tell() -> None:
     (entry,) = fakes("hang")
     worker = WorkerProcess(entry, 1, "steady")
-    origin = {"kind": "file", "target": str(FAKES)}
-    worker.tell("start", backend="hang", origin=origin, threads=1, memory_limit_bytes=None)
-    worker.answer("start", 30)
+    start(worker, "hang")
     psutil.Process(worker._process.pid).kill()
     with pytest.raises(WorkerError) as caught:
-        worker.answer("prepare", 30)
+        worker.receive(Prepare(problem=PROBLEM, operands={}), 30)
     assert caught.value.status is Status.OUT_OF_MEMORY
     assert "SIGKILL" in caught.value.reason
     assert not worker.alive

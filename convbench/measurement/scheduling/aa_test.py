@@ -1,7 +1,7 @@
-"""The same backend against itself: what a comparison says where there is nothing to be found (an A/A test).
+"""A backend against itself (an A/A test): what a comparison reports where there is no difference.
 
-Two fresh worker processes, by the engine that compares any two backends, under two names. Fresh, because where a
-process's memory happens to lie is part of its time.
+It times two fresh worker processes with the engine that compares any two backends. They are fresh because the location
+of a process's memory is part of its time.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 from convbench.errors import NothingMeasuredError
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sampling.sample import calibrate
-from convbench.measurement.scheduling.engine import Engine, Watch
+from convbench.measurement.scheduling.engine import Engine, EngineObserver
 from convbench.measurement.settings import Settings
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
@@ -24,9 +24,9 @@ from convbench.suite import Case
 
 @dataclass(frozen=True)
 class AAResult:
-    """What two fresh workers of one backend gave: by the round, logarithms of the ratio of their times.
+    """Samples of two fresh workers of one backend, and the logarithms of the ratio of their times, by round.
 
-    `cpu` is None where the CPU clock says nothing: on another device, or where it stood still in a sample.
+    `cpu` is None where the CPU clock is meaningless: on another device, or where a sample shows no CPU time.
     """
 
     samples: tuple[tuple[RoundSample, ...], tuple[RoundSample, ...]]
@@ -34,11 +34,11 @@ class AAResult:
     cpu: tuple[float, ...] | None
     call_s: float
     round_s: float
-    """Seconds that a round of both takes, discarded calls included."""
+    """Seconds of one round of both workers, discarded calls included."""
 
 
 def settings_for(sampling_s: float, threads: int = 1, seed: int = 0) -> Settings:
-    """Samples of each of the two for `sampling_s` seconds, as many as come of it, whatever their spread."""
+    """Sample each of the two for `sampling_s` seconds, however many samples that is and whatever their spread."""
     return Settings(
         threads=threads,
         precision=0.0,
@@ -50,13 +50,14 @@ def settings_for(sampling_s: float, threads: int = 1, seed: int = 0) -> Settings
     )
 
 
-def compare_with_itself(entry: Entry, case: Case, settings: Settings, watch: Watch | None = None) -> AAResult:
-    """Measure `entry` against itself in two fresh workers. Raises `NothingMeasuredError` when either gives no times."""
-    other = entry.again(2)
-    with Engine(settings, watch) as engine:
-        outcomes = {outcome.backend: outcome for outcome in engine.measure("doctor", case, (entry, other))}
-    first, second = (_timed(outcomes[e.name]).samples for e in (entry, other))
-    on_cpu = entry.backend.device == "cpu"
+def compare_with_itself(
+    entry: Entry, case: Case, settings: Settings, observer: EngineObserver | None = None
+) -> AAResult:
+    """Measure `entry` in two fresh workers. Raises `NothingMeasuredError` when either gives no times."""
+    entries = entry, entry.again(2)
+    with Engine(settings, observer) as engine:
+        outcomes = {outcome.backend: outcome for outcome in engine.measure("doctor", case, entries)}
+    first, second = (_timed(outcomes[e.name]).samples for e in entries)
     walls = [{s.round: s.sample.wall_s for s in samples} for samples in (first, second)]
     cpus = [{s.round: s.sample.cpu_s for s in samples} for samples in (first, second)]
     wall = _log_ratios(*walls)
@@ -65,7 +66,7 @@ def compare_with_itself(entry: Entry, case: Case, settings: Settings, watch: Wat
     return AAResult(
         samples=(first, second),
         wall=wall,
-        cpu=_log_ratios(*cpus) if on_cpu else None,
+        cpu=_log_ratios(*cpus) if entry.backend.device == "cpu" else None,
         call_s=median(s.sample.wall_s for s in (*first, *second)),
         round_s=sum(_seconds(samples, settings) for samples in (first, second)),
     )
@@ -73,22 +74,21 @@ def compare_with_itself(entry: Entry, case: Case, settings: Settings, watch: Wat
 
 def _timed(outcome: Outcome) -> Outcome:
     if outcome.status is not Status.OK or not outcome.samples:
-        told = outcome.reason or outcome.status.sentence
-        raise NothingMeasuredError(f"{outcome.backend.removesuffix('#2')} on {outcome.case.name}: {told}")
+        reason = outcome.reason or outcome.status.sentence
+        raise NothingMeasuredError(f"{outcome.backend.removesuffix('#2')} on {outcome.case.name}: {reason}")
     return outcome
 
 
-def _log_ratios(one: Mapping[int, float], other: Mapping[int, float]) -> tuple[float, ...] | None:
+def _log_ratios(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[float, ...] | None:
     """Of the rounds that both have; None where a time is zero."""
-    shared = sorted(one.keys() & other.keys())
-    if not shared or any(one[r] <= 0 or other[r] <= 0 for r in shared):
+    shared = sorted(first.keys() & second.keys())
+    if not shared or any(first[r] <= 0 or second[r] <= 0 for r in shared):
         return None
-    return tuple(math.log(one[r] / other[r]) for r in shared)
+    return tuple(math.log(first[r] / second[r]) for r in shared)
 
 
 def _seconds(samples: Sequence[RoundSample], settings: Settings) -> float:
-    """What one of these samples takes, with the calls that are discarded before it."""
-    each = [
+    """The mean time of one of these samples, with the calls discarded before it."""
+    return fmean(
         s.sample.wall_s * (s.sample.calls + calibrate(s.sample.wall_s, settings.sample_s).discarded) for s in samples
-    ]
-    return sum(each) / len(each)
+    )

@@ -1,4 +1,4 @@
-"""Contestants: backends that qualified on a case, each with its processes, and when each has been sampled enough."""
+"""Candidates: backends that qualified on a case, the samples of each worker, and when there are enough of them."""
 
 from __future__ import annotations
 
@@ -13,111 +13,113 @@ from convbench.measurement.settings import Settings
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 
-# With four times the rounds the interval of independent samples is half as wide. One that stays as it was holds
-# something that rounds do not lessen.
+# Four times the rounds halve the interval of independent samples. An interval that stays as it was contains an error
+# that more rounds do not reduce.
 _STILL_SHRINKS = 0.9
-_MOST_AGAIN = 10
-_ROUNDS = 20  # about as many as it takes
+_MOST_EXTRA_ROUNDS = 10
+_TYPICAL_ROUNDS = 20
 
 
 @dataclass
 class WorkerSamples:
-    """One worker process of a backend, with what was sampled in it."""
+    """One worker process of a backend, how it is sampled, and its samples."""
 
     entry: Entry
     process: int
     plan: SamplingPlan
     call_s: float
-    """Of a warmed-up call, about."""
+    """Of a warmed-up call, roughly."""
     samples: list[RoundSample] = field(default_factory=list)
 
     def walls(self) -> list[float]:
         """Wall seconds per call, in the order of rounds."""
-        return [taken.sample.wall_s for taken in self.samples]
+        return [sample.sample.wall_s for sample in self.samples]
 
 
 @dataclass
 class Candidate:
-    """A backend, with a lane for each of its processes, and a `twin` where the run's own error is seen by it."""
+    """A backend that qualified, with its workers, and an A/A process if the run's own error is measured with it."""
 
     entry: Entry
-    so_far: Outcome
-    lanes: list[WorkerSamples]
-    twin: WorkerSamples | None = None
+    qualified: Outcome
+    workers: list[WorkerSamples]
+    aa_process: WorkerSamples | None = None
     stopped: str | None = None
-    again: int = 0
-    """Rounds to be taken besides, for samples in which the process stood still."""
+    extra_rounds: int = 0
+    """Rounds that replace samples in which the process stood still."""
 
     @property
-    def running(self) -> list[WorkerSamples]:
-        """The lanes to be sampled in the next round."""
+    def to_sample(self) -> list[WorkerSamples]:
+        """The workers to sample in the next round."""
         if self.stopped is not None:
             return []
-        return self.lanes if self.twin is None else [*self.lanes, self.twin]
+        return self.workers if self.aa_process is None else [*self.workers, self.aa_process]
 
-    def add(self, lane: WorkerSamples, taken: RoundSample, was_stopped: bool) -> None:
-        """Keep a sample. One that was taken while the process was stopped is kept, too, and another is due for it."""
-        lane.samples.append(taken)
-        s, usual_s = taken.sample, median(lane.walls())
+    @property
+    def rounds(self) -> int:
+        """Rounds that every worker has a sample of."""
+        return min(len(worker.samples) for worker in self.workers)
+
+    def add(self, worker: WorkerSamples, sample: RoundSample, was_stopped: bool) -> None:
+        """Keep a sample. If the process was stopped during it, keep it too and plan another round."""
+        worker.samples.append(sample)
+        s, usual_s = sample.sample, median(worker.walls())
         stood_still = s.wall_s > STOOD_STILL_TIMES * usual_s and (s.wall_s - s.cpu_s) * s.calls > STOOD_STILL_S
-        if (was_stopped or stood_still) and self.again < _MOST_AGAIN:
-            self.again += 1
+        if (was_stopped or stood_still) and self.extra_rounds < _MOST_EXTRA_ROUNDS:
+            self.extra_rounds += 1
 
     def enough(self, settings: Settings) -> str | None:
-        """Why no more samples are needed; None when there are."""
-        rounds = min(len(lane.samples) for lane in self.lanes)
-        if rounds - self.again >= settings.most_rounds:
-            return "rounds"
-        if rounds - self.again >= settings.fewest_rounds:
-            walls = [lane.walls() for lane in self.lanes]
+        """Why no more samples are needed; None when they are."""
+        rounds = self.rounds - self.extra_rounds
+        if settings.fewest_rounds <= rounds < settings.most_rounds:
+            walls = [worker.walls() for worker in self.workers]
             width = _width(walls)
             if width <= settings.precision:
                 return "precision"
-            is_checkpoint = settings.precision > 0 and _is_checkpoint(rounds, settings.fewest_rounds)
-            if is_checkpoint and width > _STILL_SHRINKS * _width([w[: rounds // 4] for w in walls]):
+            is_checkpoint = settings.precision > 0 and _is_checkpoint(self.rounds, settings.fewest_rounds)
+            if is_checkpoint and width > _STILL_SHRINKS * _width([w[: self.rounds // 4] for w in walls]):
                 return "noise"
-        if rounds >= settings.fewest_slow_samples and self.spent_s() >= settings.budget_s:
-            return "time"
-        return None
+        return self.cap(settings)
+
+    def cap(self, settings: Settings) -> str | None:
+        """The limit that ends sampling whatever its precision: "rounds" or "time"; None when none does."""
+        if self.rounds - self.extra_rounds >= settings.most_rounds:
+            return "rounds"
+        return "time" if self.rounds >= settings.fewest_slow_samples and self.spent_s() >= settings.budget_s else None
 
     def spent_s(self) -> float:
-        """Seconds of sampling in a process, by the samples: what the run's own clock says may hold that it was stopped,
-        and a sample that stood still counts as the others do."""
-        return max(median(lane.walls()) * len(lane.samples) * lane.plan.all_calls for lane in self.lanes)
+        """Seconds of sampling in one process, added up from the samples. The run's own clock may include times in which
+        it was stopped; here a sample that stood still counts like the others."""
+        return max(median(w.walls()) * len(w.samples) * w.plan.all_calls for w in self.workers)
 
-    def outcome(self) -> Outcome:
-        """What is known of it, with all samples, round by round."""
-        samples = [taken for lane in self.lanes for taken in lane.samples]
-        samples.sort(key=lambda taken: (taken.round, taken.process))
-        return replace(
-            self.so_far,
-            samples=tuple(samples),
-            stopped=self.stopped,
-            twin=tuple(self.twin.samples) if self.twin else (),
-        )
+    def sampled_outcome(self) -> Outcome:
+        """Its outcome with all samples, by round and process."""
+        samples = [sample for worker in self.workers for sample in worker.samples]
+        samples.sort(key=lambda sample: (sample.round, sample.process))
+        aa_samples = tuple(self.aa_process.samples) if self.aa_process else ()
+        return replace(self.qualified, samples=tuple(samples), stopped=self.stopped, aa_samples=aa_samples)
 
 
 def self_ratio(candidates: Sequence[Candidate]) -> SelfRatio | None:
-    """The run's own error: of the candidate with a twin, or with several processes, the first two by the round."""
+    """The run's own error: the ratio, round by round, of two processes of the first candidate that has two."""
     for c in candidates:
-        pair = (c.lanes[0], c.twin) if c.twin else tuple(c.lanes[:2])
-        if len(pair) == 2 and pair[1] is not None and c.stopped != "failed":
-            one, other = ({t.round: t.sample.wall_s for t in lane.samples} for lane in pair if lane is not None)
-            both = [one[r] / other[r] for r in one.keys() & other.keys() if one[r] > 0 and other[r] > 0]
-            if both:
-                found = estimate_median(both)
-                return SelfRatio(
-                    backend=c.entry.name, value=found.median, low=found.low, high=found.high, covers=found.covers
-                )
+        pair = [c.workers[0], c.aa_process] if c.aa_process else c.workers[:2]
+        if len(pair) < 2 or c.stopped == "failed":
+            continue
+        first, second = ({s.round: s.sample.wall_s for s in worker.samples} for worker in pair)
+        ratios = [first[r] / second[r] for r in first.keys() & second.keys() if first[r] > 0 and second[r] > 0]
+        if ratios:
+            e = estimate_median(ratios)
+            return SelfRatio(backend=c.entry.name, value=e.median, low=e.low, high=e.high, covers=e.covers)
     return None
 
 
 def cheapest(candidates: Sequence[Candidate], start_s: Mapping[str, float]) -> Candidate | None:
-    """The candidate whose twin costs the least: to start its worker (`start_s`, by name), and to sample it."""
+    """The candidate whose A/A process costs the least time to start (`start_s`, by name) and to sample."""
 
     def cost_s(candidate: Candidate) -> float:
-        lane = candidate.lanes[0]
-        return start_s.get(candidate.entry.name, 0.0) + _ROUNDS * lane.call_s * lane.plan.all_calls
+        worker = candidate.workers[0]
+        return start_s.get(candidate.entry.name, 0.0) + _TYPICAL_ROUNDS * worker.call_s * worker.plan.all_calls
 
     return min(candidates, key=cost_s, default=None)
 
@@ -127,6 +129,6 @@ def _width(walls: Sequence[Sequence[float]]) -> float:
 
 
 def _is_checkpoint(rounds: int, fewest: int) -> bool:
-    """Whether `rounds` are 4, 8, 16, ... times the fewest: at every round anew, chance would end the sampling."""
+    """Whether `rounds` are 4, 8, 16, ... times the fewest. A check in every round would end sampling by chance."""
     times, rest = divmod(rounds, max(fewest, FEWEST_FOR_INTERVAL))
     return not rest and times >= 4 and times & (times - 1) == 0

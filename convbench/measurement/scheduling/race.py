@@ -1,10 +1,9 @@
-"""A race: the time goes to the backends that may be the fastest, to the others only until they are known to be beaten.
+"""A race: time goes to the backends that may be the fastest, and to others only until they are known to be beaten.
 
-Three things are saved. A backend that earlier layers rule out is left out, with the reason (`scheduling/screening.py`).
-One whose calls take tenths of a second, tens of times what another's take, is not timed.
-And in the rounds a backend is dropped as soon as it is beaten: by a margin in each of the first few rounds,
-or by evidence that may be looked at after every round (`convbench.stats.sequential`). What was sampled is kept in
-every case.
+It saves time in three ways. It skips a backend that earlier layers rule out, and records the reason
+(`scheduling/layer_history.py`). It does not time a backend whose calls take tenths of a second and many times as long
+as another's. In the rounds it drops a backend as soon as it is beaten: by a margin in each of the first few rounds, or
+by evidence that may be checked after every round (`convbench.stats.sequential`). Samples are always kept.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from statistics import median
 
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.candidates import Candidate
-from convbench.measurement.scheduling.screening import LayerHistory, Times
+from convbench.measurement.scheduling.layer_history import LayerHistory, Times
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Row
@@ -25,31 +24,31 @@ from convbench.status import Status
 from convbench.suite import Case
 
 ERROR_RATE = 0.01
-"""The chance, at most, that a backend that is not slower than another is ever dropped because of that one: by the signs
-whatever the noise is like, and once more by the mean, if it is normal or has longer tails."""
+"""The highest chance that a backend is ever dropped because of another that is not faster. It applies twice: to the
+signs, whatever the noise, and to the mean, if the noise is normal or has longer tails."""
 MARGINS = (3.0, 1.7, 1.4, 1.3, 1.22, 1.16, 1.12, 1.1)
-"""How many times slower in every round so far, by the number of rounds, is beaten without further evidence."""
+"""How many times slower in every round so far counts as beaten without further evidence, by the number of rounds."""
 FEWEST_ROUNDS = 8
-"""For the two fastest, so that there is an interval for what is between them."""
-_ENOUGH_ROUNDS = 14  # unless more than the max_regret depends on it
+"""For the two fastest, so that their ratio has an interval."""
+_ENOUGH_ROUNDS = 14  # unless more than `max_regret` depends on further ones
 
-_WARM_UP_AGREES = 2.0  # a single sample that is far behind may be a hiccup; the warm-up before it has to agree
+_WARM_UP_AGREES = 2.0  # a single sample far behind may be a hiccup; the warm-up before it has to agree
 _FAR_BEHIND = 3.0
 # A call of at least so many seconds, and so many times another's, is hopeless.
 _HOPELESS = (0.1, 30.0)
 _HOPELESS_IF_FIRST = (2.0, 200.0)  # a first call may compile something
-_FEWEST_PLAIN = 2  # cases after which a backend is known whose first calls are as its later ones
+_FEWEST_CASES = 2  # that show whether a backend's first calls take as long as its later ones
 
-_FEWEST_ASKED = 3
+_FEWEST_SCREENED = 3
 
 
 class Race:
-    """Who is asked on a case, who is dropped from its rounds, and what earlier cases have told.
+    """Decides which backends are measured on a case and when each is dropped, and learns from one case for the next.
 
-    `known` are times from before, of this machine and these settings. `tie` is the difference that is none: two whose
-    ratio is known to lie within it are level. After some rounds nobody is sampled on who would be faster than the
-    fastest so far by less than the `max_regret`. `excluded` says why a backend does not compete on a problem, if so. On a case
-    that `forced` has, exactly those backends are asked.
+    `known` are earlier times on this machine with these settings. `tie` is a difference that does not matter: two
+    backends whose ratio is known to lie within it are level. After some rounds, a backend that can be faster than the
+    fastest so far by less than `max_regret` is sampled no more. `excluded` returns why a backend does not compete on a
+    problem. On a case named in `forced`, exactly those backends are measured.
     """
 
     def __init__(
@@ -64,52 +63,51 @@ class Race:
         self._excluded = excluded
         self.forced: dict[str, frozenset[str]] = {}
         self.left_out: dict[tuple[str, str], str] = {}
-        """Why a backend was not asked, by case and backend."""
+        """Why a backend was not measured, by case and backend."""
         self.spoilt: set[str] = set()
-        """Cases in which somebody was beaten by one that turned out to be wrong, or failed."""
+        """Cases in which a backend was beaten by one that turned out to be wrong, or failed."""
         self._winners: dict[str, set[str]] = {}
-        self._earlier = LayerHistory(known)
+        self._history = LayerHistory(known)
         self._first_over_later: dict[str, list[float]] = {}
         self._silent: dict[str, str] = {}
         self._crashes: dict[str, int] = {}
 
     # --- before a case --------------------------------------------------------------------------------------------
 
-    def field(self, case: Case, rows: Sequence[Row]) -> list[Row]:
-        """Those of `rows` that are asked on `case`, the ones that should be fast first: all that may be the fastest,
-        and a few in any case, since what is left out of the rounds cannot be told from what is in them."""
+    def screen(self, case: Case, rows: Sequence[Row]) -> list[Row]:
+        """The `rows` to measure on `case`, those expected to be the fastest first: all that may be the fastest, and at
+        least a few, because the rounds say nothing about a backend that is left out of them."""
         if (forced := self.forced.get(case.name)) is not None:
             return [row for row in rows if row.name in forced]
-        asked: list[Row] = []
-        for entry in sorted(rows, key=lambda one: self._earlier.expected(one.name, case.problem)):
-            reason = None
-            if len(asked) >= _FEWEST_ASKED:
-                reason = self._earlier.skip_reason(entry.name, case.problem)
-            reason = self._silent.get(entry.name) or reason
+        screened: list[Row] = []
+        for row in sorted(rows, key=lambda row: self._history.expected_log_ratio(row.name, case.problem)):
+            reason = self._silent.get(row.name)
+            if reason is None and len(screened) >= _FEWEST_SCREENED:
+                reason = self._history.skip_reason(row.name, case.problem)
             if reason is None:
-                asked.append(entry)
+                screened.append(row)
             else:
-                self.left_out[case.name, entry.name] = reason
-        return asked
+                self.left_out[case.name, row.name] = reason
+        return screened
 
     def admit(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
-        """Those of `entries`, all of which could compute `case` here, that compete."""
-        asked = []
+        """Those of `entries`, all of which can compute `case` here, that are not excluded."""
+        admitted = []
         for entry in entries:
             if (reason := self._excluded(entry, case.problem)) is None:
-                asked.append(entry)
+                admitted.append(entry)
             else:
                 self.left_out[case.name, entry.name] = reason
-        return asked
+        return admitted
 
     # --- within a case --------------------------------------------------------------------------------------------
 
     def rejection_reason(
         self, backend: str, first_call_s: float, call: Callable[[], float], candidates: Sequence[Candidate]
     ) -> str | None:
-        """Why `backend` is not to be timed after such a first call; None when it may be. `call` calls it once more and
-        gives the seconds, which tell a slow one from one that compiled."""
-        fastest_s = min((lane.call_s for c in candidates for lane in c.lanes), default=math.inf)
+        """Why `backend` is not timed after such a first call; None when it is. `call` calls it once more and returns
+        the seconds, which tell a slow backend from one that compiled something."""
+        fastest_s = min((worker.call_s for c in candidates for worker in c.workers), default=math.inf)
 
         def hopeless(which: str, call_s: float, least: tuple[float, float]) -> str | None:
             if call_s < least[0] or call_s < least[1] * fastest_s:
@@ -118,71 +116,71 @@ class Race:
             return f"its {which} call took {call_s:.2g} s, {times}: beaten without being timed"
 
         earlier = self._first_over_later.setdefault(backend, [])
-        is_plain = len(earlier) >= _FEWEST_PLAIN and median(earlier) < 2
-        if reason := hopeless("first", first_call_s, _HOPELESS if is_plain else _HOPELESS_IF_FIRST):
+        compiles = len(earlier) < _FEWEST_CASES or median(earlier) >= 2
+        if reason := hopeless("first", first_call_s, _HOPELESS_IF_FIRST if compiles else _HOPELESS):
             return reason
         if hopeless("first", first_call_s, _HOPELESS) is None:
             return None
         second_s = call()
         reason = hopeless("second", second_s, _HOPELESS)
-        if reason is not None:  # of others it is known when they have been timed
+        if reason is not None:  # of the others it is known when they have been timed
             earlier.append(first_call_s / max(second_s, 1e-9))
         return reason
 
     def judge(self, candidates: Sequence[Candidate], settings: Settings) -> None:
-        """After a round: stop those that are beaten, level with the fastest, or sampled enough, each with the word."""
-        fit = [c for c in candidates if c.stopped not in ("failed", "beaten") and c.so_far.status is Status.OK]
+        """After a round: stop the candidates that are beaten, level with the fastest, or sampled enough, each with that
+        word."""
+        fit = [c for c in candidates if c.stopped not in ("failed", "beaten") and c.qualified.status is Status.OK]
         for c in candidates:
-            c.stopped = c.stopped or at_its_cap(c, settings)
+            c.stopped = c.stopped or c.cap(settings)
         if not fit:
             return
         fit.sort(key=lambda c: median(_walls(c).values()))
         leader, *others = fit
         for place, c in enumerate(others):
             if c.stopped is None:
-                c.stopped = self._told(c, leader, settings, is_next=place == 0)
+                c.stopped = self._verdict(c, leader, settings, is_next=place == 0)
                 if c.stopped is not None:
-                    self._winners.setdefault(c.so_far.case.name, set()).add(leader.entry.name)
-        open_question = any(c.stopped is None for c in others)
+                    self._winners.setdefault(c.qualified.case.name, set()).add(leader.entry.name)
         if leader.stopped is not None:  # by a cap: without it there are no rounds to compare
             for c in others:
                 c.stopped = c.stopped or leader.stopped
-        elif not open_question and len(_walls(leader)) >= settings.fewest_rounds:
+        elif all(c.stopped is not None for c in others) and len(_walls(leader)) >= settings.fewest_rounds:
             leader.stopped = "decided"
 
-    def _told(self, c: Candidate, leader: Candidate, settings: Settings, is_next: bool) -> str | None:
+    def _verdict(self, c: Candidate, leader: Candidate, settings: Settings, is_next: bool) -> str | None:
         ratios = _ratios(c, leader)
         if not ratios:
             return None
         wants_interval = is_next and len(ratios) < FEWEST_ROUNDS and median(ratios) < _FAR_BEHIND
-        if not wants_interval and is_beaten(ratios, c.lanes[0].call_s / leader.lanes[0].call_s):
+        if not wants_interval and is_beaten(ratios, c.workers[0].call_s / leader.workers[0].call_s):
             return "beaten"
         if len(ratios) < FEWEST_ROUNDS:
             return None
-        between = estimate_median(ratios)
-        if 1 / (1 + self.tie) <= between.low and between.high <= 1 + self.tie:
+        ratio = estimate_median(ratios)
+        if 1 / (1 + self.tie) <= ratio.low and ratio.high <= 1 + self.tie:
             return "level"
-        if between.relative_half_width <= settings.precision:
+        if ratio.relative_half_width <= settings.precision:
             return "precision"
-        is_enough = len(ratios) >= _ENOUGH_ROUNDS and self.max_regret > 0 and between.low >= 1 / (1 + self.max_regret)
+        is_enough = len(ratios) >= _ENOUGH_ROUNDS and self.max_regret > 0 and ratio.low >= 1 / (1 + self.max_regret)
         return "rounds" if is_enough else None
 
     # --- after a case ---------------------------------------------------------------------------------------------
 
     def note(self, outcome: Outcome) -> None:
-        """Remember what came of a backend on a case, for the cases after it."""
+        """Learn from the outcome of a backend on a case."""
         name, case = outcome.backend, outcome.case
         if outcome.prepare_s is not None and outcome.first_call_s is not None:
-            self._earlier.note_ready(name, outcome.prepare_s + outcome.first_call_s)
+            self._history.note_prepare(name, outcome.prepare_s + outcome.first_call_s)
         if outcome.status is not Status.OK and name in self._winners.get(case.name, ()):
             self.spoilt.add(case.name)
         if outcome.status is Status.OK and outcome.estimate is not None:
             if outcome.first_call_s is not None:
                 over_later = outcome.first_call_s / max(outcome.estimate.median, 1e-9)
                 self._first_over_later.setdefault(name, []).append(over_later)
-            self._earlier.note_call(name, case.problem, outcome.estimate.low, outcome.estimate.high)
+            self._history.note_call(name, case.problem, outcome.estimate.low, outcome.estimate.high)
         elif outcome.status is Status.TIMEOUT and outcome.first_call_s is not None:
-            self._earlier.note_call(name, case.problem, outcome.first_call_s, math.inf)
+            self._history.note_call(name, case.problem, outcome.first_call_s, math.inf)
         elif outcome.status is Status.TIMEOUT:
             self._silent[name] = f"gave no answer in time on {case.name}"
         elif outcome.status is Status.CRASHED:
@@ -192,9 +190,9 @@ class Race:
 
 
 class NoRace:
-    """No race: each candidate is sampled until its own time is known well enough."""
+    """No race: each candidate is sampled until its own time is known well enough. See `Race` for the methods."""
 
-    def field(self, case: Case, rows: Sequence[Row]) -> list[Row]:
+    def screen(self, case: Case, rows: Sequence[Row]) -> list[Row]:
         """All of them."""
         return list(rows)
 
@@ -205,32 +203,24 @@ class NoRace:
     def rejection_reason(
         self, backend: str, first_call_s: float, call: Callable[[], float], candidates: Sequence[Candidate]
     ) -> str | None:
-        """Nobody."""
+        """None: every backend is timed."""
         return None
 
     def judge(self, candidates: Sequence[Candidate], settings: Settings) -> None:
-        """After a round: stop those that were sampled enough."""
+        """After a round: stop the candidates that were sampled enough."""
         for candidate in candidates:
             candidate.stopped = candidate.stopped or candidate.enough(settings)
 
     def note(self, outcome: Outcome) -> None:
-        """Nothing."""
+        """Learn nothing."""
 
 
-def at_its_cap(c: Candidate, settings: Settings) -> str | None:
-    """Why `c` is sampled no more, whoever is ahead; None when it may be."""
-    rounds = min(len(lane.samples) for lane in c.lanes)
-    if rounds - c.again >= settings.most_rounds:
-        return "rounds"
-    return "time" if rounds >= settings.fewest_slow_samples and c.spent_s() >= settings.budget_s else None
-
-
-def is_beaten(ratios: Sequence[float], by_warm_up: float) -> bool:
-    """Whether somebody with these `ratios` to another, round by round, is slower than that one beyond doubt;
-    `by_warm_up` is the ratio of what a call of both took before the first round."""
+def is_beaten(ratios: Sequence[float], warm_up_ratio: float) -> bool:
+    """Whether a backend with these `ratios` to another, round by round, is slower beyond doubt. `warm_up_ratio` is the
+    ratio of their calls before the first round."""
     rounds = len(ratios)
     margin = MARGINS[min(rounds, len(MARGINS)) - 1]
-    if min(ratios) >= margin and (rounds > 1 or by_warm_up >= _WARM_UP_AGREES):
+    if min(ratios) >= margin and (rounds > 1 or warm_up_ratio >= _WARM_UP_AGREES):
         return True
     slower = sum(ratio > 1 for ratio in ratios)
     if slower == rounds and sequential_t_test([math.log(ratio) for ratio in ratios], ERROR_RATE):
@@ -239,11 +229,11 @@ def is_beaten(ratios: Sequence[float], by_warm_up: float) -> bool:
 
 
 def _ratios(c: Candidate, leader: Candidate) -> list[float]:
-    """The rounds' ratios, from the rounds that both have a sample of."""
-    mine, theirs = _walls(c), _walls(leader)
-    return [mine[key] / theirs[key] for key in mine.keys() & theirs.keys() if theirs[key] > 0]
+    """Its times over the leader's, in the rounds that both have a sample of."""
+    walls, leading = _walls(c), _walls(leader)
+    return [walls[key] / leading[key] for key in walls.keys() & leading.keys() if leading[key] > 0]
 
 
 def _walls(c: Candidate) -> dict[tuple[int, int], float]:
     """Wall seconds per call by process and round."""
-    return {(lane.process, taken.round): taken.sample.wall_s for lane in c.lanes for taken in lane.samples}
+    return {(worker.process, s.round): s.sample.wall_s for worker in c.workers for s in worker.samples}

@@ -1,8 +1,7 @@
-"""Start a module of this convbench in the interpreter of another environment: `python .../bootstrap.py MODULE`.
+"""Run a module of this convbench in the interpreter of another environment: `python .../bootstrap.py MODULE`.
 
-Run by its path, since that environment need not have convbench. The package alone is made known there, by its place:
-the folder it stands in may hold all the libraries of the environment that it was installed in, and so must not come
-onto `sys.path`.
+It is run by its path because that environment need not have convbench. It imports the package from its own location and
+leaves the folder around the package off `sys.path`: that folder may hold all the libraries of this environment.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Make convbench importable, then call `main` of the module that is named on the command line."""
+    """Make convbench importable, then call `main` of the module named on the command line."""
     here = Path(__file__).resolve().parent
-    # A script's own folder comes first, and its modules are not to be found by their bare names.
-    sys.path[:] = [place for place in sys.path if Path(place).resolve() != here]
-    make_known(here.parents[1])
+    # Python puts a script's folder first on the path, where its modules would hide others of the same names.
+    sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != here]
+    make_importable(here.parents[1])
     importlib.import_module(sys.argv[1]).main()
 
 
-def make_known(package: Path) -> None:
+def make_importable(package: Path) -> None:
     """Import the folder `package` as `convbench`."""
     spec = importlib.util.spec_from_file_location(
         "convbench", package / "__init__.py", submodule_search_locations=[str(package)]

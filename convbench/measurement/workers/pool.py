@@ -1,23 +1,20 @@
-"""The pool of a run: the worker processes, started when first needed, replaced when dead, dismissed at the end.
+"""The worker processes of a run: started when first needed, replaced when dead, shut down at the end.
 
 A worker belongs to an entry; where a backend has several, to `entry.again(2)` and so on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict
 from queue import SimpleQueue
 from typing import Any, Protocol
-
-from numpy.typing import NDArray
 
 from convbench.measurement.machine.affinity import Cores, starting_cores
 from convbench.measurement.machine.facts import memory_limit_bytes, usable_cpus
 from convbench.measurement.settings import Settings
+from convbench.measurement.workers.messages import ReplyT, Request, Start
 from convbench.measurement.workers.process import WorkerError, WorkerProcess
-from convbench.measurement.workers.protocol import Message
 from convbench.registry import Entry
 
 _START_LIMIT_S = 120.0
@@ -25,19 +22,19 @@ _KEPT_FREE = 0.1
 
 
 class Worker(Protocol):
-    """What a pool needs of a worker: see `WorkerProcess`. Tests put others in its place."""
+    """What a pool needs of a worker: see `WorkerProcess`. Tests put simulated ones in its place."""
 
     @property
     def alive(self) -> bool: ...
-    def tell(self, command: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any) -> None: ...
-    def answer(self, command: str, time_limit_s: float) -> Message: ...
+    def send(self, request: Request[ReplyT]) -> None: ...
+    def receive(self, request: Request[ReplyT], time_limit_s: float) -> ReplyT: ...
     def kill(self) -> None: ...
 
 
 class WorkerPool:
-    """The workers, by entry, pinned to `cores` if there are any. Of each, by its name: `versions` of the libraries as
-    the worker found them, `import_s` that importing them took, `cores` that it runs on, facts of the GPU if it has one
-    in `gpus`."""
+    """Workers by entry, pinned to `cores` if any are given. By the entry's name it keeps what each reported at its
+    start: `versions` of libraries, `import_s` seconds of importing them, the `cores` it runs on, facts of its GPU in
+    `gpus`."""
 
     def __init__(
         self,
@@ -55,89 +52,82 @@ class WorkerPool:
         self._workers: dict[str, Worker] = {}
 
     def runs(self, entry: Entry) -> bool:
-        """Whether the worker of `entry` can be asked."""
+        """Whether the worker of `entry` is running."""
         worker = self._workers.get(entry.name)
         return worker is not None and worker.alive
 
     def start(
-        self, entries: Sequence[Entry], told: Callable[[int, int], None] = lambda done, of: None
+        self, entries: Sequence[Entry], on_progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, WorkerError]:
-        """Start those of `entries` that do not run, on all CPUs, for importing libraries is work; gives the errors of
-        those that did not start. `told` how many are done, of how many."""
+        """Start the workers of `entries` that do not run yet, on all CPUs because importing libraries takes time.
+        Returns the errors of those that failed, by name. `on_progress` is called with how many are done, of how
+        many."""
         missing = [entry for entry in entries if not self.runs(entry)]
         if not missing:
             return {}
-        told(0, len(missing))
-        failed: dict[str, WorkerError] = {}
-        places: SimpleQueue[int] = SimpleQueue()
-        for place in range(usable_cpus()):
-            places.put(place)
-        with ThreadPoolExecutor(places.qsize()) as pool:
-            begun = {pool.submit(self._start, entry, places): entry for entry in missing}
+        on_progress(0, len(missing))
+        errors: dict[str, WorkerError] = {}
+        slots: SimpleQueue[int] = SimpleQueue()
+        for slot in range(usable_cpus()):
+            slots.put(slot)
+        with ThreadPoolExecutor(slots.qsize()) as executor:
+            futures = {executor.submit(self._start, entry, slots): entry for entry in missing}
             try:
-                for done, future in enumerate(as_completed(begun), 1):
+                for done, future in enumerate(as_completed(futures), 1):
                     if (error := future.result()) is not None:
-                        failed[begun[future].name] = error
-                    told(done, len(begun))
-            except BaseException:  # an interrupt: nobody waits for the others
-                pool.shutdown(wait=False, cancel_futures=True)
+                        errors[futures[future].name] = error
+                    on_progress(done, len(futures))
+            except BaseException:  # an interrupt: do not wait for the others
+                executor.shutdown(wait=False, cancel_futures=True)
                 self.shutdown()
                 raise
-        return {entry.name: failed[entry.name] for entry in missing if entry.name in failed}
+        return {entry.name: errors[entry.name] for entry in missing if entry.name in errors}
 
-    def ask(
-        self,
-        entry: Entry,
-        command: str,
-        arrays: Mapping[str, NDArray[Any]] | None = None,
-        *,
-        time_limit_s: float | None = None,
-        **fields: Any,
-    ) -> Message:
-        """The worker's answer. Raises `WorkerError` when there is none within the time limit, by default that of the
-        settings, or when it says that it failed."""
+    def request(self, entry: Entry, request: Request[ReplyT], time_limit_s: float | None = None) -> ReplyT:
+        """The worker's reply. Raises `WorkerError` when there is none within the time limit (default: the settings'),
+        or when the worker failed."""
         worker = self._workers[entry.name]
-        worker.tell(command, arrays, **fields)
-        return worker.answer(command, time_limit_s or self._settings.time_limit_s)
+        worker.send(request)
+        return worker.receive(request, time_limit_s or self._settings.time_limit_s)
 
     def shutdown(self) -> None:
         """End all workers."""
         for worker in list(self._workers.values()):
             worker.kill()
 
-    def _start(self, entry: Entry, places: SimpleQueue[int]) -> WorkerError | None:
-        """Start the worker of `entry` in the next of `places` that is free."""
-        place = places.get()
+    def _start(self, entry: Entry, slots: SimpleQueue[int]) -> WorkerError | None:
+        """Start the worker of `entry` in the next free slot."""
+        slot = slots.get()
         try:
-            worker = self._workers[entry.name] = self._start_worker(entry, self._settings, place)
-            self._tell_start(entry)
-            started = worker.answer("start", _START_LIMIT_S)
+            worker = self._workers[entry.name] = self._start_worker(entry, self._settings, slot)
+            request = self._start_request(entry)
+            worker.send(request)
+            started = worker.receive(request, _START_LIMIT_S)
         except WorkerError as error:
             self._workers.pop(entry.name).kill()
             return error
         finally:
-            places.put(place)
-        python = {} if entry.python is None else {"python": started.fields["python"]}
-        self.versions[entry.name] = started.fields["versions"] | python
-        self.import_s[entry.name] = started.fields["import_s"]
-        self.cores[entry.name] = tuple(started.fields.get("cores") or ())
-        self.gpus[entry.name] = started.fields.get("gpu")
+            slots.put(slot)
+        python = {} if entry.python is None else {"python": started.python}
+        self.versions[entry.name] = started.versions | python
+        self.import_s[entry.name] = started.import_s
+        self.cores[entry.name] = started.cores
+        self.gpus[entry.name] = started.gpu
         return None
 
-    def _start_process(self, entry: Entry, settings: Settings, place: int) -> Worker:
-        start_on = starting_cores(self._cores_of(entry), place)
+    def _start_process(self, entry: Entry, settings: Settings, slot: int) -> Worker:
+        start_on = starting_cores(self._cores_of(entry), slot)
         return WorkerProcess(entry, settings.threads, settings.allocator, start_on)
 
     def _cores_of(self, entry: Entry) -> Cores:
         return self._pinned_to if _on_cpu(entry) else ()  # a GPU's driver has threads of its own that need CPUs
 
-    def _tell_start(self, entry: Entry) -> None:
-        self._workers[entry.name].tell(
-            "start",
+    def _start_request(self, entry: Entry) -> Start:
+        return Start(
             backend=entry.backend.name,
-            origin=asdict(entry.origin),
+            origin=entry.origin,
             threads=self._settings.threads,
-            cores=list(self._cores_of(entry)),
+            cores=self._cores_of(entry),
             # A GPU's driver reserves far more address space than it uses.
             memory_limit_bytes=int(memory_limit_bytes() * (1 - _KEPT_FREE)) if _on_cpu(entry) else None,
         )

@@ -1,7 +1,7 @@
-"""The environment that worker processes start in: how many threads libraries may use, and a steady allocator.
+"""What worker processes are started with: their module, their thread limits, and a steady allocator.
 
 Libraries read their thread limits when they are imported, so the limits are set before the worker's interpreter starts.
-OpenMP's wait policy is left alone: passive waiting made two-thread convolutions up to 15 times slower.
+OpenMP's wait policy stays as it is, because passive waiting made two-thread convolutions up to 15 times slower.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _THREAD_VARIABLES = (
     "NPROC",  # XLA's thread pool
 )
 
-# glibc gives a large block back to the system when it is freed and faults it in again when it is next wanted: the same
-# convolution then takes 1.1 or 2.1 ms, by the luck of what else is allocated. Kept, and in huge pages, it is steady.
+# glibc returns a large block to the system when it is freed, and the next use faults it in again: the same convolution
+# then takes 1.1 or 2.1 ms, depending on what else is allocated. In huge pages that glibc keeps, the time is steady.
 _STEADY_GLIBC = ":".join(
     (
         "glibc.malloc.hugetlb=1",
@@ -36,29 +36,31 @@ _STEADY_GLIBC = ":".join(
     )
 )
 
-_OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
+_PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
+WORKER = "convbench.measurement.workers.worker"
+"""The module that a worker process runs; other runs are found by it."""
 START = Path(__file__).with_name("bootstrap.py")
-"""The script by which another environment's interpreter runs a module of convbench."""
+"""The script that runs a module of convbench in another environment's interpreter."""
 
 
 def worker_environment(
     threads: int, allocator: Allocator, inherited: Mapping[str, str] | None = None, *, elsewhere: bool = False
 ) -> dict[str, str]:
-    """The whole environment of a worker, from the one inherited (by default this process's); `elsewhere` says that it
-    is run by the interpreter of another environment."""
+    """All environment variables of a worker, from those `inherited` (default: this process's). `elsewhere`: the
+    interpreter of another environment runs it."""
     environment = apart(inherited) if elsewhere else dict(os.environ if inherited is None else inherited)
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if allocator == "steady" and platform.libc_ver()[0] == "glibc":
         environment["GLIBC_TUNABLES"] = _STEADY_GLIBC
     if not elsewhere and CHECKOUT is not None:
-        # Run from a checkout that is not installed, the worker has to find convbench, too.
+        # The worker has to find convbench in a checkout that is not installed, too.
         before = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{CHECKOUT}{os.pathsep}{before}" if before else str(CHECKOUT)
     return environment
 
 
 def apart(inherited: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of another environment's interpreter: nothing in it leads to the libraries of this one."""
-    whole = os.environ if inherited is None else inherited
-    return {name: value for name, value in whole.items() if name not in _OF_THIS_PYTHON}
+    """Environment variables for another environment's interpreter: none leads it to the libraries of this one."""
+    variables = os.environ if inherited is None else inherited
+    return {name: value for name, value in variables.items() if name not in _PYTHON_VARIABLES}

@@ -1,97 +1,159 @@
-"""How a run and its worker processes talk: frames of one JSON object and some arrays, over two pipes.
+"""How a run and its worker processes talk: frames of JSON and arrays over two pipes.
 
-A frame is the length of its header (4 bytes, little-endian), the header (JSON, UTF-8), then the bytes of each array
-that the header announces; of arrays on a shelf it has the places, and the worker fetches them. JSON rather than pickle:
-what comes from a worker is data and can run nothing, and worker and run may be different versions of Python.
+A frame is the length of its header (4 bytes, little-endian), the header (JSON, UTF-8: the message's name and fields),
+then the bytes of its arrays. In the header an array is its dtype and shape, and shared arrays are their file and
+locations. It is JSON rather than pickle because data from a worker must not run anything, and because worker and run
+may be different versions of Python. The run checks the type of every field; the worker, which may lack msgspec, trusts
+the run.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_type_hints
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.measurement.workers.messages import REQUESTS, Failed, Reply, ReplyT, Request
 from convbench.measurement.workers.shared_arrays import ArrayLocation, SharedArrays
 
 _LENGTH = struct.Struct("<I")
+_LONGEST_HEADER_BYTES = 2**26
 _ALIGNMENT_BYTES = 64
+_ARRAY, _SHARED = "$array", "$shared"
 SENT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in ("float64", "float32", "float16")} | {
     "bfloat16": np.dtype(ml_dtypes.bfloat16)
 }
 
 
+class ProtocolError(Exception):
+    """A frame that is none, or a reply of another type than its request asks for."""
+
+
 @dataclass(frozen=True)
-class Message:
-    """What one side tells the other: JSON-ready fields, and arrays by name."""
+class Frame:
+    """A message as it was read: the name of its class or request, and its fields, not checked yet."""
 
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    name: str
+    fields: dict[str, Any]
 
 
-def write_message(stream: BinaryIO, message: Message) -> None:
+def write_message(stream: BinaryIO, message: Request[Any] | Reply) -> None:
     """Write one frame and flush it."""
-    shelf = message.arrays if isinstance(message.arrays, SharedArrays) else None
-    arrays = {name: np.ascontiguousarray(array) for name, array in ({} if shelf else message.arrays).items()}
-    announced = [(name, array.dtype.name, array.shape) for name, array in arrays.items()]
-    shelved = {"shelf": [shelf.path, shelf.places]} if shelf else {}
-    header = json.dumps({"fields": message.fields, "arrays": announced} | shelved).encode()
+    arrays: list[NDArray[Any]] = []
+
+    def encoded(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            arrays.append(np.ascontiguousarray(value))
+            return {_ARRAY: [value.dtype.name, value.shape]}
+        if isinstance(value, SharedArrays):
+            return {_SHARED: [value.path, value.locations]}
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+
+    name = message.name if isinstance(message, Request) else type(message).__name__
+    header = json.dumps([name, encoded(message)], default=encoded).encode()
     stream.write(_LENGTH.pack(len(header)) + header)
-    for array in arrays.values():
+    for array in arrays:
         stream.write(array.reshape(-1).view(np.uint8).data)
     stream.flush()
 
 
-def read_message(stream: BinaryIO, *, from_run: bool = False) -> Message | None:
-    """Read one frame; None at the end of the stream. Raises `EOFError` when it ends inside a frame. Only what is
-    `from_run` may name a file to read from."""
+def read_frame(stream: BinaryIO, *, from_run: bool = False) -> Frame | None:
+    """Read one frame; None at the end of the stream. Only a frame `from_run` may name a file to read from.
+
+    Raises `EOFError` when the stream ends inside a frame, `ProtocolError` for bytes that are no frame.
+    """
     start = stream.read(_LENGTH.size)
     if not start:
         return None
     if len(start) < _LENGTH.size:
         raise EOFError("the stream ended inside a message")
-    header = json.loads(_exactly(stream, bytearray(_LENGTH.unpack(start)[0])))
-    arrays = {name: _read_array(stream, dtype, tuple(shape)) for name, dtype, shape in header["arrays"]}
-    if from_run and "shelf" in header:
-        arrays |= _fetch(*header["shelf"])
-    return Message(header["fields"], arrays)
+    (length,) = _LENGTH.unpack(start)
+    if length > _LONGEST_HEADER_BYTES:
+        raise ProtocolError(f"a header of {length:,} bytes")
+    header = _read_exactly(stream, bytearray(length))
+    arrays: list[NDArray[Any]] = []  # their bytes follow the header in the order of their places in it
+
+    def decoded(value: dict[str, Any]) -> Any:
+        if value.keys() == {_ARRAY}:
+            dtype, shape = value[_ARRAY]
+            arrays.append(aligned_empty(tuple(shape), SENT_DTYPES[dtype]))
+            return arrays[-1]
+        return _read_shared(*value[_SHARED]) if from_run and value.keys() == {_SHARED} else value
+
+    try:
+        name, content = json.loads(header, object_hook=decoded)
+    except (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
+        raise ProtocolError(f"a header that cannot be read: {error}") from None
+    if not isinstance(name, str) or not isinstance(content, dict):
+        raise ProtocolError("a header without a name and fields")
+    for array in arrays:
+        _read_into(stream, array)
+    return Frame(name, content)
+
+
+def request_of(frame: Frame) -> Request[Any]:
+    """The request that a run sent."""
+    cls = REQUESTS[frame.name]
+    types = _field_types(cls)
+    return cls(**{name: types[name](**v) if name in types else v for name, v in frame.fields.items()})
+
+
+def reply_of(frame: Frame, request: Request[ReplyT]) -> ReplyT | Failed:
+    """The reply to `request`. Raises `ProtocolError` where it has another type, or a field of it has."""
+    import msgspec
+
+    expected = request.reply_type()
+    if frame.name not in (expected.__name__, Failed.__name__):
+        raise ProtocolError(f"a {frame.name[:40]!r} and no {expected.__name__!r}")
+    try:
+        if frame.name == Failed.__name__:
+            return msgspec.convert(frame.fields, Failed)
+        reply: ReplyT = msgspec.convert(frame.fields, expected)
+        return reply
+    except msgspec.ValidationError as error:
+        raise ProtocolError(str(error)) from None
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An uninitialised array on a cache line's boundary, as frameworks allocate: alignment is no part of the luck."""
+    """An uninitialised array on a cache line's boundary, as frameworks allocate, so that alignment does not vary."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT_BYTES
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def _fetch(path: str, places: Sequence[ArrayLocation]) -> dict[str, NDArray[Any]]:
-    found = {}
+def _field_types(cls: type[Request[Any]]) -> dict[str, type[Any]]:
+    """The fields that are dataclasses, and which."""
+    return {name: hint for name, hint in get_type_hints(cls).items() if is_dataclass(hint) and isinstance(hint, type)}
+
+
+def _read_shared(path: str, locations: Sequence[ArrayLocation]) -> dict[str, NDArray[Any]]:
+    arrays = {}
     with Path(path).open("rb", buffering=0) as file:
-        for name, dtype, shape, offset in places:
+        for name, dtype, shape, offset in locations:
             file.seek(offset)
-            found[name] = _read_array(file, dtype, tuple(shape))
-    return found
+            arrays[name] = aligned_empty(tuple(shape), SENT_DTYPES[dtype])
+            _read_into(file, arrays[name])
+    return arrays
 
 
-def _read_array(stream: BinaryIO, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    array = aligned_empty(shape, SENT_DTYPES[dtype])
+def _read_into(stream: Any, array: NDArray[Any]) -> None:
     if array.size:
-        _exactly(stream, array.reshape(-1).view(np.uint8).data)
-    return array
+        _read_exactly(stream, array.reshape(-1).view(np.uint8).data)
 
 
-def _exactly(stream: BinaryIO, buffer: Any) -> Any:
+def _read_exactly(stream: Any, buffer: Any) -> Any:
     view = memoryview(buffer).cast("B")
     done = 0
     while done < len(view):
-        count = stream.readinto(view[done:])  # type: ignore[attr-defined]
+        count = stream.readinto(view[done:])
         if not count:
             raise EOFError("the stream ended inside a message")
         done += count

@@ -1,8 +1,8 @@
-"""A shelf: arrays in a file in memory, where every worker fetches them, instead of being sent them through its pipe.
+"""Arrays in a file in memory, from which every worker reads them, instead of a copy through each worker's pipe.
 
-A case has three sets of operands, and each of them goes to every backend: through pipes the run would write all of it
-anew for each, and wait meanwhile. On Linux the file has no name in any folder, so that it is gone with this process,
-however that ends; elsewhere it is a temporary one.
+A case has three sets of operands, and each set goes to every backend. Through pipes the run would write all of it once
+per backend, and wait meanwhile. On Linux the file has no name in any folder, so it vanishes with this process however
+that ends; elsewhere it is a temporary file.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from numpy.typing import NDArray
 from convbench.verification.operands import Operands
 
 ArrayLocation = tuple[str, str, tuple[int, ...], int]
-"""Of an array in a shelf: its name, dtype, shape and offset in bytes."""
+"""An array in such a file: its name, dtype, shape and offset in bytes."""
 
 
 class SharedArrays(Mapping[str, NDArray[Any]]):
-    """`arrays` by name, as they are here, and a copy of them in the file at `path`, at `places`. Raises `OSError` where
-    there can be no such file."""
+    """`arrays` by name, and a copy of them in the file at `path`, at `locations`. Raises `OSError` where there can be
+    no such file."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._arrays = dict(arrays)
         self._has_name = sys.platform != "linux"
         self._file, self.path = _temporary_file() if self._has_name else _memory_file()
-        self.places: list[ArrayLocation] = []
+        self.locations: list[ArrayLocation] = []
         try:
             offset = 0
             for name, array in self._arrays.items():
-                self.places.append((name, array.dtype.name, array.shape, offset))
-                flat = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-                while flat.nbytes:
-                    flat = flat[os.write(self._file, flat) :]
+                self.locations.append((name, array.dtype.name, array.shape, offset))
+                rest = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+                while rest.nbytes:
+                    rest = rest[os.write(self._file, rest) :]
                 offset += array.nbytes
         except OSError:
             self.clear()
@@ -55,7 +55,7 @@ class SharedArrays(Mapping[str, NDArray[Any]]):
         return len(self._arrays)
 
     def clear(self) -> None:
-        """Give the memory back. What was fetched stays with who fetched it."""
+        """Give the memory back. A worker keeps the copy that it read."""
         os.close(self._file)
         if self._has_name:
             with contextlib.suppress(OSError):
@@ -63,29 +63,33 @@ class SharedArrays(Mapping[str, NDArray[Any]]):
 
 
 class SharedArrayCache:
-    """The shelves of a case. A context manager: leaving it clears them."""
+    """The shared arrays of one case. A context manager: leaving it clears them."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[Operands, Mapping[str, NDArray[Any]]]] = {}
+        self._shared: dict[int, tuple[Operands, Mapping[str, NDArray[Any]]]] = {}
 
     def __enter__(self) -> SharedArrayCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _operands, shelf in self._kept.values():
-            if isinstance(shelf, SharedArrays):
-                shelf.clear()
-        self._kept.clear()
+        for _operands, arrays in self._shared.values():
+            if isinstance(arrays, SharedArrays):
+                arrays.clear()
+        self._shared.clear()
 
     def of(self, operands: Operands) -> Mapping[str, NDArray[Any]]:
-        """`operands` by name, on a shelf; where there can be none, such as for want of memory, just so."""
-        if id(operands) not in self._kept:
-            arrays = {"x": operands.x, "w": operands.w} | ({} if operands.b is None else {"b": operands.b})
-            shelf: Mapping[str, NDArray[Any]] = arrays
+        """`operands` by name, shared if there is memory for it; otherwise they are sent through the pipe."""
+        if id(operands) not in self._shared:
+            arrays: Mapping[str, NDArray[Any]] = by_name(operands)
             with contextlib.suppress(OSError):
-                shelf = SharedArrays(arrays)
-            self._kept[id(operands)] = operands, shelf
-        return self._kept[id(operands)][1]
+                arrays = SharedArrays(arrays)
+            self._shared[id(operands)] = operands, arrays
+        return self._shared[id(operands)][1]
+
+
+def by_name(operands: Operands) -> dict[str, NDArray[Any]]:
+    """The operands as messages have them: "x", "w" and, if there is a bias, "b"."""
+    return {"x": operands.x, "w": operands.w} | ({} if operands.b is None else {"b": operands.b})
 
 
 def _memory_file() -> tuple[int, str]:

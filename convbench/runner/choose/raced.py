@@ -17,9 +17,9 @@ from convbench.analysis.model_total import add_up
 from convbench.analysis.roofline import Limits
 from convbench.errors import ProblemError, ResultsError
 from convbench.measurement.machine.facts import machine_facts, machine_name
-from convbench.measurement.scheduling.engine import declared
+from convbench.measurement.scheduling.case_run import declared
+from convbench.measurement.scheduling.layer_history import Times
 from convbench.measurement.scheduling.race import Race
-from convbench.measurement.scheduling.screening import Times
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Row, discover, versions

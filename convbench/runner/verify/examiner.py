@@ -6,22 +6,22 @@ A backend that crashes, hangs or eats memory loses its worker and that question;
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convbench.measurement.settings import Settings
+from convbench.measurement.workers.messages import Check, Examine, Examined, Request
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
-from convbench.measurement.workers.protocol import Message
+from convbench.measurement.workers.shared_arrays import by_name
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.verification.adversarial_calls import FIRST, OF_CHANGED
 from convbench.verification.bounds import UNIT_ROUNDOFF
 from convbench.verification.failure import Failure
-from convbench.verification.operands import Operands
 from convbench.verification.oracle import Oracle, answer_key, rounds_between
 from convbench.verification.question import Question
 from convbench.verification.relations import RELATIONS, Relation
@@ -34,6 +34,8 @@ _LEAST_LIMIT_S = 5.0
 _ANSWERS_THAT_TELL = 5
 _MOST_TIMES_THE_WORK, _LITTLE_WORK_MACS = 4, 10**8
 """How much more work than its question a restatement may be, and what is little in any case."""
+
+_Reply = TypeVar("_Reply")
 
 
 class Examiner:
@@ -90,44 +92,39 @@ class Examiner:
         self.start()
         key = key or answer_key(question, self.backend.arithmetic)
         try:
-            answer = self._ask("examine", question, key.operands)
-            return self._judged(question, key, answer) or self._related(question, key, answer.arrays["0"])
+            arrays = by_name(key.operands)
+            request = Examine(problem=question.problem, operands=arrays, layout=question.layout, calls=question.calls)
+            answer = self._request(request)
+            return self._judged(question, key, answer) or self._related(question, key, answer.answers[0].output)
         except WorkerError as error:
             self.lost_workers += not self._pool.runs(self.entry)
             return Failure(question, error.status, "call", error.reason)
 
-    def _ask(self, command: str, question: Question, operands: Operands, problem: ConvProblem | None = None) -> Message:
-        arrays: dict[str, NDArray[Any]] = {"x": operands.x, "w": operands.w}
-        if operands.b is not None:
-            arrays["b"] = operands.b
-        fields: dict[str, Any] = {"problem": (problem or question.problem).as_dict()}
-        if command == "examine":
-            fields |= {"layout": question.layout, "calls": question.calls}
+    def _request(self, request: Request[_Reply]) -> _Reply:
         start = time.monotonic()
-        answer = self._pool.ask(self.entry, command, arrays, time_limit_s=self._patience_s(), **fields)
+        reply = self._pool.request(self.entry, request, self._patience_s())
         self._slowest_s = max(self._slowest_s, time.monotonic() - start)
         self._answers += 1
-        return answer
+        return reply
 
     def _patience_s(self) -> float:
         if self._answers < _ANSWERS_THAT_TELL:
             return self._limit_s
         return min(self._limit_s, max(_LEAST_LIMIT_S, _TIMES_SLOWEST * self._slowest_s))
 
-    def _judged(self, question: Question, key: Oracle, message: Message) -> Failure | None:
+    def _judged(self, question: Question, key: Oracle, examined: Examined) -> Failure | None:
         arithmetic = self.backend.arithmetic
-        for number, answer in enumerate(message.fields["answers"]):
-            output = message.arrays.get(str(number), answer.get("not_an_output"))
-            phase = answer["phase"]
+        for answer in examined.answers:
+            phase = answer.phase
             judge = key.judge_changed if phase in OF_CHANGED else key.judge
-            verdict = judge(arithmetic, output)
+            verdict = judge(arithmetic, answer.output)
             self.warned += verdict.warned
             if not verdict.passed:
                 check = verdict.check if phase == FIRST else phase
                 return _finding(question, check, verdict)
             if verdict.check == "bound":
                 self.max_error_over_bound = max(self.max_error_over_bound, verdict.error_over_bound)
-        if overwritten := message.fields["overwritten"]:
+        if overwritten := examined.overwritten:
             return Failure(question, Status.WRONG, "inputs", f"it wrote to {overwritten}, or to memory beside it")
         return None
 
@@ -142,10 +139,14 @@ class Examiner:
         parts = relation.restate(problem, key.operands)
         if not all(self._may_be_asked(part, problem) for part, _ in parts):
             return None
-        outputs = [self._ask("check", question, operands, part).arrays.get("output") for part, operands in parts]
-        if any(o is None or o.shape != p.output_shape for o, (p, _) in zip(outputs, parts, strict=True)):
+        checks = [Check(problem=part, operands=by_name(operands)) for part, operands in parts]
+        outputs = [self._request(check).output for check in checks]
+        if any(
+            getattr(output, "shape", None) != part.output_shape
+            for output, (part, _) in zip(outputs, parts, strict=True)
+        ):
             return None  # which a question about that part will find
-        other = relation.combine(problem, [self._whole(output) for output in outputs if output is not None])
+        other = relation.combine(problem, [self._whole(output) for output in outputs])
         return _disagreement(question, relation, self._whole(first), other)
 
     def _may_be_asked(self, part: ConvProblem, problem: ConvProblem) -> bool:

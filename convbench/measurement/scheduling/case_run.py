@@ -1,0 +1,88 @@
+"""One case under way: everything that the steps of its measurement share, and how a failure becomes an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from convbench.backend import Backend
+from convbench.measurement.outcome import Outcome
+from convbench.measurement.scheduling.candidates import Candidate
+from convbench.measurement.settings import Settings
+from convbench.measurement.workers.messages import Check, Prepare, ReplyT, Request
+from convbench.measurement.workers.pool import WorkerPool
+from convbench.measurement.workers.process import WorkerError
+from convbench.measurement.workers.shared_arrays import SharedArrayCache
+from convbench.registry import Entry, Row
+from convbench.status import Status
+from convbench.suite import Case
+from convbench.verification.gate import Gate, gate_of
+from convbench.verification.operands import Operands
+
+_Value = TypeVar("_Value")
+
+
+@dataclass
+class CaseRun:
+    """A case of a suite, the workers to measure it with, and the candidates that qualified so far."""
+
+    suite: str
+    case: Case
+    settings: Settings
+    pool: WorkerPool
+    shared: SharedArrayCache = field(default_factory=SharedArrayCache)
+    candidates: list[Candidate] = field(default_factory=list)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """The questions to pass before being timed. Computes the reference. Raises `SuiteError` if the case expects
+        another answer than the reference's."""
+        return gate_of(self.case, self.settings.seed)
+
+    def processes(self, entry: Entry) -> list[Entry]:
+        """One entry for each worker process of a backend, the first of which is its own."""
+        return [entry.again(number) for number in range(1, self.settings.processes + 1)]
+
+    def prepare(self, operands: Operands) -> Prepare:
+        """The request to prepare this case's problem."""
+        return Prepare(problem=self.case.problem, operands=self.shared.of(operands))
+
+    def check(self, operands: Operands) -> Check:
+        """The request to compute this case's problem once on other operands."""
+        return Check(problem=self.case.problem, operands=self.shared.of(operands))
+
+    def request(self, entry: Entry, request: Request[ReplyT]) -> ReplyT:
+        """The worker's reply. Raises `WorkerError`."""
+        return self.pool.request(entry, request)
+
+    def guarded(self, entry: Entry, step: Callable[[], _Value]) -> _Value | Outcome:
+        """The result of `step`; if the worker fails, the outcome that says how."""
+        try:
+            return step()
+        except WorkerError as error:
+            return self.failed(entry, error)
+
+    def failed(self, entry: Entry, error: WorkerError) -> Outcome:
+        """The outcome of a backend whose worker failed."""
+        return self.outcome(entry, error.status, error.reason, error.stderr_tail)
+
+    def outcome(self, row: Row, status: Status, reason: str | None = None, stderr_tail: str | None = None) -> Outcome:
+        """An outcome of this case without samples."""
+        return Outcome(
+            suite=self.suite,
+            case=self.case,
+            backend=row.name,
+            status=status,
+            settings=self.settings,
+            reason=reason,
+            versions=self.pool.versions.get(row.name, {}),
+            declared=declared(row.backend) if isinstance(row, Entry) else {},
+            stderr_tail=stderr_tail or None,
+        )
+
+
+def declared(backend: Backend) -> dict[str, Any]:
+    """What `backend` declares of itself, JSON-ready."""
+    return {"device": backend.device, "prepacks": list(backend.prepacks), **asdict(backend.arithmetic)}

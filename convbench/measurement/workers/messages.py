@@ -1,0 +1,203 @@
+"""What a run asks of a worker process, and what the worker replies: a frozen dataclass for each.
+
+A request names the type of its reply, so that `pool.request(entry, Prepare(...))` is a `Prepared`. To add one, write
+both classes here and a method in `worker.py`; `protocol.py` encodes whatever fields they have, arrays included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar, get_args
+
+from numpy.typing import NDArray
+
+from convbench.measurement.sampling.device_metrics import DeviceMetrics, Timer
+from convbench.measurement.sampling.sample import Sample, SamplingPlan
+from convbench.problem import ConvProblem
+from convbench.registry import Origin
+from convbench.status import Status
+from convbench.verification.question import Calls, Layout
+
+Arrays = Mapping[str, NDArray[Any]]
+Output = Any
+"""An array as `to_numpy` gave it, or the name of the type that it gave instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """`versions` of the backend's libraries, `python`'s version, the CPUs it is pinned to, facts of its GPU."""
+
+    import_s: float
+    versions: dict[str, str]
+    python: str = ""
+    cores: tuple[int, ...] = ()
+    gpu: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The first call's output, with its time and that of `Backend.prepare`."""
+
+    prepare_s: float
+    first_call_s: float
+    before_bytes: int | None
+    """Resident memory before `prepare`, inputs included; None where the system does not tell."""
+    inputs_changed: bool
+    was_stopped: bool
+    """Whether the process was stopped (SIGSTOP) and continued meanwhile, which makes the times meaningless."""
+    timer: Timer
+    flushes: bool
+    """Whether its device can overwrite its caches."""
+    output: Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """The output for other operands."""
+
+    prepare_s: float
+    call_s: float
+    output: Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseOutput:
+    """One output of an examination, and the phase of `convbench.verification.adversarial_calls` it came from."""
+
+    phase: str
+    output: Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """The outputs to judge, and which operands the backend overwrote."""
+
+    answers: tuple[PhaseOutput, ...]
+    overwritten: str | None
+
+    def __post_init__(self) -> None:
+        if not self.answers:
+            raise ValueError("no answers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmedUp:
+    """Seconds per call at the end of the warm-up."""
+
+    call_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """One sample. `was_stopped` as for `Prepared`."""
+
+    sample: Sample
+    was_stopped: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The last timed call's output, and what is read after all samples."""
+
+    inputs_changed: bool
+    output: Output
+    peak_bytes: int | None
+    steady_bytes: int | None
+    backend_s: float
+    device: DeviceMetrics = field(default_factory=DeviceMetrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The worker could not do what was requested."""
+
+    status: Status
+    reason: str
+
+
+Reply = Started | Prepared | Checked | Examined | WarmedUp | Sampled | Finished | Failed
+ReplyT = TypeVar("ReplyT", covariant=True)
+
+
+class Request(Generic[ReplyT]):
+    """Something that a worker is asked to do, answered by a `ReplyT` or by `Failed`."""
+
+    name: ClassVar[str]
+    """As it appears in frames and in messages to users."""
+
+    @classmethod
+    def reply_type(cls) -> type[ReplyT]:
+        """The class of its reply."""
+        reply: type[ReplyT] = get_args(cls.__orig_bases__[0])[0]  # type: ignore[attr-defined]
+        return reply
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start(Request[Started]):
+    """Load the backend, import its libraries, limit its threads and memory, pin it."""
+
+    name = "start"
+    backend: str
+    origin: Origin
+    threads: int
+    cores: tuple[int, ...] = ()
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Request[Prepared]):
+    """Prepare the backend for a problem and call it once; this is what the next requests time."""
+
+    name = "prepare"
+    problem: ConvProblem
+    operands: Arrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Request[Checked]):
+    """Compute once on other operands. What is prepared stays."""
+
+    name = "check"
+    problem: ConvProblem
+    operands: Arrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examine(Request[Examined]):
+    """Answer a question of `convbench verify`."""
+
+    name = "examine"
+    problem: ConvProblem
+    operands: Arrays
+    layout: Layout
+    calls: Calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp(Request[WarmedUp]):
+    """Call until the time of a call no longer falls, for `limit_s` seconds at most."""
+
+    name = "warm_up"
+    limit_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeSample(Request[Sampled]):
+    """Take one sample."""
+
+    name = "sample"
+    plan: SamplingPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish(Request[Finished]):
+    """Send the last output, measure a GPU's energy for `energy_s` seconds, and forget the problem."""
+
+    name = "finish"
+    energy_s: float
+
+
+REQUESTS: dict[str, type[Request[Any]]] = {
+    cls.name: cls for cls in (Start, Prepare, Check, Examine, WarmUp, TakeSample, Finish)
+}
