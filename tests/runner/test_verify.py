@@ -280,9 +280,9 @@ class Noting(Examiner):
 
     macs: ClassVar[list[int]] = []
 
-    def _ask(self, command: str, question: Question, operands: Any, problem: ConvProblem | None = None) -> Any:
-        self.macs.append((problem or question.problem).macs)
-        return super()._ask(command, question, operands, problem)
+    def _request(self, request: Any) -> Any:
+        self.macs.append(request.problem.macs)
+        return super()._request(request)
 
 
 def test_no_relation_makes_much_more_work_of_a_question() -> None:
