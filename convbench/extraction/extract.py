@@ -1,4 +1,4 @@
-"""`layers_of`: the convolutions of a model, wherever it comes from."""
+"""`layers_of`: the convolutions of a torch, timm, torchvision, ONNX or torch.export model."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def layers_of(
 ) -> Extracted:
     """The distinct convolutions that the model `source` runs, each with its count and its first layer.
 
-    `source` is `timm:NAME`, `torchvision:NAME`, `module:callable` (a torch module, or what makes one), `FILE.onnx`, or
-    `FILE.pt2` (`torch.export.save`). No code is run but that of the libraries and of a `module:callable`. The input is
-    of `input_shape`, batch first, or of the model's own shape; `batch` replaces its batch (1 where there is none); all
-    is computed in `dtype`, or in what the model computes in.
+    `source` is `timm:NAME`, `torchvision:NAME`, `module:callable` (a torch module, or a function or class that makes
+    one), `FILE.onnx`, or `FILE.pt2` (`torch.export.save`). Only the code of the libraries and of a `module:callable`
+    runs. The input has `input_shape`, batch first, or the model's own shape; `batch` replaces its batch (by default its
+    own, or 1). `dtype` replaces the dtypes of the model.
 
-    Raises `ModelError` with what to do, `ProblemError` for an unknown dtype.
+    Raises `ModelError` with what to do, and `ProblemError` for an unknown dtype.
     """
     if dtype is not None and dtype not in DTYPES:
         raise ProblemError(f"dtype is {dtype!r}; it should be one of {', '.join(DTYPES)}.")
@@ -51,7 +51,7 @@ def _read(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -
 
         return (read_timm if library == "timm" else read_torchvision)(name, batch, input_shape)
     if suffix == ".onnx":
-        from convbench.extraction.onnx_file import read_onnx
+        from convbench.extraction.onnx.graph import read_onnx
 
         return read_onnx(Path(source), batch, input_shape)
     if suffix == ".pt2":
@@ -68,5 +68,5 @@ def _read(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -
 
 
 def _name(source: str) -> str:
-    """What the suite is called: the model's own name."""
+    """The name of the suite: the model's own name."""
     return Path(source).stem if Path(source).suffix.lower() in _GRAPHS else source.rpartition(":")[2]

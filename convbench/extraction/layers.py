@@ -1,4 +1,4 @@
-"""`Extracted`: the distinct convolutions of a model, each with how often it runs and where it runs first."""
+"""`Extracted`: the distinct convolutions of a model, each with its count and its first layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader found in a model: the runs in their order, the sentences on what is left out, the input's shape."""
+    """What a reader finds in a model: the runs in order, sentences on what is left out, and the shape of the input."""
 
     layers: tuple[Layer, ...]
     left_out: tuple[str, ...]
@@ -33,8 +33,8 @@ class Reading:
 class Extracted:
     """The convolutions of the model that `source` names.
 
-    `cases` are its distinct problems in the order of their first runs, with `count` and the first `layer`; `left_out`
-    are sentences on what runs and is no conv2d, or could not be seen.
+    `cases` are its distinct problems in the order of their first runs, with `count` and the first `layer`. `left_out`
+    are sentences on what runs but is not a conv2d, or cannot be seen.
     """
 
     name: str
@@ -45,25 +45,25 @@ class Extracted:
 
     @property
     def runs(self) -> int:
-        """How many convolutions one call of the model runs."""
+        """The number of convolutions that one call of the model runs."""
         return sum(case.count for case in self.cases)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one call's convolutions."""
+        """Multiply-accumulates of the convolutions of one call."""
         return sum(case.count * case.problem.macs for case in self.cases)
 
     def suite(self) -> Suite:
-        """The same as a suite; with no cases where the model has no conv2d."""
-        at = "x".join(map(str, self.input_shape))
-        what = "The one convolution" if self.runs == 1 else f"The {self.runs} convolutions"
+        """The same as a suite, without cases if the model has no conv2d."""
+        shape = "x".join(map(str, self.input_shape))
+        convolutions = "The one convolution" if self.runs == 1 else f"The {self.runs} convolutions"
         distinct = f"{len(self.cases)} distinct, " if len(self.cases) < self.runs else ""
-        summary = f"{what} of {self.source} at {at}: {distinct}{amount_of_macs(self.macs)}."
+        summary = f"{convolutions} of {self.source} at {shape}: {distinct}{amount_of_macs(self.macs)}."
         return Suite(self.name, summary, ("model",), self.cases, Path(self.source))
 
 
 def gathered(source: str, name: str, reading: Reading, dtype: Dtype | None = None) -> Extracted:
-    """The distinct problems of a reading, all in `dtype` where one is asked for."""
+    """The distinct problems of a reading, all in `dtype` if one is given."""
     first: dict[ConvProblem, str] = {}
     counts: Counter[ConvProblem] = Counter()
     for layer in reading.layers:
@@ -75,13 +75,13 @@ def gathered(source: str, name: str, reading: Reading, dtype: Dtype | None = Non
 
 
 def suite_name(text: str) -> str:
-    """`text` as a suite may be called: letters, digits, `.`, `_` and `-`."""
+    """`text` as the name of a suite: letters, digits, `.`, `_` and `-`."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")
     return name or "model"
 
 
 def amount_of_macs(macs: int) -> str:
-    """`4.09 GMACs`."""
+    """Multiply-accumulates as text, such as `4.09 GMACs`."""
     for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if macs >= size:
             return f"{macs / size:.3g} {prefix}MACs"
@@ -89,7 +89,7 @@ def amount_of_macs(macs: int) -> str:
 
 
 def left_out_sentences(kinds: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """A sentence for each kind of (kind, layer): how often it runs and where first."""
+    """A sentence for each distinct kind among pairs (kind, layer): how often it runs, and in which layer first."""
     first: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for kind, layer in kinds:

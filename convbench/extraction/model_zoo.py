@@ -1,6 +1,6 @@
-"""`timm:NAME` and `torchvision:NAME`: the libraries' models by their names, at the sizes that they were made for.
+"""`timm:NAME` and `torchvision:NAME`: the models of these libraries, at the input sizes that they are made for.
 
-They are made on the meta device, without weights: nothing is downloaded and nothing needs memory.
+They are made on the meta device, without weights. Nothing is downloaded, and no memory is needed.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 
 from convbench.errors import ModelError, did_you_mean
 from convbench.extraction.layers import Reading
-from convbench.extraction.torch_module import given_shape, made, meta_tensor, require_torch
+from convbench.extraction.torch_module import made, meta_tensor, require_torch, with_batch
 from convbench.extraction.torchvision_operators import ONE_REGION, STANDINS, compiled_operators
 
-_PHOTO = (480, 640)  # COCO's usual size, which detection models scale themselves
-_FILM_FRAME = (520, 960)  # what torchvision's optical-flow weights were measured at
+_PHOTO = (480, 640)  # the usual size in COCO; detection models scale it themselves
+_FILM_FRAME = (520, 960)  # the size at which torchvision's optical-flow weights were measured
 
 
 def read_timm(name: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
-    """The convolutions of timm's model of that name, by default at its own input size. Raises `ModelError`."""
+    """The convolutions of the timm model `name`, by default at its own input size. Raises `ModelError`."""
     from convbench.extraction.tracing import traced
 
     timm = _library("timm")
@@ -33,15 +33,15 @@ def read_timm(name: str, batch: int | None, input_shape: tuple[int, ...] | None)
                 "Its models are listed by: python -c 'import timm; print(*timm.list_models())'"
             )
         module = made(f"timm:{name}", lambda: timm.create_model(name, pretrained=False))
-        shape = given_shape(input_shape or (1, *module.pretrained_cfg["input_size"]), batch)
+        shape = with_batch(input_shape or (1, *module.pretrained_cfg["input_size"]), batch)
         return traced(module, (meta_tensor(shape),))
 
 
 def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
-    """The convolutions of torchvision's model of that name, at the size of its default weights.
+    """The convolutions of the torchvision model `name`, at the size of its default weights.
 
-    Detection models take pictures of 480x640, which they scale, and their heads are counted on one region a picture;
-    optical-flow models take two of 520x960. Raises `ModelError`.
+    Detection models take pictures of 480x640, which they scale; their heads are counted for one region per picture.
+    Optical-flow models take two pictures of 520x960. Raises `ModelError`.
     """
     from convbench.extraction.tracing import traced
 
@@ -55,7 +55,7 @@ def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] 
         task = models.get_model_builder(name).__module__.split(".")[2]
         size = _size(models, name, task)
         module = made(f"torchvision:{name}", lambda: models.get_model(name, **_arguments(name, task, size)))
-        shape = given_shape(input_shape or (1, 3, *size), batch)
+        shape = with_batch(input_shape or (1, 3, *size), batch)
         if task != "detection":
             image = meta_tensor(shape)
             return traced(module, (image, image) if task == "optical_flow" else (image,), STANDINS)
@@ -64,13 +64,13 @@ def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] 
 
 
 def timm_names() -> list[str]:
-    """timm's models, without the tags of their weights."""
+    """The names of timm's models, without the tags of their weights."""
     names: list[str] = _library("timm").list_models()
     return names
 
 
 def torchvision_names() -> list[str]:
-    """torchvision's models, but for the quantized ones, which are others of them."""
+    """The names of torchvision's models, except the quantized variants."""
     models = _library("torchvision.models")
     return [name for name in models.list_models() if not name.startswith("quantized_")]
 
@@ -89,13 +89,13 @@ def _library(name: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what these libraries warn of and print: neither is about convolutions."""
+    """Drop the warnings of these libraries, and send their output to standard error."""
     with warnings.catch_warnings(action="ignore"), redirect_stdout(sys.stderr):
         yield
 
 
 def _size(models: Any, name: str, task: str) -> tuple[int, ...]:
-    """(height, width), and before them the frames of a film where the model takes one."""
+    """(height, width), or (frames, height, width) for a model of films."""
     if task == "detection":
         return _PHOTO
     if task == "optical_flow":

@@ -1,7 +1,7 @@
-"""Padding that is done before a convolution, made part of it where that is the same convolution.
+"""Padding before a convolution, made part of the convolution when the result is the same.
 
-Models pad in three ways: by the convolution's own zeros, by an operation of its own (a padding module, `F.pad`, ONNX's
-Pad), or by both. What a library is asked to do is one convolution with all of it.
+Models pad by the convolution's own zeros, by a separate operation (a padding module, `F.pad`, ONNX's Pad), or by both.
+A library gets one convolution with all of the padding.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ NO_SIDES: Sides = ((0, 0), (0, 0))
 
 @dataclass(frozen=True)
 class Padding:
-    """Sides ((top, bottom), (left, right)) and what they are filled with; negative zeros are a crop."""
+    """Sides ((top, bottom), (left, right)) and how they are filled. Negative sides in mode "zeros" crop."""
 
     sides: Sides = NO_SIDES
     mode: PaddingMode = "zeros"
 
     def then(self, other: Padding) -> Padding | None:
-        """This padding and then `other` on its result, as one; None where there is no one padding that is the same.
+        """This padding followed by `other`, as one padding; None when no single padding does the same.
 
-        Zeros add up, but for a crop that is padded again, which loses what was cropped.
+        Zeros add up, unless a crop is padded again: the cropped values are lost.
         """
         if other.sides == NO_SIDES:
             return self
@@ -43,7 +43,7 @@ class Padding:
 
 @dataclass(frozen=True, kw_only=True)
 class Convolution:
-    """A call of conv2d as it was met: the image that it reads itself, and its own padding with zeros."""
+    """One call of conv2d: the (height, width) of the image that it reads, and its own padding with zeros."""
 
     batch: int
     in_channels: int
@@ -57,23 +57,24 @@ class Convolution:
     bias: bool
     dtype: str
 
-    def problem(self, done_before: Sequence[tuple[Pair, Padding]]) -> ConvProblem:
-        """The problem, with as much as can be of the paddings that made its image, the last one first.
+    def problem(self, paddings: Sequence[tuple[Pair, Padding]]) -> ConvProblem:
+        """The problem, with as many as possible of the `paddings` that made its image, the last one first.
 
-        Each is (the image before it, itself). Raises `ProblemError` where there is no such convolution.
+        Each is a pair of the (height, width) before it, and the padding. Raises `ProblemError` for an impossible
+        convolution.
         """
         image, padding = self.image, Padding(self.padding)
-        found = self._problem(image, padding)
-        for before, earlier in done_before:
+        problem = self._problem(image, padding)
+        for before, earlier in paddings:
             joined = earlier.then(padding)
             if joined is None:
                 break
             try:
-                found = self._problem(before, joined)
-            except ProblemError:  # such as a crop of all there is, which is then filled up again
+                problem = self._problem(before, joined)
+            except ProblemError:  # such as a crop of the whole image, which is then padded again
                 break
             padding = joined
-        return found
+        return problem
 
     def _problem(self, image: Pair, padding: Padding) -> ConvProblem:
         return ConvProblem(

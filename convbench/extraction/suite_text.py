@@ -1,4 +1,4 @@
-"""A suite as the text of a TOML file, which `convbench.suite.toml_file` reads back as the same cases."""
+"""A suite as the text of a TOML file, from which `convbench.suite.toml_file` reads the same cases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEFAULTS = {field.name: field.default for field in fields(ConvProblem)}
 
 
 def suite_text(suite: Suite) -> str:
-    """TOML: a line for each case, with what is not as by default. Raises `SuiteError` for cases with data."""
+    """TOML with a line for each case, without defaults. Raises `SuiteError` for cases with data."""
     head = [f"name = {_text(suite.name)}", f"summary = {_text(suite.summary)}"]
     if suite.tags:
         head.append(f"tags = [{', '.join(map(_text, suite.tags))}]")
@@ -24,12 +24,12 @@ def suite_text(suite: Suite) -> str:
 def _case(case: Case) -> str:
     if case.data is not None:
         raise SuiteError(f"{case.name} brings data of its own, which is not written into a suite's text.")
-    own: dict[str, Any] = {"name": case.name} if case.name != case.problem.case_id else {}
-    own |= {"layer": case.layer} if case.layer is not None else {}
-    own |= {key: number for key, number in (("count", case.count), ("models", case.models)) if number != 1}
+    entries: dict[str, Any] = {"name": case.name} if case.name != case.problem.case_id else {}
+    entries |= {"layer": case.layer} if case.layer is not None else {}
+    entries |= {key: number for key, number in (("count", case.count), ("models", case.models)) if number != 1}
     problem = case.problem.as_dict()
-    own |= {name: value for name, value in problem.items() if value != _DEFAULTS[name]}
-    return ", ".join(f"{name} = {_value(name, value)}" for name, value in own.items())
+    entries |= {name: value for name, value in problem.items() if value != _DEFAULTS[name]}
+    return ", ".join(f"{name} = {_value(name, value)}" for name, value in entries.items())
 
 
 def _value(name: str, value: Any) -> str:
@@ -47,5 +47,5 @@ def _value(name: str, value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """A TOML string; JSON's escapes are among TOML's, but for the one character that it leaves as it is."""
+    """A TOML string. Its escapes include those of JSON, which leaves DEL as it is."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

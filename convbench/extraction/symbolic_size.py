@@ -1,7 +1,7 @@
-"""Sizes that a program leaves open, as torch.export writes them, with the sizes of its input put in.
+"""Symbolic sizes, as torch.export writes them, computed from the sizes of the program's input.
 
 A size is a number, or a term over symbols such as `FloorDiv(Symbol('s53', positive=True, integer=True), Integer(2))`.
-Terms are computed by this module's own few rules, never evaluated as Python.
+This module computes terms by its own few rules, and never evaluates them as Python.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from convbench.errors import ConvbenchError, ModelError
 
 
 class UnknownSizeError(ConvbenchError):
-    """A size that cannot be computed from what is known."""
+    """A size that cannot be computed from the known symbols."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The values of symbols, and the shape of the input that they come from."""
+    """The values of symbols, and the shape of the input that gives them."""
 
     symbols: Mapping[str, int]
     input_shape: tuple[int, ...]
 
     @classmethod
-    def of_input(cls, sizes: Sequence[Any], batch: int | None, asked: tuple[int, ...] | None, where: str) -> Sizes:
-        """What follows from `asked` for the shape of the input, which the program has with these `sizes`.
+    def of_input(cls, sizes: Sequence[Any], batch: int | None, requested: tuple[int, ...] | None, where: str) -> Sizes:
+        """The symbols' values for an input of shape `requested`, which has these `sizes` in the program.
 
-        A batch that is open is `batch`, or 1. Raises `ModelError` where the program was made for another shape.
+        An open batch is `batch`, or 1. Raises `ModelError` when the program is for another shape.
         """
-        if asked is None:
-            asked = tuple(size.get("as_int", 0) for size in sizes)
-            asked = (asked[0] or 1, *asked[1:]) if asked else asked
-        if batch is not None and asked:
-            asked = (batch, *asked[1:])
-        if len(asked) != len(sizes):
-            raise ModelError(f"{where}: its input has {len(sizes)} dimensions, and {_text(asked)} has {len(asked)}.")
+        if requested is None:
+            requested = tuple(size.get("as_int", 0) for size in sizes)
+            requested = (requested[0] or 1, *requested[1:]) if requested else requested
+        if batch is not None and requested:
+            requested = (batch, *requested[1:])
+        if len(requested) != len(sizes):
+            shape = ",".join(map(str, requested))
+            raise ModelError(f"{where}: its input has {len(sizes)} dimensions, and {shape} has {len(requested)}.")
         symbols: dict[str, int] = {}
-        for axis, (size, value) in enumerate(zip(sizes, asked, strict=True)):
+        for axis, (size, value) in enumerate(zip(sizes, requested, strict=True)):
             if "as_int" in size:
                 if size["as_int"] != value:
                     raise ModelError(
@@ -52,7 +53,7 @@ class Sizes:
             if name is None or not value:
                 raise UnknownSizeError(f"dimension {axis} of its input is open")
             symbols[name] = value
-        return cls(symbols, asked)
+        return cls(symbols, requested)
 
     def value(self, size: Any) -> int:
         """The number that a size is. Raises `UnknownSizeError`."""
@@ -120,7 +121,3 @@ def _symbol(term: ast.expr) -> str | None:
         case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))]):
             return name
     return None
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return ",".join(map(str, shape))

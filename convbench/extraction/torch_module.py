@@ -1,4 +1,4 @@
-"""`module:callable`: a torch module, or what makes one, from a Python module that the user names."""
+"""`module:callable`: a torch module, or a function or class that makes one, in a Python module of the user."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ PATTERN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_
 
 
 def read_module(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
-    """The convolutions of the module that `source`, such as `mine.models:Net`, names, a class or function makes or is.
+    """The convolutions of the torch module that `source`, such as `mine.models:Net`, names or makes when called.
 
-    The input is of `input_shape`, or of the shape in the module's `pretrained_cfg` or of its `example_input_array`.
-    Its code is run, as the user asked. Raises `ModelError`.
+    The input has `input_shape`, or the shape in the module's `pretrained_cfg` or of its `example_input_array`. This
+    runs the user's code. Raises `ModelError`.
     """
     require_torch()
     from convbench.extraction.tracing import traced
 
-    # What the user's code prints is no part of our answer, and what torch warns of no news to a model's user.
+    # Standard output is for the answer, not for what the user's code prints.
     with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
         declared_operators()
-        module = made(source, _named(source))
-        shape = given_shape(input_shape or _own_shape(source, module), batch)
+        module = made(source, _imported(source))
+        shape = with_batch(input_shape or _own_shape(source, module), batch)
         return traced(module, (meta_tensor(shape, _dtype(module)),))
 
 
 def require_torch() -> None:
-    """Raises `ModelError` with the line to type where torch is missing."""
+    """Raise `ModelError`, with what to type, if torch is missing."""
     try:
         importlib.import_module("torch")
     except ImportError:
@@ -44,35 +44,35 @@ def require_torch() -> None:
 
 
 def meta_tensor(shape: tuple[int, ...], dtype: Any = None) -> Any:
-    """A tensor, by default in float32, that has a shape and no memory."""
+    """A tensor with a shape and without memory, by default in float32."""
     import torch
 
     return torch.empty(shape, device="meta", dtype=dtype)
 
 
-def given_shape(shape: tuple[int, ...], batch: int | None) -> tuple[int, ...]:
-    """`shape` with the batch that was asked for, or its own."""
+def with_batch(shape: tuple[int, ...], batch: int | None) -> tuple[int, ...]:
+    """`shape` with `batch`, or with its own."""
     return shape if batch is None else (batch, *shape[1:])
 
 
-def made(source: str, found: Any) -> Any:
-    """The module in evaluation mode that `found` is, or returns when it is called: on the meta device if it can be."""
+def made(source: str, target: Any) -> Any:
+    """The module that `target` is, or returns when called, in evaluation mode and if possible on the meta device."""
     import torch
 
-    if not isinstance(found, torch.nn.Module):
-        if not callable(found):
+    if not isinstance(target, torch.nn.Module):
+        if not callable(target):
             raise ModelError(
-                f"{source} is of type {type(found).__name__}; it should be a torch.nn.Module, or a class or function "
+                f"{source} is of type {type(target).__name__}; it should be a torch.nn.Module, or a class or function "
                 "that makes one when it is called without arguments."
             )
-        found = _called(source, found)
-    if not isinstance(found, torch.nn.Module):
-        raise ModelError(f"{source} made an object of type {type(found).__name__}; it should make a torch.nn.Module.")
-    return found.eval()
+        target = _called(source, target)
+    if not isinstance(target, torch.nn.Module):
+        raise ModelError(f"{source} made an object of type {type(target).__name__}; it should make a torch.nn.Module.")
+    return target.eval()
 
 
 def _called(source: str, maker: Callable[[], Any]) -> Any:
-    """What `maker` makes on the meta device; with real weights where it looks at their values."""
+    """What `maker` makes on the meta device, or with real weights if it reads their values."""
     import torch
 
     with suppress(Exception), torch.device("meta"):
@@ -80,31 +80,31 @@ def _called(source: str, maker: Callable[[], Any]) -> Any:
     try:
         return maker()
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{source} cannot be called: {_told(error)}") from error
+        raise ModelError(f"{source} cannot be called: {_summary(error)}") from error
 
 
-def _named(source: str) -> Any:
+def _imported(source: str) -> Any:
     name, _, path = source.partition(":")
     with _working_folder_first():
         try:
-            found: Any = importlib.import_module(name)
+            target: Any = importlib.import_module(name)
         except (Exception, SystemExit) as error:
             if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
                 raise ModelError(
                     f"{source}: there is no module {error.name!r} here or among the installed packages; "
                     "a model of one's own is given as module:callable, from the folder that module.py is in."
                 ) from None
-            raise ModelError(f"{source}: {name} cannot be imported: {_told(error)}") from error
+            raise ModelError(f"{source}: {name} cannot be imported: {_summary(error)}") from error
     for word in path.split("."):
-        if not hasattr(found, word):
-            raise ModelError(f"{source}: there is no {word!r} in {name}.{did_you_mean(word, dir(found))}")
-        found = getattr(found, word)
-    return found
+        if not hasattr(target, word):
+            raise ModelError(f"{source}: there is no {word!r} in {name}.{did_you_mean(word, dir(target))}")
+        target = getattr(target, word)
+    return target
 
 
 @contextmanager
 def _working_folder_first() -> Iterator[None]:
-    """Import as `python -m` does: the `convbench` command has its own folder on the path instead."""
+    """Import as `python -m` does. The path of the `convbench` command starts with another folder."""
     folder = os.getcwd()  # noqa: PTH109
     sys.path.insert(0, folder)
     try:
@@ -114,13 +114,13 @@ def _working_folder_first() -> Iterator[None]:
             sys.path.remove(folder)
 
 
-def _told(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
     """The kind of an error and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['without a message'])[0]}"
 
 
 def _dtype(module: Any) -> Any:
-    """What the module computes in: the format of its first parameter."""
+    """The dtype of the module: that of its first parameter."""
     return next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), None)
 
 

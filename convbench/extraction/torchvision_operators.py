@@ -1,7 +1,7 @@
-"""torchvision's compiled operators, as far as it takes to make and trace its models where they do not load.
+"""Substitutes for torchvision's compiled operators, so that its models can be traced when the operators do not load.
 
-They are built for one build of torch: beside another, such as one for the CPU from another index, torchvision cannot
-even be imported. Declaring the operators is enough for models on the meta device; their results are stood in for.
+The operators are built for one build of torch. With another build, such as one for the CPU from another index,
+torchvision cannot even be imported. On the meta device declared operators are enough, and stand-ins give their results.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ ONE_REGION = "How many regions a detector looks at depends on the picture: its h
 
 @contextmanager
 def compiled_operators() -> Iterator[None]:
-    """Where they do not load, torchvision is told that they are there."""
+    """Within the context, torchvision finds its operators, declared if they do not load."""
     if declared_operators() is None:
         yield
         return
     import torchvision.extension as extension
 
-    asked = extension._has_ops
+    original = extension._has_ops
     extension._has_ops = lambda: True
     try:
         yield
     finally:
-        extension._has_ops = asked
+        extension._has_ops = original
 
 
 @cache
 def declared_operators() -> Any:
-    """Declare them where they do not load: torchvision can be imported then, also by a model of the user's.
+    """Declare the operators if they do not load, so that torchvision can be imported, by the user's code too.
 
-    Gives the library in which they are declared, which is kept; None where they load or torchvision is not here.
+    Returns the library of declarations, which has to be kept alive; None if the operators load or torchvision is
+    missing.
     """
     import torch
 
@@ -68,7 +69,7 @@ def _loads(folder: Path) -> bool:
 
 
 def _nms(boxes: Any, _scores: Any, _threshold: float) -> Any:
-    """Of all boxes one is left."""
+    """One of the boxes."""
     import torch
 
     return boxes.new_empty((min(1, boxes.shape[0]),), dtype=torch.int64)
@@ -79,7 +80,7 @@ def _roi_align(image: Any, regions: Any, _scale: float, height: int, width: int,
 
 
 def _unique(values: Any, *_rest: Any) -> tuple[Any, Any, Any]:
-    """Of all classes one is found; the indices and counts are not asked for."""
+    """One class. Nothing reads the indices and counts."""
     one = values.new_empty((min(1, values.numel()),))
     return (one, one.long(), one.long())
 

@@ -1,8 +1,7 @@
-"""A torch module, run once on the meta device, and the convolutions that run then.
+"""The convolutions that run when a torch module is called once on the meta device.
 
-Meta tensors have shapes and no memory. Every operation of torch passes through here, after the modules, functions and
-words that lead to it: a call of `F.conv2d` and a layer of `nn.Conv2d` are one operation, and layers that are declared
-and not run are none.
+Meta tensors have shapes and no memory. Tracing sees the operations that modules and functions end in. So a call of
+`F.conv2d` and a layer of `nn.Conv2d` are the same operation, and a layer that does not run is none.
 """
 
 from __future__ import annotations
@@ -26,48 +25,46 @@ Standins = dict[str, Callable[..., Any]]
 
 
 def traced(module: Any, inputs: Sequence[Any], standins: Standins | None = None) -> Reading:
-    """The convolutions of `module(*inputs)`; `inputs` are meta tensors, or lists of them.
+    """The convolutions of `module(*inputs)`. `inputs` are meta tensors, or lists of them.
 
-    `standins` compute the results of operations, by their name, instead of torch. Raises `ModelError` where the module
-    cannot be run so.
+    `standins` compute operations, by name, in place of torch. Raises `ModelError` when the module does not run on the
+    meta device.
     """
     import torch
 
     try:
-        transcript = _run(module, inputs, standins or {})
+        calls = _run(module, inputs, standins or {})
     except _OnAnotherDeviceError:
-        with torch.device("meta"):  # for modules that make tensors without saying where
-            transcript = _run(module, inputs, standins or {})
-    return transcript.reading(_first_shape(inputs))
+        with torch.device("meta"):  # for modules that make tensors on the default device
+            calls = _run(module, inputs, standins or {})
+    return calls.reading(_first_shape(inputs))
 
 
 class _OnAnotherDeviceError(Exception):
-    """The module mixes tensors of its own with the meta tensors that it was given."""
+    """The module mixes its own tensors with the meta tensors of its input."""
 
 
 class _DependsOnDataError(Exception):
-    """The value of a tensor is asked for, which meta tensors do not have."""
+    """The module reads the value of a tensor. Meta tensors have none."""
 
 
 def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
     import torch
     from torch.fx.experimental import _config
 
-    transcript = CallLog()
+    calls = CallLog()
     on_meta = {name: tensor.to("meta") for name, tensor in _parameters_and_buffers(module)}
     assume_all = _config.patch(meta_nonzero_assume_all_nonzero=True) if standins else nullcontext()  # type: ignore[attr-defined]
     try:
-        with torch.no_grad(), _names(module) as layer, assume_all, _recorder(transcript, layer, standins):
+        with torch.no_grad(), _names(module) as layer, assume_all, _recorder(calls, layer, standins):
             torch.func.functional_call(module, on_meta, tuple(inputs))
     except _DependsOnDataError as error:
-        if transcript.is_empty:
+        if calls.is_empty:
             raise ModelError(
                 f"which convolutions run depends on the data that the model is given ({error}); "
                 "export it with torch.export or to ONNX for one kind of input, and give that file."
             ) from None
-        transcript.remark(
-            f"What runs after the value of a tensor is asked for ({error}) depends on the data: not seen."
-        )
+        calls.remark(f"What runs after the value of a tensor is asked for ({error}) depends on the data: not seen.")
     except Exception as error:
         if "device" in str(error) and torch.get_default_device().type != "meta":
             raise _OnAnotherDeviceError from error
@@ -75,7 +72,7 @@ def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
             f"the model does not run on an input of shape {_shapes(inputs)}: {_first_line(error)} "
             "Give the shape that it takes, such as --input 1,3,224,224."
         ) from error
-    return transcript
+    return calls
 
 
 def _parameters_and_buffers(module: Any) -> Iterator[tuple[str, Any]]:
@@ -85,7 +82,7 @@ def _parameters_and_buffers(module: Any) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def _names(module: Any) -> Iterator[Callable[[], str]]:
-    """A function that tells the name of the innermost submodule that runs at the moment."""
+    """A function that gives the name of the innermost submodule that is running."""
     from torch.nn.modules import module as hooks
 
     names = {id(submodule): name for name, submodule in module.named_modules()}
@@ -109,11 +106,11 @@ def _names(module: Any) -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
-def _recorder(transcript: CallLog, layer: Callable[[], str], standins: Standins) -> Iterator[None]:
+def _recorder(calls: CallLog, layer: Callable[[], str], standins: Standins) -> Iterator[None]:
     from torch.overrides import TorchFunctionMode
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    kept: list[Any] = []  # keys are ids: what is written down must not be freed, and its id given to another tensor
+    kept: list[Any] = []  # keys are ids: a noted tensor must stay alive, or another tensor may get its id
 
     class Operations(TorchDispatchMode):
         @classmethod
@@ -125,45 +122,45 @@ def _recorder(transcript: CallLog, layer: Callable[[], str], standins: Standins)
             if name in _DEPENDS_ON_DATA and args[0].is_meta:
                 raise _DependsOnDataError(f"{name.removeprefix('aten::').strip('_')} in {layer() or 'the model'}")
             result = standins[name](*args) if name in standins else func(*args, **(kwargs or {}))
-            kept.extend(_write_down(transcript, layer(), func, name, args, result))
+            kept.extend(_note(calls, layer(), func, name, args, result))
             return result
 
     class CircularPadding(TorchFunctionMode):
-        """`F.pad` around the edge is no operation of its own but several copies."""
+        """Notes circular `F.pad`, which ends in several copies and not in one operation."""
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
             result = func(*args, **kwargs)
             if getattr(func, "__name__", "") in ("pad", "_pad_circular"):
-                given = dict(zip(("input", "pad", "mode"), args, strict=False)) | kwargs
-                if given.get("mode") == "circular" or func.__name__ == "_pad_circular":
-                    kept.extend(_pad(transcript, given["input"], result, given["pad"], "circular"))
+                arguments = dict(zip(("input", "pad", "mode"), args, strict=False)) | kwargs
+                if arguments.get("mode") == "circular" or func.__name__ == "_pad_circular":
+                    kept.extend(_pad(calls, arguments["input"], result, arguments["pad"], "circular"))
             return result
 
     with CircularPadding(), Operations():
         yield
 
 
-def _write_down(transcript: CallLog, layer: str, func: Any, name: str, args: Any, result: Any) -> tuple[Any, ...]:
-    """Note what the call means; what is returned has to be kept alive."""
+def _note(calls: CallLog, layer: str, func: Any, name: str, args: Any, result: Any) -> tuple[Any, ...]:
+    """Note the meaning of the call. Returns the tensors that have to be kept alive."""
     if name == _CONVOLUTION:
-        return _convolution(transcript, layer, *args)
+        return _convolution(calls, layer, *args)
     if name in _PADS and (name != "aten::constant_pad_nd" or len(args) < 3 or args[2] == 0):
-        return _pad(transcript, args[0], result, args[1], _PADS[name])
-    if name in _SAME and transcript.knows(id(args[0])) and _same_image(args, result, name):
-        transcript.same(id(result), id(args[0]))
+        return _pad(calls, args[0], result, args[1], _PADS[name])
+    if name in _SAME and calls.knows(id(args[0])) and _same_image(args, result, name):
+        calls.same(id(result), id(args[0]))
         return (result,)
     operation = name.split("::")[1]
     if "conv" in operation and not any(word in operation for word in _NOT_A_CONVOLUTION):
-        transcript.leave_out(f"{operation} is no conv2d of torch's", layer)
+        calls.leave_out(f"{operation} is no conv2d of torch's", layer)
     for tensor in _tensors(args):
-        if transcript.knows(id(tensor)):
-            transcript.read(id(tensor))
+        if calls.knows(id(tensor)):
+            calls.read(id(tensor))
     return ()
 
 
 def _convolution(
-    transcript: CallLog,
+    calls: CallLog,
     layer: str,
     image: Any,
     weight: Any,
@@ -177,10 +174,10 @@ def _convolution(
 ) -> tuple[Any, ...]:
     dimensions = weight.dim() - 2
     if dimensions != 2 or transposed:
-        transcript.leave_out(f"A {'transposed ' if transposed else ''}convolution in {dimensions}-D", layer)
+        calls.leave_out(f"A {'transposed ' if transposed else ''}convolution in {dimensions}-D", layer)
         return ()
     if not image.is_floating_point():
-        transcript.leave_out(f"A convolution of {str(image.dtype).removeprefix('torch.')}", layer)
+        calls.leave_out(f"A convolution of {str(image.dtype).removeprefix('torch.')}", layer)
         return ()
     batch, channels, height, width = image.shape
     call = Convolution(
@@ -196,15 +193,15 @@ def _convolution(
         bias=bias is not None,
         dtype=str(image.dtype).removeprefix("torch."),
     )
-    transcript.convolution(layer, id(image), call)
+    calls.convolution(layer, id(image), call)
     return (image,)
 
 
-def _pad(transcript: CallLog, source: Any, result: Any, last_first: Sequence[int], mode: Any) -> tuple[Any, ...]:
+def _pad(calls: CallLog, source: Any, result: Any, last_first: Sequence[int], mode: Any) -> tuple[Any, ...]:
     sides = sides_of(tuple(last_first))
     if sides is None or source.dim() < 3:
         return ()
-    transcript.padded(id(result), id(source), (source.shape[-2], source.shape[-1]), Padding(sides, mode))
+    calls.padded(id(result), id(source), (source.shape[-2], source.shape[-1]), Padding(sides, mode))
     return (source, result)
 
 
@@ -212,8 +209,8 @@ def _same_image(args: Any, result: Any, name: str) -> bool:
     return result.dtype == args[0].dtype and (name != "aten::unsqueeze" or args[1] in (0, -args[0].dim() - 1))
 
 
-def _pair(given: Sequence[int]) -> tuple[int, int]:
-    return (given[0], given[-1])
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
+    return (numbers[0], numbers[-1])
 
 
 def _tensors(nested: Any) -> Iterator[Any]:
@@ -225,7 +222,7 @@ def _tensors(nested: Any) -> Iterator[Any]:
 
 
 def _first_shape(inputs: Any) -> tuple[int, ...]:
-    """Of the first tensor; a picture in a list has no batch of its own."""
+    """The shape of the first tensor, with the batch in front. A picture in a list has no batch of its own."""
     shape = tuple(next(_tensors(inputs)).shape)
     return (sum(1 for _ in _tensors(inputs[0])), *shape) if isinstance(inputs[0], list) else shape
 

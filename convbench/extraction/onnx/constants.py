@@ -1,14 +1,14 @@
-"""Small numbers that an ONNX graph computes from constants and shapes, computed: sizes, and the sides of paddings.
+"""Constant folding for sizes and paddings that an ONNX graph computes from constants and shapes.
 
-Exporters write them as chains of nodes that ONNX's shape inference does not follow. Only operators that are named here
-are computed, by ONNX's own reference implementation in NumPy, and only on few numbers.
+Exporters write these as chains of nodes that ONNX's shape inference does not follow. Only the operators named here are
+computed, by ONNX's own reference implementation in NumPy, and only on few numbers.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from convbench.extraction.onnx_shapes import MOST_NUMBERS, Shapes
+from convbench.extraction.onnx.shapes import MOST_NUMBERS, Shapes
 
 _OPERATORS = {
     *("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Min", "Max", "Clip", "Relu", "Floor", "Ceil", "Round", "Cast"),
@@ -18,19 +18,19 @@ _OPERATORS = {
 _ROUNDS = 20
 
 
-def inferred(model: Any) -> Any:
-    """`model` with the shapes of its tensors, as far as they can be known."""
+def with_inferred_shapes(model: Any) -> Any:
+    """`model` with the shapes of its tensors, as far as they are known without running it."""
     from onnx.shape_inference import infer_shapes
 
     for _ in range(_ROUNDS):
         model = infer_shapes(model, data_prop=True)
-        if not _computed(model.graph):
+        if not _fold_constants(model.graph):
             break
     return model
 
 
-def _computed(graph: Any) -> bool:
-    """Put constants in place of nodes that compute them; whether there were any."""
+def _fold_constants(graph: Any) -> bool:
+    """Replace nodes that compute constants by these constants. Returns whether there were any."""
     shapes = Shapes("", graph)
     known: dict[str, Any] = {}
     kept = []
@@ -51,7 +51,7 @@ def _computed(graph: Any) -> bool:
 
 
 def _value(node: Any, shapes: Shapes, known: dict[str, Any]) -> Any:
-    """What a node computes, as an array; None where that is not known, or is no small thing."""
+    """The array that a node computes; None when it is not known, or too large."""
     import numpy as np
 
     if node.domain not in ("", "ai.onnx") or len(node.output) != 1:
@@ -78,7 +78,7 @@ def _evaluated(node: Any, inputs: dict[str, Any]) -> Any:
     try:
         with np.errstate(all="ignore"):
             (value,) = ReferenceEvaluator(node).run(None, inputs)
-    except Exception:  # whatever is wrong with this node: its value is not known then
+    except Exception:  # the node is wrong in some way, so its value is not known
         return None
     array = np.asarray(value)
     return array if array.size <= MOST_NUMBERS and array.dtype.kind in "iufb" else None

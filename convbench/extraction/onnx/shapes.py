@@ -1,4 +1,4 @@
-"""The shapes in an ONNX graph: of its input as asked for, of every tensor as inferred, never of data in other files."""
+"""The shapes in an ONNX graph: of its input as requested, and of every tensor as inferred. Reads no external data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from convbench.errors import ModelError
 
 _EXTERNAL = 1  # TensorProto.DataLocation
-MOST_NUMBERS = 4096  # from more no shape is computed
+MOST_NUMBERS = 4096  # larger tensors are not used to compute shapes
 
 
 def check_external_data(path: Path, model: Any) -> None:
-    """Raises `ModelError` where the data of a tensor would be read from outside the model's folder."""
+    """Raise `ModelError` if a tensor's data is outside the model's folder."""
     folder = path.resolve().parent
     for tensor in _all_tensors(model):
         if tensor.data_location != _EXTERNAL:
@@ -26,10 +26,10 @@ def check_external_data(path: Path, model: Any) -> None:
             )
 
 
-def with_input_shape(path: Path, model: Any, batch: int | None, asked: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The shape of the model's input, which is written into `model`: `asked` for, or its own; of `batch`, or 1.
+def with_input_shape(path: Path, model: Any, batch: int | None, requested: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Write the shape of the model's input into `model`, and return it: `requested`, or its own, with `batch`, or 1.
 
-    Data that no shape depends on is dropped, too. Raises `ModelError` where a size is open and not given.
+    This also drops data that no shape depends on. Raises `ModelError` when a size is neither fixed nor given.
     """
     graph = model.graph
     for tensor in graph.initializer:
@@ -39,10 +39,12 @@ def with_input_shape(path: Path, model: Any, batch: int | None, asked: tuple[int
     entry = _image_input(path, graph)
     dims = entry.type.tensor_type.shape.dim
     own = tuple(dim.dim_value for dim in dims)
-    if asked is not None and len(asked) != len(own):
-        told = ",".join(map(str, asked))
-        raise ModelError(f"{path}: its input {entry.name!r} has {len(own)} dimensions, and {told} has {len(asked)}.")
-    shape = list(asked or (own[0] or 1, *own[1:]))
+    if requested is not None and len(requested) != len(own):
+        text = ",".join(map(str, requested))
+        raise ModelError(
+            f"{path}: its input {entry.name!r} has {len(own)} dimensions, and {text} has {len(requested)}."
+        )
+    shape = list(requested or (own[0] or 1, *own[1:]))
     if batch is not None:
         shape[0] = batch
     if min(shape) < 1:
@@ -54,7 +56,7 @@ def with_input_shape(path: Path, model: Any, batch: int | None, asked: tuple[int
         for dim, size in zip(dims, shape, strict=True):
             dim.dim_value = size
         for other in graph.input:
-            _give_batch(other, shape[0])
+            _set_batch(other, shape[0])
         del graph.value_info[:]  # of other sizes
         for output in graph.output:
             if output.type.HasField("tensor_type"):
@@ -63,7 +65,7 @@ def with_input_shape(path: Path, model: Any, batch: int | None, asked: tuple[int
 
 
 class Shapes:
-    """Shapes, element types and small constants by the names of tensors."""
+    """Shapes, element types and small constants of tensors, by name."""
 
     def __init__(self, path: Path | str, graph: Any) -> None:
         self._path = path
@@ -72,16 +74,16 @@ class Shapes:
         self._made_by = {name: node for node in graph.node for name in node.output}
 
     def known(self, name: str) -> tuple[int, ...] | None:
-        """The shape, with 0 for a size that is not known; None where not even the dimensions are."""
+        """The shape, with 0 for an unknown size; None when even the number of dimensions is unknown."""
         if name in self._initializers:
             return tuple(self._initializers[name].dims)
-        found = self._types.get(name)
-        if found is None or not found.HasField("shape"):
+        tensor_type = self._types.get(name)
+        if tensor_type is None or not tensor_type.HasField("shape"):
             return None
-        return tuple(dim.dim_value for dim in found.shape.dim)
+        return tuple(dim.dim_value for dim in tensor_type.shape.dim)
 
     def of(self, name: str, reader: Any = None) -> tuple[int, ...]:
-        """The shape. Raises `ModelError` where it is not known, or nothing makes the tensor."""
+        """The shape. Raises `ModelError` when it is unknown, or the tensor is missing."""
         shape = self.known(name)
         if shape is not None and all(size > 0 for size in shape):
             return shape
@@ -101,24 +103,24 @@ class Shapes:
         return (shape[0], shape[1], shape[2], shape[3])
 
     def element_type(self, name: str) -> int:
-        """The number of the element type in TensorProto.DataType; 0 where it is not known."""
+        """The number of the element type in TensorProto.DataType; 0 when it is unknown."""
         if name in self._initializers:
             return int(self._initializers[name].data_type)
         return int(self._types[name].elem_type) if name in self._types else 0
 
     def constant(self, name: str) -> Sequence[Any] | None:
-        """The numbers of a small constant, flat; None where it is none, or is kept in another file."""
+        """The numbers of a small constant, flat; None for any other tensor, and for external data."""
         array = self.array(name)
         return None if array is None else list(array.ravel().tolist())
 
     def array(self, name: str) -> Any:
-        """The same as a NumPy array."""
+        """A small constant as a NumPy array; None for any other tensor, and for external data."""
         from onnx.numpy_helper import to_array
 
         tensor = self._initializers.get(name)
         node = self._made_by.get(name)
         if tensor is None and node is not None and node.op_type == "Constant":
-            return _of_constant_node(node)
+            return _constant_of(node)
         if tensor is None or tensor.data_location == _EXTERNAL or _elements(tensor.dims) > MOST_NUMBERS:
             return None
         try:
@@ -127,7 +129,7 @@ class Shapes:
             return None
 
 
-def _of_constant_node(node: Any) -> Any:
+def _constant_of(node: Any) -> Any:
     import numpy as np
     from onnx.numpy_helper import to_array
 
@@ -146,16 +148,16 @@ def _of_constant_node(node: Any) -> Any:
 
 
 def _image_input(path: Path, graph: Any) -> Any:
-    """The input that a caller gives, one of four dimensions if there is any."""
+    """The input that the caller gives; one of four dimensions if there is any."""
     constants = {tensor.name for tensor in graph.initializer}
-    given = [i for i in graph.input if i.name not in constants and i.type.tensor_type.HasField("shape")]
-    if not given:
+    inputs = [i for i in graph.input if i.name not in constants and i.type.tensor_type.HasField("shape")]
+    if not inputs:
         raise ModelError(f"{path}: none of its inputs has a shape, not even a dynamic one; export it with one.")
-    return next((entry for entry in given if len(entry.type.tensor_type.shape.dim) == 4), given[0])
+    return next((entry for entry in inputs if len(entry.type.tensor_type.shape.dim) == 4), inputs[0])
 
 
-def _give_batch(entry: Any, batch: int) -> None:
-    """Where the first dimension of an input is open, it is the batch."""
+def _set_batch(entry: Any, batch: int) -> None:
+    """Make the first dimension of an input the batch, if it is open."""
     dims = entry.type.tensor_type.shape.dim
     if dims and not dims[0].dim_value:
         dims[0].dim_value = batch

@@ -1,6 +1,6 @@
 """`FILE.onnx`: the Conv nodes of a graph, with the shapes that ONNX's own inference finds.
 
-Only the graph is read. Weights that are kept in files beside it are not: their shapes stand in the graph.
+Only the graph is read, and no weights in files beside it, because the graph has their shapes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 from convbench.errors import ModelError
 from convbench.extraction.call_log import CallLog
 from convbench.extraction.layers import Reading
-from convbench.extraction.onnx_constants import inferred
-from convbench.extraction.onnx_shapes import Shapes, check_external_data, with_input_shape
+from convbench.extraction.onnx.constants import with_inferred_shapes
+from convbench.extraction.onnx.shapes import Shapes, check_external_data, with_input_shape
 from convbench.extraction.padding import Convolution, Padding
 from convbench.problem import Pair, Sides
 
 _DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # TensorProto.DataType
 _MODES = {"constant": "zeros", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-_OTHERS = {
+_OTHER_CONVOLUTIONS = {
     "ConvTranspose": "A transposed convolution",
     "QLinearConv": "A convolution of integers (QLinearConv)",
     "ConvInteger": "A convolution of integers (ConvInteger)",
@@ -30,9 +30,9 @@ _SAME = ("Identity", "Dropout")
 
 
 def read_onnx(path: Path, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
-    """The convolutions of the model in `path`; where its shapes are open, at `input_shape` and `batch`.
+    """The convolutions of the model in `path`. `input_shape` and `batch` fill in shapes that it leaves open.
 
-    Raises `ModelError`, also for a model whose external data would lie outside its own folder.
+    Raises `ModelError`, also when the model refers to external data outside its own folder.
     """
     onnx = _onnx()
     try:
@@ -48,7 +48,7 @@ def read_onnx(path: Path, batch: int | None, input_shape: tuple[int, ...] | None
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
-        graph = inferred(model).graph
+        graph = with_inferred_shapes(model).graph
     except Exception as error:
         raise ModelError(f"{path}: ONNX cannot infer its shapes: {str(error).splitlines()[0]}") from error
     return _Graph(path, graph).reading(shape)
@@ -56,65 +56,65 @@ def read_onnx(path: Path, batch: int | None, input_shape: tuple[int, ...] | None
 
 def _onnx() -> Any:
     try:
-        found = importlib.import_module("onnx")
+        onnx = importlib.import_module("onnx")
         importlib.import_module("onnx.inliner")
         importlib.import_module("onnx.shape_inference")
     except ImportError:
         raise ModelError("onnx is not installed; type: pip install onnx") from None
-    return found
+    return onnx
 
 
 class _Graph:
-    """A graph with inferred shapes."""
+    """Reads a graph with inferred shapes."""
 
     def __init__(self, path: Path, graph: Any) -> None:
         self._path = path
         self._graph = graph
         self._shapes = Shapes(path, graph)
-        self._transcript = CallLog()
+        self._calls = CallLog()
 
     def reading(self, input_shape: tuple[int, ...]) -> Reading:
         for output in self._graph.output:
-            self._transcript.read(output.name)
+            self._calls.read(output.name)
         for node in self._graph.node:
-            self._write_down(node)
-        return self._transcript.reading(input_shape)
+            self._note(node)
+        return self._calls.reading(input_shape)
 
-    def _write_down(self, node: Any) -> None:
+    def _note(self, node: Any) -> None:
         standard = node.domain in ("", "ai.onnx")
         if standard and node.op_type == "Conv":
             self._convolution(node)
         elif standard and node.op_type == "Pad" and (padding := self._padding(node)) is not None:
             height, width = self._shapes.of_image(node.input[0])[2:]
-            self._transcript.padded(node.output[0], node.input[0], (height, width), padding)
+            self._calls.padded(node.output[0], node.input[0], (height, width), padding)
         elif standard and node.op_type in _SAME:
-            self._transcript.same(node.output[0], node.input[0])
+            self._calls.same(node.output[0], node.input[0])
         else:
             if "Conv" in node.op_type:
-                self._transcript.leave_out(_OTHERS.get(node.op_type, f"{node.op_type} is no Conv"), _layer(node))
+                self._calls.leave_out(_OTHER_CONVOLUTIONS.get(node.op_type, f"{node.op_type} is no Conv"), _layer(node))
             for nested in _nested(node):
                 if nested.op_type == "Conv":
-                    self._transcript.leave_out(
+                    self._calls.leave_out(
                         f"A convolution in a branch or loop ({node.op_type}), which may run or not", _layer(nested)
                     )
             for name in node.input:
-                self._transcript.read(name)
+                self._calls.read(name)
 
     def _convolution(self, node: Any) -> None:
         weight = self._shapes.of(node.input[1], node)
         if len(weight) != 4:
-            self._transcript.leave_out(f"A convolution in {len(weight) - 2}-D", _layer(node))
+            self._calls.leave_out(f"A convolution in {len(weight) - 2}-D", _layer(node))
             return
-        given = _attributes(node)
+        attributes = _attributes(node)
         batch, channels, height, width = self._shapes.of_image(node.input[0], node)
-        if (read := weight[1] * given.get("group", 1)) != channels:
+        if (read := weight[1] * attributes.get("group", 1)) != channels:
             raise ModelError(
                 f"{self._path}: {_layer(node)} has weights for {read} channels, and its image has {channels}."
             )
-        kernel, stride, dilation = (weight[2], weight[3]), _pair(given, "strides"), _pair(given, "dilations")
+        kernel, stride, dilation = (weight[2], weight[3]), _pair(attributes, "strides"), _pair(attributes, "dilations")
         dtype = _DTYPES.get(self._shapes.element_type(node.input[0]))
         if dtype is None:
-            self._transcript.leave_out("A convolution of another format than float64, 32, 16 or bfloat16", _layer(node))
+            self._calls.leave_out("A convolution of another format than float64, 32, 16 or bfloat16", _layer(node))
             return
         call = Convolution(
             batch=batch,
@@ -123,19 +123,19 @@ class _Graph:
             out_channels=weight[0],
             kernel_size=kernel,
             stride=stride,
-            padding=_sides(given, (height, width), kernel, stride, dilation),
+            padding=_sides(attributes, (height, width), kernel, stride, dilation),
             dilation=dilation,
-            groups=given.get("group", 1),
+            groups=attributes.get("group", 1),
             bias=len(node.input) > 2 and bool(node.input[2]),
             dtype=dtype,
         )
-        self._transcript.convolution(_layer(node), node.input[0], call)
+        self._calls.convolution(_layer(node), node.input[0], call)
 
     def _padding(self, node: Any) -> Padding | None:
-        """What a Pad node does to an image; None where it is not known beforehand or no padding of a convolution."""
-        given = _attributes(node)
-        mode = _MODES.get(given.get("mode", b"constant").decode())
-        pads, value, axes = given.get("pads", given.get("paddings")), given.get("value", 0.0), None
+        """The padding that a Pad node does; None when it is known only at run time or no convolution pads like that."""
+        attributes = _attributes(node)
+        mode = _MODES.get(attributes.get("mode", b"constant").decode())
+        pads, value, axes = attributes.get("pads", attributes.get("paddings")), attributes.get("value", 0.0), None
         if pads is None and len(node.input) > 1:
             pads = self._shapes.constant(node.input[1])
         if len(node.input) > 2 and node.input[2]:
@@ -163,7 +163,7 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 
 def _nested(node: Any) -> Iterator[Any]:
-    """All nodes in the graphs that are attributes of a node: branches, and bodies of loops."""
+    """All nodes of the graphs that are attributes of a node: branches and bodies of loops."""
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             for inner in graph.node:
@@ -175,23 +175,23 @@ def _layer(node: Any) -> str:
     return str(node.name or (node.output[0] if node.output else ""))
 
 
-def _pair(given: Mapping[str, Any], name: str) -> Pair:
-    first, second = given.get(name, (1, 1))
+def _pair(attributes: Mapping[str, Any], name: str) -> Pair:
+    first, second = attributes.get(name, (1, 1))
     return (first, second)
 
 
-def _sides(given: Mapping[str, Any], image: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Sides:
-    """The padding of a Conv node. SAME_UPPER and SAME_LOWER pad so that there are ceil(size / stride) outputs, an odd
-    one out at the end or at the beginning (ONNX's Conv, `auto_pad`)."""
-    auto = given.get("auto_pad", b"NOTSET").decode()
+def _sides(attributes: Mapping[str, Any], image: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Sides:
+    """The padding of a Conv node. SAME_UPPER and SAME_LOWER give ceil(size / stride) outputs, and put an odd row or
+    column at the end or at the beginning (ONNX's Conv, `auto_pad`)."""
+    auto = attributes.get("auto_pad", b"NOTSET").decode()
     if auto == "VALID":
         return ((0, 0), (0, 0))
     if not auto.startswith("SAME"):
-        top, left, bottom, right = given.get("pads", (0, 0, 0, 0))
+        top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
         return ((top, bottom), (left, right))
     sides = []
-    for size, taps, step, apart in zip(image, kernel, stride, dilation, strict=True):
-        total = max(0, (-(-size // step) - 1) * step + apart * (taps - 1) + 1 - size)
+    for size, taps, step, spacing in zip(image, kernel, stride, dilation, strict=True):
+        total = max(0, (-(-size // step) - 1) * step + spacing * (taps - 1) + 1 - size)
         less, more = total // 2, total - total // 2
         sides.append((more, less) if auto == "SAME_LOWER" else (less, more))
     return (sides[0], sides[1])
