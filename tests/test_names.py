@@ -34,7 +34,7 @@ PHRASES = {  # of texts: docstrings, help, messages, comments
     "nobody and somebody": r"\b(?:no|some|every|any)body\b",
     "a program is no who": r"\bwhom?\b",
     "told": r"\btold\b",
-    "luck": r"\bluck\b",
+    "luck": r"(?<!process )\bluck\b",
     "twin": r"(?<!`)\btwins?\b",
     "shelf, crew, vitals, heed": r"\b(?:shelf|shelves|crew|vitals|heed(?:s|ed)?)\b",
     "of X's": r"\bof (?:torch|numpy|jax|asv|convbench|one|Python|torchvision|timm)'s\b(?! own)",

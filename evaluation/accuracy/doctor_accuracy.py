@@ -4,7 +4,7 @@ First the doctor; then fresh pairs of worker processes of the same backend, each
 called different where the doctor's own threshold says so: in 5 % of them at most, since they are not. Then the times of
 one side are made longer by the difference that was stated: 80 % of them should be called different.
 
-    python evaluation/accuracy/doctor_keeps_its_word.py [--pairs 40] [--seconds 1] [--backend numpy-gemm]
+    python evaluation/accuracy/doctor_accuracy.py [--pairs 40] [--seconds 1] [--backend numpy-gemm]
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The same torch convolution (1x64x56x56, 3x3, one thread) in several fresh worker
 it comes gives the output's memory back to the system after a call and faults it in again at the next; whether it does
 is the luck of a process. Prints each worker's median, page faults per call and the system's share of the CPU time.
 
-    python evaluation/accuracy/allocator_luck.py [--workers 8]
+    python evaluation/accuracy/allocator_effect.py [--workers 8]
 """
 
 from __future__ import annotations
