@@ -1,4 +1,4 @@
-"""The convolution that came nearest to what the machine can do, of all that its journals have."""
+"""The recorded convolution that came closest to the machine's peak, for each number of threads and dtype."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = ("status", "median_s", "gflops", "threads", "dtype", "backend", "case
 
 @dataclass(frozen=True)
 class BestConvolution:
-    """A recorded convolution: by whom, of what, GFLOP/s as tables have them, and its share of its limit."""
+    """A recorded convolution, with GFLOP/s as in the tables and its share of the roofline limit."""
 
     threads: int
     dtype: str
@@ -30,8 +30,8 @@ class BestConvolution:
 
 
 def best_convolutions(folder: Path, ceilings: Sequence[Ceilings]) -> list[BestConvolution]:
-    """For each of the `ceilings` and dtype that is multiplied, the recorded convolution with the largest share of its
-    limit, of those that multiply as often as is counted: neither Winograd nor FFT."""
+    """For each of the `ceilings` and each operand dtype, the recorded convolution with the largest share of its limit.
+    Winograd and FFT are left out, because they multiply less often than the limit counts."""
     if not ceilings:
         return []
     try:
@@ -42,17 +42,17 @@ def best_convolutions(folder: Path, ceilings: Sequence[Ceilings]) -> list[BestCo
     if timed.empty:
         return []
     shortest = timed.loc[timed.groupby(["cpu", "threads", "backend", "case_id"])["median_s"].idxmin()]
-    known = {(one.cpu, one.threads): one for one in ceilings}
+    known = {(c.cpu, c.threads): c for c in ceilings}
     best: dict[tuple[int, str], BestConvolution] = {}
     for row in shortest.to_dict("records"):
-        found = _judged(row, known.get((row["cpu"], row["threads"])))
-        if found is not None:
-            key = found.threads, found.dtype
-            best[key] = max(found, best.get(key, found), key=lambda one: one.share)
+        candidate = _candidate(row, known.get((row["cpu"], row["threads"])))
+        if candidate is not None:
+            key = candidate.threads, candidate.dtype
+            best[key] = max(candidate, best.get(key, candidate), key=lambda convolution: convolution.share)
     return [best[key] for key in sorted(best)]
 
 
-def _judged(row: Mapping[Hashable, Any], ceilings: Ceilings | None) -> BestConvolution | None:
+def _candidate(row: Mapping[Hashable, Any], ceilings: Ceilings | None) -> BestConvolution | None:
     declared = row["declared"] or {}
     if ceilings is None or declared.get("device") != "cpu" or may_pass(declared):
         return None
@@ -60,9 +60,9 @@ def _judged(row: Mapping[Hashable, Any], ceilings: Ceilings | None) -> BestConvo
         problem = ConvProblem.parse(row["case_id"])
     except ProblemError:
         return None
-    found = limit(problem, declared, ceilings)
-    if found is None:
+    least = limit(problem, declared, ceilings)
+    if least is None:
         return None
     dtype = declared.get("operand") or row["dtype"]
-    share = found.share(row["median_s"])
+    share = least.share(row["median_s"])
     return BestConvolution(row["threads"], dtype, row["backend"], row["case_id"], row["gflops"], share)

@@ -1,4 +1,4 @@
-"""From records to series: what one backend took for one case on one machine, over releases, commits or time."""
+"""From records to series: the times of one backend on one case and machine, over releases, commits or time."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convbench.status import Status
-from convbench.store.journal import Record
+from convbench.store.readings import median_s, number, table, time_of, walls
+from convbench.store.schema import Record
 
 FIELDS = (
     *"suite case backend status median_s low_s high_s threads dtype commit dirty run session time release".split(),
     *("machine.machine", "settings.allocator", "samples.wall_s"),
 )
-"""The fields of a record that are looked at, as `read_records` takes them."""
+"""The fields of a record that this module looks at, as `read_records` takes them."""
 
 _COMMIT_DIGITS = 8
 
 
 class SeriesKey(NamedTuple):
-    """What has to be equal for two records to be points of one series."""
+    """What two points of one series have in common."""
 
     machine: str
     suite: str
     case: str
     backend: str
-    """In a series over releases without the release: `onnxruntime` for `onnxruntime@1.20.0`."""
+    """In a series over releases, without the release: `onnxruntime` for `onnxruntime@1.20.0`."""
     threads: int
     dtype: str
     allocator: str
     cache: str
-    """`warm`, or `cold` where the caches were emptied before each call."""
+    """`warm`, or `cold` if the caches were emptied before each call."""
     library: str
     """The library whose releases the points are; empty for a series over commits or time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One run of a series: its place on the axis, its median with interval, and its raw samples. NaN where there is no
-    interval, empty where there are no samples; seconds."""
+    """One run of a series: its place on the axis, its median with interval, and its raw samples, in seconds. NaN if
+    there is no interval, empty if there are no samples."""
 
     label: str
     """`onnxruntime 1.20.0`; else `1a2b3c4d`, with a `+` where the checkout had changes; else `2026-11-03 14:05`."""
@@ -56,7 +56,7 @@ class Point:
     high_s: float
     samples_s: NDArray[np.float64]
     session: tuple[str, str]
-    """Run and session of the record: what was measured in one session was measured side by side."""
+    """Run and session of the record. Records of one session were measured side by side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,42 +68,40 @@ class Series:
 
 
 def series_of(records: Iterable[Record]) -> tuple[list[Series], Counter[str]]:
-    """The series that the records make, in the order in which they appear, and how many records were left out by why.
+    """The series of the records, in the order in which they appear, and the number of records left out, by reason.
 
-    Releases are ordered by date, then version; commits and runs by the time of the record, whatever order git has them
-    in. Several runs at one release or commit are several points. A record that is there twice, as in a copied journal,
+    Releases are ordered by date, then version; commits and runs by the time of the record, whatever their order in git.
+    Several runs at one release or commit are several points. A record that appears twice, as in a copied journal,
     counts once.
     """
-    found: dict[SeriesKey, dict[tuple[Any, ...], tuple[tuple[Any, ...], Point]]] = {}
+    placed_by_key: dict[SeriesKey, dict[tuple[Any, ...], tuple[tuple[Any, ...], Point]]] = {}
     left_out: Counter[str] = Counter()
-    for number, record in enumerate(records):
+    for index, record in enumerate(records):
         placed = _placed(record)
         if isinstance(placed, str):
             left_out[placed] += 1
             continue
         key, order, point = placed
-        points = found.setdefault(key, {})
-        identity = (order, point.label, point.session if point.session[0] else number, point.median_s)
+        points = placed_by_key.setdefault(key, {})
+        identity = (order, point.label, point.session if point.session[0] else index, point.median_s)
         if identity in points:
             left_out["there twice"] += 1
         points[identity] = order, point
     return [
         Series(key, tuple(point for _, point in sorted(points.values(), key=lambda placed: placed[0])))
-        for key, points in found.items()
+        for key, points in placed_by_key.items()
     ], left_out
 
 
 def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
-    """Which series a record belongs to, what orders it there, and the point it is; or why it is none."""
+    """The series that a record belongs to, its sort key there, and its point; or the reason why it has none."""
     if record["status"] != Status.OK:
         return record["status"] if record["status"] in set(Status) else "of a status that is not known"
-    median_s = _number(record.get("median_s"))
-    if not median_s > 0:
+    if (seconds := median_s(record)) is None:
         return "without a median"
-    when = _time(record.get("time"))
-    release = record.get("release")
+    when = time_of(record)
     order: tuple[Any, ...]
-    if isinstance(release, dict):
+    if (release := record.get("release")) is not None and isinstance(release, dict):
         library, version, date = (str(release.get(name) or "") for name in ("library", "version", "date"))
         label, order = f"{library} {version}", (date, _version_order(version), when.isoformat() if when else "")
         backend = record["backend"].partition("@")[0]
@@ -112,36 +110,21 @@ def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
     else:
         library, date, backend = "", f"{when:%Y-%m-%d}", record["backend"]
         label, order = _commit_label(record) or f"{when:%Y-%m-%d %H:%M}", (when.isoformat(),)
-    settings = record.get("settings") or {}
+    settings = table(record, "settings")
     key = SeriesKey(
-        machine=str((record.get("machine") or {}).get("machine") or ""),
+        machine=str(table(record, "machine").get("machine") or ""),
         suite=str(record.get("suite") or ""),
         case=record["case"],
         backend=backend,
-        threads=int(_number(record.get("threads"), 1)),
+        threads=int(number(record, "threads") or 1),
         dtype=str(record.get("dtype") or ""),
         allocator=str(settings.get("allocator") or ""),
         cache=str(settings.get("cache") or "warm"),
         library=library,
     )
-    walls = (record.get("samples") or {}).get("wall_s")
-    samples = np.array([_number(wall_s) for wall_s in walls] if isinstance(walls, list) else [], dtype=np.float64)
-    low_s, high_s = (_number(record.get(end)) for end in ("low_s", "high_s"))
+    low_s, high_s = (math.nan if (end_s := number(record, end)) is None else end_s for end in ("low_s", "high_s"))
     session = (str(record.get("run") or ""), str(record.get("session") or ""))
-    return key, order, Point(label, date, median_s, low_s, high_s, samples[samples > 0], session)
-
-
-def _number(value: Any, otherwise: float = math.nan) -> float:
-    sound = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if sound else otherwise
-
-
-def _time(text: Any) -> datetime | None:
-    try:
-        when = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    return key, order, Point(label, date, seconds, low_s, high_s, np.array(walls(record)), session)
 
 
 def _version_order(version: str) -> tuple[tuple[int, int, str], ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -14,9 +13,8 @@ from rich.text import Text
 from convbench.analysis.ranking import CaseRanking, SuiteRanking
 from convbench.reporting.case_table import CaseTable
 from convbench.reporting.numbers import aligned, mebibytes, milliseconds, percent, significant
-from convbench.store.journal import Record
-
-_LARGEST = 1e18  # what is beyond is no measurement
+from convbench.store.readings import column, number
+from convbench.store.schema import Record
 
 
 @dataclass(frozen=True)
@@ -66,36 +64,36 @@ def _figures(heading: str, figure: Figure, shown: Callable[[float], str], note: 
 
 
 def _field(name: str) -> Figure:
-    return lambda record: _number(record.get(name))
+    return lambda record: number(record, name)
 
 
 def _beyond_inputs(name: str) -> Figure:
     """Bytes by which `name` is more than what was resident when there were the inputs and nothing else of the case."""
 
     def figure(record: Record) -> float | None:
-        before, then = _number(record.get("before_bytes")), _number(record.get(name))
+        before, then = number(record, "before_bytes"), number(record, name)
         return None if before is None or then is None else then - before
 
     return figure
 
 
 def _samples(record: Record) -> float | None:
-    return len(_column(record, "wall_s")) or None
+    return len(column(record, "wall_s")) or None
 
 
 def _calls(record: Record) -> float | None:
     """The timed ones: those that were thrown away are not known."""
-    return sum(_column(record, "calls")) or None
+    return sum(column(record, "calls")) or None
 
 
 def _faults_per_call(record: Record) -> float | None:
-    faults, calls = _column(record, "minor_faults"), _calls(record)
+    faults, calls = column(record, "minor_faults"), _calls(record)
     return sum(faults) / calls if faults and calls else None
 
 
 def _system_share(record: Record) -> float | None:
     """The share of CPU time that the system spent for the process."""
-    system, cpu, calls = (_column(record, name) for name in ("system_s", "cpu_s", "calls"))
+    system, cpu, calls = (column(record, name) for name in ("system_s", "cpu_s", "calls"))
     if not len(system) == len(cpu) == len(calls):
         return None
     whole = sum(s * n for s, n in zip(cpu, calls, strict=True))
@@ -104,16 +102,16 @@ def _system_share(record: Record) -> float | None:
 
 def _on_device(record: Record) -> float | None:
     """The most bytes on the device, or those held there where no more is known."""
-    peak = _number(record.get("device_peak_bytes"))
-    return _number(record.get("device_held_bytes")) if peak is None else peak
+    peak = number(record, "device_peak_bytes")
+    return number(record, "device_held_bytes") if peak is None else peak
 
 
 def _median_of(name: str) -> Figure:
     """Of a column of the samples."""
 
     def figure(record: Record) -> float | None:
-        column = _column(record, name)
-        return median(column) if column else None
+        values = column(record, name)
+        return median(values) if values else None
 
     return figure
 
@@ -126,21 +124,6 @@ def _launch_us(record: Record) -> float | None:
 def _ended_by(record: Record) -> str | None:
     stopped = record.get("stopped")
     return stopped if isinstance(stopped, str) else None
-
-
-def _column(record: Record, name: str) -> Sequence[float]:
-    """A column of the samples; nothing where it is not there, or not of numbers alone."""
-    samples = record.get("samples")
-    column = samples.get(name) if isinstance(samples, Mapping) else None
-    numbers = [_number(value) for value in column] if isinstance(column, (list, tuple)) else []
-    known = [number for number in numbers if number is not None]
-    return known if len(known) == len(numbers) else []
-
-
-def _number(value: Any) -> float | None:
-    """`value` where it is a number: a journal may have come from elsewhere."""
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
-    return float(value) if usable else None
 
 
 def _whole(count: float) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 from convbench.errors import ResultsError, did_you_mean
 from convbench.measurement.settings import Cache
-from convbench.store.journal import Record
+from convbench.store.readings import table
 from convbench.store.records import records
+from convbench.store.schema import Record
 
 _FIELDS = (
     "status low_s high_s problem threads case_id time machine.cpu settings.allocator settings.cache versions declared"
@@ -28,7 +29,7 @@ class Conditions:
 
     def hold(self, record: Record) -> bool:
         """Whether `record` was taken under these."""
-        settings, machine = record.get("settings") or {}, record.get("machine") or {}
+        settings, machine = table(record, "settings"), table(record, "machine")
         return (
             record.get("threads") == self.threads
             and settings.get("allocator") == self.allocator

@@ -40,11 +40,11 @@ _MOST_FITTED = 150
 _MOST_KEPT = 1500
 """Layers that a backend is predicted from; likewise."""
 
-Ragged = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Guess:
+class LogEstimate:
     """The logarithm of a time in seconds, with its interval's half width, and the layers that it rests on most.
     `expected_half` is the half width that would cover the share in the mean, which it does not in half of all cases."""
 
@@ -59,7 +59,7 @@ class _Known:
     """What is known of backends that were timed on the same layers: arrays are by backend, as `columns` has them."""
 
     fit: Fit
-    rows: Ragged
+    rows: Integers
     columns: Mapping[int, int]
     levels: Floats
     factors: Floats
@@ -84,7 +84,7 @@ class TimeModel:
         self._points: Floats = (raw - self._centre) / self._spread
         self._known: dict[bytes, _Known] = {}
 
-    def guess(self, backend: str, layer: ConvProblem) -> Guess | None:
+    def estimate(self, backend: str, layer: ConvProblem) -> LogEstimate | None:
         """What `backend` takes for `layer`; None where it was timed on too few, or on none that is like it."""
         column = self.backends.index(backend) if backend in self.backends else None
         if column is None or self._is_known[:, column].sum() < FEWEST:
@@ -97,7 +97,7 @@ class TimeModel:
         if closeness[nearest[0]] < NEAR or not math.isfinite(known.factors[at]):
             return None
         means, deviations = known.fit.predict(point)
-        return Guess(
+        return LogEstimate(
             log=float(known.levels[at] + means[0, at]),
             half=float(known.factors[at] * deviations[0, at]),
             expected_half=float(known.expected_factors[at] * deviations[0, at]),
@@ -126,7 +126,7 @@ class TimeModel:
         number = np.random.default_rng(0).permutation(len(self._layers)) % _FOLDS
         return [(number == f, self._fitted(np.flatnonzero(number != f), self._kernel)) for f in range(_FOLDS)]
 
-    def _fitted(self, rows: Ragged, start: Kernel | None = None) -> Kernel:
+    def _fitted(self, rows: Integers, start: Kernel | None = None) -> Kernel:
         """The kernel for the layers of `rows` and as many backends as were timed on most of them."""
         counts = self._is_known[rows].sum(axis=0)
         columns = np.flatnonzero(2 * counts >= counts.max())
@@ -149,7 +149,7 @@ class TimeModel:
             self._known[name] = self._together(rows[_evenly(len(rows), _MOST_KEPT)], alike)
         return self._known[name]
 
-    def _together(self, rows: Ragged, columns: Sequence[int]) -> _Known:
+    def _together(self, rows: Integers, columns: Sequence[int]) -> _Known:
         values = self._logs[rows][:, columns]
         levels = values.mean(axis=0)
         fit = Fit.of(self._kernel, self._points[rows], values - levels)
@@ -160,7 +160,7 @@ class TimeModel:
         places = {column: i for i, column in enumerate(columns)}
         return _Known(fit, rows, places, levels, scores[sure - 1], scores[expected - 1])
 
-    def _scores(self, rows: Ragged, values: Floats) -> Floats:
+    def _scores(self, rows: Integers, values: Floats) -> Floats:
         """How far each value is from what the other folds predict, in the model's standard deviations."""
         scores = np.full_like(values, math.inf)
         for is_in, kernel in self._folds:
@@ -180,6 +180,6 @@ def _rank_for_sure(size: int) -> int:
     return int(enough[0]) if enough.size else size
 
 
-def _evenly(size: int, most: int) -> Ragged:
+def _evenly(size: int, most: int) -> Integers:
     """`most` of so many numbers at most, evenly over the order in which they came."""
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(np.int64))

@@ -15,7 +15,7 @@ from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.choice import LayerChoice, decide
 from convbench.analysis.model_total import add_up
 from convbench.analysis.roofline import Limits
-from convbench.errors import ProblemError, ResultsError
+from convbench.errors import ResultsError
 from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.measurement.scheduling.case_run import declared
 from convbench.measurement.scheduling.layer_history import Times
@@ -36,6 +36,7 @@ from convbench.store.ceilings import kept_ceilings
 from convbench.store.journal import Journal, Record
 from convbench.store.locations import machine_folder, results_folder
 from convbench.store.matching_records import Conditions, earlier_records
+from convbench.store.readings import number, problem_of
 from convbench.suite import Case, Suite
 
 _INTERRUPTED = 130
@@ -94,13 +95,11 @@ def known_times(folder: Path, settings: Settings, entries: Sequence[Row]) -> Tim
     found: dict[ConvProblem, dict[str, tuple[float, float]]] = {}
     for record in earlier_records(folder, conditions, whole=False):
         name = record["backend"]
-        low_s, high_s = record.get("low_s") or 0, record.get("high_s") or 0
+        low_s, high_s = number(record, "low_s") or 0, number(record, "high_s") or 0
         if record["status"] != Status.OK or record.get("versions") != installed.get(name) or not 0 < low_s <= high_s:
             continue
-        try:
-            found.setdefault(ConvProblem(**record["problem"]), {})[name] = low_s, high_s
-        except (TypeError, ProblemError):  # a journal of other hands may hold anything
-            continue
+        if (problem := problem_of(record)) is not None:
+            found.setdefault(problem, {})[name] = low_s, high_s
     return found
 
 

@@ -19,6 +19,7 @@ from convbench.store.ceilings import kept_ceilings
 from convbench.store.journal import Record
 from convbench.store.locations import results_folder
 from convbench.store.matching_records import Conditions, by_case_id, earlier_records, machine_with_results
+from convbench.store.readings import number
 from convbench.suite import Suite
 
 
@@ -44,7 +45,7 @@ def looked_up(request: Request, suite: Suite) -> Answer:
     choices = []
     for case in suite.cases:
         mine = by_id.get(case.problem.case_id, [])
-        predicted = () if any((r.get("median_s") or 0) > 0 for r in mine) else predictor.rank(case.problem)
+        predicted = () if any(number(r, "median_s") for r in mine) else predictor.rank(case.problem)
         predicted = tuple(p for p in predicted if not _refuses(registry, p.backend, case.problem))
         lower = request.lower_precision
         choices.append(decide(case, mine, request.tie, "recorded", predicted=predicted, lower=lower))

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,11 @@ from convbench.store.formats.cells import row_of
 from convbench.store.formats.csv_file import read_csv, write_csv
 from convbench.store.formats.parquet_file import read_parquet, write_parquet
 from convbench.store.formats.pyperf_file import write_pyperf
-from convbench.store.journal import SUFFIX, JournalWarning, Record, as_record, line_of, read_records
+from convbench.store.journal import SUFFIX, JournalWarning, as_record, line_of, read_records
 from convbench.store.locations import machine_folder
+from convbench.store.readings import table, time_of
 from convbench.store.records import records
+from convbench.store.schema import Record
 
 Records = Callable[[], Iterable[Record]]
 """Gives the records anew each time it is called."""
@@ -126,7 +127,7 @@ def _records(path: Path, rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 
 def _machine(record: Record) -> str:
     """A folder's name: what a file from elsewhere calls a machine leads nowhere else."""
-    name = str((record.get("machine") or {}).get("machine") or "")
+    name = str(table(record, "machine").get("machine") or "")
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100].strip(".-") or "unknown-machine"
 
 
@@ -134,19 +135,14 @@ def _journal(folder: Path, records: list[Record]) -> Imported:
     """Named by the time of its first record, so that it stands where it belongs, and by what is in it, whatever kind of
     file that came in."""
     rows = json.dumps([row_of(record) for record in records], sort_keys=True)
-    path = folder / f"{_stamp(records[0])}-imported-{hashlib.sha256(rows.encode()).hexdigest()[:12]}{SUFFIX}"
+    time = time_of(records[0])
+    stamp = f"{time:%Y%m%dT%H%M%SZ}" if time else "00000000T000000Z"
+    path = folder / f"{stamp}-imported-{hashlib.sha256(rows.encode()).hexdigest()[:12]}{SUFFIX}"
     if path.exists():
         return Imported(path, 0)
     with _draft(path) as draft:
         _write_lines(draft, lambda: records)
     return Imported(path, len(records))
-
-
-def _stamp(record: Record) -> str:
-    try:
-        return datetime.fromisoformat(str(record.get("time"))).strftime("%Y%m%dT%H%M%SZ")
-    except ValueError:
-        return "00000000T000000Z"
 
 
 @contextmanager

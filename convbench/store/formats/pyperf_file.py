@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.status import Status
-from convbench.store.journal import Record
+from convbench.store.readings import table, time_of, walls
+from convbench.store.schema import Record
 
 
 def write_pyperf(path: Path, records: Callable[[], Iterable[Record]]) -> int:
     """Write those that were timed; gives how many. Raises `NothingMeasuredError` where none was, and `ResultsError`
     where they are of several machines, whose times under one name would say nothing."""
-    timed = {_name(record): record for record in records() if record["status"] == Status.OK and _values(record)}
-    machines = {str((record.get("machine") or {}).get("machine")) for record in timed.values()}
+    timed = {_name(record): record for record in records() if record["status"] == Status.OK and walls(record)}
+    machines = {str(table(record, "machine").get("machine")) for record in timed.values()}
     if len(machines) > 1:
         raise ResultsError(
             f"these records are of {len(machines)} machines ({', '.join(sorted(machines)[:5])}), and a file for pyperf "
@@ -36,13 +36,8 @@ def write_pyperf(path: Path, records: Callable[[], Iterable[Record]]) -> int:
 
 def _name(record: Record) -> str:
     threads = record.get("threads") or 1
-    told = [str(record.get("suite") or "-"), record["case"], record["backend"]]
-    return "/".join(told if threads == 1 else [*told, f"{threads} threads"])
-
-
-def _values(record: Record) -> list[float]:
-    walls = (record.get("samples") or {}).get("wall_s")
-    return [float(w) for w in walls if isinstance(w, (int, float)) and w > 0] if isinstance(walls, list) else []
+    names = [str(record.get("suite") or "-"), record["case"], record["backend"]]
+    return "/".join(names if threads == 1 else [*names, f"{threads} threads"])
 
 
 def _benchmark(name: str, record: Record) -> dict[str, Any]:
@@ -50,23 +45,15 @@ def _benchmark(name: str, record: Record) -> dict[str, Any]:
 
 
 def _run(record: Record) -> dict[str, Any]:
-    run: dict[str, Any] = {"values": _values(record)}
-    if date := _date(record.get("time")):
-        run["metadata"] = {"date": date}
+    run: dict[str, Any] = {"values": [float(wall_s) for wall_s in walls(record)]}
+    if time := time_of(record):
+        run["metadata"] = {"date": time.replace(tzinfo=None).isoformat(" ")}  # as pyperf writes it: without the zone
     return run
 
 
-def _date(time: Any) -> str | None:
-    """As pyperf writes it: the local time without its zone."""
-    try:
-        return datetime.fromisoformat(str(time)).replace(tzinfo=None).isoformat(" ")
-    except ValueError:
-        return None
-
-
 def _metadata(record: Record) -> dict[str, Any]:
-    machine, problem = record.get("machine") or {}, record.get("problem") or {}
-    told = {
+    machine, problem = table(record, "machine"), table(record, "problem")
+    values = {
         "hostname": machine.get("machine"),
         "cpu_model_name": machine.get("cpu"),
         "platform": machine.get("os"),
@@ -78,7 +65,7 @@ def _metadata(record: Record) -> dict[str, Any]:
         "threads": record.get("threads"),
         "flops_per_call": record.get("flops"),
     }
-    texts = {key: " ".join(str(value).split()) for key, value in told.items() if value is not None}
+    texts = {key: " ".join(str(value).split()) for key, value in values.items() if value is not None}
     count = machine.get("num_cpu")
     counts = {"cpu_count": count} if isinstance(count, int) and count > 0 else {}
     return {key: text for key, text in texts.items() if text} | counts
