@@ -11,6 +11,7 @@ import sys
 import click
 
 from convbench.cli.choose import choose
+from convbench.cli.examples import epilog
 from convbench.cli.exchange import export, import_, publish
 from convbench.cli.extract import extract
 from convbench.cli.history import compare, trend
@@ -51,6 +52,7 @@ for command in (
     export,
     import_,
 ):
+    command.epilog = epilog(str(command.name))
     cli.add_command(command)
 
 

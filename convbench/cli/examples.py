@@ -1,0 +1,44 @@
+"""Examples of every command: help and the command list show them, and a test runs them."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "backends": ("convbench backends", "convbench backends --plugin my_conv.py --json"),
+    "suites": ("convbench suites",),
+    "machine": ("convbench machine", "convbench machine --measure --threads 1"),
+    "doctor": ("convbench doctor --quick", "convbench doctor --backend numpy-gemm --problem n1c16h14w14_o16k3_p1"),
+    "show": ("convbench show n1c64h56w56_o64k3_p1", "convbench show mb1ic64ih56oc64oh56kh3ph1"),
+    "extract": (
+        "convbench extract model.onnx --output my_layers.toml",
+        "convbench extract timm:resnet18 --where 'groups > 1 or stride > 1'",
+    ),
+    "run": (
+        "convbench run --suite smoke --backend 'numpy*'",
+        "convbench run --suite smoke --plugin my_conv.py --quick --details",
+        "convbench run --suite smoke --backend numpy-gemm --where 'kernel_size == 3' --json",
+    ),
+    "verify": (
+        "convbench verify --plugin my_conv.py --time-limit 10",
+        "convbench verify --backend numpy-gemm --suite smoke --exact",
+    ),
+    "choose": (
+        "convbench choose --suite smoke --backend 'numpy*' --plan plan.json",
+        "convbench choose --problem n1c16h14w14_o16k3_p1 --backend 'numpy*' --budget 0.1",
+    ),
+    "compare": (
+        "convbench compare before.jsonl after.jsonl",
+        "convbench compare before.jsonl after.jsonl --backend numpy-gemm --against numpy-loop --markdown",
+    ),
+    "trend": ("convbench trend", "convbench trend --suite smoke --backend 'numpy*' --since 2026-01-01 --last 3"),
+    "releases": ("convbench releases onnxruntime --versions 1.20.1,1.21.1 --suite smoke --quick",),
+    "publish": ("convbench publish",),
+    "export": ("convbench export --to records.csv", "convbench export before.jsonl --to before.pyperf.json"),
+    "import": ("convbench import records.csv",),
+}
+"""Command lines by command. Files in them (`my_conv.py`, `before.jsonl`) stand for the user's own."""
+
+
+def epilog(command: str) -> str:
+    """The examples of `command` as the last paragraph of its help, which click leaves as it is."""
+    lines = EXAMPLES.get(command, ())
+    return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])

@@ -1,0 +1,62 @@
+"""The command list as Markdown, made from the commands themselves.
+
+`python -m convbench.cli.reference` writes docs/commands.md of the checkout that it stands in.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from convbench.cli.examples import EXAMPLES
+from convbench.cli.main import cli
+
+_HEADING = """# Commands
+
+Made from the command line itself by `python -m convbench.cli.reference`; do not edit. `convbench COMMAND --help` prints
+the same."""
+
+
+def reference() -> str:
+    """All commands, each with its usage, what it does, its options and examples."""
+    group = click.Context(cli, info_name="convbench")
+    summaries = [f"* [`{name}`](#{name}): {command.short_help}" for name, command in cli.commands.items()]
+    sections = [_section(name, command, group) for name, command in cli.commands.items()]
+    return "\n\n".join([_HEADING, _prose(cli), "\n".join(summaries), *sections]) + "\n"
+
+
+def _section(name: str, command: click.Command, group: click.Context) -> str:
+    context = click.Context(command, info_name=name, parent=group)
+    usage = " ".join(["convbench", name, *command.collect_usage_pieces(context)])
+    examples = "\n".join(["```sh", *EXAMPLES[name], "```"])
+    return "\n\n".join([f"## {name}", f"`{usage}`", _prose(command), *_options(command, context), examples])
+
+
+def _prose(command: click.Command) -> str:
+    """The help text; paragraphs that click leaves as they are (after a \\b) become blocks of code."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    return "\n\n".join(
+        f"```text\n{text.removeprefix(chr(8)).strip(chr(10))}\n```" if text.startswith("\b") else _escaped(text)
+        for text in paragraphs
+    )
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[str]:
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    if records := [record for option in options if (record := option.get_help_record(context))]:
+        rows = [f"| `{names.replace('|', chr(92) + '|')}` | {_escaped(text)} |" for names, text in records]
+        yield "\n".join(["| option | |", "|---|---|", *rows])
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([|*<>\[\]])", r"\\\1", text)
+
+
+if __name__ == "__main__":
+    path = Path("docs", "commands.md")
+    path.write_text(reference(), encoding="utf-8")
+    click.echo(path)
