@@ -13,18 +13,20 @@ if CHECKOUT is not None:  # where `backends/` and `suites/` stand beside this pa
     __path__.append(str(CHECKOUT))
 
 if TYPE_CHECKING:
+    from convbench.api.compare import compare
     from convbench.plans.application import apply
     from convbench.plans.dispatch import Conv2d, conv2d
     from convbench.plans.plan import read_plan
     from convbench.problem import ConvProblem
     from convbench.store.frame import load
 
-__all__ = ["Conv2d", "ConvProblem", "__version__", "apply", "conv2d", "load", "read_plan"]
+__all__ = ["Conv2d", "ConvProblem", "__version__", "apply", "compare", "conv2d", "load", "read_plan"]
 
 _PLACES = {
     "Conv2d": "convbench.plans.dispatch",
     "ConvProblem": "convbench.problem",
     "apply": "convbench.plans.application",
+    "compare": "convbench.api.compare",
     "conv2d": "convbench.plans.dispatch",
     "load": "convbench.store.frame",
     "read_plan": "convbench.plans.plan",

@@ -86,6 +86,10 @@ class Comparison:
     told_apart_by: tuple[str, ...] = ()
     """What a pair has to be equal in besides, as one set has several of it: machine, allocator, cache, dtype."""
 
+    def regressions(self, threshold: float) -> list[Change]:
+        """The pairs that are slower beyond doubt and by more than `threshold` (0.05 is 5 %)."""
+        return [change for change in self.changes if change.regressed(threshold)]
+
     @property
     def geometric_mean(self) -> float | None:
         """Of the ratios of all pairs; None without pairs."""

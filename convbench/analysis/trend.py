@@ -94,6 +94,13 @@ class Trend:
     noise: float | None
     """The median over the long series of the spread of single runs, as a share; None without any."""
 
+    @property
+    def left_out_sentence(self) -> str:
+        """How many records are in no series, and why."""
+        total = sum(self.left_out.values())
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.left_out.most_common())
+        return f"{total:,} {'record' if total == 1 else 'records'}, {reasons}"
+
     def alarms(self, last: int, since: str = "") -> tuple[Step, ...]:
         """The steps that a build should fail for: a series' newest step, if it is to slower, among its `last` points
         and on or after `since` (YYYY-MM-DD). An older one has had its time to be seen: it is what the series is now."""

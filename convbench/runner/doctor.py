@@ -27,7 +27,7 @@ from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, LoadFailure, discover
 from convbench.reporting.console import print_json, stderr, stdout
-from convbench.reporting.doctor import Examined, report, verdict
+from convbench.reporting.machine.doctor import Examined, report, verdict
 from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL
 from convbench.stats.minimum_detectable_effect import POWER
 from convbench.stats.ragged import Ragged

@@ -25,8 +25,8 @@ from convbench.measurement.environments.releases import Recipe, Release, make, s
 from convbench.measurement.environments.requirements import requirements
 from convbench.registry import Entry, Registry
 from convbench.reporting.console import show_journal_warnings, stderr, stdout
+from convbench.reporting.history.releases import steps_report
 from convbench.reporting.numbers import duration
-from convbench.reporting.releases import steps_report
 from convbench.runner.run import Request as RunRequest
 from convbench.runner.run import asked_suites, measure, registry
 from convbench.runner.session import Run

@@ -1,22 +1,15 @@
-"""`convbench trend`: where series step, what is slower now first, with an exit code for CI."""
+"""Where series of runs step: the records of a place, chosen by suite, backend and case, and the steps in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
-
-from rich.text import Text
 
 from convbench.analysis.series import FIELDS
-from convbench.analysis.trend import FEWEST_POINTS, Step, Trend, trend
+from convbench.analysis.trend import FEWEST_POINTS, Trend, trend
 from convbench.errors import NothingMeasuredError, ResultsError
-from convbench.reporting.console import print_json, show_journal_warnings, stdout
-from convbench.reporting.numbers import count
-from convbench.reporting.trend import Shown, in_order, left_out, markdown, report
 from convbench.runner.locate import place_named
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.store.journal import Record
@@ -24,50 +17,43 @@ from convbench.store.locations import results_folder
 from convbench.store.records import records
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The options of the command, as given."""
+@dataclass(frozen=True)
+class Selection:
+    """Which records to look at; everything that is empty selects all."""
 
     where: tuple[str, ...] = ()
     suites: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
-    case_glob: str | None = None
-    threshold: float = 0.03
-    min_segment: int = 3
-    last: int = 10
-    since: datetime | None = None
+    case_globs: tuple[str, ...] = ()
     results: Path | None = None
-    as_json: bool = False
-    markdown: bool = False
 
 
-def show_trend(request: Request) -> int:
-    """Find the steps, show them, and give the exit code: 1 where a series is slower now. Raises `NothingMeasuredError`
-    when no series is long enough."""
-    show_journal_warnings()
-    found = trend(_records(request), request.threshold, request.min_segment)
-    if not found.long and not found.short:
-        raise NothingMeasuredError(_too_short(found, request))
-    shown = in_order(found, request.threshold, request.last, f"{request.since:%Y-%m-%d}" if request.since else "")
-    if request.as_json:
-        print_json(_row(step, shown) for step in shown.steps)
-    elif request.markdown:
-        stdout().print(Text(markdown(shown)), soft_wrap=True)
-    else:
-        stdout().print(report(shown))
-    return 1 if shown.alarms else 0
+def find_steps(selection: Selection, threshold: float, min_segment: int) -> Trend:
+    """The steps of more than `threshold` between segments of at least `min_segment` runs.
+
+    Raises `ResultsError` for a place that does not exist and `NothingMeasuredError` when no series is long enough.
+    """
+    steps = trend(_records(selection), threshold, min_segment)
+    if not steps.long and not steps.short:
+        raise NothingMeasuredError(_too_short(steps, min_segment))
+    return steps
 
 
-def _records(request: Request) -> Iterator[Record]:
-    folder = results_folder(request.results)
-    for record in records([_place(text, folder) for text in request.where] or folder, (*FIELDS, "case_id")):
-        # Of `torch@2.10` either name may be asked for.
-        names = {record["backend"], record["backend"].partition("@")[0]}
-        backend = not request.backends or any(fnmatchcase(n, glob) for n in names for glob in request.backends)
-        suite = not request.suites or record.get("suite") in request.suites
-        cases = (record["case"], str(record.get("case_id")))
-        if backend and suite and (request.case_glob is None or any(fnmatchcase(c, request.case_glob) for c in cases)):
+def _records(selection: Selection) -> Iterator[Record]:
+    folder = results_folder(selection.results)
+    places = [_place(text, folder) for text in selection.where] or folder
+    for record in records(places, (*FIELDS, "case_id")):
+        name = record["backend"]
+        if (
+            _matches((name, name.partition("@")[0]), selection.backends)  # `torch@2.10` has either name
+            and (not selection.suites or record.get("suite") in selection.suites)
+            and _matches((record["case"], str(record.get("case_id"))), selection.case_globs)
+        ):
             yield record
+
+
+def _matches(names: Iterable[str], globs: Sequence[str]) -> bool:
+    return not globs or any(fnmatchcase(name, glob) for name in names for glob in globs)
 
 
 def _place(text: str, folder: Path) -> Path:
@@ -80,43 +66,15 @@ def _place(text: str, folder: Path) -> Path:
     )
 
 
-def _too_short(found: Trend, request: Request) -> str:
-    fewest = max(FEWEST_POINTS, 2 * request.min_segment)
-    longest = max((len(series.points) for series in found.untold), default=0)
-    if found.untold:
-        have = f"no series is long enough: of {count(len(found.untold), 'series', 'series')} the longest has {longest}"
+def _too_short(steps: Trend, min_segment: int) -> str:
+    fewest = max(FEWEST_POINTS, 2 * min_segment)
+    longest = max((len(series.points) for series in steps.untold), default=0)
+    if steps.untold:
+        have = f"no series is long enough: of {len(steps.untold):,} series the longest has {longest}"
     else:
-        why = f" ({left_out(found)})" if found.left_out else ""
+        why = f" ({steps.left_out_sentence})" if steps.left_out else ""
         have = f"there is no series: no record that was asked for is ok and has a median and a time{why}"
     return (
         f"{have}. A series over commits needs {fewest} runs, one over releases needs two of them with "
         f"{FEWEST_FOR_INTERVAL} samples each. Two runs are compared by `convbench compare`."
     )
-
-
-def _row(step: Step, shown: Shown) -> dict[str, Any]:
-    key = {name: _encodable(value) for name, value in step.series.key._asdict().items()}
-    return key | {
-        "direction": "slower" if step.slower else "faster",
-        "alarm": step in shown.alarms,
-        "gradual": step.gradual,
-        "evidence": str(step.evidence),
-        "date": step.first_after.date,
-        "from": _encodable(step.last_before.label),
-        "to": _encodable(step.first_after.label),
-        "index": step.index,
-        "points": len(step.series.points),
-        "runs_before": step.runs[0],
-        "runs_after": step.runs[1],
-        "before_s": step.before_s,
-        "after_s": step.after_s,
-        "ratio": step.ratio.value,
-        "low": step.ratio.low,
-        "high": step.ratio.high,
-        "p_value": step.p_value,
-        "q_value": step.q_value,
-    }
-
-
-def _encodable(value: Any) -> Any:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

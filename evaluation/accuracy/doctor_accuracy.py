@@ -16,7 +16,7 @@ from statistics import median
 from convbench.measurement.scheduling.aa_test import compare_with_itself, settings_for
 from convbench.problem import ConvProblem
 from convbench.registry import discover
-from convbench.reporting.doctor import verdict
+from convbench.reporting.machine.doctor import verdict
 from convbench.runner.doctor import WHOLE, examine
 from convbench.suite import Case
 

@@ -23,9 +23,10 @@ SLOW = {
     "convbench doctor --backend numpy-gemm --problem n1c16h14w14_o16k3_p1",
     "convbench verify --plugin my_conv.py --time-limit 10",
 }
+ANSWERS = {"compare": {0, 1}}  # One of two backends is slower on some case.
 NEEDS_MORE = {"publish": "a checkout that asv knows", "releases": "a package index"}
 NEEDS_MODULE = {"model.onnx": "onnx", "timm:resnet18": "timm"}
-PLUGIN = '''
+PLUGIN = """
 import numpy as np
 from convbench.backend import Arithmetic, Backend, Ready, Supports
 
@@ -52,13 +53,13 @@ class MyConv(Backend):
 
 
 BACKENDS = (MyConv(),)
-'''
+"""
 
 
 def convbench(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
     command = [sys.executable, "-m", "convbench", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(journal, folder / name)
     records = [json.loads(line) for line in journal.read_text().splitlines()]
     for night in range(11):
-        earlier = {"run": f"run-{night}", "session": f"session-{night}", "time": f"2026-01-{night + 1:02}T03:00:00+00:00"}
+        earlier = {
+            "run": f"run-{night}",
+            "session": f"session-{night}",
+            "time": f"2026-01-{night + 1:02}T03:00:00+00:00",
+        }
         lines = [json.dumps(record | earlier) + "\n" for record in records]
         journal.with_name(f"night-{night}.jsonl").write_text("".join(lines))
     done = convbench(["export", "before.jsonl", "--to", "records.csv"], folder)
@@ -118,5 +123,5 @@ def test_an_example_runs_as_it_is_written(line: str, prepared: Path) -> None:
         if word in words:
             pytest.importorskip(module)
     done = convbench([name, *words], prepared)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert done.stdout.strip()
+    assert done.returncode in ANSWERS.get(name, {0}), f"{done.stdout}\n{done.stderr}"
+    assert done.stdout.strip() and "convbench:" not in done.stderr

@@ -20,7 +20,7 @@ from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import MachineActivity, MachineState
 from convbench.registry import discover
-from convbench.reporting.doctor import Examined, report, verdict
+from convbench.reporting.machine.doctor import Examined, report, verdict
 
 FAKES = PLUGINS / "fakes.py"
 SMALL = "n1c2h6w6_o3k3"

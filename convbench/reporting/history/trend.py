@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from convbench.analysis.series import Series, SeriesKey
 from convbench.analysis.trend import Evidence, Step, Trend
+from convbench.reporting.history.sparkline import sparkline
 from convbench.reporting.markdown import escaped, markdown_table, printable
 from convbench.reporting.numbers import aligned, count, interval_column, milliseconds, percent
-from convbench.reporting.sparkline import sparkline
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,39 @@ def in_order(found: Trend, threshold: float, last: int, since: str) -> Shown:
     groups.sort(key=lambda group: group[0].first_after.date, reverse=True)
     groups.sort(key=lambda group: -group[0].ratio.value if group[0] in alarms else 0)
     return Shown(found, tuple(step for group in groups for step in group), alarms, threshold, last, since)
+
+
+def rows(shown: Shown) -> list[dict[str, Any]]:
+    """A row for each step, JSON-ready, times in seconds."""
+    return [_row(step, shown) for step in shown.steps]
+
+
+def _row(step: Step, shown: Shown) -> dict[str, Any]:
+    key = {name: _encodable(value) for name, value in step.series.key._asdict().items()}
+    return key | {
+        "direction": "slower" if step.slower else "faster",
+        "alarm": step in shown.alarms,
+        "gradual": step.gradual,
+        "evidence": str(step.evidence),
+        "date": step.first_after.date,
+        "from": _encodable(step.last_before.label),
+        "to": _encodable(step.first_after.label),
+        "index": step.index,
+        "points": len(step.series.points),
+        "runs_before": step.runs[0],
+        "runs_after": step.runs[1],
+        "before_s": step.before_s,
+        "after_s": step.after_s,
+        "ratio": step.ratio.value,
+        "low": step.ratio.low,
+        "high": step.ratio.high,
+        "p_value": step.p_value,
+        "q_value": step.q_value,
+    }
+
+
+def _encodable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 _HEADERS = ("step", "date", "from → to", "after/before", "95 % interval", "before ms", "after ms", "evidence", "q")
@@ -194,12 +228,5 @@ def _closing(shown: Shown) -> list[str]:
     if found.untold:
         lines.append(f"Too short to say anything of: {count(len(found.untold), 'series', 'series')}.")
     if found.left_out:
-        lines.append(f"Left out: {left_out(found)}.")
+        lines.append(f"Left out: {found.left_out_sentence}.")
     return lines
-
-
-def left_out(found: Trend) -> str:
-    """How many records are in no series, and why."""
-    total = sum(found.left_out.values())
-    reasons = ", ".join(f"{number:,} {reason}" for reason, number in found.left_out.most_common())
-    return f"{count(total, 'record', 'records')}, {reasons}"

@@ -1,0 +1,1 @@
+"""What a person sees of changes: of two sets of records, along a series, from release to release."""

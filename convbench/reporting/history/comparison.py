@@ -1,0 +1,154 @@
+"""What a person sees of a comparison: a table, worst first, and what follows from it; for a terminal or in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from convbench.analysis.comparison import Change, Comparison, ChangeVerdict
+from convbench.reporting.console import plain_table
+from convbench.reporting.markdown import escaped, markdown_table, printable
+from convbench.reporting.numbers import aligned, count, interval_column, milliseconds
+from convbench.store.journal import Record
+
+_STYLES = {
+    ChangeVerdict.SLOWER: "bold red",
+    ChangeVerdict.FASTER: "bold green",
+    ChangeVerdict.SAME: "dim",
+    ChangeVerdict.UNCLEAR: "yellow",
+}
+_NAMES = ("verdict", "suite", "case", "backend")
+_MOST_SHOWN = 100
+
+
+def rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """A row for each pair, slowest first, then one for each pair that is broken now; JSON-ready, times in seconds."""
+    return [*map(_row, comparison.changes), *map(_broken_row, comparison.broken)]
+
+
+def report(comparison: Comparison, threshold: float) -> RenderableType:
+    """The table for a terminal, what is broken, and the closing sentences."""
+    changes = _shown(comparison.changes)
+    parts: list[RenderableType] = []
+    if changes:
+        headers, cells = _table(changes)
+        styled: list[tuple[str | Text, ...]] = [
+            (Text(verdict, style=_STYLES[change.verdict]), *others)
+            for change, (verdict, *others) in zip(changes, cells, strict=True)
+        ]
+        parts += [plain_table(headers, styled, right=range(len(_NAMES), len(headers))), Text()]
+    parts += [Text(f"broken: {sentence}", style="red") for sentence in map(printable, _broken(comparison))]
+    return Group(*parts, Text(_closing(comparison, threshold)))
+
+
+def markdown(comparison: Comparison, threshold: float) -> str:
+    """The same for a comment on GitHub."""
+    changes = _shown(comparison.changes)
+    headers, cells = _table(changes)
+    table = [markdown_table(headers, cells, right=range(len(_NAMES), len(headers))), ""] if changes else []
+    broken = [f"**broken**: {escaped(sentence)}\n" for sentence in _broken(comparison)]
+    return "\n".join([*table, *broken, _closing(comparison, threshold)])
+
+
+def _row(change: Change) -> dict[str, Any]:
+    return {
+        "suite": change.suite,
+        "case": change.case,
+        "backend": change.backend,
+        "base_s": change.base.get("median_s"),
+        "new_s": change.new.get("median_s"),
+        "ratio": change.ratio.value,
+        "low": change.ratio.low,
+        "high": change.ratio.high,
+        "q_value": change.q_value,
+        "verdict": str(change.verdict),
+        "paired": change.paired,
+        "drift": change.drift,
+    }
+
+
+def _broken_row(record: Record) -> dict[str, Any]:
+    pair = {"suite": str(record.get("suite", "")), "case": record["case"], "backend": record["backend"]}
+    return pair | {"verdict": "broken", "status": record["status"], "reason": record.get("reason")}
+
+
+def _shown(changes: Sequence[Change]) -> list[Change]:
+    """As many pairs as a person reads, slowest first: those that changed most, then the worst of the others."""
+    if len(changes) <= _MOST_SHOWN:
+        return list(changes)
+    changed = sorted((c for c in changes if c.changed), key=lambda c: -max(c.ratio.value, 1 / c.ratio.value))
+    chosen = [*changed, *(c for c in changes if not c.changed)][:_MOST_SHOWN]
+    return sorted(chosen, key=lambda c: -c.ratio.value)
+
+
+def _table(changes: Sequence[Change]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headers and rows: the names, then the numbers. The drift has a column if it is known for any pair."""
+    base_ms, new_ms = (
+        aligned([_median_ms(record) for record in side])
+        for side in ([c.base for c in changes], [c.new for c in changes])
+    )
+    intervals = interval_column(((c.ratio.low, c.ratio.high, c.ratio.covers) for c in changes), digits=4)
+    with_drift = any(change.drift for change in changes)
+    cells = []
+    for c, base, new, interval in zip(changes, base_ms, new_ms, intervals, strict=True):
+        names = (str(c.verdict), printable(c.suite), printable(c.case), printable(c.backend))
+        drift = (f"{c.drift:.3f}" if c.drift else "–",) if with_drift else ()
+        cells.append((*names, base, new, *drift, f"{c.ratio.value:.3f}", interval))
+    drift_header = ("drift",) if with_drift else ()
+    return (*_NAMES, "base ms", "new ms", *drift_header, "new/base", "95 % interval"), cells
+
+
+def _median_ms(record: Record) -> str:
+    median_s = record.get("median_s")
+    return milliseconds(median_s) if isinstance(median_s, (int, float)) else "–"
+
+
+def _broken(comparison: Comparison) -> list[str]:
+    sentences = [
+        f"{r['backend']} on {r['case']} was right and is now {r['status']}: {r.get('reason')}"
+        for r in comparison.broken
+    ]
+    more = len(sentences) - _MOST_SHOWN
+    return [*sentences[:_MOST_SHOWN], f"{more:,} more"] if more > 0 else sentences
+
+
+def _closing(comparison: Comparison, threshold: float) -> str:
+    """How many pairs changed, how they were measured, and what was left out."""
+    changes = comparison.changes
+    verdicts = Counter(change.verdict for change in changes)
+    counts = ", ".join(f"{verdicts[verdict]:,} {verdict}" for verdict in ChangeVerdict if verdicts[verdict])
+    sentences = [f"{count(len(changes), 'pair')}: {counts or 'none timed in both'}.", *_how_measured(changes)]
+    if (mean := comparison.geometric_mean) is not None:
+        sentences.append(f"Geometric mean new/base {mean:.3f}.")
+    sentences.append(f"{len(comparison.regressions(threshold)):,} slower by more than {threshold:.0%}.")
+    if comparison.broken:
+        sentences.append(f"{len(comparison.broken):,} broken.")
+    if len(changes) > _MOST_SHOWN:
+        sentences.append(f"{_MOST_SHOWN} are shown, those that changed most; --json has all.")
+    if comparison.only_base or comparison.only_new:
+        sentences.append(
+            f"Not compared: {comparison.only_base:,} only in the base, {comparison.only_new:,} only in the new."
+        )
+    return " ".join(sentences)
+
+
+def _how_measured(changes: Sequence[Change]) -> list[str]:
+    if not changes:
+        return []
+    if all(change.paired for change in changes):
+        return ["Measured side by side, compared round by round."]
+    if drifts := [math.log(change.drift) for change in changes if change.drift]:
+        return [
+            "Measured in two runs: new/base is without the drift, by which the other libraries moved on the same case "
+            f"({math.exp(fmean(drifts)):.3f} in the geometric mean)."
+        ]
+    return [
+        "Measured in two runs: the intervals hold what the machine does by itself; side by side, or with other "
+        "libraries in both runs, smaller changes would show."
+    ]

@@ -1,0 +1,95 @@
+"""`convbench.compare`: its sources, and that it says what the command says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convbench
+from convbench.analysis.comparison import ChangeVerdict
+from convbench.errors import NothingMeasuredError, ResultsError
+
+RNG = np.random.default_rng(3)
+
+
+def record(scale: float, case: str = "a", backend: str = "torch", **changes: Any) -> dict[str, Any]:
+    walls = (1e-3 * scale * np.exp(RNG.normal(0, 0.01, 20))).tolist()
+    return {
+        "format": 1,
+        "session": f"session-{scale}",
+        "suite": "sizes",
+        "case": case,
+        "backend": backend,
+        "status": "ok",
+        "reason": None,
+        "median_s": float(np.median(walls)),
+        "threads": 1,
+        "dtype": "float32",
+        "settings": {"allocator": "steady", "cache": "warm"},
+        "machine": {"machine": "bench-1"},
+        "samples": {"round": list(range(20)), "wall_s": walls},
+        **changes,
+    }
+
+
+def journal(path: Path, *records: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Path, Path]:
+    base = journal(tmp_path / "base.jsonl", record(1.0), record(1.0, "b"), record(1.0, "c"))
+    broken = record(1.0, "c", status="wrong", reason="bound check", median_s=None, samples=None)
+    return base, journal(tmp_path / "new.jsonl", record(2.0), record(1.0, "b"), broken)
+
+
+def test_it_says_what_the_command_says(sides: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    result = convbench.compare(*sides)
+    assert capsys.readouterr() == ("", ""), "nothing is printed unless asked"
+    words = [sys.executable, "-m", "convbench", "compare", *map(str, sides)]
+    text, rows, table = (
+        subprocess.run([*words, *options], capture_output=True, text=True, check=False)
+        for options in ([], ["--json"], ["--markdown"])
+    )
+    assert [line.rstrip() for line in text.stdout.splitlines()] == str(result).splitlines()
+    assert [json.loads(line) for line in rows.stdout.splitlines()] == result.records
+    assert table.stdout.strip() == result.markdown().strip()
+    assert text.returncode == rows.returncode == result.exit_code == 1
+
+
+def test_the_result_has_changes_a_frame_and_a_page_for_notebooks(sides: tuple[Path, Path]) -> None:
+    result = convbench.compare(*sides)
+    assert not result.ok
+    assert result.changes[0].verdict is ChangeVerdict.SLOWER
+    assert [broken["case"] for broken in result.broken] == ["c"]
+    assert list(result.frame["case"]) == ["a", "b", "c"]
+    assert list(result.frame["verdict"].iloc[[0, 2]]) == ["slower", "broken"]
+    assert "<pre" in result._repr_html_() and "slower" in result._repr_html_()
+
+
+def test_paths_frames_and_records_give_the_same(sides: tuple[Path, Path]) -> None:
+    by_path = convbench.compare(*map(str, sides))
+    by_frame = convbench.compare(*map(convbench.load, sides))
+    by_record = convbench.compare(*([json.loads(line) for line in side.read_text().splitlines()] for side in sides))
+    assert by_path.records == by_frame.records == by_record.records
+
+
+def test_a_backend_against_another(tmp_path: Path) -> None:
+    path = journal(tmp_path / "both.jsonl", record(1.0, backend="x@old"), record(1.0, backend="x@new"))
+    result = convbench.compare(path, path, backend="*@old", against="*@new")
+    assert [change.backend for change in result.changes] == ["x"]
+    assert result.ok
+
+
+def test_where_nothing_can_be_compared_it_says_so(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(NothingMeasuredError, match=r"has 3 records and the new 1, and no suite"):
+        convbench.compare(sides[0], [record(1.0, "another case")])
+    with pytest.raises(ResultsError, match="'nowhere' is no journal"):
+        convbench.compare(sides[0], "nowhere", results=tmp_path)
