@@ -94,7 +94,7 @@ def _source(source: Source) -> str | Path | list[Record]:
     if isinstance(source, (str, Path)):
         return source
     if isinstance(source, Result):
-        return [dict(record) for record in source.records]
+        return [cast("Record", record) for record in source.records]
     if not hasattr(source, "to_dict"):
         return list(source)
     return _records_of_frame(cast("pd.DataFrame", source))
@@ -115,4 +115,4 @@ def _nested(row: dict[Any, Any]) -> Record:
         "settings": row.get("settings") or {name: row[name] for name in _IN_SETTINGS if row.get(name) is not None},
         "samples": row.get("samples") or {name: row[name] for name in _IN_SAMPLES if row.get(name) is not None},
     }
-    return row | nested
+    return cast("Record", row | nested)

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.comparison import Change, Comparison, ChangeVerdict
+from convbench.analysis.comparison import Change, ChangeVerdict, Comparison
 from convbench.reporting.console import plain_table
 from convbench.reporting.markdown import escaped, markdown_table, printable
 from convbench.reporting.numbers import aligned, count, interval_column, milliseconds
