@@ -1,11 +1,17 @@
 """Between-process variation: how much two processes running the same code differ, which more rounds cannot reduce.
 
 Where a process's memory lies makes it a little faster or slower for as long as it lives (levels of variation: Kalibera
-and Jones, Rigorous benchmarking in reasonable time, ISMM 2013). A run with one process per backend sees this variation
-only in its self-ratio, between two processes of one backend. The expected variation comes from repeated pairs of fresh
-processes (`evaluation/accuracy/self_agreement.py`: 0.3 % in the median, which is 0.43 % as a standard deviation) and
-weighs as much as six pairs do. A run's own self-ratios are added to it, so that a few times as much there widens all
-intervals of the case. The factor of the 95 % interval is Student's, with that many degrees of freedom.
+and Jones, Rigorous benchmarking in reasonable time, ISMM 2013). How much is a property of the machine, of its allocator
+and of the size of the operands, so it is learned from pairs of processes that ran the same backend: those of the run
+itself, and those of earlier runs on the same machine. Before any pair is seen the expected variation is that of
+repeated pairs on one machine (`evaluation/accuracy/self_agreement.py`: 0.3 % in the median, which is 0.43 % as a
+standard deviation); it weighs as much as one pair, so that a machine corrects it soon.
+
+Pairs have heavy tails: now and then one process is far off. The variation is therefore the scale of a Student
+distribution with four degrees of freedom, fitted by expectation-maximization (K. L. Lange, R. J. A. Little,
+J. M. G. Taylor, J. Am. Stat. Assoc. 84, 1989), in which a single bad pair counts little towards the scale, while the
+interval reaches out as far as the tails do. While few pairs are known the interval has fewer degrees of freedom, down
+to two, because the scale itself is uncertain.
 
 On a machine whose host is busy there is more variation, because neighbours disturb one process and not another. It
 shows in the spread of the rounds' ratios. Rounds therefore do not average out for ever: however many there are, they
@@ -17,23 +23,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from convbench.stats.estimates import NORMAL_QUANTILE, student_quantile
 
 EXPECTED = 0.0043
-"""The standard deviation of the logarithm of two processes' ratio, as expected before any is seen."""
-_WORTH = 6
+"""The scale of the logarithm of two processes' ratio, as expected before any is seen."""
+_WORTH = 1
+_DEGREES, _FEWEST_DEGREES, _PAIRS_FOR_A_DEGREE = 4, 2, 4
 _MOST_ROUNDS = 60
+_STEPS = 50
 
 
-def half_width_of_process_variation(self_log_ratios: Sequence[float], spread: float = 0.0) -> float:
+@dataclass(frozen=True)
+class ProcessVariation:
+    """The `scale` of the logarithm of the ratio of two processes that run the same code, learned from so many pairs."""
+
+    scale: float = EXPECTED
+    pairs: int = 0
+
+    @property
+    def half_width_of_ratio(self) -> float:
+        """Half of the 95 % interval for the logarithm of the ratio of two processes of equal speed."""
+        degrees = min(_DEGREES, _FEWEST_DEGREES + self.pairs / _PAIRS_FOR_A_DEGREE)
+        return student_quantile(degrees) * self.scale
+
+    @property
+    def half_width_of_time(self) -> float:
+        """Half of the 95 % interval for the logarithm of one process's time over that of a typical process: the ratio
+        of two has the variance of both."""
+        return self.half_width_of_ratio / math.sqrt(2)
+
+    def learned_from(self, log_ratios: Sequence[float]) -> ProcessVariation:
+        """The variation after further pairs, whose ratios have these logarithms; what was known weighs as many pairs as
+        it was learned from, and one more."""
+        if not log_ratios:
+            return self
+        known = _WORTH + self.pairs
+        squares = [log * log for log in log_ratios]
+        variance = self.scale**2
+        for _ in range(_STEPS):
+            weighted = sum(square * (_DEGREES + 1) / (_DEGREES + square / variance) for square in squares)
+            variance = (known * self.scale**2 + weighted) / (known + len(squares))
+        return ProcessVariation(math.sqrt(variance), self.pairs + len(squares))
+
+
+def half_width_of_process_variation(
+    self_log_ratios: Sequence[float], spread: float = 0.0, known: ProcessVariation | None = None
+) -> float:
     """Half of the 95 % interval for the logarithm of a ratio of two processes of equal speed.
 
-    `self_log_ratios` are logarithms of ratios between two processes of one backend. `spread` is the spread of the
-    rounds' ratios, as a standard deviation of logarithms.
+    `self_log_ratios` are logarithms of ratios between two processes of one backend, seen besides what is `known` of the
+    machine. `spread` is the spread of the rounds' ratios, as a standard deviation of logarithms.
     """
-    degrees = _WORTH + len(self_log_ratios)
-    variance = (_WORTH * EXPECTED**2 + sum(log**2 for log in self_log_ratios)) / degrees
-    return math.hypot(
-        student_quantile(degrees) * math.sqrt(variance), NORMAL_QUANTILE * spread / math.sqrt(_MOST_ROUNDS)
-    )
+    variation = (known or ProcessVariation()).learned_from(self_log_ratios)
+    return math.hypot(variation.half_width_of_ratio, NORMAL_QUANTILE * spread / math.sqrt(_MOST_ROUNDS))

@@ -75,7 +75,7 @@ def test_the_report_has_a_column_for_each_number_of_threads_and_is_none_without_
     console.print(report)
     text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     assert "Speed-up over 1 thread" in text and "2 threads 95 % % of ideal" in text
-    assert "a 1.41x [1.40, 1.43] 71 2.00x [1.98, 2.02] 50" in text
+    assert "a 1.41x [1.39, 1.44] 71 2.00x [1.96, 2.04] 50" in text
 
 
 def test_variants_are_told_apart_on_the_axes_that_were_asked_for_alone() -> None:
