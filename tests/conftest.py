@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("convbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("convbench")
 
-STARTS_PROCESSES = re.compile(r"\b(subprocess|Popen|WorkerPool|torch|jax)\b")
+STARTS_PROCESSES = re.compile(r"\b(subprocess|Popen|WorkerPool|discover|browser|torch|jax)\b")
 
 
 @cache

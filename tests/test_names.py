@@ -42,7 +42,7 @@ PHRASES = {  # of texts: docstrings, help, messages, comments
     "where there is one": r"\b(?:where|if) there is one\b",
     "so that ... are there": r"\bare there\b(?=[.,;:)]|$)",
     "as one likes": r"\bas one likes\b|\blessens?\b|\bas ever\b",
-    "the ones asked for": r"\b(?:what|those|ones?|is|was|are|were) asked for\b",
+    "the ones asked for": r"\b(?:what|those|ones?) (?:is |was |are |were )?asked for\b",
 }
 
 
