@@ -171,7 +171,7 @@ def broken(place: Path, tmp_path: Path, kind: str) -> str:
         ("text", "cannot be run: "),
         ("fails", "it said 'cannot load shared library'"),
         ("silent", "said nothing"),
-        ("foreign", "is no Python interpreter that works: it said 'hello'"),
+        ("foreign", "is no working Python interpreter: it said 'hello'"),
         ("old", "is Python 3.9.18; a worker needs Python 3.11 or newer"),
         ("without numpy", "numpy is not installed"),
     ],

@@ -1,37 +1,29 @@
-"""The process that measures ceilings with a number of threads, each held to a CPU of its own where that can be done.
+"""The process that measures ceilings with a number of threads, each on a CPU of its own where the system allows that.
 
-Started as `python -m convbench.measurement.ceilings.worker`. JSON comes in on standard input, `{"threads": 2,
-"seconds": 0.3}`, and lines of JSON go out: `{"doing": "..."}` as it goes on, and last `{"found": {...}}`, fields of
-`Ceilings`.
+Run by `JsonChild` with `{"threads": 2, "seconds": 0.3}`. It sends `{"step": "..."}` as it goes on and at last
+`{"result": {...}}`, fields of `Ceilings`.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from typing import Any
 
 from convbench.measurement.ceilings.cores import choose_cpus
+from convbench.measurement.workers.json_child import read_request, send_message
 
 
 def main() -> None:
-    """Measure and tell."""
-    asked = json.load(sys.stdin)
-    threads = int(asked["threads"])
+    """Measure and send the result."""
+    request = read_request()
+    threads = int(request["threads"])
     cpus = choose_cpus(threads)
     if cpus is not None:
         os.sched_setaffinity(0, cpus)
-    # Only now: a library that starts threads when it is imported starts them where the process then is.
+    # Imported only now, because a library that starts threads when imported starts them on the process's CPUs.
     from convbench.measurement.ceilings.measurement import Measurement
 
-    found = Measurement(threads, cpus, float(asked["seconds"]), lambda what: _tell(doing=what)).everything()
-    _tell(found=found)
-
-
-def _tell(**said: Any) -> None:
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
+    measurement = Measurement(threads, cpus, float(request["seconds"]), lambda step: send_message(step=step))
+    send_message(result=measurement.everything())
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Backends from other environments: `--python PATH=LABEL` offers each as `NAME@LABEL`, run by that interpreter.
 
-Two versions of a library can then be timed side by side in one run. The other environment needs what a worker needs
-(NumPy and ml_dtypes) and the backend's own libraries; convbench itself it is lent.
+One run can then time two versions of a library side by side. The other environment needs what a worker needs (NumPy and
+ml_dtypes) and the backend's own libraries, but not convbench.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -14,66 +13,75 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from convbench.errors import BackendError
 from convbench.measurement.environments.probe import WORKER_NEEDS
-from convbench.measurement.workers.process_environment import START, apart
+from convbench.measurement.workers.json_child import JsonChild
+from convbench.measurement.workers.process_environment import apart
 from convbench.registry import Entry, Registry, Row
 
 _OLDEST = (3, 11)
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_ASK_VERSION = "import sys; sys.stdout.write('\\n%d.%d.%d' % sys.version_info[:3])"
+_PRINT_VERSION = "import sys; sys.stdout.write('\\n%d.%d.%d' % sys.version_info[:3])"
 _LIMIT_S = 60.0
 _EXAMPLE = "--python ~/old/bin/python=1.20"
 
 
 @dataclass(frozen=True)
 class OtherEnvironment:
-    """An interpreter that has been asked who it is: `python` is its path, `version` Python's, such as 3.12.1."""
+    """An interpreter: `python` is its path, `version` that of Python, such as 3.12.1."""
 
     label: str
     python: str
     version: str
 
     def offer(self, entry: Entry) -> Entry:
-        """`entry` as it is called in this environment, not yet asked whether it is available there."""
+        """`entry` under its name in this environment. Whether it is available there is not known yet."""
         return replace(entry, name=f"{entry.name}@{self.label}", reason=None, python=self.python)
 
 
-def environments(given: Iterable[str]) -> list[OtherEnvironment]:
-    """The environments that the texts `PATH=LABEL` name. Raises `BackendError` for what is none, or a label twice."""
-    found: dict[str, OtherEnvironment] = {}
-    for text in given:
+def environments(texts: Iterable[str]) -> list[OtherEnvironment]:
+    """The environments named by `PATH=LABEL` texts. Raises `BackendError` for another text, or a label used twice."""
+    by_label: dict[str, OtherEnvironment] = {}
+    for text in texts:
         path, separator, label = text.rpartition("=")
         if not separator or not path or not _LABEL.fullmatch(label):
             raise BackendError(
                 f"--python is {text!r}; it should be an interpreter or the folder of a virtual environment, then = and "
                 f"a label of letters, digits and . _ + -, as in {_EXAMPLE}"
             )
-        if label in found:
+        if label in by_label:
             raise BackendError(
-                f"two environments are labelled {label!r}: {found[label].python} and {path}. Give each its own label."
+                f"two environments are labelled {label!r}: {by_label[label].python} and {path}. "
+                "Give each its own label."
             )
-        found[label] = environment(path, label)
-    return list(found.values())
+        by_label[label] = environment(path, label)
+    return list(by_label.values())
 
 
 def environment(path: str, label: str) -> OtherEnvironment:
     """The environment of the interpreter at `path`, which may be a virtual environment's folder.
 
-    Raises `BackendError` when that is no Python, or one that is too old.
+    Raises `BackendError` if it is no Python interpreter, or too old.
     """
     python = _interpreter(Path(path).expanduser())
     try:
-        done = _call([python, "-c", _ASK_VERSION])
+        done = subprocess.run(
+            [python, "-c", _PRINT_VERSION],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=apart(),
+            timeout=_LIMIT_S,
+            check=False,
+        )
     except OSError as error:
         raise BackendError(f"{python} cannot be run: {error.strerror or error}. Give a Python interpreter.") from None
     except subprocess.TimeoutExpired:
         raise BackendError(f"{python} does not answer; it should be a Python interpreter.") from None
     match = re.fullmatch(r"(\d+)\.(\d+)\.\d+", (done.stdout.splitlines() or [""])[-1])
     if done.returncode != 0 or match is None:
-        raise BackendError(f"{python} is no Python interpreter that works: {_last_words(done)}.")
+        raise BackendError(f"{python} is no working Python interpreter: {_last_words(done)}.")
     if (int(match[1]), int(match[2])) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         raise BackendError(f"{python} is Python {match[0]}; a worker needs Python {oldest} or newer.")
@@ -81,8 +89,8 @@ def environment(path: str, label: str) -> OtherEnvironment:
 
 
 def select(registry: Registry, others: Sequence[OtherEnvironment], patterns: Sequence[str]) -> list[Row]:
-    """The rows that `patterns` select of those here and, as `NAME@LABEL`, in the other environments, which are asked
-    what they can run. A pattern that a name matches selects it everywhere: `x*` also `x@old`, and `x@*` only those.
+    """The rows that `patterns` select among those here and, as `NAME@LABEL`, those of the other environments. A pattern
+    selects a backend in all environments: `x*` also selects `x@old`; `x@*` selects the others alone.
 
     Raises `BackendError` when a pattern selects nothing, or an environment cannot run workers.
     """
@@ -100,40 +108,40 @@ def select(registry: Registry, others: Sequence[OtherEnvironment], patterns: Seq
 
 
 def asked(entries: Iterable[Entry], others: Sequence[OtherEnvironment]) -> list[Entry]:
-    """`entries`, those of other environments with the reason why they cannot run there, if there is one.
+    """`entries`; those of other environments have the reason why they cannot run there, if any.
 
     Raises `BackendError` when an environment cannot run workers.
     """
     entries = list(entries)
     reasons: dict[str, str | None] = {}
     for other in others:
-        mine = [e for e in entries if e.python == other.python and e.name.endswith(f"@{other.label}")]
-        if mine:
-            reasons |= zip((e.name for e in mine), _reasons(other, mine), strict=True)
+        there = [e for e in entries if e.python == other.python and e.name.endswith(f"@{other.label}")]
+        if there:
+            reasons |= zip((e.name for e in there), _reasons(other, there), strict=True)
     return [replace(entry, reason=reasons[entry.name]) if entry.name in reasons else entry for entry in entries]
 
 
 def _reasons(other: OtherEnvironment, entries: Sequence[Entry]) -> list[str | None]:
     backends = [{"origin": asdict(e.origin), "name": e.backend.name} for e in entries]
-    words = [other.python, str(START), "convbench.measurement.environments.probe"]
-    try:
-        done = _call(words, json.dumps({"backends": backends}))
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except subprocess.TimeoutExpired:
-        raise BackendError(f"{other.python} ({other.label}) did not say within {_LIMIT_S:g} s what it has.") from None
-    except (ValueError, IndexError):
-        raise BackendError(f"{other.python} ({other.label}) could not say what it has: {_last_words(done)}.") from None
-    if missing := told["missing"]:
+    module, request, label = "convbench.measurement.environments.probe", {"backends": backends}, other.label
+    with JsonChild(module, request, python=other.python, time_limit_s=_LIMIT_S) as child:
+        answer = next((message for message in child.messages() if "reasons" in message), None)
+        failure = child.failure()
+    if child.timed_out:
+        raise BackendError(f"{other.python} ({label}) did not say within {_LIMIT_S:g} s which backends it can run.")
+    if answer is None:
+        raise BackendError(f"{other.python} ({label}) could not say which backends it can run: it {failure}.")
+    if missing := answer["missing"]:
         raise BackendError(
-            f"{other.python} ({other.label}) cannot run a worker, which needs {' and '.join(WORKER_NEEDS)} there: "
+            f"{other.python} ({label}) cannot run a worker, which needs {' and '.join(WORKER_NEEDS)} there: "
             f"{'; '.join(missing.values())}. Type: {other.python} -m pip install {' '.join(missing)}"
         )
-    given: list[str | None] = told["reasons"]
-    return given
+    reasons: list[str | None] = answer["reasons"]
+    return reasons
 
 
 def _interpreter(path: Path) -> str:
-    """The absolute path, links in it kept: the interpreter of a virtual environment is a link, and its name matters."""
+    """The absolute path. Links in it stay, because a virtual environment's interpreter is a link whose name matters."""
     if path.is_dir():
         inside = [path / "bin" / "python", path / "Scripts" / "python.exe"]
         found = next((python for python in inside if python.exists()), None)
@@ -147,12 +155,6 @@ def _interpreter(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps "..", Path.resolve follows links
 
 
-def _call(words: Sequence[str], given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, input=given, capture_output=True, text=True, errors="replace", env=apart(), timeout=_LIMIT_S, check=False
-    )
-
-
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return f"it said {said[-1][:300]!r}" if said else f"it left with {done.returncode} and said nothing"
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return f"it said {lines[-1][:300]!r}" if lines else f"it left with {done.returncode} and said nothing"

@@ -1,28 +1,28 @@
-"""What another environment can run, asked in its own interpreter: which backends, and why not the others.
+"""What another environment can run, answered by its own interpreter: why each backend cannot run, or null.
 
-Started by `start.py`. JSON comes in on standard input; the answer is the last line of standard output.
+Run by `JsonChild` with `{"backends": [{"origin": {...}, "name": "..."}]}`. It sends `{"missing": {...}, "reasons":
+[...]}`.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
+from convbench.measurement.workers.json_child import read_request, send_message
 from convbench.registry import Origin, find
 
 WORKER_NEEDS = ("numpy", "ml_dtypes")
-"""What a worker imports besides its backend's libraries: each is both a module and what pip installs."""
+"""What a worker imports besides its backend's libraries: each name is that of a module and of its distribution."""
 
 
 def main() -> None:
-    """Answer for the backends asked about: what a worker misses here, else each one's reason, null if it can run."""
-    asked = json.load(sys.stdin)
+    """Send what a worker lacks here and, if nothing, the reason for each backend."""
+    request = read_request()
     missing = {name: reason for name in WORKER_NEEDS if (reason := _missing(name))}
-    reasons = [] if missing else [_unavailable(one) for one in asked["backends"]]
-    sys.stdout.write("\n" + json.dumps({"missing": missing, "reasons": reasons}) + "\n")
+    reasons = [] if missing else [_unavailable(backend) for backend in request["backends"]]
+    send_message(missing=missing, reasons=reasons)
 
 
 def _missing(module: str) -> str | None:
@@ -35,9 +35,9 @@ def _missing(module: str) -> str | None:
     return None
 
 
-def _unavailable(asked: Mapping[str, Any]) -> str | None:
+def _unavailable(backend: Mapping[str, Any]) -> str | None:
     try:
-        return find(Origin(**asked["origin"]), asked["name"]).unavailable()
+        return find(Origin(**backend["origin"]), backend["name"]).unavailable()
     except (Exception, SystemExit) as error:
         return f"asking whether it is available raised {type(error).__name__}: {error}"
 

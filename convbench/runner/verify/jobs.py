@@ -6,18 +6,15 @@ An interrupt, or a polite end, asks them to come to an end: each then reports wh
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from convbench.measurement.workers.json_child import JsonChild
 from convbench.measurement.workers.process_environment import worker_environment
 from convbench.store.verification_log import Event
 
@@ -29,46 +26,29 @@ class _Job:
 
     def __init__(self, name: str, asked: Mapping[str, Any], events: queue.SimpleQueue[Any]) -> None:
         self.name = name
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the job
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "convbench.runner.verify.job"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            text=True,
-            encoding="utf-8",
-            env=worker_environment(asked["threads"], "steady"),
-            start_new_session=True,  # an interrupt is for the run, which then asks the jobs to end
+        self._child = JsonChild(
+            "convbench.runner.verify.job",
+            asked,
+            environment=worker_environment(asked["threads"], "steady"),
+            keep_input_open=True,
+            own_session=True,  # an interrupt is for the run, which then asks the jobs to end
         )
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps(asked) + "\n")
-            self._process.stdin.flush()
         threading.Thread(target=self._read, args=(events,), daemon=True).start()
 
     def _read(self, events: queue.SimpleQueue[Any]) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):
-                events.put((self.name, json.loads(line)))
+        for event in self._child.messages():
+            events.put((self.name, event))
         events.put((self.name, None))
 
     def ask_to_end(self) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
+        self._child.close_input()
 
     def ended(self) -> str:
         """Wait for the end; gives what to say of a job that ended without a report."""
-        code = self._process.wait()
-        self.ask_to_end()
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        self._stderr.close()
-        return f"its verifying process ended with code {code}: {lines[-1] if lines else 'it said nothing'}"
+        return f"its verifying process {self._child.failure() or 'ended without a report'}"
 
     def kill(self) -> None:
-        self._process.kill()
+        self._child.kill()
 
 
 class Jobs:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convbench.measurement.workers.json_child import JsonChild, read_request, send_message
 from convbench.store.asv.files import Point, clear_leftovers, save_benchmarks, slim, store_records
 from convbench.store.asv.metrics import SlimRecord
 from convbench.store.checkout import CONFIGURATION, CheckoutState, checkout_state
@@ -38,19 +37,13 @@ def write_asv_results(
         return Written(refusal=f"this is no checkout with an {CONFIGURATION}")
     if refusal := _refusal(checkout_state(checkout), allow_dirty):
         return Written(refusal=refusal)
-    asked = {"checkout": str(checkout), "results": str(results.resolve()), "records": [slim(r) for r in records]}
-    done = subprocess.run(
-        [sys.executable, "-m", "convbench.store.asv.results"],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        cwd=checkout,
-        check=False,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return Written(refusal=f"asv could not store them: {last}")
-    return Written(**json.loads(done.stdout.splitlines()[-1]))
+    request = {"checkout": str(checkout), "results": str(results.resolve()), "records": [slim(r) for r in records]}
+    with JsonChild("convbench.store.asv.results", request, folder=checkout) as child:
+        written = next((message["written"] for message in child.messages() if "written" in message), None)
+        failure = child.failure()
+    if failure or written is None:
+        return Written(refusal=f"asv could not store them: its process {failure or 'sent no result'}")
+    return Written(**written)
 
 
 def _refusal(state: CheckoutState, allow_dirty: bool) -> str | None:
@@ -66,15 +59,15 @@ def _refusal(state: CheckoutState, allow_dirty: bool) -> str | None:
 
 
 def main() -> None:
-    """Read what to store from standard input, store it, and say what was done on the last line of standard output."""
+    """Store what the request has, and send what was done."""
     from asv.util import UserError
 
-    asked = json.load(sys.stdin)
+    request = read_request()
     try:
-        told = _store(Path(asked["checkout"]), Path(asked["results"]), asked["records"])
+        written = _store(Path(request["checkout"]), Path(request["results"]), request["records"])
     except UserError as error:
-        told = {"refusal": f"asv could not store them: {str(error).strip().rstrip('.')}"}
-    sys.stdout.write("\n" + json.dumps(told) + "\n")
+        written = {"refusal": f"asv could not store them: {str(error).strip().rstrip('.')}"}
+    send_message(written=written)
 
 
 def _store(checkout: Path, results: Path, records: list[SlimRecord]) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""A child process that runs a module of convbench: one JSON object goes in, one JSON object a line comes out.
+
+For work that needs a process of its own but no arrays: `JsonChild` on the parent's side, `read_request` and
+`send_message` in the child. Lines that are no JSON object, such as those that a library prints, are passed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from convbench.measurement.workers.process_environment import START, apart
+
+
+class JsonChild:
+    """The module `module` as a process that is sent `request`. A context manager: leaving it ends the process.
+
+    It runs in this interpreter, or in the `python` of another environment. After `time_limit_s` seconds it is killed.
+    With `keep_input_open` it may wait for `close_input`, which asks it to end early. With `own_session` a Ctrl-C in the
+    terminal does not reach it.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        request: Mapping[str, Any],
+        *,
+        python: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        time_limit_s: float | None = None,
+        keep_input_open: bool = False,
+        own_session: bool = False,
+    ) -> None:
+        self.timed_out = False
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module] if python is None else [python, str(START), module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            encoding="utf-8",
+            errors="replace",
+            env=environment if environment is not None or python is None else apart(),
+            cwd=folder,
+            start_new_session=own_session,
+        )
+        self._limit = threading.Timer(time_limit_s, self._end_late) if time_limit_s is not None else None
+        if self._limit is not None:
+            self._limit.start()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # `failure` tells that it died
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        if not keep_input_open:
+            self.close_input()
+
+    def __enter__(self) -> JsonChild:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.failure()
+        self._stderr.close()
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """The objects that it sends, until it ends."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError, RecursionError):
+                if isinstance(message := json.loads(line), dict):
+                    yield message
+
+    def failure(self) -> str | None:
+        """Wait for its end; None if it ended well, else how it ended, with the last line of its standard error."""
+        code = self._process.wait()
+        if self._limit is not None:
+            self._limit.cancel()
+        self.close_input()
+        if code == 0:
+            return None
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        return f"{how}: {lines[-1].strip()[:300]}" if lines else how
+
+    def close_input(self) -> None:
+        """Tell a child that reads its input to the end that nobody waits for more."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        """End it now, if it runs."""
+        self._process.kill()
+
+    def _end_late(self) -> None:
+        self.timed_out = True
+        self.kill()
+
+
+def read_request() -> Any:
+    """In the child: the request, from standard input."""
+    return json.loads(sys.stdin.readline())
+
+
+def send_message(**fields: Any) -> None:
+    """In the child: send one object on a line of its own, whatever was printed before."""
+    sys.stdout.write("\n" + json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
