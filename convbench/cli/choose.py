@@ -1,4 +1,4 @@
-"""Which backend to use."""
+"""`convbench choose`: its options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from convbench.cli import options
 from convbench.cli.parameters import share
 
 
-@click.command(short_help="Say which backend to use for a model, a suite or a problem.")
+@click.command(short_help="Choose the backend for a model, a suite or a problem.")
 @click.option("--suite", metavar="NAME|FILE.toml", help="Choose for the layers of this suite.")
 @click.option(
     "--model",
@@ -23,9 +23,9 @@ from convbench.cli.parameters import share
 @options.backends
 @options.where
 @options.threads
-@click.option("--batch", type=click.IntRange(1), metavar="N", help="Of every layer.")
+@click.option("--batch", type=click.IntRange(1), metavar="N", help="Compute every layer with this batch size.")
 @options.input_shape
-@click.option("--dtype", metavar="T", help="Of every layer: float64, float32, float16 or bfloat16.")
+@click.option("--dtype", metavar="T", help="Compute every layer in float64, float32, float16 or bfloat16.")
 @click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="Write the choices to FILE, as a plan.")
 @click.option("--from-results", is_flag=True, help="Answer at once from earlier records of this machine.")
 @click.option("--machine", metavar="NAME", help="Answer for another machine, from its records.")
@@ -36,13 +36,13 @@ from convbench.cli.parameters import share
     default=0.5,
     show_default=True,
     metavar="S",
-    help="Seconds of sampling for a backend and layer at most.",
+    help="Sample each backend on each layer for at most this many seconds.",
 )
 @click.option(
     "--precision",
     type=share,
     metavar="P%",
-    help="Sample those that are close until their ratio is known this well, within --budget.  [default: 1%]",
+    help="Sample close backends until their ratio is known this precisely, within --budget.  [default: 1%]",
 )
 @click.option(
     "--tie",
@@ -50,7 +50,7 @@ from convbench.cli.parameters import share
     default="2%",
     show_default=True,
     metavar="P%",
-    help="A difference that is smaller than this is none.",
+    help="Treat differences smaller than this as a tie.",
 )
 @click.option(
     "--time-limit",
@@ -58,25 +58,34 @@ from convbench.cli.parameters import share
     default=30.0,
     show_default=True,
     metavar="S",
-    help="Seconds that one answer of a backend may take, such as to make ready and call once.",
+    help="Stop a backend that takes longer for one step, such as prepare and first call.",
 )
 @click.option(
-    "--lower-precision", is_flag=True, help="Let backends compete that compute in less than the dtype asked for."
+    "--lower-precision", is_flag=True, help="Admit backends that compute in a lower precision than the layer's dtype."
 )
 @options.plugins
 @options.results
 @options.json_lines
-def choose(**given: Any) -> None:
-    """Say which backend to use here for the layers of a suite or a model, or for one problem.
+def choose(problem: str | None, as_json: bool, **given: Any) -> None:
+    """Choose the backend for the layers of a suite or a model, or for one problem, on this machine.
 
-    Backends are verified, then raced: all are sampled by turns, and who is beaten is dropped. Far-behind ones are not
-    asked again on layers like those that showed it. Leaves with 3 when there is no choice.
+    Backends are verified, then raced: they are sampled in turn, and beaten ones are dropped. A backend that is far
+    behind is not run again on similar layers. The exit code is 3 when there is no choice.
     """
-    questions = [name for name in ("suite", "model", "problem") if given[name] is not None]
-    if len(questions) != 1:
-        told = "there is none" if not questions else f"there are {' and '.join(f'--{name}' for name in questions)}"
-        raise click.UsageError(f"give one of --suite, --model and --problem; {told}.")
-    from convbench.runner.choose.choose import answer
+    subjects = {"--suite": given["suite"], "--model": given["model"], "--problem": problem}
+    names = [name for name, value in subjects.items() if value is not None]
+    if len(names) != 1:
+        reason = f"there are {' and '.join(names)}" if names else "there is none"
+        raise click.UsageError(f"give one of --suite, --model and --problem; {reason}.")
+    from convbench.api.choose import choose_request
+    from convbench.reporting.choice.output import show_choice
+    from convbench.reporting.console import show_journal_warnings, stderr
+    from convbench.reporting.progress import progress
     from convbench.runner.choose.request import Request
 
-    sys.exit(answer(Request(**given)))
+    request = Request(problems=() if problem is None else (problem,), **given)
+    show_journal_warnings()
+    with progress(stderr(), plain=as_json) as observer:
+        result = choose_request(request, observer)
+    show_choice(result.answer, result.measurements, plan=request.plan if result.ok else None, as_json=as_json)
+    sys.exit(result.exit_code)

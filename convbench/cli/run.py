@@ -1,4 +1,4 @@
-"""Verify and time."""
+"""`convbench run`: its options."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from convbench.cli import options
 from convbench.cli.parameters import cpus, numbers, share
 
 
-@click.command(short_help="Verify and time backends on a suite, and record it.")
-@options.suites
+@click.command(short_help="Verify and time backends on suites and problems, and record the results.")
+@click.option("--suite", "suites", multiple=True, metavar="NAME|FILE.toml", help="Measure this suite; repeatable.")
+@click.option(
+    "--problem",
+    "problems",
+    multiple=True,
+    metavar="ID",
+    help="Measure this convolution, such as n1c64h56w56_o64k3_p1, in any form that `convbench show` reads; repeatable.",
+)
 @options.backends
 @click.option(
     "--python",
     "pythons",
     multiple=True,
     metavar="PATH=LABEL",
-    help="Also the backends of another environment, its interpreter or folder PATH, as 'torch@LABEL'; repeatable.",
+    help="Add the backends of another environment, given by its interpreter or folder, as 'torch@LABEL'; repeatable.",
 )
 @options.case
 @options.where
@@ -29,22 +36,23 @@ from convbench.cli.parameters import cpus, numbers, share
     default="1",
     show_default=True,
     metavar="N,N,...",
-    help="For each backend; several are measured one after the other, and what more gave is told.",
+    help="Threads per backend. Several values are measured in turn, and the speed-up is reported.",
 )
 @click.option("--dtype", metavar="T,T,...", help="Compute every case in float64, float32, float16 or bfloat16.")
-@click.option("--batch", type=numbers, default=(), metavar="N,N,...", help="Compute every case with these batches.")
+@click.option("--batch", type=numbers, default=(), metavar="N,N,...", help="Compute every case with these batch sizes.")
 @click.option(
     "--cache",
     type=click.Choice(["warm", "cold"]),
     default="warm",
     show_default=True,
-    help="'cold' empties the caches before each call, and times calls one by one.",
+    help="Let data stay in the caches, or empty them before each call and time calls one by one.",
 )
 @options.processes
 @click.option(
     "--self-check/--no-self-check",
     default=None,
-    help="Time a backend against itself in another process: the run's own error.  [default: unless --quick]",
+    help="Time one backend against itself in another process, which shows the run's own error.  "
+    "[default: unless --quick]",
 )
 @click.option(
     "--pin",
@@ -52,51 +60,64 @@ from convbench.cli.parameters import cpus, numbers, share
     default="auto",
     show_default=True,
     metavar="auto|none|CPUS",
-    help="The CPUs that workers run on, such as 2,3; 'auto' takes one core a thread, the same for all workers.",
+    help="Run workers on these CPUs, such as 2,3; 'auto' takes one core per thread, the same for all workers.",
 )
 @click.option(
     "--precision",
     type=share,
     metavar="P%",
-    help="Sample until the interval is this narrow to either side, for 10 s at most or --budget.  [default: 1%]",
+    help="Sample until the interval reaches this far to either side, for at most 10 s or --budget.  [default: 1%]",
 )
 @click.option(
     "--budget",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
-    help="Seconds of sampling for a backend and case at most.  [default: 1]",
+    help="Sample each backend on each case for at most this many seconds.  [default: 1]",
 )
 @options.quick
-@click.option("--resume", is_flag=True, help="Go on with the last run of this suite with these settings.")
+@click.option("--resume", is_flag=True, help="Continue the last run of this suite with these settings.")
 @click.option(
     "--time-limit",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
-    help="Seconds that one answer of a backend may take, such as to make ready and call once.  [default: 60]",
+    help="Stop a backend that takes longer for one step, such as prepare and first call.  [default: 60]",
 )
 @click.option(
     "--allocator",
     type=click.Choice(["steady", "system"]),
     default="steady",
     show_default=True,
-    help="'system' shows what a program sees that does not tune its memory allocator.",
+    help="Tune the memory allocator for steady times, or leave it as programs have it.",
 )
-@click.option("--time-wrong", is_flag=True, help="Time wrong answers, too; they stay marked and are never ranked.")
+@click.option("--time-wrong", is_flag=True, help="Time wrong answers, too. They stay marked and are never ranked.")
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of the data and of the rounds."
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of the data and of the order within rounds.",
 )
-@click.option(
-    "--details",
-    is_flag=True,
-    help="Below the times also throughput, first calls, memory, and how the samples came about.",
-)
+@click.option("--details", is_flag=True, help="Show throughput, first calls, memory and sampling below the times.")
 @options.no_asv
 @click.option("--allow-dirty", is_flag=True, help="Store in asv's files although the checkout has uncommitted changes.")
 @options.plugins
 @options.results
 @options.json_lines
 def run(**given: Any) -> None:
-    """Verify and time the backends on the cases of a suite, and record it."""
-    from convbench.runner.run import Request, run_suites
+    """Verify and time backends on the cases of suites, or on single problems, and record the results."""
+    if not given["suites"] and not given["problems"]:
+        raise click.UsageError("give --suite or --problem; `convbench suites` lists the suites.")
+    from convbench.api.run import run_request
+    from convbench.reporting.console import show_journal_warnings, stderr
+    from convbench.reporting.progress import progress
+    from convbench.reporting.run.output import end_run, show_run
+    from convbench.runner.run import Request
 
-    sys.exit(run_suites(Request(**given)))
+    request = Request(**given)
+    show_journal_warnings()
+    with progress(stderr(), as_json=request.as_json) as observer:
+        result = run_request(request, observer)
+    show_run(result.measurements, request)
+    end_run(result.measurements, *result.remarks)
+    sys.exit(result.exit_code)

@@ -1,5 +1,5 @@
-"""Hazards as a person reads them: what was seen, and under it what to do. `convbench doctor` shows one machine's, a run
-those of its records."""
+"""Hazards as text: each with what was seen, and below it what to do about it. `convbench doctor` shows the hazards of a
+machine, a run also those of its records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SEEN, _REMEDY = 2, 6  # columns
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A text wrapped to the width there is, each line indented, without the blanks that rich's padding leaves."""
+    """A text wrapped to the console's width, each line indented, without the trailing blanks of rich's padding."""
 
     text: str
     indent: int = 0
@@ -33,32 +33,32 @@ class Paragraph:
             yield Text(line, style=self.style)
 
 
-def told(hazards: Iterable[Hazard]) -> list[RenderableType]:
-    """What was seen, one below another, each with its remedy."""
-    return [part for hazard in hazards for part in _told(hazard.sentence, hazard)]
+def hazard_paragraphs(hazards: Iterable[Hazard]) -> list[RenderableType]:
+    """Each hazard with its remedy, one below the other."""
+    return [part for hazard in hazards for part in _paragraphs(hazard.sentence, hazard)]
 
 
-def hazard_report(records: Sequence[Record], of_machine: Sequence[Hazard] = ()) -> RenderableType | None:
-    """The hazards of a run: those of the machine, then those in its records (`hazards`), one of each kind with where it
-    was seen. None when there were none."""
-    parts = told(of_machine)
+def hazard_report(records: Sequence[Record], machine_hazards: Sequence[Hazard] = ()) -> RenderableType | None:
+    """The hazards of a run: first the machine's, then one of each kind in its records (`hazards`) with where it was
+    seen; None for a run without any."""
+    parts = hazard_paragraphs(machine_hazards)
     seen: dict[Kind, list[tuple[Record, Hazard]]] = {}
     for record in records:
-        for given in record.get("hazards") or []:
-            if (hazard := Hazard.from_dict(given)) is not None:
+        for fields in record.get("hazards") or []:
+            if (hazard := Hazard.from_dict(fields)) is not None:
                 seen.setdefault(hazard.kind, []).append((record, hazard))
     for kind in Kind:
         if kind in seen:
             record, hazard = seen[kind][0]
-            parts += _told(f"{_where([record for record, _ in seen[kind]])}: {hazard.sentence}", hazard)
+            parts += _paragraphs(f"{_where([record for record, _ in seen[kind]])}: {hazard.sentence}", hazard)
     return Group(Text("To know when reading these times", style="bold"), *parts) if parts else None
 
 
-def _told(sentence: str, hazard: Hazard) -> list[RenderableType]:
+def _paragraphs(sentence: str, hazard: Hazard) -> list[RenderableType]:
     return [Paragraph(sentence, _SEEN, style="yellow"), Paragraph(hazard.remedy, _REMEDY)]
 
 
 def _where(records: Sequence[Record]) -> str:
-    """`torch on n1c2h6w6_o3k3 and 4 more`: the first pair, whose figures follow, and how many others there were."""
+    """`torch on n1c2h6w6_o3k3 and 4 more`: the first pair, whose numbers follow, and the number of others."""
     more = f" and {len(records) - 1} more" if len(records) > 1 else ""
     return f"{records[0].get('backend')} on {records[0].get('case')}{more}"

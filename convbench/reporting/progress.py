@@ -1,35 +1,39 @@
-"""How far a run has come: on a terminal a bar with an estimate of the time left and a live table, else plain lines.
-All of it on standard error."""
+"""How far a run has come, as an observer: on a terminal or in a notebook a bar with an estimate of the time left and a
+live table, else a line for each case."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
+from rich.text import Text
 
-from convbench.reporting.console import outcome_cells, plain_table
-from convbench.reporting.numbers import duration, milliseconds
+from convbench.reporting.console import plain_table, print_json, status_style
+from convbench.reporting.numbers import duration, milliseconds, significant
 from convbench.store.journal import Record
 from convbench.suite import Case
 
 _ROWS_SHOWN = 14
-# The time of a case is mostly verifying and a fixed number of samples; slow backends add to it with the work.
+# A case takes most of its time for verifying and a fixed number of samples; slow backends add to it with the work.
 _FLOPS_OF_OVERHEAD = 3e8
 
 
 class PlainProgress:
-    """A line as each case ends."""
+    """A line at the end of each case; `each` gets every record at once."""
 
-    def __init__(self, console: Console, cases: int) -> None:
+    def __init__(self, console: Console, each: Callable[[Record], None] | None = None) -> None:
         self._console = console
-        self._cases = cases
+        self._each = each
+        self._cases = 0
         self._done = 0
         self._starting = True
+        self._records: list[Record] = []
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -37,12 +41,14 @@ class PlainProgress:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def message(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
     def expect(self, cases: Sequence[Case]) -> None:
-        """These are to come besides."""
         self._cases += len(cases)
 
     def begin(self, suite: str, case: Case) -> None:
-        self._suite, self._case, self._records = suite, case, list[Record]()
+        self._suite, self._case, self._records = suite, case, []
 
     def doing(self, activity: str, done: float) -> None:
         if self._starting:
@@ -51,15 +57,17 @@ class PlainProgress:
 
     def record(self, record: Record) -> None:
         self._records.append(record)
+        if self._each is not None:
+            self._each(record)
 
     def end(self, elapsed_s: float) -> None:
         self._done += 1
         timed = {r["backend"]: median_s for r in self._records if (median_s := r["median_s"]) is not None}
         fastest = min(timed, key=timed.__getitem__, default=None)
-        told = f"fastest {fastest} {milliseconds(timed[fastest])} ms" if fastest else "none timed"
+        best = f"fastest {fastest} {milliseconds(timed[fastest])} ms" if fastest else "none timed"
         self._console.print(
             f"[{self._done}/{self._cases}] {self._suite} {self._case.name}: {len(timed)} timed, "
-            f"{len(self._records) - len(timed)} not; {told}; {duration(elapsed_s)}",
+            f"{len(self._records) - len(timed)} not; {best}; {duration(elapsed_s)}",
             markup=False,
             soft_wrap=True,
         )
@@ -68,7 +76,8 @@ class PlainProgress:
 class LiveProgress:
     """A bar and the latest outcomes, redrawn in place and gone at the end."""
 
-    def __init__(self, console: Console, cases: Sequence[Case]) -> None:
+    def __init__(self, console: Console, *, messages: bool = True) -> None:
+        self._console, self._messages = console, messages
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", table_column=Column(no_wrap=True, ratio=1), markup=False),
@@ -78,15 +87,12 @@ class LiveProgress:
             console=console,
             expand=True,
         )
-        self._weights = {id(case): _FLOPS_OF_OVERHEAD + case.problem.flops for case in cases}
-        self._total = sum(self._weights[id(case)] for case in cases)
-        self._task = self._bar.add_task("starting", total=self._total)
-        self._before = 0.0
+        self._total = self._before = 0.0
+        self._task = self._bar.add_task("starting", total=None)
         self._latest: deque[Record] = deque(maxlen=_ROWS_SHOWN)
         self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._draw)
 
     def __enter__(self) -> LiveProgress:
-        self._live.start()
         return self
 
     def __exit__(
@@ -94,16 +100,20 @@ class LiveProgress:
     ) -> None:
         self._live.stop()
 
+    def message(self, text: str) -> None:
+        if self._messages:
+            self._console.print(Text(text), soft_wrap=True)
+
     def expect(self, cases: Sequence[Case]) -> None:
-        """These, which were there before, are to come once more."""
-        self._total += sum(self._weights[id(case)] for case in cases)
+        self._total += sum(map(_weight, cases))
         self._bar.update(self._task, total=self._total)
+        self._live.start()
 
     def begin(self, suite: str, case: Case) -> None:
         self._suite, self._case = suite, case
 
     def doing(self, activity: str, done: float) -> None:
-        at = self._before + done * self._weights[id(self._case)]
+        at = self._before + done * _weight(self._case)
         self._bar.update(self._task, completed=at, description=f"{self._suite} {self._case.name}: {activity}")
 
     def record(self, record: Record) -> None:
@@ -111,7 +121,7 @@ class LiveProgress:
             self._latest.append(record)
 
     def end(self, elapsed_s: float) -> None:
-        self._before += self._weights[id(self._case)]
+        self._before += _weight(self._case)
         self._bar.update(self._task, completed=self._before)
 
     def _draw(self) -> Group:
@@ -119,11 +129,23 @@ class LiveProgress:
 
     def _table(self) -> Table:
         headers = ("case", "backend", "status", "median ms", "GFLOP/s")
-        return plain_table(headers, [outcome_cells(record) for record in self._latest], right=(3, 4))
+        return plain_table(headers, [_cells(record) for record in self._latest], right=(3, 4))
 
 
-def progress(console: Console, cases: Sequence[Case], *, plain: bool) -> PlainProgress | LiveProgress:
-    """The kind that suits where `console` writes to, or the plain one when other output shares the terminal."""
-    if plain or not console.is_terminal:
-        return PlainProgress(console, len(cases))
-    return LiveProgress(console, cases)
+def progress(console: Console, *, plain: bool = False, as_json: bool = False) -> PlainProgress | LiveProgress:
+    """The kind that suits where `console` writes to, or the plain one when other output shares the terminal. With
+    `as_json` each record is printed as a JSON line at once."""
+    if plain or as_json or not console.is_terminal:
+        return PlainProgress(console, each=(lambda record: print_json([record])) if as_json else None)
+    return LiveProgress(console)
+
+
+def _weight(case: Case) -> float:
+    return _FLOPS_OF_OVERHEAD + case.problem.flops
+
+
+def _cells(record: Record) -> tuple[Any, ...]:
+    status = Text(record["status"], style=status_style(record["status"]))
+    median_s, gflops = record["median_s"], record["gflops"]
+    numbers = ("", "") if median_s is None else (milliseconds(median_s), significant(gflops or 0))
+    return (record["case"], record["backend"], status, *numbers)

@@ -7,6 +7,7 @@ import shutil
 import sys
 
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 WIDTH_OF_A_FILE = 132
 _NOTEBOOK = (
@@ -19,15 +20,20 @@ def text_of(shown: RenderableType) -> str:
     """`shown` without colours, as wide as the terminal, or as a file has it when there is none."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_OF_A_FILE
     console = _console(width)
-    console.print(shown)
-    return _without_trailing_blanks(console.export_text())
+    console.print(shown, crop=False)
+    return _trimmed(console.export_text())
 
 
 def html_of(shown: RenderableType) -> str:
     """`shown` as one `<pre>` in the notebook's own colours, all text escaped."""
     console = _console(WIDTH_OF_A_FILE)
-    console.print(shown)
-    return _without_trailing_blanks(console.export_html(inline_styles=True, code_format=_NOTEBOOK))
+    console.print(shown, crop=False)
+    return _trimmed(console.export_html(inline_styles=True, code_format=_NOTEBOOK))
+
+
+def unwrapped(sentence: str) -> Text:
+    """A sentence on one line however long it is, for a console that prints it with `crop=False`."""
+    return Text(sentence, no_wrap=True, overflow="ignore")
 
 
 def _console(width: int) -> Console:
@@ -36,5 +42,5 @@ def _console(width: int) -> Console:
     )
 
 
-def _without_trailing_blanks(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.splitlines())
+def _trimmed(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")

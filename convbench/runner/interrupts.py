@@ -12,12 +12,12 @@ from typing import Any
 
 @contextlib.contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """A polite end of the process is an interrupt, too: what was measured is kept and shown."""
+    """Treat SIGTERM as Ctrl-C: what was measured is kept and shown."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # who alone may say what a signal does
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may install handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -29,22 +29,22 @@ def terminated_like_interrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """An interrupt that comes meanwhile is heeded at the end: for what has to be done wholly or not at all."""
+    """Delay an interrupt until the end of the block, which is done wholly or not at all."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[tuple[int, FrameType | None]] = []
+    arrived: list[tuple[int, FrameType | None]] = []
     before: dict[int, Any] = {}
     try:
-        for held in (signal.SIGINT, signal.SIGTERM):
-            before[held] = signal.signal(held, lambda *what: came.append(what))
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            before[kind] = signal.signal(kind, lambda *arguments: arrived.append(arguments))
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for came_as, frame in came:
-            heeded = before[came_as]
-            if callable(heeded):
-                heeded(came_as, frame)
+        for number, frame in arrived:
+            handler = before[number]
+            if callable(handler):
+                handler(number, frame)
             else:
-                signal.raise_signal(came_as)
+                signal.raise_signal(number)

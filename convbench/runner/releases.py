@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -27,9 +26,11 @@ from convbench.registry import Entry, Registry
 from convbench.reporting.console import show_journal_warnings, stderr, stdout
 from convbench.reporting.history.releases import steps_report
 from convbench.reporting.numbers import duration
+from convbench.reporting.progress import progress
+from convbench.reporting.run.output import end_run, show_run
 from convbench.runner.run import Request as RunRequest
-from convbench.runner.run import asked_suites, measure, registry
-from convbench.runner.session import Run
+from convbench.runner.run import measure, registry, requested_suites
+from convbench.runner.session import Measurements
 from convbench.status import Status
 from convbench.store.asv.release_commits import tag
 from convbench.store.asv.release_history import history_folder, write_release_history
@@ -57,7 +58,7 @@ def measure_releases(request: Request) -> int:
     Raises `ConvbenchError` when what is asked for cannot be.
     """
     show_journal_warnings()
-    suites = asked_suites(request.run)
+    suites = requested_suites(request.run)
     library = _library(request.library)
     versions, given = _versions(request.versions), _dates(request)
     selected = _selected(registry(request.run), library, request.run.backends)
@@ -68,7 +69,13 @@ def measure_releases(request: Request) -> int:
     if not request.run.backends:
         entries = _that_run_somewhere(entries)
     of = {entry.name: release for entry, release in offered}
-    return measure(request.run, suites, entries, partial(_conclude, request.run), of)
+    with progress(stderr(), as_json=request.run.as_json) as observer:
+        measurements = measure(request.run, suites, entries, observer, of)
+    show_run(measurements, request.run)
+    if measurements.error is None:
+        _conclude(request.run, measurements)
+    end_run(measurements)
+    return measurements.exit_code
 
 
 # --- what was asked ---------------------------------------------------------------------------------------------------
@@ -205,21 +212,21 @@ def _dated(
 # --- what a person sees -----------------------------------------------------------------------------------------------
 
 
-def _conclude(request: RunRequest, run: Run) -> None:
+def _conclude(request: RunRequest, measurements: Measurements) -> None:
     """Say what changed from release to release, and make asv's files of all releases anew."""
     if not request.as_json:
-        for ranking in rank(run.records):
-            if (report := steps_report(ranking, run.releases)) is not None:
+        for ranking in rank(measurements.records):
+            if (report := steps_report(ranking, measurements.releases)) is not None:
                 stdout().print(Group(Text(), report))
-    if request.no_asv or not run.journal.written:
+    if request.no_asv or not measurements.written:
         return
     results = results_folder(request.results)
     written = write_release_history(results)
     if written.refusal is not None:
         stderr().print(Text(f"asv's files were not written: {written.refusal}."), soft_wrap=True)
         return
-    timed = {record["backend"] for record in run.records if record["status"] == Status.OK}
-    tags = list(dict.fromkeys(tag(release) for name, release in run.releases.items() if name in timed))
+    timed = {record["backend"] for record in measurements.records if record["status"] == Status.OK}
+    tags = list(dict.fromkeys(tag(release) for name, release in measurements.releases.items() if name in timed))
     folder = shlex.quote(os.path.relpath(history_folder(results)))
     looks = [f"compare {tags[0]} {tags[-1]}"] if len(tags) > 1 else [f"show {name}" for name in tags]
     many = f"{len(written.tags)} releases" if len(written.tags) > 1 else "1 release"

@@ -1,9 +1,12 @@
-"""A run under way: what is measured is recorded at once, and a run that was interrupted can be resumed."""
+"""A session: the loop that measures cases, records each outcome at once and tells an observer. `run` and `choose` drive
+it; an interrupted one can be resumed."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,91 +14,153 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
-
+from convbench.analysis.roofline import Limits
+from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.measurement.environments.releases import Release
 from convbench.measurement.hazards.catalogue import Hazard
 from convbench.measurement.hazards.of_machine import hazards_of_machine
+from convbench.measurement.machine.facts import machine_name
 from convbench.measurement.machine.state import counters, machine_activity, machine_state, other_runs
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
 from convbench.measurement.settings import Settings
 from convbench.registry import Row
-from convbench.reporting.console import stderr
-from convbench.reporting.progress import LiveProgress, PlainProgress
-from convbench.runner.interrupts import interrupts_wait
+from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
+from convbench.runner.observer import Observer
 from convbench.status import Status
+from convbench.store.ceilings import kept_ceilings
 from convbench.store.checkout import CheckoutState, checkout_state, find_checkout
 from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records
+from convbench.store.locations import machine_folder, results_folder
 from convbench.store.records import record_of
 from convbench.suite import Case, Suite
 
+INTERRUPTED = 130
+"""The exit code of an interrupted command, as a shell has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """What a session measured, with the earlier records that it resumed from."""
+
+    records: tuple[Record, ...]
+    machine_hazards: tuple[Hazard, ...] = ()
+    """Whatever about the machine, rather than about the samples, makes the times less trustworthy."""
+    limits: Limits = field(default_factory=lambda: Limits(()))
+    """What the machine can do at most, where that has been measured."""
+    journal: Path | None = None
+    """The journal that holds the records; None when it was not kept."""
+    written: int = 0
+    """How many of the records are new."""
+    elapsed_s: float = 0.0
+    starting_s: float = 0.0
+    """Seconds that starting workers took."""
+    commit: str | None = None
+    releases: Mapping[str, Release] = field(default_factory=dict)
+    """Which release of a library each backend, by its name, was measured with, in a run over releases."""
+    interrupted: bool = False
+    unfinished: str | None = None
+    """The case that an interrupt left unfinished."""
+    error: ResultsError | None = None
+    """Why the measuring ended early: the journal could not be written any more, as on a full disk."""
+
+    @property
+    def exit_code(self) -> int:
+        """2 after an error, 130 after an interrupt, 1 when something is wrong or crashed, 3 when nothing was timed."""
+        if self.error is not None:
+            return self.error.exit_code
+        if self.interrupted:
+            return INTERRUPTED
+        statuses = {Status(record["status"]) for record in self.records}
+        if any(status.is_failure for status in statuses):
+            return 1
+        return 0 if Status.OK in statuses else NothingMeasuredError.exit_code
+
 
 @dataclass
-class Run:
-    """A run: what it has recorded, earlier records that it resumes from included."""
+class Session:
+    """One process's part of a run. Rounds of one session happened side by side; those of two sessions did not."""
 
     settings: Sequence[Settings]
-    """One after the other, as with several numbers of threads."""
+    """Measured one after the other, such as for several numbers of threads."""
     journal: Journal
     records: list[Record] = field(default_factory=list)
+    """Everything recorded, earlier records that it resumes from included."""
     releases: Mapping[str, Release] = field(default_factory=dict)
-    """Of which release of a library a backend is measured, by the backend's name, in a run over releases."""
     race: Race | None = None
-    """Where only the fastest are looked for."""
+    """Set when only the fastest backends are of interest."""
+    is_kept: bool = True
+    """Whether the journal stays when the session is over."""
     unfinished: str | None = None
-    of_machine: list[Hazard] = field(default_factory=list)
-    """What, besides its samples, makes the run less trustworthy; known at its end."""
     starting_s: float = 0.0
-    """Seconds that went into starting workers."""
     checkout: CheckoutState = field(default_factory=lambda: checkout_state(find_checkout(Path.cwd())))
-    session: str = field(default_factory=lambda: f"{time.time_ns():x}-{os.getpid():x}")
-    """This process's part of the run: rounds of one session happened side by side, those of two did not."""
+    id: str = field(default_factory=lambda: f"{time.time_ns():x}-{os.getpid():x}")
 
     def measure(
-        self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Row], shown: PlainProgress | LiveProgress
-    ) -> Iterator[Record]:
-        """Every record of the run as it is known and kept: first the ones it resumes from."""
-        asked = {entry.name for entry in entries}
-        self.records = [record for record in self.records if record["backend"] in asked]
-        yield from list(self.records)
-        before, others = counters(), other_runs()
-        try:
-            for settings in self.settings:
-                with Engine(settings, shown, race=self.race) as engine:
-                    yield from self._cases(engine, pairs, entries, shown)
-                    self.starting_s += engine.starting_s
-        finally:
-            threads = max(settings.threads for settings in self.settings)
-            others = tuple(sorted({*others, *other_runs()}))
-            self.of_machine = hazards_of_machine(machine_state(), machine_activity(before, counters()), threads, others)
+        self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Row], observer: Observer, limits: Limits
+    ) -> Measurements:
+        """Measure `entries` on every case. An interrupt, or a journal that cannot be written any more, ends it early,
+        and what was measured until then is returned."""
+        start, before, others = time.monotonic(), counters(), other_runs()
+        interrupted, error = False, None
+        with self.journal, terminated_like_interrupted():
+            try:
+                self._measure(pairs, entries, observer)
+            except KeyboardInterrupt:
+                interrupted = True
+            except ResultsError as unwritten:
+                error = unwritten
+        others = tuple(sorted({*others, *other_runs()}))
+        threads = max(settings.threads for settings in self.settings)
+        hazards = hazards_of_machine(machine_state(), machine_activity(before, counters()), threads, others)
+        return Measurements(
+            records=tuple(self.records),
+            machine_hazards=tuple(hazards),
+            limits=limits,
+            journal=self.journal.path if self.is_kept else None,
+            written=self.journal.written,
+            elapsed_s=time.monotonic() - start,
+            starting_s=self.starting_s,
+            commit=self.checkout.commit,
+            releases=self.releases,
+            interrupted=interrupted,
+            unfinished=self.unfinished,
+            error=error,
+        )
 
-    def _cases(
-        self,
-        engine: Engine,
-        pairs: Iterable[tuple[Suite, Case]],
-        entries: Sequence[Row],
-        shown: PlainProgress | LiveProgress,
-    ) -> Iterator[Record]:
-        for suite, case in pairs:
-            todo = self._todo(suite, case, entries, engine.settings)
-            shown.begin(suite.name, case)
-            self.unfinished = case.name
-            start = time.monotonic()
-            for outcome in engine.measure(suite.name, case, todo):
-                record = record_of(outcome, self.journal.path.stem, self.session, self.checkout)
-                if (release := self.releases.get(outcome.backend)) is not None:
-                    record["release"] = dataclasses.asdict(release)
-                with interrupts_wait():
-                    self.journal.append(record)
-                    self.records.append(record)
-                shown.record(record)
-                yield record
-            self.unfinished = None
-            shown.end(time.monotonic() - start)
+    def _measure(self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Row], observer: Observer) -> None:
+        selected = {entry.name for entry in entries}
+        self.records = [record for record in self.records if record["backend"] in selected]
+        for record in self.records:
+            observer.record(record)
+        for settings in self.settings:
+            with Engine(settings, observer, race=self.race) as engine:
+                try:
+                    for suite, case in pairs:
+                        self._measure_case(engine, suite, case, entries, observer)
+                finally:
+                    self.starting_s += engine.starting_s
+
+    def _measure_case(
+        self, engine: Engine, suite: Suite, case: Case, entries: Sequence[Row], observer: Observer
+    ) -> None:
+        todo = self._todo(suite, case, entries, engine.settings)
+        observer.begin(suite.name, case)
+        self.unfinished = case.name
+        start = time.monotonic()
+        for outcome in engine.measure(suite.name, case, todo):
+            record = record_of(outcome, self.journal.path.stem, self.id, self.checkout)
+            if (release := self.releases.get(outcome.backend)) is not None:
+                record["release"] = dataclasses.asdict(release)
+            with interrupts_wait():
+                self.journal.append(record)
+                self.records.append(record)
+            observer.record(record)
+        self.unfinished = None
+        observer.end(time.monotonic() - start)
 
     def _todo(self, suite: Suite, case: Case, entries: Sequence[Row], settings: Settings) -> list[Row]:
-        # What was unavailable may have been installed since; asking again costs nothing.
+        # An unavailable backend may have been installed since, and asking again costs nothing.
         done = {
             r["backend"]
             for r in self.records
@@ -108,31 +173,47 @@ class Run:
         return [entry for entry in entries if entry.name not in done]
 
 
-def resumed(
+def resumable_session(
     folder: Path, suites: Sequence[Suite], settings: Sequence[Settings], releases: Mapping[str, Release]
-) -> Run | None:
-    """The newest run of one of these suites with the same settings, with its records; None when there is none.
+) -> Session | None:
+    """The newest run of one of these suites with these settings, with its records; None when there is none.
 
-    A run over a library's releases resumes only such a one.
+    A run over a library's releases resumes only a run over that library's releases.
     """
     names = {suite.name for suite in suites}
-    wanted = [dataclasses.asdict(one) for one in settings]
+    known_settings = [dataclasses.asdict(each) for each in settings]
     library = next((release.library for release in releases.values()), None)
     for path in reversed(journals(folder)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", JournalWarning)
-            found = list(read_records(path))
-        mine = [
-            r
-            for r in found
-            if r.get("suite") in names
-            and r.get("settings") in wanted
-            and (r.get("release") or {}).get("library") == library
-        ]
-        if mine:
-            return Run(settings, Journal(path), mine, releases)
-    stderr().print(Text("There is no run to resume with this suite and these settings; this is a new one."))
+            matching = [
+                r
+                for r in read_records(path)
+                if r.get("suite") in names
+                and r.get("settings") in known_settings
+                and (r.get("release") or {}).get("library") == library
+            ]
+        if matching:
+            return Session(settings, Journal(path), matching, releases)
     return None
+
+
+@contextlib.contextmanager
+def journal_folder(results: Path | None, *, keep: bool) -> Iterator[Path]:
+    """The folder for this machine's journals; unless they are to be kept, one that disappears afterwards.
+
+    Raises `ResultsError` when the folder cannot be written.
+    """
+    if keep:
+        yield machine_folder(results_folder(results), machine_name())
+        return
+    with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
+        yield Path(folder)
+
+
+def machine_limits(results: Path | None) -> Limits:
+    """The ceilings of this machine that were measured before; none when they never were."""
+    return Limits(kept_ceilings(results_folder(results) / machine_name()))
 
 
 def _as_json(case: Case) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from convbench.analysis.model_total import ModelChoice, add_up
 from convbench.analysis.prediction.layer_time import Predicted
 from convbench.analysis.roofline import Limits
 from convbench.problem import ConvProblem
-from convbench.reporting.choice_tables import answer_report
+from convbench.reporting.choice.tables import answer_report
 from convbench.runner.choose.answer import Answer
 from convbench.stats.estimates import estimate_median
 from convbench.store.journal import Record
@@ -265,7 +265,7 @@ def test_the_report_begins_with_the_answer_for_all_layers() -> None:
     assert text.startswith("a for all layers: 7.0")
     first = text.splitlines()[0]
     assert "1.14x over b [1.1" in first
-    assert "2 of 2 layers have a fastest beyond doubt, 0 a tie" in text
+    assert "2 of 2 layers have a clear fastest backend, 0 a tie" in text
 
 
 def test_what_is_predicted_is_marked_everywhere_and_explained() -> None:
@@ -290,4 +290,4 @@ def test_reasons_are_text_however_they_look() -> None:
 
 def test_a_bound_stands_for_who_was_not_asked_everywhere() -> None:
     text = shown(model(whole=[2.0, 2.0], slow=[9.0, None]).choices)
-    assert "≥" in text and "Of 2 layers, not asked" in text
+    assert "≥" in text and "Of 2 layers, not run" in text

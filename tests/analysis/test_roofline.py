@@ -17,7 +17,7 @@ from convbench.analysis.ranking import rank
 from convbench.analysis.roofline import Limit, Limits, bytes_needed, flops_needed, limit
 from convbench.measurement.ceilings.figures import Ceilings, Figure, Level
 from convbench.problem import ITEMSIZE_BYTES, ConvProblem
-from convbench.reporting.console import suite_report
+from convbench.reporting.run.suite_tables import suite_report
 
 PLAIN = {"device": "cpu", "algorithm": "direct", "operand": None, "accumulate": None, "prepacks": []}
 

@@ -16,7 +16,7 @@ from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sampling.sample import Sample, SamplingPlan, take_sample
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
-from convbench.reporting.console import suite_report
+from convbench.reporting.run.suite_tables import suite_report
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState
 from convbench.store.journal import Record

@@ -33,7 +33,7 @@ from convbench.measurement.machine.state import (
     machine_state,
     other_runs,
 )
-from convbench.reporting.hazards import hazard_report, told
+from convbench.reporting.hazards import hazard_paragraphs, hazard_report
 
 CPU = "sys/devices/system/cpu"
 HUGE = "sys/kernel/mm/transparent_hugepage/enabled"
@@ -551,6 +551,6 @@ def test_a_run_shows_each_kind_once_with_where_it_was_seen() -> None:
 
 def test_a_narrow_terminal_wraps_and_cuts_nothing() -> None:
     hazards = in_order(seen_in_these_tests())
-    text = shown(told(hazards)[0], 50)
+    text = shown(hazard_paragraphs(hazards)[0], 50)
     assert max(map(len, text.splitlines())) <= 50
     assert " ".join(text.split()) == hazards[0].sentence

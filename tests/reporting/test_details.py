@@ -16,9 +16,9 @@ from convbench.measurement.outcome import OnDevice, Outcome, RoundSample
 from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
-from convbench.reporting.console import suite_report
-from convbench.reporting.details_table import GROUPS
 from convbench.reporting.numbers import mebibytes
+from convbench.reporting.run.details_table import GROUPS
+from convbench.reporting.run.suite_tables import suite_report
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState
 from convbench.store.records import record_of

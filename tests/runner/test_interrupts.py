@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
+from convbench.analysis.roofline import Limits
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
-from convbench.reporting.console import stderr
-from convbench.reporting.progress import PlainProgress
 from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
-from convbench.runner.session import Run
+from convbench.runner.observer import SilentObserver
+from convbench.runner.session import Session
 from convbench.store.journal import Journal, read_records
 from convbench.suite import Case, Suite
 
-CASE = Case(ConvProblem.parse("n1c1h4w4_o1k3"))
+CASE, OTHER = (Case(ConvProblem.parse(text)) for text in ("n1c1h4w4_o1k3", "n1c1h5w5_o1k3"))
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +44,12 @@ class InterruptedWhileWriting(Journal):
 
 def test_a_record_in_writing_is_kept_and_in_the_answer(tmp_path: Path) -> None:
     entries = discover().select(["numpy-loop"])
-    with InterruptedWhileWriting.new(tmp_path, "mine") as journal, terminated_like_interrupted():
-        run = Run([Settings(budget_s=0.01)], journal)
-        suite = Suite("mine", "", (), (CASE,), Path())
-        with pytest.raises(KeyboardInterrupt):
-            list(run.measure([(suite, CASE)], entries, PlainProgress(stderr(), (CASE,))))
-    assert [record["status"] for record in run.records] == ["ok"]
+    journal = InterruptedWhileWriting.new(tmp_path, "mine")
+    suite = Suite("mine", "", (), (CASE, OTHER), Path())
+    session = Session([Settings(budget_s=0.01)], journal)
+    measured = session.measure([(suite, case) for case in suite.cases], entries, SilentObserver(), Limits(()))
+    assert measured.interrupted and measured.exit_code == 130
+    assert [(record["case"], record["status"]) for record in measured.records] == [(CASE.name, "ok")]
     assert [record["backend"] for record in read_records(journal.path)] == ["numpy-loop"]
 
 

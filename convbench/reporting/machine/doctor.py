@@ -14,7 +14,7 @@ from convbench.analysis.drift import FEWEST_OTHERS, smallest_between_runs
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import MachineActivity, MachineState
-from convbench.reporting.hazards import Paragraph, told
+from convbench.reporting.hazards import Paragraph, hazard_paragraphs
 from convbench.reporting.numbers import count, duration, percent, significant
 
 _GAP = "   "
@@ -202,7 +202,7 @@ def _processes(count: int) -> str:
 
 
 def _hazards(hazards: Sequence[Hazard]) -> Sequence[RenderableType]:
-    return told(hazards) or [Text(_INDENT + "Nothing: no hazard was seen.", style="green")]
+    return hazard_paragraphs(hazards) or [Text(_INDENT + "Nothing: no hazard was seen.", style="green")]
 
 
 # --- layout -----------------------------------------------------------------------------------------------------------

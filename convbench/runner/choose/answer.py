@@ -1,4 +1,4 @@
-"""The answer of `convbench choose`, as values, and as JSON lines: one for each layer, and one for the whole."""
+"""The answer of `convbench choose`, as a value, and as JSON lines: one for each layer, and one for the whole."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from convbench.stats.ratio import Ratio
 
 @dataclass(frozen=True)
 class Answer:
-    """What was asked, and what came of it; `model` adds up the choices of layers that have one."""
+    """The choices for each layer; `model` adds up those of layers that have one. `question` is what they are for."""
 
-    asked: str
+    question: str
     choices: tuple[LayerChoice, ...]
     model: ModelChoice
     threads: int
@@ -31,17 +31,17 @@ class Answer:
 
     @property
     def is_predicted(self) -> bool:
-        """Whether any choice rests on a prediction."""
+        """Whether a choice rests on a prediction."""
         return any(choice.ranked[0].basis == "predicted" for choice in self.model.choices)
 
     @property
     def without(self) -> tuple[LayerChoice, ...]:
-        """The layers for which there is no choice."""
+        """The layers without a choice."""
         return tuple(choice for choice in self.choices if not choice.ranked)
 
     @property
     def days(self) -> tuple[str, ...]:
-        """The days on which the times that it rests on were taken, the first and the last."""
+        """The first and the last day on which its times were measured."""
         records = [timed.record for choice in self.model.choices for timed in choice.ranked if timed.record is not None]
         days = sorted({str(record.get("time", ""))[:10] for record in records} - {""})
         return tuple(dict.fromkeys((days[0], days[-1]))) if days else ()
@@ -54,7 +54,7 @@ def answer_lines(answer: Answer) -> Iterator[dict[str, Any]]:
     model, single = answer.model, answer.model.single
     yield {
         "type": "summary",
-        "asked": answer.asked,
+        "asked": answer.question,
         "machine": answer.machine,
         "cpu": answer.cpu,
         "threads": answer.threads,
@@ -103,7 +103,7 @@ def _rival(rival: Rival) -> dict[str, Any]:
 
 
 def _timed(timed: BackendTime) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         "backend": timed.backend,
         "basis": timed.basis,
         "call_s": timed.call_s,
@@ -112,8 +112,8 @@ def _timed(timed: BackendTime) -> dict[str, Any]:
         "interval": "interval" if timed.covers else "range",
     }
     if timed.record is not None:
-        found["stopped"] = timed.record.get("stopped")
-    return found | ({"neighbours": list(timed.neighbours)} if timed.neighbours else {})
+        row["stopped"] = timed.record.get("stopped")
+    return row | ({"neighbours": list(timed.neighbours)} if timed.neighbours else {})
 
 
 def _ratio(ratio: Ratio | None) -> dict[str, Any] | None:

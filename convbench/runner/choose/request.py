@@ -1,10 +1,11 @@
-"""What `convbench choose` was asked, and the answer that choices make to it."""
+"""The options of `convbench choose`, and the answer that choices make."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.model_total import add_up
@@ -12,20 +13,25 @@ from convbench.analysis.roofline import Limits
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.scheduling.race import FEWEST_ROUNDS
 from convbench.measurement.settings import Settings
+from convbench.problem import ConvProblem
 from convbench.runner.choose.answer import Answer
+from convbench.suite import Suite
 
 _PRECISION = 0.01
 _MOST_ROUNDS, _MOST_ROUNDS_FOR_PRECISION = 28, 10_000
-_STAKE = 0.05  # what a choice may cost, about, before a noisy machine is given more rounds
+_MAX_REGRET = 0.05  # a choice may be that much slower than the fastest before a noisy machine gets more rounds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The options of the command, as given; of `suite`, `model` and `problem` there is one."""
+    """The options of the command, with one of `suite`, `model` and `problems`; `layers_of` reads the `model`.
 
-    suite: str | None = None
-    model: str | None = None
-    problem: str | None = None
+    Unless `keep` is set, the journal is a temporary file.
+    """
+
+    suite: str | Suite | None = None
+    model: Any = None
+    problems: tuple[str | ConvProblem, ...] = ()
     backends: tuple[str, ...] = ()
     threads: int = 1
     batch: int | None = None
@@ -43,7 +49,7 @@ class Request:
     lower_precision: bool = False
     plugins: tuple[Path, ...] = ()
     results: Path | None = None
-    as_json: bool = False
+    keep: bool = True
 
     @property
     def measures(self) -> bool:
@@ -51,8 +57,8 @@ class Request:
 
     @property
     def max_regret(self) -> float:
-        """What may be lost by a choice without going on; nothing where a precision was asked for."""
-        return _STAKE if self.precision is None else 0.0
+        """How much slower than the fastest a choice may be when a race ends; nothing when a precision was asked for."""
+        return _MAX_REGRET if self.precision is None else 0.0
 
     def settings(self) -> Settings:
         return Settings(
@@ -67,12 +73,12 @@ class Request:
             time_limit_s=self.time_limit,
         )
 
-    def answered(self, choices: Sequence[LayerChoice], limits: Limits, machine: str) -> Answer:
+    def answer(self, choices: Sequence[LayerChoice], limits: Limits, machine: str) -> Answer:
         """The answer that `choices` make, on `machine` with its `limits`."""
         records = (timed.record for choice in choices for timed in choice.ranked if timed.record is not None)
         cpus = ((record.get("machine") or {}).get("cpu") for record in records)
         return Answer(
-            asked=self.model or self.problem or self.suite or "",
+            question=self.question,
             choices=tuple(choices),
             model=add_up(choices),
             threads=self.threads,
@@ -83,3 +89,12 @@ class Request:
             allocator=self.settings().allocator,
             is_recorded=not self.measures,
         )
+
+    @property
+    def question(self) -> str:
+        """What the choice is for, as it was given."""
+        if self.model is not None:
+            return self.model if isinstance(self.model, str) else type(self.model).__name__
+        if self.problems:
+            return ", ".join(p if isinstance(p, str) else p.case_id for p in self.problems)
+        return self.suite.name if isinstance(self.suite, Suite) else self.suite or ""

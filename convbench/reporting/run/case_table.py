@@ -1,4 +1,4 @@
-"""Tables of a suite: a line for each case, then its backends, fastest first, in columns that all cases share."""
+"""The table of a suite: a line for each case, then its backends, fastest first, in columns that all cases share."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _nothing(case: CaseRanking, place: Place) -> Text:
 
 @dataclass(frozen=True)
 class CaseTable:
-    """The figures of a suite that has some: `columns` are cells by their headings, one for each place of each case.
+    """The numbers of a suite: `columns` are the cells under each heading, one for each place of each case.
 
-    On a narrow terminal the last columns are left out or, with `groups`, stand in a further table below.
+    A narrow terminal shows the first columns only or, with `groups`, the others in further tables below.
     """
 
     ranking: SuiteRanking
@@ -32,9 +32,9 @@ class CaseTable:
     heading: Callable[[CaseRanking], Text]
     """The line above the backends of a case."""
     marks: Callable[[CaseRanking, Place], Text] = _nothing
-    """What stands behind a line."""
+    """The words after a row."""
     groups: Sequence[int] = ()
-    """How many columns each belong together, in their order, and are not parted where there is room for them."""
+    """How many columns belong together, group by group; a group stays together if there is room for it."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         places = [(case, place) for case in self.ranking.cases for place in case.places]
@@ -69,7 +69,7 @@ class CaseTable:
 
 
 def _flush_right(heading: str, cells: Sequence[str]) -> list[str]:
-    """The heading and its cells, of one width."""
+    """The heading and its cells, padded to one width."""
     width = max(map(len, (heading, *cells)))
     return [text.rjust(width) for text in (heading, *cells)]
 
@@ -82,7 +82,7 @@ def _columns_that_fit(widths: Sequence[int], room: int) -> int:
 
 
 def _parts(widths: Sequence[int], groups: Sequence[int], room: int) -> list[range]:
-    """The columns in as few parts as there is room for, and these as even as can be."""
+    """The columns in as few parts as the room allows, as even in width as possible."""
     stops = list(accumulate(groups))
     together = [sum(widths[stop - count : stop]) for stop, count in zip(stops, groups, strict=True)]
     if max(together) > room:
@@ -94,7 +94,7 @@ def _parts(widths: Sequence[int], groups: Sequence[int], room: int) -> list[rang
 
 
 def _filled(widths: Sequence[int], room: int) -> list[int]:
-    """Where parts end, each filled before the next is begun."""
+    """The ends of the parts when each is filled before the next begins."""
     ends, used = [], 0
     for number, width in enumerate(widths):
         if used and used + width > room:

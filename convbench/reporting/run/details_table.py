@@ -1,4 +1,4 @@
-"""What a run shows besides times: throughput, first calls, memory, and how the samples came about."""
+"""The details of a run besides times: throughput, first calls, memory, and how it was sampled."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.analysis.ranking import CaseRanking, SuiteRanking
-from convbench.reporting.case_table import CaseTable
 from convbench.reporting.numbers import aligned, mebibytes, milliseconds, percent, significant
+from convbench.reporting.run.case_table import CaseTable
 from convbench.store.readings import column, number
 from convbench.store.schema import Record
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, and the cell of a record under it: None where the record does not know, as those of earlier versions.
+    """A heading, and the cell of a record under it: None when the record lacks it, as records of earlier versions do.
 
     `note` is a sentence below a table that has the column.
     """
@@ -30,12 +30,12 @@ class Column:
 
 
 def details_report(ranking: SuiteRanking) -> RenderableType | None:
-    """The table, with what has to be known to read it; None where no record knows anything of it. A column that no
-    record knows is left out."""
+    """The table and the notes that explain it; None when no record has any of it. A column that no record has is left
+    out."""
     records = [place.record for case in ranking.cases for place in case.places]
-    found = [[(column, [column.cell(record) for record in records]) for column in group] for group in GROUPS]
-    groups = [[(column, cells) for column, cells in group if any(cells)] for group in found]
-    known = [one for group in groups for one in group]
+    columns_of_groups = [[(column, [column.cell(r) for r in records]) for column in group] for group in GROUPS]
+    groups = [[(column, cells) for column, cells in group if any(cells)] for group in columns_of_groups]
+    known = [pair for group in groups for pair in group]
     if not known:
         return None
     columns = {column.heading: aligned([cell or "–" for cell in cells]) for column, cells in known}
@@ -68,11 +68,11 @@ def _field(name: str) -> Figure:
 
 
 def _beyond_inputs(name: str) -> Figure:
-    """Bytes by which `name` is more than what was resident when there were the inputs and nothing else of the case."""
+    """Bytes by which `name` exceeds the memory that was resident when only the inputs of the case existed."""
 
     def figure(record: Record) -> float | None:
-        before, then = number(record, "before_bytes"), number(record, name)
-        return None if before is None or then is None else then - before
+        before, later = number(record, "before_bytes"), number(record, name)
+        return None if before is None or later is None else later - before
 
     return figure
 
@@ -82,7 +82,7 @@ def _samples(record: Record) -> float | None:
 
 
 def _calls(record: Record) -> float | None:
-    """The timed ones: those that were thrown away are not known."""
+    """The timed calls; records do not have the number of discarded ones."""
     return sum(column(record, "calls")) or None
 
 
@@ -92,7 +92,7 @@ def _faults_per_call(record: Record) -> float | None:
 
 
 def _system_share(record: Record) -> float | None:
-    """The share of CPU time that the system spent for the process."""
+    """The share of CPU time that the operating system spent for the process."""
     system, cpu, calls = (column(record, name) for name in ("system_s", "cpu_s", "calls"))
     if not len(system) == len(cpu) == len(calls):
         return None
@@ -101,13 +101,13 @@ def _system_share(record: Record) -> float | None:
 
 
 def _on_device(record: Record) -> float | None:
-    """The most bytes on the device, or those held there where no more is known."""
+    """The most bytes on the device at once, or the bytes held there when no more is known."""
     peak = number(record, "device_peak_bytes")
     return number(record, "device_held_bytes") if peak is None else peak
 
 
 def _median_of(name: str) -> Figure:
-    """Of a column of the samples."""
+    """The median of a column of the samples."""
 
     def figure(record: Record) -> float | None:
         values = column(record, name)
@@ -126,8 +126,8 @@ def _ended_by(record: Record) -> str | None:
     return stopped if isinstance(stopped, str) else None
 
 
-def _whole(count: float) -> str:
-    return f"{count:,.0f}"
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 # --- the columns ------------------------------------------------------------------------------------------------------
@@ -172,4 +172,4 @@ GROUPS: Sequence[Sequence[Column]] = (
         Column("ended by", _ended_by),
     ),
 )
-"""In the order they are shown; those of a group stay together. Another column is another entry here."""
+"""In the order of the table; the columns of a group stay together. A new column is a new entry here."""

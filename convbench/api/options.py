@@ -1,0 +1,91 @@
+"""The options of the API's functions: the command line's words, each as text, a number or a sequence of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from convbench.backend import Backend
+from convbench.errors import BackendError, ConvbenchError
+
+Words = str | Iterable[str]
+Numbers = int | str | Iterable[int]
+Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
+
+
+class OptionError(ConvbenchError, ValueError):
+    """An option with a value that it does not take."""
+
+
+def backend_patterns(value: Words | Backend | Iterable[Backend]) -> tuple[str, ...]:
+    """Names or shell patterns of backends. Raises `BackendError` for a backend itself, which no worker could find."""
+    values = (value,) if isinstance(value, (str, Backend)) else tuple(value)
+    for backend in values:
+        if isinstance(backend, Backend) or (isinstance(backend, type) and issubclass(backend, Backend)):
+            name = backend.__name__ if isinstance(backend, type) else type(backend).__name__
+            raise BackendError(
+                f"backend is an object of the class {name}; backends run in worker processes, which cannot find it. "
+                f"Write the class to a file, such as my_backend.py, that ends with BACKENDS = ({name}(),), and give "
+                "plugin='my_backend.py'."
+            )
+    return words(values, "backend")  # type: ignore[arg-type]
+
+
+def words(value: Words, option: str) -> tuple[str, ...]:
+    """One text or several."""
+    values = (value,) if isinstance(value, str) else tuple(value)
+    for word in values:
+        if not isinstance(word, str):
+            raise OptionError(f"{option} is {word!r}; it should be a text or several.")
+    return values
+
+
+def paths(value: Paths) -> tuple[Path, ...]:
+    """One path or several."""
+    values = (value,) if isinstance(value, (str, PathLike)) else tuple(value)
+    return tuple(Path(path).expanduser() for path in values)
+
+
+def whole_numbers(value: Numbers, option: str, example: str, *, distinct: bool = True) -> tuple[int, ...]:
+    """Whole numbers from 1: one, several, or a text such as `1,2,4`. `distinct` leaves each in once."""
+    values: list[Any] = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else [*value]
+    numbers = [int(v) if isinstance(v, str) and v.strip().isascii() and v.strip().isdigit() else v for v in values]
+    if not all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 10**9 for n in numbers):
+        raise OptionError(f"{option} is {value!r}; it should be whole numbers from 1, such as {example}.")
+    return tuple(dict.fromkeys(numbers)) if distinct else tuple(numbers)
+
+
+def share(value: float | str, option: str) -> float:
+    """A share between 0 and 1: `0.02` or `2%`."""
+    text = str(value).strip()
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 1:
+        raise OptionError(f"{option} is {value!r}; it should be a share such as 0.02 or '2%'.")
+    return number
+
+
+def seconds(value: float, option: str) -> float:
+    """A number of seconds above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise OptionError(f"{option} is {value!r}; it should be a number of seconds above 0.")
+    return float(value)
+
+
+def choice(value: str, option: str, choices: tuple[str, ...]) -> Any:
+    """One of a few words."""
+    if value not in choices:
+        raise OptionError(f"{option} is {value!r}; it should be {' or '.join(map(repr, choices))}.")
+    return value
+
+
+def results_place(value: bool | str | PathLike[str] | None) -> dict[str, Any]:
+    """The fields of a request for where results are kept: nowhere (None, False), a folder, or the usual one (True)."""
+    if value is None or isinstance(value, bool):
+        return {"results": None, "keep": bool(value)}
+    return {"results": Path(value).expanduser(), "keep": True}

@@ -1,0 +1,172 @@
+"""`convbench.run`: verify and time backends, from Python."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from convbench.api import options
+from convbench.api.options import Numbers, OptionError, Paths, Words
+from convbench.api.progress import observed
+from convbench.api.result import Result
+from convbench.api.subject import Subject, subjects
+from convbench.measurement.machine.affinity import parse_pin
+from convbench.reporting.rendering import unwrapped
+from convbench.reporting.run.report import asv_sentence, interrupted_sentence, run_report
+from convbench.runner.observer import Observer
+from convbench.runner.run import Request, run_suites, store_in_asv
+from convbench.runner.session import Measurements
+from convbench.store.asv.results import Written
+from convbench.store.frame import load
+from convbench.store.journal import Record, line_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class RunResult(Result):
+    """What a run measured; it prints as `convbench run` does. `ok`: something was timed, nothing wrong or broken."""
+
+    request: Request
+    measurements: Measurements
+    stored: Written | None = None
+    """What became of storing the records in asv's files, if it was requested."""
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        return self.measurements.records
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The records as `convbench.load` gives them."""
+        return frame_of(self.records)
+
+    @property
+    def exit_code(self) -> int:
+        return self.measurements.exit_code
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an interrupt ended the run early; the records are those measured until then."""
+        return self.measurements.interrupted
+
+    @property
+    def journal(self) -> Path | None:
+        """The file that keeps the records; None unless `results` was given."""
+        return self.measurements.journal
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences on what became of the records."""
+        return () if self.stored is None else (asv_sentence(self.stored),)
+
+    def __rich__(self) -> RenderableType:
+        report = run_report(self.measurements, self.request.axes, details=self.request.details)
+        endings = [*self.remarks]
+        endings += [] if self.measurements.error is None else [str(self.measurements.error)]
+        endings += [interrupted_sentence(self.measurements)] if self.interrupted else []
+        return Group(report, *([Text()] if endings else []), *map(unwrapped, endings))
+
+
+def run_request(request: Request, observer: Observer) -> RunResult:
+    """Measure what `request` selects, and store it as it says. Raises `ConvbenchError` when that is not possible."""
+    measurements = run_suites(request, observer)
+    stored = None if measurements.error is not None else store_in_asv(request, measurements)
+    return RunResult(request, measurements, stored)
+
+
+def run(
+    subject: Subject | Iterable[Subject],
+    *,
+    backend: Words = (),
+    python: Words = (),
+    case: str | None = None,
+    where: str | None = None,
+    threads: Numbers = 1,
+    dtype: Words = (),
+    batch: Numbers = (),
+    cache: str = "warm",
+    processes: int = 1,
+    self_check: bool | None = None,
+    pin: str = "auto",
+    precision: float | str | None = None,
+    budget: float | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    time_limit: float | None = None,
+    allocator: str = "steady",
+    time_wrong: bool = False,
+    seed: int = 0,
+    details: bool = False,
+    no_asv: bool = False,
+    allow_dirty: bool = False,
+    plugin: Paths = (),
+    results: bool | str | PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> RunResult:
+    """Verify and time backends on a suite (name, path or value), a problem (a `ConvProblem` or a text such as
+    "n1c64h56w56_o64k3_p1"), or a list of these.
+
+    The options are those of `convbench run`; times are in seconds, and a share is a number or a text such as "2%".
+    Nothing is written unless `results` is a folder, or True for the usual one. `progress` None draws a bar in a
+    terminal or notebook, True prints what happens, False shows nothing. An interrupt returns what was measured.
+
+    Raises `ConvbenchError` for anything that cannot be understood or found.
+    """
+    place = options.results_place(results)
+    if resume and not place["keep"]:
+        raise OptionError("resume goes on with a run whose results were kept; give results=True or the folder.")
+    selected = subjects(subject)
+    request = Request(
+        suites=selected.suites,
+        problems=selected.problems,
+        backends=options.backend_patterns(backend),
+        pythons=options.words(python, "python"),
+        case_glob=case,
+        where=where,
+        threads=options.whole_numbers(threads, "threads", "1 or [1, 2, 4]"),
+        dtype=",".join(options.words(dtype, "dtype")) or None,
+        batch=options.whole_numbers(batch, "batch", "1 or [1, 8]"),
+        processes=options.whole_numbers(processes, "processes", "5")[0],
+        self_check=self_check,
+        pin=_pin(pin),
+        cache=options.choice(cache, "cache", ("warm", "cold")),
+        precision=None if precision is None else options.share(precision, "precision"),
+        budget=None if budget is None else options.seconds(budget, "budget"),
+        quick=quick,
+        resume=resume,
+        time_limit=None if time_limit is None else options.seconds(time_limit, "time_limit"),
+        allocator=options.choice(allocator, "allocator", ("steady", "system")),
+        time_wrong=time_wrong,
+        seed=seed,
+        plugins=options.paths(plugin),
+        details=details,
+        no_asv=no_asv,
+        allow_dirty=allow_dirty,
+        **place,
+    )
+    with observed(progress) as observer:
+        return run_request(request, observer)
+
+
+def frame_of(records: Iterable[Record]) -> pd.DataFrame:
+    """Records as `convbench.load` gives them."""
+    with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
+        journal = Path(folder) / "records.jsonl"
+        journal.write_text("".join(map(line_of, records)), encoding="utf-8", errors="backslashreplace")
+        return load(journal)
+
+
+def _pin(pin: str) -> str:
+    try:
+        return parse_pin(pin)
+    except ValueError:
+        raise OptionError(f"pin is {pin!r}; it should be 'auto', 'none' or CPUs such as '2,3' or '2-5'.") from None

@@ -1,0 +1,219 @@
+"""The tables and sentences of one suite in a run. What comes from elsewhere is text, never markup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from convbench.analysis.backend_times import lower_precision
+from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking
+from convbench.analysis.roofline import Limits
+from convbench.reporting.console import plain_table, status_style
+from convbench.reporting.numbers import (
+    aligned,
+    count,
+    flops,
+    interval_column,
+    interval_text,
+    milliseconds,
+    percent,
+    significant,
+)
+from convbench.reporting.run.case_table import CaseTable
+from convbench.reporting.run.details_table import details_report
+from convbench.reporting.run.limits import HEADING, limit_of_case, limit_sentences, share_cells
+from convbench.stats.ratio import Ratio
+from convbench.status import Status
+from convbench.store.journal import Record
+
+
+def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details: bool = False) -> RenderableType:
+    """The table of one suite, the standings, the closing sentence, and what was left out.
+
+    The machine's `limits`, if known, add a column; `details` adds a second table.
+    """
+    limits = limits or Limits(())
+    parts: list[RenderableType] = [Text(f"Suite {ranking.suite}", style="bold"), Text()]
+    if any(case.places for case in ranking.cases):
+        parts += [times_table(ranking, limits), Text()]
+        if details and (table := details_report(ranking)):
+            parts += [table, Text()]
+        if len(ranking.cases) > 1:
+            parts += [_standings(ranking), Text()]
+        parts += [closing(ranking)]
+        if sentences := limit_sentences(ranking, limits):
+            parts += [Text(), *sentences]
+    if failures := _failures(ranking):
+        parts += [Text(), failures]
+    if left := _left_out(ranking):
+        parts += [Text(), left]
+    return Group(*parts)
+
+
+def times_table(ranking: SuiteRanking, limits: Limits) -> CaseTable:
+    """The times of a suite that has some. A narrow terminal shows the first columns only."""
+    places = [place for case in ranking.cases for place in case.places]
+    return CaseTable(ranking, _columns(places, limits), partial(_case_heading, limits=limits), _marks)
+
+
+def _marks(case: CaseRanking, place: Place) -> Text:
+    """The words after a row: level with the fastest, or computed in a lower precision than the case's dtype."""
+    marks = Text(" level" if place.level and case.outright is None else "", style="green")
+    precision = lower_precision(place.record)
+    return marks.append(f" in {precision}", style="yellow") if precision else marks
+
+
+def _columns(places: Sequence[Place], limits: Limits) -> dict[str, list[str]]:
+    """The cells of each column after the names, by heading."""
+    records = [place.record for place in places]
+    of_limit = share_cells(records, limits)
+    first_answers = [milliseconds((r["prepare_s"] or 0) + (r["first_call_s"] or 0)) for r in records]
+    errors = [r["max_error_over_bound"] for r in records]
+    return {
+        "median ms": aligned([milliseconds(place.median_s) for place in places]),
+        "95 % interval ms": _intervals(records),
+        "GFLOP/s": aligned([significant(r["gflops"] or 0) for r in records]),
+        "% of fastest": aligned([percent(place.share) for place in places]),
+        **({HEADING: of_limit} if of_limit else {}),
+        **_energies(records),
+        "first answer ms": aligned(first_answers),
+        "error/bound": ["–" if error is None else f"{error:.0e}" for error in errors],
+    }
+
+
+def _energies(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Millijoules per call of the CPU packages, if the machine lets them be read."""
+    joules = [r.get("energy_j") for r in records]
+    if not any(isinstance(energy_j, float) for energy_j in joules):
+        return {}
+    return {"mJ": aligned([significant(j * 1e3) if isinstance(j, float) else "–" for j in joules])}
+
+
+def _intervals(records: Sequence[Record]) -> list[str]:
+    """The interval of each median; `one sample` when there is no more."""
+    ends = [((r["low_s"] or 0) * 1e3, (r["high_s"] or 0) * 1e3, r.get("interval") != "range") for r in records]
+    texts = interval_column(ends)
+    return [
+        "one sample" if low == high and not covers else t for (low, high, covers), t in zip(ends, texts, strict=True)
+    ]
+
+
+def _case_heading(case: CaseRanking, limits: Limits) -> Text:
+    record = case.places[0].record if case.places else case.untimed[0]
+    details: list[str] = [record["case_id"]] if record["case_id"] != case.case else []
+    details += [layer] if (layer := record.get("layer")) else []
+    details += [f"{record['count']} times"] if (record.get("count") or 1) > 1 else []
+    details.append(flops(record["flops"]))
+    details += [limit] if (limit := limit_of_case(case, limits)) else []
+    return Text(case.case, style="cyan", no_wrap=True).append("  " + ", ".join(details), style="dim")
+
+
+def _standings(ranking: SuiteRanking) -> Table:
+    total = len(ranking.cases)
+    weighted = any((place.record.get("count") or 1) > 1 for case in ranking.cases for place in case.places)
+    headers = ["backend", "cases", "fastest in", "level in", "mean % of fastest"]
+    headers += ["whole model ms"] if weighted else []
+    rows = []
+    totals = aligned([milliseconds(s.total_s) if s.cases == total else "–" for s in ranking.standings])
+    for standing, total_ms in zip(ranking.standings, totals, strict=True):
+        counts = (str(standing.cases), str(standing.outright or "–"), str(standing.level or "–"))
+        row = [_named(standing), *counts, percent(standing.mean_share)]
+        rows.append(row + ([total_ms] if weighted else []))
+    return plain_table(headers, rows, right=range(1, len(headers)))
+
+
+def closing(ranking: SuiteRanking) -> RenderableType:
+    """Which backend was the fastest, and by how much it is ahead of each other backend."""
+    best, *others = ranking.standings
+    leads = [(_named(other), ranking.lead(best.backend, other.backend)) for other in others]
+    known = [(name, lead) for name, lead in leads if lead is not None]
+    if not known:
+        only = f" was the only backend timed, in {best.cases} of {len(ranking.cases)} cases."
+        return Text().append(best.backend, style="bold green").append(only)
+    sentence = Text().append(_named(best), style="bold green").append(" " + _claim(best, len(ranking.cases)))
+    known.sort(key=lambda pair: pair[1].value)
+    sentence.append("; its lead, as a geometric mean over the cases that both ran, with a 95 % interval:")
+    values = [_with_x(value) for value in aligned([_times_text(lead.value) for _, lead in known])]
+    rows = [(value, name, _interval(lead)) for value, (name, lead) in zip(values, known, strict=True)]
+    widest = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [
+        Text(f"  {value.rjust(widest[0])}  over {name.ljust(widest[1])}  ").append(interval, style="dim")
+        for value, name, interval in rows
+    ]
+    return Group(sentence, *lines)
+
+
+def _named(standing: Standing) -> str:
+    return f"{standing.backend} (in {standing.precision})" if standing.precision else standing.backend
+
+
+def _claim(best: Standing, cases: int) -> str:
+    of = f"of {count(cases, 'case', 'cases')}"
+    if best.outright and best.level:
+        return f"was fastest in {best.outright} {of}, and level with the fastest in {best.level} more"
+    if best.outright:
+        return f"was fastest in {best.outright} {of}"
+    return f"was level with the fastest in {best.level} {of}"
+
+
+def _times_text(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else significant(value)
+
+
+def _with_x(aligned_text: str) -> str:
+    number = aligned_text.rstrip()
+    return number + "x" + aligned_text[len(number) :]
+
+
+def _interval(lead: Ratio) -> str:
+    span = interval_text(lead.low, lead.high, lead.covers)
+    if not lead.covers:
+        return f"{span}, a range: too few samples for an interval"
+    return f"{span}, which includes 1: level" if lead.includes_one else span
+
+
+def _failures(ranking: SuiteRanking) -> RenderableType | None:
+    """The failures, one line per backend and reason."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for case in ranking.cases:
+        for r in case.untimed:
+            if Status(r["status"]).is_failure:
+                grouped.setdefault((r["status"], r["backend"], _why(r)), []).append(r["case"])
+    if not grouped:
+        return None
+    rows = [
+        (
+            Text(status, style=status_style(status)),
+            backend,
+            cases[0] if len(cases) == 1 else f"{cases[0]} and {len(cases) - 1} more",
+            reason,
+        )
+        for (status, backend, reason), cases in grouped.items()
+    ]
+    return Group(Text("Broken", style="bold red"), plain_table(("status", "backend", "case", "reason"), rows))
+
+
+def _left_out(ranking: SuiteRanking) -> RenderableType | None:
+    """What was not timed although nothing is broken: one line per reason, with its backends and number of cases."""
+    grouped: dict[tuple[str, str], dict[str, int]] = {}
+    for case in ranking.cases:
+        for r in case.untimed:
+            if not Status(r["status"]).is_failure:
+                counts = grouped.setdefault((r["status"], _why(r)), {})
+                counts[r["backend"]] = counts.get(r["backend"], 0) + 1
+    if not grouped:
+        return None
+    rows = []
+    for (status, reason), counts in grouped.items():
+        cases = max(counts.values())
+        scope = "every case" if cases == len(ranking.cases) else f"{cases} of {len(ranking.cases)} cases"
+        rows.append((Text(status, style=status_style(status)), ", ".join(counts), scope, reason))
+    return Group(Text("Left out", style="bold"), plain_table(("status", "backends", "where", "why"), rows))
+
+
+def _why(record: Record) -> str:
+    return record["reason"] or Status(record["status"]).sentence

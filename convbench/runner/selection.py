@@ -1,0 +1,66 @@
+"""The suites that a command's options select: by name, path or value, with the cases, dtypes and batches asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import cast
+
+from convbench.errors import SuiteError, did_you_mean
+from convbench.problem import DTYPES, ConvProblem, Dtype
+from convbench.suite import Case, Suite, load_suite
+from convbench.suite.filter import where_it_holds
+
+_MOST_CASES_NAMED = 12
+
+
+def selected_suites(
+    suites: Iterable[str | Suite],
+    problems: Iterable[str | ConvProblem] = (),
+    *,
+    dtypes: Sequence[Dtype] = (),
+    batches: Sequence[int] = (),
+    case_glob: str | None = None,
+    where: str | None = None,
+) -> list[Suite]:
+    """The suites, and after them the problems as one suite, each over all `dtypes` and `batches`.
+
+    Only the cases remain that match `case_glob` and for which the condition `where` holds. Raises `SuiteError` when
+    that leaves none, `ProblemError` for what cannot be computed.
+    """
+    loaded = [suite if isinstance(suite, Suite) else load_suite(suite) for suite in dict.fromkeys(suites)]
+    if problems := tuple(problems):
+        loaded.append(suite_of_problems(problems))
+    selected = [suite.over(dtypes, batches) for suite in loaded]
+    if case_glob is not None:
+        selected = _matching(selected, case_glob)
+    return where_it_holds(selected, where)
+
+
+def suite_of_problems(problems: Iterable[str | ConvProblem]) -> Suite:
+    """A suite called "problem" of these problems, each once; texts are in any dialect. Raises `ProblemError`."""
+    values = [ConvProblem.parse(problem) if isinstance(problem, str) else problem for problem in problems]
+    return Suite("problem", "", (), tuple(Case(problem) for problem in dict.fromkeys(values)), Path())
+
+
+def dtypes_named(text: str | None) -> list[Dtype]:
+    """The dtypes in a text such as `float32,bfloat16`, each once. Raises `SuiteError` for an unknown word."""
+    words = [] if text is None else list(dict.fromkeys(word.strip() for word in text.split(",")))
+    for word in words:
+        if word not in DTYPES:
+            raise SuiteError(
+                f"--dtype is {word!r}; it should be one of {', '.join(DTYPES)}, or several with commas."
+                f"{did_you_mean(word, DTYPES)}"
+            )
+    return cast(list[Dtype], words)
+
+
+def _matching(suites: Sequence[Suite], case_glob: str) -> list[Suite]:
+    known = [case.name for suite in suites for case in suite.cases]
+    selected = [suite.select(case_glob) for suite in suites]
+    if not any(suite.cases for suite in selected):
+        raise SuiteError(
+            f"no case matches {case_glob!r}.{did_you_mean(case_glob, known)} There are: "
+            f"{', '.join(known[:_MOST_CASES_NAMED])}{', ...' if len(known) > _MOST_CASES_NAMED else ''}."
+        )
+    return selected
