@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from places import SUPPORT
 
 # A shared machine may be slow at any moment, which is no failure: no test here is about time.
 settings.register_profile("convbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("convbench")
 
-STARTS_PROCESSES = re.compile(r"\b(subprocess|Popen|WorkerPool|discover|browser|torch|jax)\b")
-
-
-@cache
-def _is_light(file: Path) -> bool:
-    """Whether the source of a test file names neither processes nor a large library."""
-    return not STARTS_PROCESSES.search(file.read_text(encoding="utf-8"))
+HEAVY = re.compile(r"\b(subprocess|Popen|WorkerPool|Worker|discover|verify|browser|torch|jax|onnx|numba|main)\b")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `quick` every test of a light file, except those marked `slow` or `gpu`."""
+    """Mark as `quick` each test that names no process and no large library, itself or through what it uses."""
     for item in items:
         heavy = any(item.get_closest_marker(name) for name in ("slow", "gpu"))
-        if not heavy and _is_light(item.path):
+        names = {item.originalname, *item.fixturenames} if isinstance(item, pytest.Function) else set()
+        if not heavy and not names & heavy_definitions(item.path):
             item.add_marker(pytest.mark.quick)
+
+
+@cache
+def heavy_definitions(file: Path) -> frozenset[str]:
+    """The functions, classes and constants of a test file that use `HEAVY`, directly or through one another."""
+    uses = dict(_definitions(ast.parse(file.read_text(encoding="utf-8"))))
+    heavy = {name for name, names in uses.items() if any(map(HEAVY.fullmatch, names))}
+    while more := {name for name, names in uses.items() if name not in heavy and names & heavy}:
+        heavy |= more
+    return frozenset(heavy)
+
+
+def _definitions(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
+    """Each top-level name with the names that its definition uses; a name of a heavy support module uses processes."""
+    for node in tree.body:
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        names |= {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
+        names |= {part for n in ast.walk(node) if isinstance(n, ast.alias) for part in n.name.split(".")}
+        names |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name, names
+        elif isinstance(node, ast.ImportFrom) and node.module and _starts_processes(SUPPORT / f"{node.module}.py"):
+            yield from ((alias.asname or alias.name, {"subprocess"}) for alias in node.names)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from ((target.id, names) for target in targets if isinstance(target, ast.Name))
+
+
+@cache
+def _starts_processes(module: Path) -> bool:
+    return module.is_file() and re.search(r"\b(subprocess|Popen|torch)\b", module.read_text("utf-8")) is not None
