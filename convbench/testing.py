@@ -1,27 +1,30 @@
-"""For the tests of those who write a backend: one line verifies it.
+"""One line for the test suite of a backend: it verifies it.
 
     from convbench.testing import verify
 
     def test_my_conv():
         verify("my_conv.py")
 
-`verify` fails as an assertion does, with a report of each cause: the smallest case, what the failing ones share, and
-code that shows it.
+`verify` fails as an assertion does, with a report of each cause: the smallest case, what the failing cases share, and
+code that reproduces it.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
 from convbench.backend import Backend
 from convbench.errors import BackendError
+from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, Origin, discover
 from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.verification.causes.report import report
+from convbench.verification.known import applicable, own_table, read_known
 
 __all__ = ["WrongBackendError", "verify"]
 
@@ -37,27 +40,32 @@ def verify(
     time_limit_s: float = 5.0,
     seed: int = 0,
     threads: int = 1,
+    known: Iterable[str | PathLike[str]] = (),
 ) -> None:
-    """Verify every backend that a plugin file defines, or one backend that stands in the `BACKENDS` of its module.
+    """Verify every backend that a plugin file defines, or one backend in the `BACKENDS` of its module.
 
-    The sweep has every combination of `strength` parameter classes that the backend supports; then random questions are
-    asked for `time_limit_s` seconds. The backend runs in a process of its own: a crash is a failure of the test only.
+    The sweep has every combination of `strength` parameter classes that the backend supports; random questions follow
+    for `time_limit_s` seconds. The backend runs in its own process, so a crash fails the test and nothing else. `known`
+    are files of known wrong answers (`convbench verify --write-known`), which are no failures.
 
-    Raises `WrongBackendError`, an `AssertionError`, for a failure, and `BackendError` for what cannot be run at all.
+    Raises `WrongBackendError`, an `AssertionError`, for a failure, and `BackendError` for a backend that cannot run.
     """
+    table = [*own_table(), *(entry for path in known for entry in read_known(Path(path)))]
     reports: list[str] = []
     for entry in _entries(plugin):
         if reason := entry.unavailable():
             raise BackendError(f"{entry.name} cannot be verified here: {reason}")
         with Examiner(entry, threads=threads) as examiner:
-            campaign = Campaign(examiner)
             try:
+                examiner.start()
+                known_here = applicable(table, examiner.backend.name, examiner.versions, cpu_flags())
+                campaign = Campaign(examiner, known_here)
                 plan = CampaignPlan(strength=strength, time_limit_s=time_limit_s, seed=seed)
-                asked = sum(1 for _ in campaign.follow(plan))
+                answers = sum(1 for _ in campaign.follow(plan))
             except WorkerError as error:
                 raise BackendError(f"{entry.name} cannot be verified: {error.reason}") from None
-            if not asked:
-                raise BackendError(f"{entry.name} supports nothing that could be asked.")
+            if not answers:
+                raise BackendError(f"{entry.name} supports no question of the sweep.")
             reports += [report(cause, examiner.backend, examiner.versions) for cause in campaign.causes()]
     if reports:
         raise WrongBackendError("\n\n".join(["the backend is wrong", *reports]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,17 +18,19 @@ from convbench.cli import options
     "suites",
     multiple=True,
     metavar="NAME|FILE.toml",
-    help="Only the cases of this suite, instead of the sweep and the search; repeatable.",
+    help="Verify the cases of this suite instead of the sweep and the search; repeatable.",
 )
-@click.option("--case", "case_glob", metavar="GLOB", help="Of a suite, only the cases whose name or case id matches.")
+@click.option(
+    "--case", "case_glob", metavar="GLOB", help="Verify only those cases of the suite whose name or case id matches."
+)
 @options.where
-@click.option("--exact", is_flag=True, help="Of a suite, only the check on integers: right to the last bit, or wrong.")
+@click.option("--exact", is_flag=True, help="Check the suite's cases on integers only, to the last bit.")
 @click.option(
     "--question",
     "questions",
     multiple=True,
     metavar="TEXT",
-    help="Only this question: a problem and words, as failures are reported; repeatable.",
+    help="Ask only this question: a problem and words, as a failure prints it; repeatable.",
 )
 @click.option(
     "--strength",
@@ -35,7 +38,7 @@ from convbench.cli import options
     default=3,
     show_default=True,
     metavar="2|3|4",
-    help="How many parameter classes at a time the sweep combines in every possible way.",
+    help="Number of parameter classes that the sweep combines in every possible way.",
 )
 @click.option(
     "--time-limit",
@@ -51,23 +54,53 @@ from convbench.cli import options
     default=40.0,
     show_default=True,
     metavar="S",
-    help="The longest that one question may take; where answers are quick, less.",
+    help="Longest time for one question; less for a backend that answers quickly.",
 )
 @options.threads
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Backends verified at once.  [default: one per core]")
 @click.option(
-    "--jobs", type=click.IntRange(1), metavar="N", help="Backends verified at once.  [default: as cores allow]"
+    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Seed of the data and the search."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of data and search.")
-@click.option("--resume", is_flag=True, help="Go on with the last verification that had these options.")
+@click.option(
+    "--known",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="Read known wrong answers from this file, besides convbench's own; repeatable.",
+)
+@click.option("--accept-known", is_flag=True, help="Leave with 0 when every wrong answer is a known one.")
+@click.option(
+    "--write-known",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="Write the new wrong answers to this file, for --known.",
+)
+@click.option("--resume", is_flag=True, help="Continue the last verification that had these options.")
 @options.plugins
 @options.results
 @options.json_lines
-def verify(**given: Any) -> None:
+def verify(as_json: bool, **words: Any) -> None:
     """Find wrong answers: a sweep over all combinations of parameter classes, then random search.
 
-    Failures are shrunk, gathered by cause, reported with code that shows them again, and asked first next time. Leaves
-    with 1 when a backend is wrong, crashed or raised. With --plugin and no --backend only the plugin is verified.
+    Failures are grouped by cause and shrunk to the smallest case. Each is reported with code that reproduces it, and is
+    asked first the next time. The exit code is 1 when a backend is wrong, crashes or raises. With --plugin and
+    without --backend, only the plugin is verified.
+
+    \b
+    Examples:
+      convbench verify --backend numpy-gemm --strength 2 --time-limit 5
+      convbench verify --backend numpy-gemm --question 'n1c2h5w5_o2k3_g2 normal'
+      convbench verify --backend numpy-gemm --suite smoke --exact
     """
+    from convbench.reporting.console import show_journal_warnings, stderr, stdout
+    from convbench.reporting.verification_progress import verification_progress
+    from convbench.reporting.verification_tables import verification_report
     from convbench.runner.verify.verify import Request, verify_backends
 
-    sys.exit(verify_backends(Request(**given)))
+    show_journal_warnings()
+    verification = verify_backends(Request(**words), verification_progress(stderr(), as_json=as_json))
+    if not as_json:
+        stdout().print(verification_report(verification))
+    if verification.interrupted:
+        stderr().print("Interrupted. What was found is kept; the same command with --resume continues.", soft_wrap=True)
+    sys.exit(verification.exit_code)

@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from convbench.reporting.console import print_json
+from convbench.runner.verify.observer import VerifyObserver
+from convbench.runner.verify.rows import Row
 from convbench.store.verification_log import Event
 
 
-class PlainProgress:
-    """A line as a backend's campaign ends, and one when something is found."""
+class PlainProgress(VerifyObserver):
+    """A line at a backend's first failure and one at its end; with `as_json` its row, on standard output."""
 
-    def __init__(self, console: Console, backends: int) -> None:
+    def __init__(self, console: Console, *, as_json: bool = False) -> None:
         self._console = console
-        self._backends = backends
-        self._done = 0
+        self._as_json = as_json
+        self._campaigns = self._done = 0
         self._failed: dict[str, int] = {}
 
-    def __enter__(self) -> PlainProgress:
-        return self
+    def message(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    def begin(self, campaigns: int) -> None:
+        self._campaigns = campaigns
 
-    def tell(self, name: str, event: Event) -> None:
-        """Note an event of the campaign of `name`."""
+    def event(self, backend: str, event: Event) -> None:
         if event["event"] == "answered" and event["finding"]:
-            self._failed[name] = self._failed.get(name, 0) + 1
-            if self._failed[name] == 1:
-                self._print(f"{name} fails {event['question']}: {event['finding']['reason']}")
+            self._failed[backend] = self._failed.get(backend, 0) + 1
+            if self._failed[backend] == 1:
+                self.message(f"{backend} fails {event['question']}: {event['finding']['reason']}")
         elif event["event"] in ("report", "died"):
             self._done += 1
-            self._print(f"[{self._done}/{self._backends}] {name}: {_ending(event)}")
+            self.message(f"[{self._done}/{self._campaigns}] {backend}: {_ending(event)}")
 
-    def _print(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=True)
+    def row(self, row: Row) -> None:
+        if self._as_json:
+            print_json([row])
 
 
-class LiveProgress:
-    """A line per campaign under way, redrawn in place and gone at the end."""
+class LiveProgress(PlainProgress):
+    """A line for each campaign under way, redrawn in place and gone at the end."""
 
-    def __init__(self, console: Console, backends: int) -> None:
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
         self._lines = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -54,35 +57,28 @@ class LiveProgress:
         )
         self._tasks: dict[str, TaskID] = {}
         self._answered: dict[str, int] = {}
-        self._failed: dict[str, int] = {}
-        self._backends, self._done = backends, 0
 
-    def __enter__(self) -> LiveProgress:
+    def begin(self, campaigns: int) -> None:
+        super().begin(campaigns)
         self._lines.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lines.stop()
-
-    def tell(self, name: str, event: Event) -> None:
-        """Note an event of the campaign of `name`."""
-        if name not in self._tasks:
-            self._tasks[name] = self._lines.add_task(name)
+    def event(self, backend: str, event: Event) -> None:
+        if backend not in self._tasks:
+            self._tasks[backend] = self._lines.add_task(backend)
+        task = self._tasks[backend]
         if event["event"] in ("report", "died"):
-            self._done += 1
-            self._lines.remove_task(self._tasks[name])
-            told = f"[{self._done}/{self._backends}] {name}: {_ending(event)}"
-            self._lines.console.print(Text(told), soft_wrap=True)
-            return
-        if event["event"] == "shrinking":
-            self._lines.update(self._tasks[name], description=f"{name}: looking for the smallest failures")
-            return
-        self._answered[name] = self._answered.get(name, 0) + 1
-        self._failed[name] = self._failed.get(name, 0) + bool(event["finding"])
-        told = f"{name}: {event['phase']}, {self._answered[name]:,} questions, {self._failed[name]:,} failed"
-        self._lines.update(self._tasks[name], description=told)
+            self._lines.remove_task(task)
+            super().event(backend, event)
+        elif event["event"] == "shrinking":
+            self._lines.update(task, description=f"{backend}: looking for the smallest failures")
+        else:
+            self._answered[backend] = self._answered.get(backend, 0) + 1
+            self._failed[backend] = self._failed.get(backend, 0) + bool(event["finding"])
+            counts = f"{self._answered[backend]:,} questions, {self._failed[backend]:,} failed"
+            self._lines.update(task, description=f"{backend}: {event['phase']}, {counts}")
+
+    def end(self) -> None:
+        self._lines.stop()
 
 
 def _ending(event: dict[str, Any]) -> str:
@@ -92,12 +88,11 @@ def _ending(event: dict[str, Any]) -> str:
     if row["reason"]:
         return f"{row['status']}: {row['reason']}"
     questions = f"{row['cases'] + row['searched']:,} questions in {row['seconds']:.0f} s"
-    failures = len(row["failures"])
-    return f"{row['status']}, {questions}" + (
-        f", {failures} cause{'s' * (failures > 1)} of failures" if failures else ""
-    )
+    count = len(row["failures"])
+    failures = f", {count} cause{'s' * (count > 1)} of failures" if count else ""
+    return f"{row['status']}, {questions}{failures}"
 
 
-def progress(console: Console, backends: int, *, plain: bool) -> PlainProgress | LiveProgress:
-    """The kind that suits where `console` writes to, or the plain one when other output shares the terminal."""
-    return PlainProgress(console, backends) if plain or not console.is_terminal else LiveProgress(console, backends)
+def verification_progress(console: Console, *, as_json: bool = False) -> PlainProgress:
+    """The kind that suits `console`; the plain one, too, when JSON shares the terminal."""
+    return LiveProgress(console) if console.is_terminal and not as_json else PlainProgress(console, as_json=as_json)

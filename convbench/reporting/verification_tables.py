@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from convbench.reporting.console import plain_table
+from convbench.runner.verify.rows import Row
+from convbench.runner.verify.verify import Verification
 from convbench.status import Status
 
 _STYLES = {Status.OK: "green", Status.WRONG: "bold red", Status.CRASHED: "bold red", Status.ERROR: "bold red"}
 _ABSENT = (Status.UNAVAILABLE, Status.UNSUPPORTED)
-Row = dict[str, Any]
 
 
-def verification_report(rows: Sequence[Row], is_whole: bool) -> RenderableType:
+def verification_report(verification: Verification) -> RenderableType:
     """All that a person sees at the end."""
+    rows, is_whole = verification.rows, verification.request.is_whole
     present = [row for row in rows if row["status"] not in _ABSENT]
     parts: list[RenderableType] = []
     if present:
@@ -28,7 +29,7 @@ def verification_report(rows: Sequence[Row], is_whole: bool) -> RenderableType:
     if absent := [row for row in rows if row["status"] in _ABSENT]:
         parts += [Text(), Text("Left out:")]
         parts += [Text(f"  {row['backend']}: {row['reason']}", style="dim") for row in absent]
-    return Group(*parts, Text(), _sentence(present, is_whole))
+    return Group(*parts, Text(), _sentence(present, verification.request.accept_known))
 
 
 def _table(rows: Sequence[Row], is_whole: bool) -> RenderableType:
@@ -48,8 +49,8 @@ def _coverage(row: Row) -> str:
     if row["coverage"] is None:
         return "–"
     share = row["coverage"]
-    told = "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
-    return f"{told} of {row['combinations']:,}"
+    percent = "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
+    return f"{percent} of {row['combinations']:,}"
 
 
 def _failures(row: Row) -> list[RenderableType]:
@@ -60,6 +61,7 @@ def _failures(row: Row) -> list[RenderableType]:
         heading = Text(f"{row['backend']}, cause {number} of {len(row['failures'])}: ", style="bold")
         heading.append(f"{failure['status']}, {failure['check']}", style="bold red")
         lines = [f"fails: {failure['failing']:,} of the questions asked"]
+        lines += [f"known: {failure['known']}"] if failure.get("known") else []
         lines += [f"only:  {failure['shared_by_failures']}"] if failure["shared_by_failures"] else []
         lines += [
             f"case:  {failure['case']}",
@@ -71,16 +73,16 @@ def _failures(row: Row) -> list[RenderableType]:
     return parts
 
 
-def _sentence(rows: Sequence[Row], is_whole: bool) -> Text:
+def _sentence(rows: Sequence[Row], accept_known: bool) -> Text:
     if not rows:
         return Text("Nothing could be verified.")
-    asked = sum(row["cases"] + row["searched"] for row in rows)
-    wrong = [row["backend"] for row in rows if row["status"] != Status.OK]
-    told = f"{len(rows)} backend{'s' * (len(rows) > 1)}, {asked:,} questions: "
+    questions = sum(row["cases"] + row["searched"] for row in rows)
+    counts = f"{len(rows)} backend{'s' * (len(rows) > 1)}, {questions:,} questions: "
+    wrong = [row for row in rows if row["status"] != Status.OK]
     if not wrong:
-        return Text(told + "every answer was right.", style="green")
+        return Text(counts + "every answer was right.", style="green")
+    names = ", ".join(f"{row['backend']} (known)" if row.get("known") else row["backend"] for row in wrong)
     right = len(rows) - len(wrong)
-    fail = "fails" if len(wrong) == 1 else "fail"
-    return Text(
-        told + f"{', '.join(wrong)} {fail}" + (f", {right} {'is' if right == 1 else 'are'} right." if right else ".")
-    )
+    others = f", {right} {'is' if right == 1 else 'are'} right" if right else ""
+    accepted = " Known wrong answers are accepted." if accept_known and any(row.get("known") for row in wrong) else ""
+    return Text(f"{counts}{names} {'fails' if len(wrong) == 1 else 'fail'}{others}.{accepted}")

@@ -120,7 +120,7 @@ class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    wrong: list[KnownWrong]
+    wrong: list[KnownWrong] = []
 
 
 def read_known(path: Path) -> list[KnownWrong]:

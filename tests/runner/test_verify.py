@@ -25,6 +25,7 @@ from convbench.store.journal import JournalWarning
 from convbench.suite import load_suite
 from convbench.testing import WrongBackendError
 from convbench.testing import verify as verify_plugin
+from convbench.verification.known import read_known
 from convbench.verification.question import Question
 from convbench.verification.relations import RELATIONS
 
@@ -294,3 +295,78 @@ def test_no_relation_makes_much_more_work_of_a_question() -> None:
         assert [examiner(Question(problem=problem)) for _ in range(2 * len(RELATIONS))] == [None] * 2 * len(RELATIONS)
     assert len(set(examiner.macs)) > 3  # of parts, and of wholes put another way
     assert max(examiner.macs) < at_stride_1
+
+
+# --- known wrong answers ----------------------------------------------------------------------------------------------
+
+
+def test_what_was_written_as_known_is_accepted_and_another_bug_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "known.toml"
+    first = verify(tmp_path / "1", "wrong-once-more right", *BRIEFLY, "--write-known", str(file), "--json")
+    assert first.returncode == 1 and not rows(first)["wrong-once-more"]["known"]
+    known = ("--known", str(file), "--json")
+    assert verify(tmp_path / "2", "wrong-once-more", *BRIEFLY, *known).returncode == 1  # known, and not accepted
+    accepted = verify(tmp_path / "3", "wrong-once-more right", *BRIEFLY, *known, "--accept-known")
+    assert accepted.returncode == 0, accepted.stderr
+    found = rows(accepted)
+    assert found["wrong-once-more"]["status"] == "wrong" and found["wrong-once-more"]["known"]
+    assert found["right"]["known"] is False
+    [failure] = found["wrong-once-more"]["failures"]
+    assert failure["known"] == read_known(file)[0].seen and "entry" not in failure
+    monkeypatch.setenv("CONVBENCH_TEST_SECOND_BUG", "1")
+    other = verify(tmp_path / "4", "wrong-once-more", *BRIEFLY, *known, "--accept-known")
+    assert other.returncode == 1
+    row = rows(other)["wrong-once-more"]
+    assert row["known"] is False
+    assert [failure["known"] is None for failure in row["failures"]] == [True, False], "the new one comes first"
+    assert Question.parse(row["failures"][0]["case"]).problem.bias
+
+
+def test_a_person_reads_that_it_is_known_and_what_is_said_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "known.toml"
+    case = ("--question", "n1c2h1w1_o2k1_g2")
+    file.write_text(
+        '[[wrong]]\nseen = "channels in reverse"\nbackends = ["wrong-*"]\ncases = ["n1c2h1w1_o2k1_g2"]\n'
+        'reference = "https://example.com/7"\n'
+    )
+    done = verify(tmp_path, "wrong-in-groups", *case, "--known", str(file), "--accept-known")
+    assert done.returncode == 0
+    assert "known: channels in reverse (https://example.com/7)" in done.stdout
+    assert "wrong-in-groups (known) fails" in done.stdout and "accepted" in done.stdout
+
+
+def test_known_crashes_do_not_end_a_campaign(tmp_path: Path) -> None:
+    file = tmp_path / "known.toml"
+    file.write_text(
+        '[[wrong]]\nseen = "SIGSEGV"\nbackends = ["crashes-when-strided"]\ncases = ["n1c1h1w1_o1k1_s2"]\n'
+        'where = "not stride == 1"\nstatus = ["crashed"]\n'
+    )
+    options = (*BRIEFLY, "--known", str(file), "--accept-known", "--json")
+    done = verify(tmp_path, "crashes-when-strided", *options)
+    assert done.returncode == 0, done.stderr
+    row = rows(done)["crashes-when-strided"]
+    assert row["reason"] is None and row["coverage"] == 1.0 and row["failures"][0]["failing"] > 20
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("[[wrong]]\nseen = 3\n", "no table"), (None, "No such file"), ("x = 1", "unknown field")]
+)
+def test_a_malformed_table_is_refused_before_anything_runs(tmp_path: Path, text: str | None, told: str) -> None:
+    file = tmp_path / "known.toml"
+    if text is not None:
+        file.write_text(text)
+    done = verify(tmp_path, "right", *BRIEFLY, "--known", str(file))
+    assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.verification"))
+
+
+def test_a_table_is_never_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "known.toml"
+    file.write_text("# by hand\n")
+    done = verify(tmp_path, "wrong-in-groups", *BRIEFLY, "--write-known", str(file))
+    assert done.returncode == 2 and f"--known {file}" in done.stderr
+    case = ("--question", "n1c2h1w1_o2k1_g2", "--known", str(file), "--write-known", str(file))
+    verify(tmp_path, "wrong-in-groups", *case)
+    assert file.read_text().startswith("# by hand\n") and len(read_known(file)) == 1

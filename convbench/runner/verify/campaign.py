@@ -8,7 +8,7 @@ Failures are gathered into causes, and the smallest question of each is looked f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
@@ -16,9 +16,12 @@ from typing import Literal
 from convbench.runner.verify.examiner import Examiner
 from convbench.suite import Case
 from convbench.verification.causes.grouping import Cause, causes
+from convbench.verification.causes.parameters import size
 from convbench.verification.causes.shrinking import shrink
 from convbench.verification.failure import Failure
 from convbench.verification.gate import gate_of
+from convbench.verification.known import KnownWrong
+from convbench.verification.oracle import Oracle
 from convbench.verification.question import Question, Values
 from convbench.verification.sweep.covering import Coverage, Sweep, sweep
 from convbench.verification.sweep.factors import classes
@@ -52,7 +55,7 @@ class Answered:
 
     phase: Phase
     question: Question
-    finding: Failure | None
+    failure: Failure | None
     searched_s: float = 0.0
 
 
@@ -61,10 +64,12 @@ class Campaign:
     """The questions put to one backend, so far; `stop` is asked before each."""
 
     examiner: Examiner
+    known: Sequence[KnownWrong] = ()
+    """The known wrong answers of this backend here: failures that they explain are set apart."""
     stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
     passed: dict[Question, None] = field(default_factory=dict)
-    findings: dict[Question, Failure] = field(default_factory=dict)
+    failures: dict[Question, Failure] = field(default_factory=dict)
     swept: Sweep | None = None
     asked: int = 0
     searched: int = 0
@@ -72,18 +77,19 @@ class Campaign:
     before: dict[Question, Question] = field(default_factory=dict)
     """The question that was put just before one that failed: what a backend remembers may be to blame."""
     _last: Question | None = None
+    _lost_to_known: int = 0
 
     @property
     def gave_up(self) -> bool:
-        """Whether the backend has ended too many workers to be asked on."""
-        return self.examiner.lost_workers >= MOST_LOST_WORKERS
+        """Whether the backend has ended too many workers to be asked on; those lost to what is known do not count."""
+        return self.examiner.lost_workers - self._lost_to_known >= MOST_LOST_WORKERS
 
     @property
     def coverage(self) -> Coverage | None:
         """Of the sweep, as far as it was answered; None without one."""
         if self.swept is None:
             return None
-        return self.swept.coverage_of(q for q in self.swept.questions if q in self.passed or q in self.findings)
+        return self.swept.coverage_of(q for q in self.swept.questions if q in self.passed or q in self.failures)
 
     def follow(self, plan: CampaignPlan) -> Iterator[Answered]:
         """Ask everything that `plan` says and that was not asked yet."""
@@ -99,40 +105,60 @@ class Campaign:
         if plan.time_limit_s > 0:
             yield from self._search(plan)
 
-    def remember(self, question: Question, finding: Failure | None, phase: Phase = "sweep") -> None:
+    def remember(self, question: Question, failure: Failure | None, phase: Phase = "sweep") -> None:
         """Count an answer that an earlier part of the same campaign was given."""
         self.asked += 1
         self.searched += phase == "search"
-        self._keep(question, finding)
+        self._keep(question, failure)
 
-    def _keep(self, question: Question, finding: Failure | None) -> None:
-        if finding is None:
+    def _keep(self, question: Question, failure: Failure | None) -> None:
+        if failure is None:
             self.passed[question] = None
         else:
-            self.findings[question] = finding
+            self.failures[question] = failure
 
     def causes(self) -> list[Cause]:
-        """The distinct causes of all failures so far, each with its smallest question."""
-        if not self.findings:
-            return []
+        """The distinct causes of all failures that no entry of `known` explains, each with its smallest question."""
+        new = [failure for failure in self.failures.values() if self.known_as(failure) is None]
         end = self.clock() + _SHRINKING_S
 
-        def smaller(finding: Failure, allowed: Callable[[Question], bool]) -> Failure:
+        def smaller(failure: Failure, allowed: Callable[[Question], bool]) -> Failure:
             until = min(end, self.clock() + _SHRINKING_ONE_S)
+            return self._shrunk(
+                failure, lambda question: allowed(question) and not any(k.names(question) for k in self.known), until
+            )
 
-            def over() -> bool:
-                return self.clock() > until or self.stop() or self.gave_up
+        return causes(new, self.passed, cache(classes), smaller) if new else []
 
-            return shrink(finding, self._ask_again, self.examiner.supports, allowed=allowed, until=over)
+    def known_causes(self) -> list[tuple[KnownWrong, Cause]]:
+        """Each entry of `known` that explains failures, with them and its smallest question."""
+        explained: dict[int, list[Failure]] = {}
+        for failure in self.failures.values():
+            if (entry := self.known_as(failure)) is not None:
+                explained.setdefault(self.known.index(entry), []).append(failure)
+        return [(self.known[number], self._known_cause(self.known[number], met)) for number, met in explained.items()]
 
-        return causes(list(self.findings.values()), self.passed, cache(classes), smaller)
+    def _known_cause(self, entry: KnownWrong, failures: list[Failure]) -> Cause:
+        smallest = min(failures, key=lambda failure: size(failure.question))
+        representative = self._shrunk(smallest, entry.names, self.clock() + _SHRINKING_ONE_S)
+        return Cause(representative, tuple(failures), (), looked_into=False)
+
+    def known_as(self, failure: Failure) -> KnownWrong | None:
+        """The entry that explains `failure`; None when it is new."""
+        return next((entry for entry in self.known if entry.explains(failure)), None)
+
+    def _shrunk(self, failure: Failure, allowed: Callable[[Question], bool], until_s: float) -> Failure:
+        def over() -> bool:
+            return self.clock() > until_s or self.stop() or self.gave_up
+
+        return shrink(failure, self._ask_again, self.examiner.supports, allowed=allowed, until=over)
 
     def _ask(self, phase: Phase, questions: Iterable[Question]) -> Iterator[Answered]:
         """Put the questions that were not put yet and that the backend supports. Ends early when it is told to."""
         for question in questions:
             if self.gave_up or self.stop():
                 return
-            if question in self.passed or question in self.findings or not self.examiner.supports(question.problem):
+            if question in self.passed or question in self.failures or not self.examiner.supports(question.problem):
                 continue
             self.asked += 1
             yield Answered(phase, question, self._ask_again(question))
@@ -142,11 +168,9 @@ class Campaign:
         normal = Question(problem=case.problem, values="normal", seed=seed)
         if self.gave_up or self.stop() or not self.examiner.supports(case.problem):
             return
-        if normal not in self.passed and normal not in self.findings:
-            finding = self.examiner(normal, gate_of(case, seed).real)
+        if normal not in self.passed and normal not in self.failures:
             self.asked += 1
-            self._keep(normal, finding)
-            yield Answered("suite", normal, finding)
+            yield Answered("suite", normal, self._ask_again(normal, gate_of(case, seed).real))
         yield from self._ask("suite", [normal.replace(values=values) for values in _OF_A_CASE])
 
     def _search(self, plan: CampaignPlan) -> Iterator[Answered]:
@@ -156,18 +180,21 @@ class Campaign:
             self.searched += 1
             yield replace(answered, searched_s=self.clock() - start)
 
-    def _ask_again(self, question: Question) -> Failure | None:
-        finding = self.examiner(question)
-        if finding is not None and self._last is not None:
+    def _ask_again(self, question: Question, oracle: Oracle | None = None) -> Failure | None:
+        lost_before = self.examiner.lost_workers
+        failure = self.examiner(question, oracle)
+        if failure is not None and self.known_as(failure) is not None:
+            self._lost_to_known += self.examiner.lost_workers - lost_before
+        if failure is not None and self._last is not None:
             self.before[question] = self._last
         self._last = question
-        self._keep(question, finding)
-        return finding
+        self._keep(question, failure)
+        return failure
 
-    def reproduced_by(self, finding: Failure) -> tuple[Question, ...]:
-        """The questions that show `finding` to a fresh worker: it alone, after another one, or none that is known."""
-        alone = (finding.question,)
-        sequences = [alone] + [(before, *alone) for before in filter(None, [self.before.get(finding.question)])]
+    def reproduced_by(self, failure: Failure) -> tuple[Question, ...]:
+        """The questions that show `failure` to a fresh worker: it alone, after another one, or none that is known."""
+        alone = (failure.question,)
+        sequences = [alone] + [(before, *alone) for before in filter(None, [self.before.get(failure.question)])]
         for questions in sequences:
             if self.stop() or self.gave_up:
                 return alone

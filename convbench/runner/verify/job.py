@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, discover
 from convbench.runner.verify.campaign import Campaign, CampaignPlan
@@ -27,6 +28,7 @@ from convbench.store.verification_log import Event
 from convbench.suite import load_suite
 from convbench.suite.filter import where_it_holds
 from convbench.verification.failure import Failure
+from convbench.verification.known import applicable, own_table, read_known
 from convbench.verification.question import Question
 
 
@@ -53,28 +55,30 @@ def campaign_events(entry: Entry, asked: dict[str, Any], over: threading.Event) 
     """Everything that happens, the report last."""
     start = time.monotonic() - asked["seconds_before"]
     with Examiner(entry, asked["question_limit_s"], asked["threads"]) as examiner:
-        campaign = Campaign(examiner, over.is_set)
+        campaign = Campaign(examiner, stop=over.is_set)
         try:
             examiner.start()
-            for phase, text, finding in asked["answered"]:
-                campaign.remember(Question.parse(text), None if finding is None else _finding_of(finding), phase)
+            table = [*own_table(), *(entry for path in asked["known"] for entry in read_known(Path(path)))]
+            campaign.known = applicable(table, examiner.backend.name, examiner.versions, cpu_flags())
+            for phase, text, failure in asked["answered"]:
+                campaign.remember(Question.parse(text), None if failure is None else _failure_of(failure), phase)
             for answered in campaign.follow(_plan(asked)):
                 yield {
                     "event": "answered",
                     "phase": answered.phase,
                     "question": str(answered.question),
-                    "finding": None if answered.finding is None else _as_json(answered.finding),
+                    "finding": None if answered.failure is None else _as_json(answered.failure),
                     "seconds": time.monotonic() - start,
                     "searched_s": answered.searched_s + asked["searched_s"],
                 }
-            if campaign.findings:
+            if campaign.failures:
                 yield {"event": "shrinking"}
-            found = campaign.causes()
+            causes, known_causes = campaign.causes(), campaign.known_causes()
         except WorkerError as error:
             yield {"event": "report", "row": row_of_none(entry.name, error.status, error.reason)}
             return
         seconds = time.monotonic() - start
-        yield {"event": "report", "row": row_of(campaign, found, seconds, complete=not over.is_set())}
+        yield {"event": "report", "row": row_of(campaign, causes, known_causes, seconds, complete=not over.is_set())}
 
 
 def _plan(asked: dict[str, Any]) -> CampaignPlan:
@@ -91,12 +95,12 @@ def _plan(asked: dict[str, Any]) -> CampaignPlan:
     )
 
 
-def _as_json(finding: Failure) -> dict[str, Any]:
-    return asdict(finding) | {"question": str(finding.question), "status": str(finding.status)}
+def _as_json(failure: Failure) -> dict[str, Any]:
+    return asdict(failure) | {"question": str(failure.question), "status": str(failure.status)}
 
 
-def _finding_of(fields: dict[str, Any]) -> Failure:
-    """The finding that `_as_json` wrote."""
+def _failure_of(fields: dict[str, Any]) -> Failure:
+    """The failure that `_as_json` wrote."""
     element = None if fields["element"] is None else tuple(fields["element"])
     read = {"question": Question.parse(fields["question"]), "status": Status(fields["status"]), "element": element}
     return Failure(**(fields | read))

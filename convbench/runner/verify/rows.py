@@ -7,11 +7,15 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from convbench.registry import Entry
 from convbench.runner.verify.campaign import Campaign
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
+from convbench.verification.causes.known_entry import known_entry
 from convbench.verification.causes.report import report
+from convbench.verification.known import KnownWrong
 from convbench.verification.question import Question
 
 _GRAVEST_FIRST = (Status.WRONG, Status.CRASHED, Status.ERROR, Status.TIMEOUT, Status.OUT_OF_MEMORY)
@@ -22,14 +26,22 @@ Row = dict[str, Any]
 def row_of_none(backend: str, status: Status, reason: str | None) -> Row:
     """The row of a backend that answered nothing."""
     nothing: Row = {"cases": 0, "searched": 0, "coverage": None, "combinations": 0, "seconds": 0.0}
-    rest: Row = {"failures": [], "warned": 0, "max_error_over_bound": None, "versions": {}, "complete": True}
+    rest: Row = {"failures": [], "known": False, "warned": 0, "max_error_over_bound": None}
+    rest |= {"versions": {}, "complete": True}
     return {"backend": backend, "status": str(status), "reason": reason, **nothing, **rest}
 
 
-def row_of(campaign: Campaign, causes: list[Cause], seconds: float, *, complete: bool) -> Row:
-    """The row of a backend that was asked."""
+def row_of(
+    campaign: Campaign,
+    causes: list[Cause],
+    known_causes: list[tuple[KnownWrong, Cause]],
+    seconds: float,
+    *,
+    complete: bool,
+) -> Row:
+    """The row of a backend that was asked. `known` says whether it failed, and in known ways only."""
     examiner = campaign.examiner
-    statuses = {finding.status for finding in campaign.findings.values()}
+    statuses = {failure.status for failure in campaign.failures.values()}
     status = next((status for status in _GRAVEST_FIRST if status in statuses), Status.OK)
     if not campaign.asked:
         return row_of_none(examiner.entry.name, Status.UNSUPPORTED, "it supports nothing of what was asked")
@@ -45,7 +57,11 @@ def row_of(campaign: Campaign, causes: list[Cause], seconds: float, *, complete:
         "coverage": coverage.share if coverage else None,
         "combinations": coverage.combinations if coverage else 0,
         "seconds": seconds,
-        "failures": [_failure(campaign, cause) for cause in causes],
+        "failures": [
+            *(_failure(campaign, cause) for cause in causes),
+            *(_failure(campaign, cause, entry) for entry, cause in known_causes),
+        ],
+        "known": bool(known_causes) and not causes and not campaign.gave_up,
         "warned": examiner.warned,
         "max_error_over_bound": examiner.max_error_over_bound,
         "versions": examiner.versions,
@@ -65,7 +81,7 @@ def _figure(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)
 
 
-def _failure(campaign: Campaign, cause: Cause) -> Row:
+def _failure(campaign: Campaign, cause: Cause, known: KnownWrong | None = None) -> Row:
     smallest = cause.representative
     question = smallest.question
     shown = campaign.reproduced_by(smallest)
@@ -80,9 +96,11 @@ def _failure(campaign: Campaign, cause: Cause) -> Row:
         "expected": _figure(smallest.expected),
         "error_over_bound": _figure(smallest.error_over_bound),
         "failing": len(cause.members),
-        "found_by": [str(finding.question) for finding in cause.members[:_FOUND_BY]],
+        "found_by": [str(failure.question) for failure in cause.members[:_FOUND_BY]],
         "shared_by_failures": str(cause.shared_by_failures[0]) if cause.shared_by_failures else None,
         "reproduce": command,
         "reproduced": bool(shown),
+        "known": known and known.label,
+        "entry": None if known else msgspec.to_builtins(known_entry(cause, campaign.examiner.backend.name)),
         "report": report(cause, campaign.examiner.backend, campaign.examiner.versions, command),
     }

@@ -1,4 +1,4 @@
-"""`convbench verify`: a campaign per backend, side by side where cores allow; what they find is kept and shown."""
+"""Verification of many backends: a campaign for each, side by side where cores allow. What they find is kept."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
+import msgspec
 
-from convbench.errors import NothingMeasuredError, ResultsError, SuiteError
+from convbench.errors import KnownWrongError, NothingMeasuredError, ResultsError, SuiteError
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
-from convbench.registry import Row as RegistryRow
-from convbench.registry import discover
-from convbench.reporting.console import print_json, show_journal_warnings, stderr, stdout
-from convbench.reporting.verification_progress import progress
-from convbench.reporting.verification_tables import verification_report
+from convbench.registry import Entry, discover
 from convbench.runner.verify.jobs import Jobs
+from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.rows import Row, row_of_none
 from convbench.status import Status
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
@@ -25,16 +22,19 @@ from convbench.store.locations import machine_folder, results_folder
 from convbench.store.verification_log import Event, VerificationLog, newest_log
 from convbench.suite import load_suite
 from convbench.suite.filter import where_it_holds
+from convbench.verification.causes.known_entry import toml_text
+from convbench.verification.known import KnownWrong, read_known
 from convbench.verification.question import Question
 
 _INTERRUPTED = 130
 _NO_FAILURE = {Status.OK, Status.UNSUPPORTED, Status.UNAVAILABLE}  # an answer that never comes is one, when asked for
-_NOT_PART_OF_WHAT_IS_ASKED = ("resume", "results", "as_json", "jobs")
+_NOT_PART_OF_THE_QUESTIONS = ("resume", "results", "jobs", "accept_known", "write_known")
+_FOR_THE_FILES = ("report", "entry")  # what a failure has that is written to files of its own
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The options of the command, as given."""
+    """What to verify: the options of the command, as given."""
 
     backends: tuple[str, ...] = ()
     suites: tuple[str, ...] = ()
@@ -49,81 +49,111 @@ class Request:
     jobs: int | None = None
     seed: int = 0
     resume: bool = False
+    known: tuple[Path, ...] = ()
+    accept_known: bool = False
+    write_known: Path | None = None
     plugins: tuple[Path, ...] = ()
     results: Path | None = None
-    as_json: bool = False
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything is asked for, rather than certain suites or questions."""
+        """Whether everything is asked, rather than certain suites or questions."""
         return not self.suites and not self.questions
 
     def identity(self) -> dict[str, Any]:
-        """What has to be equal for one request to go on with what another began."""
+        """What has to be equal for one request to continue another."""
         fields = json.loads(json.dumps(asdict(self), default=str))
-        return {key: value for key, value in fields.items() if key not in _NOT_PART_OF_WHAT_IS_ASKED}
+        if not self.known:
+            del fields["known"]  # which logs of before it have not
+        return {key: value for key, value in fields.items() if key not in _NOT_PART_OF_THE_QUESTIONS}
 
 
-def verify_backends(request: Request) -> int:
-    """Verify what `request` asks for; gives the exit code. Raises `ConvbenchError` when it asks what cannot be."""
-    show_journal_warnings()
+@dataclass(frozen=True)
+class Verification:
+    """What came of a request: a row for each backend, in the registry's order."""
+
+    request: Request
+    rows: tuple[Row, ...]
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every answer was right or, with `accept_known`, known to be wrong; 1, 3 or 130 otherwise."""
+        if self.interrupted:
+            return _INTERRUPTED
+        accepted = [row for row in self.rows if self.request.accept_known and row.get("known")]
+        statuses = {Status(row["status"]) for row in self.rows if row not in accepted}
+        if statuses - _NO_FAILURE:
+            return 1
+        return 0 if accepted or Status.OK in statuses else NothingMeasuredError.exit_code
+
+
+def verify_backends(request: Request, observer: VerifyObserver | None = None) -> Verification:
+    """Verify what `request` says. Raises `ConvbenchError` when that cannot be done."""
+    observer = observer or VerifyObserver()
     entries = _entries(request)
     _check(request)
     results = results_folder(request.results)
     folder = machine_folder(results, machine_name())
-    log, before = _log(folder, request)
-    finished = {name: row for name, events in before.items() if (row := _finished(events)) is not None}
-    rows = {name: _kept(row, results, folder) for name, row in finished.items()}
+    log, earlier = _log(folder, request, observer)
+    finished = {name: row for name, events in earlier.items() if (row := _finished(events)) is not None}
+    kept = {name: _without_files(row, _keep(row, results, folder)) for name, row in finished.items()}
+    found = list(finished.values())
     for entry in entries:
         if (reason := entry.unavailable()) is not None:  # which takes no process to find out
-            rows[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
-    asked = {e.name: _asked(request, e, results, before.get(e.name, [])) for e in entries if e.name not in rows}
-    console = stderr()
-    console.print(Text(_heading(request, entries, log, rows)), soft_wrap=True)
-    if request.as_json:
-        print_json(rows.values())
+            kept[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
+    asked = {e.name: _asked(request, e, results, earlier.get(e.name, [])) for e in entries if e.name not in kept}
+    observer.message(_heading(request, entries, log, len(kept)))
+    for row in kept.values():
+        observer.row(row)
+    observer.begin(len(asked))
     jobs = Jobs(asked, request.jobs or max(1, usable_cpus() // request.threads))
-    with log, progress(console, len(asked), plain=request.as_json) as shown:
-        for name, event in jobs.events():
-            log.append({"backend": name, **event}, durable=event["event"] != "answered" or bool(event["finding"]))
-            shown.tell(name, event)
-            row = event["row"] if event["event"] == "report" else _row_of_death(name, event)
-            if row is not None:
-                rows[name] = _kept(row, results, folder)
-                if request.as_json:
-                    print_json([rows[name]])
-    if not request.as_json:
-        stdout().print(verification_report([rows[e.name] for e in entries if e.name in rows], request.is_whole))
-    if jobs.interrupted:
-        console.print(Text("Interrupted; what was found is kept. The same command with --resume goes on from here."))
-        return _INTERRUPTED
-    return _exit_code(rows.values())
+    try:
+        with log:
+            for name, event in jobs.events():
+                log.append({"backend": name, **event}, durable=event["event"] != "answered" or bool(event["finding"]))
+                observer.event(name, event)
+                if (last := _last_row(name, event)) is not None:
+                    found.append(last)
+                    kept[name] = _without_files(last, _keep(last, results, folder))
+                    observer.row(kept[name])
+    finally:
+        observer.end()
+    if request.write_known is not None:
+        _write_known(request.write_known, found)
+    return Verification(request, tuple(kept[e.name] for e in entries if e.name in kept), jobs.interrupted)
 
 
-# --- what was asked ---------------------------------------------------------------------------------------------------
+# --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def _entries(request: Request) -> Sequence[RegistryRow]:
+def _entries(request: Request) -> list[Entry]:
     registry = discover(request.plugins)
-    mine = registry.defined_by(request.plugins)
-    # Who gives a plugin wants that verified, and not all the rest beside it.
-    return mine if mine and not request.backends else registry.select(request.backends)
+    own = registry.defined_by(request.plugins)
+    # A plugin is verified alone unless backends are named.
+    return own if own and not request.backends else registry.select(request.backends)
 
 
 def _check(request: Request) -> None:
-    """Raise for suites and questions that are none, before any process starts."""
+    """Raise for what cannot be read, before any process starts."""
     if request.exact and not request.suites:
         raise SuiteError("--exact says how the cases of a suite are checked; give one, as in --suite smoke --exact.")
     where_it_holds([load_suite(name) for name in request.suites], request.where)
     for text in request.questions:
         Question.parse(text)
+    for path in request.known:
+        read_known(path)
+    target = request.write_known
+    if target is not None and target.exists() and target.resolve() not in {path.resolve() for path in request.known}:
+        raise KnownWrongError(f"{target} exists; add to it with --known {target} as well, or give another name.")
 
 
-def _asked(request: Request, entry: RegistryRow, results: Path, before: Sequence[Event]) -> dict[str, Any]:
-    answered = [event for event in before if event["event"] == "answered"]
+def _asked(request: Request, entry: Entry, results: Path, earlier: Sequence[Event]) -> dict[str, Any]:
+    answered = [event for event in earlier if event["event"] == "answered"]
     return {
         "backend": entry.name,
         "plugins": [str(path.resolve()) for path in request.plugins],
+        "known": [str(path.resolve()) for path in request.known],
         "suites": list(request.suites),
         "case_glob": request.case_glob,
         "where": request.where,
@@ -141,19 +171,26 @@ def _asked(request: Request, entry: RegistryRow, results: Path, before: Sequence
     }
 
 
-# --- going on with what was interrupted -------------------------------------------------------------------------------
+def _heading(request: Request, entries: Sequence[Entry], log: VerificationLog, done: int) -> str:
+    machine = machine_facts()
+    isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
+    resumed = f"; resuming {log.path.name} ({done} of {len(entries)} backends need no more)" if request.resume else ""
+    return f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa}), seed {request.seed}{resumed}"
 
 
-def _log(folder: Path, request: Request) -> tuple[VerificationLog, dict[str, list[Event]]]:
+# --- continuing an interrupted verification ---------------------------------------------------------------------------
+
+
+def _log(folder: Path, request: Request, observer: VerifyObserver) -> tuple[VerificationLog, dict[str, list[Event]]]:
     """The log to write to, and the events by backend that it has already."""
     if request.resume:
-        if (found := newest_log(folder, request.identity())) is not None:
-            path, events = found
+        if (newest := newest_log(folder, request.identity())) is not None:
+            path, events = newest
             by_backend: dict[str, list[Event]] = {}
             for event in events:
                 by_backend.setdefault(event["backend"], []).append(event)
             return VerificationLog(path), by_backend
-        stderr().print(Text("There is nothing to resume with these options; this starts anew."))
+        observer.message("There is nothing to resume with these options; this starts anew.")
     return VerificationLog.new(folder, request.identity()), {}
 
 
@@ -163,13 +200,21 @@ def _finished(events: Sequence[Event]) -> Row | None:
     return rows[-1] if rows and rows[-1]["complete"] else None
 
 
+def _last_row(name: str, event: Event) -> Row | None:
+    """The row of a backend with this event; None while its campaign goes on."""
+    if event["event"] == "died":
+        return row_of_none(name, Status.ERROR, event["reason"]) | {"complete": False}
+    row: Row | None = event["row"] if event["event"] == "report" else None
+    return row
+
+
 # --- what is kept -----------------------------------------------------------------------------------------------------
 
 
-def _kept(row: Row, results: Path, folder: Path) -> Row:
-    """Write the failures to the corpus and their reports to files; gives the row with the files' paths."""
-    failures = []
+def _keep(row: Row, results: Path, folder: Path) -> list[Path]:
+    """Add the failures to the corpus and write their reports; returns the reports' files."""
     remarks = []
+    paths = []
     for number, failure in enumerate(row["failures"], 1):
         remarks += [(Question.parse(text), failure["reason"]) for text in (failure["case"], *failure["found_by"])]
         path = folder / "failures" / f"{row['backend']}-{number}.md"
@@ -178,29 +223,31 @@ def _kept(row: Row, results: Path, folder: Path) -> Row:
             path.write_text(failure["report"], encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise ResultsError(f"the report {path} cannot be written: {error.strerror or error}.") from None
-        failures.append({key: value for key, value in failure.items() if key != "report"} | {"report_file": str(path)})
+        paths.append(path)
     add_to_corpus(corpus_file(results, row["backend"]), remarks)
+    return paths
+
+
+def _without_files(row: Row, reports: Sequence[Path]) -> Row:
+    """The row with the files' paths for what is in them."""
+    failures = [
+        {key: value for key, value in failure.items() if key not in _FOR_THE_FILES} | {"report_file": str(path)}
+        for failure, path in zip(row["failures"], reports, strict=True)
+    ]
     return row | {"failures": failures}
 
 
-def _row_of_death(name: str, event: Event) -> Row | None:
-    """A row for a backend whose verifying process ended without a report; None while all is well."""
-    if event["event"] != "died":
-        return None
-    return row_of_none(name, Status.ERROR, event["reason"]) | {"complete": False}
-
-
-def _heading(request: Request, entries: Sequence[RegistryRow], log: VerificationLog, rows: dict[str, Row]) -> str:
-    machine = machine_facts()
-    isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
-    resumed = (
-        f"; resuming {log.path.name} ({len(rows)} of {len(entries)} backends need no more)" if request.resume else ""
-    )
-    return f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa}), seed {request.seed}{resumed}"
-
-
-def _exit_code(rows: Any) -> int:
-    statuses = {Status(row["status"]) for row in rows}
-    if statuses - _NO_FAILURE:
-        return 1
-    return 0 if Status.OK in statuses else NothingMeasuredError.exit_code
+def _write_known(path: Path, rows: Sequence[Row]) -> None:
+    """Add an entry for each new cause to the file. Raises `KnownWrongError` when it cannot be written."""
+    entries = [
+        msgspec.convert(failure["entry"], KnownWrong)
+        for row in rows
+        for failure in row["failures"]
+        if failure.get("entry") is not None
+    ]
+    head = "" if path.exists() else "# Known wrong answers, for convbench verify --known; docs/reading-a-failure.md.\n"
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{head}\n{toml_text(entries)}" if entries or head else "")
+    except OSError as error:
+        raise KnownWrongError(f"{path} cannot be written: {error.strerror or error}.") from None

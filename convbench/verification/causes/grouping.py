@@ -191,6 +191,14 @@ class _Sorting:
         return self._forms[question]
 
 
+_EXTENT = ("all that ", " has, or more")
+
+
 def _extent(least: Failure) -> Trait:
     """The trait of questions that go as far as that of `least` in every parameter, or further."""
-    return ("extent", f"all that {least.question} has, or more")
+    return ("extent", f"{least.question}".join(_EXTENT))
+
+
+def question_of_extent(level: str) -> Question:
+    """The question that the trait "extent" names."""
+    return Question.parse(level.removeprefix(_EXTENT[0]).removesuffix(_EXTENT[1]))

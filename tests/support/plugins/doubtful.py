@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
 from typing import Any
@@ -39,6 +40,15 @@ class Right(Backend):
 class WrongInGroups(Right):
     def spoilt(self, problem: ConvProblem, output: Any) -> Any:
         return output[:, ::-1] if problem.groups > 1 else output
+
+
+class WrongOnceMore(WrongInGroups):
+    """Has a second bug where the environment says so: what an upgrade of a library may bring."""
+
+    def spoilt(self, problem: ConvProblem, output: Any) -> Any:
+        if problem.bias and os.environ.get("CONVBENCH_TEST_SECOND_BUG"):
+            output = output + output.dtype.type(1)
+        return super().spoilt(problem, output)
 
 
 class CrashesWhenStrided(Right):
@@ -81,6 +91,7 @@ class Slow(Right):
 BACKENDS = (
     Right("right"),
     WrongInGroups("wrong-in-groups"),
+    WrongOnceMore("wrong-once-more"),
     CrashesWhenStrided("crashes-when-strided"),
     RaisesWhenDilated("raises-when-dilated"),
     RaisesMarkup("raises-markup"),

@@ -1,0 +1,127 @@
+"""A cause as an entry of a table of known wrong answers: its smallest case, and the condition that failures share."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from convbench.errors import SuiteError
+from convbench.problem import ConvProblem
+from convbench.suite.filter import parse
+from convbench.verification.causes.grouping import Cause, question_of_extent
+from convbench.verification.causes.parameters import WORDS, Form
+from convbench.verification.known import KnownWrong
+from convbench.verification.sweep.level_conditions import OF_A_QUESTION, level_condition
+
+_KEYS = {"values": "values", "layout": "layouts", "calls": "calls"}
+_LONGEST = 200
+
+
+def known_entry(cause: Cause, backend: str) -> KnownWrong:
+    """The entry that explains all failures of `cause`, and the questions that share what tells these from passes.
+
+    It is bound to no version and no CPU: it belongs to those who watch one backend, and stays until they take it out.
+    """
+    smallest = cause.representative
+    where, aspects = _shared(cause)
+    entry = KnownWrong(
+        seen=_shortened(smallest.reason),
+        backends=(backend,),
+        cases=(str(smallest.question),),
+        where=where,
+        status=(smallest.status,),
+        first_seen=datetime.datetime.now(datetime.UTC).date(),
+        **{_KEYS[aspect]: _words_of(cause, aspect) for aspect in aspects},
+    )
+    others: dict[ConvProblem, str] = {}
+    for member in cause.members:
+        if not entry.names(member.question):
+            others.setdefault(member.question.problem, str(member.question))
+    return msgspec.structs.replace(entry, cases=(*entry.cases, *others.values()))
+
+
+def toml_text(entries: Iterable[KnownWrong]) -> str:
+    """The entries as lines of a file that `read_known` reads."""
+    blocks = []
+    for entry in entries:
+        fields = msgspec.to_builtins(entry, builtin_types=(datetime.date,))
+        defaults = {name: default for name, default in _defaults().items() if name in fields}
+        lines = [
+            f"{name} = {_toml(value)}"
+            for name, value in fields.items()
+            if name == "status" or name not in defaults or value != defaults[name]
+        ]
+        blocks.append("\n".join(["[[wrong]]", *lines, ""]))
+    return "\n".join(blocks)
+
+
+def _shared(cause: Cause) -> tuple[str | None, set[str]]:
+    """The condition on the problem, or None where it cannot be said; and what else of a question tells."""
+    if not cause.shared_by_failures:
+        return None, set()
+    traits = cause.shared_by_failures[0].classes
+    aspects = {factor for factor, _ in traits if factor in OF_A_QUESTION}
+    if {member.question.values for member in cause.members} == {"special"}:
+        aspects.add("values")
+    parts: list[str] = []
+    for factor, level in traits:
+        if factor == "extent":
+            parts += _as_far_as(Form.of(question_of_extent(level)))
+        elif factor not in OF_A_QUESTION:
+            parts.append(level_condition(factor, level))
+    try:
+        text = " and ".join(parts) or "True"
+        parse(text)
+    except SuiteError:  # longer than a condition may be
+        return None, aspects
+    return text, aspects
+
+
+def _as_far_as(form: Form) -> list[str]:
+    """Conditions for going as far as `form` in every parameter of a problem."""
+    numbers = {
+        "batch": form.batch,
+        "groups": form.groups,
+        "in_channels // groups": form.channels,
+        "out_channels // groups": form.filters,
+        "height": form.height,
+        "width": form.width,
+        "kernel_height": form.kernel_h,
+        "kernel_width": form.kernel_w,
+        "stride_height": form.stride_h,
+        "stride_width": form.stride_w,
+        "dilation_height": form.dilation_h,
+        "dilation_width": form.dilation_w,
+    }
+    sides = dict(zip(("top", "bottom", "left", "right"), form.padding, strict=True))
+    parts = [f"{name} >= {least}" for name, least in numbers.items() if least > 1]
+    parts += [f"padding_{side} {'>=' if size > 0 else '<='} {size}" for side, size in sides.items() if size]
+    for name in ("padding_mode", "dtype"):
+        words = WORDS[name][WORDS[name].index(getattr(form, name)) :]
+        parts += [f"{name} in ({', '.join(map(repr, words))},)"] if len(words) < len(WORDS[name]) else []
+    return parts + ["bias"] * form.bias
+
+
+def _words_of(cause: Cause, aspect: str) -> tuple[Any, ...]:
+    questions = [cause.representative.question, *(member.question for member in cause.members)]
+    return tuple(word for word in WORDS[aspect] if any(getattr(question, aspect) == word for question in questions))
+
+
+def _shortened(text: str) -> str:
+    """One line of plain text."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+
+
+def _defaults() -> dict[str, Any]:
+    """What the fields that may be left out are then."""
+    required = KnownWrong(seen="", backends=(), cases=(), status=())
+    return {name: value for name, value in msgspec.to_builtins(required).items() if name not in ("seen", "cases")}
+
+
+def _toml(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime.date) else json.dumps(value)
