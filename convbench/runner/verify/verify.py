@@ -12,7 +12,7 @@ import msgspec
 
 from convbench.errors import KnownWrongError, NothingMeasuredError, ResultsError, SuiteError
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
-from convbench.registry import Entry, discover
+from convbench.registry import Entry, LoadFailure, discover
 from convbench.runner.verify.jobs import Jobs
 from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.rows import Row, row_of_none
@@ -102,7 +102,7 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
     for entry in entries:
         if (reason := entry.unavailable()) is not None:  # which takes no process to find out
             kept[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
-    asked = {e.name: _asked(request, e, results, earlier.get(e.name, [])) for e in entries if e.name not in kept}
+    asked = {e.name: _asked(request, e.name, results, earlier.get(e.name, [])) for e in entries if e.name not in kept}
     observer.message(_heading(request, entries, log, len(kept)))
     for row in kept.values():
         observer.row(row)
@@ -127,7 +127,7 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def _entries(request: Request) -> list[Entry]:
+def _entries(request: Request) -> Sequence[Entry | LoadFailure]:
     registry = discover(request.plugins)
     own = registry.defined_by(request.plugins)
     # A plugin is verified alone unless backends are named.
@@ -148,10 +148,10 @@ def _check(request: Request) -> None:
         raise KnownWrongError(f"{target} exists; add to it with --known {target} as well, or give another name.")
 
 
-def _asked(request: Request, entry: Entry, results: Path, earlier: Sequence[Event]) -> dict[str, Any]:
+def _asked(request: Request, backend: str, results: Path, earlier: Sequence[Event]) -> dict[str, Any]:
     answered = [event for event in earlier if event["event"] == "answered"]
     return {
-        "backend": entry.name,
+        "backend": backend,
         "plugins": [str(path.resolve()) for path in request.plugins],
         "known": [str(path.resolve()) for path in request.known],
         "suites": list(request.suites),
@@ -159,7 +159,7 @@ def _asked(request: Request, entry: Entry, results: Path, earlier: Sequence[Even
         "where": request.where,
         "exact": request.exact,
         "questions": list(request.questions),
-        "replay": [str(q) for q in read_corpus(corpus_file(results, entry.name))] if request.is_whole else [],
+        "replay": [str(q) for q in read_corpus(corpus_file(results, backend))] if request.is_whole else [],
         "strength": request.strength if request.is_whole else 0,
         "time_limit_s": request.time_limit if request.is_whole else 0.0,
         "question_limit_s": request.question_limit,
@@ -171,7 +171,7 @@ def _asked(request: Request, entry: Entry, results: Path, earlier: Sequence[Even
     }
 
 
-def _heading(request: Request, entries: Sequence[Entry], log: VerificationLog, done: int) -> str:
+def _heading(request: Request, entries: Sequence[Entry | LoadFailure], log: VerificationLog, done: int) -> str:
     machine = machine_facts()
     isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
     resumed = f"; resuming {log.path.name} ({done} of {len(entries)} backends need no more)" if request.resume else ""

@@ -28,6 +28,7 @@ def known_entry(cause: Cause, backend: str) -> KnownWrong:
     """
     smallest = cause.representative
     where, aspects = _shared(cause)
+    restricted: dict[str, Any] = {_KEYS[aspect]: _words_of(cause, aspect) for aspect in aspects}
     entry = KnownWrong(
         seen=_shortened(smallest.reason),
         backends=(backend,),
@@ -35,7 +36,7 @@ def known_entry(cause: Cause, backend: str) -> KnownWrong:
         where=where,
         status=(smallest.status,),
         first_seen=datetime.datetime.now(datetime.UTC).date(),
-        **{_KEYS[aspect]: _words_of(cause, aspect) for aspect in aspects},
+        **restricted,
     )
     others: dict[ConvProblem, str] = {}
     for member in cause.members:

@@ -43,6 +43,9 @@ class _Term:
     def __str__(self) -> str:
         return self.text
 
+    def __rmul__(self, number: int) -> _Term:
+        return _Term(f"({number} * {self})")
+
     def __abs__(self) -> _Magnitude:
         return _Magnitude(self.text)
 
@@ -55,7 +58,6 @@ _SIGNS = {"add": "+", "sub": "-", "mul": "*", "floordiv": "//", "mod": "%", "and
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 for _name, _sign in _SIGNS.items():
     setattr(_Term, f"__{_name}__", _operator(f"({{}} {_sign} {{}})"))
-_Term.__rmul__ = _Term.__mul__  # type: ignore[attr-defined]
 for _name, _sign in _COMPARISONS.items():
     setattr(_Term, f"__{_name}__", _operator(f"{{}} {_sign} {{}}"))
 
@@ -88,8 +90,9 @@ class _NamedAxis(Axis):
 
 
 def _axis(size: str, before: str, after: str) -> Axis:
-    extents = (_Term(f"{name}_{size}") for name in ("kernel", "stride", "dilation"))
-    return _NamedAxis(*extents, _Term(f"padding_{before}"), _Term(f"padding_{after}"), _Term(size))
+    names = {name: f"{name}_{size}" for name in ("kernel", "stride", "dilation")}
+    names |= {"before": f"padding_{before}", "after": f"padding_{after}", "size": size}
+    return _NamedAxis(**{name: _Term(text) for name, text in names.items()})
 
 
 _PARAMETERS = Parameters(
