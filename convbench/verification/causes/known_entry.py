@@ -24,7 +24,7 @@ _LONGEST = 200
 def known_entry(cause: Cause, backend: str) -> KnownWrong:
     """The entry that explains all failures of `cause`, and the questions that share what tells these from passes.
 
-    It is bound to no version and no CPU: it belongs to those who watch one backend, and stays until they take it out.
+    It names no version and no CPU: it holds for whatever its reader runs, until it is deleted.
     """
     smallest = cause.representative
     where, aspects = _shared(cause)
