@@ -191,7 +191,7 @@ class Ready:
     to_numpy: Callable[[Any], np.ndarray] = _as_array
     """Turns an output of `run` into an array in NCHW and the problem's dtype. Never timed."""
     on: Mapping[Arrays, Callable[[Any], Any]] = field(default_factory=dict)
-    """Functions that compute another input with the same weights, by kind of array, for those who act on a plan.
+    """Functions that compute another input with the same weights, by kind of array. Used to act on a plan.
 
     The input has the problem's shape and dtype. A NumPy input is contiguous and aligned, and may be read-only. A tensor
     is on the backend's device, in any strides, and needs no gradient. Neither may be written to. The output is of the

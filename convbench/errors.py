@@ -1,7 +1,7 @@
-"""Errors that are the user's to mend: a message of what was given, what was expected, what to type.
+"""Errors that the user can fix. The message says what was given, what was expected, and what to type.
 
-The command line prints the message alone and leaves with `exit_code`; anything else that is raised is a bug of
-convbench's and says so.
+The command line prints the message alone and exits with `exit_code`. Any other exception is a bug in convbench, and is
+reported as one.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from collections.abc import Iterable
 
 
 class ConvbenchError(Exception):
-    """What was asked cannot be done; the message is the whole answer. Exit code 2 unless a subclass says otherwise."""
+    """A request that cannot be fulfilled. The exit code is 2, unless a subclass has another."""
 
     exit_code = 2
 
 
 class ProblemError(ConvbenchError, ValueError):
-    """A convolution that cannot be computed, or a text that names none."""
+    """A convolution that cannot be computed, or a text that names no convolution."""
 
 
 class SuiteError(ConvbenchError):
-    """A suite that is not there or not well formed."""
+    """A suite that does not exist, or is not well formed."""
 
 
 class ModelError(ConvbenchError):
-    """A model that is not there, cannot be loaded, or whose convolutions are not known before it runs."""
+    """A model that does not exist, cannot be loaded, or has convolutions that are known only when it runs."""
 
 
 class BackendError(ConvbenchError):
-    """A backend that is not there, or two of one name."""
+    """A backend that does not exist, or two of the same name."""
 
 
 class ResultsError(ConvbenchError):
@@ -41,19 +41,19 @@ class KnownWrongError(ConvbenchError):
 
 
 class PlanError(ConvbenchError, ValueError):
-    """A plan that is not there, not well formed, or cannot be followed here."""
+    """A plan that does not exist, is not well formed, or cannot be followed here."""
 
 
 class NothingMeasuredError(ConvbenchError):
-    """Nothing could be measured or compared: a missing answer is not a good answer."""
+    """Nothing could be measured or compared. A missing answer is not a good answer."""
 
     exit_code = 3
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?`, or an empty string when nothing known is close to what was given."""
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or an empty string when no known name is close to `word`."""
     names = list(known)
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if not close:
-        close = [n for n in names if given and n.lower().startswith(given.lower())][:1]
+        close = [n for n in names if word and n.lower().startswith(word.lower())][:1]
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,8 +1,8 @@
-"""Discovery: which backends there are, and where each comes from.
+"""Discovery: which backends exist, and where each comes from.
 
-First the files in `backends/`, then entry points of the group `convbench.backends`, then the files given by `--plugin`.
-Every source is loaded on its own: one that fails becomes a row with its reason and stops nothing. Nothing registers
-itself; a source is known by its `BACKENDS` alone.
+The sources are, in this order, the files in `backends/`, the entry points of the group `convbench.backends`, and the
+files given by `--plugin`. Each is loaded separately: one that fails becomes a `LoadFailure` and stops nothing. A source
+defines `BACKENDS`; nothing registers itself.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where backends are defined: enough for another process to find them again."""
+    """Where backends are defined. It is enough for another process to find them again."""
 
     kind: Literal["module", "file"]
     target: str
-    """A module, perhaps with `:attribute`, or the path of a file."""
+    """A module, perhaps followed by `:attribute`, or the path of a file."""
     folder: str = ""
-    """Where a module is looked for last, if it is not installed: what a test runner adds to the path of its process."""
+    """The last folder to look in for a module that is not installed, such as one on the path of a test runner."""
 
     def __str__(self) -> str:
         return self.target
@@ -145,7 +145,7 @@ def _matches(row: Row, pattern: str) -> bool:
 
 
 def discover(plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Registry:
-    """Every backend there is, or without `entry_points` those that come with convbench and from `plugins`.
+    """Every backend, or without `entry_points` those that come with convbench and those of `plugins`.
 
     Raises `BackendError` when two have one name, naming both sources.
     """
@@ -164,19 +164,22 @@ def discover(plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Regi
 
 
 def load(origin: Origin) -> tuple[Backend, ...]:
-    """The backends that `origin` defines. Runs its code and raises what it does; `BackendError` if it is no plugin."""
+    """The backends that `origin` defines. Runs its code, and raises whatever that raises.
+
+    Raises `BackendError` if it does not define `BACKENDS` as it should.
+    """
     if origin.kind == "file":
-        found = getattr(_import_file(Path(origin.target)), "BACKENDS", None)
+        exports = getattr(_import_file(Path(origin.target)), "BACKENDS", None)
     else:
         module, _, attribute = origin.target.partition(":")
         if origin.folder and origin.folder not in sys.path:
             sys.path.append(origin.folder)
-        found = getattr(importlib.import_module(module), attribute or "BACKENDS", None)
-    return _checked(found, origin)
+        exports = getattr(importlib.import_module(module), attribute or "BACKENDS", None)
+    return _checked(exports, origin)
 
 
 def find(origin: Origin, name: str) -> Backend:
-    """The one backend called `name` that `origin` defines: how a worker process gets at what its parent discovered."""
+    """The backend called `name` that `origin` defines. A worker process finds the backend of its parent with it."""
     for backend in load(origin):
         if backend.name == name:
             return backend
@@ -184,19 +187,19 @@ def find(origin: Origin, name: str) -> Backend:
 
 
 def versions(backend: Backend) -> dict[str, str]:
-    """Versions of the distributions that `backend` requires, read from their metadata: nothing is imported.
+    """Versions of the distributions that `backend` requires, by name, read from their metadata without an import.
 
-    One without modules of its own, such as a C library in a wheel, is known by what pip installs.
+    Without required modules, as for a C library in a wheel, `install` names the distributions.
     """
-    found: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for module in backend.requires or (backend.install or "").split():
         distribution = module.partition(".")[0]
         try:
-            found[distribution] = importlib.metadata.version(distribution)
+            installed[distribution] = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             for name in _distributions_by_module().get(distribution, [])[:1]:
-                found[name] = importlib.metadata.version(name)
-    return found
+                installed[name] = importlib.metadata.version(name)
+    return installed
 
 
 @functools.cache
@@ -247,12 +250,12 @@ def _import_file(path: Path) -> Any:
     return module
 
 
-def _checked(found: Any, origin: Origin) -> tuple[Backend, ...]:
-    if not isinstance(found, (tuple, list)):
+def _checked(exports: Any, origin: Origin) -> tuple[Backend, ...]:
+    if not isinstance(exports, (tuple, list)):
         raise BackendError(f"{origin} defines no tuple BACKENDS; it should end with a line like BACKENDS = (MyConv(),)")
-    if not found:
+    if not exports:
         raise BackendError(f"{origin} has an empty BACKENDS; it should end with a line like BACKENDS = (MyConv(),)")
-    for backend in found:
+    for backend in exports:
         if isinstance(backend, type) and issubclass(backend, Backend):
             raise BackendError(f"BACKENDS holds the class {backend.__name__}; write {backend.__name__}() instead.")
         if not isinstance(backend, Backend):
@@ -260,4 +263,4 @@ def _checked(found: Any, origin: Origin) -> tuple[Backend, ...]:
         name = getattr(backend, "name", None)
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise BackendError(f"a backend is named {name!r}; a name should be letters, digits and . _ @ + - only.")
-    return tuple(found)
+    return tuple(exports)

@@ -1,4 +1,4 @@
-"""The words for how a (backend, case) pair ended, each with the sentence a person reads."""
+"""The outcomes of a (backend, case) pair, each with the sentence that explains it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How one pair ended. The value is the word in records and tables; `sentence` explains it."""
+    """How one pair ended. The value is the word in records and tables."""
 
     OK = "ok"
     WRONG = "wrong"
@@ -23,7 +23,7 @@ class Status(StrEnum):
 
     @property
     def is_failure(self) -> bool:
-        """Whether this ending makes a command leave with exit code 1: something is broken, not merely absent."""
+        """Whether this outcome gives exit code 1: something is broken, and not only missing."""
         return self in (Status.WRONG, Status.CRASHED, Status.ERROR)
 
 

@@ -21,7 +21,7 @@ from convbench.extraction.symbolic_size import Sizes, UnknownSizeError
 from convbench.problem import Pair
 from convbench.problem.arguments import sides
 
-_DTYPES = {6: "float16", 7: "float32", 8: "float64", 13: "bfloat16"}  # ScalarType of torch's export schema
+_DTYPES = {6: "float16", 7: "float32", 8: "float64", 13: "bfloat16"}  # ScalarType in torch's export schema
 _GRAPHS = ("models/model.json", "serialized_exported_program.json")  # in archives of torch from 2.8 on, and before
 _MOST_BYTES = 512 * 2**20  # of a graph; weights are not part of it
 _MODES = {"constant": "zeros", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}

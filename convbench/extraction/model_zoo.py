@@ -64,13 +64,13 @@ def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] 
 
 
 def timm_names() -> list[str]:
-    """The names of timm's models, without the tags of their weights."""
+    """The names of all timm models, without the tags of their weights."""
     names: list[str] = _library("timm").list_models()
     return names
 
 
 def torchvision_names() -> list[str]:
-    """The names of torchvision's models, except the quantized variants."""
+    """The names of all torchvision models, except the quantized variants."""
     models = _library("torchvision.models")
     return [name for name in models.list_models() if not name.startswith("quantized_")]
 

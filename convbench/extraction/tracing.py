@@ -1,7 +1,7 @@
 """The convolutions that run when a torch module is called once on the meta device.
 
 Meta tensors have shapes and no memory. Tracing sees the operations that modules and functions end in. So a call of
-`F.conv2d` and a layer of `nn.Conv2d` are the same operation, and a layer that does not run is none.
+`F.conv2d` and a layer of `nn.Conv2d` are the same operation, and a layer that does not run does not count.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
                 f"which convolutions run depends on the data that the model is given ({error}); "
                 "export it with torch.export or to ONNX for one kind of input, and give that file."
             ) from None
-        calls.remark(f"What runs after the value of a tensor is asked for ({error}) depends on the data: not seen.")
+        calls.remark(f"What runs after the model reads the value of a tensor ({error}) depends on the data: not seen.")
     except Exception as error:
         if "device" in str(error) and torch.get_default_device().type != "meta":
             raise _OnAnotherDeviceError from error
@@ -152,7 +152,7 @@ def _note(calls: CallLog, layer: str, func: Any, name: str, args: Any, result: A
         return (result,)
     operation = name.split("::")[1]
     if "conv" in operation and not any(word in operation for word in _NOT_A_CONVOLUTION):
-        calls.leave_out(f"{operation} is no conv2d of torch's", layer)
+        calls.leave_out(f"{operation} is not torch's conv2d", layer)
     for tensor in _tensors(args):
         if calls.knows(id(tensor)):
             calls.read(id(tensor))

@@ -81,7 +81,7 @@ def outputs_in_float64(model: Any, example: tuple[Any, ...]) -> list[NDArray[Any
 
 
 def outputs_of(model: Any, example: tuple[Any, ...]) -> list[NDArray[Any]]:
-    """Every tensor of real numbers in the model's output. Raises `PlanError` when there is none."""
+    """Every tensor of real numbers in the model's output. Raises `PlanError` when it has no such tensor."""
     import torch
 
     with torch.no_grad():

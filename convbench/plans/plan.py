@@ -1,13 +1,13 @@
 """A plan: which backend computes which convolution on one machine, and on what evidence.
 
-`convbench choose --plan FILE` writes it. A plan is data: it names backends, which are looked up in the registry of
-whoever acts on it; nothing in it is a path, and nothing in it is run. The file is JSON:
+`convbench choose --plan FILE` writes it. A plan is data. It names backends, which are looked up in the registry where
+the plan is used. It has no paths, and nothing in it is run. The file is JSON:
 
     {"format": "convbench-plan", "version": 1, "machine": "bench-1", "cpu": "AMD EPYC", "threads": 1, "dtype": null,
      "made": "2026-11-22T12:00:00+00:00", "versions": {"convbench": "0.1.0", "torch": "2.13.0"}, "allocator": "steady",
      "default": "torch", "choices": [{"case_id": "n1c64h56w56_o64k3_p1", "backend": "numba-direct", ...}]}
 
-A later version of the format gets another number: what version 1 does not know is refused, not passed over.
+A later version of the format gets another number. Whatever version 1 does not know is refused, not ignored.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from convbench.problem import ConvProblem, Dtype
 
 FORMAT, VERSION = "convbench-plan", 1
 LARGEST_BYTES = 64 * 2**20
-"""Of a file that is read: ten times what a plan for every layer of every model in timm takes."""
+"""The size limit of a file: ten times a plan for every layer of every model in timm."""
 
 Basis = Literal["measured", "recorded", "predicted"]
-"""Raced for this plan; taken from earlier records; never measured, and inferred from layers like it."""
+"""Raced for this plan; taken from earlier records; or inferred from similar layers, without a measurement."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")  # of a backend, as in the registry
 
@@ -54,9 +54,9 @@ class Lead:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The backend for one convolution: `call_s` seconds per call, `low_s` to `high_s` with 95 % confidence.
+    """The backend for one convolution. It takes `call_s` seconds per call, with the 95 % interval `low_s` to `high_s`.
 
-    The model that the plan is for has this convolution `count` times, first at `layer`; `reason` is in plain words.
+    The plan's model has this convolution `count` times, first at `layer`. `reason` is a sentence.
     """
 
     case_id: str
@@ -86,16 +86,16 @@ class Choice:
 
     @cached_property
     def problem(self) -> ConvProblem:
-        """The convolution that it is for."""
+        """The convolution that this choice is for."""
         return ConvProblem.from_case_id(self.case_id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The choices for one machine with one number of threads; no two are for the same convolution.
+    """The choices for one machine and one number of threads, one for each convolution.
 
-    `made` is when, as ISO 8601; `versions` are those of convbench and of the distributions that the backends need;
-    `default` is the backend for what the plan does not have, which is best over all that it has.
+    `made` is the time, in ISO 8601. `versions` are those of convbench and of the distributions that the backends need.
+    `default` is the backend for other convolutions: the best over all that the plan has.
     """
 
     machine: str
@@ -117,7 +117,7 @@ class Plan:
             raise PlanError(f"there are two choices for {twice}; there should be one")
 
     def choice(self, problem: ConvProblem) -> Choice | None:
-        """The choice for exactly this convolution; None where the plan has none."""
+        """The choice for exactly this convolution; None if the plan does not have it."""
         return self._by_case.get(problem.case_id)
 
     def closest(self, problem: ConvProblem) -> tuple[Choice, str] | None:
@@ -131,7 +131,7 @@ class Plan:
         return None
 
     def write(self, path: str | PathLike[str]) -> None:
-        """Write the file, whole or not at all. Raises `PlanError` when that cannot be done."""
+        """Write the file, completely or not at all. Raises `PlanError` if it cannot be written."""
         target = Path(path)
         partial = target.with_name(f".{target.name}-{os.getpid()}.partial")
         try:
@@ -144,8 +144,8 @@ class Plan:
         except (OSError, ValueError) as error:  # a ValueError is a text that is not Unicode, or a path with a NUL in it
             with contextlib.suppress(OSError, ValueError):
                 partial.unlink()
-            told = getattr(error, "strerror", None) or error
-            raise PlanError(f"the plan cannot be written to {str(path)!r}: {told}.") from None
+            fault = getattr(error, "strerror", None) or error
+            raise PlanError(f"the plan cannot be written to {str(path)!r}: {fault}.") from None
 
     @cached_property
     def _by_case(self) -> dict[str, Choice]:
@@ -153,15 +153,14 @@ class Plan:
 
 
 def read_plan(path: str | PathLike[str]) -> Plan:
-    """The plan in a file. Raises `PlanError`, with one sentence, where there is none or anything in it is not as it
-    should be."""
+    """The plan in a file. Raises `PlanError`, with one sentence, if the file cannot be read or is not a valid plan."""
     where = repr(os.fspath(path))
     try:
         with Path(path).open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except (OSError, ValueError) as error:
-        told = getattr(error, "strerror", None) or error
-        raise PlanError(f"the plan {where} cannot be read: {told}.") from None
+        fault = getattr(error, "strerror", None) or error
+        raise PlanError(f"the plan {where} cannot be read: {fault}.") from None
     if len(content) > LARGEST_BYTES:
         raise PlanError(f"{where} is larger than {LARGEST_BYTES // 2**20} MiB, which no plan is.")
     try:
@@ -173,7 +172,7 @@ def read_plan(path: str | PathLike[str]) -> Plan:
 
 
 def _plan(decoded: Any) -> Plan:
-    """What was decoded, checked. Raises `ValueError`, of which `PlanError` is one, for what is not as it should be."""
+    """The plan in a decoded file. Raises `ValueError`, such as `PlanError`, for anything that is not valid."""
     if not isinstance(decoded, dict) or decoded.get("format") != FORMAT:
         raise PlanError(f'it should be a JSON object with "format": "{FORMAT}"')
     version = decoded.get("version")
@@ -189,19 +188,19 @@ def _plan(decoded: Any) -> Plan:
     return msgspec.convert(content, Plan)
 
 
-def _objects(found: Any) -> Iterable[dict[str, Any]]:
-    # What is of another type is left to msgspec, which says where.
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+def _objects(value: Any) -> Iterable[dict[str, Any]]:
+    # msgspec refuses what is of another type, and says where it is.
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _check_names(kind: type[Plan | Choice | Lead], found: dict[str, Any], where: str) -> None:
-    known = [one.name for one in fields(kind)]
-    if unknown := [name for name in found if name not in known]:
+def _check_names(kind: type[Plan | Choice | Lead], content: dict[str, Any], where: str) -> None:
+    known = [f.name for f in fields(kind)]
+    if unknown := [name for name in content if name not in known]:
         raise PlanError(
             f"{where} has {_shown(unknown[0])}, which version {VERSION} does not know.{did_you_mean(unknown[0], known)}"
         )
-    needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
-    if missing := [name for name in needed if name not in found]:
+    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in needed if name not in content]:
         raise PlanError(f"{where} has no {' and no '.join(missing)}")
 
 
@@ -221,7 +220,7 @@ def _ordered(what: str, low: float, middle: float, high: float) -> None:
 
 
 def _shown(value: Any) -> str:
-    """What a hostile file says, so that it is safe and short in a terminal."""
+    """A value from a file of unknown origin, safe and short for a terminal."""
     if isinstance(value, str):
         return repr(value if len(value) <= 80 else f"{value[:77]}...")
     return reprlib.repr(value)

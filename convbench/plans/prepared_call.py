@@ -63,7 +63,7 @@ def _call(
     on_array = _one_at_a_time(backend, on.get("numpy") or _prepared_anew(backend, spec.problem, w, b))
     if spec.arrays == "torch":
         if spec.device != "cpu":
-            raise BackendError(f"{backend.name} takes no tensors of torch's.")
+            raise BackendError(f"{backend.name} takes no torch tensors.")
         return _without_gradient(lambda x: as_tensor(on_array(np.require(as_numpy(x), requirements=["C", "A"]))))
 
     def call(x: NDArray[Any]) -> Any:

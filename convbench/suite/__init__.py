@@ -1,4 +1,4 @@
-"""Suites: problems under one name, as values; their files, and conditions that pick cases."""
+"""Suites: named collections of problems as values, their files, and conditions that select cases."""
 
 from convbench.suite.cases import Case, Outline, Suite
 from convbench.suite.load import builtin_outlines, builtin_suites, load_suite

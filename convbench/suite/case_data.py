@@ -1,4 +1,4 @@
-"""`CaseData`: the numbers that a case of a suite brings along, kept as read and made into arrays when asked for."""
+"""`CaseData`: the numbers that a case of a suite brings, kept as they are read and made into arrays on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Nested = Any  # a number, or a tuple of `Nested`
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedData:
-    """float64 arrays of the problem's shapes; None where the case brings none and something else fills in."""
+    """float64 arrays of the problem's shapes; None for what the case does not bring."""
 
     input: NDArray[np.float64] | None
     weight: NDArray[np.float64] | None
@@ -28,7 +28,7 @@ class LoadedData:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseData:
-    """What a case brings: nested tuples of numbers, or for the input the path of an image. `where` is for messages."""
+    """The data of a case: nested tuples of numbers, or for the input the path of an image. `where` is for messages."""
 
     where: str
     input: Nested | None = None
@@ -38,9 +38,10 @@ class CaseData:
     expected: Nested | None = None
 
     def load(self, problem: ConvProblem) -> LoadedData:
-        """The arrays, in the shapes of `problem`; leading axes of size 1 may be left out in the file.
+        """The arrays, in the shapes of `problem`. The file may leave out leading axes of size 1.
 
-        An image is RGB in [0, 1], (1, 3, height, width). Raises `SuiteError`, with both shapes, where one does not fit.
+        An image is RGB in [0, 1], of shape (1, 3, height, width). Raises `SuiteError`, with both shapes, for an array
+        that does not fit.
         """
         return LoadedData(
             input=self._image(problem) if self.input_image else self._array("input", problem.input_shape),
@@ -78,6 +79,6 @@ class CaseData:
         if missing < 0 or (1,) * missing + array.shape != shape:
             raise SuiteError(
                 f"{self.where}: {name} has shape {array.shape}, and the problem's is {shape}; "
-                "they should be the same, but for leading axes of size 1 that may be left out."
+                "they should be the same, except that leading axes of size 1 may be left out."
             )
         return array.reshape(shape)

@@ -1,6 +1,6 @@
-"""`Suite`: problems under one name, each with how often a model uses it and, for some, its own data.
+"""`Suite`: a named collection of cases. A case is a problem with its count in a model and, for some, its own data.
 
-Suites are read from TOML files: `convbench.suite.toml_file` describes them.
+Suites are read from TOML files, which `convbench.suite.toml_file` describes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from convbench.suite.case_data import CaseData
 
 @dataclass(frozen=True)
 class Case:
-    """One problem of a suite. The model has it `count` times, first at `layer`; `name` is by default the case id.
+    """One problem of a suite. The model has it `count` times, first at `layer`. `name` is by default the case id.
 
-    In a suite of many models it is in `models` of them, `count` times in all.
+    In a suite of many models, `models` of them have it, `count` times in total.
     """
 
     problem: ConvProblem
@@ -33,7 +33,7 @@ class Case:
             object.__setattr__(self, "name", self.problem.case_id)
 
     def _of_batch(self, batch: int) -> Case:
-        """The same with another batch, under its case id; itself where that is its batch already."""
+        """The case with another batch, named by its case id; the case itself if it has that batch."""
         if batch == self.problem.batch:
             return self
         problem = self.problem.replace(batch=batch)
@@ -42,7 +42,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Suite:
-    """Cases under one name. No two share a name; two share a problem only if they bring their own data."""
+    """Cases under one name. No two have the same name. Two have the same problem only if they bring their own data."""
 
     name: str
     summary: str
@@ -51,9 +51,9 @@ class Suite:
     path: Path
 
     def with_dtype(self, dtype: Dtype) -> Suite:
-        """The same cases computed in `dtype`; those that so become the same problem are there once.
+        """The same cases computed in `dtype`, without the duplicates that this makes.
 
-        Names given in the file stay, names that are case ids follow. Raises `ProblemError` for an unknown dtype.
+        Names from the file stay; names that are case ids change. Raises `ProblemError` for an unknown dtype.
         """
         cases: dict[str, Case] = {}
         for case in self.cases:
@@ -64,11 +64,11 @@ class Suite:
         return replace(self, cases=tuple(cases.values()))
 
     def over(self, dtypes: Sequence[Dtype] = (), batches: Sequence[int] = ()) -> Suite:
-        """The same cases in each of `dtypes` and each of `batches`, in their own where none is given.
+        """The same cases in each of `dtypes` and each of `batches`; without these, in their own.
 
-        A case of another batch than in the file goes by its case id, and with several dtypes so does one of another
-        dtype, so that each has a name of its own. Those that bring data of their own keep their batch, and add the
-        dtype to their name. Raises `ProblemError` for what cannot be.
+        Each has its own name: a case of another batch than in the file is named by its case id, and so is, with several
+        dtypes, a case of another dtype. A case that brings its own data keeps its batch, and its name gets the dtype.
+        Raises `ProblemError` for an impossible problem.
         """
         in_file = {case.name: case.problem.dtype for case in self.cases}
         cases: dict[str, Case] = {}
@@ -82,14 +82,14 @@ class Suite:
         return replace(self, cases=tuple(cases.values()))
 
     def select(self, glob: str) -> Suite:
-        """The cases whose name or case id matches `glob` (`*`, `?`, `[...]`); there may be none."""
+        """The cases whose name or case id matches `glob` (`*`, `?`, `[...]`), perhaps none."""
         chosen = (c for c in self.cases if fnmatchcase(c.name, glob) or fnmatchcase(c.problem.case_id, glob))
         return replace(self, cases=tuple(chosen))
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What can be told of a suite without reading a large table: how many cases, and their multiply-accumulates."""
+    """A suite in short, read without a large table: its number of cases, and their multiply-accumulates."""
 
     name: str
     summary: str

@@ -1,8 +1,8 @@
 """The CSV table of a suite: one real layer in each row, in the words of a case id.
 
-Columns are the arguments of `ConvProblem`, or `problem`, a case id, in place of all of them; `model`, `layer`, `count`
-and `models`, in how many models it is. A cell is an integer, a pair `3x5` (height x width), for the padding also
-`t0b1l0r1`, or a word; an empty cell is the default. Model and layer are put together as the layer's name.
+The columns are the arguments of `ConvProblem`, or `problem` (a case id) in place of all of them, and `model`, `layer`,
+`count` and `models` (the number of models that have it). A cell is an integer, a pair `3x5` (height x width), a word,
+or, for the padding, also `t0b1l0r1`. An empty cell means the default. Model and layer together name the layer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where it stands, values by column) of each row. Raises `SuiteError` for what is not of this form."""
+    """The place and the values by column of each row. Raises `SuiteError` for a table of another form."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)

@@ -1,9 +1,9 @@
-"""`--where 'groups > 1 and height >= 56'`: a condition on the cases of a suite, in Python's words, run by nobody.
+"""`--where 'groups > 1 and height >= 56'`: a condition on the cases of a suite, in Python's syntax, never run as code.
 
-The text is read into Python's syntax tree, of which only what is named here is taken: `and`, `or`, `not`, comparisons
-(chains and `in`, too), the names of `NAMES`, numbers, texts, `True`, `False`, and + - * / // %. Every part has a kind
-(a number, a text, ...) before anything is computed, so that no text is repeated or formatted, and what cannot be
-compared is refused at once. Nothing is compiled, called or looked up by a name that is not in the table.
+The text is parsed into Python's syntax tree, and only these parts are accepted: `and`, `or`, `not`, comparisons with
+chains and `in`, the names in `NAMES`, numbers, texts, `True`, `False`, and + - * / // %. Every part gets a kind (a
+number, a text, ...) before anything is computed. So no text is repeated or formatted, and parts that cannot be compared
+are refused at once. Nothing is compiled, called, or looked up outside the table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ MOST_PARTS = 200
 _LARGEST = 2**63 - 1
 _MOST_QUOTED = 80
 
-
 _COMPARISONS: Mapping[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.Eq: ("==", operator.eq),
     ast.NotEq: ("!=", operator.ne),
@@ -32,8 +31,8 @@ _COMPARISONS: Mapping[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] =
     ast.LtE: ("<=", operator.le),
     ast.Gt: (">", operator.gt),
     ast.GtE: (">=", operator.ge),
-    ast.In: ("in", lambda one, many: one in many),
-    ast.NotIn: ("not in", lambda one, many: one not in many),
+    ast.In: ("in", lambda item, items: item in items),
+    ast.NotIn: ("not in", lambda item, items: item not in items),
 }
 _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -47,7 +46,7 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a condition: its kind, and its value for a case."""
+    """A part of a condition: its kind, and the function from a case to its value."""
 
     kind: Kind
     of: Callable[[Case], Any]
@@ -61,7 +60,7 @@ class Condition:
     whole: Part
 
     def __call__(self, case: Case) -> bool:
-        """Raises `SuiteError` where it cannot be computed for this case, such as for a division by 0."""
+        """Raises `SuiteError` when the condition cannot be computed for this case, as for a division by 0."""
         try:
             return bool(self.whole.of(case))
         except ArithmeticError as error:
@@ -69,38 +68,38 @@ class Condition:
 
 
 def where_it_holds(suites: Sequence[Suite], condition: str | None) -> list[Suite]:
-    """The suites with the cases for which `condition` holds; all of them without one.
+    """The suites with only the cases for which `condition` holds; with all cases if `condition` is None.
 
-    Raises `SuiteError` where it is no condition, and where it leaves nothing.
+    Raises `SuiteError` for a text that is not a condition, and when no case is left.
     """
     if condition is None:
         return list(suites)
     cases = sum(len(suite.cases) for suite in suites)
-    found = [filtered(suite, condition) for suite in suites]
+    filtered_suites = [filtered(suite, condition) for suite in suites]
     if not suites:
         raise SuiteError("--where chooses among the cases of a suite; name one with --suite.")
-    if not any(suite.cases for suite in found):
+    if not any(suite.cases for suite in filtered_suites):
         raise SuiteError(f"--where {_shortened(condition)} holds for none of {cases} cases; loosen it or leave it out.")
-    return found
+    return filtered_suites
 
 
 def filtered(suite: Suite, condition: str) -> Suite:
-    """The suite with the cases for which `condition` holds, such as 'groups > 1 and height >= 56'; there may be none.
+    """The suite with only the cases for which `condition` holds, such as 'groups > 1 and height >= 56', perhaps none.
 
-    Raises `SuiteError` when it is no condition.
+    Raises `SuiteError` for a text that is not a condition.
     """
     return replace(suite, cases=tuple(filter(parse(condition), suite.cases)))
 
 
 def parse(text: str) -> Condition:
-    """The condition that `text` is. Raises `SuiteError`, with what may be written, when it is none."""
+    """The condition in `text`. Raises `SuiteError`, with what may be written, for any other text."""
     if len(text) > MOST_CHARACTERS:
         raise SuiteError(f"--where has {len(text)} characters; {MOST_CHARACTERS} is the most.")
     return Condition(text, _Reader(text).read())
 
 
 class _Reader:
-    """Reads one text; every refusal names it."""
+    """Reads the condition in one text, which every error quotes."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -108,7 +107,7 @@ class _Reader:
     def read(self) -> Part:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of odd escapes in texts
+                warnings.simplefilter("ignore")  # about odd escapes in texts
                 tree = ast.parse(self.text.strip(), mode="eval").body
             parts = sum(1 for _ in ast.walk(tree))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -117,8 +116,8 @@ class _Reader:
             raise self.refusal(f"has {parts} parts; {MOST_PARTS} is the most")
         return self.truth(tree)
 
-    def refusal(self, told: str) -> SuiteError:
-        return SuiteError(f"--where {_shortened(self.text)} {told}. Write it like 'groups > 1 and height >= 56'.")
+    def refusal(self, fault: str) -> SuiteError:
+        return SuiteError(f"--where {_shortened(self.text)} {fault}. Write it like 'groups > 1 and height >= 56'.")
 
     def source(self, node: ast.AST) -> str:
         return _shortened(ast.get_source_segment(self.text.strip(), node) or type(node).__name__)
@@ -142,8 +141,9 @@ class _Reader:
                 return self.constant(node)
             case ast.Name(id=name):
                 if name not in NAMES:
-                    told = f"has {_shortened(name)}, which no layer has.{did_you_mean(name, [*NAMES, 'True', 'False'])}"
-                    raise SuiteError(f"--where {_shortened(self.text)} {told} There are {', '.join(NAMES)}.")
+                    hint = did_you_mean(name, [*NAMES, "True", "False"])
+                    fault = f"has {_shortened(name)}, which no layer has.{hint} There are {', '.join(NAMES)}."
+                    raise SuiteError(f"--where {_shortened(self.text)} {fault}")
                 return Part(*NAMES[name])
             case ast.BoolOp(op=op, values=values):
                 return _either([self.truth(value) for value in values], decides=isinstance(op, ast.Or))
@@ -154,8 +154,8 @@ class _Reader:
                 negated = self.number(operand).of
                 return Part(Kind.NUMBER, lambda case: -negated(case))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-                compute, one, two = _ARITHMETIC[type(op)], self.number(left).of, self.number(right).of
-                return Part(Kind.NUMBER, lambda case: compute(one(case), two(case)))
+                compute, first, second = _ARITHMETIC[type(op)], self.number(left).of, self.number(right).of
+                return Part(Kind.NUMBER, lambda case: compute(first(case), second(case)))
             case ast.Compare(left=left, ops=ops, comparators=others):
                 return self.chain([left, *others], ops)
         raise self.refusal(f"has {self.source(node)}, which a condition may not have")
@@ -173,7 +173,7 @@ class _Reader:
         raise self.refusal(f"has {self.source(node)}, which a condition may not have")
 
     def chain(self, nodes: list[ast.expr], ops: list[ast.cmpop]) -> Part:
-        """a < b <= c: every neighbour's comparison, as far as the first that does not hold."""
+        """a < b <= c: the comparisons of neighbours, up to the first that does not hold."""
         links = [self.link(*three) for three in zip(nodes, ops, nodes[1:], strict=False)]
         return links[0] if len(links) == 1 else _either(links, decides=False)
 
@@ -181,36 +181,35 @@ class _Reader:
         if type(op) not in _COMPARISONS:
             raise self.refusal("has 'is', which compares identities; write == or !=")
         word, holds = _COMPARISONS[type(op)]
-        one = self.part(left)
+        first = self.part(left)
         if word.endswith("in") and isinstance(right, (ast.Tuple, ast.List, ast.Set)):
-            return self.among(one, holds, [(self.part(node), node) for node in right.elts], left)
-        two = self.part(right)
-        if word.endswith("in"):
-            if not one.kind is two.kind is Kind.TEXT:
-                raise self.refusal(f"looks for {self.source(left)} in {self.source(right)}, which holds nothing")
-        else:
-            self.check_comparable(one, two, word, left, right)
-        return Part(Kind.TRUTH, lambda case: holds(one.of(case), two.of(case)))
+            return self.membership(first, holds, left, right.elts)
+        second = self.part(right)
+        if not word.endswith("in"):
+            self.check_comparable(first, second, word, left, right)
+        elif not first.kind is second.kind is Kind.TEXT:
+            raise self.refusal(f"looks for {self.source(left)} in {self.source(right)}, which holds nothing")
+        return Part(Kind.TRUTH, lambda case: holds(first.of(case), second.of(case)))
 
-    def among(
-        self, one: Part, holds: Callable[[Any, Any], bool], many: list[tuple[Part, ast.expr]], left: ast.expr
+    def membership(
+        self, item: Part, holds: Callable[[Any, Any], bool], left: ast.expr, elements: list[ast.expr]
     ) -> Part:
-        for part, node in many:
-            self.check_comparable(one, part, "==", left, node)
-        parts = [part.of for part, _ in many]
-        return Part(Kind.TRUTH, lambda case: holds(one.of(case), [of(case) for of in parts]))
+        parts = [self.part(element) for element in elements]
+        for part, element in zip(parts, elements, strict=True):
+            self.check_comparable(item, part, "==", left, element)
+        return Part(Kind.TRUTH, lambda case: holds(item.of(case), [part.of(case) for part in parts]))
 
-    def check_comparable(self, one: Part, two: Part, word: str, left: ast.expr, right: ast.expr) -> None:
-        kinds = {one.kind, two.kind}
+    def check_comparable(self, first: Part, second: Part, word: str, left: ast.expr, right: ast.expr) -> None:
+        kinds = {first.kind, second.kind}
         if len(kinds) == 2 and not (Kind.NUMBER in kinds and kinds & {Kind.PAIR, Kind.SIDES}):
-            both = f"{self.source(left)}, {one.kind}, with {self.source(right)}, {two.kind}"
-            raise self.refusal(f"compares {both}")
+            operands = f"{self.source(left)}, {first.kind}, with {self.source(right)}, {second.kind}"
+            raise self.refusal(f"compares {operands}")
         if kinds <= {Kind.TEXT, Kind.TRUTH} and word not in ("==", "!="):
             raise self.refusal(f"orders {self.source(left)} and {self.source(right)}, which are not numbers")
 
 
 def _either(parts: list[Part], *, decides: bool) -> Part:
-    """`or` where the first that is true `decides`, `and` where the first that is false does."""
+    """`or` if the first true part `decides`, `and` if the first false part does."""
     functions = [part.of for part in parts]
 
     def decided(case: Case) -> bool:
@@ -220,5 +219,5 @@ def _either(parts: list[Part], *, decides: bool) -> Part:
 
 
 def _shortened(text: str) -> str:
-    """`text` in quotes, as much of it as a sentence can bear."""
+    """`text` in quotes, cut to what fits into a sentence."""
     return repr(text if len(text) <= _MOST_QUOTED else text[:_MOST_QUOTED] + "...")

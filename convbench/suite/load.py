@@ -1,4 +1,4 @@
-"""Suites by their name, or by the path of a file: one that comes with convbench, or any other."""
+"""Loading suites, by the name of one that comes with convbench or by the path of a file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from convbench.suite.toml_file import read_outline, read_suite
 
 
 def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
-    """The suite of that name, or the one in that file where it ends in `.toml` or has a path separator.
+    """The suite of that name, or of that file if the text ends in `.toml` or has a path separator.
 
-    Raises `SuiteError` when there is none, or it is not well formed.
+    Raises `SuiteError` for an unknown name or file, and for a file that is not well formed.
     """
     text = os.fspath(name_or_path)
     if text.endswith(".toml") or os.sep in text or "/" in text:
@@ -29,16 +29,16 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
 
 
 def builtin_suites() -> list[Suite]:
-    """The suites that come with convbench, by name. A broken one raises `SuiteError`."""
+    """The suites that come with convbench, sorted by name. Raises `SuiteError` for a broken one."""
     return sorted((read_suite(path) for path in _builtin_files()), key=lambda suite: suite.name)
 
 
 def builtin_outlines() -> list[Outline]:
-    """The same in outline, at once also where a suite has thousands of cases."""
+    """The same suites in outline, which is quick even for thousands of cases."""
     return sorted((read_outline(path) for path in _builtin_files()), key=lambda outline: outline.name)
 
 
 def _builtin_files() -> list[Path]:
-    # By import, since the package stands in one place in a checkout and in another when installed.
+    # By import, because the package is in one place in a checkout and in another when it is installed.
     package = importlib.import_module("convbench.suites")
     return sorted(path for folder in package.__path__ for path in Path(folder).glob("*.toml"))

@@ -1,4 +1,4 @@
-"""What a case has that a condition may name (`convbench.suite.filter`): each name with its kind and how to get it."""
+"""The properties of a case that a condition (`convbench.suite.filter`) may name, each with its kind."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from convbench.suite.cases import Case
 
 
 class Sizes(tuple[int, ...]):
-    """Sizes along several axes, compared with a number (or axis by axis with others): it holds where it holds for all,
-    so that `kernel_size == 3` is 3x3 alone, and `kernel_size > 1` is not 1x7. `!=` is what `==` is not."""
+    """Sizes along several axes. A comparison with a number, or with other sizes axis by axis, has to hold for all.
+
+    So `kernel_size == 3` is 3x3 only, and `kernel_size > 1` is not 1x7. `!=` is the opposite of `==`."""
 
     __slots__ = ()
     __hash__ = tuple.__hash__
@@ -41,7 +42,7 @@ class Sizes(tuple[int, ...]):
 
 
 class Kind(StrEnum):
-    """What a part of a condition is; the value is what it is called."""
+    """The kind of a part of a condition. The value is its name in messages."""
 
     NUMBER = "a number"
     TEXT = "a text"
@@ -90,4 +91,4 @@ NAMES: Mapping[str, tuple[Kind, Callable[[Case], Any]]] = {
     "layer": (Kind.TEXT, lambda case: case.layer or ""),
     "name": (Kind.TEXT, lambda case: case.name),
 }
-"""What a condition may name, with its kind and how a case has it."""
+"""The names that a condition may use, each with its kind and a function from a case to its value."""

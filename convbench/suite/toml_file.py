@@ -1,17 +1,17 @@
-"""The TOML file of a suite, read into a `Suite`; every mistake in it is a `SuiteError` that names file and place.
+"""The TOML file of a suite, read into a `Suite`. Every mistake is a `SuiteError` that names the file and the place.
 
 name = "mine"
 summary = "A sentence a person reads."
 tags = ["layers"]                    # optional
 table = "layers.csv"                 # optional: see `convbench.suite.csv_table`
-totals = { cases = 52, macs = 299494272 }   # optional: listing the suite then need not read a large table
+totals = { cases = 52, macs = 299494272 }   # optional: lists the suite without reading a large table
 
 [defaults]                           # arguments of `ConvProblem` that every case below starts from
 kernel_size = 3
 
 [sweep]                              # the cartesian product of the lists
 height = [7, 14]
-width = "height"                     # follows another argument (in [defaults] and [[case]] too)
+width = "height"                     # equals another argument (also in [defaults] and [[case]])
 padding = [0, 1, [0, 1], [[0, 1], [1, 0]]]   # in a sweep the elements of a list are the values
 
 [[case]]                             # one problem; also `name`, `count`, `models` and `layer`
@@ -45,7 +45,7 @@ _COLUMNS = (*ARGUMENTS, "problem", "count", "models", "model", "layer")
 _TOTALS = ("cases", "macs")
 _DATA = ("input", "input_image", "weight", "bias", "expected")
 _NEEDED = ("in_channels", "height", "width", "out_channels", "kernel_size")
-_WORDY = ("padding", "padding_mode", "dtype", "direction")  # arguments that a word may be the value of
+_WORDY = ("padding", "padding_mode", "dtype", "direction")  # arguments whose value may be a word
 
 
 def read_suite(path: Path) -> Suite:
@@ -56,16 +56,16 @@ def read_suite(path: Path) -> Suite:
     if not cases:
         raise SuiteError(f"{path}: there are no cases; it should have a [sweep], a [[case]] or a table.")
     suite = Suite(name, summary, tags, cases, path)
-    if (told := _totals(path, toml)) is not None and told != (found := _outline(suite)):
+    if (declared := _totals(path, toml)) is not None and declared != (outline := _outline(suite)):
         raise SuiteError(
-            f"{path}: totals should be {{ cases = {found.cases}, macs = {found.macs} }}, and are "
-            f"{{ cases = {told.cases}, macs = {told.macs} }}."
+            f"{path}: totals should be {{ cases = {outline.cases}, macs = {outline.macs} }}, and are "
+            f"{{ cases = {declared.cases}, macs = {declared.macs} }}."
         )
     return suite
 
 
 def read_outline(path: Path) -> Outline:
-    """The suite in the file `path` in outline, by its `totals` where it has them. Raises `SuiteError`."""
+    """The outline of the suite in the file `path`, from its `totals` if it has them. Raises `SuiteError`."""
     return _totals(path, _read_toml(path)) or _outline(read_suite(path))
 
 
@@ -75,7 +75,7 @@ def _outline(suite: Suite) -> Outline:
 
 
 def _totals(path: Path, toml: dict[str, Any]) -> Outline | None:
-    """The outline that the file gives itself."""
+    """The outline that the file declares; None without `totals`."""
     name, summary, tags = _head(path, toml)
     if "totals" not in toml:
         return None
@@ -113,12 +113,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: this cannot be read as a text in UTF-8: {error}.") from None
     except (ValueError, RecursionError) as error:  # also numbers too long for int()
-        told = str(error).replace("end of document", f"the end, line {text.count(chr(10)) + 1}")
-        raise SuiteError(f"{path}: this is not TOML: {told}.") from None
+        fault = str(error).replace("end of document", f"the end, line {text.count(chr(10)) + 1}")
+        raise SuiteError(f"{path}: this is not TOML: {fault}.") from None
 
 
 def _cases(path: Path, toml: dict[str, Any]) -> Iterator[tuple[str, Case]]:
-    """(where it stands, case) of everything in the file, in this order: the sweep, the table, the cases."""
+    """The place and the case of everything in the file, in this order: the sweep, the table, the cases."""
     defaults = _table(path, toml, "defaults")
     _check_keys(f"{path}: [defaults]", defaults, ARGUMENTS)
     if "sweep" in toml:
@@ -150,10 +150,10 @@ def _sweep(path: Path, defaults: dict[str, Any], sweep: dict[str, Any]) -> Itera
         yield where, _case(path, where, defaults, arguments)
 
 
-def _case(path: Path, where: str, defaults: dict[str, Any], given: dict[str, Any]) -> Case:
+def _case(path: Path, where: str, defaults: dict[str, Any], entries: dict[str, Any]) -> Case:
     place = f"{path}: {where}"
-    own = {key: value for key, value in given.items() if key not in ARGUMENTS}
-    arguments = {key: value for key, value in given.items() if key in ARGUMENTS}
+    own = {key: value for key, value in entries.items() if key not in ARGUMENTS}
+    arguments = {key: value for key, value in entries.items() if key in ARGUMENTS}
     problem = _named(place, own["problem"], defaults | arguments) if "problem" in own else None
     problem = problem or _problem(place, defaults | arguments)
     count, models, layer, name = own.get("count", 1), own.get("models", 1), own.get("layer"), own.get("name", "")
@@ -169,7 +169,7 @@ def _case(path: Path, where: str, defaults: dict[str, Any], given: dict[str, Any
 
 
 def _named(place: str, case_id: str, arguments: dict[str, Any]) -> ConvProblem:
-    """The problem that a cell names by its case id, with no other arguments."""
+    """The problem that a cell names by its case id. It takes no other arguments."""
     if arguments:
         raise SuiteError(f"{place}: problem and {', '.join(arguments)} are given; it should be one or the other.")
     try:
@@ -188,8 +188,8 @@ def _problem(place: str, arguments: dict[str, Any]) -> ConvProblem:
 
 
 def _followed(place: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with every value that names another argument replaced by that one's."""
-    found = dict(arguments)
+    """The arguments, with every value that names another argument replaced by the value of that argument."""
+    values = dict(arguments)
     for key, value in arguments.items():
         if not isinstance(value, str) or (key in _WORDY and value not in ARGUMENTS):
             continue
@@ -200,8 +200,8 @@ def _followed(place: str, arguments: dict[str, Any]) -> dict[str, Any]:
             )
         if value not in arguments or isinstance(arguments[value], str):
             raise SuiteError(f"{place}: {key} follows {value!r}, which has no value of its own; give it one.")
-        found[key] = arguments[value]
-    return found
+        values[key] = arguments[value]
+    return values
 
 
 def _data(path: Path, where: str, problem: ConvProblem, data: Any) -> CaseData:
@@ -213,16 +213,16 @@ def _data(path: Path, where: str, problem: ConvProblem, data: Any) -> CaseData:
         raise SuiteError(f"{place} has input and input_image; it should have one of them.")
     if "bias" in data and not problem.bias:
         raise SuiteError(f"{place} has a bias and the problem none; write bias = true in the case.")
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         key: _numbers(f"{place}: {key}", value) for key, value in data.items() if key != "input_image"
     }
     if "input_image" in data:
-        given["input_image"] = _inside(path, f"{where}: input_image", data["input_image"])
-    return CaseData(where=place, **given)
+        values["input_image"] = _inside(path, f"{where}: input_image", data["input_image"])
+    return CaseData(where=place, **values)
 
 
 def _numbers(place: str, value: Any) -> Nested:
-    """Nested lists as nested tuples, which are values that compare and hash."""
+    """Nested lists as nested tuples, which can be compared and hashed."""
     if isinstance(value, list):
         return tuple(_numbers(place, item) for item in value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -231,16 +231,16 @@ def _numbers(place: str, value: Any) -> Nested:
 
 
 def _inside(path: Path, key: str, relative: Any) -> Path:
-    """The file beside the suite's own that `relative` names; a suite from elsewhere reads nothing else."""
+    """The file beside the suite's that `relative` names. Nothing else can be read, because a suite may be anyone's."""
     if not isinstance(relative, str) or not relative.strip() or "\0" in relative:
         raise SuiteError(f"{path}: {key} is {relative!r}; it should be the name of a file beside the suite's.")
     folder = path.resolve().parent
-    found = (folder / relative).resolve()
-    if Path(relative).is_absolute() or not found.is_relative_to(folder):
+    file = (folder / relative).resolve()
+    if Path(relative).is_absolute() or not file.is_relative_to(folder):
         raise SuiteError(f"{path}: {key} is {relative!r}; it should be inside the suite's own folder, {folder}.")
-    if not found.is_file():
+    if not file.is_file():
         raise SuiteError(f"{path}: {key} is {relative!r}; there is no such file in {folder}.")
-    return found
+    return file
 
 
 def _table(path: Path, toml: dict[str, Any], key: str) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def test_benchdnn_writes_a_crop_of_rows_that_nothing_reads() -> None:
         ("ic3ih8oc4kh3sh0", "stride is 0"),
         ("ic3ih8oc4kh3ph-1", "'ph-1'"),
         ("g2ic3ih8oc4kh3", "2 groups"),
-        ("--conv --dt=u8:s8:u8 ic3ih8oc4kh3", "--dt=u8:s8:u8 is no one data type"),
+        ("--conv --dt=u8:s8:u8 ic3ih8oc4kh3", "--dt=u8:s8:u8 is not one data type"),
         ("--conv --dt=f32:f16:f32 ic3ih8oc4kh3", "f32, f64, f16, bf16"),
         ("--conv --dir=FWD ic3ih8oc4kh3", "FWD_B, FWD_D"),
         ("--conv --mb=x ic3ih8oc4kh3", "--mb=1"),

@@ -25,14 +25,14 @@ _EXTRA = re.compile(r'(?: and )?extra == "([^"]*)"')
 def requirements(backend: Backend) -> tuple[Requirement, ...]:
     """What to install so that `backend` has the libraries that it requires."""
     words = shlex.split(backend.install) if backend.install else [name.partition(".")[0] for name in backend.requires]
-    found: dict[Requirement, None] = {}
+    unique: dict[Requirement, None] = {}
     for requirement in _parsed(words):
         if requirement.name == "convbench":
             for extra in sorted(requirement.extras):
-                found |= dict.fromkeys(_parsed(_of_extra(extra)))
+                unique |= dict.fromkeys(_parsed(_of_extra(extra)))
         else:
-            found[requirement] = None
-    return tuple(found)
+            unique[requirement] = None
+    return tuple(unique)
 
 
 def _parsed(words: list[str]) -> Iterator[Requirement]:
@@ -51,7 +51,7 @@ def _parsed(words: list[str]) -> Iterator[Requirement]:
 
 
 def _of_extra(extra: str) -> list[str]:
-    """The requirements of one of convbench's extras.
+    """The requirements of an extra of convbench.
 
     In a checkout they come from pyproject.toml, because the metadata of an editable installation may be older.
     """

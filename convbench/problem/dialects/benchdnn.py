@@ -2,16 +2,16 @@
 
 As benchdnn reads it itself (tests/benchdnn/conv in oneDNN's sources):
 
-* A descriptor is a run of key and number, `_` meaning nothing, and at its end `n` and a name. `mb` left out is 2.
-* Width left out altogether is that of the height (iw=ih, kw=kh, sw=sh ...). Given in part, it must have both iw and kw,
-  and the rest has its plain default: sw is then 1, whatever sh is.
+* A descriptor is a sequence of keys with numbers, and may end in `n` and a name. `_` means nothing. `mb` defaults to 2.
+* Without any key of the width, the width equals the height (iw=ih, kw=kh, sw=sh ...). With some of them, iw and kw are
+  needed, and the others have their plain defaults: sw is then 1, whatever sh is.
 * `dh` counts the holes: dh0 is dilation 1.
-* `oh` left out follows from a symmetric `ph`; `ph` left out follows from `oh`, the odd one going to the bottom.
-* The bottom padding is never written: oh implies it. Where the stride does not divide, several paddings imply the same
-  oh, and differ only in rows that no output reads. The symmetric one is taken if it is among them, else the smallest
-  that crops nothing. So writing and reading keep every shape and value, and every symmetric padding exactly.
-* `--dir` left out is FWD_B, with a bias. That holds for a command line; a bare descriptor says nothing of a bias, and
-  is read as without. The writer always says which.
+* Without `oh`, a symmetric `ph` determines it. Without `ph`, `oh` determines it, and an odd row goes to the bottom.
+* The bottom padding is never written, because oh implies it. If the stride does not divide, several paddings imply the
+  same oh, and differ only in rows that no output reads. The reader takes the symmetric one if it is among them, else
+  the smallest that crops nothing. So writing and reading keep every shape and value, and every symmetric padding.
+* Without `--dir`, a command line means FWD_B, with a bias. A bare descriptor does not mention a bias, and is read as
+  without. The writer always writes `--dir`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DIRS: dict[str, tuple[Direction, bool]] = {
     "BWD_W": ("weight_gradient", False),
     "BWD_WB": ("weight_gradient", True),
 }
-# How it is run, not what is computed.
+# Options on how to run, which do not change the problem.
 _IGNORED = {
     "conv", "mode", "mode-modifier", "v", "verbose", "stag", "wtag", "dtag", "alg", "engine", "skip-impl", "impl",
     "match", "max-ms-per-prb", "fix-times-per-prb", "num-streams", "cpu-isa-hints", "memory-kind", "perf-template",
@@ -84,7 +84,7 @@ def parse_benchdnn(text: str) -> dict[str, Any]:
 
 
 def to_benchdnn(problem: Problem) -> str:
-    """The options and descriptor to give to benchdnn. Raises `ProblemError` for what benchdnn cannot say."""
+    """The options and the descriptor for benchdnn. Raises `ProblemError` for what benchdnn cannot express."""
     if problem.padding_mode != "zeros":
         raise ProblemError(f"benchdnn pads with zeros only; {problem} has padding_mode {problem.padding_mode!r}.")
     for axis, name in enumerate(("height", "width")):
@@ -101,7 +101,7 @@ def to_benchdnn(problem: Problem) -> str:
 
 
 def _read_options(options: list[str]) -> tuple[Dtype, tuple[Direction, bool], int]:
-    """The dtype, the direction and bias, and the batch that overrides the descriptor's (0: none does)."""
+    """The dtype, the direction and bias, and the batch that overrides the descriptor's, or 0."""
     dtype: Dtype = "float32"
     batch = 0
     meant = _DIRS["FWD_B"] if options else ("forward", False)
@@ -132,11 +132,11 @@ def _read_dtype(option: str, value: str) -> Dtype:
     for dtype in _DTYPES.values():
         if dtype == kind:
             return dtype
-    raise ProblemError(f"{option} is no one data type of convbench's; it should be one of {', '.join(_DTYPES)}.")
+    raise ProblemError(f"{option} is not one data type of convbench; it should be one of {', '.join(_DTYPES)}.")
 
 
 def _read_descriptor(descriptor: str) -> dict[str, int]:
-    """The numbers of a descriptor, with the width's filled in."""
+    """The numbers of a descriptor, completed by those of the width."""
     numbers: dict[str, int] = {}
     position = 0
     while position < len(descriptor) and not _NAME.fullmatch(descriptor, position):
@@ -157,21 +157,21 @@ def _read_descriptor(descriptor: str) -> dict[str, int]:
 
 def _fill_width(descriptor: str, numbers: dict[str, int]) -> None:
     unset = {"iw": 0, "ow": 0, "kw": 0, "sw": 1, "pw": 0, "dw": 0}
-    given = [key for key, value in unset.items() if numbers.get(key, value) != value]
-    if not given:
+    present = [key for key, value in unset.items() if numbers.get(key, value) != value]
+    if not present:
         for key in unset:
             numbers.pop(key, None)
             if key[0] + "h" in numbers:
                 numbers[key] = numbers[key[0] + "h"]
     elif not (numbers.get("iw") and numbers.get("kw")):
         raise ProblemError(
-            f"the benchdnn descriptor {descriptor!r} gives {given[0]} but not both iw and kw; "
+            f"the benchdnn descriptor {descriptor!r} gives {present[0]} but not both iw and kw; "
             "leave all of the width out where it is that of the height, else give iw and kw too."
         )
 
 
 def _axis(numbers: dict[str, int], axis: str) -> Pair:
-    """The padding before and after along one axis, where the output's size implies what is not written."""
+    """The padding before and after along one axis. The output's size implies what is not written."""
     size, kernel, stride = numbers["i" + axis], numbers["k" + axis], numbers.get("s" + axis, 1)
     out, before = numbers.get("o" + axis, 0), numbers.get("p" + axis)
     if not out:
@@ -190,7 +190,7 @@ def _axis(numbers: dict[str, int], axis: str) -> Pair:
 
 
 def _implied_padding(problem: Problem, axis: int) -> Pair:
-    """The least and the most padding after that give the output its size."""
+    """The least and the most padding at the end that give the output its size."""
     size, out = problem.input_shape[2 + axis], problem.output_shape[2 + axis]
     stride = problem.stride[axis]
     span = problem.dilation[axis] * (problem.kernel_size[axis] - 1) + 1
@@ -205,7 +205,7 @@ def _descriptor(problem: Problem) -> str:
         "o": p.output_shape[2:],
         "k": p.kernel_size,
         "s": p.stride,
-        "p": (p.padding[0][0], p.padding[1][0]),  # also when 0: benchdnn would choose one
+        "p": (p.padding[0][0], p.padding[1][0]),  # also when it is 0, because benchdnn would choose one
         "d": (p.dilation[0] - 1, p.dilation[1] - 1),
     }
     square = all(h == w for h, w in pairs.values())

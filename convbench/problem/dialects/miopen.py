@@ -1,8 +1,7 @@
 """AMD's MIOpenDriver: `MIOpenDriver conv -n 1 -c 64 -H 56 -W 56 -k 64 -y 3 -x 3 -p 1 -q 1`, read and written.
 
-What is left out has the driver's own default (a batch of 100, 3 channels of 32x32, 32 filters of 3x3). The driver knows
-symmetric zero padding, three of the four dtypes, and runs every direction unless `-F` says which; without it the
-forward one is meant here.
+Missing flags have the driver's own defaults (a batch of 100, 3 channels of 32x32, 32 filters of 3x3). The driver has
+symmetric zero padding and three of the four dtypes. Without `-F` it runs every direction; here that means forward.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _DIRECTIONS: dict[str, Direction] = {
     "2": "input_gradient",
     "4": "weight_gradient",
 }
-# Long name: short letter and default.
+# By long name: the short letter and the default.
 _NUMBERS = {
     "batchsize": ("n", 100),
     "in_channels": ("c", 3),
@@ -38,7 +37,7 @@ _NUMBERS = {
     "group_count": ("g", 1),
 }
 _WORDS = {"bias": "b", "forw": "F", "mode": "m", "pad_mode": "z", "spatial_dim": "_", "pad_val": "r"}
-# The values that leave a plain 2-D convolution; any other names something that convbench has no word for.
+# The values of a plain 2-D convolution. convbench has no word for what any other value means.
 _PLAIN = {
     "mode": ("conv",),
     "pad_mode": ("default", "conv"),
@@ -47,7 +46,7 @@ _PLAIN = {
     "bias": ("0", "1"),
     "forw": tuple(_DIRECTIONS),
 }
-# How it is run, what it is run on, or of a third axis: not what is computed in two.
+# Flags on how to run, on what data, or for a third axis, which do not change a 2-D problem.
 _IGNORED = {
     "in_layout": "I", "out_layout": "O", "fil_layout": "f", "iter": "i", "verify": "V", "verification_cache": "C",
     "time": "t", "wall": "w", "search": "s", "printconv": "P", "dump_output": "o", "in_data": "d", "weights": "e",
@@ -59,7 +58,7 @@ _IGNORED = {
 
 
 def looks_like_miopen(text: str) -> bool:
-    """Whether `text` starts as a MIOpenDriver command line, with or without the driver's own name."""
+    """Whether `text` starts like a MIOpenDriver command line, with or without the name of the driver."""
     return re.match(r"\s*(?:\S*MIOpenDriver\b|conv(?:fp16|bfp16|int8)?\s+-)", text) is not None
 
 
@@ -105,7 +104,7 @@ def parse_miopen(text: str) -> dict[str, Any]:
 
 
 def to_miopen(problem: Problem) -> str:
-    """The MIOpenDriver line that runs `problem`. Raises `ProblemError` for what the driver cannot say."""
+    """The MIOpenDriver line that runs `problem`. Raises `ProblemError` for what the driver cannot express."""
     drivers = [driver for driver, dtype in _DTYPES.items() if dtype == problem.dtype]
     if not drivers:
         raise ProblemError(f"MIOpenDriver has no {problem.dtype} convolution; it has {', '.join(_DTYPES.values())}.")
@@ -135,11 +134,11 @@ def to_miopen(problem: Problem) -> str:
 
 
 def _flags(words: list[str]) -> list[tuple[str, str]]:
-    """(long name, value) of each flag. Raises `ProblemError` for a flag that is unknown or has no value."""
+    """The long name and the value of each flag. Raises `ProblemError` for an unknown flag, or one without a value."""
     longs = {short: name for name, (short, _) in _NUMBERS.items()}
     longs |= {short: name for name, short in (_WORDS | _IGNORED).items() if short}
     known = set(longs.values()) | _IGNORED.keys()
-    found = []
+    flags = []
     for position in range(0, len(words), 2):
         flag = words[position]
         name = flag[2:] if flag.startswith("--") else longs.get(flag[1:], "") if flag.startswith("-") else ""
@@ -150,5 +149,5 @@ def _flags(words: list[str]) -> list[tuple[str, str]]:
             )
         if position + 1 == len(words):
             raise ProblemError(f"{flag} has no value; flags come as '-c 64' or '--in_channels 64'.")
-        found.append((name, words[position + 1]))
-    return found
+        flags.append((name, words[position + 1]))
+    return flags

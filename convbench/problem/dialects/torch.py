@@ -1,7 +1,7 @@
 """A torch snippet that runs on its own, read and written: an input made by `torch.randn`, and a `torch.nn.Conv2d`.
 
-A snippet is taken apart as a syntax tree and only literals are looked at; nothing in it is run. The text that torch
-prints for a layer, `Conv2d(64, 64, kernel_size=(3, 3), ...)`, is read too, with an input's shape beside it.
+The reader parses a snippet into a syntax tree and reads only literals. It runs nothing. It also reads the text that
+torch prints for a layer, `Conv2d(64, 64, kernel_size=(3, 3), ...)`, if the snippet has the input's shape as well.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _DTYPES: dict[str, Dtype] = {
 
 
 def looks_like_torch(text: str) -> bool:
-    """Whether `text` speaks of torch's layer."""
+    """Whether `text` mentions torch's layer."""
     return "Conv2d" in text
 
 
 def parse_torch(text: str) -> dict[str, Any]:
     """The arguments that a snippet names, with one `Conv2d(...)` and one input such as `torch.randn(1, 64, 56, 56)`.
 
-    Raises `ProblemError` when it is not that, or holds anything that would change the problem and is not a literal.
+    Raises `ProblemError` for any other snippet, and when something that matters to the problem is not a literal.
     """
     tree = _syntax_tree(text)
     calls = _calls(tree)
@@ -63,7 +63,7 @@ def parse_torch(text: str) -> dict[str, Any]:
 
 
 def to_torch(problem: Problem) -> str:
-    """Lines of Python that compute `problem` (on random data) with torch alone."""
+    """Lines of Python that compute `problem` on random data with torch alone."""
     p = problem
     (top, bottom), (left, right) = p.padding
     in_layer = top == bottom and left == right and min(top, left) >= 0
@@ -97,7 +97,7 @@ def _pair(pair: tuple[int, int]) -> str:
 def _syntax_tree(text: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the snippet's style is its author's affair
+            warnings.simplefilter("ignore")  # about the style of the snippet
             return ast.parse(text.strip())
     except SyntaxError as error:
         raise ProblemError(f"the torch snippet is not Python: {error.msg} (line {error.lineno}).") from None
@@ -106,7 +106,7 @@ def _syntax_tree(text: str) -> ast.Module:
 
 
 def _calls(tree: ast.Module) -> list[ast.Call]:
-    """Every call, when each is of a kind whose effect on the problem is known."""
+    """Every call. Raises `ProblemError` for a call whose effect on the problem is unknown."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     for call in calls:
         name = _name(call)
@@ -126,10 +126,10 @@ def _name(call: ast.Call) -> str:
 
 
 def _only(calls: list[ast.Call], names: tuple[str, ...], example: str) -> ast.Call:
-    found = [call for call in calls if _name(call) in names]
-    if len(found) != 1:
-        raise ProblemError(f"the torch snippet should have one {example}, and has {len(found)}.")
-    return found[0]
+    matches = [call for call in calls if _name(call) in names]
+    if len(matches) != 1:
+        raise ProblemError(f"the torch snippet should have one {example}, and has {len(matches)}.")
+    return matches[0]
 
 
 def _input(calls: list[ast.Call]) -> tuple[tuple[int, int, int, int], Dtype]:
@@ -140,7 +140,7 @@ def _input(calls: list[ast.Call]) -> tuple[tuple[int, int, int, int], Dtype]:
         sizes = sizes[0]
     if not isinstance(sizes, (list, tuple)) or not all(type(size) is int for size in sizes):
         raise ProblemError(f"the input's size {sizes!r} should be four integers (batch, channels, height, width).")
-    if len(sizes) == 3:  # torch's unbatched form
+    if len(sizes) == 3:  # the form without a batch
         sizes = (1, *sizes)
     if len(sizes) != 4:
         raise ProblemError(f"the input's size {tuple(sizes)} should be (batch, channels, height, width).")
@@ -152,13 +152,13 @@ def _arguments(call: ast.Call, names: tuple[str, ...]) -> dict[str, Any]:
     """The literal arguments of `call` by name."""
     if len(call.args) > len(names):
         raise ProblemError(f"{_name(call)} has {len(call.args)} arguments; it takes at most {len(names)}.")
-    given = list(zip(names, call.args, strict=False))
+    nodes = list(zip(names, call.args, strict=False))
     for keyword in call.keywords:
         if keyword.arg not in names:
             shown = keyword.arg or "**"
             raise ProblemError(f"{_name(call)} has no argument {shown!r}.{did_you_mean(shown, names)}")
-        given.append((keyword.arg, keyword.value))
-    return {name: _literal(node, name) for name, node in given if name != "input"}
+        nodes.append((keyword.arg, keyword.value))
+    return {name: _literal(node, name) for name, node in nodes if name != "input"}
 
 
 def _literal(node: ast.expr, name: str) -> Any:
@@ -180,7 +180,7 @@ def _literal(node: ast.expr, name: str) -> Any:
 
 
 def _move_padding(calls: list[ast.Call], layer: dict[str, Any]) -> None:
-    """Put what `F.pad` adds into the layer's arguments, when the layer itself adds nothing."""
+    """Move the padding of `F.pad` into the layer's arguments, if the layer itself does not pad."""
     pad = _arguments(_only(calls, ("pad",), "torch.nn.functional.pad"), _PAD)
     if layer.get("padding", 0) not in (0, (0, 0), [0, 0], "valid"):
         raise ProblemError("the torch snippet pads twice, with pad() and in Conv2d; one of them should do it all.")
