@@ -20,7 +20,8 @@ from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import MachineActivity, MachineState
 from convbench.registry import discover
-from convbench.reporting.machine.doctor import Examined, report, verdict
+from convbench.reporting.machine.doctor import report, verdict
+from convbench.runner.doctor import Examination
 
 FAKES = PLUGINS / "fakes.py"
 SMALL = "n1c2h6w6_o3k3"
@@ -138,8 +139,8 @@ def test_what_limits_is_luck_where_fresh_processes_differ() -> None:
 # --- how it is shown --------------------------------------------------------------------------------------------------
 
 
-def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **changes: Any) -> Examined:
-    found = Examined(
+def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **changes: Any) -> Examination:
+    found = Examination(
         facts={"cpu": "[red]CPU[/red] of the test"},
         threads=1,
         backend="numpy-gemm",
@@ -162,7 +163,7 @@ def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **chang
     return replace(found, **changes)
 
 
-def shown(found: Examined, width: int) -> str:
+def shown(found: Examination, width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO(), highlight=False)
     console.print(report(found))
     return console.export_text()
@@ -203,7 +204,7 @@ def test_the_verdict_is_one_sentence_that_says_what_limits() -> None:
     told = verdict(examined(clock(0.05), clock(0.01), BUSY, threads=2))
     assert "on 2 threads (by the CPU clock it can tell " in told
     assert told.endswith("; what limits it most: other work keeps 0.8 of 2 CPUs busy.")
-    assert "does not tell of takes the CPU away" in verdict(examined(clock(0.05), clock(0.01)))
+    assert "does not report takes the CPU away" in verdict(examined(clock(0.05), clock(0.01)))
     lucky = clock(0.01, luck=0.02)
     assert "and with --processes 5 it would be" in verdict(examined(lucky, lucky, LUCK))
 
