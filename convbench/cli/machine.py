@@ -68,5 +68,5 @@ def doctor(as_json: bool, **given: Any) -> None:
     backend, case = subject(**given)
     effort = QUICK if quick else WHOLE
     with shown.progress(backend, effort.pairs) as advance:
-        examination = examine(backend, case, threads, effort, advance)
-    show(shown.report(examination), [shown.row(examination)], as_json=as_json)
+        diagnosis = examine(backend, case, threads, effort, advance)
+    show(shown.report(diagnosis), [shown.row(diagnosis)], as_json=as_json)

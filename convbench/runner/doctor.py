@@ -50,7 +50,7 @@ _SEEN_BETTER = (Kind.LOAD, Kind.WAITING, Kind.SPREAD, Kind.STALLS, Kind.STOOD_ST
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examination:
+class Diagnosis:
     """With which work a machine was examined, and the result."""
 
     facts: dict[str, Any]
@@ -98,7 +98,7 @@ def subject(backend: str, problem: str, plugins: Sequence[Path] = ()) -> tuple[E
 
 def examine(
     entry: Entry, case: Case, threads: int, effort: Effort, advance: Callable[[], None] = lambda: None
-) -> Examination:
+) -> Diagnosis:
     """Watch the machine at rest, measure `entry` against itself, and judge both. `advance` is called after each pair.
 
     Raises `NothingMeasuredError` when no pair can be measured.
@@ -121,7 +121,7 @@ def examine(
         ]
     )
     hazards = in_order([*hazards, *process_variation(wall, cpu, hazards)])
-    return Examination(
+    return Diagnosis(
         facts=machine_facts(),
         threads=threads,
         backend=entry.name,
@@ -142,7 +142,7 @@ def examine(
 
 
 def _measured(entry: Entry, case: Case, settings: Sequence[Settings], advance: Callable[[], None]) -> list[AAResult]:
-    """The pairs that could be measured. Raises `NothingMeasuredError` when there are none."""
+    """The pairs that could be measured. Raises `NothingMeasuredError` without any."""
     pairs: list[AAResult] = []
     failure: NothingMeasuredError | None = None
     for settings_of_pair in settings:

@@ -32,7 +32,7 @@ def extract_layers(
     dtype: Dtype | None = None,
     where: str | None = None,
 ) -> Extraction:
-    """The convolutions that the model `source` runs; written to `output` unless there are none.
+    """The convolutions that the model `source` runs; if there are any, they are written to `output`.
 
     Raises `ModelError` for a model that cannot be read or an `output` that cannot be written, and `SuiteError` for a
     condition `where` that cannot be understood; both are found before the model is read, which may take long.

@@ -21,7 +21,7 @@ from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import MachineActivity, MachineState
 from convbench.registry import discover
 from convbench.reporting.machine.doctor import report, verdict
-from convbench.runner.doctor import Examination
+from convbench.runner.doctor import Diagnosis
 
 FAKES = PLUGINS / "fakes.py"
 SMALL = "n1c2h6w6_o3k3"
@@ -139,8 +139,8 @@ def test_what_limits_is_luck_where_fresh_processes_differ() -> None:
 # --- how it is shown --------------------------------------------------------------------------------------------------
 
 
-def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **changes: Any) -> Examination:
-    found = Examination(
+def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **changes: Any) -> Diagnosis:
+    found = Diagnosis(
         facts={"cpu": "[red]CPU[/red] of the test"},
         threads=1,
         backend="numpy-gemm",
@@ -163,7 +163,7 @@ def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **chang
     return replace(found, **changes)
 
 
-def shown(found: Examination, width: int) -> str:
+def shown(found: Diagnosis, width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO(), highlight=False)
     console.print(report(found))
     return console.export_text()

@@ -20,7 +20,7 @@ from convbench.registry import Entry
 from convbench.reporting.console import stderr
 from convbench.reporting.hazards import Paragraph, hazard_paragraphs
 from convbench.reporting.numbers import count, duration, percent, significant
-from convbench.runner.doctor import Examination
+from convbench.runner.doctor import Diagnosis
 from convbench.stats.estimates import CONFIDENCE
 from convbench.stats.minimum_detectable_effect import POWER
 
@@ -30,48 +30,48 @@ _VERDICT_S = 10
 _COARSE, _HOPELESS = 0.05, 1.0
 
 
-def report(examination: Examination) -> RenderableType:
+def report(diagnosis: Diagnosis) -> RenderableType:
     """All sections, the verdict last."""
-    parts: list[RenderableType] = [_heading(examination)]
+    parts: list[RenderableType] = [_heading(diagnosis)]
     sections = (
-        ("Clocks", _timers(examination.timers)),
-        ("State", _state(examination)),
-        ("The same work against itself", _self_comparison(examination)),
-        ("Smallest difference it can tell apart", _smallest_differences(examination)),
-        ("What to do", _hazards(examination.hazards)),
+        ("Clocks", _timers(diagnosis.timers)),
+        ("State", _state(diagnosis)),
+        ("The same work against itself", _self_comparison(diagnosis)),
+        ("Smallest difference it can tell apart", _smallest_differences(diagnosis)),
+        ("What to do", _hazards(diagnosis.hazards)),
     )
     for title, lines in sections:
         parts += [Text(), Text(title, style="bold"), *lines]
-    return Group(*parts, Text(), Paragraph(verdict(examination), style="bold"))
+    return Group(*parts, Text(), Paragraph(verdict(diagnosis), style="bold"))
 
 
-def row(examination: Examination) -> dict[str, Any]:
+def row(diagnosis: Diagnosis) -> dict[str, Any]:
     """All of it, JSON-ready; shares are fractions, not percent."""
-    clocks = {"wall": examination.wall} | ({"cpu": examination.cpu} if examination.cpu else {})
-    limiting = examination.limit.hazard
+    clocks = {"wall": diagnosis.wall} | ({"cpu": diagnosis.cpu} if diagnosis.cpu else {})
+    limiting = diagnosis.limit.hazard
     return {
-        "machine": examination.facts,
-        "threads": examination.threads,
-        "backend": examination.backend,
-        "case": examination.case,
-        "call_s": examination.call_s,
-        "rounds": list(examination.rounds),
-        "timers": [asdict(timer) for timer in examination.timers],
-        "standing": asdict(examination.machine_state),
-        "at_rest": asdict(examination.at_rest),
-        "meanwhile": asdict(examination.meanwhile),
+        "machine": diagnosis.facts,
+        "threads": diagnosis.threads,
+        "backend": diagnosis.backend,
+        "case": diagnosis.case,
+        "call_s": diagnosis.call_s,
+        "rounds": list(diagnosis.rounds),
+        "timers": [asdict(timer) for timer in diagnosis.timers],
+        "standing": asdict(diagnosis.machine_state),
+        "at_rest": asdict(diagnosis.at_rest),
+        "meanwhile": asdict(diagnosis.meanwhile),
         "confidence": CONFIDENCE,
         "power": POWER,
         "clocks": {name: _clock_dict(clock) for name, clock in clocks.items()},
         "between_runs": {
-            "spread": examination.spread,
-            "alone": smallest_between_runs(examination.spread, beside_others=False),
-            "beside_others": smallest_between_runs(examination.spread, beside_others=True),
+            "spread": diagnosis.spread,
+            "alone": smallest_between_runs(diagnosis.spread, beside_others=False),
+            "beside_others": smallest_between_runs(diagnosis.spread, beside_others=True),
         },
-        "hazards": [h.as_dict() | {"sentence": h.sentence, "remedy": h.remedy} for h in examination.hazards],
+        "hazards": [h.as_dict() | {"sentence": h.sentence, "remedy": h.remedy} for h in diagnosis.hazards],
         "limit": str(limiting.kind) if limiting else None,
-        "verdict": verdict(examination),
-        "elapsed_s": examination.seconds,
+        "verdict": verdict(diagnosis),
+        "elapsed_s": diagnosis.seconds,
     }
 
 
@@ -107,16 +107,16 @@ def progress(entry: Entry, pairs: int) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def verdict(examination: Examination) -> str:
+def verdict(diagnosis: Diagnosis) -> str:
     """One sentence: which difference can be detected, and what limits that."""
-    threads = "one thread" if examination.threads == 1 else f"{examination.threads} threads"
+    threads = "one thread" if diagnosis.threads == 1 else f"{diagnosis.threads} threads"
     wall, cpu = (
         clock.smallest_difference(_VERDICT_S) if clock is not None else None
-        for clock in (examination.wall, examination.cpu)
+        for clock in (diagnosis.wall, diagnosis.cpu)
     )
     if wall is None:
         return (
-            f"Calls of {duration(examination.call_s)} are too long to tell differences apart in {_VERDICT_S} s on "
+            f"Calls of {duration(diagnosis.call_s)} are too long to tell differences apart in {_VERDICT_S} s on "
             f"{threads}: look at 60 s above, or at a smaller --problem."
         )
     if wall < _COARSE:
@@ -126,19 +126,19 @@ def verdict(examination: Examination) -> str:
     else:
         able = "cannot, as it is, tell what is twice as slow from its equal"
     sentence = f"This machine {able} in {_VERDICT_S} s on {threads}"
-    if examination.limit.waiting and cpu is not None and cpu < _HOPELESS:
+    if diagnosis.limit.waiting and cpu is not None and cpu < _HOPELESS:
         sentence += f" (by the CPU clock it can tell {percent(cpu)} %)"
-    return f"{sentence}; {_limit(examination)}."
+    return f"{sentence}; {_limit(diagnosis)}."
 
 
-def _limit(examination: Examination) -> str:
-    hazard = examination.limit.hazard
-    if hazard is None and examination.limit.waiting:
+def _limit(diagnosis: Diagnosis) -> str:
+    hazard = diagnosis.limit.hazard
+    if hazard is None and diagnosis.limit.waiting:
         return "something that the system does not report takes the CPU away for moments"
     if hazard is None:
         return "nothing stands out that limits it"
     if hazard.kind is Kind.PROCESS_LUCK:
-        several = examination.wall.smallest_difference(_VERDICT_S, PROCESSES[-1])
+        several = diagnosis.wall.smallest_difference(_VERDICT_S, PROCESSES[-1])
         if several is not None:
             return (
                 f"what limits it is the variation between processes, and with --processes {PROCESSES[-1]} it would be "
@@ -150,11 +150,11 @@ def _limit(examination: Examination) -> str:
 # --- sections ---------------------------------------------------------------------------------------------------------
 
 
-def _heading(examination: Examination) -> Text:
-    s, facts = examination.machine_state, examination.facts
+def _heading(diagnosis: Diagnosis) -> Text:
+    s, facts = diagnosis.machine_state, diagnosis.facts
     cpus = f"{s.usable_cpus} CPU{'s' if s.usable_cpus != 1 else ''}"
     cores = f" on {s.cores} cores" if s.cores is not None and s.cores != s.usable_cpus else ""
-    threads = count(examination.threads, "thread", "threads")
+    threads = count(diagnosis.threads, "thread", "threads")
     virtual = ", virtual" if s.virtual else ""
     return Text(f"{facts['cpu']} ({cpus}{cores}{virtual}), {threads}, steady allocator")
 
@@ -167,8 +167,8 @@ def _timers(timers: Iterable[Timer]) -> list[Text]:
     return _lines(rows)
 
 
-def _state(examination: Examination) -> list[Text]:
-    s, now, rest = examination.machine_state, examination.meanwhile, examination.at_rest
+def _state(diagnosis: Diagnosis) -> list[Text]:
+    s, now, rest = diagnosis.machine_state, diagnosis.meanwhile, diagnosis.at_rest
     rows: list[tuple[str, ...]] = []
     if now.others_cpus is not None:
         at_rest = f"; {rest.others_cpus:.1f} before the test" if rest.others_cpus is not None else ""
@@ -203,32 +203,30 @@ def _frequency(s: MachineState) -> str:
     return ", ".join(parts) or "the system does not tell"
 
 
-def _self_comparison(examination: Examination) -> list[RenderableType]:
-    pairs = len(examination.rounds)
-    fewest, most = min(examination.rounds), max(examination.rounds)
+def _self_comparison(diagnosis: Diagnosis) -> list[RenderableType]:
+    pairs = len(diagnosis.rounds)
+    fewest, most = min(diagnosis.rounds), max(diagnosis.rounds)
     rounds = str(fewest) if fewest == most else f"{fewest} to {most}"
     work = (
-        f"{examination.backend} on {examination.case}, {duration(examination.call_s)} a call: {pairs} pairs of fresh "
+        f"{diagnosis.backend} on {diagnosis.case}, {duration(diagnosis.call_s)} a call: {pairs} pairs of fresh "
         f"processes, {rounds} rounds each"
     )
     names = ["typical error", "worst error", "noise of a round", "variation between pairs", "interval holds 1"]
     columns: list[tuple[str, Sequence[str]]] = [("", names)]
-    for name, clock in examination.clocks:
+    for name, clock in diagnosis.clocks:
         figures = (clock.typical, clock.worst, clock.spread.noise, clock.spread.luck)
         columns.append((name, [*map(_percent, figures), f"{clock.covered} of {pairs}"]))
     return [Paragraph(work, len(_INDENT), style="dim"), *_columns(columns)]
 
 
-def _smallest_differences(examination: Examination) -> list[RenderableType]:
-    rows = [(name, clock, processes) for processes in PROCESSES for name, clock in examination.clocks]
+def _smallest_differences(diagnosis: Diagnosis) -> list[RenderableType]:
+    rows = [(name, clock, processes) for processes in PROCESSES for name, clock in diagnosis.clocks]
     columns: list[tuple[str, Sequence[str]]] = []
     columns.append(("", [f"{name}, {_processes(processes)}" for name, _, processes in rows]))
     for seconds in DURATIONS_S:
         cells = [_percent(clock.smallest_difference(seconds, processes)) for _, clock, processes in rows]
         columns.append((f"in {seconds} s", cells))
-    alone, beside = (
-        _hidden(smallest_between_runs(examination.spread, beside_others=others)) for others in (False, True)
-    )
+    alone, beside = (_hidden(smallest_between_runs(diagnosis.spread, beside_others=others)) for others in (False, True))
     between = (
         f"This is side by side. From one run to another, however long they are, the machine itself hides {alone}; with "
         f"{FEWEST_OTHERS} other libraries in both at least {beside}."
