@@ -364,3 +364,12 @@ def test_a_frame_is_shown_with_its_samples(frame: pd.DataFrame) -> None:
     assert frame["wall_s"].array.nbytes > 0
     assert isinstance(frame["wall_s"].array, Deferred)
     assert str(frame["wall_s"].dtype) == "deferred"
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
+def test_a_field_may_have_any_name(tmp_path: Path, name: str) -> None:
+    journal = tmp_path / "a.jsonl"
+    record = {"case": "c", "backend": "b", "status": "ok", name: 1}
+    journal.write_text(f"{json.dumps(record)}\n" * 2, encoding="utf-8")
+    frame = convbench.load(journal)
+    assert list(frame[name]) == [1, 1] and list(frame["case"]) == ["c", "c"]
