@@ -42,6 +42,8 @@ OF_TEXTS = {"declared", "lacking", "more", "benchmarks"}
 """Digests of summaries, and what rows of a state lack of all fields or have besides, which more fields change."""
 MAY_GROW = {"fields", "names", "columns", "few", "options", "params"}
 """Lists to which a later version may add."""
+INTERVALS = {"low", "high", "q_value"}
+"""Of ratios. They follow from the model of between-process variation, which learns: they may move by a tenth."""
 CHANGED = {
     # A range of 3 rounds that begins at 1.28 was a lead in choices, and level in tables of runs. The rule is one now.
     "choose: recorded / json / 6 / level",
@@ -78,7 +80,7 @@ def differences(old: Any, new: Any, at: str, name: str = "") -> Iterator[str]:
             for place, pair in enumerate(zip(old, new, strict=True)):
                 yield from differences(*pair, f"{at} / {place}")
     elif type(old) in (int, float) and type(new) in (int, float):
-        if not math.isclose(old, new, rel_tol=1e-6, abs_tol=1e-12):
+        if not math.isclose(old, new, rel_tol=0.1 if name in INTERVALS else 1e-6, abs_tol=1e-12):
             yield f"{at}: {old} -> {new}"
     elif old != new:
         yield f"{at}: {str(old)[:200]!r} -> {str(new)[:200]!r}"

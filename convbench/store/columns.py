@@ -43,7 +43,7 @@ class Block:
 
 
 class BlockReader:
-    """Reads journals into blocks of `fields`. Codes continue from block to block, so each part needs its own reader."""
+    """Reads journals into blocks of `fields`. Codes continue from block to block, so each part has its own reader."""
 
     def __init__(self, fields: Mapping[str, Kind]) -> None:
         self._fields = {**fields, **dict.fromkeys(REQUIRED, Kind.TEXT)}

@@ -3,9 +3,9 @@
     python evaluation/overhead/readers_compared.py [--records 100000] [--rounds 3] [--folder DIR]
 
 Writes journals of records like those of `convbench run`, 5,000 in each. `convbench.load()`, the same in one process,
-and the readers of `other_readers.py` read them in turn, each in a process of its own; printed are the process's wall time
-and peak memory. Read are all columns, four columns, and all columns with a torn last line. Then each reads journals
-with an odd line; printed are the frames that differ from `load()`'s. Libraries that are not installed are left out.
+and the readers of `other_readers.py` read them in turn, each in a process of its own; printed are its wall time and
+peak memory. Read are all columns, four columns, and all columns with a torn last line. Then each reads journals with an
+odd line; printed are the frames that differ from `load()`'s. Libraries that are not installed are left out.
 """
 
 from __future__ import annotations
