@@ -16,7 +16,9 @@ PAGES = [
     *(CHECKOUT / folder / "README.md" for folder in ("suites", "results", "evaluation")),
 ]
 SOURCES = [*sorted((CHECKOUT / "convbench").rglob("*.py")), *sorted(EVALUATION.rglob("*.py"))]
-EXAMPLES = re.compile(r"(^|/)(my_\w+|mine|program|FILE)\.(py|toml)$|^(results|onnx|torch|\.\.\.)/|^convbench\.(html|ya?ml)$")
+EXAMPLES = re.compile(
+    r"(^|/)(my_\w+|mine|program|FILE)\.(py|toml)$|^(results|onnx|torch|\.\.\.)/|^convbench\.(html|ya?ml)$"
+)
 OLD_NAMES = {CHECKOUT / "CHANGELOG.md", DOCS / "glossary.md"}  # name what is no longer there, on purpose
 
 

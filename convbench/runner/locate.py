@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convbench.errors import ResultsError
-from convbench.store.journal import JournalWarning, Record
+from convbench.store.journal import JournalWarning
 from convbench.store.records import records
+from convbench.store.schema import Record
 
 
 def place_named(text: str, folder: Path) -> Path | None:

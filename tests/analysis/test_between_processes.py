@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convbench.analysis.paired_ratio import geometric_mean_ratio, ratio
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 ROUNDS = 12
 

@@ -28,10 +28,10 @@ from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store import parallel_read as parts
 from convbench.store.checkout import CheckoutState
-from convbench.store.journal import JournalWarning, Record
+from convbench.store.journal import JournalWarning
 from convbench.store.lazy_json import Deferred
 from convbench.store.records import record_of, records
-from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT
+from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT, Record
 from convbench.suite import Case
 
 PROBLEM = ConvProblem(in_channels=4, height=8, width=9, out_channels=6, kernel_size=(3, 5), padding=((0, 1), (2, 2)))
