@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from convbench.analysis.diagnosis import ClockError, Limit, clock_error, limit, process_variation
+from convbench.analysis.diagnosis import ClockError, LimitingFactor, clock_error, limiting_factor, process_hazards
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.hazards.of_machine import hazards_of_machine, hazards_of_timers
@@ -67,7 +67,7 @@ class Diagnosis:
     wall: ClockError
     cpu: ClockError | None
     hazards: tuple[Hazard, ...]
-    limit: Limit
+    limit: LimitingFactor
     spread: float
     """Of the samples of a process: the standard deviation of their logarithms."""
     seconds: float
@@ -120,7 +120,7 @@ def examine(
             *_hazards_of_samples(pairs, entry, threads),
         ]
     )
-    hazards = in_order([*hazards, *process_variation(wall, cpu, hazards)])
+    hazards = in_order([*hazards, *process_hazards(wall, cpu, hazards)])
     return Diagnosis(
         facts=machine_facts(),
         threads=threads,
@@ -135,7 +135,7 @@ def examine(
         wall=wall,
         cpu=cpu,
         hazards=tuple(hazards),
-        limit=limit(wall, cpu, hazards),
+        limit=limiting_factor(wall, cpu, hazards),
         spread=_spread(pairs),
         seconds=time.monotonic() - begin,
     )

@@ -100,8 +100,8 @@ class BlockReader:
         return self._row(**{f"field_{number}": value for number, value in enumerate(values)})
 
     def _columns(self, rows: Sequence[Any], *, plain: bool) -> Block:
-        """The columns of `rows`; if `plain`, fields have the types of their kinds. Raises `ValueError` if a table is not
-        an object."""
+        """The columns of `rows`; if `plain`, fields have the types of their kinds. Raises `ValueError` if a table is no
+        object."""
         block = Block(len(rows))
         columns = zip(*map(msgspec.structs.astuple, rows), strict=True) if rows else ((),) * len(self._fields)
         for (name, kind), values in zip(self._fields.items(), columns, strict=True):

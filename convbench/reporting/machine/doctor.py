@@ -82,10 +82,10 @@ def _clock_dict(clock: ClockError) -> dict[str, Any]:
         "ratios": list(clock.answers),
         "intervals_with_one": clock.covered,
         "noise": clock.spread.noise,
-        "luck": clock.spread.luck,
+        "luck": clock.spread.between_processes,
         "round_s": clock.round_s,
         "smallest_difference": [
-            {"seconds": seconds, "processes": processes, "share": clock.smallest_difference(seconds, processes)}
+            {"seconds": seconds, "processes": processes, "share": clock.minimum_detectable_effect(seconds, processes)}
             for processes in PROCESSES
             for seconds in DURATIONS_S
         ],
@@ -111,7 +111,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     """One sentence: which difference can be detected, and what limits that."""
     threads = "one thread" if diagnosis.threads == 1 else f"{diagnosis.threads} threads"
     wall, cpu = (
-        clock.smallest_difference(_VERDICT_S) if clock is not None else None
+        clock.minimum_detectable_effect(_VERDICT_S) if clock is not None else None
         for clock in (diagnosis.wall, diagnosis.cpu)
     )
     if wall is None:
@@ -138,7 +138,7 @@ def _limit(diagnosis: Diagnosis) -> str:
     if hazard is None:
         return "nothing stands out that limits it"
     if hazard.kind is Kind.PROCESS_LUCK:
-        several = diagnosis.wall.smallest_difference(_VERDICT_S, PROCESSES[-1])
+        several = diagnosis.wall.minimum_detectable_effect(_VERDICT_S, PROCESSES[-1])
         if several is not None:
             return (
                 f"what limits it is the variation between processes, and with --processes {PROCESSES[-1]} it would be "
@@ -214,7 +214,7 @@ def _self_comparison(diagnosis: Diagnosis) -> list[RenderableType]:
     names = ["typical error", "worst error", "noise of a round", "variation between pairs", "interval holds 1"]
     columns: list[tuple[str, Sequence[str]]] = [("", names)]
     for name, clock in diagnosis.clocks:
-        figures = (clock.typical, clock.worst, clock.spread.noise, clock.spread.luck)
+        figures = (clock.typical, clock.worst, clock.spread.noise, clock.spread.between_processes)
         columns.append((name, [*map(_percent, figures), f"{clock.covered} of {pairs}"]))
     return [Paragraph(work, len(_INDENT), style="dim"), *_columns(columns)]
 
@@ -224,7 +224,7 @@ def _smallest_differences(diagnosis: Diagnosis) -> list[RenderableType]:
     columns: list[tuple[str, Sequence[str]]] = []
     columns.append(("", [f"{name}, {_processes(processes)}" for name, _, processes in rows]))
     for seconds in DURATIONS_S:
-        cells = [_percent(clock.smallest_difference(seconds, processes)) for _, clock, processes in rows]
+        cells = [_percent(clock.minimum_detectable_effect(seconds, processes)) for _, clock, processes in rows]
         columns.append((f"in {seconds} s", cells))
     alone, beside = (_hidden(smallest_between_runs(diagnosis.spread, beside_others=others)) for others in (False, True))
     between = (
