@@ -26,8 +26,8 @@ def layers_of(
 
     `source` is a torch module, or a text: `timm:NAME`, `torchvision:NAME`, `module:callable` (a torch module, or a
     function or class that makes one), `FILE.onnx`, or `FILE.pt2` (`torch.export.save`). Only the code of the libraries,
-    of a module and of a `module:callable` runs. The input has `input_shape`, batch first, or the model's own shape; `batch` replaces its batch (by default its
-    own, or 1). `dtype` replaces the dtypes of the model.
+    of a module and of a `module:callable` runs. The input has `input_shape`, batch first, or the model's own shape;
+    `batch` replaces its batch (by default its own, or 1). `dtype` replaces the dtypes of the model.
 
     Raises `ModelError` with what to do, and `ProblemError` for an unknown dtype.
     """

@@ -472,7 +472,8 @@ def test_a_problem_goes_with_batches_dtypes_conditions_and_suites(suite: Path, t
     assert [r["case"] for r in json_lines(done.stdout)] == [
         *("n1c2h6w6_o3k3", "n2c2h6w6_o3k3", "n1c2h6w6_o3k3_f16", "n2c2h6w6_o3k3_f16"),
     ]
-    done = run(tmp_path, "--suite", suite, "--problem", "n1c4h6w6_o3k3", "--where", "kernel_size == 3", "--json")
+    words = ("--suite", suite, "--problem", "n1c4h6w6_o3k3", "--where", "kernel_size == 3", "--backend", "right")
+    done = run(tmp_path, *words, "--json")
     assert {(r["suite"], r["case"]) for r in json_lines(done.stdout)} == {
         *(("mine", "n1c2h6w6_o3k3"), ("problem", "n1c4h6w6_o3k3")),
     }
