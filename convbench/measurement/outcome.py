@@ -11,6 +11,7 @@ from convbench.measurement.sampling.device_metrics import Timer
 from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.stats.estimates import Estimate, estimate_over_processes
+from convbench.stats.process_variation import ProcessVariation
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.verification.verdict import Verdict
@@ -25,6 +26,17 @@ class RoundSample:
     load: float
     sample: Sample
     process: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settling:
+    """How a worker becomes steady after another one had the core: by its call number `calls`, if the plateau was
+    `reached` within visits of `visit_s` seconds. `spent_s` seconds went into finding that out."""
+
+    calls: int
+    reached: bool
+    visit_s: float
+    spent_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +81,10 @@ class Outcome:
     prepare_s: float | None = None
     first_call_s: float | None = None
     samples: tuple[RoundSample, ...] = ()
+    variation: ProcessVariation = field(default_factory=ProcessVariation)
+    """Between-process variation, as it was known on this machine when the case ended."""
+    settling: Settling | None = None
+    """Of its first process; None where nothing was to settle: cold caches, another device, or no worker beside it."""
     stopped: str | None = None
     """Why sampling ended: "precision", "noise" (the interval no longer shrinks), "rounds" or "time"; in a race also
     "beaten" (by another backend), "level" (with the fastest) or "decided" (it is the fastest)."""

@@ -18,8 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from convbench.stats.estimates import MAD_TO_SIGMA
+from convbench.stats.ragged import Floats
+
 FEWEST_READINGS = 4
 """With fewer readings a visit has no curve to truncate."""
+_REACH = 3.0
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,18 @@ def plateau(visits: Sequence[Sequence[float]]) -> Plateau:
     half = shortest // 2
     levels = np.median(logs[:, half:], axis=1, keepdims=True)
     curve = np.median(logs - levels, axis=0)
+    curve[half:] = _without_stalls(curve[half:])
     errors = [curve[start:].var() / (shortest - start) for start in range(half + 1)]
     discarded = int(np.argmin(errors))
     return Plateau(discarded, discarded < half)
+
+
+def _without_stalls(tail: Floats) -> Floats:
+    """The tail of a curve with its outliers moved to its edge: a stall there is no part of a start-up transient, but
+    would make every truncation before it look equally bad."""
+    middle = np.median(tail)
+    reach = _REACH * MAD_TO_SIGMA * np.median(np.abs(tail - middle))
+    return np.clip(tail, middle - reach, middle + reach)
 
 
 def midmean(values: Sequence[float]) -> float:

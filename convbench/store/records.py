@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from convbench.errors import ResultsError
 from convbench.installation import VERSION
-from convbench.measurement.hazards.catalogue import Hazard
+from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.measurement.machine.facts import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
@@ -33,8 +33,8 @@ Place = str | PathLike[str]
 
 def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState) -> Record:
     """The record of `outcome`, one of those of `run`, found in the process `session` at the commit of `checkout`."""
-    problem, estimate, samples = outcome.case.problem, outcome.estimate, _columns(outcome.samples)
-    device = outcome.on_device
+    problem, estimate, samples = outcome.case.problem, _estimate(outcome), _columns(outcome.samples)
+    device, settling = outcome.on_device, outcome.settling
     return {
         "format": FORMAT,
         "run": run,
@@ -65,6 +65,8 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "layer": outcome.case.layer,
         "flops": problem.flops,
         "stopped": outcome.stopped,
+        "settle_s": settling.calls * estimate.median if settling and estimate else None,
+        "settling_s": settling.spent_s if settling else None,
         "before_bytes": outcome.before_bytes,
         "peak_bytes": outcome.peak_bytes,
         "steady_bytes": outcome.steady_bytes,
@@ -92,6 +94,15 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
     }
 
 
+def _estimate(outcome: Outcome) -> Estimate | None:
+    """The time of a call, with an interval that includes between-process variation. That over several processes has it
+    already, and a range of too few samples stays one."""
+    estimate = outcome.estimate
+    if estimate is None or estimate.processes > 1 or not estimate.covers:
+        return estimate
+    return estimate.widened(outcome.variation.half_width_of_time)
+
+
 def _per_second(amount: int, estimate: Estimate | None, unit: float = 1.0) -> float | None:
     """`amount` a call as a rate, in units of `unit`; None where nothing was timed."""
     return amount / estimate.median / unit if estimate and estimate.median > 0 else None
@@ -110,7 +121,10 @@ def _columns(samples: tuple[RoundSample, ...]) -> dict[str, list[Any]]:
 def _hazards(outcome: Outcome, samples: dict[str, list[Any]]) -> list[Hazard]:
     settings = outcome.settings
     device = outcome.declared.get("device", "cpu")
-    return hazards_of_samples(samples, settings.threads, settings.allocator, device, cpus=usable_cpus())
+    hazards = hazards_of_samples(samples, settings.threads, settings.allocator, device, cpus=usable_cpus())
+    if samples and outcome.settling and not outcome.settling.reached:
+        hazards.append(Hazard(Kind.SETTLING, {"visit_ms": outcome.settling.visit_s * 1e3}))
+    return in_order(hazards)
 
 
 def records(path: Place | Iterable[Place] | None = None, only: Iterable[str] | None = None) -> Iterator[Record]:

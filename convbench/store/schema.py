@@ -96,6 +96,8 @@ class Record(TypedDict, total=False):
     layer: Text
     flops: Whole
     stopped: Text
+    settle_s: Number
+    settling_s: Number
     processes: Whole
     cores: Annotated[list[int], Kind.DEFERRED]
     before_bytes: Count

@@ -31,6 +31,8 @@ from convbench.measurement.workers.messages import (
     Start,
     Started,
     TakeSample,
+    Visit,
+    Visited,
     WarmedUp,
     WarmUp,
 )
@@ -131,6 +133,11 @@ class ScriptedWorker:
 
     def warm_up(self, request: WarmUp) -> WarmedUp:
         return WarmedUp(call_s=self.call_s)
+
+    def visit(self, request: Visit) -> Visited:
+        readings = request.plan.all_calls // request.plan.calls_per_reading
+        self.clock.now_s += self.call_s * request.plan.all_calls
+        return Visited(readings=(self.call_s,) * readings)
 
     def sample(self, request: TakeSample) -> Sampled:
         cpu_s = self.call_s * self.jitter[self.samples % len(self.jitter)]

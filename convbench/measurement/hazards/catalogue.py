@@ -38,6 +38,7 @@ class Kind(StrEnum):
     WAITING = "waiting"
     STALLS = "stalls"
     SPREAD = "spread"
+    SETTLING = "settling"
     SHORT_SAMPLES = "short samples"
     PAGE_FAULTS = "page faults"
     OWN_PAGE_FAULTS = "own page faults"
@@ -139,6 +140,10 @@ _TOLD: dict[Kind, tuple[str, str]] = {
     Kind.SPREAD: (
         "the middle half of the samples spreads over {spread:.0%} of the median",
         "Ask convbench doctor what makes this machine unsteady; a longer run narrows the interval, too.",
+    ),
+    Kind.SETTLING: (
+        "calls had not become steady {visit_ms:.0f} ms after the switch to this backend, so its time may be too long",
+        "Measure it alone (--backend NAME), or leave out backends that compete with it for the caches.",
     ),
     Kind.SHORT_SAMPLES: (
         "samples last {sample_ms:.2g} ms, so that the clock and the switch to them weigh",

@@ -89,6 +89,8 @@ class SamplingPlan:
     calls: int
     discarded: int
     flush_bytes: int = 0
+    calls_per_reading: int = 1
+    """Calls between two readings of the wall clock within a visit; `calls` and `discarded` are multiples of it."""
 
     @property
     def all_calls(self) -> int:

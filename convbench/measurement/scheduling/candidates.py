@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from convbench.measurement.hazards.of_samples import STOOD_STILL_S, STOOD_STILL_TIMES
-from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio
+from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio, Settling
 from convbench.measurement.sampling.sample import SamplingPlan
+from convbench.measurement.sampling.visit import calls_per_reading
 from convbench.measurement.settings import Settings
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
+from convbench.stats.plateau import FEWEST_READINGS, midmean, plateau
 
 # Four times the rounds halve the interval of independent samples. An interval that stays as it was contains an error
 # that more rounds do not reduce.
@@ -29,7 +31,36 @@ class WorkerSamples:
     plan: SamplingPlan
     call_s: float
     """Of a warmed-up call, roughly."""
+    is_visited: bool = True
+    """Whether calls are read one by one: on the CPU, with warm caches."""
     samples: list[RoundSample] = field(default_factory=list)
+    settling: Settling | None = None
+    _visits: list[tuple[float, ...]] = field(default_factory=list)
+
+    def settled(self, settling: Settling, call_s: float, sample_s: float) -> None:
+        """Plan the samples by how the worker settles: `call_s` is its steady call. A sample lasts as long as settling
+        does, so that half of a long visit is timed, `sample_s` seconds at least, and enough readings to see from all
+        visits together whether more has to be discarded."""
+        self.settling, self.call_s = settling, call_s
+        sampled = max(FEWEST_READINGS, settling.calls, round(sample_s / max(call_s, 1e-9)))
+        per_reading = calls_per_reading(call_s, (settling.calls + sampled) * call_s)
+        calls, discarded = (-(-count // per_reading) * per_reading for count in (sampled, settling.calls))
+        self.plan = SamplingPlan(calls, discarded, calls_per_reading=per_reading)
+
+    def add(self, sample: RoundSample, readings: Sequence[float]) -> None:
+        """Keep a sample. What every sample discards is decided anew from the readings of all visits."""
+        self.samples.append(sample)
+        if not readings:
+            return
+        self._visits.append(tuple(readings))
+        planned = self.plan.discarded // self.plan.calls_per_reading
+        discarded = max(planned, plateau(self._visits).discarded)
+        self.samples = [
+            replace(taken, sample=replace(taken.sample, wall_s=midmean(visit[discarded:])))
+            for taken, visit in zip(self.samples, self._visits, strict=True)
+        ]
+        if self.settling is not None:
+            self.settling = replace(self.settling, calls=discarded * self.plan.calls_per_reading)
 
     def walls(self) -> list[float]:
         """Wall seconds per call, in the order of rounds."""
@@ -60,10 +91,20 @@ class Candidate:
         """Rounds that every worker has a sample of."""
         return min(len(worker.samples) for worker in self.workers)
 
-    def add(self, worker: WorkerSamples, sample: RoundSample, was_stopped: bool) -> None:
+    def lost(self, worker: WorkerSamples) -> bool:
+        """Give up a worker that failed. Whether that ends the candidate."""
+        if worker is self.aa_process:
+            self.aa_process = None
+            return False
+        self.stopped = "failed"
+        return True
+
+    def add(
+        self, worker: WorkerSamples, sample: RoundSample, was_stopped: bool, readings: Sequence[float] = ()
+    ) -> None:
         """Keep a sample. If the process was stopped during it, keep it too and plan another round."""
-        worker.samples.append(sample)
-        s, usual_s = sample.sample, median(worker.walls())
+        worker.add(sample, readings)
+        s, usual_s = worker.samples[-1].sample, median(worker.walls())
         stood_still = s.wall_s > STOOD_STILL_TIMES * usual_s and (s.wall_s - s.cpu_s) * s.calls > STOOD_STILL_S
         if (was_stopped or stood_still) and self.extra_rounds < _MOST_EXTRA_ROUNDS:
             self.extra_rounds += 1
@@ -85,7 +126,11 @@ class Candidate:
         """The limit that ends sampling whatever its precision: "rounds" or "time"; None when none does."""
         if self.rounds - self.extra_rounds >= settings.most_rounds:
             return "rounds"
-        return "time" if self.rounds >= settings.fewest_slow_samples and self.spent_s() >= settings.budget_s else None
+        spent_s = self.spent_s()
+        # An interval needs six samples; where they are near, they are worth as much time again.
+        fewest = settings.fewest_slow_samples
+        wanted = fewest if spent_s >= 2 * settings.budget_s else max(fewest, FEWEST_FOR_INTERVAL)
+        return "time" if self.rounds >= wanted and spent_s >= settings.budget_s else None
 
     def spent_s(self) -> float:
         """Seconds of sampling in one process, added up from the samples. The run's own clock may include times in which
@@ -97,7 +142,13 @@ class Candidate:
         samples = [sample for worker in self.workers for sample in worker.samples]
         samples.sort(key=lambda sample: (sample.round, sample.process))
         aa_samples = tuple(self.aa_process.samples) if self.aa_process else ()
-        return replace(self.qualified, samples=tuple(samples), stopped=self.stopped, aa_samples=aa_samples)
+        return replace(
+            self.qualified,
+            samples=tuple(samples),
+            stopped=self.stopped,
+            settling=self.workers[0].settling,
+            aa_samples=aa_samples,
+        )
 
 
 def self_ratio(candidates: Sequence[Candidate]) -> SelfRatio | None:

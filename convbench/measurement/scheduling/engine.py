@@ -15,12 +15,13 @@ from typing import Protocol
 
 from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
 from convbench.measurement.outcome import Outcome
-from convbench.measurement.scheduling.candidates import self_ratio
+from convbench.measurement.scheduling.candidates import Candidate, self_ratio
 from convbench.measurement.scheduling.case_run import CaseRun
 from convbench.measurement.scheduling.final_check import finish
 from convbench.measurement.scheduling.qualification import AATest, qualify
 from convbench.measurement.scheduling.race import NoRace, Race
 from convbench.measurement.scheduling.rounds import sample_in_rounds
+from convbench.measurement.scheduling.settling import settle
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.pool import Worker, WorkerPool
 from convbench.measurement.workers.process import WorkerError
@@ -147,7 +148,14 @@ class Engine:
             done = 1 - left / len(run.candidates)
             self._observer.doing(f"timing {left} backends, round {number + 1}", 0.5 + done / 2)
 
+        def on_visits(pending: int) -> None:
+            self._observer.doing(f"finding out how {pending} workers settle after a switch", 0.5)
+
+        def is_worth_settling(candidate: Candidate) -> bool:
+            return self._rule.is_worth_settling(candidate, run.candidates)
+
         with kept_off(self.cores):
+            yield from settle(run, is_worth_settling, on_visits)
             yield from sample_in_rounds(run, self._rule, on_round, self._sleep)
         ratio = self_ratio(run.candidates) if self.settings.self_check else None
         for outcome in finish(run):

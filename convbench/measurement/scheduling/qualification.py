@@ -102,7 +102,8 @@ def warm_up_and_calibrate(run: CaseRun, worker: Entry, process: int, call_s: flo
     """Warm up a worker, unless its calls of about `call_s` seconds are longer than a warm-up, and plan its samples."""
     if call_s < run.settings.settle_s:
         call_s = run.request(worker, WarmUp(limit_s=run.settings.settle_s)).call_s
-    return WorkerSamples(worker, process, sampling_plan(run.settings, call_s, timer), call_s)
+    is_visited = run.settings.cache == "warm" and timer == "host" and worker.backend.device == "cpu"
+    return WorkerSamples(worker, process, sampling_plan(run.settings, call_s, timer), call_s, is_visited)
 
 
 def sampling_plan(settings: Settings, call_s: float, timer: Timer) -> SamplingPlan:

@@ -40,6 +40,8 @@ _HOPELESS_IF_FIRST = (2.0, 200.0)  # a first call may compile something
 _FEWEST_CASES = 2  # that show whether a backend's first calls take as long as its later ones
 
 _FEWEST_SCREENED = 3
+_WORTH_SETTLING = 2.0
+"""How many times slower than the fastest a backend may be while warming up and still be told from it by the rounds."""
 
 
 class Race:
@@ -127,6 +129,11 @@ class Race:
             earlier.append(first_call_s / max(second_s, 1e-9))
         return reason
 
+    def is_worth_settling(self, candidate: Candidate, candidates: Sequence[Candidate]) -> bool:
+        """Whether it may be the fastest by the calls that the warm-up made, so that it matters how it settles."""
+        call_s = min(worker.call_s for worker in candidate.workers)
+        return call_s <= _WORTH_SETTLING * min(worker.call_s for c in candidates for worker in c.workers)
+
     def judge(self, candidates: Sequence[Candidate], settings: Settings) -> None:
         """After a round: stop the candidates that are beaten, level with the fastest, or sampled enough, each with that
         word."""
@@ -205,6 +212,10 @@ class NoRace:
     ) -> str | None:
         """None: every backend is timed."""
         return None
+
+    def is_worth_settling(self, candidate: Candidate, candidates: Sequence[Candidate]) -> bool:
+        """Always."""
+        return True
 
     def judge(self, candidates: Sequence[Candidate], settings: Settings) -> None:
         """After a round: stop the candidates that were sampled enough."""

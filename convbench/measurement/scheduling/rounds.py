@@ -39,12 +39,7 @@ def sample_in_rounds(
             if run.settings.threads > 1:
                 sleep(_FADE_S)
             failure = run.guarded(candidate.entry, partial(visit, run, candidate, worker, number))
-            if failure is None:
-                continue
-            if worker is candidate.aa_process:
-                candidate.aa_process = None
-            else:
-                candidate.stopped = "failed"
+            if failure is not None and candidate.lost(worker):
                 yield failure
         rule.judge(run.candidates, run.settings)
         number += 1
@@ -54,4 +49,5 @@ def visit(run: CaseRun, candidate: Candidate, worker: WorkerSamples, number: int
     """One worker's turn in a round: take a sample by its plan and keep it. Raises `WorkerError`."""
     load = load_average()
     reply = run.request(worker.entry, TakeSample(plan=worker.plan))
-    candidate.add(worker, RoundSample(number, load, reply.sample, worker.process), reply.was_stopped)
+    sample = RoundSample(number, load, reply.sample, worker.process)
+    candidate.add(worker, sample, reply.was_stopped, reply.readings)

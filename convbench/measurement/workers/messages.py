@@ -90,10 +90,18 @@ class WarmedUp:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampled:
-    """One sample. `was_stopped` as for `Prepared`."""
+    """One sample. `was_stopped` as for `Prepared`; `readings` are those of `Visit`, empty on other devices."""
 
     sample: Sample
     was_stopped: bool
+    readings: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visited:
+    """Seconds per call of each reading since the switch to this worker."""
+
+    readings: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +124,7 @@ class Failed:
     reason: str
 
 
-Reply = Started | Prepared | Checked | Examined | WarmedUp | Sampled | Finished | Failed
+Reply = Started | Prepared | Checked | Examined | WarmedUp | Visited | Sampled | Finished | Failed
 ReplyT = TypeVar("ReplyT", covariant=True)
 
 
@@ -183,6 +191,14 @@ class WarmUp(Request[WarmedUp]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Visit(Request[Visited]):
+    """Make the calls of `plan` after a switch to this worker and read the clock meanwhile, without taking a sample."""
+
+    name = "visit"
+    plan: SamplingPlan
+
+
+@dataclass(frozen=True, kw_only=True)
 class TakeSample(Request[Sampled]):
     """Take one sample."""
 
@@ -199,5 +215,5 @@ class Finish(Request[Finished]):
 
 
 REQUESTS: dict[str, type[Request[Any]]] = {
-    cls.name: cls for cls in (Start, Prepare, Check, Examine, WarmUp, TakeSample, Finish)
+    cls.name: cls for cls in (Start, Prepare, Check, Examine, WarmUp, Visit, TakeSample, Finish)
 }

@@ -34,6 +34,7 @@ from convbench.measurement.sampling.device_metrics import DeviceMetrics, device_
 from convbench.measurement.sampling.device_sample import refuse_wrong_clock, take_device_sample
 from convbench.measurement.sampling.sample import Sample, take_sample, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
+from convbench.measurement.sampling.visit import take_visit
 from convbench.measurement.workers.messages import (
     Check,
     Checked,
@@ -51,6 +52,8 @@ from convbench.measurement.workers.messages import (
     Start,
     Started,
     TakeSample,
+    Visit,
+    Visited,
     WarmedUp,
     WarmUp,
 )
@@ -163,22 +166,35 @@ class Worker:
         self.backend_s += time.perf_counter() - start
         return WarmedUp(call_s=call_s)
 
-    def sample(self, request: TakeSample) -> Sampled:
-        """Take one sample."""
-        plan, stops = request.plan, stop_counter.stops
+    def visit(self, request: Visit) -> Visited:
+        """Make the calls of a visit, and keep nothing of them but the readings."""
         self.output = None
         start = time.perf_counter()
         with _no_garbage_collection():
-            if self.backend.device == "cpu":
-                flush = self._flush(plan.flush_bytes) if plan.flush_bytes else None
+            readings = take_visit(self.ready.run, self.ready.sync, request.plan)[0].readings
+        self.backend_s += time.perf_counter() - start
+        return Visited(readings=readings)
+
+    def sample(self, request: TakeSample) -> Sampled:
+        """Take one sample."""
+        plan, stops = request.plan, stop_counter.stops
+        readings: tuple[float, ...] = ()
+        self.output = None
+        start = time.perf_counter()
+        with _no_garbage_collection():
+            if self.backend.device != "cpu":
+                sample, self.output = take_device_sample(self.ready, plan)
+            elif plan.flush_bytes:
+                flush = self._flush(plan.flush_bytes)
                 sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush, meter=self.meter)
             else:
-                sample, self.output = take_device_sample(self.ready, plan)
+                visit, self.output = take_visit(self.ready.run, self.ready.sync, plan, meter=self.meter)
+                sample, readings = visit.sample, visit.readings
         self.backend_s += time.perf_counter() - start
         if self.gpu is not None:
             sample = replace(sample, **asdict(self.gpu.state()))
         self.samples.append(sample)
-        return Sampled(sample=sample, was_stopped=stop_counter.stops > stops)
+        return Sampled(sample=sample, was_stopped=stop_counter.stops > stops, readings=readings)
 
     def finish(self, request: Finish) -> Finished:
         """Return the last timed call's output and what is only read at the end, and forget the problem."""
@@ -222,6 +238,7 @@ _HANDLERS: dict[type[Request[Any]], Callable[[Worker, Any], Reply]] = {
     Check: Worker.check,
     Examine: Worker.examine,
     WarmUp: Worker.warm_up,
+    Visit: Worker.visit,
     TakeSample: Worker.sample,
     Finish: Worker.finish,
 }

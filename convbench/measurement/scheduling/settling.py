@@ -1,0 +1,107 @@
+"""How long each worker takes to be steady after a switch, found out by real switches before the rounds of a case.
+
+Workers are visited in turn, in an order shuffled anew, each after another one had the core. Visits become longer until
+the calls of a worker reach a plateau: by the curve over its visits (`convbench.stats.plateau`), and by the time that
+they took while nothing else ran. A worker that does not get there keeps the longest visits, and its record says so.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+
+from convbench.measurement.outcome import Outcome, Settling
+from convbench.measurement.sampling.sample import SamplingPlan
+from convbench.measurement.sampling.visit import calls_per_reading
+from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples
+from convbench.measurement.scheduling.case_run import CaseRun
+from convbench.measurement.workers.messages import Visit
+from convbench.stats.plateau import midmean, plateau
+
+_VISITS = 3
+_FIRST_VISIT_S, _LONGEST_VISIT_S = 0.008, 0.128
+_FEWEST_READINGS = 6
+_MOST_ABOVE_ALONE = 0.05
+"""How much slower than alone a plateau may be before a longer visit is tried."""
+
+
+@dataclass
+class _Probe:
+    """A worker that is observed, and its visits of the present length."""
+
+    candidate: Candidate
+    worker: WorkerSamples
+    visits: list[tuple[float, ...]] = field(default_factory=list)
+    spent_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.visit_s = max(_FIRST_VISIT_S, _FEWEST_READINGS * self.worker.call_s)
+
+    @property
+    def plan(self) -> SamplingPlan:
+        call_s = max(self.worker.call_s, 1e-9)
+        per_reading = calls_per_reading(call_s, self.visit_s)
+        readings = max(_FEWEST_READINGS, round(self.visit_s / (per_reading * call_s)))
+        return SamplingPlan(readings * per_reading, 0, calls_per_reading=per_reading)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the worker failed meanwhile."""
+        return all(worker is not self.worker for worker in self.candidate.to_sample)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its calls are so long that few of them fill the longest visit."""
+        return self.worker.call_s * _FEWEST_READINGS > _LONGEST_VISIT_S
+
+    def visit(self, run: CaseRun) -> None:
+        """Visit the worker once. Raises `WorkerError`."""
+        readings = run.request(self.worker.entry, Visit(plan=self.plan)).readings
+        self.visits.append(readings)
+        self.spent_s += math.fsum(readings) * self.plan.calls_per_reading
+
+    def is_done(self, sample_s: float) -> bool:
+        """Whether enough is known; plans the worker's samples then. A visit that ends too soon is not repeated, but
+        the next is twice as long."""
+        found = plateau(self.visits)
+        level_s = median(midmean(visit[found.discarded :]) for visit in self.visits)
+        reached = found.reached and level_s <= (1 + _MOST_ABOVE_ALONE) * self.worker.call_s
+        calls = found.discarded * self.plan.calls_per_reading
+        if not reached and self.visit_s < _LONGEST_VISIT_S:
+            self.visit_s, self.visits = 2 * self.visit_s, []
+        if len(self.visits) < _VISITS:
+            return False
+        visit_s = len(self.visits[0]) * self.plan.calls_per_reading * level_s
+        settling = Settling(calls=calls, reached=found.reached, visit_s=visit_s, spent_s=self.spent_s)
+        self.worker.settled(settling, level_s, sample_s)
+        return True
+
+
+def settle(
+    run: CaseRun, is_worth_it: Callable[[Candidate], bool], on_visits: Callable[[int], None]
+) -> Iterator[Outcome]:
+    """Find out how each worker settles after a switch, and plan its samples by that; yields the outcomes of those that
+    fail meanwhile.
+
+    Left as they are: workers on other devices or with cold caches, candidates that are not worth the time, workers
+    whose calls are long, and a worker that has no other to switch from.
+    """
+    order = random.Random(f"settling {run.settings.seed} {run.case.name}")
+    probes = [_Probe(c, worker) for c in run.candidates for worker in c.to_sample if worker.is_visited]
+    pending = [probe for probe in probes if is_worth_it(probe.candidate) and not probe.is_long]
+    while pending and len(probes) > 1:
+        on_visits(len(pending))
+        # Visiting one worker twice running would be no switch.
+        others = [probe for probe in probes if probe is not pending[0] and not probe.is_long]
+        turns = pending if len(pending) > 1 or not others else [*pending, order.choice(others)]
+        for probe in order.sample(turns, len(turns)):
+            if not probe.is_gone:
+                failure = run.guarded(probe.candidate.entry, partial(probe.visit, run))
+                if failure is not None and probe.candidate.lost(probe.worker):
+                    yield failure
+        probes = [probe for probe in probes if not probe.is_gone]
+        pending = [probe for probe in pending if not probe.is_gone and not probe.is_done(run.settings.sample_s)]
