@@ -1,4 +1,4 @@
-"""A problem as an ncnn net, in its text."""
+"""A problem as the text of an ncnn net."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from typing import Any
 
 from convbench.problem import ConvProblem
 
-PADDING_TYPE = {"zeros": 0, "replicate": 1, "reflect": 2}  # ncnn's Padding has no circular one
+PADDING_TYPE = {"zeros": 0, "replicate": 1, "reflect": 2}  # ncnn has no circular padding
 
 
 def layer_type(problem: ConvProblem) -> str:
-    """ncnn's name of the layer that computes it."""
+    """The type of the ncnn layer that computes `problem`."""
     return "Convolution" if problem.groups == 1 else "ConvolutionDepthWise"
 
 
 def net_text(problem: ConvProblem) -> str:
-    """The net as text: what has ncnn pack the input, what crops and pads where the convolution cannot, and that."""
+    """The net as text: a layer that packs the input, a crop and padding if the convolution cannot do it, and the
+    convolution."""
     layers: list[tuple[str, dict[int, Any]]] = []
-    layers.append(("Dropout", {0: "1.0"}))  # the identity, after which the input lies as ncnn wants it
+    layers.append(("Dropout", {0: "1.0"}))  # the identity, which gives the input the layout that ncnn prefers
     (top, bottom), (left, right) = sides = problem.padding
     if min(map(min, sides)) < 0:
-        rest = {3: -233, 4: -233, 5: -233}  # what the four leave
+        rest = {3: -233, 4: -233, 5: -233}  # the rest of the image
         layers.append(("Crop", {0: max(0, -left), 1: max(0, -top), 6: max(0, -right), 7: max(0, -bottom), **rest}))
         (top, bottom), (left, right) = ((max(0, before), max(0, after)) for before, after in sides)
     if problem.padding_mode != "zeros":

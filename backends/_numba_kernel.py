@@ -118,7 +118,7 @@ def _each(threads, function, tasks, taken, record):
 def pad_task(dtype: str, lanes: int, max_height: int) -> Any:
     """The task that fills some rows of one channel of the scratch image.
 
-    Ragged and columns that come from the input at even distances, nearly all, are copied as one block by vectors; the
+    Rows and columns that come from the input at even distances, nearly all, are copied as one block by vectors; the
     margins around it are zeros, or else are filled by what `row_sources` and `column_sources` say, -1 being a zero.
     """
     code = vector_code(dtype, lanes, max_height, pixels_in_lanes=False)

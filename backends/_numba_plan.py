@@ -74,7 +74,7 @@ class Extents(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """Ragged, or columns, of the scratch image: `source[phase, i]` of the input, -1 for a zero.
+    """Rows, or columns, of the scratch image: `source[phase, i]` of the input, -1 for a zero.
 
     Tap t of output i is at i * stride + t * dilation of the padded axis. Cut into phases, one for each remainder of
     the stride, that is number i + `shift[t]` of phase `phase[t]`: neighbouring outputs read neighbouring elements.

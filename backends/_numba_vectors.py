@@ -201,7 +201,7 @@ def _transpose(b: Any, rows: list[Any]) -> list[Any]:
     rows = list(rows)
     size = 1
     while size < lanes:
-        # WorkerSamples numbers from `lanes` on are the second vector's.
+        # Lane numbers from `lanes` on are in the second vector.
         first = [lane if not lane & size else lanes + lane - size for lane in range(lanes)]
         second = [lane + size if not lane & size else lanes + lane for lane in range(lanes)]
         for i in range(lanes):

@@ -1,4 +1,4 @@
-"""oneDNN's C library through ctypes: found, loaded and started, its objects, and what the convolution needs of it."""
+"""oneDNN's C library through ctypes: loading it, its objects, and what a convolution needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# Numbers of oneapi/dnnl/dnnl_types.h, which stay as they are for all of oneDNN 3.
+# Constants of oneapi/dnnl/dnnl_types.h, which are the same in all of oneDNN 3.
 DTYPE = {"float16": 1, "bfloat16": 2, "float32": 3}
 SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41  # arguments of a primitive
 _CPU = _IN_ORDER = _ANY = 1
@@ -20,11 +20,11 @@ _STATUS = ("success", "out of memory", "invalid arguments", "unimplemented", "la
 
 
 class RefusedError(Exception):
-    """What oneDNN answered to a call that it would not do."""
+    """oneDNN refused a call, with this answer."""
 
 
 class Owned:
-    """An object of oneDNN's, destroyed with this one."""
+    """A oneDNN object, destroyed with this one."""
 
     def __init__(self, noun: str, create: str, *arguments: Any) -> None:
         self._as_parameter_ = ctypes.c_void_p()
@@ -36,7 +36,7 @@ class Owned:
 
 
 class Memory(Owned):
-    """Memory of a layout: oneDNN's own, or what lies at an address."""
+    """Memory of a layout, allocated by oneDNN or at an address."""
 
     def __init__(self, layout: Owned, address: int = _ALLOCATE) -> None:
         self.layout = layout
@@ -48,13 +48,13 @@ class _Argument(ctypes.Structure):
 
 
 def any_layout(shape: Sequence[int], dtype: str) -> Owned:
-    """`shape` in whatever layout oneDNN likes best."""
+    """`shape` in a layout that oneDNN chooses."""
     given = (len(shape), integers(*shape), DTYPE[dtype])
     return Owned("memory_desc", "dnnl_memory_desc_create_with_tag", *given, _ANY)
 
 
 def row_major(shape: Sequence[int], dtype: str, address: int) -> Memory:
-    """What lies at `address`, contiguous in C's order."""
+    """Memory at `address`, contiguous in C order."""
     strides = [1]
     for size in reversed(shape[1:]):
         strides.insert(0, size * strides[0])
@@ -87,7 +87,7 @@ def execution(description: Owned, memory: Mapping[int, Memory]) -> Callable[[], 
     execute, wait = library().dnnl_primitive_execute, library().dnnl_stream_wait
 
     def run() -> None:
-        _check(execute(primitive, stream, len(memory), arguments) or wait(stream))  # which keeps the memory, too
+        _check(execute(primitive, stream, len(memory), arguments) or wait(stream))  # this also keeps the memory alive
 
     return run
 
@@ -97,12 +97,12 @@ def integers(*values: int) -> Any:
 
 
 def folder() -> Path:
-    """Where pip put the library, and beside it those that it needs. `PackageNotFoundError` when it did not."""
+    """The folder of the library and of those that it needs. Raises `PackageNotFoundError` if it is not installed."""
     return _installed("onednn", "libdnnl.so.3").parent
 
 
 def foreign_tbb() -> str | None:
-    """A libtbb that another library has brought into this process, and that would stand in for oneDNN's newer one."""
+    """A libtbb that another library loaded into this process, and that would replace oneDNN's newer one."""
     mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libtbb.so.12" in line}
     return None if any(Path(path).parent == folder() for path in mapped) else min(mapped, default=None)
 
@@ -121,7 +121,7 @@ def limit_tbb(n: int) -> None:
 
 @cache
 def library() -> ctypes.CDLL:
-    # The wheel is built on SYCL, which finds the CPU through OpenCL, and OpenCL its driver through this variable.
+    # The wheel is built on SYCL, which finds the CPU through OpenCL, which finds its driver by this variable.
     os.environ.setdefault("OCL_ICD_FILENAMES", str(_installed("intel-opencl-rt", "libintelocl.so")))
     loaded = _load(folder() / "libdnnl.so.3")
     loaded.dnnl_primitive_desc_query_md.restype = ctypes.c_void_p
@@ -148,7 +148,7 @@ def _check(status: int) -> None:
 
 @cache
 def _installed(distribution: str, name: str) -> Path:
-    """A file of an installed distribution, from its own list of files."""
+    """A file of an installed distribution, from its list of files."""
     for file in importlib.metadata.files(distribution) or ():
         if file.name == name:
             return Path(str(file.locate())).resolve()
@@ -156,7 +156,7 @@ def _installed(distribution: str, name: str) -> Path:
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    """A library, after those beside it that it needs: they know of each other by name only."""
+    """A library, loaded after those beside it that it needs, because it refers to them by name only."""
     while True:
         try:
             return ctypes.CDLL(str(path))

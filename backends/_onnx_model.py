@@ -1,4 +1,4 @@
-"""A problem as an ONNX model of one Conv node, which several engines read; a Pad node stands before it where needed."""
+"""A problem as an ONNX model of one Conv node, after a Pad node if that is needed. Several engines read it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from convbench.problem import ConvProblem
 if TYPE_CHECKING:
     import numpy as np
 
-# Operator set, and file format of its day: left alone, onnx writes its newest, which engines of the day before refuse.
-# As old as can be, so that past releases read it: in 19 Pad first wraps around, in 22 Conv first takes bfloat16.
+# The operator set, and the file format of its time. By default onnx writes its newest, which slightly older engines
+# refuse. These are the oldest possible, so that past releases read them: Pad wraps from 19 on, and Conv takes bfloat16
+# from 22 on.
 _OLDEST = (19, 9)
 _OF_BFLOAT16 = (22, 10)
 PAD_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -18,10 +19,9 @@ ELEMENT = {"float64": "DOUBLE", "float32": "FLOAT", "float16": "FLOAT16", "bfloa
 
 
 def onnx_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> bytes:
-    """The model, serialised: from the input "x" to the output "y", with weight and bias as constants in it.
+    """The serialised model from the input "x" to the output "y", with weight and bias as constants.
 
-    Conv pads with zeros, each side on its own, but by ONNX's rules it takes no negative padding: Pad does, and pads in
-    the other modes.
+    Conv pads each side with zeros. ONNX allows negative padding and other modes only in Pad.
     """
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
@@ -59,5 +59,5 @@ def onnx_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> byt
 
 
 def opset_and_ir_version(problem: ConvProblem) -> tuple[int, int]:
-    """The oldest that a model of `problem` can be written in."""
+    """The oldest operator set and file format that can express `problem`."""
     return _OF_BFLOAT16 if problem.dtype == "bfloat16" else _OLDEST

@@ -1,4 +1,4 @@
-"""A problem as plain code that makes an ONNX model, for those who are to be shown what an engine computes."""
+"""A problem as plain code that makes an ONNX model, for bug reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ._onnx_model import ELEMENT, PAD_MODE, opset_and_ir_version
 
 
 def onnx_lines(problem: ConvProblem) -> list[str]:
-    """Lines from NumPy's `x`, `w` and `b` to `model`: of one Conv node, after a Pad node where needed."""
+    """Lines from NumPy's `x`, `w` and `b` to `model`, of one Conv node, after a Pad node if that is needed."""
     (top, bottom), (left, right) = problem.padding
     opset, ir_version = opset_and_ir_version(problem)
     pads, nodes, constants = [top, left, bottom, right], [], ["w", "b"] if problem.bias else ["w"]

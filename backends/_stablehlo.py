@@ -56,7 +56,7 @@ def lines(problem: ConvProblem) -> Iterator[str]:
 
 
 def _pad(mode: str, source: str, shape: list[int], axis: int, before: int, after: int, element: str) -> Iterator[str]:
-    """Lines that put the input's own rows or columns around it: StableHLO pads with a constant only."""
+    """Lines that pad with the input's own rows or columns, because StableHLO pads with constants only."""
     size = shape[axis]
     runs = {
         "reflect": [(1, 1 + before), (0, size), (size - 1 - after, size - 1)],

@@ -12,11 +12,11 @@ from ._tflite_model import TfliteModel
 if TYPE_CHECKING:
     import numpy as np
 
-_SAME, _VALID, _REFLECT = 0, 1, 0  # of the enumerations Padding and MirrorPadMode
+_SAME, _VALID, _REFLECT = 0, 1, 0  # in the enumerations Padding and MirrorPadMode
 
 
 def tflite_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> bytes:
-    """Crop and pad, where the convolution does not by itself, and the convolution."""
+    """The model: a crop and padding if the convolution cannot do it, and the convolution."""
     import numpy as np
 
     n, c, *extent = problem.input_shape
@@ -48,7 +48,7 @@ def tflite_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> b
 
 
 def _padding(problem: ConvProblem, extent: Sequence[int], sides: np.ndarray) -> int | None:
-    """The word that says `sides` for an input of `extent`, if there is one: TensorFlow's SAME goes by the stride."""
+    """TensorFlow's word for `sides` around an input of `extent`; None without a word. SAME depends on the stride."""
     if not sides.any():
         return _VALID
     same = []

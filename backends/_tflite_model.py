@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class TfliteModel:
-    """A TFLite model of nodes in a row, each made from the blob before it and constants."""
+    """A TFLite model of nodes in a row. Each reads the output of the one before it, and constants."""
 
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
         from ai_edge_litert import schema_py_generated as schema
@@ -25,7 +25,7 @@ class TfliteModel:
     def add(
         self, kind: str, shape: tuple[int, ...], constants: Sequence[np.ndarray], options: str, **fields: Any
     ) -> None:
-        """A node `kind` with an output of `shape` and the `fields` of `options`."""
+        """Add a node `kind` with an output of `shape` and the `fields` of `options`."""
         inputs = [*self.graph.outputs, *(self._tensor(c.shape, c.dtype.name, c) for c in constants)]
         self.graph.outputs = [self._tensor(shape, self.dtype)]
         code, node = self.schema.OperatorCodeT(), self.schema.OperatorT()

@@ -1,4 +1,4 @@
-"""F.conv2d of PyTorch as a backend, on any device and in either memory format: what its variants start from."""
+"""PyTorch's F.conv2d as a backend, on any device and in either memory format. Its variants are subclasses."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from ._torch_tensors import on_both, padding, tensor, to_numpy
 if TYPE_CHECKING:
     import numpy as np
 
-# On x86 torch asks oneDNN for its direct algorithm, and multiplies matrices without it; on Arm it may use Winograd.
-_CPU_ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
+# On x86 torch uses oneDNN's direct algorithm, and matrix products without oneDNN. On Arm it may use Winograd.
+CPU_ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
 
 
 class TorchConv2d(Backend):
-    """F.conv2d. No operand asks for a gradient, so no guard is needed in the call; one would cost 2 microseconds."""
+    """F.conv2d. No operand requires a gradient, so the call needs no guard, which would cost 2 microseconds."""
 
     requires = ("torch",)
     supports = WHOLE_OF_CONV2D
     thread_safe = True
-    # oneDNN multiplies pairs of bfloat16, some of them of zero weights with whatever lies beside the window.
-    arithmetic = Arithmetic(_CPU_ALGORITHM, taints=("bfloat16",))
+    # oneDNN multiplies pairs of bfloat16, some of them zero weights with values beside the window.
+    arithmetic = Arithmetic(CPU_ALGORITHM, taints=("bfloat16",))
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last
@@ -45,11 +45,7 @@ class TorchConv2d(Backend):
             self.stands_in_for = "torch"
 
     def limit_threads(self, n: int) -> None:
-        import torch
-
-        torch.set_num_threads(n)
-        if torch.get_num_interop_threads() != 1:
-            torch.set_num_interop_threads(1)
+        limit_torch_threads(n)
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import torch
@@ -73,13 +69,13 @@ class TorchConv2d(Backend):
         return on_both(on_tensor) if self.device == "cpu" else {"torch": on_tensor}
 
     def _instruments(self, x: Any, layout: Any) -> Instruments:
-        """Of the device, before anything is on it; `x` lies on the host."""
+        """Instruments of the device. Called before anything is on it; `x` is on the host."""
         return NO_INSTRUMENTS
 
     def _convolution(
         self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
     ) -> Callable[[Any], Any]:
-        """From the input, padded already where conv2d itself cannot, to the output."""
+        """A function from the input to the output. The input is padded already if conv2d cannot do that itself."""
         from torch.nn.functional import conv2d
 
         stride, dilation, groups = problem.stride, problem.dilation, problem.groups
@@ -90,3 +86,12 @@ class TorchConv2d(Backend):
 
     def script(self, problem: ConvProblem) -> str | None:
         return torch_script(problem, device=self.device, channels_last=self.channels_last)
+
+
+def limit_torch_threads(n: int) -> None:
+    """Use `n` threads within operations, and one operation at a time."""
+    import torch
+
+    torch.set_num_threads(n)
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)

@@ -1,4 +1,4 @@
-"""What torch lets be read and done on a CUDA device, and calls that are captured as graphs there."""
+"""Instruments of torch on a CUDA device, and calls captured as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from convbench.backend import DeviceClock, DeviceMemory, Instruments
 
-_CACHE_BYTES_WHERE_UNKNOWN = 128 << 20
-_CALLS_BEFORE_CAPTURE = 3  # in which cuDNN makes its plans and asks for workspace, which a capture must not see
+_CACHE_BYTES_IF_UNKNOWN = 128 << 20
+_CALLS_BEFORE_CAPTURE = 3  # cuDNN makes its plans and allocates workspace in them, which must not be captured
 
 
-def watched(x: Any, layout: Any) -> Instruments:
-    """Instruments for a convolution that is about to be made ready, of `x`, a tensor on the host. What it holds is
+def instruments(x: Any, layout: Any) -> Instruments:
+    """Instruments for a convolution of `x`, a tensor on the host. Call this before preparing it, because its memory is
     counted from here on."""
     import torch
 
@@ -22,7 +22,7 @@ def watched(x: Any, layout: Any) -> Instruments:
     def flush() -> None:
         if not overwritten:
             properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-            size = getattr(properties, "L2_cache_size", 0) or _CACHE_BYTES_WHERE_UNKNOWN
+            size = getattr(properties, "L2_cache_size", 0) or _CACHE_BYTES_IF_UNKNOWN
             overwritten.append(torch.empty(2 * size, dtype=torch.uint8, device="cuda"))
         overwritten[0].zero_()
 
@@ -49,16 +49,16 @@ def _mark() -> Any:
 
 
 def captured(compute: Callable[[Any], Any], x: Any) -> Callable[[], Any]:
-    """`compute(x)` captured as a CUDA graph: each call of what is given computes it anew, from what `x` holds by then,
-    into one and the same output."""
+    """`compute(x)` captured as a CUDA graph. Each call of the result computes it again, from the current values of `x`,
+    into the same output."""
     import torch
 
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):
         for _ in range(_CALLS_BEFORE_CAPTURE):
             compute(x)
-    torch.cuda.current_stream().wait_stream(aside)
+    torch.cuda.current_stream().wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         output = compute(x)
@@ -71,17 +71,17 @@ def captured(compute: Callable[[Any], Any], x: Any) -> Callable[[], Any]:
 
 
 def captured_for_any(compute: Callable[[Any], Any], like: Any) -> Callable[[Any], Any]:
-    """The same for inputs that come with the call, tensors of the shape and dtype of `like`: copied to where the graph
-    reads, and the output out of where it writes. Captured when it is first called."""
+    """A captured `compute` for tensors of the shape and dtype of `like`. It copies the input to where the graph reads,
+    and the output from where the graph writes. The first call captures."""
     import torch
 
-    made: list[tuple[Any, Callable[[], Any]]] = []
+    cache: list[tuple[Any, Callable[[], Any]]] = []
 
     def convolve(x: Any) -> Any:
-        if not made:
+        if not cache:
             own = torch.empty_like(like)
-            made.append((own, captured(compute, own)))
-        own, replay = made[0]
+            cache.append((own, captured(compute, own)))
+        own, replay = cache[0]
         own.copy_(x)
         return replay().clone()
 

@@ -1,4 +1,4 @@
-"""A problem as plain PyTorch code, for those who are to be shown what PyTorch computes."""
+"""A problem as plain PyTorch code, for bug reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from convbench.problem import ConvProblem
 
-_TORCH_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+TORCH_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
 def torch_script(
@@ -15,24 +15,26 @@ def torch_script(
     device: str = "cpu",
     channels_last: bool = False,
     settings: Sequence[str] = (),
-    made_ready: Sequence[str] = (),
+    preparation: Sequence[str] = (),
     call: str = "conv2d({x}, w, b, {stride}, {padding}, {dilation}, {groups})",
 ) -> str:
-    """Code from NumPy's `x`, `w` and `b` to `out`. `settings` stand before everything else and `made_ready` before the
-    call, in which `{x}` is the input, padded where conv2d itself cannot, and `{padding}` what conv2d pads."""
+    """Code from NumPy's `x`, `w` and `b` to `out`. `settings` come first, and `preparation` comes before `call`.
+
+    In these, `{x}` is the input, padded if conv2d cannot do that itself, and `{padding}` is the padding of conv2d.
+    """
     (top, bottom), (left, right) = problem.padding
-    own = problem.padding_mode == "zeros" and top == bottom >= 0 and left == right >= 0
+    conv2d_pads = problem.padding_mode == "zeros" and top == bottom >= 0 and left == right >= 0
     padded = "x"
-    if not own and any((top, bottom, left, right)):
-        padded = f'pad(x, {(left, right, top, bottom)}, "{_TORCH_MODE[problem.padding_mode]}")'
+    if not conv2d_pads and any((top, bottom, left, right)):
+        padded = f'pad(x, {(left, right, top, bottom)}, "{TORCH_MODE[problem.padding_mode]}")'
     words = {
         "x": padded,
         "stride": problem.stride,
-        "padding": (top, left) if own else (0, 0),
+        "padding": (top, left) if conv2d_pads else (0, 0),
         "dilation": problem.dilation,
         "groups": problem.groups,
     }
-    half = problem.dtype == "bfloat16"  # which torch and NumPy know under two types that are the same 16 bits
+    half = problem.dtype == "bfloat16"  # the same 16 bits under two types in torch and NumPy
     tensor = "torch.from_numpy(a.copy().view(np.int16)).view(torch.bfloat16)" if half else "torch.from_numpy(a.copy())"
     moved = "" if device == "cpu" else f'.to("{device}")'
     lines = [
@@ -44,7 +46,7 @@ def torch_script(
     ]
     if channels_last:
         lines.append("x, w = (a.to(memory_format=torch.channels_last) for a in (x, w))")
-    lines += [line.format(**words) for line in made_ready]
+    lines += [line.format(**words) for line in preparation]
     out = f"{call.format(**words)}{'.cpu()' if moved else ''}.contiguous()"
     if half:
         lines.append("array = lambda y: y.view(torch.int16).numpy().view(ml_dtypes.bfloat16)")

@@ -1,8 +1,10 @@
-"""Between NumPy arrays and torch tensors, and what of a padding is left to `conv2d` itself."""
+"""Conversions between NumPy arrays and torch tensors, and padding that `conv2d` does or does not do itself."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from ._torch_script import TORCH_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,15 +14,13 @@ if TYPE_CHECKING:
     from convbench.backend import Arrays
     from convbench.problem import ConvProblem
 
-_TORCH_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
-
 
 def tensor(array: np.ndarray) -> Any:
-    """A tensor with a copy of `array`, of any strides and read-only or not, in memory that torch allocated."""
+    """A copy of `array`, which may have any strides and be read-only, in memory that torch allocates."""
     import torch
 
     copy = torch.empty(array.shape, dtype=getattr(torch, array.dtype.name))
-    if array.dtype.name == "bfloat16":  # which torch and NumPy know under two types that are the same 16 bits
+    if array.dtype.name == "bfloat16":  # the same 16 bits under two types in torch and NumPy
         copy.view(torch.int16).numpy()[...] = array.view("int16")
     else:
         copy.numpy()[...] = array
@@ -28,7 +28,7 @@ def tensor(array: np.ndarray) -> Any:
 
 
 def to_numpy(output: Any) -> np.ndarray:
-    """The tensor's values in NCHW; bfloat16 as ml_dtypes has it."""
+    """The values of a tensor in NCHW, with bfloat16 from ml_dtypes."""
     import torch
 
     output = output.cpu().contiguous()
@@ -40,11 +40,11 @@ def to_numpy(output: Any) -> np.ndarray:
 
 
 def on_both(on_tensor: Callable[[Any], Any]) -> dict[Arrays, Callable[[Any], Any]]:
-    """`Ready.on` for tensors on the CPU and for arrays, whose memory is shared with tensors where it may be written."""
+    """`Ready.on` for tensors on the CPU and for arrays. A writeable array shares its memory with a tensor."""
     import torch
 
     def on_array(x: np.ndarray) -> np.ndarray:
-        # Contiguous arrays of one row may have a negative stride all the same, of which torch takes none.
+        # torch takes no negative stride, and even a contiguous array of one row may have one.
         if x.flags.writeable and x.dtype.name != "bfloat16" and min(x.strides) >= 0:
             shared: np.ndarray = on_tensor(torch.from_numpy(x)).numpy()
             return shared
@@ -54,7 +54,7 @@ def on_both(on_tensor: Callable[[Any], Any]) -> dict[Arrays, Callable[[Any], Any
 
 
 def padding(problem: ConvProblem) -> tuple[Callable[[Any], Any] | None, tuple[int, int]]:
-    """What pads the input before the call, if anything, and what conv2d pads itself: zeros, both sides alike."""
+    """A function that pads the input before conv2d, or None, and the padding of conv2d itself: symmetric zeros."""
     from torch.nn.functional import pad
 
     (top, bottom), (left, right) = problem.padding
@@ -62,5 +62,5 @@ def padding(problem: ConvProblem) -> tuple[Callable[[Any], Any] | None, tuple[in
         return None, (top, left)
     if (top, bottom, left, right) == (0, 0, 0, 0):
         return None, (0, 0)
-    mode = _TORCH_MODE[problem.padding_mode]
+    mode = TORCH_MODE[problem.padding_mode]
     return lambda x: pad(x, (left, right, top, bottom), mode), (0, 0)

@@ -1,4 +1,4 @@
-"""conv2d of IREE: a StableHLO module in NHWC, compiled by LLVM for the CPU it runs on."""
+"""conv2d of IREE: a StableHLO module in NHWC, compiled by LLVM for this CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _FLAGS = (
     "--iree-llvmcpu-target-cpu=host",
     "--iree-opt-level=O3",
-    "--iree-input-demote-f64-to-f32=false",  # else float64 is computed in float32
+    "--iree-input-demote-f64-to-f32=false",  # otherwise IREE computes float64 in float32
 )
 
 
@@ -67,12 +67,12 @@ out = convolve()"""
 
 
 def _to_numpy(output: Any) -> np.ndarray:
-    return output.to_host().transpose(0, 3, 1, 2).copy()  # what to_host gives lies in memory that goes with `output`
+    return output.to_host().transpose(0, 3, 1, 2).copy()  # a copy, because the memory of to_host goes with `output`
 
 
 @lru_cache(maxsize=256)
 def _compiled(problem: ConvProblem, threads: int) -> tuple[Any, Any]:
-    """The function, and the device it runs on. The weight is an argument: a second prepare compiles nothing."""
+    """The function and its device. The weight is an argument, so preparing the problem again compiles nothing."""
     from iree import compiler, runtime
 
     from ._stablehlo import lines
@@ -89,7 +89,7 @@ def _config(threads: int) -> Any:
     from iree import runtime
 
     if threads == 1:
-        return runtime.Config("local-sync")  # computes in the thread that calls
+        return runtime.Config("local-sync")  # computes in the calling thread
     runtime.flags.parse_flags(f"--task_topology_group_count={threads}")
     return runtime.Config("local-task")
 

@@ -1,4 +1,4 @@
-"""conv2d of JAX: lax.conv_general_dilated, compiled by XLA for the CPU in two layouts and for CUDA."""
+"""conv2d of JAX: lax.conv_general_dilated, compiled by XLA, on the CPU in two layouts and on CUDA."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convbench.problem import ConvProblem
 if TYPE_CHECKING:
     import numpy as np
 
-_FLUSHED_BYTES = 256 << 20  # twice the largest last-level cache of a GPU so far, about; JAX does not tell its size
+_FLUSHED_BYTES = 256 << 20  # about twice the largest last-level cache of any GPU; JAX does not show its size
 _JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
@@ -32,9 +32,9 @@ class _Jax(Backend):
             self.prepacks = ("input", "weight", "output")
 
     def limit_threads(self, n: int) -> None:
-        if "jax" not in sys.modules:  # it reads these once, when it starts
-            os.environ["NPROC"] = str(n)  # the flags named in the forums change nothing in jax 0.10; this does
-            os.environ["JAX_PLATFORMS"] = "cpu"  # or a CUDA device would be initialised too, if there is one
+        if "jax" not in sys.modules:  # JAX reads these once, when it starts
+            os.environ["NPROC"] = str(n)  # the flags that forums name have no effect in jax 0.10
+            os.environ["JAX_PLATFORMS"] = "cpu"  # or JAX would initialise a CUDA device, too
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import jax
@@ -42,7 +42,7 @@ class _Jax(Backend):
 
         if self.channels_last:
             x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
-        # Copied, since JAX may go on using a NumPy array's own memory.
+        # Copies, because JAX may keep using the memory of a NumPy array.
         operands = [np.array(a, order="C") for a in (x, w, b) if a is not None]
         device = jax.devices(self.device)[0]
         to_device = _with_float64(jax.device_put, problem)
@@ -50,11 +50,11 @@ class _Jax(Backend):
         convolve = _with_float64(_compiled(problem, self.channels_last), problem)
         run, sync = self._call(lambda: convolve(*operands))
         to_numpy = _from_nhwc if self.channels_last else np.asarray
-        given = operands[1:]
+        weights = operands[1:]
 
         def on(x: np.ndarray) -> np.ndarray:
-            # Copied, since JAX gives its own memory, which is read-only.
-            return np.array(to_numpy(convolve(x.transpose(0, 2, 3, 1) if self.channels_last else x, *given)))
+            # A copy, because JAX returns its own memory, which is read-only.
+            return np.array(to_numpy(convolve(x.transpose(0, 2, 3, 1) if self.channels_last else x, *weights)))
 
         if self.device == "cpu":
             return Ready(run, sync, to_numpy, {"numpy": on})
@@ -81,7 +81,7 @@ class _Jax(Backend):
         )
 
     def _call(self, convolve: Callable[[], Any]) -> tuple[Callable[[], Any], Callable[[], None]]:
-        """`run` and `sync`. On the CPU each call is waited for, or calls would overlap on several cores."""
+        """`run` and `sync`. On the CPU `run` waits, or calls would overlap on several cores."""
         return lambda: convolve().block_until_ready(), lambda: None
 
 
@@ -118,11 +118,11 @@ class _Cuda(_Jax):
     def limit_threads(self, n: int) -> None:
         if "jax" not in sys.modules:
             os.environ["NPROC"] = str(n)
-            # Else JAX takes three quarters of the GPU's memory, and workers of other backends are alive beside it.
+            # Otherwise JAX takes three quarters of the GPU's memory, which workers of other backends need as well.
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
     def _call(self, convolve: Callable[[], Any]) -> tuple[Callable[[], Any], Callable[[], None]]:
-        """JAX has no wait for a whole device; its calls run in order, so that the last one's output stands for all."""
+        """JAX cannot wait for a whole device. Calls run in order, so waiting for the last output is enough."""
         last: list[Any] = []
 
         def run() -> Any:
@@ -137,7 +137,7 @@ class _Cuda(_Jax):
 
 
 def _instruments(send: Callable[[], Any], device: Any) -> Instruments:
-    """JAX shows no clock of the device, and of its memory what all arrays hold."""
+    """JAX shows no clock of the device, and only the memory of all arrays together."""
     import jax
     from jax import numpy as jnp
 
@@ -156,13 +156,13 @@ def _instruments(send: Callable[[], Any], device: Any) -> Instruments:
 
 
 def _with_float64(function: Callable[..., Any], problem: ConvProblem) -> Callable[..., Any]:
-    """`function` with float64 as such, which JAX makes float32 unless told not to: in these calls alone, since the
-    process may be another program's, in which `convbench.apply` acts on a plan."""
+    """`function` with float64 enabled, which JAX otherwise converts to float32. It is enabled only in these calls,
+    because the process may be another program that uses `convbench.apply`."""
     if problem.dtype != "float64":
         return function
     try:
         from jax import enable_x64
-    except ImportError:  # where it stood before jax 0.8
+    except ImportError:  # before jax 0.8
         from jax.experimental import enable_x64
 
     def call(*operands: Any) -> Any:
@@ -174,7 +174,7 @@ def _with_float64(function: Callable[..., Any], problem: ConvProblem) -> Callabl
 
 @lru_cache(maxsize=256)
 def _compiled(problem: ConvProblem, channels_last: bool) -> Callable[..., Any]:
-    """The jitted convolution. One for a problem: its first call compiles, and that of a second prepare does not."""
+    """The jitted convolution of a problem. Its first call compiles; preparing the problem again compiles nothing."""
     import jax
     from jax import lax
     from jax import numpy as jnp
@@ -197,7 +197,7 @@ def _compiled(problem: ConvProblem, channels_last: bool) -> Callable[..., Any]:
             dimension_numbers=layout,
             feature_group_count=problem.groups,
             precision=lax.Precision.HIGHEST,
-            preferred_element_type=accumulated_in,  # halves are rounded once, after the bias
+            preferred_element_type=accumulated_in,  # half formats are rounded once, after the bias
         )
         if b is not None:
             y += (b if channels_last else b[:, None, None]).astype(accumulated_in)

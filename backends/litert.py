@@ -1,4 +1,4 @@
-"""conv2d of LiteRT, once TensorFlow Lite, on XNNPACK: a model of one convolution in NHWC."""
+"""conv2d of LiteRT, formerly TensorFlow Lite, on XNNPACK: a model of one convolution in NHWC."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class _LiteRt(Backend):
-    """One backend for each dtype: XNNPACK keeps sums of float16 in float16, in depthwise kernels even on x86.
+    """One backend for each dtype, because XNNPACK sums float16 in float16, in depthwise kernels even on x86.
 
-    Of others CONV_2D says "input_type == kTfLiteFloat32 || ... was not true"; no node pads with replicate or circular.
+    For other dtypes CONV_2D says "input_type == kTfLiteFloat32 || ... was not true". No node pads with replicate or
+    circular.
     """
 
     requires = ("ai_edge_litert",)
@@ -31,7 +32,7 @@ class _LiteRt(Backend):
         self.arithmetic = Arithmetic("gemm", accumulate=dtype)
 
     def limit_threads(self, n: int) -> None:
-        importlib.import_module("ai_edge_litert.interpreter")  # not by prepare, whose time is taken
+        importlib.import_module("ai_edge_litert.interpreter")  # not in prepare, which is timed
         self.threads = n
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:

@@ -1,4 +1,4 @@
-"""conv2d of ncnn: a net of one convolution, with Winograd as by default and without."""
+"""conv2d of ncnn: a net of one convolution, with Winograd, the default, and without."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class _Ncnn(Backend):
         if self.threads:
             options.num_threads = self.threads
         options.use_winograd_convolution = self.arithmetic.algorithm == "winograd"
-        # Half precision is on by default, and applies to float32 data wherever the CPU has it.
+        # By default ncnn computes float32 in half precision on CPUs that have it.
         options.use_fp16_packed = options.use_fp16_storage = problem.dtype == "float16"
         options.use_bf16_packed = options.use_bf16_storage = problem.dtype == "bfloat16"
         options.use_fp16_arithmetic = False
         _check(net.load_param_mem(net_text(problem)))
         with tempfile.NamedTemporaryFile() as file:
             parts = [np.ascontiguousarray(part, np.float32).tobytes() for part in (w, b) if part is not None]
-            file.write(b"".join([bytes(4), *parts]))  # four zeros: float32 follows
+            file.write(b"".join([bytes(4), *parts]))  # four zeros mean that float32 follows
             file.flush()
             _check(net.load_model(file.name))
         packer = net.create_extractor()
@@ -111,7 +111,7 @@ out = convolve()"""
 
 
 def _extracted(extractor: Any, blob: str) -> Any:
-    """A blob in the layout that ncnn left it in: type 1, where 0 would unpack it."""
+    """A blob in the layout that ncnn uses: type 1 keeps it, and 0 would unpack it."""
     status, output = extractor.extract(blob, 1)
     _check(status)
     return output

@@ -1,4 +1,4 @@
-"""conv2d in NumPy alone: the textbook's loops, and patches multiplied as matrices."""
+"""conv2d in NumPy alone: the loops of a textbook, and products of patch matrices."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
-from ._numpy_padding import pad
+from ._numpy_arrays import prepared
 
 if TYPE_CHECKING:
     import numpy as np
 
-_BLOCK_BYTES = 2 * 2**20  # patches multiplied at once: 1 to 2 MiB, what a core's own cache holds, was the fastest
-_SMALL_IMAGE_BYTES = 2**20  # patches of images smaller than this are multiplied several images at a time...
-_SMALL_IMAGES_BYTES = 8 * 2**20  # ...up to this: few columns a product leave BLAS reading the weights over and over
+_BLOCK_BYTES = 2 * 2**20  # patches in one product: 1 to 2 MiB, the size of a core's own cache, was the fastest
+_SMALL_IMAGE_BYTES = 2**20  # images whose patches are smaller than this are multiplied several at a time...
+_SMALL_IMAGES_BYTES = 8 * 2**20  # ...up to this size: with few columns per product BLAS rereads the weights too often
 
 
 class _NumPy(Backend):
@@ -33,26 +33,12 @@ class _NumPy(Backend):
         import numpy as np
 
         convolve = _loop if self.arithmetic.algorithm == "direct" else _gemm
-        computed_in = np.float64 if problem.dtype == "float64" else np.float32
         x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
-
-        def on(x: np.ndarray) -> np.ndarray:
-            # Halves are widened once and rounded once; where that gives an infinity, it is the answer, not a warning.
-            with np.errstate(over="ignore", invalid="ignore"):
-                out = convolve(
-                    problem,
-                    pad(problem, x.astype(computed_in, copy=False)),
-                    w.astype(computed_in, copy=False),
-                )
-                if b is not None:
-                    out += b.astype(computed_in, copy=False)[:, None, None]
-                return out.astype(x.dtype, copy=False)
-
-        return Ready(lambda: on(x), on={"numpy": on})
+        return prepared(problem, x, w, b, lambda x, w: convolve(problem, x, w))
 
 
 def _loop(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """One output pixel at a time: all its channels are each filter times the patch of input under it."""
+    """One output pixel at a time: every filter times the input patch under it."""
     import numpy as np
 
     groups, reduction = problem.groups, problem.reduction_length
@@ -66,14 +52,14 @@ def _loop(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def _under_kernel(problem: ConvProblem, axis: int, position: int) -> slice:
-    """The rows (axis 0) or columns (axis 1) of the padded input that the kernel touches for one output position."""
+    """The rows (axis 0) or columns (axis 1) of the padded input under the kernel at one output position."""
     start = position * problem.stride[axis]
     step = problem.dilation[axis]
     return slice(start, start + step * (problem.kernel_size[axis] - 1) + 1, step)
 
 
 def _gemm(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """One matrix product per group and block of output rows, written where the answer belongs."""
+    """One matrix product per group and block of output rows, written into the output."""
     import numpy as np
 
     n, groups, reduction = problem.batch, problem.groups, problem.reduction_length
@@ -99,7 +85,7 @@ def _gemm(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def _blocks(problem: ConvProblem, itemsize: int) -> Iterator[tuple[slice, slice]]:
-    """(images, output rows) to multiply at once: several small images, or some rows of a large one."""
+    """The images and output rows of each product: several small images, or some rows of a large one."""
     row_bytes = problem.groups * problem.reduction_length * problem.out_width * itemsize
     image_bytes = row_bytes * problem.out_height
     images = _SMALL_IMAGES_BYTES // image_bytes if image_bytes < _SMALL_IMAGE_BYTES else 1

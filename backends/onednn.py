@@ -1,4 +1,4 @@
-"""conv2d of oneDNN itself, through its C library: what PyTorch and TensorFlow sit on, in layouts of its own choice."""
+"""conv2d of oneDNN itself, through its C library, in layouts that it chooses. PyTorch and TensorFlow build on it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from . import _onednn_library as dnnl
 if TYPE_CHECKING:
     import numpy as np
 
-_FORWARD_INFERENCE, _DIRECT = 96, 1  # of dnnl_types.h
+_FORWARD_INFERENCE, _DIRECT = 96, 1  # in dnnl_types.h
 
 
 class _OneDnn(Backend):
     name = "onednn"
     install = "onednn"
     summary = "oneDNN's primitive called directly, every layout chosen by the library"
-    # float64 is "unimplemented" in convolutions on CPUs, and there is no primitive that pads. Of negative padding the
-    # end of an axis may have less than a stride: "left padding value (-1) must be non-negative", "right padding (-1)
+    # Convolutions in float64 are "unimplemented" on CPUs, and no primitive pads. Negative padding is possible only at
+    # the end of an axis, and only less than a stride: "left padding value (-1) must be non-negative", "right padding (-1)
     # and stride (1) must sum up to a positive value".
     supports = Supports(dtypes=set(dnnl.DTYPE), negative_padding=True)
     arithmetic = Arithmetic("direct")
@@ -32,7 +32,7 @@ class _OneDnn(Backend):
         if sys.platform != "linux":
             return "needs libdnnl.so, which the wheel of onednn has on Linux only"
         try:
-            importlib.metadata.distribution("onednn")  # a C library in a wheel: there is no module to look for
+            importlib.metadata.distribution("onednn")  # a C library in a wheel, without a module
         except importlib.metadata.PackageNotFoundError:
             return f"onednn not installed: pip install {self.install}"
         other = dnnl.foreign_tbb()
@@ -40,8 +40,8 @@ class _OneDnn(Backend):
 
     def unsupported(self, problem: ConvProblem) -> str | None:
         reason = super().unsupported(problem)
-        asks = problem.dtype != "float32" or min(map(min, problem.padding)) < 0
-        if reason is None and asks and self.unavailable() is None:
+        may_refuse = problem.dtype != "float32" or min(map(min, problem.padding)) < 0
+        if reason is None and may_refuse and self.unavailable() is None:
             try:
                 _describe(problem)
             except dnnl.RefusedError as refusal:
@@ -50,7 +50,7 @@ class _OneDnn(Backend):
 
     def limit_threads(self, n: int) -> None:
         dnnl.limit_tbb(n)
-        dnnl.engine()  # started here and not by prepare, whose time is taken
+        dnnl.engine()  # started here and not in prepare, which is timed
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import numpy as np
@@ -84,7 +84,7 @@ class _OneDnn(Backend):
 
 
 def _describe(problem: ConvProblem) -> dnnl.Owned:
-    """The convolution, with the layouts that oneDNN wants for it."""
+    """The convolution, with layouts that oneDNN chooses."""
     layouts = {argument: dnnl.any_layout(shape, problem.dtype) for argument, shape in _shapes(problem).items()}
     operands = (layouts.get(argument) for argument in (dnnl.SRC, dnnl.WEIGHTS, dnnl.BIAS, dnnl.DST))
     (top, bottom), (left, right) = problem.padding
@@ -95,7 +95,7 @@ def _describe(problem: ConvProblem) -> dnnl.Owned:
 
 
 def _shapes(problem: ConvProblem) -> dict[int, tuple[int, ...]]:
-    """Of each argument; the weight of groups has them as an axis of its own."""
+    """The shape of each argument. A weight with groups has an axis for them."""
     o, *filters = problem.weight_shape
     weights = (problem.groups, o // problem.groups, *filters) if problem.groups > 1 else (o, *filters)
     shapes = {dnnl.SRC: problem.input_shape, dnnl.WEIGHTS: weights, dnnl.DST: problem.output_shape}

@@ -1,4 +1,4 @@
-"""conv2d of ONNX Runtime on the CPU: a model of one Conv node, weights constant, input and output bound beforehand."""
+"""conv2d of ONNX Runtime on the CPU: a model of one Conv node with constant weights and bound input and output."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class _OnnxRuntime(Backend):
-    """With constant weights, ONNX Runtime packs them and, where it has blocked kernels, reorders input and output."""
+    """ONNX Runtime packs constant weights and, for blocked kernels, reorders input and output."""
 
     name = "onnxruntime"
     summary = "a one-node ONNX model on ONNX Runtime's own CPU kernels"
     requires = ("onnxruntime", "onnx")
     install = "'convbench[onnxruntime]'"
-    # float16 it computes in float32, between two casts. Of the other two: "NOT_IMPLEMENTED: Could not find an
-    # implementation for Conv(22)", and for float64 in older opsets neither.
+    # It computes float16 in float32, between two casts. About the other two it says "NOT_IMPLEMENTED: Could not find
+    # an implementation for Conv(22)", and for float64 also in older opsets.
     supports = Supports(dtypes={"float32", "float16"}, padding_modes=set(PADDING_MODES), negative_padding=True)
-    # Not `thread_safe`, though sessions are: the output is bound to a session, and two calls would write the same one.
+    # Sessions are thread-safe, but this is not: the output is bound to the session, and all calls write the same one.
     arithmetic = Arithmetic("direct")
     prepacks = ("weight",)
-    threads = 0  # as many as there are cores
+    threads = 0  # as many as the machine has cores
     limits_itself_alone = True
 
     def limit_threads(self, n: int) -> None:
@@ -41,12 +41,12 @@ class _OnnxRuntime(Backend):
         options.intra_op_num_threads = self.threads
         session = InferenceSession(onnx_model(problem, w, b), options, ["CPUExecutionProvider"])
         binding = session.io_binding()
-        output = np.empty(problem.output_shape, x.dtype)  # the same one for every call
+        output = np.empty(problem.output_shape, x.dtype)  # the same in every call
         bound = [OrtValue.ortvalue_from_numpy(array) for array in (np.array(x, order="C"), output)]
         binding.bind_ortvalue_input("x", bound[0])
         binding.bind_ortvalue_output("y", bound[1])
 
-        def run(kept: object = bound) -> None:  # 1.20 to 1.23 do not keep alive what is bound
+        def run(kept: object = bound) -> None:  # 1.20 to 1.23 do not keep bound values alive
             session.run_with_iobinding(binding)
 
         def on(x: np.ndarray) -> np.ndarray:

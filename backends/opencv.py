@@ -1,4 +1,4 @@
-"""conv2d of OpenCV's dnn module on the CPU: its new engine, and the classic one with Winograd and without."""
+"""conv2d of OpenCV's dnn module on the CPU: its new engine, and the classic one with and without Winograd."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class _OpenCv(Backend):
-    """The new engine. Its setting for Winograd changes nothing there."""
+    """The new engine, which ignores the setting for Winograd."""
 
     requires = ("cv2", "onnx")
     install = "'convbench[opencv]'"
-    # Of float64: "Assertion failed: wtype0 == CV_32F || wtype0 == CV_16F || wtype0 == CV_16BF"; of bfloat16, for an
+    # About float64: "Assertion failed: wtype0 == CV_32F || wtype0 == CV_16F || wtype0 == CV_16BF"; of bfloat16, for an
     # input that Python could not hand over: "weights.type() == 5", which is float32.
     supports = Supports(dtypes={"float32", "float16"}, padding_modes=set(PADDING_MODES), negative_padding=True)
     prepacks = ("weight",)
@@ -39,7 +39,7 @@ class _OpenCv(Backend):
         import cv2
         import numpy as np
 
-        with TemporaryDirectory() as folder:  # given the bytes, OpenCV 5.0 takes its new engine whatever is asked
+        with TemporaryDirectory() as folder:  # from bytes, OpenCV 5.0 always takes its new engine
             path = Path(folder, "model.onnx")
             path.write_bytes(onnx_model(problem, w, b))
             net = cv2.dnn.readNetFromONNX(str(path), getattr(cv2.dnn, self.engine))
@@ -57,7 +57,7 @@ class _OpenCv(Backend):
             *onnx_lines(problem),
             "import cv2, onnx",
             "cv2.setNumThreads(1)",
-            'onnx.save(model, "conv2d.onnx")  # given the bytes, OpenCV 5.0 takes its new engine whatever is asked',
+            'onnx.save(model, "conv2d.onnx")  # from bytes, OpenCV 5.0 always takes its new engine',
             f'net = cv2.dnn.readNetFromONNX("conv2d.onnx", cv2.dnn.{self.engine})',
             f"net.enableWinograd({self.arithmetic.algorithm == 'winograd'})",
             "net.setInput(np.ascontiguousarray(x))",

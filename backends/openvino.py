@@ -1,4 +1,4 @@
-"""conv2d of OpenVINO on the CPU: float32 in two layouts, and in the precision that it picks when not asked."""
+"""conv2d of OpenVINO on the CPU: in float32 in two layouts, and in the precision that it picks by default."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ._onnx_script import onnx_lines
 if TYPE_CHECKING:
     import numpy as np
 
-# On x86 it asks its oneDNN for a direct algorithm; on Arm its library may use Winograd.
+# On x86 it uses oneDNN's direct algorithm. On Arm its library may use Winograd.
 _ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
 _PRECISION: dict[str, Precision] = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 
 class _OpenVino(Backend):
-    """float64 and float16, too, are computed in float32, and converted before and after, inside the call."""
+    """All dtypes are computed in float32. The conversions before and after are part of the call."""
 
     requires = ("openvino", "onnx")
     install = "'convbench[openvino]'"
-    # Of circular, which is ONNX's wrap: "Unsupported padding mode: [wrap]".
+    # About circular, which is wrap in ONNX: "Unsupported padding mode: [wrap]".
     supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES) - {"circular"}, negative_padding=True)
     arithmetic = Arithmetic(_ALGORITHM, operand="float32", accumulate="float32")
     hint: str | None = "f32"
@@ -41,10 +41,10 @@ class _OpenVino(Backend):
         model = _core().read_model(onnx_model(problem, w, b))
         if self.channels_last:
             model = _channels_last(model)
-        asked = {"INFERENCE_PRECISION_HINT": self.hint} if self.hint else {}
-        request = _core().compile_model(model, "CPU", asked).create_infer_request()
+        settings = {"INFERENCE_PRECISION_HINT": self.hint} if self.hint else {}
+        request = _core().compile_model(model, "CPU", settings).create_infer_request()
         nchw = (0, 3, 1, 2) if self.channels_last else (0, 1, 2, 3)
-        # OpenVINO's own tensors, the same for every call; bfloat16 shows in them as the 16 bits of a float16.
+        # OpenVINO's own tensors, the same in every call. They show bfloat16 as the 16 bits of a float16.
         input_ = request.get_input_tensor().data.view(x.dtype).transpose(nchw)
         input_[...] = x
         output = request.get_output_tensor().data.view(x.dtype).transpose(nchw)
@@ -54,11 +54,11 @@ class _OpenVino(Backend):
             request.infer(share_outputs=True)
             return output.copy()
 
-        # Unless shared, the output would be copied in every call.
+        # Without sharing, every call would copy the output.
         return Ready(lambda: request.infer(share_outputs=True), to_numpy=lambda _: output.copy(), on={"numpy": on})
 
     def script(self, problem: ConvProblem) -> str | None:
-        asked = f'{{"INFERENCE_PRECISION_HINT": "{self.hint}"}}' if self.hint else "{}"
+        settings = f'{{"INFERENCE_PRECISION_HINT": "{self.hint}"}}' if self.hint else "{}"
         there, back = ((0, 2, 3, 1), (0, 3, 1, 2)) if self.channels_last else ((0, 1, 2, 3), (0, 1, 2, 3))
         lines = [
             *onnx_lines(problem),
@@ -67,7 +67,7 @@ class _OpenVino(Backend):
             'core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1})',
             "model = core.read_model(model.SerializeToString())",
             *(_CHANNELS_LAST_LINES if self.channels_last else ()),
-            f'request = core.compile_model(model, "CPU", {asked}).create_infer_request()',
+            f'request = core.compile_model(model, "CPU", {settings}).create_infer_request()',
             f"request.get_input_tensor().data.view(x.dtype)[...] = x.transpose({there})",
             f"out = request.infer()[0].view(x.dtype).transpose({back})",
         ]
@@ -75,16 +75,16 @@ class _OpenVino(Backend):
 
 
 class _Default(_OpenVino):
-    """What a user gets who asks for nothing: bfloat16 where the CPU has units for it, whatever dtype the model has.
+    """OpenVINO's default: bfloat16 on a CPU with units for it, for models of any dtype.
 
-    Operands are rounded to it, and where there is a bias, or another dtype than float32, results are as well.
+    Operands are rounded to it. So are results, if the problem has a bias or another dtype than float32.
     """
 
     hint = None
 
     @cached_property
     def arithmetic(self) -> Arithmetic:  # type: ignore[override]
-        """With what OpenVINO says that it picks on this CPU; float32 while there is no OpenVINO to ask."""
+        """With the precision that OpenVINO picks on this CPU, or float32 if OpenVINO is not installed."""
         try:
             picked = _core().get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
         except (ImportError, OSError, RuntimeError):
@@ -94,7 +94,7 @@ class _Default(_OpenVino):
 
 
 def _channels_last(model: Any) -> Any:
-    """The model with input and output in NHWC, as from a layer before and for one after."""
+    """The model with input and output in NHWC, as between layers of a channels-last network."""
     from openvino import Layout
     from openvino.preprocess import PrePostProcessor
 

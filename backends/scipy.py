@@ -1,4 +1,4 @@
-"""conv2d with scipy.signal: one correlation of two images at a time, and Fourier transforms."""
+"""conv2d with scipy.signal: correlations of two planes, and Fourier transforms."""
 
 from __future__ import annotations
 
@@ -8,41 +8,29 @@ from typing import TYPE_CHECKING
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
 
-from ._numpy_padding import pad, pad_in_words
+from ._numpy_arrays import pad_code, prepared
 
 if TYPE_CHECKING:
     import numpy as np
 
-_PLANES_AT_ONCE = 2**25  # elements transformed in one call, so that their spectra stay within some 0.5 GiB
+_PLANES_AT_ONCE = 2**25  # elements in one call, whose spectra take about 0.5 GiB
 
 
 class _SciPy(Backend):
     requires = ("numpy", "scipy")
     supports = WHOLE_OF_CONV2D
     plane: str
-    """The call that computes one plane, as code."""
+    """The code of the call that computes one plane."""
     thread_safe = True
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
-        import numpy as np
-        import scipy.signal  # noqa: F401 - which takes longer than a call, and is no part of the first one
+        import scipy.signal  # noqa: F401 - takes longer than a call, so it is imported before the first one
 
-        computed_in = np.float64 if problem.dtype == "float64" else np.float32
-
-        def on(x: np.ndarray) -> np.ndarray:
-            # Halves are widened once and rounded once; where that gives an infinity, it is the answer, not a warning.
-            with np.errstate(over="ignore", invalid="ignore"):
-                padded = pad(problem, x.astype(computed_in, copy=False))
-                out = self._correlate(problem, padded, _dilate(problem, w.astype(computed_in, copy=False)))
-                if b is not None:
-                    out += b.astype(computed_in, copy=False)[:, None, None]
-                return out.astype(x.dtype, copy=False)
-
-        return Ready(lambda: on(x), on={"numpy": on})
+        return prepared(problem, x, w, b, lambda x, w: self._correlate(problem, x, _dilate(problem, w)))
 
     @abstractmethod
     def _correlate(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """The output, of the padded input and the dilated weight."""
+        """The output from the padded input and the dilated weight."""
 
     def script(self, problem: ConvProblem) -> str | None:
         (o, own, kh, kw), (dh, dw), (sh, sw) = problem.weight_shape, problem.dilation, problem.stride
@@ -50,7 +38,7 @@ class _SciPy(Backend):
             function=self.plane.partition("(")[0],
             plane=self.plane,
             computed_in="float64" if problem.dtype == "float64" else "float32",
-            padded=pad_in_words(problem, "image"),
+            padded=pad_code(problem, "image"),
             spread=(o, own, dh * (kh - 1) + 1, dw * (kw - 1) + 1),
             taps=f"::{dh}, ::{dw}",
             shape=problem.output_shape,
@@ -77,7 +65,7 @@ out = convolve()"""
 
 class _Direct(_SciPy):
     name = "scipy-direct"
-    # A dilated kernel has zeros between its taps, and they are multiplied, too.
+    # The zeros between the taps of a dilated kernel are multiplied, too.
     arithmetic = Arithmetic("direct", taints=DTYPES)
     plane = 'correlate2d(plane, kernel, mode="valid")'
     summary = "scipy.signal.correlate2d, one input channel and one output channel at a time"
@@ -106,10 +94,10 @@ class _FFT(_SciPy):
         self.threads = n
 
     def _correlate(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """All groups and output channels are one batch; a depthwise convolution is one call.
+        """All groups and output channels form one batch. A depthwise convolution is one call.
 
-        fftconvolve and not oaconvolve: over 25 pairs of image (9 to 4096 pixels wide) and kernel (3 to 31) the
-        overlap-add was from 1.7 times faster, on the widest, to 4.5 times slower; below 2048 it hardly ever won.
+        This uses fftconvolve and not oaconvolve. Over 25 pairs of image (9 to 4096 pixels wide) and kernel (3 to 31)
+        overlap-add was between 1.7 times faster, for the widest, and 4.5 times slower. Below 2048 it rarely won.
         """
         import numpy as np
         from scipy.fft import set_workers
@@ -117,7 +105,7 @@ class _FFT(_SciPy):
 
         n, groups, (height, width) = problem.batch, problem.groups, x.shape[2:]
         x = x.reshape(n, groups, -1, 1, height, width)
-        w = w.reshape(1, groups, -1, *w.shape[1:])[..., ::-1, ::-1]  # flipped: a convolution that flips it back
+        w = w.reshape(1, groups, -1, *w.shape[1:])[..., ::-1, ::-1]  # flipped, because fftconvolve flips it back
         out = np.zeros((n, groups, w.shape[2], problem.out_height, problem.out_width), x.dtype)
         images = max(1, _PLANES_AT_ONCE // (problem.out_channels * height * width))
         with set_workers(self.threads):
@@ -130,7 +118,7 @@ class _FFT(_SciPy):
 
 
 def _dilate(problem: ConvProblem, w: np.ndarray) -> np.ndarray:
-    """`w` with the zeros of its dilation written between its taps: scipy.signal knows no dilation."""
+    """`w` with zeros between its taps, because scipy.signal has no dilation."""
     import numpy as np
 
     if problem.dilation == (1, 1):

@@ -20,11 +20,11 @@ class TensorFlow(Backend):
     summary = "tf.nn.conv2d in NHWC"
     supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
     thread_safe = True
-    arithmetic = Arithmetic("auto")  # which kernel computes is TensorFlow's choice, and not told
+    arithmetic = Arithmetic("auto")  # TensorFlow chooses the kernel, and does not show which
     prepacks = ("input", "weight", "output")
 
     def limit_threads(self, n: int) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or importing it prints a page
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or the import prints a page
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(n)
@@ -49,7 +49,7 @@ class TensorFlow(Backend):
         return Ready(lambda: convolve(input_), to_numpy=lambda y: y.numpy().transpose(0, 3, 1, 2))
 
     def script(self, problem: ConvProblem) -> str | None:
-        padded, sides = _padding_in_words(problem)
+        padded, sides = _padding_code(problem)
         convolved = f"tf.nn.conv2d({padded}, w, {list(problem.stride)}, {sides}, dilations={list(problem.dilation)})"
         if problem.bias:
             convolved = f"tf.nn.bias_add({convolved}, b)"
@@ -72,8 +72,10 @@ class TensorFlow(Backend):
 
 
 def _joined(convolve: Callable[[Any], Any], x: Any) -> Callable[[Any], Any]:
-    """`convolve` as a graph; as it is where TensorFlow's own kernels cannot join a bias to it, as in groups. They
-    compute where oneDNN is off, which it is by default on CPUs without AVX-512's instructions for neural networks."""
+    """`convolve` as a graph, or unchanged if TensorFlow's own kernels cannot join a bias to it, as with groups.
+
+    These kernels compute when oneDNN is off, the default on CPUs without AVX-512's instructions for neural networks.
+    """
     import tensorflow as tf
 
     graph = tf.function(convolve).get_concrete_function(x)
@@ -85,7 +87,7 @@ def _joined(convolve: Callable[[Any], Any], x: Any) -> Callable[[Any], Any]:
 
 
 def _padding(problem: ConvProblem) -> tuple[Callable[[Any], Any], list[list[int]]]:
-    """What comes before the convolution, and the padding left to it: zeros, none of them negative."""
+    """A function that pads or crops before the convolution, and the zeros that the convolution pads itself."""
     import tensorflow as tf
 
     (top, bottom), (left, right) = problem.padding
@@ -105,7 +107,7 @@ def _padding(problem: ConvProblem) -> tuple[Callable[[Any], Any], list[list[int]
 
 
 def _indices(problem: ConvProblem) -> tuple[list[int], list[int]]:
-    """Which rows and columns the padded image is made of, in modes that tf.pad does not know."""
+    """The input rows and columns of the padded image, for modes that tf.pad does not have."""
     rows, columns = (
         [i % size if problem.padding_mode == "circular" else min(max(i, 0), size - 1) for i in range(-p, size + q)]
         for size, (p, q) in zip((problem.height, problem.width), problem.padding, strict=True)
@@ -113,8 +115,8 @@ def _indices(problem: ConvProblem) -> tuple[list[int], list[int]]:
     return rows, columns
 
 
-def _padding_in_words(problem: ConvProblem) -> tuple[str, list[list[int]]]:
-    """The same as code."""
+def _padding_code(problem: ConvProblem) -> tuple[str, list[list[int]]]:
+    """The code of `_padding`."""
     (top, bottom), (left, right) = problem.padding
     mode, none = problem.padding_mode, [[0, 0]] * 4
     if min(top, bottom, left, right) < 0:

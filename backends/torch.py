@@ -1,4 +1,4 @@
-"""conv2d of PyTorch: on the CPU in two layouts, without oneDNN and with packed weights, and on MPS."""
+"""conv2d of PyTorch: on the CPU in two layouts, without oneDNN, with packed weights, and on MPS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_FLOAT64 = replace(WHOLE_OF_CONV2D, dtypes=set(DTYPES) - {"float64"})
 
 
 class _Native(TorchConv2d):
-    """ATen's own kernels. oneDNN is off, and NNPACK too, which would take batches of 16 and more by Winograd or FFT."""
+    """ATen's own kernels, without oneDNN and without NNPACK, which uses Winograd or FFT for batches from 16 on."""
 
     def _convolution(
         self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
@@ -27,8 +27,8 @@ class _Native(TorchConv2d):
         convolve = super()._convolution(problem, x, w, b, padding)
 
         def run(x: Any) -> Any:
-            # The flags belong to the process: set back for whoever computes next, at 0.2 microseconds a call. The
-            # public torch.backends.mkldnn.flags() sets more, takes 8 and warns about TF32 on Intel GPUs.
+            # The flags belong to the process, so they are restored, at 0.2 microseconds a call. The public
+            # torch.backends.mkldnn.flags() sets more, takes 8 and warns about TF32 on Intel GPUs.
             before = _C._get_mkldnn_enabled(), _C._get_nnpack_enabled()
             _C._set_mkldnn_enabled(False)
             _C._set_nnpack_enabled(False)
@@ -47,9 +47,9 @@ class _Native(TorchConv2d):
 
 
 class _Packed(TorchConv2d):
-    """oneDNN called as a compiled model does: the weight lies in the blocks that oneDNN chose for this very problem.
+    """oneDNN called as in a compiled model: the weight has the blocked layout that oneDNN chose for this problem.
 
-    The operators are those that inductor's freezing calls. Their output is channels-last whatever the input is.
+    The operators are those that inductor's freezing calls. Their output is channels-last for any input.
     """
 
     supports = _NO_FLOAT64  # oneDNN has no float64: "itensor_view_from_dense expects float/bfloat16/half/..."
@@ -76,7 +76,7 @@ class _Packed(TorchConv2d):
 
         settings = [list(padding), list(problem.stride), list(problem.dilation), problem.groups]
         extent = zip(x.shape[2:], problem.padding, padding, strict=True)
-        arriving = [size + sum(sides) - 2 * own for size, sides, own in extent]  # padded, but for what conv2d pads
+        arriving = [size + sum(sides) - 2 * own for size, sides, own in extent]  # without the padding of conv2d
         packed = torch.ops.mkldnn._reorder_convolution_weight(w, *settings, [*x.shape[:2], *arriving])
         convolve = torch.ops.mkldnn._convolution_pointwise.default
         return lambda x: convolve(x, packed, b, *settings, "none", [], "")
@@ -86,7 +86,7 @@ class _Packed(TorchConv2d):
         return torch_script(
             problem,
             channels_last=True,
-            made_ready=[
+            preparation=[
                 "ops = torch.ops.mkldnn",
                 f"packed = ops._reorder_convolution_weight(w, {settings}, list({{x}}.shape))",
             ],
@@ -105,7 +105,7 @@ class _Mps(TorchConv2d):
             import torch
 
             if not torch.backends.mps.is_available():
-                return "torch cannot use Metal: it wants macOS 12.3 and a GPU that Metal knows"
+                return "torch cannot use Metal: it needs macOS 12.3 and a GPU that Metal supports"
         return reason
 
     def _sync(self) -> Callable[[], None]:

@@ -1,7 +1,6 @@
-"""conv2d of PyTorch compiled by torch.compile: inductor's code around oneDNN's convolution, weights frozen and packed.
+"""conv2d of PyTorch compiled by torch.compile: inductor's code around oneDNN's convolution, with packed weights.
 
-Inductor keeps the C++ code that it compiled on disk (TORCHINDUCTOR_CACHE_DIR): a later run prepares faster than the
-first one.
+Inductor caches compiled C++ code on disk (TORCHINDUCTOR_CACHE_DIR), so later runs prepare faster than the first.
 """
 
 from __future__ import annotations
@@ -15,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
+from ._torch_conv2d import CPU_ALGORITHM, limit_torch_threads
+from ._torch_script import torch_script
+
 if TYPE_CHECKING:
     import numpy as np
 
-_COMPILER = {"Darwin": "clang++", "Windows": "cl"}  # elsewhere g++; what inductor calls when CXX names none
+_COMPILER = {"Darwin": "clang++", "Windows": "cl"}  # what inductor calls without CXX; elsewhere g++
 
 
 class TorchCompile(Backend):
@@ -26,23 +28,20 @@ class TorchCompile(Backend):
     requires = ("torch",)
     summary = "F.conv2d through torch.compile (inductor) with frozen weights, in channels_last"
     supports = WHOLE_OF_CONV2D
-    arithmetic = Arithmetic("direct" if platform.machine() in ("x86_64", "AMD64") else "auto", taints=("bfloat16",))
+    arithmetic = Arithmetic(CPU_ALGORITHM, taints=("bfloat16",))
     prepacks = ("input", "weight", "output")
 
     def unavailable(self) -> str | None:
         compiler = os.environ.get("CXX") or _COMPILER.get(platform.system(), "g++")
         if shutil.which(compiler) is None:
-            return f"torch.compile wants a C++ compiler, and there is no {compiler}: install it, or name one in CXX"
+            return f"torch.compile needs a C++ compiler, and there is no {compiler}: install it, or name one in CXX"
         return super().unavailable()
 
     def limit_threads(self, n: int) -> None:
-        import torch
         from torch._inductor import config
 
-        torch.set_num_threads(n)
-        if torch.get_num_interop_threads() != 1:
-            torch.set_num_interop_threads(1)
-        config.compile_threads = 1  # more are processes that import torch as well, and stay
+        limit_torch_threads(n)
+        config.compile_threads = 1  # others are processes that import torch, too, and stay
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import torch
@@ -52,7 +51,7 @@ class TorchCompile(Backend):
         from ._torch_tensors import on_both, padding, tensor, to_numpy
 
         input_, weight = (tensor(a).to(memory_format=torch.channels_last) for a in (x, w))
-        # Parameters that a function refers to are frozen; other tensors would be passed to the code as arguments.
+        # Parameters that a function refers to are frozen. Other tensors become arguments of the compiled code.
         weight = torch.nn.Parameter(weight, requires_grad=False)
         bias = None if b is None else torch.nn.Parameter(tensor(b), requires_grad=False)
         padded, sides = padding(problem)
@@ -61,26 +60,24 @@ class TorchCompile(Backend):
         def convolve(x: Any) -> Any:
             return conv2d(x if padded is None else padded(x), weight, bias, stride, sides, dilation, groups)
 
-        # Compiled versions are kept with the code object, and no more than 8: every convolution has its own.
+        # torch keeps at most 8 compiled versions per code object, so every convolution gets its own object.
         convolve.__code__ = convolve.__code__.replace()
         compiled = torch.no_grad()(torch.compile(convolve, fullgraph=True, dynamic=False))
-        # Frozen weights are packed for oneDNN, which is twice as fast at 512 channels of 7x7. It has no float64, and
-        # inductor does not ask: "itensor_view_from_dense expects float/bfloat16/half/int8/fp8 tensor inputDouble".
+        # Frozen weights are packed for oneDNN, twice as fast at 512 channels of 7x7. oneDNN has no float64, which
+        # inductor does not check: "itensor_view_from_dense expects float/bfloat16/half/int8/fp8 tensor inputDouble".
         freezing = config.patch(freezing=problem.dtype != "float64")
-        with freezing, warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # torch's, of itself
-            compiled(input_)  # torch.compile compiles when it is first called
+        with freezing, warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # within torch itself
+            compiled(input_)  # the first call compiles
         on = on_both(lambda x: compiled(x.contiguous(memory_format=torch.channels_last)))
         return Ready(lambda: compiled(input_), to_numpy=to_numpy, on=on)
 
     def script(self, problem: ConvProblem) -> str | None:
-        from ._torch_script import torch_script
-
         freezing = problem.dtype != "float64"
         return torch_script(
             problem,
             channels_last=True,
             settings=["from torch._inductor import config"],
-            made_ready=[
+            preparation=[
                 "w, b = (a if a is None else torch.nn.Parameter(a, requires_grad=False) for a in (w, b))",
                 "conv = lambda x: conv2d({x}, w, b, {stride}, {padding}, {dilation}, {groups})",
                 "conv = torch.no_grad()(torch.compile(conv, fullgraph=True, dynamic=False))",

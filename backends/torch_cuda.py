@@ -1,4 +1,4 @@
-"""conv2d of PyTorch on CUDA: in two memory formats, each in float32 proper, in TF32, and captured as a CUDA graph."""
+"""conv2d of PyTorch on CUDA: in two memory formats, each in true float32, in TF32, and captured as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Arrays, Instruments
 from convbench.problem import ConvProblem
 
 from ._torch_conv2d import TorchConv2d
-from ._torch_cuda import captured, captured_for_any, watched
+from ._torch_cuda import captured, captured_for_any, instruments
 from ._torch_script import torch_script
 
 
@@ -26,7 +26,7 @@ class _Cuda(TorchConv2d):
             if torch.version.cuda is None:
                 return f"torch {torch.__version__} is built without CUDA; pytorch.org says how to install one with it"
             if not torch.cuda.is_available():
-                return f"torch cannot use the GPU: it wants a driver for CUDA {torch.version.cuda} or newer"
+                return f"torch cannot use the GPU: it needs a driver for CUDA {torch.version.cuda} or newer"
         return reason
 
     def _convolution(
@@ -34,8 +34,8 @@ class _Cuda(TorchConv2d):
     ) -> Callable[[Any], Any]:
         from torch.backends import cudnn
 
-        # cuDNN's heuristic picks the algorithm, and the same one every time. With benchmark=True a race of timings
-        # picks it, in every process anew, and what is measured today could not be held against yesterday.
+        # cuDNN's heuristic always picks the same algorithm. With benchmark=True timings pick it anew in every process,
+        # and results of different days could not be compared.
         cudnn.benchmark = False
         _set_tf32(False)
         return super()._convolution(problem, x, w, b, padding)
@@ -46,7 +46,7 @@ class _Cuda(TorchConv2d):
         return torch.cuda.synchronize
 
     def _instruments(self, x: Any, layout: Any) -> Instruments:
-        return watched(x, layout)
+        return instruments(x, layout)
 
     def script(self, problem: ConvProblem) -> str | None:
         return self._script(problem, "ieee")
@@ -57,9 +57,9 @@ class _Cuda(TorchConv2d):
 
 
 class _Tf32(_Cuda):
-    """As torch comes: float32 is rounded to TF32 on GPUs that have it, so that tensor cores can multiply it."""
+    """torch's default: float32 is rounded to TF32 on GPUs that have it, so that tensor cores can multiply it."""
 
-    supports = replace(WHOLE_OF_CONV2D, dtypes={"float32"})  # for the others it is torch-cuda
+    supports = replace(WHOLE_OF_CONV2D, dtypes={"float32"})  # in other dtypes it equals torch-cuda
     arithmetic = Arithmetic("auto", operand="tf32")
     thread_safe = False
 
@@ -69,7 +69,7 @@ class _Tf32(_Cuda):
         convolve = super()._convolution(problem, x, w, b, padding)
 
         def run(x: Any) -> Any:
-            _set_tf32(True)  # of the process: set back for whoever computes next
+            _set_tf32(True)  # the setting belongs to the process, so it is restored
             try:
                 return convolve(x)
             finally:
@@ -82,9 +82,9 @@ class _Tf32(_Cuda):
 
 
 class _Graph(_Cuda):
-    """The same work launched at once: what the GPU takes when the CPU does not hold it up."""
+    """The same work in one launch: the time of the GPU without waits for the CPU."""
 
-    thread_safe = False  # every call writes one and the same output
+    thread_safe = False  # every call writes the same output
 
     def _call(self, compute: Callable[[Any], Any], x: Any) -> Callable[[], Any]:
         return captured(compute, x)
@@ -96,7 +96,7 @@ class _Graph(_Cuda):
 def _set_tf32(allowed: bool) -> None:
     from torch.backends import cudnn
 
-    if hasattr(cudnn, "conv"):  # torch 2.9; reading or writing allow_tf32 as well would be an error there
+    if hasattr(cudnn, "conv"):  # from torch 2.9 on, where using allow_tf32 as well is an error
         cudnn.conv.fp32_precision = "tf32" if allowed else "ieee"
     else:
         cudnn.allow_tf32 = allowed

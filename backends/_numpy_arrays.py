@@ -1,0 +1,57 @@
+"""Padding, precision and bias in NumPy, for libraries that correlate NumPy arrays and do nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from convbench.backend import Ready
+from convbench.problem import ConvProblem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_NUMPY_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def prepared(
+    problem: ConvProblem,
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    correlate: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> Ready:
+    """A convolution by `correlate(x, w)`, which gets the padded input and the weight in float32 or float64."""
+    import numpy as np
+
+    computed_in = np.float64 if problem.dtype == "float64" else np.float32
+
+    def on(x: np.ndarray) -> np.ndarray:
+        # Half formats are widened and rounded once. An infinity from that is an answer and no reason for a warning.
+        with np.errstate(over="ignore", invalid="ignore"):
+            out = correlate(pad(problem, x.astype(computed_in, copy=False)), w.astype(computed_in, copy=False))
+            if b is not None:
+                out += b.astype(computed_in, copy=False)[:, None, None]
+            return out.astype(x.dtype, copy=False)
+
+    return Ready(lambda: on(x), on={"numpy": on})
+
+
+def pad(problem: ConvProblem, x: np.ndarray) -> np.ndarray:
+    """`x` (N, C, H, W) with the problem's padding. Negative padding crops. The result may be a view."""
+    import numpy as np
+
+    (top, bottom), (left, right) = problem.padding
+    x = x[:, :, max(0, -top) : x.shape[2] - max(0, -bottom), max(0, -left) : x.shape[3] - max(0, -right)]
+    sides = ((0, 0), (0, 0), (max(0, top), max(0, bottom)), (max(0, left), max(0, right)))
+    return np.pad(x, sides, mode=_NUMPY_MODE[problem.padding_mode]) if np.any(sides) else x  # type: ignore[call-overload]
+
+
+def pad_code(problem: ConvProblem, x: str) -> str:
+    """The code of `pad` for an array called `x`."""
+    cuts = [f"{max(0, -before) or ''}:{-max(0, -after) or ''}" for before, after in problem.padding]
+    cut = "" if cuts == [":", ":"] else f"[:, :, {', '.join(cuts)}]"
+    rows, columns = ((max(0, before), max(0, after)) for before, after in problem.padding)
+    if not any((*rows, *columns)):
+        return f"{x}{cut}"
+    return f'np.pad({x}{cut}, ((0, 0), (0, 0), {rows}, {columns}), mode="{_NUMPY_MODE[problem.padding_mode]}")'
