@@ -22,8 +22,8 @@ class _OneDnn(Backend):
     install = "onednn"
     summary = "oneDNN's primitive called directly, every layout chosen by the library"
     # Convolutions in float64 are "unimplemented" on CPUs, and no primitive pads. Negative padding is possible only at
-    # the end of an axis, and only less than a stride: "left padding value (-1) must be non-negative", "right padding (-1)
-    # and stride (1) must sum up to a positive value".
+    # the end of an axis, and only less than a stride: "left padding value (-1) must be non-negative", "right padding
+    # (-1) and stride (1) must sum up to a positive value".
     supports = Supports(dtypes=set(dnnl.DTYPE), negative_padding=True)
     arithmetic = Arithmetic("direct")
     prepacks = ("input", "weight", "output")
