@@ -93,14 +93,14 @@ SET: dict[str, tuple[dict[str, str | None], int, Kind, str]] = {
         Kind.BOOST,
         "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo",
     ),
-    "quota": ({"sys/fs/cgroup/cpu.max": "150000 100000"}, 2, Kind.QUOTA, "may use 1.5 CPUs, and 2 threads"),
+    "quota": ({"sys/fs/cgroup/cpu.max": "150000 100000"}, 2, Kind.QUOTA, "may use 1.5 CPUs, but 2 threads"),
     "less than a CPU": ({"sys/fs/cgroup/cpu.max": "5000 10000"}, 1, Kind.QUOTA, "--threads 1"),
     "cpuset": ({}, 3, Kind.CPUSET, "--threads 2"),
     "siblings": (
         {f"{CPU}/cpu{n}/topology/thread_siblings_list": "0-1" for n in (0, 1)},
         2,
         Kind.SIBLINGS,
-        "asked for (2) than there are cores (1)",
+        "requested (2) than there are cores (1)",
     ),
     "battery": (
         {"sys/class/power_supply/BAT0/type": "Battery", "sys/class/power_supply/BAT0/status": "Discharging"},
@@ -247,11 +247,11 @@ def test_what_a_container_may_use(files: dict[str, str], share: CpuShare, tmp_pa
 HAPPENED: dict[str, tuple[dict[str, str], Kind, str]] = {
     "busy": ({"proc/stat": STAT.format(busy=500, steal=0)}, Kind.BUSY, "keeps 0.8 of 2 CPUs busy"),
     "steal": ({"proc/stat": STAT.format(busy=100, steal=5)}, Kind.STEAL, "100.0 % of the CPU time"),
-    "heat": ({f"{CPU}/cpu0/thermal_throttle/core_throttle_count": "8"}, Kind.HEAT, "slowed itself 3 times"),
+    "heat": ({f"{CPU}/cpu0/thermal_throttle/core_throttle_count": "8"}, Kind.HEAT, "slowed down 3 times"),
     "quota": (
         {"sys/fs/cgroup/cpu.stat": "nr_throttled 13\nthrottled_usec 1500007\n"},
         Kind.QUOTA_STOPS,
-        "used up its CPU quota 10 times and stood still for 1.5 s",
+        "used up its CPU quota 10 times and was stopped for 1.5 s",
     ),
     "swap": ({"proc/vmstat": "pswpin 140\npswpout 2"}, Kind.SWAP, "100 pages"),
 }
@@ -363,7 +363,7 @@ def samples(**changes: Any) -> dict[str, list[Any]]:
 
 
 IN_SAMPLES: dict[str, tuple[dict[str, list[Any]], dict[str, Any], Kind, str]] = {
-    "load": ({"load": [3.2] * 10}, {"threads": 1, "cpus": 4}, Kind.LOAD, "was 3.2 where the run alone makes 1"),
+    "load": ({"load": [3.2] * 10}, {"threads": 1, "cpus": 4}, Kind.LOAD, "was 3.2, but this run alone causes 1"),
     "short": ({"calls": [1] * 10, "wall_s": [5e-4] * 10, "cpu_s": [5e-4] * 10}, {}, Kind.SHORT_SAMPLES, "last 0.5 ms"),
     "spread": (
         {"wall_s": [0.0010, 0.0012] * 5, "cpu_s": [0.0010, 0.0012] * 5},
@@ -389,9 +389,9 @@ IN_SAMPLES: dict[str, tuple[dict[str, list[Any]], dict[str, Any], Kind, str]] = 
         Kind.OWN_PAGE_FAULTS,
         "maps memory itself",
     ),
-    "more threads": ({"cpu_s": [0.0019] * 10}, {}, Kind.MORE_THREADS, "kept 1.9 CPUs busy where 1 were asked for"),
-    "fewer threads": ({}, {"threads": 2}, Kind.FEWER_THREADS, "kept 1.0 CPUs busy where 2 were asked for"),
-    "waiting": ({"cpu_s": [0.0006] * 10}, {}, Kind.WAITING, "ran for 60 % of the time"),
+    "more threads": ({"cpu_s": [0.0019] * 10}, {}, Kind.MORE_THREADS, "kept 1.9 CPUs busy, but 1 were requested"),
+    "fewer threads": ({}, {"threads": 2}, Kind.FEWER_THREADS, "kept only 1.0 CPUs busy of the 2 requested"),
+    "waiting": ({"cpu_s": [0.0006] * 10}, {}, Kind.WAITING, "ran for only 60 % of the time"),
     "stood still": (
         {"wall_s": [0.001] * 9 + [0.5], "cpu_s": [0.001] * 10},
         {},
@@ -404,7 +404,7 @@ IN_SAMPLES: dict[str, tuple[dict[str, list[Any]], dict[str, Any], Kind, str]] = 
         Kind.GPU_SLOWED,
         f"held back in 50 % of the samples, by {SLOWED_BY[0x4]} and {SLOWED_BY[0x20]}",
     ),
-    "GPU clock": ({"sm_mhz": [1410] + [1980] * 9}, {"device": "cuda"}, Kind.GPU_CLOCK, "from 1410 to 1980 MHz"),
+    "GPU clock": ({"sm_mhz": [1410] + [1980] * 9}, {"device": "cuda"}, Kind.GPU_CLOCK, "between 1410 and 1980 MHz"),
     "launching": (
         {"wall_s": [1.05e-3] * 10, "launch_s": [1e-3] * 10},
         {"device": "cuda"},
@@ -544,8 +544,8 @@ def test_a_run_shows_each_kind_once_with_where_it_was_seen() -> None:
     report = hazard_report(records, [Hazard(Kind.BATTERY)])
     text = shown(report)
     assert text.count("End other work") == 1
-    assert "[bold]a[/]\\x1b[31m on case-0 and 2 more: it ran for 60 % of the time" in text
-    assert text.index("battery") < text.index("ran for")
+    assert "[bold]a[/]\\x1b[31m on case-0 and 2 more: it ran for only 60 % of the time" in text
+    assert text.index("battery") < text.index("ran for only")
     assert hazard_report(records[3:]) is None
 
 

@@ -1,4 +1,4 @@
-"""Hazards in the samples of one record: what they themselves tell of how they came about."""
+"""Hazards that the samples of one record show by themselves."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from convbench.measurement.machine.gpu import SLOWED_BY
 from convbench.measurement.workers.process_environment import Allocator
 
 LOAD_OF_OTHERS = 0.5
-SHORTEST_SAMPLE_S = 1e-3  # the call after a switch between processes takes 1.2 times as long: some 0.1 ms
-WIDEST_SPREAD = 0.10  # pyperf warns there, too
-MEDIAN_OVER_MINIMUM = 1.5  # two threads that waited for a CPU: 0.65 ms became 16 or 32
-# 78 faults a call cost a convolution 3 to 12 % of its time and 556 half of it (docs/measured.md, "What the allocator
-# does"); a few belong to the loop around it.
+SHORTEST_SAMPLE_S = 1e-3  # the call after a switch of processes takes 1.2 times as long: some 0.1 ms
+WIDEST_SPREAD = 0.10  # as in pyperf
+MEDIAN_OVER_MINIMUM = 1.5  # two threads that wait for a CPU: 0.65 ms became 16 or 32
+# 78 faults a call cost a convolution 3 to 12 % of its time, and 556 cost half of it (docs/measured.md, "What the
+# allocator does"). The loop around it causes a few.
 FAULTS_PER_CALL, SYSTEM_SHARE = 10, 0.02
 RAN_SHARE = 0.95  # on an idle machine 0.99 and more
-MORE_CPUS = 0.25  # libraries were seen that use two threads whatever they are told
+MORE_CPUS = 0.25  # some libraries use two threads whatever the limit
 FEWER_CPUS = 0.6
-STOOD_STILL_S, STOOD_STILL_TIMES = 0.1, 10.0  # a slice of the scheduler's is some ten ms at most
+STOOD_STILL_S, STOOD_STILL_TIMES = 0.1, 10.0  # a scheduler slice lasts some ten ms at most
 SLOWED_SHARE = 0.05
 GPU_CLOCK_SPREAD = 0.03
 LAUNCH_SHARE = 0.9
 _FEWEST_LAUNCHED = 3
-_LARGEST = 1e18  # what is beyond is no measurement
+_LARGEST = 1e18  # a greater number is no measurement
 
 
 def hazards_of_samples(
@@ -35,67 +35,67 @@ def hazards_of_samples(
     device: str = "cpu",
     cpus: int | None = None,
 ) -> list[Hazard]:
-    """What is suspicious in the samples of one record, given by column as a record has them (seconds are per call).
+    """Hazards in the samples of one record, by column as records have them (seconds are per call).
 
     Columns: `calls`, `wall_s`, `cpu_s`, `system_s`, `minor_faults`, `load`, and of a GPU `launch_s`, `sm_mhz` and
-    `slowed`; what is not there is not judged. On another `device` than the CPU its clock says nothing. `cpus` are those
-    that the process may run on.
+    `slowed`. A missing column is not judged. The CPU clock is ignored on a `device` other than the CPU. `cpus` is how
+    many the process may use.
     """
     wall = _numbers(samples, "wall_s")
     if not wall or median(wall) <= 0:
         return []
     columns = {name: _numbers(samples, name, len(wall)) for name in ("calls", "cpu_s", "system_s", "minor_faults")}
-    found = [*_of_load(_numbers(samples, "load", len(wall)), threads, cpus), *_of_spread(wall)]
+    hazards = [*_of_load(_numbers(samples, "load", len(wall)), threads, cpus), *_of_spread(wall)]
     calls = columns["calls"]
     if calls and min(calls) > 0:
         sample_s = median(each * n for each, n in zip(wall, calls, strict=True))
         if sample_s < SHORTEST_SAMPLE_S:
-            found.append(Hazard(Kind.SHORT_SAMPLES, {"sample_ms": sample_s * 1e3}))
+            hazards.append(Hazard(Kind.SHORT_SAMPLES, {"sample_ms": sample_s * 1e3}))
         if device == "cpu" and (cpu := columns["cpu_s"]) and sum(cpu) > 0:
-            found += _of_running(wall, cpu, calls, threads)
-            found += _of_faults(cpu, calls, columns["system_s"], columns["minor_faults"], allocator)
-    found += _of_gpu_clock(*(_numbers(samples, name, len(wall)) for name in ("sm_mhz", "slowed")))
-    found += _of_launching(wall, calls, _numbers(samples, "launch_s", len(wall)))
-    return in_order(found)
+            hazards += _of_running(wall, cpu, calls, threads)
+            hazards += _of_faults(cpu, calls, columns["system_s"], columns["minor_faults"], allocator)
+    hazards += _of_gpu_clock(*(_numbers(samples, name, len(wall)) for name in ("sm_mhz", "slowed")))
+    hazards += _of_launching(wall, calls, _numbers(samples, "launch_s", len(wall)))
+    return in_order(hazards)
 
 
 def _of_load(load: Sequence[float], threads: int, cpus: int | None) -> list[Hazard]:
-    # The load is an average over the last minute. Where half of the CPUs are idle all the same, there is room.
+    # The load is an average over the last minute. While half of the CPUs are idle, others do not disturb.
     if not load or median(load) <= threads + LOAD_OF_OTHERS or (cpus is not None and median(load) <= cpus / 2):
         return []
     return [Hazard(Kind.LOAD, {"load": median(load), "threads": threads})]
 
 
 def _of_spread(wall: Sequence[float]) -> list[Hazard]:
-    found = []
+    hazards = []
     middle = median(wall)
     if len(wall) >= 4:
         low, _, high = quantiles(wall, n=4, method="inclusive")
         if (high - low) / middle > WIDEST_SPREAD:
-            found.append(Hazard(Kind.SPREAD, {"spread": (high - low) / middle}))
+            hazards.append(Hazard(Kind.SPREAD, {"spread": (high - low) / middle}))
     if min(wall) > 0 and middle / min(wall) > MEDIAN_OVER_MINIMUM:
-        found.append(Hazard(Kind.STALLS, {"over_minimum": middle / min(wall)}))
-    return found
+        hazards.append(Hazard(Kind.STALLS, {"over_minimum": middle / min(wall)}))
+    return hazards
 
 
 def _of_running(wall: Sequence[float], cpu: Sequence[float], calls: Sequence[float], threads: int) -> list[Hazard]:
-    found = []
+    hazards = []
     still = [
-        (one_wall - one_cpu) * n
-        for one_wall, one_cpu, n in zip(wall, cpu, calls, strict=True)
-        if one_wall > STOOD_STILL_TIMES * median(wall) and (one_wall - one_cpu) * n > STOOD_STILL_S
+        (wall_s - cpu_s) * n
+        for wall_s, cpu_s, n in zip(wall, cpu, calls, strict=True)
+        if wall_s > STOOD_STILL_TIMES * median(wall) and (wall_s - cpu_s) * n > STOOD_STILL_S
     ]
     if still:
         figures = {"samples": len(still), "taken": len(wall), "longest_s": max(still)}
-        found.append(Hazard(Kind.STOOD_STILL, figures))
-    used = median(one_cpu / one_wall for one_wall, one_cpu in zip(wall, cpu, strict=True) if one_wall > 0)
+        hazards.append(Hazard(Kind.STOOD_STILL, figures))
+    used = median(cpu_s / wall_s for wall_s, cpu_s in zip(wall, cpu, strict=True) if wall_s > 0)
     if used > threads + MORE_CPUS:
-        found.append(Hazard(Kind.MORE_THREADS, {"used": used, "threads": threads}))
+        hazards.append(Hazard(Kind.MORE_THREADS, {"used": used, "threads": threads}))
     elif threads == 1 and used < RAN_SHARE:
-        found.append(Hazard(Kind.WAITING, {"ran": used}))
+        hazards.append(Hazard(Kind.WAITING, {"ran": used}))
     elif threads > 1 and used < FEWER_CPUS * threads:
-        found.append(Hazard(Kind.FEWER_THREADS, {"used": used, "threads": threads}))
-    return found
+        hazards.append(Hazard(Kind.FEWER_THREADS, {"used": used, "threads": threads}))
+    return hazards
 
 
 def _of_faults(
@@ -116,19 +116,19 @@ def _of_faults(
 
 
 def _of_gpu_clock(sm_mhz: Sequence[float], slowed: Sequence[float]) -> list[Hazard]:
-    found = []
+    hazards = []
     held_back = [bits for bits in map(int, slowed) if any(bits & bit for bit in SLOWED_BY)]
     if slowed and len(held_back) > SLOWED_SHARE * len(slowed):
-        why = " and ".join(told for bit, told in SLOWED_BY.items() if any(bits & bit for bits in held_back))
-        found.append(Hazard(Kind.GPU_SLOWED, {"share": len(held_back) / len(slowed), "why": why}))
+        why = " and ".join(cause for bit, cause in SLOWED_BY.items() if any(bits & bit for bits in held_back))
+        hazards.append(Hazard(Kind.GPU_SLOWED, {"share": len(held_back) / len(slowed), "why": why}))
     if sm_mhz and min(sm_mhz) < (1 - GPU_CLOCK_SPREAD) * max(sm_mhz):
-        found.append(Hazard(Kind.GPU_CLOCK, {"low_mhz": min(sm_mhz), "high_mhz": max(sm_mhz)}))
-    return found
+        hazards.append(Hazard(Kind.GPU_CLOCK, {"low_mhz": min(sm_mhz), "high_mhz": max(sm_mhz)}))
+    return hazards
 
 
 def _of_launching(wall: Sequence[float], calls: Sequence[float], launch: Sequence[float]) -> list[Hazard]:
-    """Whether the queue ran empty, so that all of a batch but the work of its last call was launching. Of one or two
-    calls that cannot be told."""
+    """Whether the queue ran empty, so that a batch's time was spent launching, except for its last call. One or two
+    calls do not show it."""
     if not launch or not calls or min(calls) < _FEWEST_LAUNCHED:
         return []
     call_s, launch_s, n = median(wall), median(launch), median(calls)
@@ -138,7 +138,7 @@ def _of_launching(wall: Sequence[float], calls: Sequence[float], launch: Sequenc
 
 
 def _numbers(samples: Mapping[str, Sequence[Any]], name: str, length: int | None = None) -> list[float]:
-    """A column as numbers that are not negative; empty where it is none, or not `length` long."""
+    """A column as numbers that are not negative; empty where it has other values, or not `length` of them."""
     column = samples.get(name)
     if not isinstance(column, (list, tuple)) or (length is not None and len(column) != length):
         return []
