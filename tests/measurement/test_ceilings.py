@@ -22,13 +22,14 @@ import convbench
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.measurement.ceilings import process
 from convbench.measurement.ceilings.bandwidth import extents
-from convbench.measurement.ceilings.cores import caches, choose_cpus, cpu_list
 from convbench.measurement.ceilings.executable import FORBIDDEN
 from convbench.measurement.ceilings.figures import Ceilings, Figure, Level, figure
 from convbench.measurement.ceilings.instruction_sets import instruction_sets
 from convbench.measurement.ceilings.process import measure_ceilings
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
 from convbench.measurement.machine.facts import cpu_flags, machine_facts, usable_cpus
+from convbench.measurement.machine.sysfs import cpu_list
+from convbench.measurement.machine.topology import CPUS, caches, fastest_cpus
 from convbench.store.ceilings import keep_ceilings, kept_ceilings
 from convbench.store.journal import JournalWarning
 
@@ -115,7 +116,7 @@ def test_a_thread_is_held_to_its_cpu_and_this_one_is_not() -> None:
 
 def system(root: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
-        path = root / name
+        path = root / CPUS / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
     return root
@@ -135,9 +136,9 @@ def test_the_fastest_core_comes_first_and_its_second_thread_last(tmp_path: Path)
         pytest.skip("there is but one CPU")
     second = others[0]
     fast = {f"cpu{cpu}/cpufreq/cpuinfo_max_freq": str(1000 * cpu + 1000) for cpu in (first, second)}
-    assert (choose_cpus(1, system(tmp_path / "a", fast)) or ())[0] != first
+    assert (fastest_cpus(1, system(tmp_path / "a", fast)) or ())[0] != first
     siblings = {f"cpu{cpu}/topology/thread_siblings_list": f"{first},{second}" for cpu in (first, second)}
-    chosen = choose_cpus(len(others) + 1, system(tmp_path / "b", fast | siblings)) or ()
+    chosen = fastest_cpus(len(others) + 1, system(tmp_path / "b", fast | siblings)) or ()
     assert chosen[-1] == second
     assert sorted(chosen) == [first, *others]
 
@@ -153,17 +154,17 @@ def test_a_shared_cache_counts_once_and_an_instruction_cache_not_at_all(tmp_path
         files |= cache(cpu, 2, 2, "Unified", "1024K", str(cpu))
         files |= cache(cpu, 3, 3, "Unified", "16M", "0-1" if cpu < 2 else "2-3")
     root = system(tmp_path, files)
-    assert caches([0], root) == [("L1", 32 << 10), ("L2", 1 << 20), ("L3", 16 << 20)]
-    assert caches([0, 1], root) == [("L1", 64 << 10), ("L2", 2 << 20), ("L3", 16 << 20)]
-    assert caches([0, 2], root) == [("L1", 64 << 10), ("L2", 2 << 20), ("L3", 32 << 20)]
-    assert caches([7], root) == []
+    assert caches([0], root) == {"L1": 32 << 10, "L2": 1 << 20, "L3": 16 << 20}
+    assert caches([0, 1], root) == {"L1": 64 << 10, "L2": 2 << 20, "L3": 16 << 20}
+    assert caches([0, 2], root) == {"L1": 64 << 10, "L2": 2 << 20, "L3": 32 << 20}
+    assert caches([7], root) == {}
 
 
 @given(st.lists(st.integers(12, 30).map(lambda n: 1 << n), min_size=1, max_size=4), st.integers(20, 40))
 def test_what_is_measured_of_a_level_is_held_by_it_and_not_by_those_inside(sizes: list[int], memory: int) -> None:
-    known = [(f"L{i}", size) for i, size in enumerate(sorted(sizes), 1)]
+    known = {f"L{i}": size for i, size in enumerate(sorted(sizes), 1)}
     found = extents(known, 1 << memory)
-    assert [extent.name for extent in found[: len(known)]] == [name for name, _ in known]
+    assert [extent.name for extent in found[: len(known)]] == list(known)
     inside = 0
     for extent in found:
         assert extent.measured > inside
@@ -179,7 +180,7 @@ def test_what_is_measured_of_a_level_is_held_by_it_and_not_by_those_inside(sizes
 
 
 def test_without_known_caches_nothing_is_said_of_bandwidth() -> None:
-    assert extents([], 1 << 34) == []
+    assert extents({}, 1 << 34) == []
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------

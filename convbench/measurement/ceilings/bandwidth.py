@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,12 +39,12 @@ class Extent:
     measured: int
 
 
-def extents(caches: Sequence[tuple[str, int]], memory_limit: int) -> list[Extent]:
+def extents(caches: Mapping[str, int], memory_limit: int) -> list[Extent]:
     """The levels to measure: half of each cache, more where the caches inside it are as large; of memory four times the
     caches, or twice where that is much, and not at all where there is not enough. Empty where the caches are not known,
     since nothing then says where data is."""
     found, inside = [], 0
-    for name, size in caches:
+    for name, size in caches.items():
         # A cache that holds what fell out of smaller ones has their size on top of its own.
         found.append(Extent(name, size, size // 2 if inside < size // 4 else inside + size // 4))
         inside += size

@@ -12,7 +12,6 @@ import numpy as np
 import scipy
 
 from convbench.measurement.ceilings.bandwidth import extents, moves
-from convbench.measurement.ceilings.cores import caches
 from convbench.measurement.ceilings.executable import RefusedError, callable_code
 from convbench.measurement.ceilings.figures import Figure, Level, figure
 from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
@@ -20,6 +19,7 @@ from convbench.measurement.ceilings.matrix_products import DTYPES, matrix_produc
 from convbench.measurement.ceilings.multiply_adds import cycles, multiply_adds
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
 from convbench.measurement.machine.facts import cpu_flags, memory_limit_bytes
+from convbench.measurement.machine.topology import caches
 
 _DISTURBED = 0.05
 

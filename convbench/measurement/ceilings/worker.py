@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from convbench.measurement.ceilings.cores import choose_cpus
+from convbench.measurement.machine.topology import fastest_cpus
 from convbench.measurement.workers.json_child import read_request, send_message
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     """Measure and send the result."""
     request = read_request()
     threads = int(request["threads"])
-    cpus = choose_cpus(threads)
+    cpus = fastest_cpus(threads)
     if cpus is not None:
         os.sched_setaffinity(0, cpus)
     # Imported only now, because a library that starts threads when imported starts them on the process's CPUs.

@@ -1,8 +1,8 @@
-"""Pinning: every worker of a run on the same cores, and the run itself off them while they are timed.
+"""Pinning: all workers of a run share the same CPUs, and the run itself stays off them while they are timed.
 
-Two workers pinned to one core differed by 0.25 % where the scheduler's choice gave 0.35 %, and by half as much at
-worst: whatever is particular about a core is then in both. Linux only; elsewhere nothing is pinned. An affinity belongs
-to a thread, so a process is moved thread by thread.
+Two workers pinned to one core differed by 0.25 %, against 0.35 % where the scheduler chose, and by half as much at
+worst, because the peculiarities of a core then affect both. Only Linux can pin. An affinity belongs to a thread, so a
+process is moved thread by thread.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 
 from convbench.errors import ConvbenchError
-from convbench.measurement.machine.sysfs import ROOT, listed, text
+from convbench.measurement.machine.sysfs import ROOT, cpu_list, names
+from convbench.measurement.machine.topology import siblings
 
 Cores = tuple[int, ...]
 AUTO, NONE = "auto", "none"
@@ -26,54 +26,44 @@ def can_pin() -> bool:
     return sys.platform == "linux" and hasattr(os, "sched_setaffinity")
 
 
-def parse_pin(given: str) -> str:
-    """`given` in its one spelling: `auto`, `none` or CPUs such as `2,3`. Raises `ValueError` for anything else."""
-    word = given.strip().lower()
+def parse_pin(value: str) -> str:
+    """`value` in its one spelling: `auto`, `none` or CPUs such as `2,3`. Raises `ValueError` for anything else."""
+    word = value.strip().lower()
     if word in (AUTO, NONE):
         return word
-    cpus: set[int] = set()
-    for part in word.split(","):
-        first, dash, last = part.partition("-")
-        if not _is_number(first) or (dash and not _is_number(last)):
-            raise ValueError(given)
-        low, high = int(first), int(last or first)
-        if not 0 <= high - low < 4096:
-            raise ValueError(given)
-        cpus |= set(range(low, high + 1))
+    cpus = cpu_list(word)
+    if not cpus:
+        raise ValueError(value)
     return ",".join(map(str, sorted(cpus)))
-
-
-def _is_number(word: str) -> bool:
-    return word.strip().isascii() and word.strip().isdigit()
 
 
 def choose_cores(
     pin: str,
     threads: int,
     usable: Collection[int],
-    siblings: Sequence[frozenset[int]] = (),
+    cores: Sequence[frozenset[int]] = (),
     taken: Collection[int] = (),
     busy: Collection[int] = (),
 ) -> Cores:
-    """The CPUs that workers of `threads` threads run on; none means that nothing is pinned.
+    """The CPUs for workers of `threads` threads; none means that nothing is pinned.
 
-    With `auto`: one a thread, of different physical cores (`siblings` are the CPUs of each), those first that no other
-    run has `taken`, then those that are not `busy`, and CPU 0, which most interrupts go to, last. Where there are not
-    that many cores, none.
+    With `auto`: one CPU per thread, each of another physical core (`cores` are the CPUs of each). CPUs that no other
+    run has `taken` come first, then those that are not `busy`; CPU 0, which handles most interrupts, comes last. If
+    there are not that many cores, none.
     """
     if pin == NONE:
         return ()
     if pin != AUTO:
         return tuple(int(cpu) for cpu in pin.split(","))
-    of_core = {cpu: min(core) for core in siblings for cpu in core}
-    firsts = {of_core.get(cpu, cpu): cpu for cpu in sorted(usable, reverse=True)}
-    avoided = [{of_core.get(cpu, cpu) for cpu in some} for some in (taken, busy, (0,))]
-    ranked = sorted(firsts, key=lambda core: (*(core in cores for cores in avoided), core))
+    core_of = {cpu: min(core) for core in cores for cpu in core}
+    firsts = {core_of.get(cpu, cpu): cpu for cpu in sorted(usable, reverse=True)}
+    avoided = [{core_of.get(cpu, cpu) for cpu in cpus} for cpus in (taken, busy, (0,))]
+    ranked = sorted(firsts, key=lambda core: (*(core in group for group in avoided), core))
     return tuple(sorted(firsts[core] for core in ranked[:threads])) if len(ranked) >= threads else ()
 
 
 def cores_here(pin: str, threads: int) -> Cores:
-    """`choose_cores` for this machine as it is now. Raises `ConvbenchError` for CPUs that cannot be had."""
+    """`choose_cores` for this machine as it is now. Raises `ConvbenchError` for CPUs that this process may not use."""
     if pin == NONE or (pin == AUTO and not can_pin()):
         return ()
     if not can_pin():
@@ -85,12 +75,13 @@ def cores_here(pin: str, threads: int) -> Cores:
             may = ", ".join(map(str, sorted(usable)))
             raise ConvbenchError(f"--pin names CPU {others[0]}, which convbench may not use here; it may use {may}.")
         return chosen
-    return choose_cores(pin, threads, usable, _siblings(usable), _taken_by_other_runs(), _busy())
+    cores = [siblings(cpu) & usable or frozenset((cpu,)) for cpu in usable]
+    return choose_cores(pin, threads, usable, cores, _taken_by_other_runs(), _busy())
 
 
 def starting_cores(cores: Cores, number: int) -> Cores:
-    """Where the `number`-th of several workers starts: on as many CPUs as it will have, which libraries count when they
-    are imported, and not all on the same ones, for importing is work."""
+    """Where the `number`-th of several workers starts: on as many CPUs as it will have, because libraries count them
+    when imported, but not all workers on the same ones, because importing takes time."""
     if not cores or not can_pin():
         return cores
     usable = sorted(os.sched_getaffinity(0))
@@ -100,7 +91,7 @@ def starting_cores(cores: Cores, number: int) -> Cores:
 
 @contextlib.contextmanager
 def children_on(cores: Cores) -> Iterator[None]:
-    """What this thread starts meanwhile starts on `cores`."""
+    """Processes that this thread starts meanwhile start on `cores`."""
     before = _affinity(0)
     if not cores or before is None:
         yield
@@ -113,10 +104,10 @@ def children_on(cores: Cores) -> Iterator[None]:
 
 
 def move_here(cores: Cores) -> Cores:
-    """Move this process, all of its threads, to `cores`; gives where it runs now, nothing if that is not known."""
+    """Move all threads of this process to `cores`. Returns the CPUs it may use now; none if unknown or not moved."""
     if not cores or not can_pin():
         return ()
-    for _ in range(2):  # a thread that was being started meanwhile
+    for _ in range(2):  # the second time for threads that were being started
         for thread in _threads():
             _move(thread, cores)
     return tuple(sorted(_affinity(0) or ()))
@@ -124,7 +115,7 @@ def move_here(cores: Cores) -> Cores:
 
 @contextlib.contextmanager
 def kept_off(cores: Cores) -> Iterator[None]:
-    """This process runs on other CPUs than `cores` meanwhile, where it may use others."""
+    """Meanwhile this process runs on other CPUs than `cores`, if it may use any others."""
     before = {thread: _affinity(thread) for thread in _threads()} if cores and can_pin() else {}
     for thread, allowed in before.items():
         if allowed and (others := allowed - set(cores)):
@@ -137,16 +128,8 @@ def kept_off(cores: Cores) -> Iterator[None]:
                 _move(thread, allowed)
 
 
-def _siblings(cpus: Collection[int]) -> list[frozenset[int]]:
-    folder = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    return [listed(text(ROOT, folder.format(cpu))) & frozenset(cpus) or frozenset((cpu,)) for cpu in cpus]
-
-
 def _threads() -> list[int]:
-    try:
-        return [int(path.name) for path in Path("/proc/self/task").iterdir()]
-    except OSError:
-        return [0]
+    return [int(name) for name in names(ROOT, "proc/self/task")] or [0]
 
 
 def _affinity(thread: int) -> set[int] | None:
@@ -157,12 +140,12 @@ def _affinity(thread: int) -> set[int] | None:
 
 
 def _move(thread: int, cores: Collection[int]) -> None:
-    with contextlib.suppress(OSError):  # the thread has ended, or the CPUs are no longer ours to use
+    with contextlib.suppress(OSError):  # the thread has ended, or this process may no longer use the CPUs
         os.sched_setaffinity(thread, cores)
 
 
 def _busy() -> list[int]:
-    """The CPUs that have something to do now."""
+    """The CPUs that are busy now."""
     import psutil
 
     return [cpu for cpu, share in enumerate(psutil.cpu_percent(_LOOK_S, percpu=True)) if share > _BUSY_PERCENT]

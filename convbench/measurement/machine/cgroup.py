@@ -1,7 +1,7 @@
-"""What a container may use of the CPUs, and how often it was stopped for having used it up: Linux cgroups, v1 and v2.
+"""A container's CPU quota, and how often it was stopped because the quota was used up: Linux cgroups, v1 and v2.
 
-Every group on the way up limits, so the least quota holds. In a container the path that `/proc/self/cgroup` names may
-be the host's, which is not there to be seen; the mount's own root is then what counts, and is looked at in any case.
+Each group up to the root may set a limit, so the smallest quota applies. In a container, `/proc/self/cgroup` may name a
+path of the host that is not visible inside; then the root of the mount counts, which is always read as well.
 Sources: the kernel's documentation, admin-guide/cgroup-v2.rst ("CPU Interface Files") and scheduler/sched-bwc.rst.
 """
 
@@ -18,8 +18,8 @@ _MOUNT = "sys/fs/cgroup"
 
 @dataclass(frozen=True)
 class CpuShare:
-    """`quota_cpus`: CPU seconds a second that are allowed, None without a limit. Of all groups together since they were
-    made: how often they were stopped (`stops`) and for how many seconds; None where that is not told."""
+    """`quota_cpus`: CPU seconds allowed per second, None without a limit. `stops`, `stopped_s`: how often, and for how
+    many seconds, all groups together were stopped since they were created; None if unknown."""
 
     quota_cpus: float | None = None
     stops: int | None = None
@@ -27,15 +27,15 @@ class CpuShare:
 
 
 def cpu_share(root: Path = ROOT) -> CpuShare:
-    """The share of this process's group and all above it."""
+    """The share of this process's group and of all groups above it."""
     groups = list(_groups(root))
     quotas = [quota for group in groups if (quota := _quota(root, group)) is not None]
     stats = [fields(text(root, f"{group}/cpu.stat")) for group in groups]
-    told = [stat for stat in stats if "nr_throttled" in stat]
-    if not told:
+    throttled = [stat for stat in stats if "nr_throttled" in stat]
+    if not throttled:
         return CpuShare(min(quotas, default=None))
-    stopped_s = sum(s.get("throttled_usec", 0) / 1e6 + s.get("throttled_time", 0) / 1e9 for s in told)
-    return CpuShare(min(quotas, default=None), sum(stat["nr_throttled"] for stat in told), stopped_s)
+    stopped_s = sum(s.get("throttled_usec", 0) / 1e6 + s.get("throttled_time", 0) / 1e9 for s in throttled)
+    return CpuShare(min(quotas, default=None), sum(stat["nr_throttled"] for stat in throttled), stopped_s)
 
 
 def _quota(root: Path, group: str) -> float | None:
@@ -63,15 +63,15 @@ def _groups(root: Path) -> Iterator[str]:
             continue
         for mount in mounts:
             for group in _upwards(mount, path):
-                place = (root / group).resolve()
-                if place not in seen and place.is_dir():
-                    seen.add(place)
+                folder = (root / group).resolve()
+                if folder not in seen and folder.is_dir():
+                    seen.add(folder)
                     yield group
 
 
 def _upwards(mount: str, path: str) -> Iterator[str]:
     parts = PurePosixPath(path).parts[1:]
-    if ".." in parts:  # outside of what this container's namespace shows
+    if ".." in parts:  # outside this container's namespace
         parts = ()
     for depth in range(len(parts), -1, -1):
         yield "/".join((mount, *parts[:depth]))

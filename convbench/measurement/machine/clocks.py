@@ -1,4 +1,4 @@
-"""The two clocks that samples are read on: what reading one costs, and the smallest step it was seen to make."""
+"""The two clocks of samples: the cost of reading each, and its smallest observed step."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 _BATCHES, _READS = 20, 500
 _STEPS = 1000
-LONGEST_S = 0.1  # to wait for a step
+LONGEST_S = 0.1  # of waiting for a step
 
 
 @dataclass(frozen=True)
 class Timer:
-    """A clock by Python's name. `step_s` is None where it stood still for as long as was waited."""
+    """A clock by Python's name for it. `step_s` is None if it did not move within `LONGEST_S`."""
 
     name: str
     cost_s: float
@@ -22,12 +22,12 @@ class Timer:
 
 
 def timers() -> tuple[Timer, Timer]:
-    """The wall clock and the CPU clock of this process, in this order."""
+    """The wall clock and the CPU clock of this process, in that order."""
     return timer("perf_counter", time.perf_counter), timer("process_time", time.process_time)
 
 
 def timer(name: str, read: Callable[[], float], clock: Callable[[], float] = time.perf_counter) -> Timer:
-    """The clock `read`, timed by `clock`: the cheapest of several batches of readings, the smallest of many steps."""
+    """The clock `read`, timed by `clock`: the least cost of several batches, and the smallest of many steps."""
     costs = []
     for _ in range(_BATCHES):
         start = clock()

@@ -1,4 +1,4 @@
-"""Facts of this machine and interpreter that a reader of a measurement needs, and this machine's name."""
+"""Facts about this machine and interpreter that a reader of a measurement needs, and the machine's name."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import functools
 import os
 import platform
 import re
-from pathlib import Path
 from typing import Any
 
 import psutil
 
+from convbench.measurement.machine.sysfs import ROOT, number, text
+from convbench.measurement.machine.topology import CPUS, caches
+
 
 @functools.cache
 def machine_facts() -> dict[str, Any]:
-    """Plain values, in asv's words where asv has one (machine, os, arch, cpu, num_cpu, ram)."""
+    """Plain values, under asv's names where asv has one (machine, os, arch, cpu, num_cpu, ram)."""
     return {
         "machine": machine_name(),
         "os": f"{platform.system()} {platform.release()}",
@@ -25,9 +27,9 @@ def machine_facts() -> dict[str, Any]:
         "physical_cores": psutil.cpu_count(logical=False),
         "ram": str(psutil.virtual_memory().total),
         "memory_limit_bytes": memory_limit_bytes(),
-        "caches_bytes": _caches_bytes(),
+        "caches_bytes": caches([0]),
         "vector_isa": _vector_isa(),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": text(ROOT, f"{CPUS}/cpu0/cpufreq/scaling_governor"),
         "libc": " ".join(platform.libc_ver()).strip(),
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -35,41 +37,38 @@ def machine_facts() -> dict[str, Any]:
 
 
 def machine_name() -> str:
-    """The name this machine's results are kept under: asv's, where asv knows one, else the host's."""
+    """The name of this machine in results: CONVBENCH_MACHINE if that is set, else the host's."""
     name = os.environ.get("CONVBENCH_MACHINE") or platform.node() or "unknown-machine"
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "unknown-machine"
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may run on, which containers and task sets make fewer than there are."""
+    """CPUs that this process may run on; a container or task set may allow fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def memory_limit_bytes() -> int:
-    """Memory this process may use: the machine's, or the container's where that is less."""
-    limits = [int(psutil.virtual_memory().total)]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _read(path)
-        if text and text.isdigit():
-            limits.append(int(text))
-    return min(limits)
+    """Memory that this process may use: the machine's, or the container's if that is less."""
+    files = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
+    limits = [limit for file in files if (limit := number(ROOT, file)) is not None and limit > 0]
+    return min(int(psutil.virtual_memory().total), *limits)
 
 
 def load_average() -> float:
-    """Processes running or waiting for a CPU, averaged over the last minute; 0 where the system does not tell."""
+    """Processes running or waiting for a CPU, averaged over the last minute; 0 if unknown."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def _cpu_model() -> str:
-    match = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo") or "", re.MULTILINE)
+    match = re.search(r"^model name\s*:\s*(.+)$", text(ROOT, "proc/cpuinfo") or "", re.MULTILINE)
     return match[1].strip() if match else platform.processor() or platform.machine()
 
 
 def cpu_flags() -> frozenset[str]:
-    """What the CPU can do, in the words of Linux (`avx2`, `asimd`); nothing where the system does not tell it so."""
-    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read("/proc/cpuinfo") or "", re.MULTILINE)
+    """The CPU's features by their Linux names (`avx2`, `asimd`); empty if unknown."""
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text(ROOT, "proc/cpuinfo") or "", re.MULTILINE)
     return frozenset(match[1].split()) if match else frozenset()
 
 
@@ -79,20 +78,3 @@ def _vector_isa() -> str | None:
         if flag in flags:
             return isa
     return None
-
-
-def _caches_bytes() -> dict[str, int]:
-    found: dict[str, int] = {}
-    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        level, kind, size = (_read(index / name) for name in ("level", "type", "size"))
-        match = re.fullmatch(r"(\d+)([KM])", size or "")
-        if level and match and kind != "Instruction":
-            found[f"L{level}"] = int(match[1]) * {"K": 2**10, "M": 2**20}[match[2]]
-    return found
-
-
-def _read(path: str | Path) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None

@@ -1,8 +1,8 @@
-"""The memory of this process: a limit to it, and how much of it a case takes.
+"""The memory of this process: a limit on it, and how much of it a case takes.
 
-What is resident tells only part of that. An allocator that keeps what was freed, as it does in workers, leaves it
-resident, and what the next case takes of that is not seen. glibc tells how much it keeps (mallinfo2), so that what is
-in use at the end can be told from it. A peak within what it keeps is seen by nobody.
+Resident memory shows only part of that. The allocator of workers keeps freed memory resident, and the next case can use
+it without a trace. glibc reports how much it keeps (mallinfo2), which shows what is in use at the end. A peak within
+the kept memory remains invisible.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ import contextlib
 import ctypes
 import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
+
+from convbench.measurement.machine.sysfs import ROOT, fields, text, write
 
 
 class MemoryWatch:
-    """What a case takes, from now on. All bytes are None where the system does not tell."""
+    """The memory that a case takes from now on. Bytes are None where the system does not report them."""
 
     def __init__(self) -> None:
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+        write(ROOT, "proc/self/clear_refs", "5")  # resets the peak
         self.before_bytes = _status_bytes("VmRSS")
         self._kept_before = kept_by_allocator()
 
     def at_the_end(self) -> dict[str, int | None]:
-        """`steady_bytes`, what is resident now, as if the allocator kept as much free memory as in the beginning, and
-        `peak_bytes`, the most that was resident at once, or that if it is more."""
+        """`steady_bytes`: resident now, as if the allocator kept as much free memory as at the start. `peak_bytes`: the
+        most that was resident at once, and at least `steady_bytes`."""
         steady_bytes = _status_bytes("VmRSS")
         if steady_bytes is not None:
             steady_bytes += self._kept_before - kept_by_allocator()
-        peaks = [one for one in (_status_bytes("VmHWM"), steady_bytes) if one is not None]
+        peaks = [peak for peak in (_status_bytes("VmHWM"), steady_bytes) if peak is not None]
         return {"peak_bytes": max(peaks, default=None), "steady_bytes": steady_bytes}
 
 
 class _Mallinfo2(ctypes.Structure):
-    """mallinfo(3): `fordblks` are the bytes that all arenas keep free."""
+    """mallinfo(3). `fordblks`: bytes that all arenas keep free."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -46,7 +46,7 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def kept_by_allocator() -> int:
-    """Bytes that glibc keeps to give out again; 0 where there is another allocator, or glibc before 2.33."""
+    """Free bytes that glibc keeps; 0 with another allocator, or glibc before 2.33."""
     mallinfo2 = _mallinfo2()
     return 0 if mallinfo2 is None else int(mallinfo2().fordblks)
 
@@ -56,14 +56,14 @@ def _mallinfo2() -> Any:
     if sys.platform != "linux":
         return None
     with contextlib.suppress(AttributeError, OSError):
-        found = ctypes.CDLL(None).mallinfo2
-        found.restype = _Mallinfo2
-        return found
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+        mallinfo2.restype = _Mallinfo2
+        return mallinfo2
     return None
 
 
 def limit_memory(limit_bytes: int | None) -> None:
-    """Make an allocation beyond `limit_bytes` fail here, rather than the system kill something. Linux only."""
+    """Make allocations beyond `limit_bytes` fail in this process, before the system kills one. Linux only."""
     if limit_bytes and sys.platform == "linux":
         import resource
 
@@ -72,14 +72,10 @@ def limit_memory(limit_bytes: int | None) -> None:
 
 
 def be_killed_first() -> None:
-    """Where memory runs out all the same, let the system end this process and not the run."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    """If memory runs out all the same, let the system end this process and not the run."""
+    write(ROOT, "proc/self/oom_score_adj", "1000")
 
 
 def _status_bytes(field: str) -> int | None:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-    return None
+    kibibytes = fields(text(ROOT, "proc/self/status")).get(field)
+    return None if kibibytes is None else kibibytes * 1024

@@ -1,6 +1,6 @@
-"""The state of the machine while it measures: what is set, and counters that are read at the edges of a measurement.
+"""The machine's state while it measures: its settings, and counters that are read before and after a measurement.
 
-Everything is read from the kernel's files under a root that tests replace, and is None where the system does not tell.
+Everything comes from the kernel's files under a root that tests replace, and is None where the system does not say.
 Sources: proc(5); the kernel's documentation, admin-guide/pm/cpufreq.rst and ABI/testing/sysfs-devices-system-cpu.
 """
 
@@ -16,37 +16,37 @@ from typing import TypeVar
 
 from convbench.measurement.machine.cgroup import cpu_share
 from convbench.measurement.machine.facts import usable_cpus
-from convbench.measurement.machine.sysfs import ROOT, fields, listed, number, text, whole
+from convbench.measurement.machine.sysfs import ROOT, fields, names, number, text, whole
+from convbench.measurement.machine.topology import CPUS, core_count
+from convbench.measurement.workers.process_environment import WORKER
 
-_CPUS = "sys/devices/system/cpu"
-_NO_TURBO = f"{_CPUS}/intel_pstate/no_turbo"
-_BOOST = f"{_CPUS}/cpufreq/boost"
+_NO_TURBO = f"{CPUS}/intel_pstate/no_turbo"
+_BOOST = f"{CPUS}/cpufreq/boost"
 _HUGE_PAGES = "sys/kernel/mm/transparent_hugepage/enabled"
-_WORKER = "convbench.measurement.workers.worker"
 
 _Count = TypeVar("_Count", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MachineState:
-    """What is set, and stays unless somebody changes it."""
+    """Settings, which stay unless somebody changes them."""
 
     usable_cpus: int
     cores: int | None = None
     """Physical cores among the usable CPUs."""
     governors: tuple[str, ...] = ()
-    """Of the usable CPUs, each once."""
+    """The distinct governors of the usable CPUs."""
     fixed_frequency: bool = False
-    """Whether the lowest and the highest frequency allowed are one and the same on every usable CPU."""
+    """Whether the lowest and the highest allowed frequency are equal on every usable CPU."""
     frequencies_mhz: tuple[float, ...] = ()
-    """Of the usable CPUs, now."""
+    """Of each usable CPU, now."""
     boost: bool | None = None
     boost_off: str | None = None
     """The command that turns boost off."""
     quota_cpus: float | None = None
     on_battery: bool | None = None
     virtual: bool = False
-    """Whether a hypervisor says it is there."""
+    """Whether there is a hypervisor that shows itself."""
     clock_source: str | None = None
     huge_pages: str | None = None
     """`always`, `madvise` or `never`."""
@@ -54,16 +54,16 @@ class MachineState:
 
 @dataclass(frozen=True, kw_only=True)
 class Counters:
-    """What only grows, at one moment. Seconds of CPU time are those of all CPUs together since the machine started."""
+    """Numbers that only grow, at one moment. CPU seconds are those of all CPUs together since the machine started."""
 
     at_s: float
     own_s: float
-    """CPU seconds of this process and of its children that have ended and were waited for."""
+    """CPU seconds of this process and of its children that have ended."""
     cpus: int | None = None
     busy_s: float | None = None
     steal_s: float | None = None
     heat_stops: int | None = None
-    """How often the CPUs slowed themselves because of heat."""
+    """How often the CPUs slowed down because of heat."""
     quota_stops: int | None = None
     quota_stopped_s: float | None = None
     swapped_pages: int | None = None
@@ -71,14 +71,14 @@ class Counters:
 
 @dataclass(frozen=True, kw_only=True)
 class MachineActivity:
-    """What happened on the machine between two readings of the counters; None where they do not tell."""
+    """What happened on the machine between two readings of the counters; None if unknown."""
 
     seconds: float
     cpus: int | None = None
     others_cpus: float | None = None
-    """How many CPUs were kept busy by other work than this process and its children."""
+    """How many CPUs other work kept busy, besides this process and its children."""
     steal_share: float | None = None
-    """The share of the CPU time wanted by anything on this machine that its host gave to others."""
+    """The share of the CPU time needed by anything on this machine that its host gave to other guests."""
     heat_stops: int | None = None
     quota_stops: int | None = None
     quota_stopped_s: float | None = None
@@ -86,17 +86,17 @@ class MachineActivity:
 
 
 def machine_state(root: Path = ROOT, cpus: Collection[int] | None = None) -> MachineState:
-    """The state of the machine, of the CPUs that this process may run on or of `cpus`."""
+    """The machine's settings, for `cpus` or else for the CPUs that this process may use."""
     if cpus is None:
         cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(usable_cpus())
-    scaling = [f"{_CPUS}/cpu{cpu}/cpufreq" for cpu in sorted(cpus)]
-    governors = [told for folder in scaling if (told := text(root, f"{folder}/scaling_governor"))]
+    scaling = [f"{CPUS}/cpu{cpu}/cpufreq" for cpu in sorted(cpus)]
+    governors = [governor for folder in scaling if (governor := text(root, f"{folder}/scaling_governor"))]
     limits = [(number(root, f"{f}/scaling_min_freq"), number(root, f"{f}/scaling_max_freq")) for f in scaling]
     now_khz = [khz for folder in scaling if (khz := number(root, f"{folder}/scaling_cur_freq"))]
     boost, boost_off = _boost(root)
     return MachineState(
         usable_cpus=len(cpus),
-        cores=_cores(root, cpus),
+        cores=core_count(cpus, root),
         governors=tuple(dict.fromkeys(governors)),
         fixed_frequency=bool(limits) and all(low is not None and low == high for low, high in limits),
         frequencies_mhz=tuple(khz / 1e3 for khz in now_khz),
@@ -129,7 +129,7 @@ def counters(root: Path = ROOT) -> Counters:
 
 
 def machine_activity(before: Counters, after: Counters) -> MachineActivity:
-    """What happened from one reading to the next."""
+    """The activity between two readings."""
     seconds = after.at_s - before.at_s
     busy_s, steal_s = _grown(before.busy_s, after.busy_s), _grown(before.steal_s, after.steal_s)
     others_cpus = steal_share = None
@@ -150,26 +150,20 @@ def machine_activity(before: Counters, after: Counters) -> MachineActivity:
 
 
 def other_runs() -> tuple[int, ...]:
-    """The processes, besides this one, whose workers of convbench run on this machine now."""
+    """The processes, besides this one, that have workers of convbench running on this machine now."""
     import psutil
 
-    found: set[int] = set()
+    runs: set[int] = set()
     for process in psutil.process_iter(["ppid", "cmdline", "status"]):
         words = process.info["cmdline"] or []
-        if _WORKER in words[1:4] and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.add(process.info["ppid"])
-    return tuple(sorted(found - {os.getpid(), None}))
+        if WORKER in words[1:4] and process.info["status"] != psutil.STATUS_ZOMBIE:
+            runs.add(process.info["ppid"])
+    return tuple(sorted(runs - {os.getpid(), None}))
 
 
 def _grown(before: _Count | None, after: _Count | None) -> _Count | None:
-    # A counter that went back was set anew, as when a container moved: what happened since is then not known.
+    # A counter that fell was reset, as when a container moved. Nothing is known then.
     return after - before if before is not None and after is not None and after >= before else None
-
-
-def _cores(root: Path, cpus: Collection[int]) -> int | None:
-    """Physical cores among `cpus`; None where one of them is not told of."""
-    siblings = [listed(text(root, f"{_CPUS}/cpu{cpu}/topology/thread_siblings_list")) for cpu in cpus]
-    return len(set(siblings)) if siblings and all(siblings) else None
 
 
 def _boost(root: Path) -> tuple[bool | None, str | None]:
@@ -181,14 +175,11 @@ def _boost(root: Path) -> tuple[bool | None, str | None]:
 
 
 def _on_battery(root: Path) -> bool | None:
-    """Whether a battery is being emptied; None where there is none."""
-    supplies = root / "sys/class/power_supply"
-    try:
-        names = sorted(path.name for path in supplies.iterdir())
-    except OSError:
+    """Whether a battery is discharging; None if there is none."""
+    folders = [f"sys/class/power_supply/{name}" for name in names(root, "sys/class/power_supply")]
+    if not folders:
         return _on_battery_elsewhere() if root == ROOT else None
-    folders = [f"sys/class/power_supply/{name}" for name in names]
-    # A mouse has a battery, too, with the scope "Device".
+    # A mouse also has a battery, with the scope "Device".
     own = [f for f in folders if text(root, f"{f}/type") == "Battery" and text(root, f"{f}/scope") != "Device"]
     batteries = [text(root, f"{folder}/status") for folder in own]
     return "Discharging" in batteries if batteries else None
@@ -201,13 +192,13 @@ def _on_battery_elsewhere() -> bool | None:
     return None if battery is None or battery.power_plugged is None else not battery.power_plugged
 
 
-def _chosen(told: str | None) -> str | None:
-    match = re.search(r"\[(always|madvise|never)\]", told or "")
+def _chosen(content: str | None) -> str | None:
+    match = re.search(r"\[(always|madvise|never)\]", content or "")
     return match[1] if match else None
 
 
 def _cpu_times(stat: str | None) -> tuple[int | None, float | None, float | None]:
-    """CPUs, and CPU seconds that were busy and that were stolen, from /proc/stat."""
+    """The number of CPUs, and their busy and stolen seconds, from /proc/stat."""
     lines = [line.split() for line in (stat or "").splitlines() if line.startswith("cpu")]
     cpus = sum(re.fullmatch(r"cpu\d+", words[0]) is not None for words in lines)
     ticks = [whole(word) for word in lines[0][1:9]] if lines and lines[0][0] == "cpu" else []
@@ -219,9 +210,9 @@ def _cpu_times(stat: str | None) -> tuple[int | None, float | None, float | None
 
 
 def _heat_stops(root: Path) -> int | None:
-    found = [
+    counts = [
         count
-        for path in root.glob(f"{_CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count")
+        for path in root.glob(f"{CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count")
         if (count := number(root, str(path.relative_to(root)))) is not None
     ]
-    return sum(found) if found else None
+    return sum(counts) if counts else None
