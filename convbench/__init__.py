@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convbench.api.choose import choose
     from convbench.api.compare import compare
     from convbench.api.run import run
+    from convbench.api.verify import verify
     from convbench.backend import Arithmetic, Backend, Ready, Supports
     from convbench.plans.application import apply
     from convbench.plans.dispatch import Conv2d, conv2d
@@ -58,6 +59,7 @@ __all__ = [
     "load_suite",
     "read_plan",
     "run",
+    "verify",
 ]
 
 

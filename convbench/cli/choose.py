@@ -66,13 +66,13 @@ from convbench.cli.parameters import share
 @options.plugins
 @options.results
 @options.json_lines
-def choose(problem: str | None, as_json: bool, **given: Any) -> None:
+def choose(problem: str | None, as_json: bool, **values: Any) -> None:
     """Choose the backend for the layers of a suite or a model, or for one problem, on this machine.
 
     Backends are verified, then raced: they are sampled in turn, and beaten ones are dropped. A backend that is far
     behind is not run again on similar layers. The exit code is 3 when there is no choice.
     """
-    subjects = {"--suite": given["suite"], "--model": given["model"], "--problem": problem}
+    subjects = {"--suite": values["suite"], "--model": values["model"], "--problem": problem}
     names = [name for name, value in subjects.items() if value is not None]
     if len(names) != 1:
         reason = f"there are {' and '.join(names)}" if names else "there is none"
@@ -83,7 +83,7 @@ def choose(problem: str | None, as_json: bool, **given: Any) -> None:
     from convbench.reporting.progress import progress
     from convbench.runner.choose.request import Request
 
-    request = Request(problems=() if problem is None else (problem,), **given)
+    request = Request(problems=() if problem is None else (problem,), **values)
     show_journal_warnings()
     with progress(stderr(), plain=as_json) as observer:
         result = choose_request(request, observer)

@@ -104,9 +104,9 @@ from convbench.cli.parameters import cpus, numbers, share
 @options.plugins
 @options.results
 @options.json_lines
-def run(**given: Any) -> None:
+def run(**values: Any) -> None:
     """Verify and time backends on the cases of suites, or on single problems, and record the results."""
-    if not given["suites"] and not given["problems"]:
+    if not values["suites"] and not values["problems"]:
         raise click.UsageError("give --suite or --problem; `convbench suites` lists the suites.")
     from convbench.api.run import run_request
     from convbench.reporting.console import show_journal_warnings, stderr
@@ -114,7 +114,7 @@ def run(**given: Any) -> None:
     from convbench.reporting.run.output import end_run, show_run
     from convbench.runner.run import Request
 
-    request = Request(**given)
+    request = Request(**values)
     show_journal_warnings()
     with progress(stderr(), as_json=request.as_json) as observer:
         result = run_request(request, observer)
