@@ -1,12 +1,11 @@
 """One backend's campaign in a process of its own: `python -m convbench.runner.verify.job`.
 
-What is asked for comes in as one line of JSON; every answer goes out as a line, and at the end the report. The campaign
-ends early, with its report, when the input is closed: nobody waits for more.
+The request comes in as one line of JSON. Every answer goes out as a line, and the report as the last. The campaign ends
+early, with its report, when the input is closed.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.measurement.machine.facts import cpu_flags
+from convbench.measurement.workers.json_child import read_request, send_message
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, discover
 from convbench.runner.verify.campaign import Campaign, CampaignPlan
@@ -33,16 +33,15 @@ from convbench.verification.question import Question
 
 
 def main() -> None:
-    """Read what is asked, do it, and say what came of it."""
-    asked = json.loads(sys.stdin.readline())
+    """Read the request, and send each event of the campaign."""
+    request = read_request()
     over = threading.Event()
     threading.Thread(target=_watch_input, args=(over,), daemon=True).start()
     warnings.simplefilter("ignore", JournalWarning)
-    registry = discover([Path(path) for path in asked["plugins"]])
-    [entry] = [entry for entry in registry if entry.name == asked["backend"]]
-    for event in campaign_events(entry, asked, over):
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
+    registry = discover([Path(path) for path in request["plugins"]])
+    [entry] = [entry for entry in registry if entry.name == request["backend"]]
+    for event in campaign_events(entry, request, over):
+        send_message(**event)
 
 
 def _watch_input(over: threading.Event) -> None:
@@ -51,25 +50,25 @@ def _watch_input(over: threading.Event) -> None:
     over.set()
 
 
-def campaign_events(entry: Entry, asked: dict[str, Any], over: threading.Event) -> Iterator[Event]:
+def campaign_events(entry: Entry, request: dict[str, Any], over: threading.Event) -> Iterator[Event]:
     """Everything that happens, the report last."""
-    start = time.monotonic() - asked["seconds_before"]
-    with Examiner(entry, asked["question_limit_s"], asked["threads"]) as examiner:
+    start = time.monotonic() - request["seconds_before"]
+    with Examiner(entry, request["question_limit_s"], request["threads"]) as examiner:
         campaign = Campaign(examiner, stop=over.is_set)
         try:
             examiner.start()
-            table = [*own_table(), *(entry for path in asked["known"] for entry in read_known(Path(path)))]
+            table = [*own_table(), *(entry for path in request["known"] for entry in read_known(Path(path)))]
             campaign.known = applicable(table, examiner.backend.name, examiner.versions, cpu_flags())
-            for phase, text, failure in asked["answered"]:
+            for phase, text, failure in request["answered"]:
                 campaign.remember(Question.parse(text), None if failure is None else _failure_of(failure), phase)
-            for answered in campaign.follow(_plan(asked)):
+            for answered in campaign.follow(_plan(request)):
                 yield {
                     "event": "answered",
                     "phase": answered.phase,
                     "question": str(answered.question),
                     "finding": None if answered.failure is None else _as_json(answered.failure),
                     "seconds": time.monotonic() - start,
-                    "searched_s": answered.searched_s + asked["searched_s"],
+                    "searched_s": answered.searched_s + request["searched_s"],
                 }
             if campaign.failures:
                 yield {"event": "shrinking"}
@@ -81,17 +80,17 @@ def campaign_events(entry: Entry, asked: dict[str, Any], over: threading.Event) 
         yield {"event": "report", "row": row_of(campaign, causes, known_causes, seconds, complete=not over.is_set())}
 
 
-def _plan(asked: dict[str, Any]) -> CampaignPlan:
-    suites = [load_suite(name).select(asked["case_glob"] or "*") for name in asked["suites"]]
-    suites = where_it_holds(suites, asked["where"])
+def _plan(request: dict[str, Any]) -> CampaignPlan:
+    suites = [load_suite(name).select(request["case_glob"] or "*") for name in request["suites"]]
+    suites = where_it_holds(suites, request["where"])
     return CampaignPlan(
-        replay=tuple(Question.parse(text) for text in asked["replay"]),
+        replay=tuple(Question.parse(text) for text in request["replay"]),
         cases=tuple(case for suite in suites for case in suite.cases),
-        exact=asked["exact"],
-        questions=tuple(Question.parse(text) for text in asked["questions"]),
-        strength=asked["strength"],
-        time_limit_s=max(0.0, asked["time_limit_s"] - asked["searched_s"]),
-        seed=asked["seed"],
+        exact=request["exact"],
+        questions=tuple(Question.parse(text) for text in request["questions"]),
+        strength=request["strength"],
+        time_limit_s=max(0.0, request["time_limit_s"] - request["searched_s"]),
+        seed=request["seed"],
     )
 
 

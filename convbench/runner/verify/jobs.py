@@ -1,6 +1,6 @@
 """The processes of `convbench verify`: one for each backend, as many at once as there are cores for.
 
-An interrupt, or a polite end, asks them to come to an end: each then reports what it has. A second one is not polite.
+An interrupt asks them to end, and each reports what it has. A second interrupt ends the program.
 """
 
 from __future__ import annotations
@@ -24,39 +24,34 @@ _LAST_WORDS_S = 20.0
 class _Job:
     """One process: its events go to `events` as (name, event), then (name, None) when it has ended."""
 
-    def __init__(self, name: str, asked: Mapping[str, Any], events: queue.SimpleQueue[Any]) -> None:
-        self.name = name
+    def __init__(self, name: str, request: Mapping[str, Any], events: queue.SimpleQueue[Any]) -> None:
         self._child = JsonChild(
             "convbench.runner.verify.job",
-            asked,
-            environment=worker_environment(asked["threads"], "steady"),
+            request,
+            environment=worker_environment(request["threads"], "steady"),
             keep_input_open=True,
             own_session=True,  # an interrupt is for the run, which then asks the jobs to end
         )
-        threading.Thread(target=self._read, args=(events,), daemon=True).start()
+        self.ask_to_end, self.kill = self._child.close_input, self._child.kill
+        threading.Thread(target=self._read, args=(name, events), daemon=True).start()
 
-    def _read(self, events: queue.SimpleQueue[Any]) -> None:
-        for event in self._child.messages():
-            events.put((self.name, event))
-        events.put((self.name, None))
+    def _read(self, name: str, events: queue.SimpleQueue[Any]) -> None:
+        for message in self._child.messages():
+            events.put((name, message))
+        events.put((name, None))
 
-    def ask_to_end(self) -> None:
-        self._child.close_input()
-
-    def ended(self) -> str:
-        """Wait for the end; gives what to say of a job that ended without a report."""
-        return f"its verifying process {self._child.failure() or 'ended without a report'}"
-
-    def kill(self) -> None:
-        self._child.kill()
+    def ending(self) -> str:
+        """Wait for the end; what to say of a job that ended without a report."""
+        with self._child:
+            return f"its verifying process {self._child.failure() or 'ended without a report'}"
 
 
 class Jobs:
-    """Runs what is `asked` of each backend, by name. `interrupted` says whether it had to end early."""
+    """Runs what each of `requests` says, by backend. `interrupted` says whether it had to end early."""
 
-    def __init__(self, asked: Mapping[str, Mapping[str, Any]], at_once: int) -> None:
+    def __init__(self, requests: Mapping[str, Mapping[str, Any]], at_once: int) -> None:
         self.interrupted = False
-        self._waiting = deque(asked.items())
+        self._waiting = deque(requests.items())
         self._at_once = at_once
         self._running: dict[str, _Job] = {}
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -82,8 +77,8 @@ class Jobs:
 
     def _start(self) -> bool:
         while self._waiting and len(self._running) < self._at_once:
-            name, asked = self._waiting.popleft()
-            self._running[name] = _Job(name, asked, self._events)
+            name, request = self._waiting.popleft()
+            self._running[name] = _Job(name, request, self._events)
         return bool(self._running)
 
     def _next(self) -> Any:
@@ -97,9 +92,9 @@ class Jobs:
             return self._events.get()
 
     def _ended(self, name: str) -> Iterator[tuple[str, Event]]:
-        told = self._running.pop(name).ended()
+        ending = self._running.pop(name).ending()
         if name not in self._reported:
-            yield name, {"event": "died", "reason": told}
+            yield name, {"event": "died", "reason": ending}
 
     def _end_early(self) -> None:
         if self.interrupted:
