@@ -30,16 +30,16 @@ def read_corpus(path: Path) -> list[Question]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise ResultsError(f"the corpus {path} cannot be read: {error.strerror or error}.") from None
-    found = []
+    questions = []
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
         try:
-            found.append(Question.parse(text))
+            questions.append(Question.parse(text))
         except ProblemError:
             warnings.warn(f"{path}, line {number}: not a question, passed over.", JournalWarning, stacklevel=2)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(questions))
 
 
 def add_to_corpus(path: Path, failed: Iterable[tuple[Question, str]]) -> int:

@@ -1,6 +1,6 @@
 """What `convbench verify` has asked so far: JSON lines beside the journals, for `--resume`.
 
-The first line says what was asked for; each of the others is an event of one backend's campaign. The name does not end
+The first line is the request; each of the others is an event of one backend's campaign. The name does not end
 like a journal's, since these are no records of measurements.
 """
 
@@ -28,11 +28,11 @@ class VerificationLog:
         self._file: IO[str] | None = None
 
     @classmethod
-    def new(cls, folder: Path, asked: Mapping[str, Any]) -> VerificationLog:
-        """A new log in `folder`, named by the time, that begins with what was asked for."""
+    def new(cls, folder: Path, request: Mapping[str, Any]) -> VerificationLog:
+        """A new log in `folder`, named by the time, that begins with the request."""
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         log = cls(folder / f"{started}-{os.getpid()}{SUFFIX}")
-        log.append({"asked": dict(asked)}, durable=True)
+        log.append({"asked": dict(request)}, durable=True)
         return log
 
     def __enter__(self) -> VerificationLog:
@@ -53,15 +53,15 @@ class VerificationLog:
                 self._file.flush()
                 os.fsync(self._file.fileno())
         except OSError as error:
-            told = f"the log {self.path} cannot be written: {error.strerror or error}."
-            raise ResultsError(told) from None
+            message = f"the log {self.path} cannot be written: {error.strerror or error}."
+            raise ResultsError(message) from None
 
 
-def newest_log(folder: Path, asked: Mapping[str, Any]) -> tuple[Path, list[Event]] | None:
-    """The newest log of just what is `asked` for, with its events; lines that are none are passed over."""
+def newest_log(folder: Path, request: Mapping[str, Any]) -> tuple[Path, list[Event]] | None:
+    """The newest log of just this request, with its events; lines that are no events are passed over."""
     for path in sorted(folder.glob(f"*{SUFFIX}"), reverse=True):
         lines = [event for line in path.read_bytes().splitlines() if (event := _parsed(line)) is not None]
-        if lines and lines[0].get("asked") == json.loads(json.dumps(asked)):
+        if lines and lines[0].get("asked") == json.loads(json.dumps(request)):
             return path, lines[1:]
     return None
 

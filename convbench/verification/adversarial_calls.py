@@ -42,7 +42,7 @@ _ALIGNMENTS_BYTES = (0, 64)
 
 
 @dataclass(frozen=True)
-class Answer:
+class PhaseAnswer:
     """One answer that has to be judged, and the phase it was given in."""
 
     phase: str
@@ -50,14 +50,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Conduct:
+class Behaviour:
     """All answers that differ, the first one first; what was written to, None when nothing was."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[PhaseAnswer, ...]
     overwritten: str | None
 
 
-def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: Layout, calls: Calls) -> Conduct:
+def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: Layout, calls: Calls) -> Behaviour:
     """Ask `backend`. Whatever it raises is passed on; in a process that has much to lose, do not call this."""
     laid_out = _lay_out(operands, layout)
     watched = _Watched(laid_out)
@@ -66,7 +66,7 @@ def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: 
     _dirty_memory(sizes_bytes)
     ready = backend.prepare(problem, laid_out.x, laid_out.w, laid_out.b)
     first = _call(ready)
-    answers = [Answer(FIRST, first)]
+    answers = [PhaseAnswer(FIRST, first)]
     answers += _repeated(ready, first, calls, sizes_bytes)
     kept = ready.run()
     ready.sync()
@@ -81,18 +81,18 @@ def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: 
     second_ready = backend.prepare(problem, second_operands.x, second_operands.w, second_operands.b)
     second = _call(second_ready)
     if not _is_minus_twice(second, first):
-        answers.append(Answer(CHANGED, second))
+        answers.append(PhaseAnswer(CHANGED, second))
     if not _same_bits(again := _copied(ready.to_numpy(kept)), first):
-        answers.append(Answer(KEPT, again))
+        answers.append(PhaseAnswer(KEPT, again))
     if in_place:
         _overwrite(laid_out, _lay_out(operands, layout))
     if not _same_bits(again := _call(ready), first):
-        answers.append(Answer(RETURNED, again))
+        answers.append(PhaseAnswer(RETURNED, again))
     if calls == "many":
-        answers += _given(backend, problem, laid_out, first)
+        answers += _on_other_input(backend, problem, laid_out, first)
     if calls == "threads" and backend.thread_safe:
         answers += _threaded((ready, second_ready), (first, second))
-    return Conduct(tuple(answers), overwritten or watched.overwritten())
+    return Behaviour(tuple(answers), overwritten or watched.overwritten())
 
 
 class _Watched:
@@ -112,20 +112,20 @@ class _Watched:
         return {name: zlib.crc32(memory_of(array).data) for name, array in self._arrays.items()}
 
 
-def _repeated(ready: Ready, first: Any, calls: Calls, sizes_bytes: tuple[int, ...]) -> list[Answer]:
-    """The first answer of the repeated calls that is not the same, if there is one."""
+def _repeated(ready: Ready, first: Any, calls: Calls, sizes_bytes: tuple[int, ...]) -> list[PhaseAnswer]:
+    """The first answer of the repeated calls that differs; none when all are the same."""
     end = time.perf_counter() + _MANY_S
     _dirty_memory(sizes_bytes)
     for number in range(_MANY_CALLS if calls == "many" else 1):
         output = _call(ready)
         if not _same_bits(output, first):
-            return [Answer(REPEATED, output)]
+            return [PhaseAnswer(REPEATED, output)]
         if number > 0 and time.perf_counter() > end:
             break
     return []
 
 
-def _given(backend: Backend, problem: ConvProblem, operands: Operands, first: Any) -> list[Answer]:
+def _on_other_input(backend: Backend, problem: ConvProblem, operands: Operands, first: Any) -> list[PhaseAnswer]:
     """The answer to the input when the backend was prepared with another, if it takes others and answers otherwise."""
     x = np.require(operands.x, requirements=["C", "A"])
     on = backend.prepare(problem, -x, operands.w, operands.b).on.get("numpy")
@@ -133,10 +133,10 @@ def _given(backend: Backend, problem: ConvProblem, operands: Operands, first: An
         return []
     output = on(x)
     on(np.zeros_like(x))  # the answer before belongs to the caller, and stays
-    return [] if _same_bits(_copied(output), first) else [Answer(GIVEN, _copied(output))]
+    return [] if _same_bits(_copied(output), first) else [PhaseAnswer(GIVEN, _copied(output))]
 
 
-def _threaded(ready: tuple[Ready, Ready], expected: tuple[Any, Any]) -> list[Answer]:
+def _threaded(ready: tuple[Ready, Ready], expected: tuple[Any, Any]) -> list[PhaseAnswer]:
     """Answers to two threads that call at once, on operands and on changed ones, that are not the same: one of each."""
     different: dict[int, Any] = {}
     errors: list[BaseException] = []
@@ -163,7 +163,7 @@ def _threaded(ready: tuple[Ready, Ready], expected: tuple[Any, Any]) -> list[Ans
     sys.setswitchinterval(before_s)
     if errors:
         raise errors[0]
-    return [Answer((THREADED, THREADED_CHANGED)[which], output) for which, output in sorted(different.items())]
+    return [PhaseAnswer((THREADED, THREADED_CHANGED)[which], output) for which, output in sorted(different.items())]
 
 
 def _call(ready: Ready) -> Any:

@@ -14,7 +14,7 @@ class Failure:
     """A failure. `status` is wrong, crashed, timeout, out of memory or error.
 
     `check` says which test of the answer failed: "exact", "bound" or "special" for its numbers; "repeated call",
-    "changed operands", "two threads", "inputs" for its conduct; "relation NAME" for a metamorphic one; "output" when
+    "changed operands", "two threads", "inputs" for its behaviour; "relation NAME" for a metamorphic one; "output" when
     it was no array of the right shape and dtype; and "call" when there was no answer at all.
     """
 

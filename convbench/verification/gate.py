@@ -1,4 +1,4 @@
-"""The examination before a backend is timed on a problem: real data, which is what is timed, and two harder questions.
+"""The gate before a backend is timed on a problem: real data, which is what is timed, and two harder questions.
 
 The reference answers are computed once per problem, however many backends are asked.
 """
@@ -46,7 +46,7 @@ class Gate:
 
 
 def gate_of(case: Case, seed: int) -> Gate:
-    """The examination on the case's own data where it brings some, completed by random data.
+    """The gate for a case: on its own data where it brings some, completed by random data.
 
     Raises `SuiteError` when the answer that the case expects is not the reference's.
     """
@@ -56,10 +56,10 @@ def gate_of(case: Case, seed: int) -> Gate:
     drawn = normal_operands(case.problem, seed)
     x, w = (drawn.x if own.input is None else own.input), (drawn.w if own.weight is None else own.weight)
     bias = drawn.b if own.bias is None else own.bias
-    examination = Gate(case.problem, seed, rounded(case.problem, x, w, bias))
+    gate = Gate(case.problem, seed, rounded(case.problem, x, w, bias))
     if own.expected is not None:
-        _check_expected(case, own.expected, examination.real.exact)
-    return examination
+        _check_expected(case, own.expected, gate.real.exact)
+    return gate
 
 
 def _check_expected(case: Case, expected: NDArray[np.float64], exact: NDArray[np.float64]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from convbench.verification.question import Layout
 
 _ALIGNMENT_BYTES = 64
-_ODD_STRIDE = 5  # elements: what a size-1 axis, over which nobody steps, may well have
+_ODD_STRIDE = 5  # elements: what a size-1 axis, which no loop steps over, may well have
 
 
 def lay_out(array: NDArray[Any], layout: Layout) -> NDArray[Any]:

@@ -94,7 +94,7 @@ def one_tap_operands(problem: ConvProblem, seed: int) -> Operands:
 def special_operands(problem: ConvProblem, seed: int) -> Operands:
     """Normal operands with a NaN and infinities at a few places of the input, or of the bias.
 
-    Not of the weight: whether a tap of it that lies on padding is multiplied at all is for nobody to say.
+    Not of the weight: whether a tap of it that lies on padding is multiplied at all is unspecified.
     """
     drawn = normal_operands(problem, seed)
     rng = _generator(problem, seed + 4)
@@ -119,7 +119,7 @@ def integer_operands(problem: ConvProblem, magnitude: int, seed: int) -> Operand
 
 
 def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
-    """The largest a for which integers in [-a, a] leave no room for rounding; 0 when there is none.
+    """The largest a for which integers in [-a, a] leave no room for rounding; 0 when no such a exists.
 
     Direct and matrix-product methods: every partial sum, whatever the order, is at most (K + 1) a^2 in size, which must
     be an integer that the accumulator holds exactly, below the overflow of the output. FFT and Winograd round in

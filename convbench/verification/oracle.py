@@ -1,4 +1,4 @@
-"""The answer key: what is right for one set of operands, computed when first needed, and the judge of answers."""
+"""The oracle: the right answer for one set of operands, computed when first needed, and the judge of answers."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ class Oracle:
         return np.asarray(~np.isfinite(self.operands.x.astype(np.float64)).all((1, 2, 3), keepdims=True))
 
 
-def answer_key(question: Question, arithmetic: Arithmetic) -> Oracle:
-    """The key to `question` for a backend of `arithmetic`; normal values where there are no integers exact in that."""
+def oracle_for(question: Question, arithmetic: Arithmetic) -> Oracle:
+    """The oracle for `question` and a backend of `arithmetic`; normal values where no integers are exact in that."""
     problem, seed = question.problem, question.seed
     if question.values != "integers":
         return Oracle(problem, _DRAW[question.values](problem, seed), question.values)
@@ -118,7 +118,7 @@ def answer_key(question: Question, arithmetic: Arithmetic) -> Oracle:
 
 
 def integer_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int | None:
-    """How large integers may be on which a backend of this arithmetic must be exact; None when there are none such."""
+    """How large integers may be on which a backend of this arithmetic must be exact; None when no integers are."""
     magnitude = exact_magnitude(problem, arithmetic)
     if magnitude < 1 or (rounds_between(arithmetic) and problem.dtype in ("float16", "bfloat16")):
         # A result that is not an integer before it is rounded to a half format need not round to the right one.
@@ -142,7 +142,7 @@ def rounds_between(arithmetic: Arithmetic) -> bool:
 
 def _keeps_operands(problem: ConvProblem, arithmetic: Arithmetic) -> bool:
     """Whether one product with 1 or -1 comes out as it went in."""
-    asked = UNIT_ROUNDOFF[problem.dtype]
+    declared = UNIT_ROUNDOFF[problem.dtype]
     used = (arithmetic.operand_precision(problem.dtype), arithmetic.accumulate_precision(problem.dtype))
     coarsest = max(UNIT_ROUNDOFF[precision] for precision in (*used, arithmetic.output or problem.dtype))
-    return coarsest <= asked and not rounds_between(arithmetic)
+    return coarsest <= declared and not rounds_between(arithmetic)

@@ -22,7 +22,7 @@ from idle_backends import Idle, Narrow, Whole
 from convbench.backend import WHOLE_OF_CONV2D, Backend, Supports
 from convbench.problem import ConvProblem
 from convbench.verification.question import Question
-from convbench.verification.sweep.combinations import Block, Refusal, Space
+from convbench.verification.sweep.combinations import FactorBlock, Refusal, Space
 from convbench.verification.sweep.covering import Coverage, Sweep, sweep
 from convbench.verification.sweep.covering_array import covering_array
 from convbench.verification.sweep.factors import FACTORS, classes
@@ -34,13 +34,13 @@ from convbench.verification.sweep.search import search
 @st.composite
 def spaces(draw: st.DrawFn) -> Space:
     """Of up to six factors, in blocks of which some hardly have a row."""
-    blocks: list[Block] = []
+    blocks: list[FactorBlock] = []
     first = 0
     for _ in range(draw(st.integers(1, 3))):
         shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=2 if blocks else 3)))
         possible = draw(arrays.arrays(bool, shape))
         possible.flat[draw(st.integers(0, possible.size - 1))] = True
-        blocks.append(Block(tuple(range(first, first + len(shape))), possible))
+        blocks.append(FactorBlock(tuple(range(first, first + len(shape))), possible))
         first += len(shape)
     return Space(blocks)
 
@@ -94,12 +94,12 @@ def of(refusal: Refusal) -> Iterable[tuple[int, int]]:
 
 
 def test_nothing_accepted_is_no_row() -> None:
-    space = Space([Block((0, 1), np.ones((3, 3), bool))])
+    space = Space([FactorBlock((0, 1), np.ones((3, 3), bool))])
     assert covering_array(space, 2, lambda row, number: None, (0, 0)).items == ()
 
 
 def test_an_array_is_hardly_larger_than_it_must_be() -> None:
-    space = Space([Block((factor,), np.ones(5, bool)) for factor in range(10)])
+    space = Space([FactorBlock((factor,), np.ones(5, bool)) for factor in range(10)])
     assert 25 <= len(covering_array(space, 2, lambda row, number: row, (0,) * 10).items) <= 2 * 25
     assert 125 <= len(covering_array(space, 3, lambda row, number: row, (0,) * 10).items) <= 2.5 * 125
 

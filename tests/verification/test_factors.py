@@ -16,7 +16,7 @@ from convbench.errors import ProblemError
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 from convbench.verification.sweep.catalogue import build, catalogue
-from convbench.verification.sweep.combinations import Block, Space
+from convbench.verification.sweep.combinations import FactorBlock, Space
 from convbench.verification.sweep.drawing import DECISIONS, Drawing
 from convbench.verification.sweep.factors import CHANNELS, DETAILS, FACTORS, GEOMETRY, OTHERS, classes, levels_of
 from convbench.verification.sweep.geometries import existing
@@ -212,7 +212,7 @@ def test_no_problem_has_a_combination_that_the_catalogue_takes_for_impossible(pr
     assert catalogue().channels.possible[tuple(levels[len(GEOMETRY) : len(GEOMETRY) + len(CHANNELS)])]
 
 
-SPACE = Space([Block(tuple(range(len(GEOMETRY))), catalogue().geometries.possible)])
+SPACE = Space([FactorBlock(tuple(range(len(GEOMETRY))), catalogue().geometries.possible)])
 
 
 def possible_geometries(factors: tuple[int, ...]) -> Any:
@@ -240,7 +240,7 @@ def test_what_a_backend_is_offered_is_what_it_supports(supports: Supports) -> No
 @given(supports=SUPPORTS, data=st.data())
 def test_a_backend_is_offered_every_combination_that_it_supports(supports: Supports, data: st.DataObject) -> None:
     offered = catalogue(supports)
-    space = Space([Block(tuple(range(len(GEOMETRY))), offered.geometries.possible)])
+    space = Space([FactorBlock(tuple(range(len(GEOMETRY))), offered.geometries.possible)])
     asked = Drawing(supports, thread_safe=False)
     for decisions in data.draw(st.lists(st.binary(min_size=DECISIONS, max_size=DECISIONS), min_size=3, max_size=9)):
         [levels] = levels_of([asked.question(decisions)])

@@ -26,7 +26,7 @@ from convbench.problem import ConvProblem
 from convbench.registry import Origin, load
 from convbench.verification.layouts import lay_out, memory_of
 from convbench.verification.operands import Operands
-from convbench.verification.oracle import Oracle, answer_key
+from convbench.verification.oracle import Oracle, oracle_for
 from convbench.verification.question import LAYOUTS, VALUES, Question
 
 PLUGIN = EVALUATION / "mutation" / "faults.py"
@@ -49,7 +49,7 @@ def examples(fault: Any) -> list[Question]:
 
 
 def key_to(backend: Backend, question: Question) -> Oracle:
-    return answer_key(question, backend.arithmetic)
+    return oracle_for(question, backend.arithmetic)
 
 
 def laid_out(key: Oracle, layout: Any) -> Operands:
@@ -180,12 +180,12 @@ import sys
 from pathlib import Path
 from convbench.registry import Origin, find
 from convbench.problem import ConvProblem
-from convbench.verification.oracle import answer_key
+from convbench.verification.oracle import oracle_for
 from convbench.verification.question import Question
 import resource
 backend = find(Origin("file", sys.argv[1]), sys.argv[2])
 problem = ConvProblem.parse(sys.argv[3])
-operands = answer_key(Question(problem=problem), backend.arithmetic).operands
+operands = oracle_for(Question(problem=problem), backend.arithmetic).operands
 ready = backend.prepare(problem, operands.x, operands.w, operands.b)
 resource.setrlimit(resource.RLIMIT_DATA, (2**33, 2**33))
 print("asked", flush=True)

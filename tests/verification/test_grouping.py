@@ -9,7 +9,7 @@ from naming import ClassBug, class_bug, trial
 from simulated_bugs import Atom, Bug, varied_questions
 
 from convbench.status import Status
-from convbench.verification.causes.evidence import Combination, Evidence, Occurrences, Traits
+from convbench.verification.causes.evidence import Combination, Occurrences, TraitCounts, Traits
 from convbench.verification.causes.grouping import causes
 from convbench.verification.causes.parameters import size
 from convbench.verification.causes.shrinking import is_alike
@@ -136,22 +136,22 @@ def test_what_shrinks_to_the_same_question_is_one_cause() -> None:
 A, B, C = ("a", "1"), ("b", "1"), ("c", "1")
 
 
-def evidence_of(failures: list[Traits], passes: list[Traits]) -> Evidence:
-    return Evidence(Occurrences(failures), Occurrences(passes))
+def evidence_of(failures: list[Traits], passes: list[Traits]) -> TraitCounts:
+    return TraitCounts(Occurrences(failures), Occurrences(passes))
 
 
 def test_the_combination_that_tells_most_is_best_and_counts_are_right() -> None:
     failures = [frozenset({A, B, C}), frozenset({A, B})] * 5
     passes = [frozenset({A}), frozenset({B, C}), frozenset({A, C}), frozenset({("d", "1")})] * 5
-    evidence = evidence_of(failures, passes)
-    assert evidence.best({A, B, C}) == [frozenset({A, B})]
-    assert evidence.count(frozenset({A})) == Combination((A,), 10, 10, 10, 20)
-    assert str(evidence.count(frozenset({A, B}))) == "1 and 1: in 10 of 10 failures and none of 20 passes"
+    counts = evidence_of(failures, passes)
+    assert counts.best({A, B, C}) == [frozenset({A, B})]
+    assert counts.count(frozenset({A})) == Combination((A,), 10, 10, 10, 20)
+    assert str(counts.count(frozenset({A, B}))) == "1 and 1: in 10 of 10 failures and none of 20 passes"
 
 
 def test_what_tells_equally_much_is_all_given() -> None:
-    evidence = evidence_of([frozenset({A, B})] * 8, [frozenset({C})] * 8)
-    assert set(evidence.best({A, B})) == {frozenset({A}), frozenset({B})}
+    counts = evidence_of([frozenset({A, B})] * 8, [frozenset({C})] * 8)
+    assert set(counts.best({A, B})) == {frozenset({A}), frozenset({B})}
 
 
 def test_a_class_more_must_tell_more() -> None:
@@ -169,8 +169,8 @@ def test_what_mostly_passes_is_said_only_where_there_is_nothing_better() -> None
 
 
 def test_what_tells_passes_tells_nothing() -> None:
-    evidence = evidence_of([frozenset({B})] * 4, [frozenset({A})] * 400)
-    assert evidence.best({A}) == []
+    counts = evidence_of([frozenset({B})] * 4, [frozenset({A})] * 400)
+    assert counts.best({A}) == []
 
 
 def test_an_imperfect_combination_is_said_to_be_one() -> None:

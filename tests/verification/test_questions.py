@@ -1,4 +1,4 @@
-"""Questions as text, operands in every layout, the key to each kind of values, and conduct under suspicion."""
+"""Questions as text, operands in every layout, the key to each kind of values, and adversarial calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from strategies import problems
 from convbench.backend import Arithmetic, Backend, Ready
 from convbench.errors import ProblemError
 from convbench.problem import DTYPES, ConvProblem
-from convbench.verification import adversarial_calls as conduct
+from convbench.verification import adversarial_calls
 from convbench.verification.adversarial_calls import (
     CHANGED,
     FIRST,
@@ -30,7 +30,7 @@ from convbench.verification.adversarial_calls import (
 )
 from convbench.verification.layouts import lay_out, memory_of
 from convbench.verification.operands import NUMPY_DTYPES, Operands, normal_operands
-from convbench.verification.oracle import Oracle, answer_key
+from convbench.verification.oracle import Oracle, oracle_for
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 from convbench.verification.reference import convolve
 
@@ -145,7 +145,7 @@ def changed(operands: Operands) -> Operands:
 @given(questions())
 @settings(max_examples=300)
 def test_a_right_answer_passes_whatever_the_values_and_so_does_the_one_for_changed_operands(question: Question) -> None:
-    key = answer_key(question, GEMM)
+    key = oracle_for(question, GEMM)
     assert key.values == question.values
     verdict = key.judge(GEMM, by_torch(question.problem, key.operands))
     assert verdict.passed, verdict.reason
@@ -156,7 +156,7 @@ def test_a_right_answer_passes_whatever_the_values_and_so_does_the_one_for_chang
 @given(questions("integers", "normal", "wide"), st.sampled_from(["x", "w", "b", "all"]))
 @settings(max_examples=150)
 def test_a_stale_operand_does_not_pass_for_a_changed_one(question: Question, stale: str) -> None:
-    key = answer_key(question, GEMM)
+    key = oracle_for(question, GEMM)
     new = changed(key.operands)
     parts = {name: getattr(key.operands if stale in (name, "all") else new, name) for name in ("x", "w", "b")}
     right = by_torch(question.problem, new)
@@ -179,19 +179,19 @@ def cut(array: NDArray[Any], bits: int) -> NDArray[Any]:
 )
 def test_operands_rounded_in_secret_fail_the_one_tap_question(algorithm: Any, bits: int) -> None:
     """13 bits less is TF32, 16 bfloat16."""
-    key = answer_key(Question(problem=CAREFUL, values="one-tap"), Arithmetic(algorithm))
+    key = oracle_for(Question(problem=CAREFUL, values="one-tap"), Arithmetic(algorithm))
     x = cut(key.operands.x, bits)
     assert not key.judge(Arithmetic(algorithm), by_torch(CAREFUL, Operands(x, key.operands.w, None))).passed
 
 
 def test_which_data_that_sums_over_all_channels_would_let_pass_where_the_algorithm_is_not_known() -> None:
-    key = answer_key(Question(problem=CAREFUL, values="normal"), Arithmetic("auto"))
+    key = oracle_for(Question(problem=CAREFUL, values="normal"), Arithmetic("auto"))
     hidden = by_torch(CAREFUL, Operands(cut(key.operands.x, 13), key.operands.w, None))
     assert key.judge(Arithmetic("auto"), hidden).passed
 
 
 def test_declared_rounding_of_operands_passes_the_one_tap_question() -> None:
-    key = answer_key(Question(problem=CAREFUL, values="one-tap"), Arithmetic(operand="tf32"))
+    key = oracle_for(Question(problem=CAREFUL, values="one-tap"), Arithmetic(operand="tf32"))
     answer = by_torch(CAREFUL, Operands(cut(key.operands.x, 13), key.operands.w, None))
     assert key.judge(Arithmetic(operand="tf32"), answer).passed
 
@@ -201,7 +201,7 @@ SPECIAL = ConvProblem(batch=3, in_channels=4, height=12, width=12, out_channels=
 
 def special() -> tuple[Oracle, NDArray[Any]]:
     for seed in range(50):
-        key = answer_key(Question(problem=SPECIAL, values="special", seed=seed), GEMM)
+        key = oracle_for(Question(problem=SPECIAL, values="special", seed=seed), GEMM)
         right = by_torch(SPECIAL, key.operands)
         images = np.isfinite(right).all((1, 2, 3))
         if np.isnan(right).any() and np.isinf(right).any() and images.any():
@@ -423,6 +423,6 @@ def test_many_calls_end_in_good_time(monkeypatch: pytest.MonkeyPatch) -> None:
             return Ready(run)
 
     slow = Slow()
-    monkeypatch.setattr(conduct, "_MANY_S", 0.1)
+    monkeypatch.setattr(adversarial_calls, "_MANY_S", 0.1)
     assert phases(slow, "many") == [FIRST]
     assert slow.calls < 20

@@ -25,11 +25,11 @@ from convbench.verification.causes.evidence import Combination
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.report import report
-from convbench.verification.causes.repro_script import snippet
+from convbench.verification.causes.repro_script import repro_script
 from convbench.verification.failure import Failure
 from convbench.verification.layouts import lay_out
 from convbench.verification.operands import Operands
-from convbench.verification.oracle import answer_key, integer_magnitude
+from convbench.verification.oracle import integer_magnitude, oracle_for
 from convbench.verification.question import LAYOUTS, VALUES, Layout, Question, Values
 
 BACKENDS = {entry.name: entry.backend for entry in discover(entry_points=False)}
@@ -60,7 +60,7 @@ def wrong(question: Question | str, check: str = "exact", **fields: Any) -> Fail
 
 
 def program(question: Question | str, backend: Backend, check: str = "exact", **fields: Any) -> str:
-    found = snippet(wrong(question, check, **fields), backend)
+    found = repro_script(wrong(question, check, **fields), backend)
     assert found is not None
     return found
 
@@ -121,7 +121,7 @@ def test_the_lines_make_the_operands_again_to_the_last_bit(
     problem = problem.replace(direction="forward")
     if larger:
         problem = problem.replace(batch=30, height=problem.height + 12)
-    key = answer_key(Question(problem=problem, values=values, seed=seed), DIRECT)
+    key = oracle_for(Question(problem=problem, values=values, seed=seed), DIRECT)
     magnitude = integer_magnitude(problem, DIRECT) if key.values == "integers" else None
     lines = operand_lines(problem, key.operands, key.values, seed, magnitude)
     assert_same_bits(made_again(lines), key.operands)
@@ -233,7 +233,7 @@ def test_a_fault_is_shown_without_convbench(tmp_path: Path) -> None:
 
 
 def test_the_element_that_the_program_shows_is_what_the_reference_says(tmp_path: Path) -> None:
-    key = answer_key(Question.parse(ASKED), DIRECT)
+    key = oracle_for(Question.parse(ASKED), DIRECT)
     [printed] = run_all([program(ASKED, Scripted(FLIPPED))], tmp_path)
     match = re.search(r"at (\[.*?\]): got (\S+), expected (\S+)", printed)
     assert match
@@ -265,8 +265,8 @@ EXACT = {("direct", "one-tap")}  # and integers: nothing may be off there
 
 
 def test_where_there_is_nothing_to_show_there_is_no_program() -> None:
-    assert snippet(wrong(TEXT), Scripted(None)) is None
-    assert snippet(wrong(TEXT, "relation transposed"), Scripted("out = x")) is None
+    assert repro_script(wrong(TEXT), Scripted(None)) is None
+    assert repro_script(wrong(TEXT, "relation transposed"), Scripted("out = x")) is None
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_the_programs_bound_is_that_of_the_examination(algorithm: Any, values: V
     """An answer off by half a bound is right by the program, too, and one off by three bounds is wrong."""
     arithmetic = Arithmetic(algorithm)
     question = Question(problem=ConvProblem.parse("n1c3h6w7_o2k3_p1_bias"), values=values)
-    key = answer_key(question, arithmetic)
+    key = oracle_for(question, arithmetic)
     with np.errstate(invalid="ignore"):
         bound = key._bound(arithmetic)
     namespace = {"np": np, "x": key.operands.x, "w": key.operands.w, "b": key.operands.b}

@@ -152,7 +152,7 @@ class Worker:
         return Checked(prepare_s=prepared - start, call_s=called - prepared, output=output)
 
     def examine(self, request: Examine) -> Examined:
-        """Answer a question of `convbench verify`."""
+        """PhaseAnswer a question of `convbench verify`."""
         calls = examine(self.backend, request.problem, _operands(request), request.layout, request.calls)
         answers = tuple(PhaseOutput(phase=a.phase, output=_sendable(a.output)) for a in calls.answers)
         return Examined(answers=answers, overwritten=calls.overwritten)

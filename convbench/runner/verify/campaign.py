@@ -1,6 +1,6 @@
 """A campaign: everything that one backend is asked by `convbench verify`, and the causes of what it failed.
 
-First what it failed before, then what was asked for by name, then the sweep, then random search for as long as is
+First what it failed before, then the questions of the request, then the sweep, then random search for as long as is
 allowed. Every answer is an event, so that a person can watch and nothing is lost when the campaign is cut short.
 Failures are gathered into causes, and the smallest question of each is looked for.
 """
@@ -71,7 +71,7 @@ class Campaign:
     passed: dict[Question, None] = field(default_factory=dict)
     failures: dict[Question, Failure] = field(default_factory=dict)
     swept: Sweep | None = None
-    asked: int = 0
+    questions: int = 0
     searched: int = 0
     """How many questions were put, and how many of them in random search; those of shrinking do not count."""
     before: dict[Question, Question] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Campaign:
 
     def remember(self, question: Question, failure: Failure | None, phase: Phase = "sweep") -> None:
         """Count an answer that an earlier part of the same campaign was given."""
-        self.asked += 1
+        self.questions += 1
         self.searched += phase == "search"
         self._keep(question, failure)
 
@@ -154,13 +154,13 @@ class Campaign:
         return shrink(failure, self._ask_again, self.examiner.supports, allowed=allowed, until=over)
 
     def _ask(self, phase: Phase, questions: Iterable[Question]) -> Iterator[Answered]:
-        """Put the questions that were not put yet and that the backend supports. Ends early when it is told to."""
+        """Put the questions that were not put yet and that the backend supports. Ends early when `stop` says so."""
         for question in questions:
             if self.gave_up or self.stop():
                 return
             if question in self.passed or question in self.failures or not self.examiner.supports(question.problem):
                 continue
-            self.asked += 1
+            self.questions += 1
             yield Answered(phase, question, self._ask_again(question))
 
     def _ask_case(self, case: Case, seed: int) -> Iterator[Answered]:
@@ -169,7 +169,7 @@ class Campaign:
         if self.gave_up or self.stop() or not self.examiner.supports(case.problem):
             return
         if normal not in self.passed and normal not in self.failures:
-            self.asked += 1
+            self.questions += 1
             yield Answered("suite", normal, self._ask_again(normal, gate_of(case, seed).real))
         yield from self._ask("suite", [normal.replace(values=values) for values in _OF_A_CASE])
 

@@ -22,7 +22,7 @@ from convbench.status import Status
 from convbench.verification.adversarial_calls import FIRST, OF_CHANGED
 from convbench.verification.bounds import UNIT_ROUNDOFF
 from convbench.verification.failure import Failure
-from convbench.verification.oracle import Oracle, answer_key, rounds_between
+from convbench.verification.oracle import Oracle, oracle_for, rounds_between
 from convbench.verification.question import Question
 from convbench.verification.relations import RELATIONS, Relation
 from convbench.verification.verdict import Verdict
@@ -90,7 +90,7 @@ class Examiner:
         Raises `WorkerError` when no worker can be started at all.
         """
         self.start()
-        key = key or answer_key(question, self.backend.arithmetic)
+        key = key or oracle_for(question, self.backend.arithmetic)
         try:
             arrays = by_name(key.operands)
             request = Examine(problem=question.problem, operands=arrays, layout=question.layout, calls=question.calls)
@@ -121,7 +121,7 @@ class Examiner:
             self.warned += verdict.warned
             if not verdict.passed:
                 check = verdict.check if phase == FIRST else phase
-                return _finding(question, check, verdict)
+                return _failure(question, check, verdict)
             if verdict.check == "bound":
                 self.max_error_over_bound = max(self.max_error_over_bound, verdict.error_over_bound)
         if overwritten := examined.overwritten:
@@ -137,7 +137,7 @@ class Examiner:
         if relation is None:
             return None
         parts = relation.restate(problem, key.operands)
-        if not all(self._may_be_asked(part, problem) for part, _ in parts):
+        if not all(self._is_comparable(part, problem) for part, _ in parts):
             return None
         checks = [Check(problem=part, operands=by_name(operands)) for part, operands in parts]
         outputs = [self._request(check).output for check in checks]
@@ -149,7 +149,7 @@ class Examiner:
         other = relation.combine(problem, [self._whole(output) for output in outputs])
         return _disagreement(question, relation, self._whole(first), other)
 
-    def _may_be_asked(self, part: ConvProblem, problem: ConvProblem) -> bool:
+    def _is_comparable(self, part: ConvProblem, problem: ConvProblem) -> bool:
         """Transforms round more the longer their sums are, and the integers were chosen for those of `problem`. And a
         stride of 16 that is put as every position of the image is so much more work that time would run out."""
         longer = part.reduction_length > problem.reduction_length
@@ -175,7 +175,7 @@ class Examiner:
         return None
 
 
-def _finding(question: Question, check: str, verdict: Verdict) -> Failure:
+def _failure(question: Question, check: str, verdict: Verdict) -> Failure:
     return Failure(
         question,
         Status.WRONG,

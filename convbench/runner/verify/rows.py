@@ -43,7 +43,7 @@ def row_of(
     examiner = campaign.examiner
     statuses = {failure.status for failure in campaign.failures.values()}
     status = next((status for status in _GRAVEST_FIRST if status in statuses), Status.OK)
-    if not campaign.asked:
+    if not campaign.questions:
         return row_of_none(examiner.entry.name, Status.UNSUPPORTED, "it supports nothing of what was asked")
     coverage, reason = campaign.coverage, None
     if campaign.gave_up:
@@ -52,7 +52,7 @@ def row_of(
         "backend": examiner.entry.name,
         "status": str(status),
         "reason": reason,
-        "cases": campaign.asked - campaign.searched,
+        "cases": campaign.questions - campaign.searched,
         "searched": campaign.searched,
         "coverage": coverage.share if coverage else None,
         "combinations": coverage.combinations if coverage else 0,
@@ -72,8 +72,8 @@ def row_of(
 def _words(entry: Entry, questions: Sequence[Question]) -> list[str]:
     """The command that asks just this."""
     plugin = ["--plugin", entry.origin.target] if entry.origin.kind == "file" else []
-    asked = [word for question in questions for word in ("--question", str(question))]
-    return ["convbench", "verify", *plugin, "--backend", entry.name, *asked]
+    options = [word for question in questions for word in ("--question", str(question))]
+    return ["convbench", "verify", *plugin, "--backend", entry.name, *options]
 
 
 def _figure(value: float | None) -> float | str | None:

@@ -98,29 +98,31 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
     log, earlier = _log(folder, request, observer)
     finished = {name: row for name, events in earlier.items() if (row := _finished(events)) is not None}
     kept = {name: _without_files(row, _keep(row, results, folder)) for name, row in finished.items()}
-    found = list(finished.values())
+    reports = list(finished.values())
     for entry in entries:
         if (reason := entry.unavailable()) is not None:  # which takes no process to find out
             kept[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
-    asked = {e.name: _asked(request, e.name, results, earlier.get(e.name, [])) for e in entries if e.name not in kept}
+    requests = {
+        e.name: _job_request(request, e.name, results, earlier.get(e.name, [])) for e in entries if e.name not in kept
+    }
     observer.message(_heading(request, entries, log, len(kept)))
     for row in kept.values():
         observer.row(row)
-    observer.begin(len(asked))
-    jobs = Jobs(asked, request.jobs or max(1, usable_cpus() // request.threads))
+    observer.begin(len(requests))
+    jobs = Jobs(requests, request.jobs or max(1, usable_cpus() // request.threads))
     try:
         with log:
             for name, event in jobs.events():
                 log.append({"backend": name, **event}, durable=event["event"] != "answered" or bool(event["finding"]))
                 observer.event(name, event)
                 if (last := _last_row(name, event)) is not None:
-                    found.append(last)
+                    reports.append(last)
                     kept[name] = _without_files(last, _keep(last, results, folder))
                     observer.row(kept[name])
     finally:
         observer.end()
     if request.write_known is not None:
-        _write_known(request.write_known, found)
+        _write_known(request.write_known, reports)
     return Verification(request, tuple(kept[e.name] for e in entries if e.name in kept), jobs.interrupted)
 
 
@@ -148,7 +150,7 @@ def _check(request: Request) -> None:
         raise KnownWrongError(f"{target} exists; add to it with --known {target} as well, or give another name.")
 
 
-def _asked(request: Request, backend: str, results: Path, earlier: Sequence[Event]) -> dict[str, Any]:
+def _job_request(request: Request, backend: str, results: Path, earlier: Sequence[Event]) -> dict[str, Any]:
     answered = [event for event in earlier if event["event"] == "answered"]
     return {
         "backend": backend,

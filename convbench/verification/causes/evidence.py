@@ -1,4 +1,4 @@
-"""Evidence: what failures share that passes have not, and how much that tells."""
+"""TraitCounts: what failures share that passes have not, and how much that tells."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Occurrences:
         return bits.bit_count()
 
 
-class Evidence:
+class TraitCounts:
     """Failures beside passes."""
 
     def __init__(self, failures: Occurrences, passes: Occurrences) -> None:
@@ -91,14 +91,14 @@ class Evidence:
         bits that name so many of all the traits that there are: one more must tell more. `whole` stands alone, at the
         price of `most_traits`. None where all tell nothing.
         """
-        told: dict[Traits, float] = {}
+        bits_of: dict[Traits, float] = {}
         ordered = sorted(trait for trait in traits if trait in self._failures.traits)
         for count in range(1, most_traits + 1):
             for some in itertools.combinations(ordered, count):
-                told[frozenset(some)] = self._bits_told(some, count)
+                bits_of[frozenset(some)] = self._information_bits(some, count)
         if whole is not None:
-            told[frozenset([whole])] = self._bits_told([whole], most_traits)
-        telling = {some: bits for some, bits in told.items() if bits > 0}
+            bits_of[frozenset([whole])] = self._information_bits([whole], most_traits)
+        telling = {some: bits for some, bits in bits_of.items() if bits > 0}
         better = {some: bits for some, bits in telling.items() if self._fails_often(some)} or telling
         most = max(better.values(), default=0.0)
         return [some for some, bits in better.items() if bits > most - 1e-9]
@@ -113,7 +113,7 @@ class Evidence:
         failures, passes = self._failures.having(traits), self._passes.having(traits)
         return failures >= _LEAST_FAILING * (failures + passes)
 
-    def _bits_told(self, traits: Sequence[Trait], priced_as: int) -> float:
+    def _information_bits(self, traits: Sequence[Trait], priced_as: int) -> float:
         all_failures, all_passes = self._failures.count, self._passes.count
         failures, passes = self._failures.having(traits), self._passes.having(traits)
         if failures * all_passes <= passes * all_failures:

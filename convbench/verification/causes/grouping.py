@@ -1,7 +1,7 @@
 """Grouping: which of many failures have one cause, and what the failures of a cause have in common.
 
-A cause is told by parameter classes, such as "unequal strides" and "depthwise", that its failures share and no question
-that passed has. Combinations of one to three classes are compared by what they say about which questions fail:
+A cause is recognised by parameter classes, such as "unequal strides" and "depthwise", that its failures share and no
+question that passed has. Combinations of one to three classes are compared by what they say about which questions fail:
 their information gain over all questions (mutual information of having the combination and of failing, in bits) less
 the bits that it takes to name a combination of so many classes. So a class more must explain more.
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from convbench.verification.causes.evidence import Combination, Evidence, Occurrences, Trait, Traits
+from convbench.verification.causes.evidence import Combination, Occurrences, Trait, TraitCounts, Traits
 from convbench.verification.causes.parameters import Form, size
 from convbench.verification.causes.shrinking import is_alike
 from convbench.verification.failure import Failure
@@ -44,42 +44,42 @@ class Cause:
 
 
 def causes(
-    findings: Iterable[Failure],
+    failures: Iterable[Failure],
     passed: Collection[Question],
     classes: Classes,
     shrink_one: Shrink | None = None,
     most_shrunk: int = 12,
 ) -> list[Cause]:
-    """The causes of `findings`, those with most failures first.
+    """The causes of `failures`, those with most failures first.
 
-    `classes` gives a question's parameter classes. `shrink_one(finding, allowed)` shrinks a finding by questions for
+    `classes` gives a question's parameter classes. `shrink_one(failure, allowed)` shrinks a failure by questions for
     which `allowed` is true: those that another cause, known by then, explains are not. `passed` is read again after
     each shrinking: a collection to which that adds the questions that passed meanwhile tells more.
     """
     buckets: list[list[Failure]] = []
-    for finding in findings:
-        bucket = next((bucket for bucket in buckets if is_alike(bucket[0], finding)), None)
+    for failure in failures:
+        bucket = next((bucket for bucket in buckets if is_alike(bucket[0], failure)), None)
         if bucket is None:
-            buckets.append([finding])
+            buckets.append([failure])
         else:
-            bucket.append(finding)
-    found: list[Cause] = []
+            bucket.append(failure)
+    groups: list[Cause] = []
     for bucket in sorted(buckets, key=len, reverse=True):
         sorting = _Sorting(bucket, passed, classes, shrink_one, most_shrunk)
-        found += sorting.causes()
+        groups += sorting.causes()
         most_shrunk = max(_LEAST_SHRUNK, most_shrunk - sorting.shrunk)
-    return sorted(found, key=lambda cause: (-len(cause.members), size(cause.representative.question)))
+    return sorted(groups, key=lambda cause: (-len(cause.members), size(cause.representative.question)))
 
 
 @dataclass
 class _Group:
-    """A cause in the making. Its other failures are known by `told`, traits of the finding `least`: the representative,
-    or one with less of everything that is nevertheless no smaller, such as padding on one side for that on both."""
+    """A cause in the making. `traits`, of the failure `least`, recognise its other failures: of the representative, or
+    of one with less of everything that is nevertheless no smaller, such as padding on one side for that on both."""
 
     representative: Failure
     least: Failure
     members: list[Failure] = field(default_factory=list)
-    told: Traits | None = None
+    traits: Traits | None = None
 
 
 class _Sorting:
@@ -87,14 +87,14 @@ class _Sorting:
 
     def __init__(
         self,
-        findings: Sequence[Failure],
+        failures: Sequence[Failure],
         passed: Collection[Question],
         classes: Classes,
         shrink_one: Shrink | None,
         most_shrunk: int,
     ) -> None:
         self.shrunk = 0
-        self._findings = sorted(findings, key=lambda finding: (size(finding.question), str(finding.question)))
+        self._failures = sorted(failures, key=lambda failure: (size(failure.question), str(failure.question)))
         self._passed, self._classes = passed, classes
         self._shrink_one, self._most_shrunk = shrink_one, most_shrunk
         self._known_passes: list[Question] = []
@@ -103,78 +103,78 @@ class _Sorting:
         self._forms: dict[Question, Form] = {}
 
     def causes(self) -> list[Cause]:
-        found: list[_Group] = []
-        unexplained = list(self._findings)
+        groups: list[_Group] = []
+        unexplained = list(self._failures)
         while unexplained and self.shrunk < self._most_shrunk:
             smallest = self._smallest_of_the_commonest(unexplained)
-            representative = self._shrink(smallest, found)
-            group = next((g for g in found if self._is_one_with(g, representative)), None)
+            representative = self._shrink(smallest, groups)
+            group = next((g for g in groups if self._is_one_with(g, representative)), None)
             if group is None:
                 group = _Group(representative, representative)
-                found.append(group)
+                groups.append(group)
             elif not self._explains(group, representative.question):
                 group.least = representative
-            told = self._told_by(group.least, [*unexplained, *group.members])
-            group.told = told[0] if told else None if self._passed else frozenset()
+            telling = self._telling_traits(group.least, [*unexplained, *group.members])
+            group.traits = telling[0] if telling else None if self._passed else frozenset()
             members = [f for f in unexplained if f is smallest or self._explains(group, f.question)]
             unexplained = [f for f in unexplained if all(f is not member for member in members)]
             group.members += members
         rest = [_Group(unexplained[0], unexplained[0], unexplained)] if unexplained else []
-        return [self._cause(group, group in found) for group in [*found, *rest]]
+        return [self._cause(group, group in groups) for group in [*groups, *rest]]
 
     def _smallest_of_the_commonest(self, unexplained: Sequence[Failure]) -> Failure:
         """The smallest of those failures that seem, before anything is shrunk, to be the most with one cause."""
-        evidence = self._evidence(unexplained)
+        counts = self._counts(unexplained)
         traits = frozenset().union(*(self._traits(f.question) for f in unexplained))
-        best = evidence.best(traits, most_traits=2)
+        best = counts.best(traits, most_traits=2)
         return next(f for f in unexplained if not best or best[0] <= self._traits(f.question))
 
-    def _shrink(self, finding: Failure, known: Sequence[_Group]) -> Failure:
+    def _shrink(self, failure: Failure, known: Sequence[_Group]) -> Failure:
         self.shrunk += 1
         if self._shrink_one is None:
-            return finding
-        return self._shrink_one(finding, lambda question: not any(self._explains(group, question) for group in known))
+            return failure
+        return self._shrink_one(failure, lambda question: not any(self._explains(group, question) for group in known))
 
     def _is_one_with(self, group: _Group, representative: Failure) -> bool:
         """Whether shrinking led to a known cause again: to what it explains, or to less of what makes it fail."""
         if self._explains(group, representative.question):
             return True
-        by_extent = group.told == frozenset([_extent(group.least)])
+        by_extent = group.traits == frozenset([_extent(group.least)])
         return by_extent and self._form(representative.question).is_within(self._form(group.least.question))
 
     def _explains(self, group: _Group, question: Question) -> bool:
         if question in (group.representative.question, group.least.question):
             return True
-        if group.told is None:
+        if group.traits is None:
             return False
         extent = {_extent(group.least)} if self._reaches(question, group.least) else set()
-        return group.told <= self._traits(question) | extent
+        return group.traits <= self._traits(question) | extent
 
-    def _told_by(self, representative: Failure, failures: Sequence[Failure]) -> list[Traits]:
+    def _telling_traits(self, representative: Failure, failures: Sequence[Failure]) -> list[Traits]:
         """Which of the representative's traits tell the failures from the passes best."""
-        evidence = self._evidence([*failures, representative], representative)
-        return evidence.best(self._traits(representative.question), _extent(representative))
+        counts = self._counts([*failures, representative], representative)
+        return counts.best(self._traits(representative.question), _extent(representative))
 
     def _cause(self, group: _Group, looked_into: bool) -> Cause:
-        told = self._told_by(group.least, group.members)
-        evidence = self._evidence(group.members, group.least)
-        shared = tuple(evidence.count(traits) for traits in told[:_MOST_ALTERNATIVES])
+        telling = self._telling_traits(group.least, group.members)
+        counts = self._counts(group.members, group.least)
+        shared = tuple(counts.count(traits) for traits in telling[:_MOST_ALTERNATIVES])
         return Cause(group.representative, tuple(group.members), shared, looked_into)
 
-    def _evidence(self, failures: Sequence[Failure], least: Failure | None = None) -> Evidence:
+    def _counts(self, failures: Sequence[Failure], least: Failure | None = None) -> TraitCounts:
         """With `least`, its extent is a trait, too."""
-        questions = [finding.question for finding in failures]
+        questions = [failure.question for failure in failures]
         if len(self._passed) != len(self._known_passes):
             self._known_passes = list(self._passed)
             self._passes = Occurrences([self._traits(question) for question in self._known_passes])
-        sides = Occurrences([self._traits(question) for question in questions]), self._passes
+        failed = Occurrences([self._traits(question) for question in questions])
         if least is None:
-            return Evidence(*sides)
-        told = [
-            side.with_trait(_extent(least), (n for n, question in enumerate(asked) if self._reaches(question, least)))
-            for side, asked in zip(sides, (questions, self._known_passes), strict=True)
-        ]
-        return Evidence(*told)
+            return TraitCounts(failed, self._passes)
+
+        def with_extent(side: Occurrences, of: Sequence[Question]) -> Occurrences:
+            return side.with_trait(_extent(least), (n for n, q in enumerate(of) if self._reaches(q, least)))
+
+        return TraitCounts(with_extent(failed, questions), with_extent(self._passes, self._known_passes))
 
     def _traits(self, question: Question) -> Traits:
         if question not in self._known_traits:

@@ -145,7 +145,7 @@ class Form:
 
     def is_within(self, other: Self) -> bool:
         """Whether no parameter goes further than that of `other`."""
-        return all(mine <= others for mine, others in zip(self.extent, other.extent, strict=True))
+        return all(own <= others for own, others in zip(self.extent, other.extent, strict=True))
 
 
 def size(question: Question) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ from convbench.problem import ConvProblem
 from convbench.problem.dialects import to_benchdnn
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
-from convbench.verification.causes.repro_script import snippet
+from convbench.verification.causes.repro_script import repro_script
 from convbench.verification.failure import Failure
 from convbench.verification.question import Question
 
@@ -27,7 +27,7 @@ _TITLES = {
     Status.ERROR: "conv2d raises an exception",
 }
 # What is said of a failure that is not one of numbers, by its check.
-_CONDUCT = {
+_BEHAVIOUR = {
     "repeated call": "The same call, repeated, gives another answer.",
     "changed operands": "Prepared anew for other operands, it gives an answer that does not belong to them.",
     "output kept while others were computed": "An output changes when another convolution is computed.",
@@ -59,35 +59,35 @@ _LONGEST_REASON = 1000
 def report(cause: Cause, backend: Backend, versions: Mapping[str, str], command: str | None = None) -> str:
     """The report of `cause`, found with `backend`, whose libraries have `versions`; `command` shows it again, if not
     just the one question to the backend by its name."""
-    finding = cause.representative
-    question = finding.question
+    failure = cause.representative
+    question = failure.question
     sections = [
-        f"# {backend.name}: {_title(finding)}",
+        f"# {backend.name}: {_title(failure)}",
         _in_words(question),
-        _what_happened(finding),
+        _what_happened(failure),
         _shared(cause),
         _table(cause, backend, versions),
-        _reproduce(finding, backend, command),
+        _reproduce(failure, backend, command),
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _title(finding: Failure) -> str:
-    problem = finding.question.problem
+def _title(failure: Failure) -> str:
+    problem = failure.question.problem
     parts: list[str] = [problem.dtype] if problem.dtype != "float32" else []
     parts += [f"stride {_pair(problem.stride)}"] if problem.stride != (1, 1) else []
     parts += [f"dilation {_pair(problem.dilation)}"] if problem.dilation != (1, 1) else []
     parts += [f"groups {problem.groups}"] if problem.groups > 1 else []
     parts += [f"padding {_padding(problem)}"] if problem.padding != ((0, 0), (0, 0)) else []
     kernel = f"{problem.kernel_size[0]}x{problem.kernel_size[1]} kernel"
-    return f"{_TITLES.get(finding.status, 'conv2d fails')} ({', '.join([kernel, *parts])})"
+    return f"{_TITLES.get(failure.status, 'conv2d fails')} ({', '.join([kernel, *parts])})"
 
 
 def _in_words(question: Question) -> str:
     p = question.problem
     n, c, h, w = p.input_shape
     images = "an image" if n == 1 else f"{n} images"
-    told = [
+    parts = [
         f"2-D convolution (cross-correlation, as `torch.nn.Conv2d`) of {images} of {_count(c, 'channel')}, "
         f"{h} high and {w} wide, with {_count(p.out_channels, 'filter')} of {p.kernel_size[0]}x{p.kernel_size[1]}",
         f"stride {_pair(p.stride)}" if p.stride != (1, 1) else "",
@@ -100,16 +100,16 @@ def _in_words(question: Question) -> str:
     how = [f"Data: {_VALUES[question.values]}"]
     how += [_LAYOUTS.get(question.layout, "")]
     how += [{"many": "called many times", "threads": "called from two threads at once"}.get(question.calls, "")]
-    return f"{', '.join(filter(None, told))}. {'; '.join(filter(None, how))}."
+    return f"{', '.join(filter(None, parts))}. {'; '.join(filter(None, how))}."
 
 
-def _what_happened(finding: Failure) -> str:
-    parts = [_CONDUCT.get(finding.check, "")]
-    if finding.element is not None and str(list(finding.element)) not in finding.reason:
-        over = finding.error_over_bound
+def _what_happened(failure: Failure) -> str:
+    parts = [_BEHAVIOUR.get(failure.check, "")]
+    if failure.element is not None and str(list(failure.element)) not in failure.reason:
+        over = failure.error_over_bound
         error = "" if over is None else f" ({over:.3g} times the error that rounding explains)"
-        parts.append(f"At {list(finding.element)}: got `{finding.got!r}`, expected `{finding.expected!r}`{error}.")
-    parts.append(_quoted(finding.reason))
+        parts.append(f"At {list(failure.element)}: got `{failure.got!r}`, expected `{failure.expected!r}`{error}.")
+    parts.append(_quoted(failure.reason))
     return "\n\n".join(filter(None, parts))
 
 
@@ -117,10 +117,10 @@ def _shared(cause: Cause) -> str:
     if not cause.shared_by_failures:
         return ""
     first, *others = cause.shared_by_failures
-    told = f"What the failing convolutions have in common: {first}."
+    sentence = f"What the failing convolutions have in common: {first}."
     if others:
-        told += f" As telling: {', or '.join(other.words for other in others)}."
-    return told
+        sentence += f" As telling: {', or '.join(other.words for other in others)}."
+    return sentence
 
 
 def _table(cause: Cause, backend: Backend, versions: Mapping[str, str]) -> str:
@@ -141,13 +141,13 @@ def _declared(backend: Backend, problem: ConvProblem) -> str:
     return f"algorithm {arithmetic.algorithm}, operands in {operands}, sums in {sums}"
 
 
-def _reproduce(finding: Failure, backend: Backend, command: str | None) -> str:
-    question = finding.question
+def _reproduce(failure: Failure, backend: Backend, command: str | None) -> str:
+    question = failure.question
     command = command or shlex.join(["convbench", "verify", "--backend", backend.name, "--question", str(question)])
     parts = [f"## Reproduce\n\n```sh\n{command}\n```"]
     with contextlib.suppress(ProblemError):
         parts.append(f"As benchdnn would be asked:\n\n```sh\n./benchdnn {to_benchdnn(question.problem)}\n```")
-    program = snippet(finding, backend)
+    program = repro_script(failure, backend)
     if program is not None:
         parts.append(f"Without convbench:\n\n```python\n{program}```")
     return "\n\n".join(parts)

@@ -22,7 +22,7 @@ from convbench.verification.bounds import error_bound
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.shrinking import kind
 from convbench.verification.failure import Failure
-from convbench.verification.oracle import Oracle, answer_key, integer_magnitude, may_taint, rounds_between
+from convbench.verification.oracle import Oracle, integer_magnitude, may_taint, oracle_for, rounds_between
 
 _NUMPY_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _CHANGED = "-x, w * w.dtype.type(2), None if b is None else -b * b.dtype.type(2)"
@@ -63,15 +63,15 @@ _DIRTY = (
 )
 
 
-def snippet(finding: Failure, backend: Backend) -> str | None:
+def repro_script(failure: Failure, backend: Backend) -> str | None:
     """The program, or None when the backend has no script, or the failure is of two convolutions that disagree, or of
     what the script does not have: an input that is given in the call."""
-    question = finding.question
+    question = failure.question
     problem, arithmetic = question.problem, backend.arithmetic
-    script = None if finding.check.startswith("relation") or finding.check == GIVEN else backend.script(problem)
+    script = None if failure.check.startswith("relation") or failure.check == GIVEN else backend.script(problem)
     if script is None:
         return None
-    key = answer_key(question, arithmetic)
+    key = oracle_for(question, arithmetic)
     magnitude = integer_magnitude(problem, arithmetic) if key.values == "integers" else None
     return "\n".join(
         [
@@ -81,24 +81,24 @@ def snippet(finding: Failure, backend: Backend) -> str | None:
             *operand_lines(problem, key.operands, key.values, question.seed, magnitude),
             *layout_lines(question.layout, problem.bias),
             "",
-            *_asked(finding, problem, script),
+            *_calls(failure, problem, script),
             "",
-            *(_by_definition(problem) if finding.status is Status.WRONG else ()),
-            *_verdict(finding, key, backend),
+            *(_by_definition(problem) if failure.status is Status.WRONG else ()),
+            *_verdict(failure, key, backend),
             "",
         ]
     )
 
 
-def _asked(finding: Failure, problem: ConvProblem, script: str) -> list[str]:
+def _calls(failure: Failure, problem: ConvProblem, script: str) -> list[str]:
     """The script as a function, called as often as it takes to see the failure."""
     *made_ready, last = script.splitlines()
     call = last.removeprefix("out = ")
-    if finding.check in _AGAIN:
+    if failure.check in _AGAIN:
         body = [*made_ready, f"return lambda: {call}"]
-        return ["def ready(x, w, b):", *_indented(body), "", *_AGAIN[finding.check].splitlines()]
-    unwritten = kind(finding) == "numbers" and finding.got is not None and math.isnan(finding.got)
-    dirty = [_DIRTY.format(shape=problem.output_shape)] if unwritten and finding.question.values != "special" else []
+        return ["def ready(x, w, b):", *_indented(body), "", *_AGAIN[failure.check].splitlines()]
+    unwritten = kind(failure) == "numbers" and failure.got is not None and math.isnan(failure.got)
+    dirty = [_DIRTY.format(shape=problem.output_shape)] if unwritten and failure.question.values != "special" else []
     return ["def compute(x, w, b):", *_indented([*made_ready, *dirty, f"return {call}"]), "", "out = compute(x, w, b)"]
 
 
@@ -129,13 +129,13 @@ def _by_definition(problem: ConvProblem) -> list[str]:
     ]
 
 
-def _verdict(finding: Failure, key: Oracle, backend: Backend) -> list[str]:
+def _verdict(failure: Failure, key: Oracle, backend: Backend) -> list[str]:
     """Lines that say what came out and what should have."""
-    if finding.status is not Status.WRONG:
+    if failure.status is not Status.WRONG:
         return ["print(out)"]
-    if finding.check == "inputs":
+    if failure.check == "inputs":
         return []
-    if finding.check == "output":
+    if failure.check == "output":
         dtype = (
             "np.dtype(ml_dtypes.bfloat16)" if key.problem.dtype == "bfloat16" else f'np.dtype("{key.problem.dtype}")'
         )

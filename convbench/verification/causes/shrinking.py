@@ -19,18 +19,18 @@ _OF_NUMBERS = ("exact", "bound", "special")
 _ENDED_ITS_WORKER = (Status.CRASHED, Status.TIMEOUT)
 
 
-def kind(finding: Failure) -> str:
+def kind(failure: Failure) -> str:
     """What kind of failure it is: all checks of the answer's numbers are one, every other check is one of its own."""
-    return "numbers" if finding.check in _OF_NUMBERS else finding.check
+    return "numbers" if failure.check in _OF_NUMBERS else failure.check
 
 
 def is_alike(one: Failure, other: Failure) -> bool:
-    """Whether two findings may well be of one cause: the same status and kind of check."""
+    """Whether two failures may well be of one cause: the same status and kind of check."""
     return (one.status, kind(one)) == (other.status, kind(other))
 
 
 def shrink(
-    finding: Failure,
+    failure: Failure,
     ask: Ask,
     supported: Callable[[ConvProblem], bool],
     *,
@@ -39,13 +39,13 @@ def shrink(
     most_restarts: int = 25,
     until: Callable[[], bool] = lambda: False,
 ) -> Failure:
-    """The smallest failure like `finding` that was found; `finding` itself when nothing smaller fails so.
+    """The smallest failure like `failure` that was found; `failure` itself when nothing smaller fails so.
 
     `supported` says what the backend takes, and `allowed` leaves out questions that fail for another cause. Asking
     ends after `most_questions`, after `most_restarts` answers that cost a worker its process, or when `until()` is
     true; what was found by then counts.
     """
-    descent = _Descent(finding, ask, supported, allowed, most_questions, most_restarts, until)
+    descent = _Descent(failure, ask, supported, allowed, most_questions, most_restarts, until)
     while descent.round():
         pass
     return descent.smallest
@@ -54,7 +54,7 @@ def shrink(
 class _Descent:
     def __init__(
         self,
-        finding: Failure,
+        failure: Failure,
         ask: Ask,
         supported: Callable[[ConvProblem], bool],
         allowed: Callable[[Question], bool],
@@ -62,7 +62,7 @@ class _Descent:
         most_restarts: int,
         until: Callable[[], bool],
     ) -> None:
-        self.smallest = finding
+        self.smallest = failure
         self._ask, self._supported, self._allowed, self._until = ask, supported, allowed, until
         self._questions_left, self._restarts_left = most_questions, most_restarts
         self._passed: set[Question] = set()
@@ -100,13 +100,13 @@ class _Descent:
         if self._at_end() or not self._supported(question.problem) or not self._allowed(question):
             return False
         self._questions_left -= 1
-        found = self._ask(question)
-        if found is not None:
-            self._restarts_left -= found.status in _ENDED_ITS_WORKER
-        if found is None or not is_alike(found, self.smallest):
+        outcome = self._ask(question)
+        if outcome is not None:
+            self._restarts_left -= outcome.status in _ENDED_ITS_WORKER
+        if outcome is None or not is_alike(outcome, self.smallest):
             self._passed.add(question)
             return False
-        self.smallest = found
+        self.smallest = outcome
         return True
 
     def _at_end(self) -> bool:

@@ -87,14 +87,14 @@ def _groups_apart(problem: ConvProblem, operands: Operands) -> list[Part]:
     """Some of the groups, and the others."""
     middle = cut(problem.groups)
     channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
-    found = []
+    parts = []
     for some in (range(middle), range(middle, problem.groups)):
         own = slice(some.start * filters, some.stop * filters)
         x = np.ascontiguousarray(operands.x[:, some.start * channels : some.stop * channels])
         b = None if operands.b is None else operands.b[own]
         sizes = {"in_channels": len(some) * channels, "out_channels": len(some) * filters}
-        found.append((problem.replace(groups=len(some), **sizes), Operands(x, operands.w[own], b)))
-    return found
+        parts.append((problem.replace(groups=len(some), **sizes), Operands(x, operands.w[own], b)))
+    return parts
 
 
 def _groups_together(_: ConvProblem, outputs: Sequence[Array]) -> Array:

@@ -101,30 +101,30 @@ def _unread(problem: ConvProblem, axis: int) -> int:
 def _outputs_apart(axis: int) -> dict[str, Any]:
     """The upper outputs (axis 0) or the left ones (axis 1), and the others, each from what they see of the image."""
 
-    def parts(problem: ConvProblem) -> list[tuple[range, Pair]]:
+    def halves(problem: ConvProblem) -> list[tuple[range, Pair]]:
         """(rows or columns of the image, padding before and after them) of either part."""
         out, size, before = problem.output_shape[2 + axis], problem.input_shape[2 + axis], problem.padding[axis][0]
         span = problem.dilation[axis] * (problem.kernel_size[axis] - 1) + 1
-        found = []
+        parts = []
         for first, last in ((0, cut(out) - 1), (cut(out), out - 1)):
             start = first * problem.stride[axis] - before
             stop = last * problem.stride[axis] - before + span
-            found.append((range(max(0, start), min(size, stop)), (max(0, -start), max(0, stop - size))))
-        return found
+            parts.append((range(max(0, start), min(size, stop)), (max(0, -start), max(0, stop - size))))
+        return parts
 
     def restate(problem: ConvProblem, operands: Operands) -> list[Part]:
-        found = []
-        for seen, sides in parts(problem):
+        parts = []
+        for seen, sides in halves(problem):
             x = np.ascontiguousarray(np.take(operands.x, seen, 2 + axis))
             padding = (sides, problem.padding[1]) if axis == 0 else (problem.padding[0], sides)
             part = problem.replace(height=x.shape[2], width=x.shape[3], padding=padding)
-            found.append((part, Operands(x, operands.w, operands.b)))
-        return found
+            parts.append((part, Operands(x, operands.w, operands.b)))
+        return parts
 
     def concerns(problem: ConvProblem) -> bool:
         if problem.padding_mode != "zeros" or problem.output_shape[2 + axis] < 2:
             return False
-        return all(seen for seen, _ in parts(problem))  # a part may see padding alone
+        return all(seen for seen, _ in halves(problem))  # a half may see padding alone
 
     def combine(_: ConvProblem, outputs: Sequence[Array]) -> Array:
         return np.concatenate(outputs, 2 + axis)

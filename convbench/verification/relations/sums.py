@@ -13,12 +13,12 @@ def _channels_apart(problem: ConvProblem, operands: Operands) -> list[Part]:
     """Some of each group's channels, with the bias, and the others."""
     x = operands.x.reshape(problem.batch, problem.groups, -1, problem.height, problem.width)
     middle = cut(x.shape[2])
-    found = []
+    parts = []
     for some, b in ((slice(0, middle), operands.b), (slice(middle, None), None)):
         own = x[:, :, some].reshape(problem.batch, -1, problem.height, problem.width)
         part = problem.replace(in_channels=own.shape[1], bias=b is not None)
-        found.append((part, Operands(own, np.ascontiguousarray(operands.w[:, some]), b)))
-    return found
+        parts.append((part, Operands(own, np.ascontiguousarray(operands.w[:, some]), b)))
+    return parts
 
 
 def _input_in_two(problem: ConvProblem, operands: Operands) -> list[Part]:

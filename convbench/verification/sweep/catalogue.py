@@ -36,7 +36,7 @@ _MACS_PER_ELEMENT = 8
 
 
 @dataclass(frozen=True)
-class Listing:
+class CombinationListing:
     """Numbers listed by the combination of levels of `factors` that they have: columns (numbers, n), sorted so."""
 
     factors: tuple[Factor, ...]
@@ -44,7 +44,9 @@ class Listing:
     codes: NDArray[np.intp]
 
     @classmethod
-    def of(cls, factors: tuple[Factor, ...], columns: NDArray[Any], parameters: Parameters, most: int) -> Listing:
+    def of(
+        cls, factors: tuple[Factor, ...], columns: NDArray[Any], parameters: Parameters, most: int
+    ) -> CombinationListing:
         """`most` of each combination, the first ones."""
         unsorted = codes(factors, parameters)
         order = np.argsort(unsorted, kind="stable")
@@ -76,8 +78,8 @@ class Listing:
 class Catalogue:
     """Everything that can be asked, or that a backend can be asked."""
 
-    geometries: Listing
-    channels: Listing
+    geometries: CombinationListing
+    channels: CombinationListing
     others: tuple[tuple[bool, ...], ...]
     """Which levels there are of each of the other factors."""
 
@@ -171,8 +173,8 @@ def catalogue(
     gone = {*refused, *(dtype for dtype in DTYPES if dtype not in dtypes)}
     gone |= set() if thread_safe else {CALLS_OF.words[CALLS.index("threads")]}
     return Catalogue(
-        Listing.of(GEOMETRY, geometries, parameters_of(geometries), _KEPT),
-        Listing.of(CHANNELS, channels, _parameters_of(channels), channels.shape[1]),
+        CombinationListing.of(GEOMETRY, geometries, parameters_of(geometries), _KEPT),
+        CombinationListing.of(CHANNELS, channels, _parameters_of(channels), channels.shape[1]),
         tuple(tuple(word not in gone for word in factor.words) for factor in OTHERS),
     )
 
@@ -203,8 +205,8 @@ def _none_of(refused: frozenset[str], factors: tuple[Factor, ...], parameters: P
 
 
 def build(levels: Mapping[str, str], variant: int = 0) -> Question | None:
-    """A question with a level of each of `FACTORS`, by name; another one for another `variant`, where there is one.
-    None when there is no such question."""
+    """A question with a level of each of `FACTORS`, by name; None when no question has these. Each `variant` is another
+    question, as long as there are more."""
     row = [factor.words.index(levels[factor.name]) for factor in FACTORS]
     return next(catalogue().questions(row, variant), None)
 

@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
-class Block:
+class FactorBlock:
     """Factors of which not all levels go together, and a table of those that do, an axis for each factor."""
 
     factors: Factors
@@ -39,7 +39,7 @@ class Refusal:
 class Space:
     """All rows there are: each factor is in one block, and levels of different blocks go together freely."""
 
-    def __init__(self, blocks: Iterable[Block]) -> None:
+    def __init__(self, blocks: Iterable[FactorBlock]) -> None:
         self.blocks = tuple(blocks)
         sizes = {f: size for block in self.blocks for f, size in zip(block.factors, block.possible.shape, strict=True)}
         self.sizes = tuple(sizes[factor] for factor in range(len(sizes)))
@@ -52,9 +52,9 @@ class Space:
         parts: list[NDArray[np.bool_]] = []
         order: list[int] = []
         for block in self.blocks:
-            if mine := tuple(factor for factor in block.factors if factor in factors):
-                parts.append(self._projection(block, mine))
-                order += mine
+            if own := tuple(factor for factor in block.factors if factor in factors):
+                parts.append(self._projection(block, own))
+                order += own
         table = reduce(np.logical_and.outer, parts)
         return np.asarray(table.transpose([order.index(factor) for factor in factors]))
 
@@ -66,7 +66,7 @@ class Space:
         table = np.moveaxis(np.asarray(table), sum(other < factor for other in known), -1)
         return np.broadcast_to(table[tuple(rows[:, other] for other in known)], (len(rows), self.sizes[factor]))
 
-    def _projection(self, block: Block, factors: Factors) -> NDArray[np.bool_]:
+    def _projection(self, block: FactorBlock, factors: Factors) -> NDArray[np.bool_]:
         # Factors of a block ascend, so that axes stay in their order.
         key = (block.factors, factors)
         if key not in self._projections:
@@ -76,9 +76,9 @@ class Space:
 
 
 class Tally:
-    """Which combinations of `strength` levels are still wanted, one cell for each.
+    """Which combinations of `strength` levels are still unmet, one cell for each.
 
-    `worth` of a cell is 1 as long as it is wanted, 0 when it was met, `NONE` when it does not exist. The cells of one
+    `worth` of a cell is 1 as long as it is unmet, 0 when it was met, `NONE` when it does not exist. The cells of one
     set of factors, one of `subsets`, lie side by side from `start` on, and those of its j-th factor's levels are
     `radix[:, j]` apart.
     """
@@ -92,12 +92,12 @@ class Tally:
         cells = [np.where(space.possible(subset), 1, NONE).ravel() for subset in self.subsets]
         self.worth = np.concatenate(cells).astype(np.int32)
         self._shapes = shapes
-        self.wanted = self._count()
+        self.unmet = self._count()
         for refusal in refusals:
             self.refuse(refusal)
 
-    def wanted_in(self, subset: int) -> Ragged:
-        """The combinations of one of `subsets` that are wanted: (combinations, strength)."""
+    def unmet_in(self, subset: int) -> Ragged:
+        """The combinations of one of `subsets` that are unmet: (combinations, strength)."""
         cells = np.flatnonzero(self.worth[self.start[subset] : self.start[subset + 1]] > 0)
         return np.stack(np.unravel_index(cells, self._shapes[subset]), axis=1)
 
@@ -107,10 +107,10 @@ class Tally:
             some = rows[first : first + _ROWS_AT_ONCE]
             cells = self.start[:-1] + (some[:, self.members] * self.radix).sum(axis=2)
             if len(rows) == 1:
-                self.wanted -= self.worth[cells[0]] > 0
+                self.unmet -= self.worth[cells[0]] > 0
             self.worth[cells] = np.minimum(self.worth[cells], 0)
         if len(rows) != 1:
-            self.wanted = self._count()
+            self.unmet = self._count()
 
     def refuse(self, refusal: Refusal) -> None:
         """Take a combination, of as many levels or fewer, out, and all that it is part of."""
@@ -119,7 +119,7 @@ class Tally:
             level = dict(zip(refusal.factors, refusal.levels, strict=True))
             within = tuple(level.get(factor, slice(None)) for factor in self.subsets[i])
             cells[within] = NONE
-            self.wanted[i] = (cells > 0).sum()
+            self.unmet[i] = (cells > 0).sum()
 
     def _count(self) -> NDArray[np.intp]:
         return np.add.reduceat(self.worth > 0, self.start[:-1], dtype=np.intp)

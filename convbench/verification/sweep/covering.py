@@ -13,7 +13,7 @@ from convbench.backend import Backend
 from convbench.problem import DTYPES, ConvProblem
 from convbench.verification.question import Question
 from convbench.verification.sweep.catalogue import Catalogue, catalogue, is_supported
-from convbench.verification.sweep.combinations import Block, Refusal, Space, Tally
+from convbench.verification.sweep.combinations import FactorBlock, Refusal, Space, Tally
 from convbench.verification.sweep.covering_array import CoveringArray, Row, covering_array
 from convbench.verification.sweep.factors import CHANNELS, DTYPE, FACTORS, GEOMETRY, OTHERS, levels_of
 
@@ -78,9 +78,9 @@ class Sweep:
         if not self.questions:
             return Coverage(self.strength, 0, 0)
         tally = Tally(self.space, self.strength, self.refusals)
-        combinations = int(tally.wanted.sum())
+        combinations = int(tally.unmet.sum())
         tally.meet(levels_of(list(questions)).astype(np.intp))
-        return Coverage(self.strength, combinations - int(tally.wanted.sum()), combinations)
+        return Coverage(self.strength, combinations - int(tally.unmet.sum()), combinations)
 
 
 def sweep(backend: Backend, strength: int = 3, seed: int = 0) -> Sweep:
@@ -109,9 +109,9 @@ def _space(offered: Catalogue) -> Space:
     geometry, channels = len(GEOMETRY), len(GEOMETRY) + len(CHANNELS)
     return Space(
         [
-            Block(tuple(range(geometry)), offered.geometries.possible),
-            Block(tuple(range(geometry, channels)), offered.channels.possible),
-            *(Block((factor,), np.array(there)) for factor, there in enumerate(offered.others, channels)),
+            FactorBlock(tuple(range(geometry)), offered.geometries.possible),
+            FactorBlock(tuple(range(geometry, channels)), offered.channels.possible),
+            *(FactorBlock((factor,), np.array(there)) for factor, there in enumerate(offered.others, channels)),
         ]
     )
 

@@ -1,13 +1,13 @@
 """Covering arrays: few rows in which every combination of a given number of levels occurs that can occur.
 
 Row by row, greedily (the AETG method of Cohen, Dalal, Fredman and Patton, IEEE Trans. Softw. Eng. 23, 1997): a
-combination that is still wanted is taken, the other factors follow in random order, each with the level that meets
-most of what is wanted and leads to a row that exists; of some such rows the one that meets the most is kept. Pairs come
+combination that is still unmet is taken, the other factors follow in random order, each with the level that meets
+most of what is unmet and leads to a row that exists; of some such rows the one that meets the most is kept. Pairs come
 before triples and those before quadruples, so that an array broken off early has met most of the simple ones, and an
 array of strength 3 is the beginning of the one of strength 4. It is always the same.
 
-What can occur is the space's knowledge, and of the one who accepts a row. When no row that was tried with a combination
-is accepted, some 200 of them, the combination is refused.
+The space knows what can occur, and so does the function that accepts a row. When some 200 rows with a combination were
+tried and none accepted, the combination is refused.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ class _Builder(Generic[Item]):
         """Add rows until all combinations of `strength` levels are met or refused."""
         tally = Tally(self.space, strength, self.refusals)
         tally.meet(np.array(self.rows, np.intp))
-        while tally.wanted.any():
-            subset = int(tally.wanted.argmax())
-            factors, wanted = tally.subsets[subset], tally.wanted_in(subset)
-            seeds = wanted[self._random.permutation(len(wanted))[np.arange(_CANDIDATES) % len(wanted)]]
+        while tally.unmet.any():
+            subset = int(tally.unmet.argmax())
+            factors, unmet = tally.subsets[subset], tally.unmet_in(subset)
+            seeds = unmet[self._random.permutation(len(unmet))[np.arange(_CANDIDATES) % len(unmet)]]
             rows, met = self._completed(tally, tally.worth, factors, seeds)
             best_first = np.argsort(-met, kind="stable")[:_ASKED]
             seed = seeds[best_first[0]]

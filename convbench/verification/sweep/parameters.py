@@ -1,4 +1,4 @@
-"""The parameters of many questions at once, as columns of integers: what levels are told from and tables made of."""
+"""The parameters of many questions at once, as columns of integers: what levels and tables are made from."""
 
 from __future__ import annotations
 

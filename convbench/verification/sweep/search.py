@@ -43,17 +43,17 @@ _TRAITS = (
 
 def search(backend: Backend, seed: int = 0, until: Callable[[], bool] = lambda: False) -> Iterator[Question]:
     """Questions that `backend` supports, each only once, of which each has `seed` for its data: the same ones for the
-    same seed, as many as are asked for before `until()` is true. Ends when nothing new is found any more."""
+    same seed, until `until()` is true. Ends when nothing new is found any more."""
     strategy, fitting = _any_question(backend), _Fitting(backend)
-    asked: set[Question] = set()
+    seen: set[Question] = set()
     draws, in_vain = 0, 0
     while in_vain < _MOST_IN_VAIN and not until():
         drawn = (fitting(question) for question in _examples(strategy, seed * 2**32 + draws))
-        new = [question for question in dict.fromkeys(drawn) if question is not None and question not in asked]
+        new = [question for question in dict.fromkeys(drawn) if question is not None and question not in seen]
         for question in new:
             if until():
                 return
-            asked.add(question)
+            seen.add(question)
             yield question.replace(seed=seed)
         draws, in_vain = draws + 1, 0 if new else in_vain + 1
 
