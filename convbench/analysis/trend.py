@@ -28,7 +28,7 @@ from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.stats.false_discovery import q_values
 from convbench.stats.rank_sum import Floats, p_of_difference, shift_between
 from convbench.stats.ratio import Ratio
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 FEWEST_POINTS = 12
 """From here on a series speaks for itself: of fewer points no 3 newest can be told from the others at 1 %."""

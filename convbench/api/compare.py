@@ -13,7 +13,7 @@ from convbench.analysis.comparison import Change, Comparison
 from convbench.api.result import Result
 from convbench.reporting.history import comparison as shown
 from convbench.runner.compare import compare_sources
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 if TYPE_CHECKING:
     import pandas as pd

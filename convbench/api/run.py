@@ -25,7 +25,8 @@ from convbench.runner.run import Request, run_suites, store_in_asv
 from convbench.runner.session import Measurements
 from convbench.store.asv.results import Written
 from convbench.store.frame import load
-from convbench.store.journal import Record, line_of
+from convbench.store.journal import line_of
+from convbench.store.schema import Record
 
 if TYPE_CHECKING:
     import pandas as pd

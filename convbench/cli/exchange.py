@@ -1,4 +1,4 @@
-"""Records to and from other files, and to pages."""
+"""Records to and from other programs' files, and to pages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ from convbench.cli import options
 @click.command(short_help="Write asv's pages, and a page of throughput.")
 def publish() -> None:
     """Write asv's pages of this checkout, and beside them convbench.html: the latest throughput of everything."""
-    from convbench.runner.publish import publish_pages
+    from convbench.reporting.console import show_journal_warnings
+    from convbench.reporting.html.summary_page import FIELDS, summary_page
+    from convbench.reporting.output import say
+    from convbench.runner.publish import project_here, publish
 
-    publish_pages()
+    show_journal_warnings()
+    project = project_here()
+    say("asv publish ...", error=True)
+    count = publish(project, FIELDS, summary_page)
+    say(
+        f"{project.page} shows the throughput of {count:,} records, {project.index} their history; `asv preview` "
+        "serves both."
+    )
 
 
 @click.command(short_help="Write records to CSV, Parquet, JSON lines or pyperf.")
@@ -24,26 +34,38 @@ def publish() -> None:
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="Its end tells the format: .csv, .parquet, .jsonl or .pyperf.json.",
+    help="Write this file; its ending chooses the format: .csv, .parquet, .jsonl or .pyperf.json.",
 )
 @click.option("--format", "format_name", metavar="F", help="csv, parquet, jsonl or pyperf, whatever FILE is called.")
 @options.results
 def export(where: tuple[str, ...], to: Path, format_name: str | None, results: Path | None) -> None:
-    """Write records to FILE: all results, or those WHERE: journals, folders of them, machines or commits.
+    """Write records to FILE: all results, or those at WHERE.
 
-    CSV, Parquet and JSON lines have all of a record, raw samples included, and can be imported again.
+    WHERE is journals, folders of journals, machines or commits. CSV, Parquet and JSON lines hold the whole record, raw
+    samples included, and can be imported again.
     """
+    from convbench.reporting.console import show_journal_warnings
+    from convbench.reporting.output import say
     from convbench.runner.exchange import export as export_records
 
-    export_records(where, to, format_name, results)
+    show_journal_warnings()
+    count, format_ = export_records(where, to, format_name, results)
+    say(f"{count:,} records in {to} ({format_.name}).")
 
 
-@click.command(name="import", short_help="Make journals of records in such files.")
+@click.command(name="import", short_help="Make journals of the records in such files.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--format", "format_name", metavar="F", help="csv, parquet or jsonl, whatever the files are called.")
 @options.results
 def import_(files: tuple[Path, ...], format_name: str | None, results: Path | None) -> None:
-    """Make journals of the records in FILES, in the folders of the machines that they are of."""
+    """Make journals of the records in FILES, in the folders of the machines that measured them."""
+    from convbench.reporting.console import show_journal_warnings
+    from convbench.reporting.numbers import count
+    from convbench.reporting.output import say
     from convbench.runner.exchange import import_files
 
-    import_files(files, format_name, results)
+    show_journal_warnings()
+    for path, journal in import_files(files, format_name, results):
+        known = f"; {journal.known:,} more were in that folder already" if journal.known else ""
+        new = f"{count(journal.records, 'record')} of {path.name} in {journal.path}{known}."
+        say(new if journal.records else f"{path.name} is in {journal.path} already.")

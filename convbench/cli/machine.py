@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,45 +10,63 @@ import click
 from convbench.cli import options
 
 
-@click.command(short_help="What is known of this machine, and its limits.")
-@click.option("--measure", is_flag=True, help="Measure what it can do at most, in about half a minute, and keep that.")
+@click.command(short_help="Show what is known of this machine, and its limits.")
+@click.option("--measure", is_flag=True, help="Measure the ceilings, in about half a minute, and keep them.")
 @click.option(
-    "--threads", metavar="N,N,...", help="Of --measure: with how many threads.  [default: 1 and as many as CPUs]"
+    "--threads", metavar="N,N,...", help="Numbers of threads for --measure.  [default: 1 and as many as CPUs]"
 )
 @options.results
 @options.json_lines
-def machine(**given: Any) -> None:
-    """Say what is known of this machine, and what it can do at most.
+def machine(measure: bool, threads: str | None, results: Path | None, as_json: bool) -> None:
+    """Show what is known of this machine, and what it can do at most.
 
     The ceilings are multiply-adds in registers, matrix products, and bytes from each cache and from memory. Once they
-    are measured, tables say what share of them a time is.
+    are measured, tables give each time as a share of them.
     """
-    from convbench.runner.machine import Request, show_machine
+    from convbench.reporting.console import show_journal_warnings
+    from convbench.reporting.machine import ceilings
+    from convbench.reporting.output import show
+    from convbench.runner.machine import ceiling_threads, measure_machine, this_machine
 
-    show_machine(Request(**given))
+    show_journal_warnings()
+    numbers = ceiling_threads(threads, measure=measure)
+    if measure:
+        with ceilings.measuring() as doing:
+            measure_machine(numbers, results, doing)
+    known = this_machine(results)
+    show(ceilings.report(known), [ceilings.row(known)], as_json=as_json)
 
 
-@click.command(short_help="How well can this machine measure?")
+@click.command(short_help="Find out how well this machine can measure.")
 @click.option(
-    "--backend", default="numpy-gemm", show_default=True, metavar="NAME", help="The backend that is run against itself."
+    "--backend", default="numpy-gemm", show_default=True, metavar="NAME", help="Measure this backend against itself."
 )
 @click.option(
     "--problem",
     default="n1c64h28w28_o64k3_p1",
     show_default=True,
     metavar="ID",
-    help="What it computes: short calls tell more in the same time.",
+    help="Compute this problem; short calls say more in the same time.",
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="As for run.")
-@click.option("--quick", is_flag=True, help="Some 8 seconds instead of half a minute.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Threads of the backend."
+)
+@click.option("--quick", is_flag=True, help="Take some 8 seconds instead of half a minute.")
 @options.plugins
 @options.json_lines
-def doctor(**given: Any) -> None:
-    """Tell how well this machine can measure, what limits it, and what to do about that.
+def doctor(as_json: bool, **given: Any) -> None:
+    """Find out how well this machine can measure, what limits it, and what to do about that.
 
-    Reads the clocks and the state of the machine, measures the same work against itself, and says from how much that
-    differs what difference could be told apart in 1, 10 and 60 seconds.
+    Reads the clocks and the state of the machine, measures the same work against itself, and derives which difference
+    could be detected in 1, 10 and 60 seconds.
     """
-    from convbench.runner.doctor import Request, examine_machine
+    from convbench.reporting.machine import doctor as shown
+    from convbench.reporting.output import show
+    from convbench.runner.doctor import QUICK, WHOLE, examine, subject
 
-    sys.exit(examine_machine(Request(**given)))
+    quick, threads = given.pop("quick"), given.pop("threads")
+    backend, case = subject(**given)
+    effort = QUICK if quick else WHOLE
+    with shown.progress(backend, effort.pairs) as advance:
+        diagnosis = examine(backend, case, threads, effort, advance)
+    show(shown.report(diagnosis), [shown.row(diagnosis)], as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from convbench.errors import ModelError, ProblemError
 from convbench.extraction.layers import Extracted, Reading, gathered
@@ -15,7 +16,7 @@ _GRAPHS = (".onnx", ".pt2")
 
 
 def layers_of(
-    source: str,
+    source: Any,
     *,
     batch: int | None = None,
     input_shape: tuple[int, ...] | None = None,
@@ -23,10 +24,10 @@ def layers_of(
 ) -> Extracted:
     """The distinct convolutions that the model `source` runs, each with its count and its first layer.
 
-    `source` is `timm:NAME`, `torchvision:NAME`, `module:callable` (a torch module, or a function or class that makes
-    one), `FILE.onnx`, or `FILE.pt2` (`torch.export.save`). Only the code of the libraries and of a `module:callable`
-    runs. The input has `input_shape`, batch first, or the model's own shape; `batch` replaces its batch (by default its
-    own, or 1). `dtype` replaces the dtypes of the model.
+    `source` is a torch module, or a text: `timm:NAME`, `torchvision:NAME`, `module:callable` (a torch module, or a
+    function or class that makes one), `FILE.onnx`, or `FILE.pt2` (`torch.export.save`). Only the code of the libraries,
+    of a module and of a `module:callable` runs. The input has `input_shape`, batch first, or the model's own shape;
+    `batch` replaces its batch (by default its own, or 1). `dtype` replaces the dtypes of the model.
 
     Raises `ModelError` with what to do, and `ProblemError` for an unknown dtype.
     """
@@ -39,8 +40,12 @@ def layers_of(
         )
     if batch is not None and batch < 1:
         raise ModelError(f"the batch is {batch}; it should be at least 1.")
-    reading = _read(source, batch, input_shape)
-    return gathered(source, _name(source), reading, dtype)
+    if not isinstance(source, str):
+        from convbench.extraction.torch_module import read_module
+
+        name = type(source).__name__
+        return gathered(name, name, read_module(source, batch, input_shape), dtype)
+    return gathered(source, _name(source), _read(source, batch, input_shape), dtype)
 
 
 def _read(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:

@@ -18,8 +18,8 @@ from convbench.extraction.torchvision_operators import declared_operators
 PATTERN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
 
-def read_module(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
-    """The convolutions of the torch module that `source`, such as `mine.models:Net`, names or makes when called.
+def read_module(source: Any, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+    """The convolutions of a torch module: `source` itself, or what a text such as `mine.models:Net` names or makes.
 
     The input has `input_shape`, or the shape in the module's `pretrained_cfg` or of its `example_input_array`. This
     runs the user's code. Raises `ModelError`.
@@ -30,9 +30,22 @@ def read_module(source: str, batch: int | None, input_shape: tuple[int, ...] | N
     # Standard output is for the answer, not for what the user's code prints.
     with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
         declared_operators()
-        module = made(source, _imported(source))
-        shape = with_batch(input_shape or _own_shape(source, module), batch)
-        return traced(module, (meta_tensor(shape, _dtype(module)),))
+        name, target = (source, _imported(source)) if isinstance(source, str) else (type(source).__name__, source)
+        modes = _training_modes(target)
+        try:
+            module = made(name, target)
+            shape = with_batch(input_shape or _own_shape(name, module), batch)
+            return traced(module, (meta_tensor(shape, _dtype(module)),))
+        finally:
+            for part, training in modes:
+                part.training = training
+
+
+def _training_modes(target: Any) -> list[tuple[Any, bool]]:
+    """Each part of a torch module with whether it is in training mode; reading puts all in evaluation mode."""
+    import torch
+
+    return [(part, part.training) for part in target.modules()] if isinstance(target, torch.nn.Module) else []
 
 
 def require_torch() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 
 def gpu_in_words(facts: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.reporting.markdown import printable
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 _SEEN, _REMEDY = 2, 6  # columns
 

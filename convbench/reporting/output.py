@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from convbench.reporting.console import print_json, stdout
+from convbench.reporting.console import print_json, stderr, stdout
 
 
 def show(report: RenderableType, rows: Iterable[Any], *, as_json: bool, markdown: str | None = None) -> None:
@@ -19,3 +19,8 @@ def show(report: RenderableType, rows: Iterable[Any], *, as_json: bool, markdown
         stdout().print(Text(markdown), soft_wrap=True)
     else:
         stdout().print(report)
+
+
+def say(sentence: str, *, error: bool = False) -> None:
+    """Print a sentence as it is: nothing in it is markup, and lines are not broken. On standard error if `error`."""
+    (stderr() if error else stdout()).print(Text(sentence), soft_wrap=True)

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from convbench.reporting.console import plain_table, print_json, status_style
 from convbench.reporting.numbers import duration, milliseconds, significant
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 from convbench.suite import Case
 
 _ROWS_SHOWN = 14

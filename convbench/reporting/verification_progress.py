@@ -46,8 +46,9 @@ class PlainProgress(VerifyObserver):
 class LiveProgress(PlainProgress):
     """A line for each campaign under way, redrawn in place and gone at the end."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, messages: bool = True) -> None:
         super().__init__(console)
+        self._messages = messages
         self._lines = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -57,6 +58,10 @@ class LiveProgress(PlainProgress):
         )
         self._tasks: dict[str, TaskID] = {}
         self._answered: dict[str, int] = {}
+
+    def message(self, text: str) -> None:
+        if self._messages:
+            super().message(text)
 
     def begin(self, campaigns: int) -> None:
         super().begin(campaigns)

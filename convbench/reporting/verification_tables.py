@@ -67,7 +67,7 @@ def _failures(row: Row) -> list[RenderableType]:
             f"case:  {failure['case']}",
             f"       {failure['reason']}",
             f"again: {failure['reproduce']}{'' if failure['reproduced'] else '  (passes in a fresh process)'}",
-            f"report: {failure['report_file']}",
+            *([f"report: {failure['report_file']}"] if "report_file" in failure else []),
         ]
         parts += [Text(), heading, Padding(Group(*(Text(line) for line in lines)), (0, 0, 0, 2), expand=False)]
     return parts

@@ -11,8 +11,8 @@ from pathlib import Path
 from convbench.analysis.comparison import FIELDS, Comparison, compare
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.runner.locate import records_named
-from convbench.store.journal import Record
 from convbench.store.locations import results_folder
+from convbench.store.schema import Record
 
 Source = str | Path | Iterable[Record]
 """Records, or the name of some: a journal, a folder of journals, a machine, a commit, tag or branch."""

@@ -1,70 +1,62 @@
-"""`convbench export` and `import`: records to other programs' files and back."""
+"""Records to other programs' files and back."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from rich.text import Text
-
 from convbench.errors import NothingMeasuredError, ResultsError
-from convbench.reporting.console import show_journal_warnings, stdout
-from convbench.reporting.numbers import count
 from convbench.runner.locate import place_named, records_named
-from convbench.store.formats.files import export_records, format_of, import_records
-from convbench.store.journal import JournalWarning, Record
+from convbench.store.formats.files import Format, Imported, export_records, format_of, import_records
+from convbench.store.journal import JournalWarning
 from convbench.store.locations import results_folder
 from convbench.store.records import records
+from convbench.store.schema import Record
 
 
-def export(where: Sequence[str], to: Path, format_name: str | None, results: Path | None) -> None:
-    """Write the records at `where`, by default all in the results folder, to one file."""
-    show_journal_warnings()
+def export(where: Sequence[str], to: Path, format_name: str | None, results: Path | None) -> tuple[int, Format]:
+    """Write the records at `where`, by default all results, to one file; gives their number and the file's format.
+
+    Raises `ResultsError` for a name that names no records, an unknown format and a file that cannot be written.
+    """
     folder = results_folder(results)
     format_ = format_of(to, format_name)
-    sources = [_Source(text, folder) for text in where] or [_Source(str(folder), folder)]
+    sources = [_source(text, folder) for text in where] or [lambda: records(folder)]
     passes = 0
 
-    def found() -> Iterable[Record]:
+    def all_records() -> Iterator[Record]:
         nonlocal passes
         passes += 1
         with warnings.catch_warnings():
-            if passes > 1:  # what is no record has been told of once
+            if passes > 1:  # The first pass has warned of what is not a record.
                 warnings.simplefilter("ignore", JournalWarning)
-            yield from chain.from_iterable(source.records() for source in sources)
+            yield from chain.from_iterable(source() for source in sources)
 
-    count = export_records(to, format_, found)
-    stdout().print(Text(f"{count:,} records in {to} ({format_.name})."), soft_wrap=True)
-
-
-class _Source:
-    """What a word names; places are read anew each time, so that any number of records fits into memory."""
-
-    def __init__(self, text: str, folder: Path) -> None:
-        self._place = place_named(text, folder)
-        self._records = records_named(text, folder) if self._place is None else []
-
-    def records(self) -> Iterable[Record]:
-        return self._records if self._place is None else records(self._place)
+    return export_records(to, format_, all_records), format_
 
 
-def import_files(files: Sequence[Path], format_name: str | None, results: Path | None) -> None:
-    """Make journals of the records in files. Raises `NothingMeasuredError` when there is none in any."""
-    show_journal_warnings()
+def _source(text: str, folder: Path) -> Callable[[], Iterable[Record]]:
+    """The records that `text` names. Places are read anew each time, so that any number of records fits into memory."""
+    if (place := place_named(text, folder)) is not None:
+        return lambda: records(place)
+    at_commit = records_named(text, folder)
+    return lambda: at_commit
+
+
+def import_files(files: Sequence[Path], format_name: str | None, results: Path | None) -> list[tuple[Path, Imported]]:
+    """Make journals of the records in files; gives each file with each journal made of it.
+
+    Raises `ResultsError` for a file that cannot be read and `NothingMeasuredError` when no file has a record.
+    """
     folder = results_folder(results)
     for path in files:
         if not path.is_file():
             raise ResultsError(f"there is no file {path} to import.")
-    told = []
-    for path in files:
-        imported = import_records(path, format_of(path, format_name), folder)
-        for one in imported:
-            kept = f"{count(one.records, 'record', 'records')} of {path.name} in {one.path}"
-            more = f"; {one.known:,} more were in that folder already" if one.known else ""
-            told.append(f"{kept}{more}." if one.records else f"{path.name} is in {one.path} already.")
-    if not told:
+    journals = [
+        (path, imported) for path in files for imported in import_records(path, format_of(path, format_name), folder)
+    ]
+    if not journals:
         raise NothingMeasuredError(f"there is no record in {', '.join(map(str, files))}.")
-    for sentence in told:
-        stdout().print(Text(sentence), soft_wrap=True)
+    return journals

@@ -1,4 +1,4 @@
-"""What a word on the command line names of what was measured: a journal, a folder of them, a machine, a commit."""
+"""What a name stands for: a journal, a folder of journals, a machine, or a commit, tag or branch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convbench.errors import ResultsError
-from convbench.store.journal import JournalWarning, Record
+from convbench.store.journal import JournalWarning
 from convbench.store.records import records
+from convbench.store.schema import Record
 
 
 def place_named(text: str, folder: Path) -> Path | None:
-    """The journal, folder of journals or machine in the results `folder` that `text` names; None when it names none."""
+    """The journal, folder of journals or machine that `text` names, else None; machines are folders in `folder`."""
     if Path(text).exists():
         return Path(text)
     inside = folder / text
@@ -21,8 +22,11 @@ def place_named(text: str, folder: Path) -> Path | None:
 
 
 def records_named(text: str, folder: Path, only: Iterable[str] | None = None) -> list[Record]:
-    """The records that `text` names, with at least the fields `only`: those at a place, or those in `folder` that were
-    measured at a commit, which may be named by a tag or branch. Raises `ResultsError` when it names none."""
+    """The records that `text` names, with at least the fields `only`.
+
+    They are those at a place, or those in `folder` that were measured at a commit, tag or branch. Raises `ResultsError`
+    when `text` names neither.
+    """
     if (place := place_named(text, folder)) is not None:
         return list(records(place, only))
     commit = _commit(text)
@@ -32,12 +36,13 @@ def records_named(text: str, folder: Path, only: Iterable[str] | None = None) ->
             "a folder of them, the name of a machine, or a commit, tag or branch."
         )
     with warnings.catch_warnings():
-        # Nobody asked for just these journals, and a commit is told by every other line.
+        # The user did not name these journals, and a broken line in them hides at most its own record.
         warnings.simplefilter("ignore", JournalWarning)
-        found = [r for r in records(folder, only) if r.get("commit") == commit] if folder.is_dir() else []
-    if not found:
+        everything = records(folder, only) if folder.is_dir() else ()
+        at_commit = [record for record in everything if record.get("commit") == commit]
+    if not at_commit:
         raise ResultsError(f"{text!r} is commit {commit[:8]}, and no record in {folder} was measured at it.")
-    return found
+    return at_commit
 
 
 def _commit(text: str) -> str | None:

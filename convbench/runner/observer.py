@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 from convbench.suite import Case
 
 

@@ -1,52 +1,77 @@
-"""`convbench publish`: asv's pages of the history, and beside them one of throughput, which asv itself cannot show."""
+"""asv's pages of the history, and beside them a page of throughput, which asv itself cannot show."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.text import Text
-
 from convbench.errors import NothingMeasuredError, ResultsError
-from convbench.reporting.console import show_journal_warnings, stderr, stdout
-from convbench.reporting.html.summary_page import FIELDS, summary_page
 from convbench.store.asv.metrics import METRICS, benchmark_name
 from convbench.store.checkout import CONFIGURATION, find_checkout
 from convbench.store.records import records
+from convbench.store.schema import Record
 
 PAGE = "convbench.html"
 _ANCHOR = '<li id="nav-li-regressions">'
 _LINK = f'<li id="nav-li-throughput"><a href="{PAGE}">Throughput</a></li>\n\t'
 
+PageOf = Callable[[str, Iterable[Record], Mapping[str, str]], str]
+"""The page of throughput as HTML, of the project's name, its records, and links to asv's graphs by suite."""
 
-def publish_pages() -> None:
-    """Write the pages of the checkout one stands in. Raises `ResultsError` when that cannot be done, and
-    `NothingMeasuredError` when there is nothing to write."""
-    show_journal_warnings()
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout that asv knows: its name, its results and where its pages go."""
+
+    checkout: Path
+    name: str
+    results: Path
+    pages: Path
+
+    @property
+    def page(self) -> Path:
+        """The page of throughput."""
+        return self.pages / PAGE
+
+    @property
+    def index(self) -> Path:
+        """asv's own page."""
+        return self.pages / "index.html"
+
+
+def project_here() -> Project:
+    """The project of the checkout around the current folder.
+
+    Raises `ResultsError` outside a checkout, and `NothingMeasuredError` when asv has no results there.
+    """
     checkout = find_checkout(Path.cwd())
     if checkout is None:
         raise ResultsError(f"there is no {CONFIGURATION} here or above; publish from within a checkout that has one.")
-    project, results, pages = _configuration(checkout)
-    if not (results / "benchmarks.json").is_file():
+    project = _configured(checkout)
+    if not (project.results / "benchmarks.json").is_file():
         raise NothingMeasuredError(
-            f"there is nothing to publish: asv has no results in {results}. `convbench run` stores some where the "
-            "checkout has no uncommitted changes."
+            f"there is nothing to publish: asv has no results in {project.results}. `convbench run` stores some where "
+            "the checkout has no uncommitted changes."
         )
-    _run_asv(checkout)
-    found = list(records(results, FIELDS)) if results.is_dir() else []
-    page = pages / PAGE
-    _replace(page, summary_page(project, found, _graphs(pages, {str(record.get("suite", "")) for record in found})))
-    _link(pages / "index.html")
-    told = (
-        f"{page} shows the throughput of {len(found):,} records, {pages / 'index.html'} their history; `asv preview` "
-    )
-    stdout().print(Text(told + "serves both."), soft_wrap=True)
+    return project
 
 
-def _configuration(checkout: Path) -> tuple[str, Path, Path]:
-    """The project's name, its results and its pages, as asv is configured."""
+def publish(project: Project, fields: Iterable[str], page_of: PageOf) -> int:
+    """Write asv's pages and the page of throughput, which `page_of` makes of the `fields` of all records; gives their
+    number. Raises `ResultsError` when asv cannot publish."""
+    _run_asv(project.checkout)
+    shown = list(records(project.results, fields)) if project.results.is_dir() else []
+    graphs = _graphs(project.pages, {str(record.get("suite", "")) for record in shown})
+    _replace(project.page, page_of(project.name, shown, graphs))
+    _link(project.index)
+    return len(shown)
+
+
+def _configured(checkout: Path) -> Project:
     from asv.config import Config
     from asv.util import UserError
 
@@ -54,20 +79,19 @@ def _configuration(checkout: Path) -> tuple[str, Path, Path]:
         conf = Config.load(str(checkout / CONFIGURATION))
     except (UserError, OSError, ValueError) as error:
         raise ResultsError(f"{checkout / CONFIGURATION} cannot be read: {error}.") from None
-    return str(conf.project), checkout / conf.results_dir, checkout / conf.html_dir
+    return Project(checkout, str(conf.project), checkout / conf.results_dir, checkout / conf.html_dir)
 
 
 def _run_asv(checkout: Path) -> None:
-    stderr().print(Text("asv publish ..."))
     words = [sys.executable, "-m", "asv", "publish", "--no-pull"]
     done = subprocess.run(words, cwd=checkout, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        told = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
-        raise ResultsError(f"asv could not publish (exit code {done.returncode}): {' '.join(told[-2:])}")
+        lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
+        raise ResultsError(f"asv could not publish (exit code {done.returncode}): {' '.join(lines[-2:])}")
 
 
 def _graphs(pages: Path, suites: set[str]) -> dict[str, str]:
-    """Links to asv's graphs of the suites that it has one of."""
+    """Links to asv's graphs, for the suites that have a graph."""
     try:
         known = json.loads((pages / "index.json").read_text(encoding="utf-8"))["benchmarks"]
     except (OSError, ValueError, LookupError, TypeError):
@@ -77,7 +101,7 @@ def _graphs(pages: Path, suites: set[str]) -> dict[str, str]:
 
 
 def _link(index: Path) -> None:
-    """A link in asv's navigation, where that looks as it is known to."""
+    """A link in asv's navigation, unless the page looks different from what is expected."""
     page = index.read_text(encoding="utf-8")
     if _LINK not in page and page.count(_ANCHOR) == 1:
         _replace(index, page.replace(_ANCHOR, _LINK + _ANCHOR))

@@ -147,7 +147,7 @@ def registry(request: Request) -> Registry:
 
 
 def store_in_asv(request: Request, measurements: Measurements) -> Written | None:
-    """Store the records in asv's files, under the commit of the checkout; None when that is not asked or none is new."""
+    """Store the records in asv's files under the checkout's commit; None when that is not asked or none are new."""
     if request.no_asv or not request.keep or not measurements.written:
         return None
     # A resumed run may have measured earlier records at another commit, which stored them then.

@@ -30,9 +30,10 @@ from convbench.runner.observer import Observer
 from convbench.status import Status
 from convbench.store.ceilings import kept_ceilings
 from convbench.store.checkout import CheckoutState, checkout_state, find_checkout
-from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records
+from convbench.store.journal import Journal, JournalWarning, journals, read_records
 from convbench.store.locations import machine_folder, results_folder
 from convbench.store.records import record_of
+from convbench.store.schema import Record
 from convbench.suite import Case, Suite
 
 INTERRUPTED = 130

@@ -12,9 +12,9 @@ from convbench.analysis.trend import FEWEST_POINTS, Trend, trend
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.runner.locate import place_named
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
-from convbench.store.journal import Record
 from convbench.store.locations import results_folder
 from convbench.store.records import records
+from convbench.store.schema import Record
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
-"""Evidence, from the rounds so far, that one is slower than another, which may be looked at after every round.
+"""Sequential tests, after every round of a race, of whether one backend is slower than another.
 
-A test that is made anew after each round and ends the race when it is satisfied is satisfied by chance sooner or
-later. `sign_test_e_value` may be looked at as often as one likes: where the median of the rounds' ratios is 1 or less, it
-is a supermartingale, and the chance that it ever reaches 1 / a is at most a (Ville, Etude critique de la notion de
-collectif, 1939; Robbins, Annals of Mathematical Statistics 41, 1970; for quantiles Howard and Ramdas, Bernoulli 28,
-2022). It takes the rounds as independent and assumes nothing of how times are distributed, and needs nine of them at
-one in a hundred. `sequential_t_test` spends its chance of error on the first looks (Lan and DeMets, Biometrika 70, 1983) and
-tells a difference that is large beside the noise after four; a long tail of slow samples makes it slower to tell.
+A fixed-sample test that is repeated after each round rejects by chance sooner or later. `sign_test_e_value` may be
+looked at as often as one likes: if the median of the rounds' ratios is 1 or less, it is a supermartingale, and the
+chance that it ever reaches 1 / a is at most a (Ville, Etude critique de la notion de collectif, 1939; Robbins, Annals
+of Mathematical Statistics 41, 1970; for quantiles Howard and Ramdas, Bernoulli 28, 2022). It takes the rounds as
+independent, assumes nothing about the distribution of times, and needs nine rounds at a = 0.01. `sequential_t_test`
+spends its chance of error on the first looks (Lan and DeMets, Biometrika 70, 1983). It detects a difference that is
+large beside the noise after four rounds; a long tail of slow samples delays it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _LEAST_SPREAD = 1e-4  # of the logarithm of a ratio: clocks tick
 
 
 def sign_test_e_value(slower: int, faster: int) -> float:
-    """How much more likely it is to be slower in so many rounds and faster in so many others if it is slower more often
-    than not, all shares of rounds from a half to 1 being alike, than if both are level."""
+    """How much more likely these numbers of slower and faster rounds are if it is slower more often than not (all shares
+    of rounds from a half to 1 equally likely) than if both are level."""
     rounds = slower + faster
     # The integral of p^slower (1 - p)^faster over p from 1/2 to 1 is a tail of the binomial distribution over a
     # binomial coefficient, which whole numbers give without rounding.
@@ -30,8 +30,8 @@ def sign_test_e_value(slower: int, faster: int) -> float:
 
 
 def sequential_t_test(logs: Sequence[float], error_rate: float) -> bool:
-    """Whether the mean of the rounds' `logs` of the ratio is above 0 by Student's test, which at the n-th look may be
-    wrong with a chance of `error_rate` / 2^n: all looks together with `error_rate`."""
+    """Whether the mean of `logs`, the logarithms of the rounds' ratios, is above 0 by Student's test. The n-th look errs
+    with a chance of `error_rate` / 2^n, and all looks together with `error_rate`."""
     rounds = len(logs)
     if not _FIRST_LOOK <= rounds <= _LAST_LOOK:
         return False

@@ -1,13 +1,14 @@
-"""Journals read as columns, and of their records only the fields asked for: a million of them in seconds.
+"""Journals read as columns of selected fields: a million records in seconds.
 
-A line is decoded by msgspec into just those fields; what is alike in many records is kept once, what is long is kept as
-it stands. A line that this does not understand at once is read as `read_records` reads it, so that the same lines are
-records to both, and the same are warned of; only a table that is not asked for is not looked at.
+msgspec decodes a line into just these fields. A value that many records share is kept once; a long value is kept as the
+bytes of its JSON. A line that msgspec refuses is read as `read_records` reads it: both accept the same lines and warn
+of the same lines. A table that is not selected is not checked.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,20 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.errors import ResultsError
-from convbench.store.journal import Record, parse_line, why_passed_over
+from convbench.store.journal import parse_line, why_passed_over
 from convbench.store.line_seek import BUFFER_BYTES, count_lines, seek_line
-from convbench.store.schema import REQUIRED, TABLES, Kind
+from convbench.store.schema import REQUIRED, TABLES, Kind, Record
 
 _ABSENT = (b"", b"null")
 
 
 @dataclass
 class Block:
-    """Some records as columns, in the order they stand in.
+    """Some records as columns, in their order.
 
-    `codes` (int32) number the distinct values of texts and tables; `distinct` has those new in this block, numbered on
-    from those of the blocks before it, a table as the bytes of its JSON. `arrays` has numbers as float64 or int64,
-    deferred fields as objects (bytes of JSON, empty where there is nothing), all else as objects.
+    `codes` (int32) number the distinct values of texts and tables. `distinct` has the values that are new in this
+    block, a table as the bytes of its JSON; their numbers go on from the blocks before. `arrays` has numbers as float64
+    or int64, deferred fields as objects (bytes of JSON, empty if absent), all other fields as objects.
     """
 
     rows: int = 0
@@ -42,19 +43,20 @@ class Block:
 
 
 class BlockReader:
-    """Reads journals into blocks of `fields`. Codes go on from block to block: a reader is for one part."""
+    """Reads journals into blocks of `fields`. Codes continue from block to block, so each part has its own reader."""
 
     def __init__(self, fields: Mapping[str, Kind]) -> None:
         self._fields = {**fields, **dict.fromkeys(REQUIRED, Kind.TEXT)}
         self._counted: tuple[Path | None, int, int] = (None, 0, 0)
         self._row = _row_type(self._fields)
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._row).decode
+        is_refused = any(map(_REFUSED_NAME.search, self._fields))
+        self._decode: Callable[[bytes], Any] = _refuse if is_refused else msgspec.json.Decoder(self._row).decode
         numberings = {Kind.TEXT: _Numbering, Kind.TABLE: _TableNumbering}
         self._numbers = {name: numberings[kind]() for name, kind in self._fields.items() if kind in numberings}
 
     def read(self, path: Path, start: int, stop: int) -> Iterator[Block]:
-        """The records of a journal in the lines that begin at byte `start` or after it, and before `stop`, a block at a
-        time. Raises `ResultsError` when the journal cannot be read."""
+        """The records in the lines that begin at byte `start` or later and before `stop`, a block at a time. Raises
+        `ResultsError` when the journal cannot be read."""
         try:
             with path.open("rb", buffering=BUFFER_BYTES) as file:
                 at = seek_line(file, start)
@@ -70,9 +72,9 @@ class BlockReader:
                 b"".join(lines).decode()  # msgspec does not look into the texts that it skips
             return self._columns([self._decode(line) for line in lines], plain=True)
         except (ValueError, RecursionError):
-            return self._looked_at_closely(path, at, lines)
+            return self._block_line_by_line(path, at, lines)
 
-    def _looked_at_closely(self, path: Path, at: int, lines: list[bytes]) -> Block:
+    def _block_line_by_line(self, path: Path, at: int, lines: list[bytes]) -> Block:
         rows, warnings = [], []
         for index, line in enumerate(lines, 1):
             if not line.strip():
@@ -98,8 +100,8 @@ class BlockReader:
         return self._row(**{f"field_{number}": value for number, value in enumerate(values)})
 
     def _columns(self, rows: Sequence[Any], *, plain: bool) -> Block:
-        """The columns of `rows`, whose fields have the types of their kinds if `plain`. Raises `ValueError` for a table
-        that is none."""
+        """The columns of `rows`; if `plain`, fields have the types of their kinds. Raises `ValueError` if a table is no
+        object."""
         block = Block(len(rows))
         columns = zip(*map(msgspec.structs.astuple, rows), strict=True) if rows else ((),) * len(self._fields)
         for (name, kind), values in zip(self._fields.items(), columns, strict=True):
@@ -111,12 +113,12 @@ class BlockReader:
                 block.arrays[name] = _deferred(name, list(map(bytes, values)))
             else:
                 block.arrays[name] = _numbers(values, kind) if plain else _objects(values)
-        block.distinct = {name: numbers.new_ones() for name, numbers in self._numbers.items()}
+        block.distinct = {name: numbering.take_new() for name, numbering in self._numbers.items()}
         return block
 
 
 class _Numbering(dict[Any, int]):
-    """Numbers values in the order in which they are first seen."""
+    """Numbers for values, in the order of their first appearance."""
 
     def __init__(self) -> None:
         self._new: list[Any] = []
@@ -129,8 +131,8 @@ class _Numbering(dict[Any, int]):
     def codes(self, values: Iterable[Any]) -> NDArray[np.int32]:
         return np.array(list(map(self.__getitem__, values)), dtype=np.int32)
 
-    def new_ones(self) -> list[Any]:
-        """The values numbered since this was last asked."""
+    def take_new(self) -> list[Any]:
+        """The values numbered since the last call."""
         new, self._new = self._new, []
         return new
 
@@ -152,17 +154,27 @@ _TYPES: Mapping[Kind, tuple[Any, Any]] = {
 }
 
 
+_REFUSED_NAME = re.compile(r'["\\\x00-\x1f]')
+"""Field names that msgspec does not decode. Journals with one are read line by line."""
+
+
 def _row_type(fields: Mapping[str, Kind]) -> type[msgspec.Struct]:
-    """What a line is decoded to: `fields`, in that order, under names of our own, since a field may have any."""
-    names = {f"field_{number}": name for number, name in enumerate(fields)}
-    members = [(own, str) if name in REQUIRED else (own, *_TYPES[fields[name]]) for own, name in names.items()]
-    return msgspec.defstruct("Row", members, rename=names, kw_only=True, gc=False)
+    """The type of a decoded line: `fields` in their order, named `field_0` and so on, because a field may have any
+    name."""
+    members = {f"field_{number}": name for number, name in enumerate(fields)}
+    types = [(member, str) if name in REQUIRED else (member, *_TYPES[fields[name]]) for member, name in members.items()]
+    names = {member: name for member, name in members.items() if not _REFUSED_NAME.search(name)}
+    return msgspec.defstruct("Row", types, rename=names, kw_only=True, gc=False)
+
+
+def _refuse(line: bytes) -> Any:
+    raise ValueError("a field name that msgspec does not decode")
 
 
 def _deferred(name: str, values: list[bytes]) -> NDArray[Any]:
     if name in TABLES and not all(value.startswith(b"{") for value in values if value not in _ABSENT):
         raise ValueError(name)
-    # What is short, such as [] and null, is one object for all that have it.
+    # A short value, such as [] or null, is one object for all records that have it.
     return _objects([_short.setdefault(v, v) if len(v) <= _SHORT_BYTES else v for v in values])
 
 
@@ -171,7 +183,7 @@ _short: dict[bytes, bytes] = {}
 
 
 def _numbers(values: Sequence[Any], kind: Kind) -> NDArray[Any]:
-    """Numbers and None as the narrowest array that holds them: integers with a None among them are float64 and NaN."""
+    """Numbers and None as the narrowest array that holds them; integers with a None among them become float64."""
     if kind is Kind.NUMBER:
         return np.array(values, dtype=np.float64)
     if kind is Kind.COUNT:
@@ -189,7 +201,7 @@ def _objects(values: Sequence[Any]) -> NDArray[Any]:
 
 
 def _as_decoded(value: Any, kind: Kind) -> Any:
-    """A value that `json` gave as msgspec would have given it for a field of `kind`, as far as that goes."""
+    """A value decoded by `json`, as msgspec would have decoded it for a field of `kind`, as far as possible."""
     if kind is Kind.TEXT:
         return value if value is None or isinstance(value, str) else json.dumps(value)
     if kind is Kind.TABLE:

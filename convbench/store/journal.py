@@ -22,8 +22,7 @@ import msgspec
 
 from convbench.errors import ResultsError
 from convbench.store.line_seek import BUFFER_BYTES, count_lines, seek_line
-from convbench.store.schema import REQUIRED, TABLES
-from convbench.store.schema import Record as Record
+from convbench.store.schema import REQUIRED, TABLES, Record
 
 SUFFIX = ".jsonl"
 

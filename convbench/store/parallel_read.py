@@ -21,8 +21,8 @@ import msgspec
 
 from convbench.measurement.machine.facts import usable_cpus
 from convbench.store.columns import Block, BlockReader
-from convbench.store.journal import JournalWarning, Record, read_records
-from convbench.store.schema import Kind
+from convbench.store.journal import JournalWarning, read_records
+from convbench.store.schema import Kind, Record
 
 WORTH_A_PROCESS_BYTES = 64 << 20
 _BOOT = (

@@ -2,7 +2,7 @@
 
 The same torch convolution (1x64x56x56, 3x3, one thread) in several fresh workers of either kind, alternating. glibc as
 it comes gives the output's memory back to the system after a call and faults it in again at the next; whether it does
-is the luck of a process. Prints each worker's median, page faults per call and the system's share of the CPU time.
+differs from process to process. Prints each worker's median, page faults per call and the system's share of the CPU time.
 
     python evaluation/accuracy/allocator_effect.py [--workers 8]
 """
@@ -29,7 +29,7 @@ def fresh_worker(allocator: Allocator) -> tuple[float, float, float]:
     """Median seconds, page faults and the system's share of CPU time, per call, in one new worker."""
     entries = discover().select(["torch"])
     with Engine(replace(Settings(), allocator=allocator)) as engine:
-        (outcome,) = engine.measure("luck", CASE, entries)
+        (outcome,) = engine.measure("allocator", CASE, entries)
     assert outcome.estimate is not None, outcome.reason
     samples = [s.sample for s in outcome.samples]
     calls = sum(s.calls for s in samples)

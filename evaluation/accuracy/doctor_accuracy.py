@@ -43,10 +43,10 @@ def main() -> None:
     print(f"{'clock':12}{'stated':>10}{'told apart':>14}{'false':>12}")
     for name, clock in examined.clocks:
         told = false = 0
-        stated = clock.spread.smallest_difference(clock.rounds(options.seconds)) or math.inf
+        stated = clock.spread.minimum_detectable_effect(clock.rounds(options.seconds)) or math.inf
         for answer, rounds in answers[name]:
-            told += clock.spread.tells_apart(answer + math.log1p(stated), rounds)
-            false += clock.spread.tells_apart(answer, rounds)
+            told += clock.spread.is_detected(answer + math.log1p(stated), rounds)
+            false += clock.spread.is_detected(answer, rounds)
         count = len(answers[name])
         print(f"{name:12}{stated:10.2%}{f'{told} of {count}':>14}{f'{false} of {count}':>12}")
 

@@ -25,8 +25,8 @@ from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.store.checkout import CheckoutState
-from convbench.store.journal import Record
 from convbench.store.records import record_of
+from convbench.store.schema import Record
 from convbench.suite import Case
 
 PLUGIN = Path(__file__).with_name("slowed_backends.py")

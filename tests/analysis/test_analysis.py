@@ -20,7 +20,7 @@ from convbench.stats.estimates import estimate_median
 from convbench.stats.process_variation import EXPECTED, half_width_of_process_variation
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 VARIATION = half_width_of_process_variation([])
 walls = st.lists(st.floats(1e-6, 10), min_size=1, max_size=20)

@@ -6,34 +6,34 @@ import numpy as np
 import pytest
 
 from convbench.analysis.paired_ratio import geometric_mean_ratio, ratio
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 ROUNDS = 12
 
 
-def record(*luck: float, true: float = 1.0, noise: float = 0.0, seed: int = 0) -> Record:
-    """A process for each `luck`, whose rounds drift together."""
+def record(*levels: float, true: float = 1.0, noise: float = 0.0, seed: int = 0) -> Record:
+    """A process for each `levels`, whose rounds drift together."""
     rng = np.random.default_rng(seed)
     drift = np.exp(np.cumsum(np.random.default_rng(99).normal(0, 0.2, ROUNDS)))
-    walls = [(true * one * drift * np.exp(noise * rng.normal(size=ROUNDS))).tolist() for one in luck]
+    walls = [(true * one * drift * np.exp(noise * rng.normal(size=ROUNDS))).tolist() for one in levels]
     samples = {
-        "round": [r for _ in luck for r in range(ROUNDS)],
-        "process": [p for p in range(len(luck)) for _ in range(ROUNDS)],
+        "round": [r for _ in levels for r in range(ROUNDS)],
+        "process": [p for p in range(len(levels)) for _ in range(ROUNDS)],
         "wall_s": [wall_s for process in walls for wall_s in process],
     }
     return {"case": "c", "samples": samples}
 
 
-def test_a_difference_that_is_all_luck_of_processes_is_none() -> None:
-    lucky, plain = record(1.05, 1.0, 0.99, 1.01), record(1.0, 1.0, 1.0, 1.0)
-    found = ratio(lucky, plain)
+def test_a_difference_that_is_all_between_processes_is_none() -> None:
+    varied, plain = record(1.05, 1.0, 0.99, 1.01), record(1.0, 1.0, 1.0, 1.0)
+    found = ratio(varied, plain)
     assert found is not None and found.covers and found.includes_one
-    # One process of each, and the same luck looks like a fact.
+    # One process of each, and the same variation looks like a fact.
     alone = ratio(record(1.05, noise=0.001), record(1.0, noise=0.001, seed=1))
     assert alone is not None and not alone.includes_one
 
 
-def test_a_difference_beyond_the_luck_is_found_whatever_drifts_in_the_rounds() -> None:
+def test_a_difference_beyond_process_variation_is_found_whatever_drifts_in_the_rounds() -> None:
     slow, fast = record(1.0, 1.01, 0.99, true=1.1), record(1.0, 1.005, 1.0)
     found = ratio(slow, fast)
     assert found is not None and found.covers

@@ -21,7 +21,7 @@ from convbench.problem import ConvProblem
 from convbench.reporting.choice.tables import answer_report
 from convbench.runner.choose.answer import Answer
 from convbench.stats.estimates import estimate_median
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 from convbench.suite import Case
 
 TIE = 0.02

@@ -20,7 +20,7 @@ from convbench.analysis.comparison import Change, compare
 from convbench.analysis.drift import p_value_of, smallest_between_runs
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ratio import Ratio
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 LIBRARIES = {
     "torch": "torch",

@@ -47,8 +47,8 @@ def test_the_fewest_threads_need_not_be_one() -> None:
 def test_the_interval_of_a_speed_up_covers_the_true_one() -> None:
     rng = np.random.default_rng(4)
 
-    def timed(case: str, threads: int, true_s: float, luck: float) -> dict[str, Any]:
-        walls = estimate_median((true_s * np.exp(luck + rng.normal(0, 0.02, 20))).tolist())
+    def timed(case: str, threads: int, true_s: float, level: float) -> dict[str, Any]:
+        walls = estimate_median((true_s * np.exp(level + rng.normal(0, 0.02, 20))).tolist())
         ends = {"low_s": walls.low, "high_s": walls.high, "interval": walls.interval}
         return record("a", case, threads, walls.median, **ends)
 

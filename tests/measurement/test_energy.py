@@ -19,8 +19,8 @@ from convbench.problem import ConvProblem
 from convbench.reporting.run.suite_tables import suite_report
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState
-from convbench.store.journal import Record
 from convbench.store.records import record_of
+from convbench.store.schema import Record
 from convbench.suite import Case
 
 MOST_UJ = 262_143_328_850

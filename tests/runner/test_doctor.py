@@ -15,18 +15,19 @@ import pytest
 from places import PLUGINS
 from rich.console import Console
 
-from convbench.analysis.diagnosis import ClockError, clock_error, limit, process_variation
+from convbench.analysis.diagnosis import ClockError, clock_error, limiting_factor, process_hazards
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import MachineActivity, MachineState
 from convbench.registry import discover
-from convbench.reporting.machine.doctor import Examined, report, verdict
+from convbench.reporting.machine.doctor import report, verdict
+from convbench.runner.doctor import Diagnosis
 
 FAKES = PLUGINS / "fakes.py"
 SMALL = "n1c2h6w6_o3k3"
 BUSY = Hazard(Kind.BUSY, {"others_cpus": 0.8, "cpus": 2})
 BOOST = Hazard(Kind.BOOST, {"boost_off": "echo 0"})
-LUCK = Hazard(Kind.PROCESS_LUCK, {"luck": 0.01})
+VARIATION = Hazard(Kind.PROCESS_LUCK, {"luck": 0.01})
 
 
 def doctor(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -93,10 +94,10 @@ def test_the_same_backend_again_has_another_name_and_is_found_by_its_own() -> No
 # --- what it concludes ------------------------------------------------------------------------------------------------
 
 
-def clock(noise: float, luck: float = 0.0, pairs: int = 6, rounds: int = 100) -> ClockError:
+def clock(noise: float, between: float = 0.0, pairs: int = 6, rounds: int = 100) -> ClockError:
     rng = np.random.default_rng(11)
-    lucks = luck * np.resize([1.0, -1.0], (pairs, 1))
-    return clock_error((noise * rng.normal(size=(pairs, rounds)) + lucks).tolist(), round_s=0.02)
+    levels = between * np.resize([1.0, -1.0], (pairs, 1))
+    return clock_error((noise * rng.normal(size=(pairs, rounds)) + levels).tolist(), round_s=0.02)
 
 
 def test_the_error_of_a_clock_is_that_of_its_pairs() -> None:
@@ -109,37 +110,37 @@ def test_the_error_of_a_clock_is_that_of_its_pairs() -> None:
 
 
 def test_processes_that_differ_more_than_rounds_do_are_a_hazard_unless_other_work_comes_and_goes() -> None:
-    lucky, plain = clock(0.01, luck=0.02), clock(0.01)
-    (hazard,) = process_variation(lucky, lucky, [BOOST])
+    varied, plain = clock(0.01, between=0.02), clock(0.01)
+    (hazard,) = process_hazards(varied, varied, [BOOST])
     assert hazard.kind is Kind.PROCESS_LUCK
     assert hazard.figures["luck"] == pytest.approx(0.02 / np.sqrt(2), rel=0.1)
-    assert process_variation(lucky, lucky, [BUSY]) == []
-    assert process_variation(plain, plain, []) == []
-    assert process_variation(lucky, plain, []) == []  # the steadier clock does not see it
+    assert process_hazards(varied, varied, [BUSY]) == []
+    assert process_hazards(plain, plain, []) == []
+    assert process_hazards(varied, plain, []) == []  # the steadier clock does not see it
 
 
 def test_what_limits_is_what_takes_the_cpu_away_where_only_the_wall_clock_is_unsteady() -> None:
-    found = limit(clock(0.05), clock(0.01), [BOOST, BUSY])
+    found = limiting_factor(clock(0.05), clock(0.01), [BOOST, BUSY])
     assert (found.hazard, found.waiting) == (BUSY, True)
-    assert limit(clock(0.05), clock(0.01), [BOOST]).hazard is None
+    assert limiting_factor(clock(0.05), clock(0.01), [BOOST]).hazard is None
 
 
 def test_what_limits_is_what_changes_the_speed_where_both_clocks_are_unsteady() -> None:
-    found = limit(clock(0.05), clock(0.05), [BOOST, LUCK])
+    found = limiting_factor(clock(0.05), clock(0.05), [BOOST, VARIATION])
     assert (found.hazard, found.waiting) == (BOOST, False)
 
 
-def test_what_limits_is_luck_where_fresh_processes_differ() -> None:
-    lucky = clock(0.01, luck=0.02)
-    assert limit(lucky, lucky, [BOOST, LUCK]).hazard == LUCK
-    assert limit(lucky, None, []).hazard is None
+def test_what_limits_is_the_processes_where_fresh_processes_differ() -> None:
+    varied = clock(0.01, between=0.02)
+    assert limiting_factor(varied, varied, [BOOST, VARIATION]).hazard == VARIATION
+    assert limiting_factor(varied, None, []).hazard is None
 
 
 # --- how it is shown --------------------------------------------------------------------------------------------------
 
 
-def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **changes: Any) -> Examined:
-    found = Examined(
+def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **changes: Any) -> Diagnosis:
+    found = Diagnosis(
         facts={"cpu": "[red]CPU[/red] of the test"},
         threads=1,
         backend="numpy-gemm",
@@ -155,14 +156,14 @@ def examined(wall: ClockError, cpu: ClockError | None, *hazards: Hazard, **chang
         wall=wall,
         cpu=cpu,
         hazards=hazards,
-        limit=limit(wall, cpu, hazards),
+        limit=limiting_factor(wall, cpu, hazards),
         spread=0.05,
         seconds=28.0,
     )
     return replace(found, **changes)
 
 
-def shown(found: Examined, width: int) -> str:
+def shown(found: Diagnosis, width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO(), highlight=False)
     console.print(report(found))
     return console.export_text()
@@ -203,9 +204,9 @@ def test_the_verdict_is_one_sentence_that_says_what_limits() -> None:
     told = verdict(examined(clock(0.05), clock(0.01), BUSY, threads=2))
     assert "on 2 threads (by the CPU clock it can tell " in told
     assert told.endswith("; what limits it most: other work keeps 0.8 of 2 CPUs busy.")
-    assert "does not tell of takes the CPU away" in verdict(examined(clock(0.05), clock(0.01)))
-    lucky = clock(0.01, luck=0.02)
-    assert "and with --processes 5 it would be" in verdict(examined(lucky, lucky, LUCK))
+    assert "does not report takes the CPU away" in verdict(examined(clock(0.05), clock(0.01)))
+    varied = clock(0.01, between=0.02)
+    assert "and with --processes 5 it would be" in verdict(examined(varied, varied, VARIATION))
 
 
 def test_a_machine_that_can_tell_next_to_nothing_apart_is_told_so() -> None:

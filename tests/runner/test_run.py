@@ -232,7 +232,9 @@ BAD = "name = 'bad'\nsummary = 's'\n[[case]]\nin_channels = 4\nheight = 5\nwidth
         (["--suite", "smoke", "--cache", "lukewarm"], ["--cache", "warm", "cold"]),
         (["--suite", "smoke", "--pin", "some"], ["--pin", "auto", "none"]),
         (["--suite", "nowhere.toml"], ["nowhere.toml"]),
-        ([], ["--suite"]),
+        ([], ["--suite", "--problem"]),
+        (["--problem", "n1c2"], ["n1c2"]),
+        (["--problem", "n1c2h6w6_o3k9"], ["9", "6"]),
         (["--suite", "smoke", "--plugin", "nowhere.py"], ["nowhere.py", "not a file"]),
         (["--suite", "smoke", "--frobnicate"], ["--frobnicate"]),
     ],
@@ -447,6 +449,34 @@ def test_hazards_are_in_the_records_and_told(suite: Path, tmp_path: Path) -> Non
     (record,) = json_lines(done.stdout)
     assert "waiting" in [hazard["hazard"] for hazard in record["hazards"]]
     assert "To know when reading these times" in done.stderr and "slow on n1c2h6w6_o3k2" in done.stderr
+
+
+# --- problems ---------------------------------------------------------------------------------------------------------
+
+
+def test_problems_in_any_dialect_are_a_suite_of_their_own(tmp_path: Path) -> None:
+    torch_snippet = "x = torch.randn(1, 2, 6, 6); conv = torch.nn.Conv2d(2, 3, 3, bias=False)"
+    words = ["n1c2h6w6_o3k2", "--conv --dir=FWD_D mb1ic2ih6oc3oh6kh1ph0", torch_snippet, "n1c2h6w6_o3k3"]
+    options = [word for problem in words for word in ("--problem", problem)]
+    done = run(tmp_path, *options, "--backend", "right", "--json")
+    assert done.returncode == 0, done.stderr
+    found = [(r["suite"], r["case"], r["status"]) for r in json_lines(done.stdout)]
+    assert found == [("problem", f"n1c2h6w6_o3k{k}", "ok") for k in (2, 1, 3)]
+    again = run(tmp_path, *options, "--backend", "right", "--resume")
+    assert "0 new records" in again.stdout and "Suite problem" in again.stdout
+
+
+def test_a_problem_goes_with_batches_dtypes_conditions_and_suites(suite: Path, tmp_path: Path) -> None:
+    words = ("--problem", "n1c2h6w6_o3k3", "--batch", "1,2", "--dtype", "float32,float16", "--backend", "right")
+    done = run(tmp_path, *words, "--json")
+    assert [r["case"] for r in json_lines(done.stdout)] == [
+        *("n1c2h6w6_o3k3", "n2c2h6w6_o3k3", "n1c2h6w6_o3k3_f16", "n2c2h6w6_o3k3_f16"),
+    ]
+    words = ("--suite", suite, "--problem", "n1c4h6w6_o3k3", "--where", "kernel_size == 3", "--backend", "right")
+    done = run(tmp_path, *words, "--json")
+    assert {(r["suite"], r["case"]) for r in json_lines(done.stdout)} == {
+        *(("mine", "n1c2h6w6_o3k3"), ("problem", "n1c4h6w6_o3k3")),
+    }
 
 
 # --- what must not spoil a run ----------------------------------------------------------------------------------------

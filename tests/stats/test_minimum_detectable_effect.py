@@ -29,23 +29,23 @@ def drawn(rng: np.random.Generator, kind: str, size: tuple[int, ...]) -> Noise:
     return normal
 
 
-def simulate(kind: str, luck: float, pairs: int, seen: int, rounds: int, processes: int) -> tuple[float, float]:
+def simulate(kind: str, between: float, pairs: int, seen: int, rounds: int, processes: int) -> tuple[float, float]:
     """How often a run tells the smallest difference, as doctor stated it just before, and one that is not there."""
-    rng = np.random.default_rng([pairs, rounds, processes, round(100 * luck)])
+    rng = np.random.default_rng([pairs, rounds, processes, round(100 * between)])
     told = false = 0
     for _ in range(SIMULATED):
-        spread = spread_of((drawn(rng, kind, (pairs, seen)) + SCALE * luck * rng.normal(size=(pairs, 1))).tolist())
-        run = drawn(rng, kind, (processes, rounds // processes)) + SCALE * luck * rng.normal(size=(processes, 1))
+        spread = spread_of((drawn(rng, kind, (pairs, seen)) + SCALE * between * rng.normal(size=(pairs, 1))).tolist())
+        run = drawn(rng, kind, (processes, rounds // processes)) + SCALE * between * rng.normal(size=(processes, 1))
         answer = float(np.median(run, axis=1).mean())
-        stated = spread.smallest_difference(rounds, processes)
+        stated = spread.minimum_detectable_effect(rounds, processes)
         assert stated is not None
-        told += spread.tells_apart(answer + math.log1p(stated), rounds, processes)
-        false += spread.tells_apart(answer, rounds, processes)
+        told += spread.is_detected(answer + math.log1p(stated), rounds, processes)
+        false += spread.is_detected(answer, rounds, processes)
     return told / SIMULATED, false / SIMULATED
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy", "stalls"])
-@pytest.mark.parametrize("luck", [0.0, 0.1, 0.5, 3.0])
+@pytest.mark.parametrize("between", [0.0, 0.1, 0.5, 3.0])
 @pytest.mark.parametrize(
     ("pairs", "seen", "rounds", "processes"),
     [
@@ -55,10 +55,10 @@ def simulate(kind: str, luck: float, pairs: int, seen: int, rounds: int, process
     ],
 )
 def test_the_stated_difference_is_told_in_about_80_percent_of_runs_and_one_that_is_not_there_in_at_most_5(
-    kind: str, luck: float, pairs: int, seen: int, rounds: int, processes: int
+    kind: str, between: float, pairs: int, seen: int, rounds: int, processes: int
 ) -> None:
-    told, false = simulate(kind, luck, pairs, seen, rounds, processes)
-    # 3.5 standard errors of 400 simulated runs either way; with little luck few degrees of freedom make it cautious.
+    told, false = simulate(kind, between, pairs, seen, rounds, processes)
+    # 3.5 standard errors of 400 simulated runs either way; few degrees of freedom make it cautious.
     assert 0.73 <= told <= 0.93
     assert false <= 0.05 + 0.04
 
@@ -67,7 +67,7 @@ def test_the_parts_of_the_spread_are_found() -> None:
     rng = np.random.default_rng(7)
     spread = spread_of((drawn(rng, "normal", (400, 200)) + 0.02 * rng.normal(size=(400, 1))).tolist())
     assert spread.noise == pytest.approx(SCALE * math.sqrt(math.pi / 2), rel=0.1)  # a median's, of normal noise
-    assert spread.luck == pytest.approx(0.02, rel=0.15)
+    assert spread.between_processes == pytest.approx(0.02, rel=0.15)
     assert spread.pairs == 400
 
 
@@ -77,7 +77,7 @@ def test_stalls_hardly_move_the_noise_and_the_answer() -> None:
     stalled = quiet + np.where(rng.random(quiet.shape) < 0.05, 3.0, 0.0)
     calm, moved = spread_of(quiet.tolist()), spread_of(stalled.tolist())
     assert moved.noise < 1.5 * calm.noise
-    assert moved.luck < SCALE
+    assert moved.between_processes < SCALE
 
 
 _rounds = st.integers(FEWEST_FOR_INTERVAL * 5, 10_000)
@@ -88,24 +88,24 @@ _spreads = st.builds(Spread, st.floats(1e-6, 0.1), st.floats(0, 0.1), st.integer
 def test_more_rounds_more_pairs_and_more_processes_never_make_it_worse(
     spread: Spread, rounds: int, processes: int
 ) -> None:
-    stated = spread.smallest_difference(rounds, processes)
+    stated = spread.minimum_detectable_effect(rounds, processes)
     assert stated is not None and stated > 0
-    surer = Spread(spread.noise, spread.luck, spread.pairs + 1)
+    surer = Spread(spread.noise, spread.between_processes, spread.pairs + 1)
     for better in (
-        spread.smallest_difference(2 * rounds, processes),
-        spread.smallest_difference(10 * rounds, processes + 1),
-        surer.smallest_difference(rounds, processes),
+        spread.minimum_detectable_effect(2 * rounds, processes),
+        spread.minimum_detectable_effect(10 * rounds, processes + 1),
+        surer.minimum_detectable_effect(rounds, processes),
     ):
         assert better is not None and better <= stated * (1 + 1e-9)
 
 
 @given(_spreads, _rounds)
 def test_a_difference_that_is_stated_is_beyond_what_counts_as_one(spread: Spread, rounds: int) -> None:
-    stated = spread.smallest_difference(rounds)
+    stated = spread.minimum_detectable_effect(rounds)
     assert stated is not None
-    assert spread.tells_apart(math.log1p(stated), rounds)
-    assert spread.tells_apart(-math.log1p(stated), rounds)
-    assert not spread.tells_apart(0.0, rounds)
+    assert spread.is_detected(math.log1p(stated), rounds)
+    assert spread.is_detected(-math.log1p(stated), rounds)
+    assert not spread.is_detected(0.0, rounds)
 
 
 @given(st.lists(st.lists(st.floats(-1, 1), min_size=6, max_size=12), min_size=1, max_size=6), st.floats(0.1, 10))
@@ -117,18 +117,18 @@ def test_the_spread_has_the_unit_of_the_rounds_and_does_not_know_which_side_is_w
     swapped = spread_of([[-d for d in pair] for pair in pairs])
     for other, by in ((scaled, factor), (swapped, 1.0)):
         assert other.noise == pytest.approx(spread.noise * by, abs=1e-9)
-        assert other.luck == pytest.approx(spread.luck * by, abs=1e-6)
+        assert other.between_processes == pytest.approx(spread.between_processes * by, abs=1e-6)
 
 
 def test_too_few_rounds_for_an_interval_state_nothing() -> None:
     spread = Spread(0.01, 0.0, 6)
-    assert spread.smallest_difference(FEWEST_FOR_INTERVAL - 1) is None
-    assert spread.smallest_difference(FEWEST_FOR_INTERVAL) is not None
-    assert spread.smallest_difference(FEWEST_FOR_INTERVAL * 5 - 1, processes=5) is None
+    assert spread.minimum_detectable_effect(FEWEST_FOR_INTERVAL - 1) is None
+    assert spread.minimum_detectable_effect(FEWEST_FOR_INTERVAL) is not None
+    assert spread.minimum_detectable_effect(FEWEST_FOR_INTERVAL * 5 - 1, processes=5) is None
 
 
 def test_rounds_that_have_nothing_in_common_state_a_number_all_the_same() -> None:
-    stated = spread_of([[1e3, -1e3] * 5]).smallest_difference(10)
+    stated = spread_of([[1e3, -1e3] * 5]).minimum_detectable_effect(10)
     assert stated is not None and math.isfinite(stated)
 
 

@@ -186,7 +186,7 @@ def pair_record(case: str, walls: list[float]) -> dict[str, Any]:
 
 
 def in_processes(medians: list[float], rounds: int = 8, session: str = "s", seed: int = 0) -> dict[str, Any]:
-    """A record of several processes, each with its own luck, sampled by turns."""
+    """A record of several processes, each with its own level, sampled by turns."""
     rng = np.random.default_rng(seed)
     samples: dict[str, list[Any]] = {"round": [], "process": [], "wall_s": []}
     for number in range(rounds):
@@ -198,22 +198,22 @@ def in_processes(medians: list[float], rounds: int = 8, session: str = "s", seed
 
 
 def test_of_several_processes_each_is_one_observation() -> None:
-    luck = [1.00, 1.04, 0.97, 1.02]
-    base, new = in_processes(luck), in_processes([1.03, 0.98, 1.01, 1.05], session="t", seed=1)
+    levels = [1.00, 1.04, 0.97, 1.02]
+    base, new = in_processes(levels), in_processes([1.03, 0.98, 1.01, 1.05], session="t", seed=1)
     (change,) = compare([base], [new], 0.05).changes
     assert change.verdict is not ChangeVerdict.SLOWER, "a hundred samples say so, and four processes do not"
     pooled = [{**record, "samples": {"wall_s": record["samples"]["wall_s"]}} for record in (base, new)]
     assert compare([pooled[0]], [pooled[1]], 0.05).changes[0].q_value < change.q_value
-    expected = math.exp(np.mean(np.log([1.03, 0.98, 1.01, 1.05])) - np.mean(np.log(luck)))
+    expected = math.exp(np.mean(np.log([1.03, 0.98, 1.01, 1.05])) - np.mean(np.log(levels)))
     assert change.ratio.value == pytest.approx(expected, rel=0.002)
     assert change.ratio.low < 1 < change.ratio.high and not change.paired
-    slower = in_processes([1.5 * median for median in luck], session="t", seed=1)
+    slower = in_processes([1.5 * median for median in levels], session="t", seed=1)
     assert compare([base], [slower], 0.05).changes[0].verdict is ChangeVerdict.SLOWER
 
 
 def test_processes_measured_side_by_side_are_paired_with_their_like() -> None:
-    luck = [1.00, 1.20, 0.80, 1.10]
-    base, new = in_processes(luck), in_processes([1.05 * median for median in luck], seed=1)
+    levels = [1.00, 1.20, 0.80, 1.10]
+    base, new = in_processes(levels), in_processes([1.05 * median for median in levels], seed=1)
     (change,) = compare([base], [new], 0.02).changes
     assert (change.verdict, change.paired) == (ChangeVerdict.SLOWER, True)
     assert change.ratio == ratio(new, base)
@@ -233,6 +233,6 @@ def test_welch_s_interval_covers_the_true_ratio_19_times_of_20() -> None:
     covered = 0
     for number in range(400):
         sides = (np.exp(rng.normal(0, 0.05, size)).tolist() for size in (4, 7))
-        base, new = (in_processes(luck, 3, session, number) for luck, session in zip(sides, "st", strict=True))
+        base, new = (in_processes(levels, 3, session, number) for levels, session in zip(sides, "st", strict=True))
         covered += compare([base], [new], 0.05).changes[0].ratio.includes_one
     assert covered / 400 >= 0.93

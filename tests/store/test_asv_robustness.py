@@ -18,7 +18,8 @@ from test_asv import IS_CLONE, asv, call, cloned, commit
 import convbench
 from convbench.store.asv.files import slim
 from convbench.store.asv.results import write_asv_results
-from convbench.store.journal import Record, read_records
+from convbench.store.journal import read_records
+from convbench.store.schema import Record
 
 TRUNCATED, FOREIGN = '{"machine": "he', '["of", "somebody", "else"]'
 pytestmark = pytest.mark.skipif(not IS_CLONE, reason="needs git history to clone; an unpacked archive has none")

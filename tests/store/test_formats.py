@@ -20,9 +20,9 @@ from test_frame import made
 import convbench
 from convbench.store.formats.cells import record_of_row, row_of, text_of, value_of
 from convbench.store.formats.files import export_records, format_of, import_records
-from convbench.store.journal import Record, line_of
+from convbench.store.journal import line_of
 from convbench.store.records import records
-from convbench.store.schema import TABLES
+from convbench.store.schema import TABLES, Record
 
 BOTH_WAYS = ["csv", "parquet", "jsonl"]
 

@@ -28,10 +28,10 @@ from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store import parallel_read as parts
 from convbench.store.checkout import CheckoutState
-from convbench.store.journal import JournalWarning, Record
+from convbench.store.journal import JournalWarning
 from convbench.store.lazy_json import Deferred
 from convbench.store.records import record_of, records
-from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT
+from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT, Record
 from convbench.suite import Case
 
 PROBLEM = ConvProblem(in_channels=4, height=8, width=9, out_channels=6, kernel_size=(3, 5), padding=((0, 1), (2, 2)))
@@ -364,3 +364,12 @@ def test_a_frame_is_shown_with_its_samples(frame: pd.DataFrame) -> None:
     assert frame["wall_s"].array.nbytes > 0
     assert isinstance(frame["wall_s"].array, Deferred)
     assert str(frame["wall_s"].dtype) == "deferred"
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
+def test_a_field_may_have_any_name(tmp_path: Path, name: str) -> None:
+    journal = tmp_path / "a.jsonl"
+    record = {"case": "c", "backend": "b", "status": "ok", name: 1}
+    journal.write_text(f"{json.dumps(record)}\n" * 2, encoding="utf-8")
+    frame = convbench.load(journal)
+    assert list(frame[name]) == [1, 1] and list(frame["case"]) == ["c", "c"]

@@ -30,8 +30,9 @@ from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store.checkout import CheckoutState
-from convbench.store.journal import Journal, JournalWarning, Record, journals, read_records, set_torn_line_aside
+from convbench.store.journal import Journal, JournalWarning, journals, read_records, set_torn_line_aside
 from convbench.store.records import record_of, records
+from convbench.store.schema import Record
 from convbench.suite import Case
 from convbench.verification.verdict import Verdict
 

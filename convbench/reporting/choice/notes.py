@@ -10,7 +10,7 @@ from convbench.analysis.choice import LayerChoice
 from convbench.reporting.numbers import count
 from convbench.runner.choose.answer import Answer, names
 from convbench.status import Status
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 _MOST_LEFT_OUT = 5
 _COMPUTES = "computes in"  # begins the reason of those that compute in a lower precision

@@ -15,7 +15,7 @@ from convbench.analysis.comparison import Change, ChangeVerdict, Comparison
 from convbench.reporting.console import plain_table
 from convbench.reporting.markdown import escaped, markdown_table, printable
 from convbench.reporting.numbers import aligned, count, interval_column, milliseconds
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 _STYLES = {
     ChangeVerdict.SLOWER: "bold red",

@@ -19,9 +19,9 @@ from convbench.reporting.numbers import aligned, count, interval_column, millise
 
 @dataclass(frozen=True)
 class Shown:
-    """The steps in the order in which they are shown, which of them are alarms, and what was asked for."""
+    """The steps in the order in which they are shown, which of them are alarms, and the options of the command."""
 
-    found: Trend
+    trend: Trend
     steps: tuple[Step, ...]
     alarms: frozenset[Step]
     threshold: float
@@ -30,22 +30,22 @@ class Shown:
 
     @cached_property
     def differing(self) -> frozenset[str]:
-        """The parts of the keys in which the series shown are not all alike."""
+        """The parts of the keys in which the series shown differ."""
         keys = {step.series.key for step in self.steps}
         return frozenset(name for name in SeriesKey._fields if len({getattr(key, name) for key in keys}) > 1)
 
 
-def in_order(found: Trend, threshold: float, last: int, since: str) -> Shown:
-    """What is slower now first, worst first; then other series by their newest step; within a series newest first."""
-    alarms = frozenset(found.alarms(last, since))
+def in_order(trend: Trend, threshold: float, last: int, since: str) -> Shown:
+    """The series that are slower now first, worst first; then the others by their newest step; in a series newest first."""
+    alarms = frozenset(trend.alarms(last, since))
     by_series: dict[SeriesKey, list[Step]] = {}
-    for step in sorted(found.steps, key=lambda step: -step.index):
+    for step in sorted(trend.steps, key=lambda step: -step.index):
         if step.first_after.date >= since:
             by_series.setdefault(step.series.key, []).append(step)
     groups = sorted(by_series.values(), key=lambda group: -group[0].ratio.value)
     groups.sort(key=lambda group: group[0].first_after.date, reverse=True)
     groups.sort(key=lambda group: -group[0].ratio.value if group[0] in alarms else 0)
-    return Shown(found, tuple(step for group in groups for step in group), alarms, threshold, last, since)
+    return Shown(trend, tuple(step for group in groups for step in group), alarms, threshold, last, since)
 
 
 def rows(shown: Shown) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ _GAP = "  "
 
 
 def _cells(shown: Shown) -> list[list[str]]:
-    """The figures of every step, in columns that all share."""
+    """The cells of every step, in columns that all share."""
     befores, afters = (
         aligned([milliseconds(second) for second in seconds])
         for seconds in zip(*((step.before_s, step.after_s) for step in shown.steps), strict=True)
@@ -155,7 +155,7 @@ class StepsTable:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """As many of the cells as there are widths, each at its place, indented."""
+    """The indented cells, as many as `widths` has."""
     set_ = [c.rjust(w) if i in _RIGHT else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=False))]
     return (_GAP + _GAP.join(set_)).rstrip()
 
@@ -170,7 +170,7 @@ def _heading(series: Series, shown: Shown) -> Text:
 
 
 def _parts(key: SeriesKey) -> list[tuple[str, str]]:
-    """What a series is of besides backend and case, in words."""
+    """What tells a series from others, besides backend and case, in words."""
     texts = [
         ("machine", key.machine),
         ("suite", f"suite {key.suite}" if key.suite else ""),
@@ -206,27 +206,27 @@ def markdown(shown: Shown) -> str:
 
 
 def _closing(shown: Shown) -> list[str]:
-    """What was looked at, what was found, what follows from it; then what was not looked at."""
-    found = shown.found
-    looked = [*found.long, *found.short]
-    points = sum(len(series.points) for series in looked)
+    """Which series were searched, the steps found, what follows from them; then which series were not searched."""
+    trend = shown.trend
+    searched = [*trend.long, *trend.short]
+    points = sum(len(series.points) for series in searched)
     slower = sum(step.slower for step in shown.steps)
-    sentence = f"{count(len(looked), 'series', 'series')} of {count(points, 'point', 'points')}: "
+    sentence = f"{count(len(searched), 'series', 'series')} of {count(points, 'point', 'points')}: "
     sentence += f"{count(slower, 'step', 'steps')} to slower, {len(shown.steps) - slower} to faster, "
     sentence += f"of more than {percent(shown.threshold)} %"
     sentence += f", since {shown.since}." if shown.since else "."
-    if found.noise is not None:
-        sentence += f" Single runs spread by {percent(found.noise)} %."
+    if trend.noise is not None:
+        sentence += f" Single runs spread by {percent(trend.noise)} %."
     many = len(shown.alarms)
     sentence += f" {many or 'No'} series {'is' if many <= 1 else 'are'} slower now"
     sentence += f": the newest step, among the last {shown.last} points, is to slower." if many else "."
     lines = [sentence]
     if any(step.evidence is not Evidence.RUNS for step in shown.steps):
-        told = "Steps by samples rest on the runs of two releases: what differs from process to process is in them, too"
+        note = "Steps by samples rest on the runs of two releases, so between-process variation is in them, too"
         apart = any(step.evidence is Evidence.APART for step in shown.steps)
-        lines.append(told + ("; those apart were not measured in one session and count as no alarm." if apart else "."))
-    if found.untold:
-        lines.append(f"Too short to say anything of: {count(len(found.untold), 'series', 'series')}.")
-    if found.left_out:
-        lines.append(f"Left out: {found.left_out_sentence}.")
+        lines.append(note + ("; those apart were not measured in one session and count as no alarm." if apart else "."))
+    if trend.untold:
+        lines.append(f"Too short to say anything of: {count(len(trend.untold), 'series', 'series')}.")
+    if trend.left_out:
+        lines.append(f"Left out: {trend.left_out_sentence}.")
     return lines

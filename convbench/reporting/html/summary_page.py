@@ -15,7 +15,7 @@ from convbench.analysis.ranking import CaseRanking, Place, SuiteRanking, rank
 from convbench.reporting.markdown import printable
 from convbench.reporting.numbers import flops, interval_text, percent, significant
 from convbench.status import Status
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 FIELDS = (
     "suite", "case", "backend", "status", "reason", "median_s", "low_s", "high_s", "interval", "gflops", "time",

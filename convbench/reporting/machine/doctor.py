@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError, Limit
+from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError
 from convbench.analysis.drift import FEWEST_OTHERS, smallest_between_runs
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
-from convbench.measurement.machine.state import MachineActivity, MachineState
+from convbench.measurement.machine.state import MachineState
+from convbench.registry import Entry
+from convbench.reporting.console import stderr
 from convbench.reporting.hazards import Paragraph, hazard_paragraphs
 from convbench.reporting.numbers import count, duration, percent, significant
+from convbench.runner.doctor import Diagnosis
+from convbench.stats.estimates import CONFIDENCE
+from convbench.stats.minimum_detectable_effect import POWER
 
 _GAP = "   "
 _INDENT = "  "
@@ -23,59 +30,93 @@ _VERDICT_S = 10
 _COARSE, _HOPELESS = 0.05, 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Examined:
-    """A machine that was examined: with which work, and everything that was found."""
-
-    facts: dict[str, Any]
-    threads: int
-    backend: str
-    case: str
-    call_s: float
-    rounds: tuple[int, ...]
-    """Of each pair of fresh processes."""
-    timers: tuple[Timer, Timer]
-    machine_state: MachineState
-    at_rest: MachineActivity
-    meanwhile: MachineActivity
-    wall: ClockError
-    cpu: ClockError | None
-    hazards: tuple[Hazard, ...]
-    limit: Limit
-    spread: float
-    """How far the samples of a process lie apart, as a standard deviation of logarithms."""
-    seconds: float
-
-    @property
-    def clocks(self) -> list[tuple[str, ClockError]]:
-        found = [("wall clock", self.wall)]
-        return found if self.cpu is None else [*found, ("CPU clock", self.cpu)]
-
-
-def report(examined: Examined) -> RenderableType:
+def report(diagnosis: Diagnosis) -> RenderableType:
     """All sections, the verdict last."""
-    parts: list[RenderableType] = [_heading(examined)]
+    parts: list[RenderableType] = [_heading(diagnosis)]
     sections = (
-        ("Clocks", _timers(examined.timers)),
-        ("State", _state(examined)),
-        ("The same work against itself", _self_comparison(examined)),
-        ("Smallest difference it can tell apart", _detectable(examined)),
-        ("What to do", _hazards(examined.hazards)),
+        ("Clocks", _timers(diagnosis.timers)),
+        ("State", _state(diagnosis)),
+        ("The same work against itself", _self_comparison(diagnosis)),
+        ("Smallest difference it can tell apart", _smallest_differences(diagnosis)),
+        ("What to do", _hazards(diagnosis.hazards)),
     )
     for title, lines in sections:
         parts += [Text(), Text(title, style="bold"), *lines]
-    return Group(*parts, Text(), Paragraph(verdict(examined), style="bold"))
+    return Group(*parts, Text(), Paragraph(verdict(diagnosis), style="bold"))
 
 
-def verdict(examined: Examined) -> str:
-    """One sentence: what can be told apart, and what limits that."""
-    threads = "one thread" if examined.threads == 1 else f"{examined.threads} threads"
+def row(diagnosis: Diagnosis) -> dict[str, Any]:
+    """All of it, JSON-ready; shares are fractions, not percent."""
+    clocks = {"wall": diagnosis.wall} | ({"cpu": diagnosis.cpu} if diagnosis.cpu else {})
+    limiting = diagnosis.limit.hazard
+    return {
+        "machine": diagnosis.facts,
+        "threads": diagnosis.threads,
+        "backend": diagnosis.backend,
+        "case": diagnosis.case,
+        "call_s": diagnosis.call_s,
+        "rounds": list(diagnosis.rounds),
+        "timers": [asdict(timer) for timer in diagnosis.timers],
+        "standing": asdict(diagnosis.machine_state),
+        "at_rest": asdict(diagnosis.at_rest),
+        "meanwhile": asdict(diagnosis.meanwhile),
+        "confidence": CONFIDENCE,
+        "power": POWER,
+        "clocks": {name: _clock_dict(clock) for name, clock in clocks.items()},
+        "between_runs": {
+            "spread": diagnosis.spread,
+            "alone": smallest_between_runs(diagnosis.spread, beside_others=False),
+            "beside_others": smallest_between_runs(diagnosis.spread, beside_others=True),
+        },
+        "hazards": [h.as_dict() | {"sentence": h.sentence, "remedy": h.remedy} for h in diagnosis.hazards],
+        "limit": str(limiting.kind) if limiting else None,
+        "verdict": verdict(diagnosis),
+        "elapsed_s": diagnosis.seconds,
+    }
+
+
+def _clock_dict(clock: ClockError) -> dict[str, Any]:
+    return {
+        "typical_error": clock.typical,
+        "worst_error": clock.worst,
+        "ratios": list(clock.answers),
+        "intervals_with_one": clock.covered,
+        "noise": clock.spread.noise,
+        "luck": clock.spread.between_processes,
+        "round_s": clock.round_s,
+        "smallest_difference": [
+            {"seconds": seconds, "processes": processes, "share": clock.minimum_detectable_effect(seconds, processes)}
+            for processes in PROCESSES
+            for seconds in DURATIONS_S
+        ],
+    }
+
+
+@contextmanager
+def progress(entry: Entry, pairs: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, elsewhere a line; on standard error. Gives the function that advances it by a pair."""
+    console = stderr()
+    title = f"Measuring {entry.name} against itself in {pairs} pairs of fresh processes"
+    if not console.is_terminal:
+        console.print(Text(title + " ..."))
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=pairs)
+        yield lambda: bar.advance(task)
+
+
+def verdict(diagnosis: Diagnosis) -> str:
+    """One sentence: which difference can be detected, and what limits that."""
+    threads = "one thread" if diagnosis.threads == 1 else f"{diagnosis.threads} threads"
     wall, cpu = (
-        clock.smallest_difference(_VERDICT_S) if clock is not None else None for clock in (examined.wall, examined.cpu)
+        clock.minimum_detectable_effect(_VERDICT_S) if clock is not None else None
+        for clock in (diagnosis.wall, diagnosis.cpu)
     )
     if wall is None:
         return (
-            f"Calls of {duration(examined.call_s)} are too long to tell differences apart in {_VERDICT_S} s on "
+            f"Calls of {duration(diagnosis.call_s)} are too long to tell differences apart in {_VERDICT_S} s on "
             f"{threads}: look at 60 s above, or at a smaller --problem."
         )
     if wall < _COARSE:
@@ -85,22 +126,22 @@ def verdict(examined: Examined) -> str:
     else:
         able = "cannot, as it is, tell what is twice as slow from its equal"
     sentence = f"This machine {able} in {_VERDICT_S} s on {threads}"
-    if examined.limit.waiting and cpu is not None and cpu < _HOPELESS:
+    if diagnosis.limit.waiting and cpu is not None and cpu < _HOPELESS:
         sentence += f" (by the CPU clock it can tell {percent(cpu)} %)"
-    return f"{sentence}; {_limit(examined)}."
+    return f"{sentence}; {_limit(diagnosis)}."
 
 
-def _limit(examined: Examined) -> str:
-    hazard = examined.limit.hazard
-    if hazard is None and examined.limit.waiting:
-        return "something that the system does not tell of takes the CPU away for moments"
+def _limit(diagnosis: Diagnosis) -> str:
+    hazard = diagnosis.limit.hazard
+    if hazard is None and diagnosis.limit.waiting:
+        return "something that the system does not report takes the CPU away for moments"
     if hazard is None:
         return "nothing stands out that limits it"
     if hazard.kind is Kind.PROCESS_LUCK:
-        several = examined.wall.smallest_difference(_VERDICT_S, PROCESSES[-1])
+        several = diagnosis.wall.minimum_detectable_effect(_VERDICT_S, PROCESSES[-1])
         if several is not None:
             return (
-                f"what limits it is the luck of a process, and with --processes {PROCESSES[-1]} it would be "
+                f"what limits it is the variation between processes, and with --processes {PROCESSES[-1]} it would be "
                 f"{percent(several)} %"
             )
     return f"what limits it most: {hazard.sentence}"
@@ -109,11 +150,11 @@ def _limit(examined: Examined) -> str:
 # --- sections ---------------------------------------------------------------------------------------------------------
 
 
-def _heading(examined: Examined) -> Text:
-    s, facts = examined.machine_state, examined.facts
+def _heading(diagnosis: Diagnosis) -> Text:
+    s, facts = diagnosis.machine_state, diagnosis.facts
     cpus = f"{s.usable_cpus} CPU{'s' if s.usable_cpus != 1 else ''}"
     cores = f" on {s.cores} cores" if s.cores is not None and s.cores != s.usable_cpus else ""
-    threads = count(examined.threads, "thread", "threads")
+    threads = count(diagnosis.threads, "thread", "threads")
     virtual = ", virtual" if s.virtual else ""
     return Text(f"{facts['cpu']} ({cpus}{cores}{virtual}), {threads}, steady allocator")
 
@@ -126,8 +167,8 @@ def _timers(timers: Iterable[Timer]) -> list[Text]:
     return _lines(rows)
 
 
-def _state(examined: Examined) -> list[Text]:
-    s, now, rest = examined.machine_state, examined.meanwhile, examined.at_rest
+def _state(diagnosis: Diagnosis) -> list[Text]:
+    s, now, rest = diagnosis.machine_state, diagnosis.meanwhile, diagnosis.at_rest
     rows: list[tuple[str, ...]] = []
     if now.others_cpus is not None:
         at_rest = f"; {rest.others_cpus:.1f} before the test" if rest.others_cpus is not None else ""
@@ -151,41 +192,41 @@ def _state(examined: Examined) -> list[Text]:
 
 
 def _frequency(s: MachineState) -> str:
-    told = []
+    parts = []
     if s.governors:
-        told.append(f"governor {', '.join(s.governors)}")
+        parts.append(f"governor {', '.join(s.governors)}")
     if s.frequencies_mhz:
         low, high = (f"{significant(end(s.frequencies_mhz) / 1e3)}" for end in (min, max))
-        told.append(f"{low} GHz" if low == high else f"{low} to {high} GHz")
+        parts.append(f"{low} GHz" if low == high else f"{low} to {high} GHz")
     if s.boost is not None:
-        told.append(f"boost {'on' if s.boost else 'off'}")
-    return ", ".join(told) if told else "the system does not tell"
+        parts.append(f"boost {'on' if s.boost else 'off'}")
+    return ", ".join(parts) or "the system does not tell"
 
 
-def _self_comparison(examined: Examined) -> list[RenderableType]:
-    pairs = len(examined.rounds)
-    fewest, most = min(examined.rounds), max(examined.rounds)
+def _self_comparison(diagnosis: Diagnosis) -> list[RenderableType]:
+    pairs = len(diagnosis.rounds)
+    fewest, most = min(diagnosis.rounds), max(diagnosis.rounds)
     rounds = str(fewest) if fewest == most else f"{fewest} to {most}"
     work = (
-        f"{examined.backend} on {examined.case}, {duration(examined.call_s)} a call: {pairs} pairs of fresh processes, "
-        f"{rounds} rounds each"
+        f"{diagnosis.backend} on {diagnosis.case}, {duration(diagnosis.call_s)} a call: {pairs} pairs of fresh "
+        f"processes, {rounds} rounds each"
     )
-    names = ["typical error", "worst error", "noise of a round", "luck of a pair", "its interval holds 1"]
+    names = ["typical error", "worst error", "noise of a round", "variation between pairs", "interval holds 1"]
     columns: list[tuple[str, Sequence[str]]] = [("", names)]
-    for name, clock in examined.clocks:
-        figures = (clock.typical, clock.worst, clock.spread.noise, clock.spread.luck)
+    for name, clock in diagnosis.clocks:
+        figures = (clock.typical, clock.worst, clock.spread.noise, clock.spread.between_processes)
         columns.append((name, [*map(_percent, figures), f"{clock.covered} of {pairs}"]))
     return [Paragraph(work, len(_INDENT), style="dim"), *_columns(columns)]
 
 
-def _detectable(examined: Examined) -> list[RenderableType]:
-    rows = [(name, clock, processes) for processes in PROCESSES for name, clock in examined.clocks]
+def _smallest_differences(diagnosis: Diagnosis) -> list[RenderableType]:
+    rows = [(name, clock, processes) for processes in PROCESSES for name, clock in diagnosis.clocks]
     columns: list[tuple[str, Sequence[str]]] = []
     columns.append(("", [f"{name}, {_processes(processes)}" for name, _, processes in rows]))
     for seconds in DURATIONS_S:
-        cells = [_percent(clock.smallest_difference(seconds, processes)) for _, clock, processes in rows]
+        cells = [_percent(clock.minimum_detectable_effect(seconds, processes)) for _, clock, processes in rows]
         columns.append((f"in {seconds} s", cells))
-    alone, beside = (_hidden(smallest_between_runs(examined.spread, beside_others=others)) for others in (False, True))
+    alone, beside = (_hidden(smallest_between_runs(diagnosis.spread, beside_others=others)) for others in (False, True))
     between = (
         f"This is side by side. From one run to another, however long they are, the machine itself hides {alone}; with "
         f"{FEWEST_OTHERS} other libraries in both at least {beside}."
@@ -197,8 +238,8 @@ def _hidden(share: float) -> str:
     return f"what is below {percent(share)} %" if share < _HOPELESS else "even what is twice as slow"
 
 
-def _processes(count: int) -> str:
-    return "one process each" if count == 1 else f"{count} processes each"
+def _processes(number: int) -> str:
+    return "one process each" if number == 1 else f"{number} processes each"
 
 
 def _hazards(hazards: Sequence[Hazard]) -> Sequence[RenderableType]:
@@ -215,7 +256,7 @@ def _percent(share: float | None) -> str:
 
 
 def _lines(rows: Sequence[tuple[str, ...]]) -> list[Text]:
-    """Ragged of texts flush left, the first of each dim."""
+    """Rows of texts, aligned on the left; the first of each is dim."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:
@@ -228,7 +269,7 @@ def _lines(rows: Sequence[tuple[str, ...]]) -> list[Text]:
 
 
 def _columns(columns: Sequence[tuple[str, Sequence[str]]]) -> list[Text]:
-    """Columns under headings, the first flush left, the others flush right."""
+    """Columns under headings, the first aligned on the left, the others on the right."""
     widths = [max(map(len, (heading, *cells))) for heading, cells in columns]
     (first, names), others = columns[0], columns[1:]
     header = [heading.rjust(width) for (heading, _), width in zip(others, widths[1:], strict=True)]

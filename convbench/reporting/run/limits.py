@@ -10,7 +10,7 @@ from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.ranking import CaseRanking, SuiteRanking
 from convbench.analysis.roofline import COMPUTE, IMPLAUSIBLE, Limit, Limits, may_pass
 from convbench.reporting.numbers import aligned, duration, percent
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 HEADING = "% of limit"
 

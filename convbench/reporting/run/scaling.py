@@ -11,7 +11,7 @@ from rich.text import Text
 from convbench.analysis.scaling import scalings
 from convbench.reporting.console import plain_table
 from convbench.reporting.numbers import aligned, interval_text, percent
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 
 def variants(records: Iterable[Record], axes: Sequence[str]) -> list[tuple[str, list[Record]]]:

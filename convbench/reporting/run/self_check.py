@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from convbench.reporting.numbers import percent
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 
 def own_error_sentence(records: Sequence[Record]) -> str | None:

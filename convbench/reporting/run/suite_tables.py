@@ -28,7 +28,7 @@ from convbench.reporting.run.details_table import details_report
 from convbench.reporting.run.limits import HEADING, limit_of_case, limit_sentences, share_cells
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 
 def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details: bool = False) -> RenderableType:

@@ -15,10 +15,10 @@ from convbench.registry import Registry, discover
 from convbench.runner.choose.answer import Answer
 from convbench.runner.choose.request import Request
 from convbench.store.ceilings import kept_ceilings
-from convbench.store.journal import Record
 from convbench.store.locations import results_folder
 from convbench.store.matching_records import Conditions, by_case_id, earlier_records, machine_with_results
 from convbench.store.readings import number
+from convbench.store.schema import Record
 from convbench.suite import Suite
 
 

@@ -24,7 +24,8 @@ from convbench.store.asv.files import Point, save_benchmarks, slim, store_record
 from convbench.store.asv.metrics import METRICS, SlimRecord, benchmark_name, benchmark_version
 from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
 from convbench.store.checkout import CONFIGURATION
-from convbench.store.journal import JournalWarning, Record, journals, read_records
+from convbench.store.journal import JournalWarning, journals, read_records
+from convbench.store.schema import Record
 
 # Not asv.conf.json: that marks a checkout, to which `convbench run` would give what it measures.
 CONFIGURED_IN = "asv.conf.jsonc"

@@ -17,7 +17,7 @@ from convbench.measurement.workers.json_child import JsonChild, read_request, se
 from convbench.store.asv.files import Point, clear_leftovers, save_benchmarks, slim, store_records
 from convbench.store.asv.metrics import SlimRecord
 from convbench.store.checkout import CONFIGURATION, CheckoutState, checkout_state
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 
 @dataclass(frozen=True)

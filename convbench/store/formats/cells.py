@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from convbench.store.journal import Record
-from convbench.store.schema import FIELDS, TABLES
+from convbench.store.schema import FIELDS, TABLES, Record
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _DEEPEST = 3

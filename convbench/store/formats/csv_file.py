@@ -12,7 +12,7 @@ from typing import Any
 
 from convbench.errors import ResultsError
 from convbench.store.formats.cells import ordered, record_of_row, row_of, text_of, value_of
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 _LONGEST_CELL = 2**31 - 1
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from convbench.errors import ResultsError
 from convbench.store.formats.cells import ordered, record_of_row, row_of
-from convbench.store.journal import Record
+from convbench.store.schema import Record
 
 _AT_A_TIME = 5000
 _MARK = {b"convbench": b"json"}

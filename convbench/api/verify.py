@@ -1,0 +1,138 @@
+"""`convbench.verify`: look for wrong answers, from Python."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+
+from convbench.api import options
+from convbench.api.options import OptionError, Paths, Words
+from convbench.api.progress import is_drawn
+from convbench.api.result import Result
+from convbench.problem import ConvProblem
+from convbench.reporting.console import stderr
+from convbench.reporting.verification_progress import LiveProgress, PlainProgress
+from convbench.reporting.verification_tables import verification_report
+from convbench.runner.verify.observer import VerifyObserver
+from convbench.runner.verify.rows import Row
+from convbench.runner.verify.verify import Request, Verification, verify_backends
+
+Subject = str | PathLike[str]
+"""A backend's name or shell pattern, or the path of a plugin."""
+
+
+@dataclass(frozen=True, repr=False)
+class VerifyResult(Result):
+    """What a verification found; it prints as `convbench verify` does. `frame` has a row for each backend."""
+
+    verification: Verification
+
+    @property
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        return self.verification.rows
+
+    @property
+    def failures(self) -> list[Row]:
+        """The causes of failures of all backends: case, status, reason, `known`, and `report`, a text in Markdown."""
+        return [{"backend": row["backend"], **failure} for row in self.records for failure in row["failures"]]
+
+    @property
+    def exit_code(self) -> int:
+        return self.verification.exit_code
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an interrupt ended it early."""
+        return self.verification.interrupted
+
+    def __rich__(self) -> RenderableType:
+        return verification_report(self.verification)
+
+
+def verify(
+    subject: Subject | Iterable[Subject] = (),
+    *,
+    suite: Words = (),
+    case: str | None = None,
+    where: str | None = None,
+    exact: bool = False,
+    question: str | ConvProblem | Iterable[str | ConvProblem] = (),
+    strength: int = 3,
+    time_limit: float = 60.0,
+    question_limit: float = 40.0,
+    threads: int = 1,
+    jobs: int | None = None,
+    seed: int = 0,
+    known: Paths = (),
+    accept_known: bool = False,
+    write_known: str | PathLike[str] | None = None,
+    resume: bool = False,
+    plugin: Paths = (),
+    results: bool | str | PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> VerifyResult:
+    """Verify backends, selected by name or pattern, or those of a plugin, such as "my_conv.py"; all without a subject.
+
+    The options are those of `convbench verify`; times are in seconds. `question` takes problems as well. Nothing is
+    written unless `results` is a folder, or True for the usual one, or `write_known` a file. `progress` None draws a
+    line per backend in a terminal or notebook, True prints what happens, False shows nothing. An interrupt returns what
+    was found.
+
+    Raises `ConvbenchError` for anything that cannot be understood or found.
+    """
+    place = options.results_place(results)
+    if resume and not place["keep"]:
+        raise OptionError("resume continues a verification whose results were kept; give results=True or the folder.")
+    subjects = [subject] if isinstance(subject, (str, PathLike)) else list(subject)
+    plugins = [value for value in subjects if isinstance(value, PathLike) or str(value).endswith(".py")]
+    questions = [question] if isinstance(question, (str, ConvProblem)) else list(question)
+    request = Request(
+        backends=options.backend_patterns([value for value in subjects if value not in plugins]),  # type: ignore[arg-type]
+        suites=options.words(suite, "suite"),
+        case_glob=case,
+        where=where,
+        exact=exact,
+        questions=tuple(q.case_id if isinstance(q, ConvProblem) else q for q in questions),
+        strength=options.choice(strength, "strength", (2, 3, 4)),  # type: ignore[arg-type]
+        time_limit=time_limit and options.seconds(time_limit, "time_limit"),
+        question_limit=options.seconds(question_limit, "question_limit"),
+        threads=options.whole_numbers(threads, "threads", "1")[0],
+        jobs=None if jobs is None else options.whole_numbers(jobs, "jobs", "2")[0],
+        seed=seed,
+        resume=resume,
+        known=options.paths(known),
+        accept_known=accept_known,
+        write_known=None if write_known is None else Path(write_known).expanduser(),
+        plugins=options.paths([*plugins, *options.paths(plugin)]),
+        results=place["results"],
+    )
+    observer = _observer(progress)
+    if place["keep"]:
+        return VerifyResult(_with_reports(verify_backends(request, observer), keep=True))
+    with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
+        verification = verify_backends(replace(request, results=Path(folder)), observer)
+        return VerifyResult(_with_reports(verification, keep=False))
+
+
+def _observer(progress: bool | None) -> VerifyObserver:
+    console = stderr()
+    if progress is False or not (progress or is_drawn(console)):
+        return VerifyObserver()
+    return LiveProgress(console, messages=bool(progress)) if is_drawn(console) else PlainProgress(console)
+
+
+def _with_reports(verification: Verification, *, keep: bool) -> Verification:
+    """Its failures with the texts of their reports; without their files unless these are kept."""
+
+    def read(failure: Row) -> Row:
+        text = Path(failure["report_file"]).read_text(encoding="utf-8")
+        return {name: value for name, value in failure.items() if keep or name != "report_file"} | {"report": text}
+
+    rows = (row | {"failures": list(map(read, row["failures"]))} for row in verification.rows)
+    return replace(verification, rows=tuple(rows))

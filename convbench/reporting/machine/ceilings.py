@@ -1,0 +1,165 @@
+"""What a person sees of a machine: its facts, what it can do at most, and how near convolutions come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from convbench.analysis.best_convolution import BestConvolution
+from convbench.analysis.roofline import IMPLAUSIBLE
+from convbench.measurement.ceilings.figures import Ceilings, Figure
+from convbench.reporting.console import plain_table, stderr
+from convbench.reporting.gpu import gpu_in_words
+from convbench.reporting.numbers import aligned, count, percent, significant
+from convbench.runner.machine import Machine
+
+_UNKNOWN = (
+    "What it can do at most is not known yet: convbench machine --measure finds out, in half a minute, once. "
+    "Tables then say what share of that a time is."
+)
+
+
+def row(machine: Machine) -> dict[str, Any]:
+    """All of it, JSON-ready."""
+    ceilings = msgspec.to_builtins(list(machine.ceilings))
+    convolutions = [asdict(best) for best in machine.convolutions]
+    return machine.facts | {"gpu": machine.gpu, "ceilings": ceilings, "best_convolutions": convolutions}
+
+
+def report(machine: Machine) -> RenderableType:
+    """The facts, then the ceilings or how to measure them."""
+    facts = [(name, _fact(name, value)) for name, value in machine.facts.items() if value not in (None, {}, "")]
+    facts += [("gpu", gpu_in_words(machine.gpu))] if machine.gpu else []
+    ceilings = _report(machine.ceilings, machine.convolutions) if machine.ceilings else Text(_UNKNOWN)
+    parts: list[RenderableType] = [plain_table(("fact", "value"), facts), Text(), ceilings]
+    if reason := machine.unmetered:
+        parts.append(Text(f"{reason[0].upper()}{reason[1:]}."))
+    return Group(*parts)
+
+
+@contextmanager
+def measuring() -> Iterator[Callable[[int, str], None]]:
+    """Shows on a terminal what is being measured; elsewhere it says once that something is. On standard error."""
+    console = stderr()
+    if not console.is_terminal:
+        console.print("measuring what this machine can do ...", markup=False)
+        yield lambda threads, what: None
+        return
+    with console.status(Text("measuring")) as status:
+        yield lambda threads, what: status.update(Text(f"measuring {what or count(threads, 'thread')}"))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the table; `half_width` is half the width of the rate's 95 % interval, as a fraction of the rate."""
+
+    ceiling: str
+    threads: int
+    rate: float
+    half_width: float | None
+    how: str
+
+
+def _report(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]) -> RenderableType:
+    lines = list(_lines(ceilings, convolutions))
+    rates = aligned([significant(line.rate) for line in lines])
+    cells = [
+        (
+            line.ceiling if before is None or before.ceiling != line.ceiling else "",
+            str(line.threads),
+            rate,
+            "" if line.half_width is None else f"± {percent(line.half_width)} %",
+            line.how,
+        )
+        for line, before, rate in zip(lines, [None, *lines], rates, strict=False)
+    ]
+    parts: list[RenderableType] = [
+        Text(f"What it can do at most, measured {_ages(ceilings)}:"),
+        Text(),
+        plain_table(("ceiling", "threads", "rate", "95 %", "by"), cells, right=(1, 2, 3)),
+    ]
+    notes = [(ceiling.threads, note) for ceiling in ceilings for note in [*ceiling.notes, *_unmeasured(ceiling)]]
+    notes += [(best.threads, _implausible(best)) for best in convolutions if best.share > IMPLAUSIBLE]
+    if notes:
+        parts += [Text(), *(Text(f"{count(threads, 'thread')}: {note}", style="yellow") for threads, note in notes)]
+    return Group(*parts)
+
+
+def _lines(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]) -> Iterator[_Line]:
+    """The lines in their order: the clock, then each dtype, then each cache and the memory."""
+    for ceiling in ceilings:
+        if ceiling.clock:
+            yield _line("clock, GHz", ceiling, ceiling.clock)
+    for dtype in dict.fromkeys(name for c in ceilings for name in (*c.multiply_adds, *c.matrix_products)):
+        for ceiling in ceilings:
+            for figure in ceiling.multiply_adds.get(dtype, ())[:1]:
+                per_cycle = ceiling.per_cycle(figure)
+                note = f", {significant(per_cycle)} FLOP a cycle" if per_cycle else ""
+                yield _line(f"{dtype}, GFLOP/s", ceiling, figure, note)
+        for ceiling in ceilings:
+            for figure in ceiling.matrix_products.get(dtype, ())[:1]:
+                yield _line(f"{dtype} matrix product, GFLOP/s", ceiling, figure)
+        for best in convolutions:
+            if best.dtype == dtype:
+                how = f"{best.backend} on {best.case_id}, {percent(best.share)} % of its limit"
+                yield _Line(f"{dtype} convolution, GFLOP/s", best.threads, best.gflops, None, how)
+    for name in dict.fromkeys(level.name for ceiling in ceilings for level in ceiling.levels):
+        for ceiling in ceilings:
+            for level in ceiling.levels:
+                if level.name == name and level.fastest:
+                    yield _line(f"{name}, GB/s", ceiling, level.fastest)
+
+
+def _line(name: str, ceiling: Ceilings, figure: Figure, note: str = "") -> _Line:
+    half_width = (figure.high - figure.low) / 2 / figure.value
+    return _Line(name, ceiling.threads, figure.value / 1e9, half_width, figure.how + note)
+
+
+def _unmeasured(ceiling: Ceilings) -> list[str]:
+    return [
+        f"{dtype} has no ceiling: the CPU multiplies it by {how}, for which there is no loop here"
+        for dtype, how in ceiling.unmeasured.items()
+    ]
+
+
+def _implausible(best: BestConvolution) -> str:
+    return (
+        f"{best.backend} on {best.case_id} was {best.share:.1f} times as fast as the limit. Either it was timed "
+        "without waiting for its work to end (sync), or the ceilings are too low: measure them when the machine is idle"
+    )
+
+
+def _ages(ceilings: Sequence[Ceilings]) -> str:
+    """How long ago they were measured; by number of threads if that differs."""
+    ages = [_age(ceiling.time) for ceiling in ceilings]
+    if len(set(ages)) == 1:
+        return ages[0]
+    return ", ".join(f"{age} with {count(c.threads, 'thread')}" for age, c in zip(ages, ceilings, strict=True))
+
+
+def _age(time: str) -> str:
+    """How long ago an ISO time is, in the largest unit that fits."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()
+    except (ValueError, TypeError):
+        return "at an unknown time"
+    for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return f"{count(int(seconds // length), name)} ago"
+    return "just now"
+
+
+def _fact(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_fact('bytes', size)}" for key, size in value.items())
+    if name == "ram" or name.endswith("bytes"):
+        size = int(value)
+        return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**10:,.0f} KiB"
+    return str(value)
