@@ -1,9 +1,7 @@
-"""`convbench releases`: past releases of a library, each in an environment of its own, measured side by side."""
+"""Past releases of a library: make an environment for each, date it, and measure all side by side."""
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,10 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
-from rich.console import Group
-from rich.text import Text
 
-from convbench.analysis.ranking import rank
 from convbench.errors import BackendError, did_you_mean
 from convbench.measurement.environments.interpreters import OtherEnvironment, asked, environment
 from convbench.measurement.environments.probe import WORKER_NEEDS
@@ -23,17 +18,11 @@ from convbench.measurement.environments.release_dates import upload_dates, wheel
 from convbench.measurement.environments.releases import Recipe, Release, make, same_version, version_of
 from convbench.measurement.environments.requirements import requirements
 from convbench.registry import Entry, Registry
-from convbench.reporting.console import show_journal_warnings, stderr, stdout
-from convbench.reporting.history.releases import steps_report
-from convbench.reporting.numbers import duration
-from convbench.reporting.progress import progress
-from convbench.reporting.run.output import end_run, show_run
+from convbench.runner.observer import Observer
 from convbench.runner.run import Request as RunRequest
 from convbench.runner.run import measure, registry, requested_suites
 from convbench.runner.session import Measurements
-from convbench.status import Status
-from convbench.store.asv.release_commits import tag
-from convbench.store.asv.release_history import history_folder, write_release_history
+from convbench.store.asv.release_history import History, write_release_history
 from convbench.store.locations import results_folder
 
 _EXAMPLE = "--versions 1.20.1,1.21.1"
@@ -52,33 +41,29 @@ class Request:
     run: RunRequest = field(default_factory=lambda: RunRequest(suites=()))
 
 
-def measure_releases(request: Request) -> int:
-    """Make the environments, measure in all of them by turns, and record; gives the exit code.
+def measure_releases(request: Request, observer: Observer) -> Measurements:
+    """Make the environments, measure in all of them by turns, and record the outcomes.
 
-    Raises `ConvbenchError` when what is asked for cannot be.
+    Raises `BackendError` for a library, version or environment that cannot be had, and what `convbench run` raises.
     """
-    show_journal_warnings()
     suites = requested_suites(request.run)
     library = _library(request.library)
-    versions, given = _versions(request.versions), _dates(request)
-    selected = _selected(registry(request.run), library, request.run.backends)
-    made = _environments(request, library, versions, selected)
-    releases = _dated(library, made, given)
-    offered = [(other.offer(entry), release) for other, release in releases for entry in selected]
-    entries = asked([entry for entry, _ in offered], [other for other, _ in releases])
+    versions, days = _versions(request.versions), _days(request.dates)
+    backends = _backends(registry(request.run), library, request.run.backends)
+    environments = _environments(request, library, versions, backends, observer)
+    releases = _dated(library, environments, days)
+    offers = [(other.offer(entry), release) for other, release in releases for entry in backends]
+    entries = asked([entry for entry, _ in offers], [other for other, _ in releases])
     if not request.run.backends:
-        entries = _that_run_somewhere(entries)
-    of = {entry.name: release for entry, release in offered}
-    with progress(stderr(), as_json=request.run.as_json) as observer:
-        measurements = measure(request.run, suites, entries, observer, of)
-    show_run(measurements, request.run)
-    if measurements.error is None:
-        _conclude(request.run, measurements)
-    end_run(measurements)
-    return measurements.exit_code
+        entries = _available_somewhere(entries)
+    return measure(request.run, suites, entries, observer, {entry.name: release for entry, release in offers})
 
 
-# --- what was asked ---------------------------------------------------------------------------------------------------
+def store_releases(request: RunRequest, measurements: Measurements) -> History | None:
+    """Make asv's files of all releases anew; None when that is not asked or nothing was measured."""
+    if request.no_asv or not measurements.written:
+        return None
+    return write_release_history(results_folder(request.results))
 
 
 def _library(text: str) -> str:
@@ -92,92 +77,91 @@ def _library(text: str) -> str:
 
 def _versions(texts: Sequence[str]) -> list[str]:
     """The versions, one of each: 1.20 and 1.20.0 are the same."""
-    found: list[str] = []
+    distinct: list[str] = []
     for version in (word.strip() for text in texts for word in text.split(",")):
         if version_of(version) is None:
             raise BackendError(f"{version!r} is no version; --versions takes versions with commas, as in {_EXAMPLE}")
-        if not any(same_version(version, known) for known in found):
-            found.append(version)
-    return found
+        if not any(same_version(version, known) for known in distinct):
+            distinct.append(version)
+    return distinct
 
 
-def _dates(request: Request) -> dict[str, str]:
-    """The days of release that were given, by version."""
-    found = {}
-    for word in (word.strip() for text in request.dates for word in text.split(",")):
+def _days(texts: Sequence[str]) -> dict[str, str]:
+    """The days of release in `--dates`, by version."""
+    days = {}
+    for word in (word.strip() for text in texts for word in text.split(",")):
         version, _, day = word.partition("=")
         try:
-            found[version] = date.fromisoformat(day).isoformat()
+            days[version] = date.fromisoformat(day).isoformat()
         except ValueError:
             raise BackendError(f"--dates has {word!r}; it should be like 1.20.1=2024-11-21, with commas.") from None
-    return found
+    return days
 
 
-def _extra(texts: Sequence[str], versions: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
-    """What `--with` asks for: of which versions, none meaning all, and the requirement."""
-    found = []
+def _extra_requirements(texts: Sequence[str], versions: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
+    """The requirements of `--with`, each with the versions that it is for; no version means all."""
+    extra = []
     for text in texts:
         before, colon, after = text.partition(":")
-        of = tuple(word.strip() for word in before.split(","))
-        is_limited = bool(colon) and all(version_of(word) is not None for word in of)
-        if is_limited and (strange := [word for word in of if word not in versions]):
+        limits = tuple(word.strip() for word in before.split(","))
+        is_limited = bool(colon) and all(version_of(word) is not None for word in limits)
+        if is_limited and (strange := [word for word in limits if word not in versions]):
             raise BackendError(f"--with {text!r} is for {strange[0]}, which is not among --versions as it is written.")
-        found.append((of, after.strip()) if is_limited else ((), text))
-    return found
+        extra.append((limits, after.strip()) if is_limited else ((), text))
+    return extra
 
 
-def _selected(found: Registry, library: str, patterns: Sequence[str]) -> list[Entry]:
-    """The backends that patterns select, or without any those that require `library`."""
+def _backends(everything: Registry, library: str, patterns: Sequence[str]) -> list[Entry]:
+    """The backends that the patterns select; without patterns, those that require `library`."""
     if patterns:
-        return [row for row in found.select(patterns) if isinstance(row, Entry)]
-    needed = {entry.name: [r.name for r in requirements(entry.backend)] for entry in found}
-    mine = [entry for entry in found if library in needed.get(entry.name, ())]
-    if not mine:
+        return [row for row in everything.select(patterns) if isinstance(row, Entry)]
+    needed = {entry.name: [r.name for r in requirements(entry.backend)] for entry in everything}
+    matching = [entry for entry in everything if library in needed.get(entry.name, ())]
+    if not matching:
         libraries = sorted({name for names in needed.values() for name in names})
         raise BackendError(
             f"no backend requires {library!r}.{did_you_mean(library, libraries)} Name its backends with --backend, or "
             f"give one of: {', '.join(libraries)}."
         )
-    return mine
+    return matching
 
 
-def _that_run_somewhere(entries: Sequence[Entry]) -> list[Entry]:
-    """Without the backends that are unavailable in every environment, unless all are: then the reasons are told."""
-    able = {entry.backend.name for entry in entries if entry.unavailable() is None}
-    return [entry for entry in entries if entry.backend.name in able] or list(entries)
+def _available_somewhere(entries: Sequence[Entry]) -> list[Entry]:
+    """Without backends that are unavailable in every environment; all of them if none is available, for the reasons."""
+    available = {entry.backend.name for entry in entries if entry.unavailable() is None}
+    return [entry for entry in entries if entry.backend.name in available] or list(entries)
 
 
 # --- environments and dates -------------------------------------------------------------------------------------------
 
 
 def _environments(
-    request: Request, library: str, versions: Sequence[str], entries: Sequence[Entry]
+    request: Request, library: str, versions: Sequence[str], entries: Sequence[Entry], observer: Observer
 ) -> list[OtherEnvironment]:
     """An environment for each version, labelled by it. Raises `BackendError` with all that could not be made."""
-    base = environment(request.python or sys.executable, "base")
+    python = environment(request.python or sys.executable, "base")
     folder = request.environments or _cache()
     needed = dict.fromkeys(str(r) for entry in entries for r in requirements(entry.backend) if r.name != library)
-    extra = _extra(request.others, versions)
-    console = stderr()
-    made: list[OtherEnvironment] = []
+    extra = _extra_requirements(request.others, versions)
+    environments: list[OtherEnvironment] = []
     failures: list[str] = []
     for version in versions:
-        others = [text.replace("{version}", version) for of, text in extra if not of or version in of]
+        others = [text.replace("{version}", version) for limits, text in extra if not limits or version in limits]
         recipe = Recipe(library, version, tuple(dict.fromkeys((*WORKER_NEEDS, *needed, *others))))
+        observer.message(f"{library} {version}: preparing its environment ...")
         start = time.monotonic()
         try:
-            with console.status(Text(f"{library} {version}: making its environment")):
-                found, is_new = make(recipe, folder, base)
+            made, is_new = make(recipe, folder, python)
         except BackendError as error:
             failures.append(str(error))
             continue
-        how = f"made in {duration(time.monotonic() - start)}" if is_new else "kept from before"
-        console.print(Text(f"{library} {found.label}: its environment, {found.python}, was {how}."), soft_wrap=True)
-        made.append(found)
+        how = f"made in {time.monotonic() - start:.0f} s" if is_new else "kept from before"
+        observer.message(f"{library} {made.label}: its environment, {made.python}, was {how}.")
+        environments.append(made)
     if failures:
-        told = "Nothing was measured; the environments that could be made are kept."
-        raise BackendError("\n".join([*dict.fromkeys(failures), told]))
-    return made
+        summary = "Nothing was measured; the environments that could be made are kept."
+        raise BackendError("\n".join([*dict.fromkeys(failures), summary]))
+    return environments
 
 
 def _cache() -> Path:
@@ -187,49 +171,23 @@ def _cache() -> Path:
 
 
 def _dated(
-    library: str, made: Sequence[OtherEnvironment], given: Mapping[str, str]
+    library: str, environments: Sequence[OtherEnvironment], days: Mapping[str, str]
 ) -> list[tuple[OtherEnvironment, Release]]:
-    """Each environment with its release, whose day was given, or is the index's, or the newest in the wheel."""
-    for version in given:
-        if not any(same_version(version, other.label) for other in made):
+    """Each environment with its release, dated by `days`, else by the package index, else by the files of the wheel."""
+    for version in days:
+        if not any(same_version(version, other.label) for other in environments):
             raise BackendError(f"--dates has {version}, which is not among --versions.")
-    dates = {o.label: day for o in made for version, day in given.items() if same_version(version, o.label)}
-    if unknown := [other.label for other in made if other.label not in dates]:
+    dates = {o.label: day for o in environments for version, day in days.items() if same_version(version, o.label)}
+    if unknown := [other.label for other in environments if other.label not in dates]:
         dates |= upload_dates(library, unknown)
-    for other in made:
+    for other in environments:
         if other.label not in dates and (day := wheel_date(library, other.label, other.python)):
             dates[other.label] = day
-    if undated := [other.label for other in made if other.label not in dates]:
+    if undated := [other.label for other in environments if other.label not in dates]:
         example = ",".join(f"{version}=YYYY-MM-DD" for version in undated)
         raise BackendError(
             f"the package index does not tell when {library} {', '.join(undated)} came out, nor do the files. "
             f"Give --dates {example}"
         )
-    releases = [(other, Release(library, other.label, dates[other.label])) for other in made]
+    releases = [(other, Release(library, other.label, dates[other.label])) for other in environments]
     return sorted(releases, key=lambda pair: pair[1].date)
-
-
-# --- what a person sees -----------------------------------------------------------------------------------------------
-
-
-def _conclude(request: RunRequest, measurements: Measurements) -> None:
-    """Say what changed from release to release, and make asv's files of all releases anew."""
-    if not request.as_json:
-        for ranking in rank(measurements.records):
-            if (report := steps_report(ranking, measurements.releases)) is not None:
-                stdout().print(Group(Text(), report))
-    if request.no_asv or not measurements.written:
-        return
-    results = results_folder(request.results)
-    written = write_release_history(results)
-    if written.refusal is not None:
-        stderr().print(Text(f"asv's files were not written: {written.refusal}."), soft_wrap=True)
-        return
-    timed = {record["backend"] for record in measurements.records if record["status"] == Status.OK}
-    tags = list(dict.fromkeys(tag(release) for name, release in measurements.releases.items() if name in timed))
-    folder = shlex.quote(os.path.relpath(history_folder(results)))
-    looks = [f"compare {tags[0]} {tags[-1]}"] if len(tags) > 1 else [f"show {name}" for name in tags]
-    many = f"{len(written.tags)} releases" if len(written.tags) > 1 else "1 release"
-    told = f"{written.values:,} values of {many} are in asv's files. To see them:"
-    asv = [f"    cd {folder} && asv {words}" for words in (*looks, "publish && asv preview")]
-    stderr().print(Text("\n".join([told, *asv])), soft_wrap=True)

@@ -410,7 +410,7 @@ def test_releases_are_told_by_library_and_version(tmp_path: Path) -> None:
     done = command(journal(tmp_path / "releases.jsonl", releases([1.0, 1.0, 1.3, 1.3])), "--last", "1")
     assert done.returncode == 0, done.stderr
     assert "lib 1.10.0 → 1.11.0" in done.stdout
-    assert "1+1 samples" in done.stdout and "from process to process" in done.stdout
+    assert "1+1 samples" in done.stdout and "between-process variation" in done.stdout
     assert command(tmp_path / "releases.jsonl").returncode == 1
 
 

@@ -1,18 +1,28 @@
-"""The steps from release to release, as a table and a sentence. What comes from elsewhere is text, never markup."""
+"""The steps from release to release: a table, a sentence, and how asv shows them. Text from records is never markup."""
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.ranking import SuiteRanking
+from convbench.analysis.ranking import SuiteRanking, rank
 from convbench.measurement.environments.releases import Release
-from convbench.reporting.console import plain_table
-from convbench.reporting.numbers import aligned, interval_text
+from convbench.reporting.console import plain_table, stdout
+from convbench.reporting.numbers import aligned, count, interval_text
+from convbench.reporting.output import say
+from convbench.runner.run import Request
+from convbench.runner.session import Measurements
 from convbench.stats.ratio import Ratio
+from convbench.status import Status
+from convbench.store.asv.release_commits import tag
+from convbench.store.asv.release_history import History, history_folder
+from convbench.store.locations import results_folder
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,16 @@ class _Row:
 
 
 _HEADERS = ("backend", "release", "came out", "cases", "times as fast", "95 % interval", "")
+
+
+def show_steps(measurements: Measurements, history: History | None, request: Request) -> None:
+    """Print the steps from release to release, unless as JSON, and on standard error how asv shows its `history`."""
+    if not request.as_json:
+        for ranking in rank(measurements.records):
+            if (report := steps_report(ranking, measurements.releases)) is not None:
+                stdout().print(Group(Text(), report))
+    if history is not None:
+        say(asv_sentence(history, measurements, results_folder(request.results)), error=True)
 
 
 def steps_report(ranking: SuiteRanking, releases: Mapping[str, Release]) -> RenderableType | None:
@@ -92,3 +112,16 @@ def _overall(backend: str, first: Release, last: Release, speed: Ratio) -> Text:
         f"{backend} with {last.library} {last.version} is {_times(speed.value)} times as fast as with {first.version} "
         f"{_interval(speed)}{note}."
     )
+
+
+def asv_sentence(history: History, measurements: Measurements, results: Path) -> str:
+    """How many values asv's files have, and the commands that show them; or why the files were not written."""
+    if history.refusal is not None:
+        return f"asv's files were not written: {history.refusal}."
+    timed = {record["backend"] for record in measurements.records if record["status"] == Status.OK}
+    tags = list(dict.fromkeys(tag(release) for name, release in measurements.releases.items() if name in timed))
+    folder = shlex.quote(os.path.relpath(history_folder(results)))
+    views = [f"compare {tags[0]} {tags[-1]}"] if len(tags) > 1 else [f"show {name}" for name in tags]
+    summary = f"{history.values:,} values of {count(len(history.tags), 'release')} are in asv's files. To see them:"
+    commands = [f"    cd {folder} && asv {words}" for words in (*views, "publish && asv preview")]
+    return "\n".join([summary, *commands])

@@ -36,7 +36,7 @@ class Shown:
 
 
 def in_order(trend: Trend, threshold: float, last: int, since: str) -> Shown:
-    """The series that are slower now first, worst first; then the others by their newest step; in a series newest first."""
+    """Series that are slower now first, worst first; then the others by their newest step. Newest steps come first."""
     alarms = frozenset(trend.alarms(last, since))
     by_series: dict[SeriesKey, list[Step]] = {}
     for step in sorted(trend.steps, key=lambda step: -step.index):
