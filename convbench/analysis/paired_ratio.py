@@ -66,5 +66,4 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
 
 
 def _over_processes(ratios: Sequence[Sequence[float]]) -> Ratio:
-    estimate = estimate_over_processes(ratios)
-    return Ratio(estimate.median, estimate.low, estimate.high, estimate.covers)
+    return Ratio.of(estimate_over_processes(ratios))

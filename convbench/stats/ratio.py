@@ -1,9 +1,15 @@
-"""A ratio of two times and its interval."""
+"""A ratio of two times and its interval, and the ratios of paired times."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+from convbench.stats.estimates import Estimate
+
+Key = TypeVar("Key", int, tuple[int, int])
 
 
 @dataclass(frozen=True)
@@ -15,6 +21,11 @@ class Ratio:
     low: float
     high: float
     covers: bool = True
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> Ratio:
+        """From an estimate of the median of ratios."""
+        return cls(estimate.median, estimate.low, estimate.high, estimate.covers)
 
     @classmethod
     def of_logs(cls, value: float, low: float, high: float, covers: bool = True) -> Ratio:
@@ -40,3 +51,10 @@ class Ratio:
         below, above = math.log(self.value / self.low), math.log(self.high / self.value)
         low = self.value * math.exp(-math.hypot(below, half_width))
         return Ratio(self.value, low, self.value * math.exp(math.hypot(above, half_width)), self.covers)
+
+
+def paired_ratios(slower: Mapping[Key, float], faster: Mapping[Key, float]) -> list[float]:
+    """Slower over faster for each key, such as a round, that both have, in the order of the keys; a pair with a time of
+    0, which a coarse clock may give, is left out."""
+    shared = sorted(slower.keys() & faster.keys())
+    return [slower[key] / faster[key] for key in shared if slower[key] > 0 and faster[key] > 0]

@@ -18,6 +18,7 @@ from convbench.measurement.scheduling.engine import Engine, EngineObserver
 from convbench.measurement.settings import Settings
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
+from convbench.stats.ratio import paired_ratios
 from convbench.status import Status
 from convbench.suite import Case
 
@@ -81,10 +82,8 @@ def _timed(outcome: Outcome) -> Outcome:
 
 def _log_ratios(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[float, ...] | None:
     """Of the rounds that both have; None where a time is zero."""
-    shared = sorted(first.keys() & second.keys())
-    if not shared or any(first[r] <= 0 or second[r] <= 0 for r in shared):
-        return None
-    return tuple(math.log(first[r] / second[r]) for r in shared)
+    ratios = paired_ratios(first, second)
+    return tuple(map(math.log, ratios)) if ratios and len(ratios) == len(first.keys() & second.keys()) else None
 
 
 def _seconds(samples: Sequence[RoundSample], settings: Settings) -> float:

@@ -14,6 +14,7 @@ from convbench.measurement.settings import Settings
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
 from convbench.stats.plateau import FEWEST_READINGS, midmean, plateau
+from convbench.stats.ratio import paired_ratios
 
 # Four times the rounds halve the interval of independent samples. An interval that stays as it was contains an error
 # that more rounds do not reduce.
@@ -158,8 +159,7 @@ def self_ratio(candidates: Sequence[Candidate]) -> SelfRatio | None:
         if len(pair) < 2 or c.stopped == "failed":
             continue
         first, second = ({s.round: s.sample.wall_s for s in worker.samples} for worker in pair)
-        ratios = [first[r] / second[r] for r in first.keys() & second.keys() if first[r] > 0 and second[r] > 0]
-        if ratios:
+        if ratios := paired_ratios(first, second):
             e = estimate_median(ratios)
             return SelfRatio(backend=c.entry.name, value=e.median, low=e.low, high=e.high, covers=e.covers)
     return None

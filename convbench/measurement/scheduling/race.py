@@ -19,6 +19,7 @@ from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Row
 from convbench.stats.estimates import estimate_median
+from convbench.stats.ratio import Ratio, paired_ratios
 from convbench.stats.sequential import sequential_t_test, sign_test_e_value
 from convbench.status import Status
 from convbench.suite import Case
@@ -165,7 +166,7 @@ class Race:
         if len(ratios) < FEWEST_ROUNDS:
             return None
         ratio = estimate_median(ratios)
-        if 1 / (1 + self.tie) <= ratio.low and ratio.high <= 1 + self.tie:
+        if Ratio.of(ratio).within(self.tie):
             return "level"
         if ratio.relative_half_width <= settings.precision:
             return "precision"
@@ -241,8 +242,7 @@ def is_beaten(ratios: Sequence[float], warm_up_ratio: float) -> bool:
 
 def _ratios(c: Candidate, leader: Candidate) -> list[float]:
     """Its times over the leader's, in the rounds that both have a sample of."""
-    walls, leading = _walls(c), _walls(leader)
-    return [walls[key] / leading[key] for key in walls.keys() & leading.keys() if leading[key] > 0]
+    return paired_ratios(_walls(c), _walls(leader))
 
 
 def _walls(c: Candidate) -> dict[tuple[int, int], float]:
