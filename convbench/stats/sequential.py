@@ -20,8 +20,8 @@ _LEAST_SPREAD = 1e-4  # of the logarithm of a ratio: clocks tick
 
 
 def sign_test_e_value(slower: int, faster: int) -> float:
-    """How much more likely these numbers of slower and faster rounds are if it is slower more often than not (all shares
-    of rounds from a half to 1 equally likely) than if both are level."""
+    """How much more likely these numbers of slower and faster rounds are if it is slower more often than not (all
+    shares of rounds from a half to 1 equally likely) than if both are level."""
     rounds = slower + faster
     # The integral of p^slower (1 - p)^faster over p from 1/2 to 1 is a tail of the binomial distribution over a
     # binomial coefficient, which whole numbers give without rounding.
@@ -30,8 +30,8 @@ def sign_test_e_value(slower: int, faster: int) -> float:
 
 
 def sequential_t_test(logs: Sequence[float], error_rate: float) -> bool:
-    """Whether the mean of `logs`, the logarithms of the rounds' ratios, is above 0 by Student's test. The n-th look errs
-    with a chance of `error_rate` / 2^n, and all looks together with `error_rate`."""
+    """Whether the mean of `logs`, the logarithms of the rounds' ratios, is above 0 by Student's test. The n-th look
+    errs with a chance of `error_rate` / 2^n, and all looks together with `error_rate`."""
     rounds = len(logs)
     if not _FIRST_LOOK <= rounds <= _LAST_LOOK:
         return False
