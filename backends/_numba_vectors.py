@@ -252,8 +252,8 @@ def _load_strided(b: Any, pointer: Any, vector: Any, step: int) -> Any:
         return first
     lanes = vector.count
     second = _load_vector(b, b.gep(pointer, [_number(lanes - 1)]), vector)
-    wanted = [2 * lane if 2 * lane < lanes else 2 * lane + 1 for lane in range(lanes)]
-    return b.shuffle_vector(first, second, _lane_numbers(wanted))
+    order = [2 * lane if 2 * lane < lanes else 2 * lane + 1 for lane in range(lanes)]
+    return b.shuffle_vector(first, second, _lane_numbers(order))
 
 
 def _number(value: int) -> Any:
