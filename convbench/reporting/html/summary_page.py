@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from convbench.analysis.ranking import CaseRanking, Place, SuiteRanking, rank
+from convbench.analysis.ranking import CaseRanking, RankedBackend, SuiteRanking, rank
 from convbench.reporting.markdown import printable
 from convbench.reporting.numbers import flops, interval_text, percent, significant
 from convbench.status import Status
@@ -143,7 +143,7 @@ def _row(case: CaseRanking, backends: Iterable[str]) -> str:
     return f"<tr><th>{_text(case.case)}<small>{below}</small></th>{''.join(cells)}</tr>"
 
 
-def _time(place: Place) -> str:
+def _time(place: RankedBackend) -> str:
     record = place.record
     kind = "time best" if place.level else "time"
     low, high = (_gflops(record, end) for end in ("high_s", "low_s"))
