@@ -14,9 +14,8 @@ from typing import Literal
 
 from convbench.analysis.drift import half_width_of_drift
 from convbench.analysis.paired_ratio import ratio
-from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ratio import Ratio
-from convbench.store.readings import has_interval, in_one_process, median_s, number, self_log_ratios, table
+from convbench.store.readings import half_width_between_processes, has_interval, in_one_process, median_s, number, table
 from convbench.store.schema import Record
 from convbench.verification.bounds import UNIT_ROUNDOFF
 
@@ -96,7 +95,7 @@ def ratio_of_times(slower: BackendTime, faster: BackendTime) -> Ratio:
         slower.covers and faster.covers,
     )
     drift = half_width_of_drift(*records) if len(records) == 2 and not in_one_process(*records) else 0.0
-    return unpaired.widened(math.hypot(half_width_of_process_variation(self_log_ratios(records)), drift))
+    return unpaired.widened(math.hypot(half_width_between_processes(records), drift))
 
 
 def is_level(between: Ratio, tie: float = 0.0, beaten: bool = False) -> bool:

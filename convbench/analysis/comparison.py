@@ -18,12 +18,11 @@ import numpy as np
 from convbench.analysis.between_processes import compare_processes
 from convbench.analysis.drift import Drift, drifts, p_value_of
 from convbench.stats.false_discovery import q_values
-from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import Ragged
 from convbench.stats.ratio import Ratio
 from convbench.stats.two_sample import TwoSample, independent, paired
 from convbench.status import Status
-from convbench.store.readings import paired_walls, ragged_walls, self_log_ratios, table
+from convbench.store.readings import half_width_between_processes, paired_walls, ragged_walls, table
 from convbench.store.schema import Record
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -239,13 +238,13 @@ def _two_sample(pairs: Sequence[tuple[Record, Record]], was: Ragged, now: Ragged
 
 def _with_process_variation(result: TwoSample, pair: tuple[Record, Record]) -> TwoSample:
     """Samples of one process each say nothing of between-process variation; the interval has to hold it as well."""
-    half_width = half_width_of_process_variation(self_log_ratios(pair), result.spread)
+    half_width = half_width_between_processes(pair, result.spread)
     return result._replace(ratio=result.ratio.widened(half_width))
 
 
 def _in_the_same_rounds(base: Record, new: Record) -> tuple[Any, Any] | None:
-    """The samples of the rounds in which both were sampled; None if they share no round. Records that do not name
-    their session are of two runs."""
+    """The samples of the rounds in which both were sampled; None if there are none. Records that do not name their
+    session are of two runs."""
     return next(iter(paired_walls(base, new)), None) if base.get("session") is not None else None
 
 

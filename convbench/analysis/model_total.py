@@ -16,9 +16,8 @@ from dataclasses import dataclass
 
 from convbench.analysis.backend_times import BackendTime
 from convbench.analysis.choice import LayerChoice
-from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ratio import Ratio
-from convbench.store.readings import number, self_log_ratios
+from convbench.store.readings import half_width_between_processes, number
 
 LEFT_OUT_IS_BEHIND = 1.2
 """How many times longer than the fastest a backend takes at least, on a layer that a race left it out of."""
@@ -91,7 +90,7 @@ class ModelChoice:
         winners = [c.ranked[0].record for c in self.choices if c.ranked[0].record is not None]
         value = above / below
         plain = Ratio(value, value * math.exp(-half), value * math.exp(half), covers)
-        return plain.widened(half_width_of_process_variation(self_log_ratios(winners)))
+        return plain.widened(half_width_between_processes(winners))
 
     def _relative(self, backend: str) -> tuple[float, float]:
         """Seconds per pass, and half of their interval; (0, 0) if it lacks a layer."""

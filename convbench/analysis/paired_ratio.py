@@ -8,17 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_over_processes
-from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import normal_spread
 from convbench.stats.ratio import Ratio
-from convbench.store.readings import paired_log_ratios, self_log_ratios
+from convbench.store.readings import half_width_between_processes, paired_log_ratios
 from convbench.store.schema import Record
 
 _RESAMPLES = 2000
 
 
 def ratio(slower: Record, faster: Record) -> Ratio | None:
-    """The ratio of two records of one case, from the rounds in which both were sampled; None if they share no round.
+    """The ratio of two records of one case, from the rounds in which both were sampled; None when there are none.
 
     It is the median of the rounds' ratios, with the interval of a median, widened by between-process variation
     (`convbench.stats.process_variation`). With several processes each is paired with its like, and the interval is over
@@ -31,13 +30,13 @@ def ratio(slower: Record, faster: Record) -> Ratio | None:
     if len(processes) > 1:
         return paired
     spread = float(normal_spread(processes[0]))
-    return paired.widened(half_width_of_process_variation(self_log_ratios((slower, faster)), spread))
+    return paired.widened(half_width_between_processes((slower, faster), spread))
 
 
 def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) -> Ratio | None:
     """The geometric mean over cases of (slower, faster) ratios, with a bootstrap interval over rounds within cases.
 
-    The cases are chosen and not a sample of others, so they are not resampled. If all were measured
+    The cases are those that were asked for and not a sample of others, so they are not resampled. If all were measured
     in several processes, the interval is over processes. None when no case has rounds in common.
     """
     if len(pairs) == 1:
@@ -62,7 +61,7 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     # A process computes all cases, so its variation is not taken to average out over them.
     spread = math.sqrt(np.mean([normal_spread(logs) ** 2 for logs in cases]))
     records = [record for pair in pairs for record in pair]
-    return over_cases.widened(half_width_of_process_variation(self_log_ratios(records), spread))
+    return over_cases.widened(half_width_between_processes(records, spread))
 
 
 def _over_processes(ratios: Sequence[Sequence[float]]) -> Ratio:

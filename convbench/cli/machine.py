@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -53,7 +54,7 @@ def machine(measure: bool, threads: str | None, results: Path | None, as_json: b
 @click.option("--quick", is_flag=True, help="Take some 8 seconds instead of half a minute.")
 @options.plugins
 @options.json_lines
-def doctor(backend: str, problem: str, threads: int, quick: bool, plugins: tuple[Path, ...], as_json: bool) -> None:
+def doctor(as_json: bool, **given: Any) -> None:
     """Find out how well this machine can measure, what limits it, and what to do about that.
 
     Reads the clocks and the state of the machine, measures the same work against itself, and derives which difference
@@ -63,8 +64,9 @@ def doctor(backend: str, problem: str, threads: int, quick: bool, plugins: tuple
     from convbench.reporting.output import show
     from convbench.runner.doctor import QUICK, WHOLE, examine, subject
 
-    entry, case = subject(backend, problem, plugins)
+    quick, threads = given.pop("quick"), given.pop("threads")
+    backend, case = subject(**given)
     effort = QUICK if quick else WHOLE
-    with shown.progress(entry, effort.pairs) as advance:
-        diagnosis = examine(entry, case, threads, effort, advance)
+    with shown.progress(backend, effort.pairs) as advance:
+        diagnosis = examine(backend, case, threads, effort, advance)
     show(shown.report(diagnosis), [shown.row(diagnosis)], as_json=as_json)

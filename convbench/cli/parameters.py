@@ -1,4 +1,4 @@
-"""Types of option values: lists of numbers, shares, CPUs. Each refuses other values and says what it accepts."""
+"""Kinds of option values: lists of numbers, shares, CPUs. Each says what it takes when given something else."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import click
 
 def numbers(value: str | tuple[int, ...]) -> tuple[int, ...]:
     """Whole numbers from 1, with commas, each once: `1,2,4`."""
-    return tuple(dict.fromkeys(_whole_numbers(value, most_digits=6, example="1,2,4")))
+    if isinstance(value, tuple):
+        return value
+    words = [word.strip() for word in value.split(",")]
+    if not all(word.isascii() and word.isdigit() and len(word) < 7 and int(word) > 0 for word in words):
+        raise click.BadParameter(f"{value!r} should be whole numbers from 1, with commas, such as 1,2,4.")
+    return tuple(dict.fromkeys(int(word) for word in words))
 
 
 def numbers_in_order(value: str | tuple[int, ...]) -> tuple[int, ...]:
-    """Whole numbers from 1, with commas, in their order: `1,3,224,224`."""
-    return _whole_numbers(value, most_digits=9, example="1,3,224,224")
-
-
-def _whole_numbers(value: str | tuple[int, ...], most_digits: int, example: str) -> tuple[int, ...]:
-    if isinstance(value, tuple):  # a default
+    """Whole numbers from 1, with commas, as they come: `1,3,224,224`."""
+    if isinstance(value, tuple):
         return value
     words = [word.strip() for word in value.split(",")]
-    if not all(word.isascii() and word.isdigit() and len(word) <= most_digits and int(word) > 0 for word in words):
-        raise click.BadParameter(f"{value!r} should be whole numbers from 1, with commas, such as {example}.")
+    if not all(word.isascii() and word.isdigit() and len(word) < 10 and int(word) > 0 for word in words):
+        raise click.BadParameter(f"{value!r} should be whole numbers from 1, with commas, such as 1,3,224,224.")
     return tuple(map(int, words))
 
 

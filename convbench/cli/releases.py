@@ -56,7 +56,7 @@ def releases(
     others: tuple[str, ...],
     python: str | None,
     environments: Path | None,
-    **run_options: Any,
+    **given: Any,
 ) -> None:
     """Measure past releases of LIBRARY side by side, each in an environment of its own, as dated points.
 
@@ -70,7 +70,7 @@ def releases(
     from convbench.runner.releases import Request, measure_releases, store_releases
 
     show_journal_warnings()
-    run_request = run.Request(**run_options)
+    run_request = run.Request(**given)
     request = Request(
         library=library,
         versions=versions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,20 @@ from convbench.problem import ConvProblem
 from convbench.registry import Registry, Row, discover
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, selected_suites
-from convbench.runner.session import Measurements, Session, journal_folder, machine_limits, resumable_session
+from convbench.runner.session import (
+    Measurements,
+    Session,
+    journal_folder,
+    machine_limits,
+    machine_pairs,
+    resumable_session,
+)
+from convbench.stats.process_variation import processes_needed
 from convbench.store.asv.results import Written, write_asv_results
 from convbench.store.checkout import find_checkout
 from convbench.store.journal import Journal
 from convbench.store.locations import results_folder
+from convbench.store.process_pairs import ProcessPair
 from convbench.suite import Suite
 
 _MOST_ROUNDS = 10_000
@@ -41,7 +50,8 @@ class Request:
     threads: int | tuple[int, ...] = 1
     dtype: str | None = None
     batch: tuple[int, ...] = ()
-    processes: int = 1
+    processes: int | None = None
+    """None: one, or as many as earlier runs on this machine say that the precision takes."""
     self_check: bool | None = None
     pin: str = AUTO
     cache: Cache = "warm"
@@ -75,7 +85,7 @@ class Request:
     def settings(self) -> list[Settings]:
         """One for each number of threads. A precision or budget that was given decides how many rounds there are."""
         options: dict[str, Any] = {
-            "processes": self.processes,
+            "processes": self.processes or 1,
             "self_check": not self.quick if self.self_check is None else self.self_check,
             "pin": self.pin,
             "cache": self.cache,
@@ -112,18 +122,22 @@ def measure(
 ) -> Measurements:
     """Measure these backends on `suites` and record the outcomes, with the settings of `request`."""
     releases = releases or {}
-    settings, limits = request.settings(), machine_limits(request.results)
+    limits, known_pairs = machine_limits(request.results), machine_pairs(request.results, request.settings()[0])
+    settings = _with_processes(request, known_pairs, observer)
     with journal_folder(request.results, keep=request.keep) as folder:
         session = resumable_session(folder, suites, settings, releases) if request.resume else None
+        if session is None and request.resume and settings != request.settings():
+            session = resumable_session(folder, suites, request.settings(), releases)
         if session is None:
             if request.resume:
                 observer.message("There is no run to resume with this suite and these settings; this is a new one.")
             libraries = [f"{library}-releases" for library in dict.fromkeys(r.library for r in releases.values())]
             journal = Journal.new(folder, "+".join([*libraries, *(suite.name for suite in suites)]))
             session = Session(settings, journal, releases=releases, is_kept=request.keep)
-        observer.message(_heading(settings, session))
+        session.known_pairs = known_pairs
+        observer.message(_heading(session))
         pairs = [(suite, case) for suite in suites for case in suite.cases]
-        observer.expect([case for _, case in pairs] * len(settings))
+        observer.expect([case for _, case in pairs] * len(session.settings))
         return session.measure(pairs, rows, observer, limits)
 
 
@@ -156,8 +170,24 @@ def store_in_asv(request: Request, measurements: Measurements) -> Written | None
     return write_asv_results(records, results, checkout, allow_dirty=request.allow_dirty)
 
 
-def _heading(settings: Sequence[Settings], session: Session) -> str:
+def _with_processes(request: Request, pairs: Sequence[ProcessPair], observer: Observer) -> list[Settings]:
+    """The settings, with several processes of each backend where earlier runs saw that the precision takes them, unless
+    `--processes` says how many. They share the time of one process, and half as much again."""
+    settings = request.settings()
+    needed = processes_needed([pair.log_ratio for pair in pairs], settings[0].precision)
+    if request.processes is not None or needed == 1:
+        return settings
+    observer.message(
+        f"Earlier runs on this machine saw processes of one backend differ by more than the precision of "
+        f"{settings[0].precision:.2g}, so each backend is measured in {needed} processes (--processes 1 takes one)."
+    )
+    share = 1.5 / needed
+    return [replace(each, processes=needed, budget_s=share * each.budget_s) for each in settings]
+
+
+def _heading(session: Session) -> str:
     """Where and how: `AMD EPYC 7B13 (2 CPUs, avx2), 1 thread, steady allocator`."""
+    settings = session.settings
     machine, first = machine_facts(), settings[0]
     counts = ", ".join(str(each.threads) for each in settings)
     isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import tempfile
 import time
@@ -21,17 +22,20 @@ from convbench.measurement.hazards.catalogue import Hazard
 from convbench.measurement.hazards.of_machine import hazards_of_machine
 from convbench.measurement.machine.facts import machine_name
 from convbench.measurement.machine.state import counters, machine_activity, machine_state, other_runs
+from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
 from convbench.measurement.settings import Settings
 from convbench.registry import Row
 from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
 from convbench.runner.observer import Observer
+from convbench.stats.process_variation import ProcessVariation, variation_at
 from convbench.status import Status
 from convbench.store.ceilings import kept_ceilings
 from convbench.store.checkout import CheckoutState, checkout_state, find_checkout
 from convbench.store.journal import Journal, JournalWarning, journals, read_records
 from convbench.store.locations import machine_folder, results_folder
+from convbench.store.process_pairs import ProcessPair, keep_pairs, kept_pairs, pair_here
 from convbench.store.records import record_of
 from convbench.store.schema import Record
 from convbench.suite import Case, Suite
@@ -90,11 +94,14 @@ class Session:
     releases: Mapping[str, Release] = field(default_factory=dict)
     race: Race | None = None
     """Set when only the fastest backends are of interest."""
+    known_pairs: Sequence[ProcessPair] = ()
+    """Pairs of processes that earlier runs saw on this machine."""
     is_kept: bool = True
     """Whether the journal stays when the session is over."""
     unfinished: str | None = None
     starting_s: float = 0.0
     checkout: CheckoutState = field(default_factory=lambda: checkout_state(find_checkout(Path.cwd())))
+    _learned_from: tuple[str, Settings] | None = None
     id: str = field(default_factory=lambda: f"{time.time_ns():x}-{os.getpid():x}")
 
     def measure(
@@ -150,6 +157,8 @@ class Session:
         self.unfinished = case.name
         start = time.monotonic()
         for outcome in engine.measure(suite.name, case, todo):
+            self._learn(outcome)
+            outcome = dataclasses.replace(outcome, variation=self._variation(case))
             record = record_of(outcome, self.journal.path.stem, self.id, self.checkout)
             if (release := self.releases.get(outcome.backend)) is not None:
                 record["release"] = dataclasses.asdict(release)
@@ -159,6 +168,20 @@ class Session:
             observer.record(record)
         self.unfinished = None
         observer.end(time.monotonic() - start)
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Keep what the run's own pair of processes shows, once for a case."""
+        ratio, settings = outcome.self_ratio, outcome.settings
+        if ratio is None or ratio.value <= 0 or self._learned_from == (outcome.case.name, settings):
+            return
+        self._learned_from = outcome.case.name, settings
+        pair = pair_here(settings, outcome.case.problem.bytes, math.log(ratio.value))
+        self.known_pairs = [*self.known_pairs, pair]
+        if self.is_kept:
+            keep_pairs(self.journal.path.parent, [pair])
+
+    def _variation(self, case: Case) -> ProcessVariation:
+        return variation_at(case.problem.bytes, [(pair.operand_bytes, pair.log_ratio) for pair in self.known_pairs])
 
     def _todo(self, suite: Suite, case: Case, entries: Sequence[Row], settings: Settings) -> list[Row]:
         # An unavailable backend may have been installed since, and asking again costs nothing.
@@ -215,6 +238,11 @@ def journal_folder(results: Path | None, *, keep: bool) -> Iterator[Path]:
 def machine_limits(results: Path | None) -> Limits:
     """The ceilings of this machine that were measured before; none when they never were."""
     return Limits(kept_ceilings(results_folder(results) / machine_name()))
+
+
+def machine_pairs(results: Path | None, settings: Settings) -> list[ProcessPair]:
+    """The pairs of processes that earlier runs with such settings saw on this machine."""
+    return kept_pairs(results_folder(results) / machine_name(), settings)
 
 
 def _as_json(case: Case) -> dict[str, Any]:

@@ -33,6 +33,8 @@ _WORTH = 1
 _DEGREES, _FEWEST_DEGREES, _PAIRS_FOR_A_DEGREE = 4, 2, 4
 _MOST_ROUNDS = 60
 _STEPS = 50
+_NEAR, _MOST_OTHER_PAIRS = 8.0, 4
+_ENOUGH_PAIRS = 6
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,29 @@ class ProcessVariation:
             weighted = sum(square * (_DEGREES + 1) / (_DEGREES + square / variance) for square in squares)
             variance = (known * self.scale**2 + weighted) / (known + len(squares))
         return ProcessVariation(math.sqrt(variance), self.pairs + len(squares))
+
+
+def variation_at(size: float, pairs: Sequence[tuple[float, float]]) -> ProcessVariation:
+    """The variation for operands of `size` from pairs of (size, logarithm of the ratio): that of sizes within a factor
+    of eight and, on a logarithmic scale and with the weight of four pairs at most, that of the other sizes."""
+    logs: tuple[list[float], list[float]] = ([], [])
+    for other, log in pairs:
+        logs[size / _NEAR <= other <= size * _NEAR].append(log)
+    far, near = logs
+    own, others = (ProcessVariation().learned_from(some) for some in (near, far))
+    borrowed = min(others.pairs, _MOST_OTHER_PAIRS)
+    weight = borrowed / (borrowed + own.pairs) if borrowed else 0.0
+    return ProcessVariation(others.scale**weight * own.scale ** (1 - weight), own.pairs + borrowed)
+
+
+def processes_needed(log_ratios: Sequence[float], precision: float) -> int:
+    """How many processes of each backend a 95 % interval of `precision` to either side takes, where processes differ as
+    these pairs did: 1 where they differ by less, or where too few pairs are known; else 3, the fewest for an interval
+    over processes, or 5."""
+    variation = ProcessVariation().learned_from(log_ratios)
+    if variation.pairs < _ENOUGH_PAIRS or variation.half_width_of_time <= precision:
+        return 1
+    return 3 if variation.half_width_of_time <= 2 * precision else 5
 
 
 def half_width_of_process_variation(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.problem import ConvProblem
+from convbench.stats.process_variation import ProcessVariation, half_width_of_process_variation
 from convbench.stats.ragged import Ragged
 from convbench.status import Status
 from convbench.store.schema import Record
@@ -38,12 +39,12 @@ def as_number(value: object) -> float | None:
 
 
 def number(record: Mapping[str, object], name: str) -> float | None:
-    """The number in a field; None without one."""
+    """The number in a field; None if there is none."""
     return as_number(record.get(name))
 
 
 def table(record: Mapping[str, object], name: str) -> Mapping[str, Any]:
-    """The object in a field; an empty one without it."""
+    """The object in a field; an empty one if there is none."""
     value = record.get(name)
     return value if isinstance(value, Mapping) else {}
 
@@ -91,6 +92,22 @@ def self_log_ratios(records: Iterable[Record]) -> list[float]:
         if value is not None and value > 0:
             logs[str(record.get("session")), record["case"]] = math.log(value)
     return list(logs.values())
+
+
+def half_width_between_processes(records: Iterable[Record], spread: float = 0.0) -> float:
+    """Half of the 95 % interval, of a logarithm, for what two processes differ by without a cause: by what was known of
+    the machine when the records were made, in old records by their own self-ratios. `spread` as for
+    `half_width_of_process_variation`."""
+    records = list(records)
+    known = [variation for record in records if (variation := _variation(record)) is not None]
+    if known:
+        return half_width_of_process_variation([], spread, max(known, key=lambda variation: variation.pairs))
+    return half_width_of_process_variation(self_log_ratios(records), spread)
+
+
+def _variation(record: Record) -> ProcessVariation | None:
+    scale, pairs = (number(table(record, "process_variation"), name) for name in ("scale", "pairs"))
+    return ProcessVariation(scale, int(pairs)) if scale is not None and 0 < scale < 1 and pairs is not None else None
 
 
 # --- samples ----------------------------------------------------------------------------------------------------------

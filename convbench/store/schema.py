@@ -65,7 +65,7 @@ class Record(TypedDict, total=False):
     """One backend on one case, as a run writes it; seconds are per call.
 
     A journal from elsewhere may hold other types. Only `case`, `backend` and `status` are sure to be strings, and the
-    fields in `TABLES` to be objects or missing; `store.readings` reads the others with care.
+    fields in `TABLES` to be objects if they are there; `store.readings` reads the others with care.
     """
 
     format: Whole
@@ -112,6 +112,7 @@ class Record(TypedDict, total=False):
     samples: Annotated[Samples, Kind.DEFERRED]
     twin: Annotated[Samples | None, Kind.DEFERRED]
     self_ratio: Annotated[SelfRatio | None, Kind.DEFERRED]
+    process_variation: Annotated[dict[str, Any] | None, Kind.DEFERRED]
     hazards: Annotated[list[dict[str, Any]], Kind.DEFERRED]
     verdicts: Annotated[list[dict[str, Any]], Kind.DEFERRED]
     problem: Table
@@ -136,7 +137,7 @@ FIELDS: Mapping[str, Kind] = {name: _kind(hint) for name, hint in _HINTS.items()
 REQUIRED = tuple(name for name, hint in _HINTS.items() if get_origin(hint) is Required)
 """Texts that make an object a record."""
 TABLES = ("problem", "settings", "machine", "samples")
-"""Fields that are objects, or missing."""
+"""Fields that are objects if they are there."""
 SAMPLES = tuple(Samples.__annotations__)
 
 ON_REQUEST = ("twin", "self_ratio", "verdicts")

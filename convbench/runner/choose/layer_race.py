@@ -20,7 +20,7 @@ from convbench.registry import Entry, Row, discover, versions
 from convbench.runner.choose.answer import Answer
 from convbench.runner.choose.request import Request
 from convbench.runner.observer import Observer
-from convbench.runner.session import Measurements, Session, journal_folder, machine_limits
+from convbench.runner.session import Measurements, Session, journal_folder, machine_limits, machine_pairs
 from convbench.status import Status
 from convbench.store.journal import Journal
 from convbench.store.locations import results_folder
@@ -40,7 +40,8 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
     with journal_folder(request.results, keep=request.keep) as folder:
         race = Race(known_times(earlier, settings, rows), request.tie, request.max_regret, excluded)
         journal = Journal.new(folder, f"choose-{suite.name}")
-        session = Session([settings], journal, race=race, is_kept=request.keep)
+        known_pairs = machine_pairs(request.results, settings)
+        session = Session([settings], journal, race=race, known_pairs=known_pairs, is_kept=request.keep)
         observer.message(_heading(suite, settings, rows))
         observer.expect(suite.cases)
         decided = partial(_choices, request, suite, session, race)

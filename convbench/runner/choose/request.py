@@ -41,7 +41,7 @@ class Request:
     plan: Path | None = None
     from_results: bool = False
     machine: str | None = None
-    processes: int = 1
+    processes: int | None = None
     budget: float = 0.5
     precision: float | None = None
     tie: float = 0.02
@@ -68,7 +68,7 @@ class Request:
             fewest_rounds=FEWEST_ROUNDS,
             most_rounds=_MOST_ROUNDS if self.precision is None else _MOST_ROUNDS_FOR_PRECISION,
             budget_s=self.budget,
-            processes=self.processes,
+            processes=self.processes or 1,
             settle_s=0.01,
             time_limit_s=self.time_limit,
         )

@@ -1,0 +1,59 @@
+"""What was seen of between-process variation on a machine: ratios of two processes of one backend, kept for later runs.
+
+One file of JSON lines beside the journals, appended to by every run and by `doctor`. Its name does not end like a
+journal's, because these are no records. A line that cannot be read is passed over: it is one pair less.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.settings import Settings
+
+NAME = "process-pairs.jsonl.kept"
+_NEWEST = 200
+_LONGEST_BYTES = 1 << 20
+
+
+class ProcessPair(msgspec.Struct, frozen=True):
+    """The logarithm of the ratio of two processes that ran one backend, on operands of so many bytes in all."""
+
+    cpu: str
+    threads: int
+    allocator: str
+    operand_bytes: int
+    log_ratio: float
+
+
+def pair_here(settings: Settings, operand_bytes: int, log_ratio: float) -> ProcessPair:
+    """A pair that was seen on this machine, with these settings."""
+    return ProcessPair(machine_facts()["cpu"], settings.threads, settings.allocator, operand_bytes, log_ratio)
+
+
+def keep_pairs(folder: Path, pairs: Sequence[ProcessPair]) -> None:
+    """Append the pairs. Does nothing where that is not possible: the records are what counts."""
+    with contextlib.suppress(OSError), (folder / NAME).open("ab") as file:
+        file.write(b"".join(msgspec.json.encode(pair) + b"\n" for pair in pairs))
+
+
+def kept_pairs(folder: Path, settings: Settings) -> list[ProcessPair]:
+    """The newest pairs of this CPU with these threads and this allocator, oldest first."""
+    try:
+        with (folder / NAME).open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _LONGEST_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return []
+    like = pair_here(settings, 0, 0.0)
+    pairs: list[ProcessPair] = []
+    for line in lines:
+        with contextlib.suppress(msgspec.DecodeError):
+            pair = msgspec.json.decode(line, type=ProcessPair)
+            if (pair.cpu, pair.threads, pair.allocator) == (like.cpu, like.threads, like.allocator):
+                pairs.append(pair)
+    return [pair for pair in pairs if abs(pair.log_ratio) < 10][-_NEWEST:]
