@@ -77,6 +77,16 @@ def seconds(value: float, option: str) -> float:
     return float(value)
 
 
+def cpus(value: str, option: str) -> str:
+    """CPUs to run on: `auto`, `none`, or numbers such as `2,3` or `2-5`."""
+    from convbench.measurement.machine.affinity import parse_pin
+
+    try:
+        return parse_pin(value)
+    except ValueError:
+        raise OptionError(f"{option} is {value!r}; it should be auto, none or CPUs such as 2,3 or 2-5.") from None
+
+
 def choice(value: str, option: str, choices: tuple[str, ...]) -> Any:
     """One of a few words."""
     if value not in choices:

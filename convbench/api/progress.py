@@ -10,7 +10,7 @@ from rich.console import Console
 
 from convbench.reporting.console import stderr
 from convbench.reporting.progress import LiveProgress, PlainProgress
-from convbench.runner.observer import Observer, SilentObserver
+from convbench.runner.observer import Observer
 
 
 def is_drawn(console: Console) -> bool:
@@ -25,7 +25,7 @@ def observed(progress: bool | None) -> Iterator[Observer]:
     console = stderr()
     live = is_drawn(console)
     if progress is False or not (live or progress):
-        yield SilentObserver()
+        yield Observer()
     elif live:
         with LiveProgress(console, messages=bool(progress)) as observer:
             yield observer

@@ -17,7 +17,6 @@ from convbench.api.options import Numbers, OptionError, Paths, Words
 from convbench.api.progress import observed
 from convbench.api.result import Result
 from convbench.api.subject import Subject, subjects
-from convbench.measurement.machine.affinity import parse_pin
 from convbench.reporting.rendering import unwrapped
 from convbench.reporting.run.report import asv_sentence, interrupted_sentence, run_report
 from convbench.runner.observer import Observer
@@ -138,7 +137,7 @@ def run(
         batch=options.whole_numbers(batch, "batch", "1 or [1, 8]"),
         processes=None if processes is None else options.whole_numbers(processes, "processes", "5")[0],
         self_check=self_check,
-        pin=_pin(pin),
+        pin=options.cpus(pin, "pin"),
         cache=options.choice(cache, "cache", ("warm", "cold")),
         precision=None if precision is None else options.share(precision, "precision"),
         budget=None if budget is None else options.seconds(budget, "budget"),
@@ -164,10 +163,3 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
         journal = Path(folder) / "records.jsonl"
         journal.write_text("".join(map(line_of, records)), encoding="utf-8", errors="backslashreplace")
         return load(journal)
-
-
-def _pin(pin: str) -> str:
-    try:
-        return parse_pin(pin)
-    except ValueError:
-        raise OptionError(f"pin is {pin!r}; it should be 'auto', 'none' or CPUs such as '2,3' or '2-5'.") from None

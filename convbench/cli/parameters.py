@@ -1,49 +1,40 @@
-"""Kinds of option values: lists of numbers, shares, CPUs. Each says what it takes when given something else."""
+"""Kinds of option values: lists of numbers, shares, CPUs. A value that an option does not take is a usage error."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import click
 
+from convbench.api import options
+
+_VALUE = "the value"
+_Value = TypeVar("_Value")
+
 
 def numbers(value: str | tuple[int, ...]) -> tuple[int, ...]:
-    """Whole numbers from 1, with commas, each once: `1,2,4`."""
-    if isinstance(value, tuple):
-        return value
-    words = [word.strip() for word in value.split(",")]
-    if not all(word.isascii() and word.isdigit() and len(word) < 7 and int(word) > 0 for word in words):
-        raise click.BadParameter(f"{value!r} should be whole numbers from 1, with commas, such as 1,2,4.")
-    return tuple(dict.fromkeys(int(word) for word in words))
+    """Whole numbers from 1, each once: `1,2,4`."""
+    return _read(lambda: options.whole_numbers(value, _VALUE, "1,2,4"))
 
 
 def numbers_in_order(value: str | tuple[int, ...]) -> tuple[int, ...]:
-    """Whole numbers from 1, with commas, as they come: `1,3,224,224`."""
-    if isinstance(value, tuple):
-        return value
-    words = [word.strip() for word in value.split(",")]
-    if not all(word.isascii() and word.isdigit() and len(word) < 10 and int(word) > 0 for word in words):
-        raise click.BadParameter(f"{value!r} should be whole numbers from 1, with commas, such as 1,3,224,224.")
-    return tuple(map(int, words))
+    """Whole numbers from 1, as given: `1,3,224,224`."""
+    return _read(lambda: options.whole_numbers(value, _VALUE, "1,3,224,224", distinct=False))
 
 
 def share(value: str | float) -> float:
     """A share between 0 and 1: `2%` or `0.02`."""
-    text = str(value).strip()
-    try:
-        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < 1:
-        raise click.BadParameter(f"{value!r} should be a share such as 2% or 0.02.")
-    return number
+    return _read(lambda: options.share(value, _VALUE))
 
 
 def cpus(value: str) -> str:
     """CPUs to run on: `auto`, `none`, or numbers such as `2,3` or `2-5`."""
-    from convbench.measurement.machine.affinity import parse_pin
+    return _read(lambda: options.cpus(value, _VALUE))
 
+
+def _read(reader: Callable[[], _Value]) -> _Value:
     try:
-        return parse_pin(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} should be auto, none or CPUs such as 2,3 or 2-5.") from None
+        return reader()
+    except options.OptionError as error:
+        raise click.BadParameter(str(error)) from None

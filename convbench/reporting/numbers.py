@@ -63,6 +63,11 @@ def duration(seconds: float) -> str:
     return f"{significant(seconds / 1e-9)} ns" if seconds else "0 s"
 
 
+def times(value: float) -> str:
+    """How many times as large: `1.52x`, `12.3x`."""
+    return f"{value:.2f}x" if value < 10 else f"{significant(value)}x"
+
+
 def percent(fraction: float) -> str:
     """A fraction as a percentage, without the sign: 100, 83, 4.1, 0.03."""
     value = fraction * 100

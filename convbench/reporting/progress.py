@@ -16,6 +16,7 @@ from rich.text import Text
 
 from convbench.reporting.console import plain_table, print_json, status_style
 from convbench.reporting.numbers import duration, milliseconds, significant
+from convbench.runner.observer import Observer
 from convbench.store.schema import Record
 from convbench.suite import Case
 
@@ -24,7 +25,7 @@ _ROWS_SHOWN = 14
 _FLOPS_OF_OVERHEAD = 3e8
 
 
-class PlainProgress:
+class PlainProgress(Observer):
     """A line at the end of each case; `each` gets every record at once."""
 
     def __init__(self, console: Console, each: Callable[[Record], None] | None = None) -> None:
@@ -73,7 +74,7 @@ class PlainProgress:
         )
 
 
-class LiveProgress:
+class LiveProgress(Observer):
     """A bar and the latest outcomes, redrawn in place and gone at the end."""
 
     def __init__(self, console: Console, *, messages: bool = True) -> None:

@@ -21,7 +21,7 @@ from convbench.api.subject import is_model, subjects
 from convbench.backend import Backend
 from convbench.errors import BackendError, ConvbenchError, NothingMeasuredError, SuiteError
 from convbench.plans.plan import read_plan
-from convbench.runner.observer import SilentObserver
+from convbench.runner.observer import Observer
 from convbench.suite import load_suite
 from convbench.suite.cases import Case, Suite
 
@@ -138,7 +138,7 @@ def test_options_are_the_command_line_s_words_as_texts_numbers_or_sequences() ->
         (lambda: run(precision=2), OptionError, "0.02 or '2%'"),
         (lambda: run(budget=-1), OptionError, "seconds above 0"),
         (lambda: run(cache="lukewarm"), OptionError, "'warm' or 'cold'"),
-        (lambda: run(pin="some"), OptionError, "'auto', 'none'"),
+        (lambda: run(pin="some"), OptionError, "auto, none or CPUs"),
         (lambda: run(resume=True), OptionError, "results=True"),
         (lambda: run(backend="rihgt"), BackendError, "Did you mean 'right'?"),
         (lambda: run(plugin="nowhere.py"), BackendError, "nowhere.py"),
@@ -244,7 +244,7 @@ def test_a_torch_module_is_a_model() -> None:
 
 def test_an_interrupt_gives_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     first = threading.Event()
-    monkeypatch.setattr(SilentObserver, "end", lambda self, elapsed_s: first.set())
+    monkeypatch.setattr(Observer, "end", lambda self, elapsed_s: first.set())
 
     def interrupt() -> None:
         assert first.wait(60)

@@ -18,7 +18,7 @@ from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
-from convbench.runner.observer import SilentObserver
+from convbench.runner.observer import Observer
 from convbench.runner.session import Session
 from convbench.store.journal import Journal, read_records
 from convbench.suite import Case, Suite
@@ -47,7 +47,7 @@ def test_a_record_in_writing_is_kept_and_in_the_answer(tmp_path: Path) -> None:
     journal = InterruptedWhileWriting.new(tmp_path, "mine")
     suite = Suite("mine", "", (), (CASE, OTHER), Path())
     session = Session([Settings(budget_s=0.01)], journal)
-    measured = session.measure([(suite, case) for case in suite.cases], entries, SilentObserver(), Limits(()))
+    measured = session.measure([(suite, case) for case in suite.cases], entries, Observer(), Limits(()))
     assert measured.interrupted and measured.exit_code == 130
     assert [(record["case"], record["status"]) for record in measured.records] == [(CASE.name, "ok")]
     assert [record["backend"] for record in read_records(journal.path)] == ["numpy-loop"]

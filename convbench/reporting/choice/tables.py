@@ -22,6 +22,7 @@ from convbench.reporting.numbers import (
     milliseconds,
     percent,
     significant,
+    times,
 )
 from convbench.runner.choose.answer import Answer, names
 from convbench.stats.ratio import Ratio
@@ -54,7 +55,7 @@ def _answer_of_one(choice: LayerChoice) -> Text:
     if level:
         sentence.append(f", level with {names(level)}")
     if lead is not None:
-        sentence.append(f"; {_times(lead.ratio.value)} over {lead.time.backend} {_between(lead.ratio)}")
+        sentence.append(f"; {times(lead.ratio.value)} over {lead.time.backend} {_between(lead.ratio)}")
     return sentence.append(".")
 
 
@@ -71,7 +72,7 @@ def _answer_of_model(answer: Answer) -> Iterator[Text]:
         rival = next((total for total in model.totals if total.is_whole and total is not single), None)
         lead = model.lead(rival.backend, single.backend) if rival else None
         if rival is not None and lead is not None:
-            word = ", level with " if lead.includes_one else f", {_times(lead.value)} over "
+            word = ", level with " if lead.includes_one else f", {times(lead.value)} over "
             sentence.append(f"{word}{rival.backend} {_between(lead)}")
         yield sentence.append(".")
     used = len({choice.ranked[0].backend for choice in model.choices})
@@ -107,7 +108,7 @@ def _layers(answer: Answer) -> RenderableType:
     shown = [choice for choice in answer.model.choices if choice in choices]
     headers = ("layer", "times", "fastest", "ms", "next", "takes", "95 %")
     basis = [_about(choice.ranked[0].basis) for choice in shown]
-    times = aligned([milliseconds(choice.ranked[0].call_s) for choice in shown])
+    texts = aligned([milliseconds(choice.ranked[0].call_s) for choice in shown])
     rows = [
         (
             _short(choice.case.layer or choice.case.name),
@@ -116,7 +117,7 @@ def _layers(answer: Answer) -> RenderableType:
             about + ms,
             *_next(choice),
         )
-        for choice, about, ms in zip(shown, basis, times, strict=True)
+        for choice, about, ms in zip(shown, basis, texts, strict=True)
     ]
     table = plain_table(headers, rows, right=(1, 3, 5))
     left = len(answer.model.choices) - len(shown)
@@ -144,7 +145,7 @@ def _next(choice: LayerChoice) -> tuple[Text, str, Text]:
     between = Text(_between(rival.ratio))
     if rival.level:
         between.append(" tie" + more, style="green")
-    return Text(rival.time.backend), _times(rival.ratio.value), between
+    return Text(rival.time.backend), times(rival.ratio.value), between
 
 
 def _ranking(choice: LayerChoice, answer: Answer) -> Table:
@@ -155,7 +156,7 @@ def _ranking(choice: LayerChoice, answer: Answer) -> Table:
     rows = []
     for timed, ms, span in zip(ranked, aligned([milliseconds(t.call_s) for t in ranked]), spans, strict=True):
         rival = ratios.get(timed.backend)
-        over = (_times(rival.ratio.value), _between(rival.ratio)) if rival else ("", "")
+        over = (times(rival.ratio.value), _between(rival.ratio)) if rival else ("", "")
         style = "bold green" if rival is None or rival.level else ""
         name = Text(timed.backend, style=style)
         mark = Text("level" if rival and rival.level else "", style="green")
@@ -173,7 +174,7 @@ def _totals(model: ModelChoice) -> RenderableType:
     for total, call_s, ms, first in zip(shown, seconds, passes[1:], firsts, strict=True):
         lead = model.lead(total.backend) if total.is_whole else None
         at_least = "" if total.is_whole or call_s is None else "≥ "
-        takes = _times(lead.value) if lead else "" if call_s is None else at_least + _times(call_s / model.best_s)
+        takes = times(lead.value) if lead else "" if call_s is None else at_least + times(call_s / model.best_s)
         name = Text(total.backend, style="bold green" if total is model.single else "")
         memory = "–" if total.peak_bytes is None else f"{total.peak_bytes / 2**20:,.0f}"
         rows.append((name, str(total.layers), at_least + ms, takes, _between(lead) if lead else "", first, memory))
@@ -220,10 +221,6 @@ def _confidence(answer: Answer) -> Iterator[Text]:
 
 def _about(basis: str) -> str:
     return "~" if basis == "predicted" else ""
-
-
-def _times(value: float) -> str:
-    return f"{value:.2f}x" if value < 10 else f"{significant(value)}x"
 
 
 def _between(ratio: Ratio) -> str:

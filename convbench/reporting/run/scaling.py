@@ -10,7 +10,7 @@ from rich.text import Text
 
 from convbench.analysis.scaling import scalings
 from convbench.reporting.console import plain_table
-from convbench.reporting.numbers import aligned, interval_text, percent
+from convbench.reporting.numbers import aligned, interval_text, percent, times
 from convbench.store.schema import Record
 
 
@@ -42,7 +42,7 @@ def scaling_report(records: Sequence[Record]) -> RenderableType | None:
     columns = [[suite for suite, _ in rows], *columns] if several else columns
     for threads in thread_counts:
         cells = [by_key.get((*row, threads)) for row in rows]
-        columns.append(aligned([f"{s.speedup.value:.2f}x" if s else "–" for s in cells]))
+        columns.append(aligned([times(s.speedup.value) if s else "–" for s in cells]))
         columns.append([interval_text(s.speedup.low, s.speedup.high, s.speedup.covers) if s else "" for s in cells])
         columns.append(aligned([percent(s.efficiency) if s else "–" for s in cells]))
     headers = [*(["suite"] if several else []), "backend"]

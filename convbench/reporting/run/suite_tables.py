@@ -22,6 +22,7 @@ from convbench.reporting.numbers import (
     milliseconds,
     percent,
     significant,
+    times,
 )
 from convbench.reporting.run.case_table import CaseTable
 from convbench.reporting.run.details_table import details_report
@@ -137,7 +138,7 @@ def closing(ranking: SuiteRanking) -> RenderableType:
     sentence = Text().append(_named(best), style="bold green").append(" " + _claim(best, len(ranking.cases)))
     known.sort(key=lambda pair: pair[1].value)
     sentence.append("; its lead, as a geometric mean over the cases that both ran, with a 95 % interval:")
-    values = [_with_x(value) for value in aligned([_times_text(lead.value) for _, lead in known])]
+    values = [_with_x(value) for value in aligned([times(lead.value).removesuffix("x") for _, lead in known])]
     rows = [(value, name, _interval(lead)) for value, (name, lead) in zip(values, known, strict=True)]
     widest = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [
@@ -158,10 +159,6 @@ def _claim(best: Standing, cases: int) -> str:
     if best.outright:
         return f"was fastest in {best.outright} {of}"
     return f"was level with the fastest in {best.level} {of}"
-
-
-def _times_text(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else significant(value)
 
 
 def _with_x(aligned_text: str) -> str:
