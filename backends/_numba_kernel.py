@@ -1,12 +1,12 @@
 """Direct convolution in Numba: pad into a scratch image, then fill the output tile by tile, task by task.
 
-The scratch image of one channel is cut into phases, one per remainder of the stride that some tap needs: pixels that a
-stride apart are read by one tap stand side by side. So the inner loop knows no stride, dilation or padding: a tap is an
+The scratch image of one channel is cut into phases, one for each remainder of the stride that a tap needs. So pixels
+that one tap reads a stride apart are neighbours, and the inner loop needs no stride, dilation or padding: a tap is an
 offset, a tile is a run of neighbouring output pixels, and both are tables (see `_numba_plan`).
 
-What a task does is compiled once per dtype, width of vectors, and choice of what stands in the lanes; never per
-problem. Only `_each`, which hands tasks to threads, is compiled by Numba for many threads, because that takes half a
-second: it calls the other functions by address, and finds their numbers and arrays through the address of a record.
+A task is compiled once per dtype, width of vectors and assignment of the lanes, and never per problem. Only `_each`,
+which hands tasks to threads, is compiled in Numba's parallel mode, because that takes half a second. It calls the other
+functions by address, and finds their numbers and arrays through the address of a record.
 """
 
 # Numba types these functions.
@@ -27,20 +27,20 @@ from ._numba_vectors import VECTORS, vector_code
 
 
 class Job:
-    """A task function and the record it works on: numbers, and the addresses of arrays, which are kept alive here."""
+    """A task function and its record of numbers and addresses of arrays. Keeps the arrays alive."""
 
     def __init__(self, task: Any, numbers: Margins | Extents, **arrays: np.ndarray) -> None:
         fields = numbers._asdict() | dict.fromkeys(_ARRAYS[type(numbers)], 0)
         self._place = {name: i for i, name in enumerate(fields)}
         self._record = np.array(list(fields.values()), np.int64)
-        # How many tasks of each thread's share are taken, a cache line to each.
+        # The number of tasks taken from each thread's share, one cache line for each.
         self._taken = np.zeros((config.NUMBA_NUM_THREADS, _LINE // 8), np.int64)
         self._kept_alive = task, arrays
         self._call = task.address, numbers.tasks, self._taken.ctypes.data, self._record.ctypes.data
         self.point(**arrays)
 
     def point(self, **arrays: np.ndarray) -> None:
-        """Work on these arrays from now on. They are the caller's to keep until `run` is done."""
+        """Use these arrays from now on. The caller keeps them alive until `run` is done."""
         for name, array in arrays.items():
             self._record[self._place[name]] = array.ctypes.data
 
@@ -66,7 +66,7 @@ def _task(numbers: type) -> Callable[[Any], Any]:
 
 @intrinsic
 def _pointer(typingctx, address):
-    """The address as what `carray` takes. Arrays made of it are given length 1: no index is checked against it."""
+    """The address in the type that `carray` takes. Arrays from it have length 1, but no index is checked."""
 
     def generate(context, builder, signature, values):
         return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
@@ -76,7 +76,7 @@ def _pointer(typingctx, address):
 
 @intrinsic
 def _take_one(typingctx, taken):
-    """The number at address `taken`, which is one more for the next to ask, whichever thread it is."""
+    """The number at address `taken`, atomically increased by 1 for the next thread."""
 
     def generate(context, builder, signature, values):
         pointer = builder.inttoptr(values[0], values[0].type.as_pointer())
@@ -87,7 +87,7 @@ def _take_one(typingctx, taken):
 
 @intrinsic
 def _call(typingctx, function, task, thread, record):
-    """function(task, thread, record), `function` being an address."""
+    """Call the function at the address `function` with (task, thread, record)."""
 
     def generate(context, builder, signature, values):
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]])
@@ -99,9 +99,10 @@ def _call(typingctx, function, task, thread, record):
 
 @njit("void(int64, int64, int64, int64, int64)", parallel=True, nogil=True)
 def _each(threads, function, tasks, taken, record):
-    """function(task, thread, record) for each of `tasks`.
+    """Call function(task, thread, record) for each of `tasks`.
 
-    A thread begins with its own share, always the same, whose data may still be in its cache; then it helps the others.
+    A thread starts with its own share, which is always the same, so that its data may still be in its cache. Then it
+    helps the others.
     """
     for worker in prange(threads):
         thread = np.int64(worker)
@@ -118,8 +119,8 @@ def _each(threads, function, tasks, taken, record):
 def pad_task(dtype: str, lanes: int, max_height: int) -> Any:
     """The task that fills some rows of one channel of the scratch image.
 
-    Rows and columns that come from the input at even distances, nearly all, are copied as one block by vectors; the
-    margins around it are zeros, or else are filled by what `row_sources` and `column_sources` say, -1 being a zero.
+    Nearly all rows and columns come from the input at even distances, and are copied as one block by vectors. The
+    margins around it are zeros, or come from `row_sources` and `column_sources`, in which -1 means zero.
     """
     code = vector_code(dtype, lanes, max_height, pixels_in_lanes=False)
     copy_rows, copy_every_second = code.copy_rows, code.copy_every_second
@@ -186,7 +187,7 @@ def pad_task(dtype: str, lanes: int, max_height: int) -> Any:
 
 @_helper
 def _place(task, e):
-    """Which image, group, block of channels and band of pixels a task computes."""
+    """The image, group, block of channels and band of pixels of a task."""
     if e.blocks_first:
         rest, band = divmod(task, e.bands)
         rest, block = divmod(rest, e.blocks)
@@ -200,7 +201,7 @@ def _place(task, e):
 def channels_task(dtype: str, lanes: int, max_height: int) -> Any:
     """The task that computes a band of tiles of a block of output channels, with the channels in the lanes.
 
-    Tile t is the pixels starts[t] to starts[t + 1] of the output plane, the first one's taps counted from places[t].
+    Tile t has the pixels starts[t] to starts[t + 1] of the output plane. The taps of the first one start at places[t].
     """
     code = vector_code(dtype, lanes, max_height, pixels_in_lanes=False)
     multiply_tile, store_transposed = code.multiply_tile, code.store_transposed
@@ -215,7 +216,7 @@ def channels_task(dtype: str, lanes: int, max_height: int) -> Any:
                 for p in range(pixels):
                     stored[k * plane + p] = total[p * block + k] + added[k]
             return
-        # The last square of a side is moved back to fit, and stores some sums a second time.
+        # The last square on each side is moved back to fit, and stores some sums again.
         for next_k in range(0, channels, lanes):
             k = min(next_k, channels - lanes)
             for next_p in range(0, pixels, lanes):
@@ -258,9 +259,9 @@ def channels_task(dtype: str, lanes: int, max_height: int) -> Any:
 
 @cache
 def pixels_task(dtype: str, lanes: int, max_height: int) -> Any:
-    """The task that computes a band of pixels with the pixels in the lanes: for few output channels a group.
+    """The task that computes a band of pixels with the pixels in the lanes, for few output channels per group.
 
-    Pixels are counted along the scratch image's rows, margins and all; what is computed for a margin is left out.
+    Pixels are counted along the rows of the scratch image, with margins. Results for margins are not stored.
     """
     code = vector_code(dtype, lanes, max_height, pixels_in_lanes=True)
     multiply_tile, add_bias = code.multiply_tile, code.add_bias

@@ -1,6 +1,6 @@
-"""One problem as tables: where padded pixels come from, where taps find them, what the tiles are; and packed weights.
+"""One problem as tables (the sources of padded pixels, the offsets of taps, the tiles) and packed weights.
 
-Plain NumPy: nothing is compiled here, and nothing depends on the values of the input.
+This is plain NumPy. Nothing is compiled, and nothing depends on the values of the input.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from convbench.problem import ConvProblem
 
 CACHED_WEIGHTS_BYTES = 256 * 1024
-"""Weights of a chunk of taps: they stay in a core's second-level cache while the tiles of a band go by."""
+"""The weights of a chunk of taps, which stay in a core's second-level cache for all tiles of a band."""
 BAND_SUMS_BYTES = 16 * 1024
-"""Sums of a band: they stay in the first-level cache until they are stored."""
+"""The sums of a band, which stay in the first-level cache until they are stored."""
 TASKS_PER_THREAD = 16
-"""So many at least, if there is so much to do: threads that finish early take what is left."""
+"""The fewest, if the work allows it: threads that finish early take what is left."""
 
 
 class Register(NamedTuple):
-    """The register tile: `max_height` rows of `vectors` vectors of `lanes` numbers leave room for the operands."""
+    """The register tile: up to `max_height` rows of `vectors` vectors of `lanes` numbers. Operands need the rest."""
 
     lanes: int
     vectors: int
@@ -35,10 +35,10 @@ class Register(NamedTuple):
 
 
 class Margins(NamedTuple):
-    """The numbers of one problem that padding needs."""
+    """The numbers of a problem for the padding step."""
 
     tasks: int
-    pieces: int  # that the rows of one phase of a channel are cut into, a task each
+    pieces: int  # tasks for the rows of one phase of a channel
     height: int
     width: int
     row_phases: int
@@ -47,11 +47,11 @@ class Margins(NamedTuple):
     columns: int  # of one phase
     row_step: int  # the stride
     column_step: int
-    zero_margins: int  # whether all that is not evenly spaced is zeros
+    zero_margins: int  # whether everything outside the evenly spaced block is zero
 
 
 class Extents(NamedTuple):
-    """The numbers of one problem that convolving needs; distances are in elements."""
+    """The numbers of a problem for the convolution step. Distances are in elements."""
 
     tasks: int
     groups: int
@@ -66,9 +66,9 @@ class Extents(NamedTuple):
     width: int  # of an output row
     pixels: int  # of an output plane
     tiles: int  # of an output plane
-    band: int  # tiles per band; pixels per band where pixels stand in the lanes
+    band: int  # tiles per band, or pixels per band with pixels in the lanes
     taps: int
-    chunk: int  # taps that go by before the next tile's turn
+    chunk: int  # taps of a tile before the next tile
     sums_size: int  # of one thread
 
 
@@ -76,8 +76,8 @@ class Extents(NamedTuple):
 class Axis:
     """Rows, or columns, of the scratch image: `source[phase, i]` of the input, -1 for a zero.
 
-    Tap t of output i is at i * stride + t * dilation of the padded axis. Cut into phases, one for each remainder of
-    the stride, that is number i + `shift[t]` of phase `phase[t]`: neighbouring outputs read neighbouring elements.
+    Tap t of output i is at i * stride + t * dilation of the padded axis. With one phase for each remainder of the
+    stride, that is element i + `shift[t]` of phase `phase[t]`, so neighbouring outputs read neighbouring elements.
     Phases that no tap reads are left out.
     """
 
@@ -93,19 +93,19 @@ class Axis:
         shift = taps // stride
         padded = _padded_axis(problem.input_shape[2 + axis], problem.padding[axis], problem.padding_mode)
         position = np.arange(outputs + shift.max()) * stride + remainders[:, None]
-        # Phases are made equally long; what that adds at the end is read by no tap.
+        # All phases have the same length. No tap reads what this adds at the end.
         source = np.append(padded, -1)[np.minimum(position, len(padded))]
         return cls(source, phase, shift)
 
     def taps_inside(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each output, the range of taps beyond which all read zeros; one tap at least."""
+        """For each output, the range of taps outside which all taps read zeros. It has at least one tap."""
         outputs = self.source.shape[1] - self.shift.max()
         inside = self.source[self.phase, np.arange(outputs)[:, None] + self.shift] >= 0
         begin, end = inside.argmax(1), len(self.shift) - inside[:, ::-1].argmax(1)
         return begin, np.where(inside.any(1), end, begin + 1)
 
     def runs(self, step: int) -> np.ndarray:
-        """Of each phase, the longest run from source, source + step, ...: (begin, end, source). It may be empty."""
+        """For each phase, the longest run source, source + step, ... as (begin, end, source). It may be empty."""
         runs = []
         for line in self.source:
             ends = (np.diff(line) != step) | (line[:-1] < 0) | (line[1:] < 0)
@@ -117,7 +117,7 @@ class Axis:
 
 
 def _padded_axis(size: int, sides: tuple[int, int], mode: str) -> np.ndarray:
-    """Where each position of a padded axis comes from; -1 for a zero."""
+    """The source of each position of a padded axis; -1 for a zero."""
     if mode == "zeros":
         position = np.arange(-sides[0], size + sides[1])
         return np.where((position >= 0) & (position < size), position, -1)
@@ -127,7 +127,7 @@ def _padded_axis(size: int, sides: tuple[int, int], mode: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scratch:
-    """The padded input: per channel, row phases of column phases of planes that hold every pixel a tap reads."""
+    """The padded input. Each channel has row phases of column phases of planes, with every pixel that a tap reads."""
 
     problem: ConvProblem
     rows: Axis
@@ -158,7 +158,7 @@ class Scratch:
 
     @property
     def pitch(self) -> int:
-        """From output row to output row."""
+        """Elements from one output row to the next."""
         return int(self.columns.source.shape[1])
 
     @property
@@ -168,13 +168,13 @@ class Scratch:
 
     @property
     def is_input(self) -> bool:
-        """Whether the scratch would be an exact copy of the input, so that the input serves as well."""
+        """Whether the scratch equals the input, which can then be used in its place."""
         problem = self.problem
         rows, columns = np.arange(problem.height)[None], np.arange(problem.width)[None]
         return np.array_equal(self.rows.source, rows) and np.array_equal(self.columns.source, columns)
 
     def taps(self) -> np.ndarray:
-        """Offsets of one group's taps from an output pixel's place: kernel row by row, within it channel by channel."""
+        """The offsets of a group's taps from the place of an output pixel, by kernel row, then by channel."""
         height, columns = self.rows.source.shape[1], self.columns.source
         channels = np.arange(self.problem.in_channels // self.problem.groups) * self.channel
         down = self.rows.phase * height * columns.size + self.rows.shift * self.pitch
@@ -182,7 +182,7 @@ class Scratch:
         return np.asarray(down[:, None, None] + channels[:, None] + across).reshape(-1)
 
     def extents(self, *, blocks: int, bands: int, **numbers: int) -> Extents:
-        """The given numbers, and those that are the same whatever stands in the lanes."""
+        """Extents with `numbers`, and with those that do not depend on what is in the lanes."""
         problem = self.problem
         return Extents(
             tasks=problem.batch * problem.groups * blocks * bands,
@@ -201,13 +201,13 @@ class Scratch:
 
 
 def parts(length: int, most: int) -> np.ndarray:
-    """Where to cut `length` into as few parts of at most `most` as can be, as even as can be; both ends included."""
+    """The cuts of `length` into the fewest even parts of at most `most`, both ends included."""
     count = -(-length // most)
     return np.arange(count + 1) * length // count
 
 
 def pixels_fit_better(scratch: Scratch, register: Register) -> bool:
-    """Whether fewer lanes stand idle with pixels in them than with a group's output channels."""
+    """Whether fewer lanes are idle with pixels in them than with the output channels of a group."""
     problem = scratch.problem
     channels = problem.out_channels // problem.groups
     pitch = scratch.pitch
@@ -221,18 +221,18 @@ def pixels_fit_better(scratch: Scratch, register: Register) -> bool:
 
 
 class Tiles(NamedTuple):
-    """Runs of output pixels, for one register tile each."""
+    """Runs of output pixels, one for each register tile."""
 
     starts: np.ndarray  # the first pixel of each, and the end of the last
     places: np.ndarray  # of the first pixels, in the scratch
-    tap_begins: np.ndarray  # the taps of each, without those that would read but zeros above and below the input
+    tap_begins: np.ndarray  # the taps of each, without those that read only zeros above and below the input
     tap_ends: np.ndarray
 
     @classmethod
     def of(cls, scratch: Scratch, register: Register, skip_zeros: bool) -> Tiles:
         problem, pitch = scratch.problem, scratch.pitch
         rows, width = problem.out_height, problem.out_width
-        if pitch == width:  # one output row follows the other in the scratch too
+        if pitch == width:  # output rows are contiguous in the scratch, too
             rows, width = 1, rows * width
         cuts = parts(width, register.max_height)[:-1]
         starts = np.append((np.arange(rows)[:, None] * width + cuts).reshape(-1), rows * width)
@@ -299,7 +299,7 @@ def plan_pixels(scratch: Scratch, register: Register, itemsize: int, threads: in
 
 
 def packed_weights(w: np.ndarray, e: Extents) -> np.ndarray:
-    """Weights as groups of blocks of taps of the block's channels; channels that a last block lacks are zeros."""
+    """Weights by group, block, tap and channel of the block. Missing channels of the last block are zeros."""
     by_tap = w.transpose(0, 2, 1, 3).reshape(e.groups, e.channels, e.taps)
     padded = np.zeros((e.groups, e.blocks * e.block, e.taps), w.dtype)
     padded[:, : e.channels] = by_tap
@@ -309,7 +309,7 @@ def packed_weights(w: np.ndarray, e: Extents) -> np.ndarray:
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array that starts with a cache line, so that no vector of it need lie across two."""
+    """An array that starts at a cache line, so that no vector crosses two lines."""
     line, size = 64 // dtype.itemsize, math.prod(shape)
     raw = np.empty(size + line, dtype)
     skip = -raw.ctypes.data // dtype.itemsize % line

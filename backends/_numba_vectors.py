@@ -1,11 +1,11 @@
-"""Machine code with the vectors spelled out: a register tile of multiply-adds, and a transposing store.
+"""Machine code with explicit vectors: a register tile of multiply-adds, and a transposing store.
 
-It is written in LLVM's own language and compiled by the LLVM that Numba brings, so that a convolution at the rate of
-the machine's multipliers needs no C compiler; and apart from Numba's functions, which would each compile it anew.
+It is written in LLVM's language and compiled by Numba's LLVM, so a convolution at the peak rate of the CPU needs no C
+compiler. It is separate from Numba's functions, because each of them would compile it again.
 
-The register tile is the inner loop of a direct convolution: `height` rows of `VECTORS` vectors of sums stay in
-registers while the taps (an input channel at a kernel position each) go by, and each tap multiplies `height` scalars
-with `VECTORS` vectors. Either operand may be the scalar one, which makes two tiles of one generator:
+The register tile is the inner loop of a direct convolution. `height` rows of `VECTORS` vectors of sums stay in
+registers for all taps (a tap is one input channel at one kernel position). Each tap multiplies `height` scalars with
+`VECTORS` vectors. Either operand may be the scalar, so one generator makes two tiles:
 
 * channels in lanes: a tap's weights for `VECTORS * lanes` output channels, times `height` neighbouring pixels;
 * pixels in lanes: a tap's `VECTORS * lanes` neighbouring pixels, times its weights for `height` output channels.
@@ -25,18 +25,18 @@ from numba.core import config
 from numba.core.cgutils import for_range_slice
 
 VECTORS = 2
-"""Vectors side by side in a tile: every scalar that was loaded and broadcast is used this often."""
+"""Vectors side by side in a tile: the number of uses of every loaded and broadcast scalar."""
 
 _INT = ir.IntType(64)
 _SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 
 
 class VectorCode(NamedTuple):
-    """Machine code as ctypes functions, which Numba's functions call; all arguments are int64, pointers too.
+    """Machine code as ctypes functions, which Numba's functions call. All arguments are int64, also pointers.
 
     multiply_tile(height, x, taps, count, w, sums, pitch, resume): add up `count` taps of one tile. `taps` are
     offsets in `x`, whose start is the tile's first pixel; `w` holds the taps' weights one after the other. Row i of
-    the tile goes to `sums[i * pitch]`, on top of what is there if `resume`.
+    the tile goes to `sums[i * pitch]`, and is added to it if `resume`.
 
     store_transposed(sums, pitch, bias, out, plane): store a square of sums, `lanes` pixels by channels, as channels
     by pixels, with the bias added. `pitch` is from pixel to pixel in `sums`, `plane` from channel to channel in `out`.
@@ -74,7 +74,7 @@ def vector_code(dtype: str, lanes: int, max_height: int, pixels_in_lanes: bool) 
 
 
 def cpu_vector_registers() -> tuple[int, int]:
-    """How many vector registers the CPU that is compiled for has, and of how many bytes."""
+    """The number of vector registers of the target CPU, and their size in bytes."""
     if llvm.get_default_triple().startswith(("aarch64", "arm64")):
         return 32, 16
     _, features = _cpu()
@@ -84,7 +84,7 @@ def cpu_vector_registers() -> tuple[int, int]:
 
 
 def _cpu() -> tuple[str, str]:
-    """The CPU to compile for and its features: the host's, or what Numba's environment variables say."""
+    """The target CPU and its features: the host's, or those in Numba's environment variables."""
     features = config.CPU_FEATURES
     if features is None:
         features = llvm.get_host_cpu_features().flatten()
@@ -103,7 +103,7 @@ def _compiled(module: Any) -> Any:
 
 
 def _function(module: Any, name: str, parameters: str) -> tuple[Any, Any]:
-    """A new function of int64 parameters, and a builder that stands in its first block."""
+    """A new function of int64 parameters, and a builder at its first block."""
     names = parameters.split()
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT] * len(names)), name)
     for argument, argument_name in zip(function.args, names, strict=True):
@@ -230,7 +230,7 @@ def _rows_copy(module: Any, vector: Any, name: str, step: int, biased: bool) -> 
                 _store_vector(b, b.fadd(value, _broadcast(b, bias, part)) if biased else value, b.gep(to_row, [at]))
 
     def copy_by_at_most(lanes: int) -> None:
-        """By the widest vectors that are not wider than a row."""
+        """By the widest vectors that fit into a row."""
         part = ir.VectorType(vector.element, lanes)
         if lanes == 1:
             copy_by(part)
@@ -246,14 +246,14 @@ def _rows_copy(module: Any, vector: Any, name: str, step: int, biased: bool) -> 
 
 
 def _load_strided(b: Any, pointer: Any, vector: Any, step: int) -> Any:
-    """A vector of every element, or of every second, and nothing loaded beyond the last."""
+    """A vector of every element, or of every second one, without a load beyond the last."""
     first = _load_vector(b, pointer, vector)
     if step == 1:
         return first
     lanes = vector.count
     second = _load_vector(b, b.gep(pointer, [_number(lanes - 1)]), vector)
-    wanted = [2 * lane if 2 * lane < lanes else 2 * lane + 1 for lane in range(lanes)]
-    return b.shuffle_vector(first, second, _lane_numbers(wanted))
+    order = [2 * lane if 2 * lane < lanes else 2 * lane + 1 for lane in range(lanes)]
+    return b.shuffle_vector(first, second, _lane_numbers(order))
 
 
 def _number(value: int) -> Any:
@@ -283,7 +283,7 @@ def _broadcast(b: Any, scalar: Any, vector: Any) -> Any:
 
 
 def _multiply_add(b: Any, factor: Any, other: Any, addend: Any) -> Any:
-    """factor * other + addend, rounded once where the CPU can; llvm.fma would call libm where it cannot."""
+    """factor * other + addend, rounded once if the CPU can do that. Otherwise llvm.fma would call libm."""
     vector = addend.type
     name = f"llvm.fmuladd.v{vector.count}f{8 * _scalar_bytes(vector.element)}"
     function = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(vector, [vector] * 3), name)

@@ -49,8 +49,8 @@ class _Argument(ctypes.Structure):
 
 def any_layout(shape: Sequence[int], dtype: str) -> Owned:
     """`shape` in a layout that oneDNN chooses."""
-    given = (len(shape), integers(*shape), DTYPE[dtype])
-    return Owned("memory_desc", "dnnl_memory_desc_create_with_tag", *given, _ANY)
+    dims = (len(shape), integers(*shape), DTYPE[dtype])
+    return Owned("memory_desc", "dnnl_memory_desc_create_with_tag", *dims, _ANY)
 
 
 def row_major(shape: Sequence[int], dtype: str, address: int) -> Memory:
@@ -58,8 +58,8 @@ def row_major(shape: Sequence[int], dtype: str, address: int) -> Memory:
     strides = [1]
     for size in reversed(shape[1:]):
         strides.insert(0, size * strides[0])
-    given = (len(shape), integers(*shape), DTYPE[dtype], integers(*strides))
-    return Memory(Owned("memory_desc", "dnnl_memory_desc_create_with_strides", *given), address)
+    dims = (len(shape), integers(*shape), DTYPE[dtype], integers(*strides))
+    return Memory(Owned("memory_desc", "dnnl_memory_desc_create_with_strides", *dims), address)
 
 
 def chosen_memory(description: Owned, argument: int) -> Memory:

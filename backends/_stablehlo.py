@@ -13,7 +13,7 @@ _ELEMENT = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "b
 
 
 def lines(problem: ConvProblem) -> Iterator[str]:
-    """The module's lines. Halves are widened first, and rounded once after the bias."""
+    """The lines of the module. Half formats are widened first, and rounded once after the bias."""
     element = _ELEMENT[problem.dtype]
     sums = "f64" if element == "f64" else "f32"
     n, c, *size = problem.input_shape

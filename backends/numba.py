@@ -1,7 +1,7 @@
-"""numba-direct: a register-tiled direct convolution, compiled by Numba and its LLVM for the CPU it runs on.
+"""numba-direct: a register-tiled direct convolution, compiled by Numba and its LLVM for this CPU.
 
-`_numba_vectors` has the idea (the register tile, in machine code), `_numba_plan` turns a problem into tables, and
-`_numba_kernel` walks them on all threads. Two steps make a call: pad into a scratch image, then convolve it.
+`_numba_vectors` has the register tile in machine code, `_numba_plan` turns a problem into tables, and `_numba_kernel`
+runs them on all threads. A call has two steps: pad into a scratch image, then convolve that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._numba_kernel import Job
     from ._numba_plan import Register, Scratch
 
-# A Ready has one scratch image, and some of Numba's threading layers must not be entered by two threads at once.
+# A Ready has one scratch image, and only one thread at a time may enter some of Numba's threading layers.
 _one_at_a_time = threading.Lock()
 
 
@@ -31,12 +31,12 @@ class NumbaDirect(Backend):
     summary = "register-tiled direct convolution, compiled by Numba; weights packed beforehand"
     supports = WHOLE_OF_CONV2D
     thread_safe = True
-    # Half formats are converted to float32 in the call, summed in it, and rounded once at the end.
+    # The call converts half formats to float32, sums in float32, and rounds once at the end.
     arithmetic = Arithmetic("direct")
     prepacks = ("weight",)
 
     def __init__(self, vector_bytes: int | None = None) -> None:
-        """`vector_bytes`: the size of vectors to compile for, 16, 32 or 64; None: as large as the CPU's registers."""
+        """`vector_bytes` is the size of vectors to compile for: 16, 32, 64, or None for the CPU's registers."""
         self.vector_bytes = vector_bytes
 
     def limit_threads(self, n: int) -> None:
@@ -81,19 +81,19 @@ class NumbaDirect(Backend):
 
 
 def register_tile(itemsize: int, vector_bytes: int | None) -> Register:
-    """The tile for the CPU that Numba compiles for, or for another size of vectors."""
+    """The register tile for the CPU that Numba compiles for, or for vectors of `vector_bytes`."""
     from ._numba_plan import Register
     from ._numba_vectors import VECTORS, cpu_vector_registers
 
     registers, cpu_bytes = cpu_vector_registers()
     if vector_bytes is not None:
         registers, cpu_bytes = (32 if vector_bytes == 64 else 16), vector_bytes
-    # All but the VECTORS operands, and one or two for the scalar, hold sums.
+    # VECTORS registers hold operands, one or two hold the scalar, and all others hold sums.
     return Register(cpu_bytes // itemsize, VECTORS, 14 if registers == 32 else 6)
 
 
 def _convolution(scratch: Scratch, register: Register, by_pixels: bool, w: np.ndarray, bias: np.ndarray) -> Job:
-    """The second step, to be pointed at an image `x` and an output `out`."""
+    """The second step. `Job.point` gives it its image `x` and its output `out`."""
     import numba
     import numpy as np
 
@@ -106,7 +106,7 @@ def _convolution(scratch: Scratch, register: Register, by_pixels: bool, w: np.nd
         extents = plan.plan_pixels(scratch, register, w.itemsize, threads)
         task = kernel.pixels_task(w.dtype.name, register.lanes, register.max_height)
     else:
-        # Padding's zeros may be left out, unless a weight would make NaN of them.
+        # Zeros of the padding can be skipped, unless a weight turns them into NaN.
         tiles = plan.Tiles.of(scratch, register, skip_zeros=bool(np.isfinite(w).all()))
         tables |= tiles._asdict()
         extents = plan.plan_channels(scratch, register, tiles, w.itemsize, threads)
@@ -117,7 +117,7 @@ def _convolution(scratch: Scratch, register: Register, by_pixels: bool, w: np.nd
 
 
 def _padding(scratch: Scratch, register: Register, padded: np.ndarray) -> Job:
-    """The first step, from an input `x` that it is to be pointed at."""
+    """The first step. `Job.point` gives it its input `x`."""
     import numba
     import numpy as np
 

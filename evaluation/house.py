@@ -1,10 +1,10 @@
 """What a checkout is made of: modules, lines, functions, folders, import circles, and the layers that a run passes.
 
-python evaluation/house.py [CHECKOUT] [--paths]
+    python evaluation/house.py [CHECKOUT] [--paths]
 
-The run is a real one: the smallest case on `numpy-gemm`, in a process of its own whose calls are followed. Each call
-stack is reduced to the layers that it passes, such as `cli > runner > measurement`. A layer that is on a stack twice
-was left and entered again, by a callback. Without CHECKOUT the checkout of this script is read. Takes 10 seconds.
+The run is a real one: a tiny case on `numpy-gemm`, in a separate process whose calls are followed. Each call stack is
+reduced to the layers that it passes, such as `cli > runner > measurement`. A layer that is on a stack twice was left
+and entered again, by a callback. Without CHECKOUT the checkout of this script is read. Takes 10 seconds.
 """
 
 from __future__ import annotations

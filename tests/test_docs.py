@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from import_graph import imports
 from places import CHECKOUT, DOCS, EVALUATION
 
 PAGES = [
@@ -104,6 +105,15 @@ def test_every_file_and_module_that_a_page_names_exists(page: Path) -> None:
 
 def test_every_file_that_a_source_names_exists() -> None:
     assert [missing for file in SOURCES for missing in missing_files(file)] == []
+
+
+def test_every_name_that_a_script_imports_exists() -> None:
+    missing = []
+    for script in EVALUATION.rglob("*.py"):
+        found = imports(script.read_text(encoding="utf-8"), script.stem, is_package=False)
+        targets = (i.target.removesuffix(".*").split(".") for i in found)
+        missing += [f"{ids(script)}: {'.'.join(t)}" for t in targets if t[0] == "convbench" and not _is_there(t)]
+    assert missing == []
 
 
 def test_every_page_is_in_the_index() -> None:

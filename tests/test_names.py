@@ -18,8 +18,8 @@ NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "base", "core", "common"}
 RETIRED_WORDS = set(  # of docs/glossary.md: in no part of the name of a module, class or function
     """
     acting appoint appointed appointment asked barred competing complaint conduct contest contestant contrast crew
-    deferred examination heed heeded insisted likeness luck lucky mine qualifying resemblance shelf shelves settle
-    settled settling slack snippet stake standing told transcript twin twinning twins vitals wanted
+    deferred examination heed heeded insisted likeness luck lucky mine qualifying resemblance shelf shelves
+    slack snippet stake standing told transcript twin twinning twins vitals wanted
     """.split()
 )
 RETIRED_NAMES = set(  # the same as whole names: their words have other meanings, too

@@ -1,1 +1,1 @@
-"""What follows from the records: who is fastest, by how much, and how sure that is."""
+"""What follows from the records: which backend is fastest, by how much, and how sure that is."""

@@ -243,8 +243,8 @@ def _with_process_variation(result: TwoSample, pair: tuple[Record, Record]) -> T
 
 
 def _in_the_same_rounds(base: Record, new: Record) -> tuple[Any, Any] | None:
-    """The samples of the rounds in which both were sampled; None if there are none. Records that do not name their
-    session are of two runs."""
+    """The samples of the rounds in which both were sampled; None if they share no round. Records that do not name
+    their session are of two runs."""
     return next(iter(paired_walls(base, new)), None) if base.get("session") is not None else None
 
 

@@ -80,8 +80,8 @@ def half_width_of_drift(base: Record, new: Record) -> float:
 
 
 def smallest_between_runs(spread: float, *, beside_others: bool) -> float:
-    """The share by which code has to be slower in another run to be told from drift in 80 % of the cases, if a record's
-    samples have this `spread`, as a standard deviation of logarithms. With `beside_others` it is the best case."""
+    """The share by which code has to be slower in another run to be distinguished from drift in 80 % of the cases, if a
+    record's samples have this `spread`, as a standard deviation of logarithms. With `beside_others`, the best case."""
     worth = _WORTH_BESIDE_OTHERS if beside_others else _WORTH_ALONE
     return math.expm1(_DETECTED * spread * math.sqrt(2 / worth))
 

@@ -17,7 +17,7 @@ _RESAMPLES = 2000
 
 
 def ratio(slower: Record, faster: Record) -> Ratio | None:
-    """The ratio of two records of one case, from the rounds in which both were sampled; None when there are none.
+    """The ratio of two records of one case, from the rounds in which both were sampled; None if they share no round.
 
     It is the median of the rounds' ratios, with the interval of a median, widened by between-process variation
     (`convbench.stats.process_variation`). With several processes each is paired with its like, and the interval is over
@@ -36,7 +36,7 @@ def ratio(slower: Record, faster: Record) -> Ratio | None:
 def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) -> Ratio | None:
     """The geometric mean over cases of (slower, faster) ratios, with a bootstrap interval over rounds within cases.
 
-    The cases are those that were asked for and not a sample of others, so they are not resampled. If all were measured
+    The cases are chosen and not a sample of others, so they are not resampled. If all were measured
     in several processes, the interval is over processes. None when no case has rounds in common.
     """
     if len(pairs) == 1:

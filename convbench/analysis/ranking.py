@@ -14,7 +14,7 @@ from convbench.store.schema import Record
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedBackend:
     """One backend's place in a case: its share of the fastest's speed, and whether the two are level."""
 
     record: Record
@@ -28,7 +28,7 @@ class CaseRanking:
     """The backends of one case, fastest first, and those without a time."""
 
     case: str
-    places: tuple[Place, ...]
+    places: tuple[RankedBackend, ...]
     untimed: tuple[Record, ...]
 
     @property
@@ -39,7 +39,7 @@ class CaseRanking:
 
 
 @dataclass(frozen=True)
-class Standing:
+class BackendScore:
     """One backend over the cases of a suite."""
 
     backend: str
@@ -62,14 +62,14 @@ class SuiteRanking:
     cases: tuple[CaseRanking, ...]
 
     @cached_property
-    def standings(self) -> tuple[Standing, ...]:
+    def standings(self) -> tuple[BackendScore, ...]:
         """Every timed backend, best first: by cases won or level, then by mean share."""
         names = dict.fromkeys(place.record["backend"] for case in self.cases for place in case.places)
-        standings = [self._standing(name) for name in names]
+        standings = [self._score(name) for name in names]
         return tuple(sorted(standings, key=lambda s: (-s.outright - s.level, -s.mean_share)))
 
     def lead(self, backend: str, other: str) -> Ratio | None:
-        """How many times slower `other` is than `backend`, over the cases that both ran; None when there is none."""
+        """How many times slower `other` is than `backend`, over the cases that both ran; None without one."""
         pairs = []
         for case in self.cases:
             timed = {place.record["backend"]: place.record for place in case.places}
@@ -77,9 +77,9 @@ class SuiteRanking:
                 pairs.append((timed[other], timed[backend]))
         return geometric_mean_ratio(pairs)
 
-    def _standing(self, name: str) -> Standing:
+    def _score(self, name: str) -> BackendScore:
         places = [(c, p) for c in self.cases for p in c.places if p.record["backend"] == name]
-        return Standing(
+        return BackendScore(
             backend=name,
             cases=len(places),
             outright=sum(case.outright == name for case, _ in places),
@@ -108,5 +108,5 @@ def _rank_case(case: str, records: list[Record]) -> CaseRanking:
     for time, between in (ordered := in_order(times)):
         share = min(1.0, ordered[0][0].call_s / time.call_s)
         assert time.record is not None
-        places.append(Place(time.record, time.call_s, share, is_level(between, beaten=time.was_beaten)))
+        places.append(RankedBackend(time.record, time.call_s, share, is_level(between, beaten=time.was_beaten)))
     return CaseRanking(case, tuple(places), untimed)

@@ -84,9 +84,9 @@ def limit(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings,
 def _peak(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings) -> tuple[float | None, str | None]:
     """Floating-point operations a second at most, and what that assumes."""
     precision = declared.get("operand") or problem.dtype
-    found = ceilings.peak(precision)
-    if found is not None:
-        return found.value, None
+    peak = ceilings.peak(precision)
+    if peak is not None:
+        return peak.value, None
     if precision not in _HALVES or precision in ceilings.unmeasured:
         return None, None
     # No arithmetic of its own: it is widened to float32, where sums are declared to be.
@@ -98,15 +98,15 @@ def _peak(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings)
 
 def _passing(moved: int, levels: Sequence[Level], cold: bool) -> list[tuple[float, str]]:
     """The least seconds for what has to come through each level, with its name."""
-    found, inside = [], 0
+    least, inside = [], 0
     for level in levels:
         through = moved - inside
         if through <= 0:
             break
         if level.fastest is not None and not (cold and level.bytes is not None):
-            found.append(((moved if cold else through) / level.fastest.value, level.name))
+            least.append(((moved if cold else through) / level.fastest.value, level.name))
         inside += 0 if cold else level.bytes or 0
-    return found
+    return least
 
 
 # --- what cannot be done without --------------------------------------------------------------------------------------
@@ -139,10 +139,10 @@ def bytes_needed(problem: ConvProblem, declared: Mapping[str, Any]) -> int:
 
 def _itemsize(operand: str, problem: ConvProblem, declared: Mapping[str, Any]) -> int:
     """Bytes an element, in the precision computed in where it was converted beforehand."""
-    asked = ITEMSIZE_BYTES[problem.dtype]
+    itemsize = ITEMSIZE_BYTES[problem.dtype]
     if operand not in (declared.get("prepacks") or ()):
-        return asked
-    return min(asked, ITEMSIZE_BYTES.get(declared.get("operand") or problem.dtype, asked))
+        return itemsize
+    return min(itemsize, ITEMSIZE_BYTES.get(declared.get("operand") or problem.dtype, itemsize))
 
 
 def _taps(problem: ConvProblem) -> list[list[tuple[int, int]]]:
@@ -156,7 +156,7 @@ def _taps(problem: ConvProblem) -> list[list[tuple[int, int]]]:
         (problem.out_height, problem.out_width),
         strict=True,
     )
-    found = []
+    taps = []
     for size, kernel, stride, dilation, (before, _), out in axes:
         axis = []
         for tap in range(kernel):
@@ -164,8 +164,8 @@ def _taps(problem: ConvProblem) -> list[list[tuple[int, int]]]:
             first = max(0, -(offset // stride))  # the first output position whose tap is at 0 or after it
             last = min(out - 1, (size - 1 - offset) // stride)
             axis.append((first * stride + offset, max(0, last - first + 1)))
-        found.append(axis)
-    return found
+        taps.append(axis)
+    return taps
 
 
 def _met(size: int, axis: Sequence[tuple[int, int]], stride: int) -> int:

@@ -1,9 +1,9 @@
 """Where did it step? Change points of all series together; over a few releases, steps from each to the next by samples.
 
-A series of many runs is looked at run by run: the spread between runs is in the series itself. A few releases with a
-run each say nothing of that spread. All they have is the samples within runs, and what these tell apart may be the
-release or the luck of a process (where its memory lay). If the two were not measured side by side in one session, it
-may as well be the hour: such a step is shown and is no alarm. For two commits there is `compare`.
+A series of many runs is tested run by run, because the spread between runs is in the series itself. A few releases with
+one run each do not show that spread. They have only the samples within runs, and a difference between these may come
+from the release or from between-process variation. If the two were not measured side by side in one session, it may
+also come from the time of day: such a step is shown and raises no alarm. `compare` compares two commits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from convbench.stats.ratio import Ratio
 from convbench.store.schema import Record
 
 FEWEST_POINTS = 12
-"""From here on a series speaks for itself: of fewer points no 3 newest can be told from the others at 1 %."""
+"""From here on a series speaks for itself: with fewer points the 3 newest cannot differ from the others at 1 %."""
 
 _CLEARLY_APART = 0.8
 
@@ -118,19 +118,21 @@ class Trend:
 def trend(records: Iterable[Record], threshold: float = 0.0, min_segment: int = FEWEST_IN_SEGMENT) -> Trend:
     """The steps of more than `threshold` (0.03 is 3 %) in the series that the records make.
 
-    Of the steps that are found a share of at most 5 % is false: over all long series, and over all neighbouring
+    The false discovery rate is at most 5 %: over all long series, and over all neighbouring
     releases of the short ones as far as their samples go.
     """
     series, left_out = series_of(records)
     fewest = max(FEWEST_POINTS, 2 * min_segment)
     is_long = [len(one.points) >= fewest and not _few_releases(one) for one in series]
     long = tuple(compress(series, is_long))
-    pairs = [(one, list(_neighbours(one))) for one, among in zip(series, is_long, strict=True) if not among]
+    neighbours = [(one, list(_neighbours(one))) for one, among in zip(series, is_long, strict=True) if not among]
     steps, noise = _by_runs(long, threshold, min_segment)
     for evidence in (Evidence.SIDE_BY_SIDE, Evidence.APART):
-        steps += _by_samples([pair for _, found in pairs for pair in found if pair.evidence is evidence], threshold)
-    short = tuple(one for one, found in pairs if found)
-    untold = tuple(one for one, found in pairs if not found)
+        steps += _by_samples(
+            [pair for _, pairs in neighbours for pair in pairs if pair.evidence is evidence], threshold
+        )
+    short = tuple(one for one, pairs in neighbours if pairs)
+    untold = tuple(one for one, pairs in neighbours if not pairs)
     return Trend(tuple(steps), long, short, untold, left_out, noise)
 
 
@@ -143,15 +145,15 @@ def _by_runs(series: Sequence[Series], threshold: float, min_segment: int) -> tu
     values = [[point.median_s for point in one.points] for one in series]
     intervals = [[(point.low_s, point.high_s) for point in one.points] for one in series]
     machines = [one.key.machine for one in series]
-    found = change_points_of_all(values, intervals, machines, min_segment=min_segment, min_magnitude=threshold)
+    change_points = change_points_of_all(values, intervals, machines, min_segment=min_segment, min_magnitude=threshold)
     steps = []
-    for one, changes in zip(series, found, strict=True):
+    for one, changes in zip(series, change_points, strict=True):
         edges = [0, *(change.index for change in changes), len(one.points)]
         for number, c in enumerate(changes):
             runs = (c.index - edges[number], edges[number + 2] - c.index)
             figures = (c.before, c.after, c.ratio, c.p_value, c.q_value, c.gradual)
             steps.append(Step(one, c.index, runs, *figures, Evidence.RUNS))
-    spreads = [noise_of(points, changes) for points, changes in zip(values, found, strict=True)]
+    spreads = [noise_of(points, changes) for points, changes in zip(values, change_points, strict=True)]
     return steps, float(np.median(spreads)) if spreads else None
 
 
@@ -186,9 +188,9 @@ def _neighbours(series: Series) -> Iterator[_Neighbours]:
         shared = {point.session for point in old} & {point.session for point in new}
         evidence = Evidence.SIDE_BY_SIDE if shared else Evidence.APART
         before, after = (tuple(p for p in side if not shared or p.session in shared) for side in (old, new))
-        found = _Neighbours(series, index, before, after, evidence)
-        if min(samples.size for samples in found.samples) >= FEWEST_FOR_INTERVAL:
-            yield found
+        pair = _Neighbours(series, index, before, after, evidence)
+        if min(samples.size for samples in pair.samples) >= FEWEST_FOR_INTERVAL:
+            yield pair
 
 
 def _by_samples(pairs: Sequence[_Neighbours], threshold: float) -> list[Step]:

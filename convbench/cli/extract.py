@@ -20,7 +20,7 @@ from convbench.cli import options
     help="Write a suite file, for --suite of the other commands.",
 )
 @click.option(
-    "--batch", type=click.IntRange(1), metavar="N", help="The batch of the input.  [default: the model's own, or 1]"
+    "--batch", type=click.IntRange(1), metavar="N", help="Batch of the input.  [default: the model's own, or 1]"
 )
 @options.input_shape
 @click.option("--dtype", metavar="T", help="float64, float32, float16 or bfloat16.  [default: the model's own]")

@@ -28,7 +28,7 @@ from convbench.cli import options
 @options.markdown
 @options.results
 @options.json_lines
-def compare(base: str, new: str, as_json: bool, markdown: bool, **given: Any) -> None:
+def compare(base: str, new: str, as_json: bool, markdown: bool, **selection: Any) -> None:
     """Say what changed from BASE to NEW.
 
     BASE and NEW are journals, folders of journals, machines, commits, tags or branches. The exit code is 1 when
@@ -39,7 +39,7 @@ def compare(base: str, new: str, as_json: bool, markdown: bool, **given: Any) ->
     from convbench.reporting.output import show
 
     show_journal_warnings()
-    result = compare_records(base, new, **given)
+    result = compare_records(base, new, **selection)
     show(result, result.records, as_json=as_json, markdown=result.markdown() if markdown else None)
     sys.exit(result.exit_code)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -54,7 +53,7 @@ def machine(measure: bool, threads: str | None, results: Path | None, as_json: b
 @click.option("--quick", is_flag=True, help="Take some 8 seconds instead of half a minute.")
 @options.plugins
 @options.json_lines
-def doctor(as_json: bool, **given: Any) -> None:
+def doctor(backend: str, problem: str, threads: int, quick: bool, plugins: tuple[Path, ...], as_json: bool) -> None:
     """Find out how well this machine can measure, what limits it, and what to do about that.
 
     Reads the clocks and the state of the machine, measures the same work against itself, and derives which difference
@@ -64,9 +63,8 @@ def doctor(as_json: bool, **given: Any) -> None:
     from convbench.reporting.output import show
     from convbench.runner.doctor import QUICK, WHOLE, examine, subject
 
-    quick, threads = given.pop("quick"), given.pop("threads")
-    backend, case = subject(**given)
+    entry, case = subject(backend, problem, plugins)
     effort = QUICK if quick else WHOLE
-    with shown.progress(backend, effort.pairs) as advance:
-        diagnosis = examine(backend, case, threads, effort, advance)
+    with shown.progress(entry, effort.pairs) as advance:
+        diagnosis = examine(entry, case, threads, effort, advance)
     show(shown.report(diagnosis), [shown.row(diagnosis)], as_json=as_json)

@@ -1,7 +1,6 @@
 """The command line: the group of all commands, and what the program does with their errors.
 
-Commands do their work in modules that are imported when they are called: `--help` imports neither NumPy nor any library
-under test.
+Commands import what they need when they are called, so `--help` imports neither NumPy nor any library under test.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ for command in (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The program: every error of the user's is one sentence on standard error and an exit code."""
+    """The program. An error that the user can mend is one sentence on standard error and an exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
         code = cli.main(words, prog_name="convbench", standalone_mode=False)
@@ -70,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("Interrupted.", err=True)
         code = 130
     except BrokenPipeError:
-        # Whoever read our output has had enough, as `| head` does.
+        # The reader of our output has closed it, as `| head` does.
         sys.stderr.close()
         code = 0
     except ConvbenchError as error:

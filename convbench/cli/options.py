@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ plugins = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE.py",
-    help="Also take the backends that this file defines; repeatable.",
+    help="Add the backends that this file defines; repeatable.",
 )
 results = click.option(
     "--results",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where results are kept, instead of results/ of the checkout or the user's data folder.",
+    help="Keep results here instead of in results/ of the checkout or the user's data folder.",
 )
 json_lines = click.option(
-    "--json", "as_json", is_flag=True, help="JSON lines on standard output, and nothing else there."
+    "--json", "as_json", is_flag=True, help="Print JSON lines on standard output, and nothing else there."
 )
 suites = click.option(
-    "--suite", "suites", multiple=True, required=True, metavar="NAME|FILE.toml", help="What to compute; repeatable."
+    "--suite", "suites", multiple=True, required=True, metavar="NAME|FILE.toml", help="Measure this suite; repeatable."
 )
 backends = click.option(
-    "--backend", "backends", multiple=True, metavar="GLOB", help="Only these backends, such as 'torch*'; repeatable."
+    "--backend", "backends", multiple=True, metavar="GLOB", help="Select backends, such as 'torch*'; repeatable."
 )
-case = click.option("--case", "case_glob", metavar="GLOB", help="Only the cases whose name or case id matches.")
+case = click.option("--case", "case_glob", metavar="GLOB", help="Select cases by name or case id.")
 where = click.option(
     "--where",
     metavar="CONDITION",
-    help="Only the cases for which this holds, such as 'groups > 1 and height >= 56'.",
+    help="Select cases by a condition, such as 'groups > 1 and height >= 56'.",
 )
 threads = click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="For each backend."
+    "--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Threads per backend."
 )
 processes = click.option(
     "--processes",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="Fresh worker processes for each backend; from 3 on intervals include what processes differ by.  "
-    "[default: 1; `run` takes more on a machine where processes differ by more than the precision]",
+    help="Fresh worker processes per backend. With 3 or more, intervals include the variation between processes.  "
+    "[default: 1; `run` takes more where processes differ by more than the precision]",
 )
-quick = click.option("--quick", is_flag=True, help="A first look: fewer and shorter samples.")
-no_asv = click.option("--no-asv", is_flag=True, help="Leave asv's files alone; the journal is written all the same.")
-markdown = click.option("--markdown", is_flag=True, help="A GitHub-flavoured table, for a comment.")
+quick = click.option("--quick", is_flag=True, help="Take a first look, with fewer and shorter samples.")
+no_asv = click.option("--no-asv", is_flag=True, help="Do not write asv's files; the journal is written all the same.")
+markdown = click.option("--markdown", is_flag=True, help="Print a GitHub-flavoured table, for a comment.")
 input_shape = click.option(
     "--input",
     "input_shape",
     type=numbers_in_order,
     metavar="N,C,H,W",
-    help="The shape of the model's input, such as 1,3,224,224.  [default: the model's own]",
+    help="Shape of the model's input, such as 1,3,224,224.  [default: the model's own]",
 )

@@ -56,7 +56,7 @@ def releases(
     others: tuple[str, ...],
     python: str | None,
     environments: Path | None,
-    **given: Any,
+    **run_options: Any,
 ) -> None:
     """Measure past releases of LIBRARY side by side, each in an environment of its own, as dated points.
 
@@ -70,7 +70,7 @@ def releases(
     from convbench.runner.releases import Request, measure_releases, store_releases
 
     show_journal_warnings()
-    run_request = run.Request(**given)
+    run_request = run.Request(**run_options)
     request = Request(
         library=library,
         versions=versions,

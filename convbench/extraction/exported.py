@@ -128,20 +128,19 @@ class _Graph:
         batch, channels, height, width = (1,) * (4 - len(shape)) + shape
         kernel_size, padding = (kernel[2], kernel[3]), arguments.get("padding", [0, 0])
         stride, dilation = _pair(arguments.get("stride", [1, 1])), _pair(arguments.get("dilation", [1, 1]))
-        call = Convolution(
-            batch=batch,
-            in_channels=channels,
-            image=(height, width),
-            out_channels=kernel[0],
-            kernel_size=kernel_size,
-            stride=stride,
-            padding=sides(padding if isinstance(padding, str) else _pair(padding), kernel_size, stride, dilation),
-            dilation=dilation,
-            groups=arguments.get("groups", 1),
-            bias=arguments.tensor("bias") is not None,
-            dtype=_DTYPES[dtype],
-        )
-        self._calls.convolution(_layer(node), image, call)
+        problem = {
+            "batch": batch,
+            "in_channels": channels,
+            "out_channels": kernel[0],
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "dilation": dilation,
+            "groups": arguments.get("groups", 1),
+            "bias": arguments.tensor("bias") is not None,
+            "dtype": _DTYPES[dtype],
+        }
+        padding = sides(padding if isinstance(padding, str) else _pair(padding), kernel_size, stride, dilation)
+        self._calls.convolution(_layer(node), image, Convolution((height, width), padding, problem))
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._sizes.value(size) for size in self._tensors[name]["sizes"])

@@ -6,8 +6,9 @@ A library gets one convolution with all of the padding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem, PaddingMode, Pair, Sides
@@ -41,21 +42,14 @@ class Padding:
         return Padding(((top + more_top, bottom + more_bottom), (left + more_left, right + more_right)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Convolution:
-    """One call of conv2d: the (height, width) of the image that it reads, and its own padding with zeros."""
+    """One call of conv2d: the (height, width) of the image that it reads, its own padding with zeros, and the other
+    arguments of the `ConvProblem`."""
 
-    batch: int
-    in_channels: int
     image: Pair
-    out_channels: int
-    kernel_size: Pair
-    stride: Pair
     padding: Sides
-    dilation: Pair
-    groups: int
-    bias: bool
-    dtype: str
+    arguments: Mapping[str, Any]
 
     def problem(self, paddings: Sequence[tuple[Pair, Padding]]) -> ConvProblem:
         """The problem, with as many as possible of the `paddings` that made its image, the last one first.
@@ -77,18 +71,5 @@ class Convolution:
         return problem
 
     def _problem(self, image: Pair, padding: Padding) -> ConvProblem:
-        return ConvProblem(
-            batch=self.batch,
-            in_channels=self.in_channels,
-            height=image[0],
-            width=image[1],
-            out_channels=self.out_channels,
-            kernel_size=self.kernel_size,
-            stride=self.stride,
-            padding=padding.sides,
-            dilation=self.dilation,
-            groups=self.groups,
-            bias=self.bias,
-            padding_mode=padding.mode,
-            dtype=self.dtype,  # type: ignore[arg-type]  # checked by ConvProblem
-        )
+        (height, width), sides = image, padding.sides
+        return ConvProblem(**self.arguments, height=height, width=width, padding=sides, padding_mode=padding.mode)

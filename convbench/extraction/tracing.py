@@ -180,20 +180,19 @@ def _convolution(
         calls.leave_out(f"A convolution of {str(image.dtype).removeprefix('torch.')}", layer)
         return ()
     batch, channels, height, width = image.shape
-    call = Convolution(
-        batch=batch,
-        in_channels=channels,
-        image=(height, width),
-        out_channels=weight.shape[0],
-        kernel_size=tuple(weight.shape[2:]),
-        stride=_pair(stride),
-        padding=((padding[0], padding[0]), (padding[-1], padding[-1])),
-        dilation=_pair(dilation),
-        groups=groups,
-        bias=bias is not None,
-        dtype=str(image.dtype).removeprefix("torch."),
-    )
-    calls.convolution(layer, id(image), call)
+    problem = {
+        "batch": batch,
+        "in_channels": channels,
+        "out_channels": weight.shape[0],
+        "kernel_size": tuple(weight.shape[2:]),
+        "stride": _pair(stride),
+        "dilation": _pair(dilation),
+        "groups": groups,
+        "bias": bias is not None,
+        "dtype": str(image.dtype).removeprefix("torch."),
+    }
+    own_padding = ((padding[0], padding[0]), (padding[-1], padding[-1]))
+    calls.convolution(layer, id(image), Convolution((height, width), own_padding, problem))
     return (image,)
 
 

@@ -13,37 +13,37 @@ Cache = Literal["warm", "cold"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to measure. Seconds unless said otherwise."""
+    """How to measure. Records store these fields under their names."""
 
     threads: int = 1
     precision: float = 0.01
-    """A pair is done when the 95 % interval of its median is within this share of it to either side."""
+    """A pair is done when the 95 % interval of its median reaches no further than this share to either side."""
     sample_s: float = 0.005
     fewest_rounds: int = 10
     most_rounds: int = 30
     budget_s: float = 1.0
-    """Sampling time after which a pair is done all the same, once it has `fewest_slow_samples`."""
+    """Sampling time after which a pair is done in any case, once it has `fewest_slow_samples`."""
     fewest_slow_samples: int = 3
     settle_s: float = 0.05
     time_limit_s: float = 60.0
-    """The longest that a worker may take for one answer: a prepare with its first call, or one sample."""
+    """The longest that a worker may take for one reply: preparation with the first call, or one sample."""
     allocator: Allocator = "steady"
     processes: int = 1
-    """Worker processes of each backend, all sampled in each round."""
+    """Worker processes per backend, all sampled in each round."""
     self_check: bool = False
-    """Whether one backend of a case is sampled in a further process of its own in each round: the run's own error."""
+    """Whether each round also samples one backend of the case in an A/A process, which measures the run's own error."""
     pin: str = AUTO
     """The CPUs that workers run on: `auto`, `none` or a list such as `2,3`."""
     cache: Cache = "warm"
     energy_s: float = 1.0
-    """For how long a GPU computes at the end so that its energy is known, where it counts it: in steps of a tenth."""
+    """How long a GPU computes at the end to measure its energy; its counter moves in steps of up to a tenth."""
     time_wrong: bool = False
     seed: int = 0
 
     @classmethod
     def quick(cls, **changes: Any) -> Settings:
-        """A first look: fewer and shorter samples."""
-        hurried: dict[str, Any] = {
+        """Settings for a first look: fewer and shorter samples."""
+        quick: dict[str, Any] = {
             "precision": 0.05,
             "sample_s": 0.003,
             "fewest_rounds": 6,
@@ -53,4 +53,4 @@ class Settings:
             "settle_s": 0.02,
             "energy_s": 0.0,
         }
-        return cls(**(hurried | changes))
+        return cls(**(quick | changes))

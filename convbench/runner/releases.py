@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.utils import InvalidName, canonicalize_name
 
 from convbench.errors import BackendError, did_you_mean
-from convbench.measurement.environments.interpreters import OtherEnvironment, asked, environment
+from convbench.measurement.environments.interpreters import OtherEnvironment, environment, with_availability
 from convbench.measurement.environments.probe import WORKER_NEEDS
 from convbench.measurement.environments.release_dates import upload_dates, wheel_date
 from convbench.measurement.environments.releases import Recipe, Release, make, same_version, version_of
@@ -53,7 +53,7 @@ def measure_releases(request: Request, observer: Observer) -> Measurements:
     environments = _environments(request, library, versions, backends, observer)
     releases = _dated(library, environments, days)
     offers = [(other.offer(entry), release) for other, release in releases for entry in backends]
-    entries = asked([entry for entry, _ in offers], [other for other, _ in releases])
+    entries = with_availability([entry for entry, _ in offers], [other for other, _ in releases])
     if not request.run.backends:
         entries = _available_somewhere(entries)
     return measure(request.run, suites, entries, observer, {entry.name: release for entry, release in offers})

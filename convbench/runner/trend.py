@@ -41,7 +41,7 @@ def find_steps(selection: Selection, threshold: float, min_segment: int) -> Tren
 
 def _records(selection: Selection) -> Iterator[Record]:
     folder = results_folder(selection.results)
-    places = [_place(text, folder) for text in selection.where] or folder
+    places = [_existing_place(text, folder) for text in selection.where] or folder
     for record in records(places, (*FIELDS, "case_id")):
         name = record["backend"]
         if (
@@ -56,7 +56,7 @@ def _matches(names: Iterable[str], globs: Sequence[str]) -> bool:
     return not globs or any(fnmatchcase(name, glob) for name in names for glob in globs)
 
 
-def _place(text: str, folder: Path) -> Path:
+def _existing_place(text: str, folder: Path) -> Path:
     """The journal, folder of journals or machine that `text` names."""
     if (place := place_named(text, folder)) is not None:
         return place

@@ -1,11 +1,11 @@
 """Change points of series of positive values: where they step, by how much, and how sure that is.
 
-What is assumed is that without a change any order of the points were as likely. Single slow runs do not break that,
-however many and however slow. Neighbours that resemble each other do: over many series that is seen and allowed for, in
-one alone it hardly can be. Drift is found as one step or more, marked `gradual` where a straight line fits better.
+The test assumes that without a change all orders of the points are equally likely. Single slow runs do not break this
+assumption, however many and however slow. Autocorrelation does: over many series it is estimated and allowed for, which
+is hardly possible for one alone. Drift shows as one step or more, marked `gradual` if a straight line fits better.
 
-k points against n - k cannot have a p value below 2 / (n choose k), whatever their values: the newest 2 of 40 are never
-a step, the newest 3 are one where few series are looked at or many step alike, the newest 5 among thousands, too.
+k points against n - k cannot have a p value below 2 / (n choose k), whatever their values. The newest 2 of 40 are never
+a step; the newest 3 are one if few series are tested or many step alike, and the newest 5 even among thousands.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ FEWEST_IN_SEGMENT = 3
 
 @dataclass(frozen=True)
 class ChangePoint:
-    """A step: from `index` on the values are others, up to the next change. `before` and `after` are the medians of the
-    two segments, in the unit of the values. `ratio` is the median of all ratios of a value after to one before, which
-    is steadier than the ratio of the medians, with a 95 % interval."""
+    """A step at `index`, which lasts up to the next change. `before` and `after` are the medians of the two segments,
+    in the unit of the values. `ratio` is the median of all ratios of a value after to one before, with a 95 % interval;
+    it is steadier than the ratio of the medians."""
 
     index: int
     before: float
@@ -54,11 +54,11 @@ def change_points(
     min_magnitude: float = 0.0,
     rate: float = FALSE_DISCOVERY_RATE,
 ) -> tuple[ChangePoint, ...]:
-    """The change points of one series that is looked at alone; arguments and errors as for `change_points_of_all`."""
-    (found,) = change_points_of_all(
+    """The change points of one series alone; arguments and errors as for `change_points_of_all`."""
+    (changes,) = change_points_of_all(
         [values], [intervals], min_segment=min_segment, min_magnitude=min_magnitude, rate=rate
     )
-    return found
+    return changes
 
 
 def change_points_of_all(
@@ -70,39 +70,39 @@ def change_points_of_all(
     min_magnitude: float = 0.0,
     rate: float = FALSE_DISCOVERY_RATE,
 ) -> list[tuple[ChangePoint, ...]]:
-    """The change points of every series, in order; of all that are found a share of at most `rate` is false.
+    """The change points of every series, in order, with a false discovery rate of at most `rate` over all of them.
 
-    series: (n,) positive values each. intervals: for each series the (n, 2) lows and highs of its points, 95 %, with
-    NaN where there is none; a point whose interval is wide says less. groups: for each series what it shares with those
-    whose points resemble their neighbours as much, such as its machine. `min_segment`: points between two changes,
-    before the first and from the last on. `min_magnitude`: 0.03 leaves out steps of less than 3 %.
+    series: (n,) positive values each. intervals: for each series the (n, 2) lows and highs of its points, 95 %, or NaN;
+    a point with a wide interval counts less. groups: for each series its group of equal autocorrelation, such as its
+    machine. `min_segment`: points between two changes, before the first and from the last on. `min_magnitude`: 0.03
+    leaves out steps of less than 3 %.
 
     Raises `ValueError` for values that are not positive numbers, for intervals of another length, and for a
     `min_segment` below 1 or a `min_magnitude` below 0.
     """
     if min_segment < 1 or min_magnitude < 0:
         raise ValueError(f"min_segment is {min_segment}, at least 1; min_magnitude is {min_magnitude}, at least 0")
-    given = intervals if intervals is not None else [None] * len(series)
-    observed = [_observed(values, pairs) for values, pairs in zip(series, given, strict=True)]
+    all_intervals = intervals if intervals is not None else [None] * len(series)
+    observed = [_observed(values, pairs) for values, pairs in zip(series, all_intervals, strict=True)]
     cuts = cuts_of_all(observed, min_segment, rate)
-    allowing = _allowing_for_resemblance(observed, cuts, groups if groups is not None else [None] * len(series))
+    allowing = _allowing_for_autocorrelation(observed, cuts, groups if groups is not None else [None] * len(series))
     if allowing != observed:
         cuts = cuts_of_all(allowing, min_segment, rate)
-    return [_steps(one.values, found, min_magnitude) for one, found in zip(observed, cuts, strict=True)]
+    return [_steps(one.values, places, min_magnitude) for one, places in zip(observed, cuts, strict=True)]
 
 
 def p_value_of(values: ArrayLike, intervals: ArrayLike | None = None, *, min_segment: int = FEWEST_IN_SEGMENT) -> float:
-    """The chance of any change as clear as the clearest in a series, if there is none and its points do not resemble
-    their neighbours; 1 for a series too short."""
+    """The chance of any change as clear as the clearest in a series without change and autocorrelation; 1 if the series
+    is too short."""
     series = _observed(values, intervals)
-    found = best_cut(series, 0, series.values.size, min_segment)
-    return 1.0 if found is None else found[0]
+    cut = best_cut(series, 0, series.values.size, min_segment)
+    return 1.0 if cut is None else cut[0]
 
 
 def noise_of(values: ArrayLike, changes: Sequence[ChangePoint] = ()) -> float:
     """The spread of single points about their segment's level, as a standard deviation of logarithms: 0.03 is 3 %.
 
-    From the median absolute deviation, so that slow runs do not make it.
+    From the median absolute deviation, which slow runs hardly move.
     """
     logs = _logs(values)
     edges = [0, *(change.index for change in changes), logs.size]
@@ -115,7 +115,7 @@ def _observed(values: ArrayLike, intervals: ArrayLike | None) -> Observed:
     return Observed(logs, _standard_errors(intervals, logs.size))
 
 
-def _allowing_for_resemblance(
+def _allowing_for_autocorrelation(
     series: Sequence[Observed], cuts: Sequence[Cuts], groups: Sequence[Hashable]
 ) -> list[Observed]:
     members: dict[Hashable, list[int]] = {}
@@ -133,12 +133,12 @@ def _allowing_for_resemblance(
 def _logs(values: ArrayLike) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not (np.isfinite(array) & (array > 0)).all():
-        raise ValueError(f"a series is one row of positive numbers; given was an array of shape {array.shape}: {array}")
+        raise ValueError(f"a series is one row of positive numbers, not an array of shape {array.shape}: {array}")
     return np.log(array)
 
 
 def _standard_errors(intervals: ArrayLike | None, points: int) -> Floats | None:
-    """Of the logarithms. What has no interval of its own gets the median of the others."""
+    """Standard errors of the logarithms. A point without an interval gets the median of the others."""
     if intervals is None:
         return None
     pairs = np.asarray(intervals, dtype=np.float64)
@@ -151,7 +151,7 @@ def _standard_errors(intervals: ArrayLike | None, points: int) -> Floats | None:
 
 
 def _steps(logs: Floats, cuts: Cuts, min_magnitude: float) -> tuple[ChangePoint, ...]:
-    """The cuts as steps. Those too small are taken out, the smallest first: what they part then belongs together."""
+    """The cuts as steps. Too small ones are removed, the smallest first, and the segments beside them merged."""
     places = sorted(cuts)
     while places:
         parts = [logs[a:b] for a, b in pairwise([0, *places, logs.size])]
@@ -172,7 +172,7 @@ def _step(place: int, old: Floats, new: Floats, shift: Shift, p_value: float, q_
 
 
 def _off_line(logs: Floats) -> float:
-    """Sum of the distances from a line: its slope the median of those between points half of all apart."""
+    """Sum of the distances from a line whose slope is the median slope between points half a series apart."""
     half = logs.size // 2
     slope = np.median(logs[half:] - logs[: logs.size - half]) / half
     off = logs - slope * np.arange(logs.size)

@@ -1,7 +1,7 @@
 """What samples tell of the time of a call, with an interval: of one process's, and of several processes'.
 
 Within a process the median, with an interval that assumes nothing of the samples' distribution. Over several, a process
-is one observation, since its luck (where its memory lies) is in all of its samples alike.
+is one observation, because its variation (where its memory lies) is in all of its samples alike.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def estimate_over_processes(processes: Sequence[Sequence[float]]) -> Estimate:
     """The time of a call from the samples (positive) of each process.
 
     Of one process, its median. Of 3 or more the geometric mean of their medians, with Student's interval for it: the
-    spread of the medians holds both the luck of the processes and what the noise within leaves, so that neither has to
+    spread of the medians holds both the variation between processes and the noise within, so that neither has to
     be known (Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013: the interval comes from the
     highest level that is repeated). Of two the same mean, with the range of their intervals. Raises `ValueError`
     without samples.

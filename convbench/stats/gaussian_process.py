@@ -61,8 +61,8 @@ class Kernel:
     def _squares(self, points: Floats, others: Floats) -> Floats:
         root = np.exp(self.log_weights / 2)
         a, b = points * root, others * root
-        found: Floats = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
-        return np.maximum(found, 0)
+        squares: Floats = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
+        return np.maximum(squares, 0)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Fit:
     def scales(self) -> Floats:
         """The signal's variance of each quantity, its most likely value (GPML, section 5.4.1's product of the two)."""
         squares = np.einsum("ij,ij->j", self.values, self._solved)
-        found: Floats = (squares + _SCALE_SUM) / (len(self.points) + _SCALE_DEGREES)
-        return found
+        scales: Floats = (squares + _SCALE_SUM) / (len(self.points) + _SCALE_DEGREES)
+        return scales
 
     def predict(self, points: Floats) -> tuple[Floats, Floats]:
         """Means (points, quantities) and standard deviations of a new measurement (GPML, 2.25 and 2.26)."""
@@ -118,8 +118,8 @@ def fitted_kernel(points: Floats, values: Floats, start: Kernel | None = None) -
 
     first = centre if start is None else np.array([*start.log_weights, start.log_slope, start.log_noise])
     limits = [(c - 5 * s, c + 5 * s) for c, s in zip(centre, spread, strict=True)]
-    found = minimize(cost, first, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": _MOST_STEPS})
-    return _kernel(found.x)
+    fit = minimize(cost, first, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": _MOST_STEPS})
+    return _kernel(fit.x)
 
 
 def _kernel(numbers: Floats) -> Kernel:

@@ -26,7 +26,7 @@ _COUNTED_POINTS = 64
 _COUNTED_SMALLER_SIDE = 12
 _LEVEL = 0.05
 _WORTH_A_LOOK = math.log(0.5)
-_LEAST = 1e-300  # of p values that are told
+_LEAST = 1e-300  # the smallest p value
 _NODES, _WEIGHTS = np.polynomial.laguerre.laggauss(24)
 
 

@@ -53,7 +53,7 @@ def cuts_of_all(series: Sequence[Observed], fewest: int, rate: float) -> list[Cu
     windows = [(which, 0, one.values.size) for which, one in enumerate(series)]
     while windows:
         cut = [(window, best_cut(series[window[0]], *window[1:], fewest)) for window in windows]
-        tested = [(window, found) for window, found in cut if found is not None]
+        tested = [(window, best) for window, best in cut if best is not None]
         windows = []
         controlled = q_values([p for _, (p, _) in tested])
         for ((which, start, stop), (p, within)), q in zip(tested, controlled, strict=True):
@@ -61,7 +61,7 @@ def cuts_of_all(series: Sequence[Observed], fewest: int, rate: float) -> list[Cu
                 places = [start + size for size in within]
                 cuts[which] |= dict.fromkeys(places, (p, q))
                 windows += [(which, a, b) for a, b in pairwise([start, *places, stop])]
-    return [_settled(one, found, fewest, rate) for one, found in zip(series, cuts, strict=True)]
+    return [_adjusted(one, places, fewest, rate) for one, places in zip(series, cuts, strict=True)]
 
 
 def best_cut(series: Observed, start: int, stop: int, fewest: int) -> tuple[float, tuple[int, ...]] | None:
@@ -76,7 +76,7 @@ def best_cut(series: Observed, start: int, stop: int, fewest: int) -> tuple[floa
     return (min(1.0, split_p), (split,)) if split_p <= stretch_p else (min(1.0, stretch_p), stretch)
 
 
-def _settled(series: Observed, cuts: Cuts, fewest: int, level: float) -> Cuts:
+def _adjusted(series: Observed, cuts: Cuts, fewest: int, level: float) -> Cuts:
     """The cuts looked at again, each between its neighbours, which were not all known when it was made: moved to where
     it now is best, and taken out where it no longer tells its sides apart."""
     places = sorted(cuts)

@@ -27,8 +27,8 @@ def p_values(differences: Floats) -> Floats:
     above = (sums > 0).sum(axis=1) + (sums == 0).sum(axis=1) / 2
     smaller = np.minimum(above, sums.shape[1] - above)
     if size <= _COUNTED:
-        found: Floats = _table(size)[np.ceil(smaller).astype(np.int64)]
-        return found
+        exact: Floats = _table(size)[np.ceil(smaller).astype(np.int64)]
+        return exact
     from scipy.special import ndtr
 
     spread = math.sqrt(size * (size + 1) * (2 * size + 1) / 24)

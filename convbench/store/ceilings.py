@@ -54,7 +54,7 @@ def kept_ceilings(folder: Path) -> list[Ceilings]:
 
 
 def _read(path: Path) -> list[Ceilings]:
-    found = []
+    ceilings = []
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -62,8 +62,8 @@ def _read(path: Path) -> list[Ceilings]:
         return []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(msgspec.json.decode(line, type=Ceilings))
+            ceilings.append(msgspec.json.decode(line, type=Ceilings))
         except (ValueError, RecursionError) as error:
-            told = f"{path}, line {number}: these are no ceilings ({error}), passed over; {_REMEDY}."
-            warnings.warn(told, JournalWarning, stacklevel=3)
-    return found
+            message = f"{path}, line {number}: these are no ceilings ({error}), passed over; {_REMEDY}."
+            warnings.warn(message, JournalWarning, stacklevel=3)
+    return ceilings

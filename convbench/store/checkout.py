@@ -1,4 +1,4 @@
-"""The checkout one stands in, where asv is configured, and the commit that results belong to."""
+"""The checkout around the working directory, which configures asv, and the commit that results belong to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONFIGURATION = "asv.conf.json"
 
 @dataclass(frozen=True)
 class CheckoutState:
-    """The commit a checkout stands at, None where there is none, and whether tracked files differ from it."""
+    """The commit of a checkout (None without one), and whether tracked files differ from it."""
 
     commit: str | None = None
     dirty: bool | None = None
@@ -23,7 +23,7 @@ def find_checkout(start: Path) -> Path | None:
 
 
 def checkout_state(checkout: Path | None) -> CheckoutState:
-    """What git says of `checkout`; nothing where there is no checkout, no git or no commit."""
+    """The state of `checkout` according to git; empty without a checkout, git or a commit."""
     if checkout is None or (commit := _git(checkout, "rev-parse", "HEAD")) is None:
         return CheckoutState()
     changes = _git(checkout, "status", "--porcelain", "--untracked-files=no")

@@ -110,7 +110,7 @@ class BlockReader:
             elif kind is Kind.TABLE:
                 block.codes[name] = self._numbers[name].codes(map(bytes, values))
             elif kind is Kind.DEFERRED:
-                block.arrays[name] = _deferred(name, list(map(bytes, values)))
+                block.arrays[name] = _json_bytes(name, list(map(bytes, values)))
             else:
                 block.arrays[name] = _numbers(values, kind) if plain else _objects(values)
         block.distinct = {name: numbering.take_new() for name, numbering in self._numbers.items()}
@@ -171,7 +171,7 @@ def _refuse(line: bytes) -> Any:
     raise ValueError("a field name that msgspec does not decode")
 
 
-def _deferred(name: str, values: list[bytes]) -> NDArray[Any]:
+def _json_bytes(name: str, values: list[bytes]) -> NDArray[Any]:
     if name in TABLES and not all(value.startswith(b"{") for value in values if value not in _ABSENT):
         raise ValueError(name)
     # A short value, such as [] or null, is one object for all records that have it.

@@ -67,11 +67,11 @@ class _Known:
 
     def columns(self) -> list[str]:
         """What `load` gives unasked."""
-        found = {name: None for name in self.kinds if name not in (*TABLES, *ON_REQUEST)}
+        columns = {name: None for name in self.kinds if name not in (*TABLES, *ON_REQUEST)}
         for table, members in self._members.items():
             whole = table in ("problem", "samples")
-            found |= dict.fromkeys(members if whole else members[: self._kept[table]])
-        return list(found)
+            columns |= dict.fromkeys(members if whole else members[: self._kept[table]])
+        return list(columns)
 
     def source(self, column: str) -> Source:
         """Where `column` is. Raises `ResultsError` where it is nowhere."""
@@ -120,11 +120,11 @@ def _joined(parts: Sequence[Sequence[Block]], field: str, kind: Kind) -> tuple[N
 
 
 def _column(kind: Kind, joined: tuple[NDArray[Any], list[Any]], member: str | None) -> Any:
-    from convbench.store.lazy_json import Deferred
+    from convbench.store.lazy_json import LazyJson
 
     array, distinct = joined
     if kind is Kind.DEFERRED:
-        return Deferred(array, member)
+        return LazyJson(array, member)
     if kind is Kind.TABLE:
         tables = [json.loads(value) if value else None for value in distinct]
         distinct = tables if member is None else [_hashable((table or {}).get(member)) for table in tables]
@@ -147,8 +147,8 @@ def _series(values: list[Any]) -> pd.Series[Any]:
     import pandas as pd
 
     are_texts = pd.api.types.infer_dtype(values, skipna=True) == "string"
-    found: pd.Series[Any] = pd.Series(values, dtype=_texts()) if are_texts else pd.Series(values)
-    return found
+    series: pd.Series[Any] = pd.Series(values, dtype=_texts()) if are_texts else pd.Series(values)
+    return series
 
 
 @functools.cache

@@ -1,7 +1,7 @@
-"""The journal: one file of JSON lines per run, each record appended and flushed as soon as it is known.
+"""The journal: one file of JSON lines per run; each record is appended and flushed as soon as it is known.
 
-An interrupted write leaves a torn last line. Readers pass it over and say so; before anything is appended it is moved
-to a file beside the journal, so that nothing is lost and nothing is glued to it.
+An interrupted write leaves a torn last line. Readers pass it over with a warning. Before anything is appended the line
+is moved to a file beside the journal, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUFFIX = ".jsonl"
 
 
 class JournalWarning(UserWarning):
-    """Something in a journal is not a record; what it was, where it is kept, and that the rest was read."""
+    """Something in a journal is not a record. The message says what it is and where it is kept; the rest was read."""
 
 
 class Journal:
@@ -58,7 +58,7 @@ class Journal:
                 self._file.close()
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record, whole and on disk before this returns. Raises `ResultsError` when that cannot be done."""
+        """Write one record; it is on disk when this returns. Raises `ResultsError` when that cannot be done."""
         line = line_of(record)
         try:
             if self._file is None:
@@ -84,23 +84,23 @@ class Journal:
 
 
 def _made(path: Path) -> Path:
-    """`path`, or with a number where that is there already, made as an empty file that is nobody else's."""
+    """A new empty file at `path`; with a number in its name if `path` exists already."""
     again = 1
-    wanted = path
+    first = path
     while True:
         try:
             path.touch(exist_ok=False)
         except FileExistsError:
             again += 1
-            path = wanted.with_stem(f"{wanted.stem}-{again}")
+            path = first.with_stem(f"{first.stem}-{again}")
         else:
             return path
 
 
 def set_torn_line_aside(path: Path) -> Path | None:
-    """Move an unfinished last line of the journal to a file beside it; gives that file, None when there was none.
+    """Move an unfinished last line of the journal to a file beside it; gives that file, or None without such a line.
 
-    A record that lacks but the end of its line is whole, and stays.
+    A whole record that lacks only the end of its line stays.
     """
     if not path.is_file():
         return None  # such as a pipe, which has no end to look at
@@ -130,11 +130,11 @@ def set_torn_line_aside(path: Path) -> Path | None:
 def read_records(
     path: Path, only: Iterable[str] | None = None, start: int = 0, stop: int | None = None
 ) -> Iterator[Record]:
-    """The records of one journal. Lines that are none are passed over with a `JournalWarning`; the file stays as it is.
+    """The records of one journal. Other lines are passed over with a `JournalWarning`; the file stays as it is.
 
-    With `only`, at least these fields of each (`samples.wall_s` is a member of a table), which takes half the time.
-    Lines count that begin at byte `start` or after it, and before `stop`. Raises `ResultsError` when the file cannot be
-    read.
+    With `only`, each has at least these fields (`samples.wall_s` is a member of a table), which takes half the time.
+    Only lines that begin at byte `start` or later and before `stop` are read. Raises `ResultsError` when the file
+    cannot be read.
     """
     decode = _decode_whole if only is None else _decoder(tuple(only))
     try:
@@ -154,8 +154,8 @@ def read_records(
                 except (ValueError, RecursionError):
                     record = _decode_patiently(line)
                 if record is None:
-                    told = why_passed_over(path, count_lines(path, 0, begin) + number, line)
-                    warnings.warn(told, JournalWarning, stacklevel=2)
+                    message = why_passed_over(path, count_lines(path, 0, begin) + number, line)
+                    warnings.warn(message, JournalWarning, stacklevel=2)
                 else:
                     yield record
     except OSError as error:
@@ -169,7 +169,7 @@ def journals(folder: Path) -> list[Path]:
 
 
 def parse_line(line: bytes) -> Record | None:
-    """The record that a line of a journal is; None when it is none."""
+    """The record in a line of a journal; None if the line is not a record."""
     try:
         return _decode_whole(line)
     except (ValueError, RecursionError):
@@ -177,12 +177,12 @@ def parse_line(line: bytes) -> Record | None:
 
 
 def line_of(record: Mapping[str, Any]) -> str:
-    """The line of a journal that a record is, with its end."""
+    """A record as a line of a journal, with its line end."""
     return json.dumps(_jsonable(record), allow_nan=False, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
 def why_passed_over(path: Path, number: int, line: bytes) -> str:
-    """What to say of line `number` of `path`, from 1, which is no record."""
+    """The warning about line `number` (from 1) of `path`, which is not a record."""
     kind = "an unfinished line" if not line.endswith(b"\n") else "not a record"
     return f"{path}, line {number}: {kind}, passed over ({len(line)} bytes)."
 
@@ -192,28 +192,29 @@ def _decode_whole(line: bytes) -> Record:
 
 
 def _decode_patiently(line: bytes) -> Record | None:
-    """By `json`, which knows what msgspec refuses, such as NaN or half a surrogate, and takes four times as long."""
+    """By `json`, which reads what msgspec refuses, such as NaN or half a surrogate, and takes four times as long."""
     with contextlib.suppress(ValueError, RecursionError):
         return as_record(json.loads(line))
     return None
 
 
-def as_record(found: Any) -> Record:
-    """`found`, if it is a record. Raises `ValueError`, with the reason, if it is none."""
-    if not isinstance(found, dict):
+def as_record(value: Any) -> Record:
+    """`value` as a record. Raises `ValueError`, with the reason, if it is not a record."""
+    if not isinstance(value, dict):
         raise ValueError("a record is an object")
     for key in REQUIRED:
-        if not isinstance(found.get(key), str):
+        if not isinstance(value.get(key), str):
             raise ValueError(f"a record has a text {key!r}")
     for key in TABLES:
-        if not isinstance(found.get(key) or {}, dict):
+        if not isinstance(value.get(key) or {}, dict):
             raise ValueError(f"a record's {key!r} is an object")
-    return cast(Record, found)
+    return cast(Record, value)
 
 
 @functools.cache
 def _decoder(only: tuple[str, ...]) -> Callable[[bytes], Record]:
-    """Decodes a line to a record of these fields, and members of fields, alone; raises `ValueError` if it is none."""
+    """A decoder of lines to records with only these fields and members of fields. It raises `ValueError` for a line
+    that is not a record."""
     types: dict[str, Any] = {}
     members: dict[str, dict[str, Any]] = {}
     for name in only:
@@ -230,7 +231,7 @@ def _decoder(only: tuple[str, ...]) -> Callable[[bytes], Record]:
 
 
 def _jsonable(value: Any) -> Any:
-    """`value` with what JSON has no number for (NaN, infinities) as null."""
+    """`value` with null for the numbers that JSON lacks (NaN, infinities)."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -249,7 +250,7 @@ def _lock(file: IO[str], path: Path) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        told = f"another run is writing {path}; wait for it, or start a new run without --resume."
-        raise ResultsError(told) from None
+        message = f"another run is writing {path}; wait for it, or start a new run without --resume."
+        raise ResultsError(message) from None
     except OSError:  # a file system without locks: likewise
         return

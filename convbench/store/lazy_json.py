@@ -19,7 +19,7 @@ from pandas.api.extensions import ExtensionArray, ExtensionDtype, take
 _NOTHING = (b"", b"null")
 
 
-class DeferredDtype(ExtensionDtype):
+class LazyJsonDtype(ExtensionDtype):
     """The type of a column whose cells are decoded late."""
 
     name = "deferred"
@@ -28,11 +28,11 @@ class DeferredDtype(ExtensionDtype):
     na_value = np.nan
 
     @classmethod
-    def construct_array_type(cls) -> builtins.type[Deferred]:
-        return Deferred
+    def construct_array_type(cls) -> builtins.type[LazyJson]:
+        return LazyJson
 
 
-class Deferred(ExtensionArray):
+class LazyJson(ExtensionArray):
     """Cells of decoded JSON, of each `[key]` where there is a key; NaN where there is nothing.
 
     `kept` is an array of objects, the bytes of a cell's JSON or empty ones; columns of several keys share it. A cell is
@@ -44,8 +44,8 @@ class Deferred(ExtensionArray):
         self._key = key
 
     @property
-    def dtype(self) -> DeferredDtype:
-        return DeferredDtype()
+    def dtype(self) -> LazyJsonDtype:
+        return LazyJsonDtype()
 
     @property
     def nbytes(self) -> int:
@@ -61,14 +61,14 @@ class Deferred(ExtensionArray):
 
     def __setitem__(self, item: Any, value: Any) -> None:
         """Cells can be emptied or taken over from another such column, which is what pandas does in `where`."""
-        if isinstance(value, Deferred) and value._key == self._key:
-            given: Any = value._kept
+        if isinstance(value, LazyJson) and value._key == self._key:
+            cells: Any = value._kept
         elif value is None or value is self.dtype.na_value or value != value:
-            given = b""
+            cells = b""
         else:
             raise TypeError("deferred cells are not written; assign a new column of objects instead")
         self._kept = self._kept.copy()  # other columns share it
-        self._kept[item] = given
+        self._kept[item] = cells
 
     def __iter__(self) -> Iterator[Any]:
         return map(self._cell, self._kept)
@@ -112,8 +112,8 @@ class Deferred(ExtensionArray):
         return cls(kept)
 
     def __eq__(self, other: object) -> Any:
-        cells = list(other) if isinstance(other, Deferred) else [other] * len(self)
-        return np.array([mine == theirs for mine, theirs in zip(self, cells, strict=True)], dtype=bool)
+        cells = list(other) if isinstance(other, LazyJson) else [other] * len(self)
+        return np.array([cell == theirs for cell, theirs in zip(self, cells, strict=True)], dtype=bool)
 
     def to_numpy(self, dtype: Any = None, copy: bool = False, na_value: Any = np.nan) -> NDArray[Any]:
         """The decoded cells as an array of objects."""
@@ -125,7 +125,7 @@ class Deferred(ExtensionArray):
         return self.to_numpy()
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
-        if isinstance(dtype, DeferredDtype):
+        if isinstance(dtype, LazyJsonDtype):
             return self.copy() if copy else self
         return self.to_numpy() if dtype in (object, "object") else super().astype(dtype, copy)
 

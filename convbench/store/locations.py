@@ -9,10 +9,10 @@ from convbench.errors import ResultsError
 from convbench.store.checkout import find_checkout
 
 
-def results_folder(given: Path | None = None) -> Path:
+def results_folder(folder: Path | None = None) -> Path:
     """The results folder; it need not exist yet. A checkout is where `asv.conf.json` stands, here or further up."""
-    if given is not None:
-        return given
+    if folder is not None:
+        return folder
     checkout = find_checkout(Path.cwd())
     if checkout is not None:
         return checkout / "results"

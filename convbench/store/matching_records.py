@@ -1,4 +1,4 @@
-"""Earlier records of a machine that answer for a run with the same settings: the newest of each backend and problem."""
+"""Earlier records of a machine under the same conditions as a run: the newest of each backend and problem."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class Conditions:
-    """What times have to have in common to answer for each other. `cpu` None is any: the folder says which machine."""
+    """The conditions under which times are comparable. `cpu` None means any, if the folder says which machine."""
 
     threads: int
     allocator: str = "steady"
@@ -28,7 +28,7 @@ class Conditions:
     cpu: str | None = None
 
     def hold(self, record: Record) -> bool:
-        """Whether `record` was taken under these."""
+        """Whether `record` was taken under these conditions."""
         settings, machine = table(record, "settings"), table(record, "machine")
         return (
             record.get("threads") == self.threads
@@ -41,21 +41,21 @@ class Conditions:
 
 
 def machine_with_results(results: Path, machine: str) -> Path:
-    """The folder of a machine's results. Raises `ResultsError` where there is none, with those that there are."""
+    """The folder of a machine's results. Raises `ResultsError`, with the known machines, if it does not exist."""
     folder = results / machine
     known = sorted(path.name for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
     if machine in known:
         return folder
-    there = f"There are: {', '.join(known)}." if known else "There are none at all; convbench run makes some."
+    there = f"There are: {', '.join(known)}." if known else "It has no results at all; convbench run makes some."
     raise ResultsError(f"{results} has no machine {machine!r}.{did_you_mean(machine, known)} {there}")
 
 
 def earlier_records(folder: Path, conditions: Conditions, *, whole: bool) -> list[Record]:
-    """The newest record of each backend and problem in `folder` that `conditions` hold for, oldest first; not `whole`,
-    just what tells of its time."""
+    """The newest record of each backend and problem in `folder` under these `conditions`, oldest first; unless `whole`,
+    only with the fields about its time."""
     newest: dict[tuple[Any, ...], Record] = {}
-    found = records(folder, None if whole else _FIELDS)
-    for record in found if folder.is_dir() else ():
+    candidates = records(folder, None if whole else _FIELDS)
+    for record in candidates if folder.is_dir() else ():
         if conditions.hold(record):
             key = record["case_id"], record["backend"]
             newest.pop(key, None)  # so that the order is that of the newest
@@ -63,9 +63,9 @@ def earlier_records(folder: Path, conditions: Conditions, *, whole: bool) -> lis
     return list(newest.values())
 
 
-def by_case_id(found: Iterable[Record]) -> dict[str, list[Record]]:
+def by_case_id(candidates: Iterable[Record]) -> dict[str, list[Record]]:
     """The records of each problem."""
     grouped: dict[str, list[Record]] = {}
-    for record in found:
+    for record in candidates:
         grouped.setdefault(record["case_id"], []).append(record)
     return grouped

@@ -1,7 +1,7 @@
-"""Journals read in as many parts as there are CPUs, each but the first by a process of its own.
+"""Journals read in as many parts as there are CPUs; every part but the first is read by a process of its own.
 
-Plain processes and not `multiprocessing`, which would import a caller's script again. A part whose process fails, for
-whatever reason, is read here. Journals that one process reads in a moment are one part.
+These are plain processes, not `multiprocessing`, which would import the caller's script again. A part whose process
+fails, for whatever reason, is read here. Small journals are one part.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Read = TypeVar("Read")
 
 
 class Span(NamedTuple):
-    """Those lines of a journal that begin at byte `start` or after it, and before `stop`."""
+    """The lines of a journal that begin at byte `start` or later and before `stop`."""
 
     path: Path
     start: int
@@ -43,11 +43,11 @@ class Span(NamedTuple):
 
 
 class Reader(Protocol[Read]):
-    """What is read of a part, and how it goes from one process to another."""
+    """Reads a part, and packs the result for another process."""
 
     def read(self, part: Sequence[Span]) -> Iterator[Read]: ...
 
-    def packed(self, found: Iterator[Read]) -> Iterator[Any]: ...
+    def packed(self, read: Iterator[Read]) -> Iterator[Any]: ...
 
     def unpacked(self, package: Any) -> Iterable[Read]: ...
 
@@ -63,8 +63,8 @@ class Columns:
         for span in part:
             yield from reader.read(*span)
 
-    def packed(self, found: Iterator[Block]) -> Iterator[Block]:
-        return found
+    def packed(self, read: Iterator[Block]) -> Iterator[Block]:
+        return read
 
     def unpacked(self, package: Block) -> Iterable[Block]:
         return (package,)
@@ -80,10 +80,10 @@ class Records:
         for span in part:
             yield from read_records(span.path, self.only, span.start, span.stop)
 
-    def packed(self, found: Iterator[Record]) -> Iterator[tuple[bytes, list[str]]]:
+    def packed(self, read: Iterator[Record]) -> Iterator[tuple[bytes, list[str]]]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", JournalWarning)
-            while some := list(islice(found, _AT_A_TIME)):
+            while some := list(islice(read, _AT_A_TIME)):
                 yield msgspec.msgpack.encode(some), []
         yield msgspec.msgpack.encode([]), [str(warning.message) for warning in caught]
 
@@ -95,7 +95,7 @@ class Records:
 
 
 def read_parts(paths: Sequence[Path], reader: Reader[Read]) -> Iterator[Iterator[Read]]:
-    """What `reader` reads of the journals, part by part: each to be read to its end before the next.
+    """What `reader` reads from the journals, part by part; each part has to be read to its end before the next.
 
     Parts, and what is in them, are in the order of `paths` and of the lines. Raises `ResultsError` when a journal
     cannot be read.
@@ -112,7 +112,7 @@ def read_parts(paths: Sequence[Path], reader: Reader[Read]) -> Iterator[Iterator
 
 
 def _parts(paths: Sequence[Path]) -> list[list[Span]]:
-    """The bytes of the journals, in order, cut into parts of the same size: there is at least one."""
+    """The bytes of the journals, in order, cut into parts of equal size; at least one part."""
     sizes = {path: _size(path) for path in paths}
     total = sum(sizes.values())
     count = max(1, min(usable_cpus(), total // WORTH_A_PROCESS_BYTES)) if sys.executable else 1
@@ -161,7 +161,7 @@ class _OtherProcess(Generic[Read]):
                 yield from self._reader.unpacked(package)
 
     def _packages(self) -> list[Any] | None:
-        """All that the process has read; None when it ended before it had said that this is all."""
+        """All that the process has read; None if it ended before it sent the end mark."""
         try:
             return list(iter(lambda: pickle.load(self._process.stdout), None))  # type: ignore[arg-type]
         except (OSError, EOFError, pickle.PickleError):
@@ -173,9 +173,9 @@ class _OtherProcess(Generic[Read]):
 
 
 def serve() -> None:
-    """Read the part that standard input asks for, and give it on standard output."""
+    """Read the part that standard input names, and write it to standard output."""
     part, reader = pickle.load(sys.stdin.buffer)
-    # All first: who asked reads a part of its own meanwhile, and would hold this up.
+    # Read all before writing: the parent reads a part of its own meanwhile and would block the pipe.
     for package in list(reader.packed(reader.read(part))):
         pickle.dump(package, sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
     pickle.dump(None, sys.stdout.buffer)

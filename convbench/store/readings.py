@@ -39,12 +39,12 @@ def as_number(value: object) -> float | None:
 
 
 def number(record: Mapping[str, object], name: str) -> float | None:
-    """The number in a field; None if there is none."""
+    """The number in a field; None without one."""
     return as_number(record.get(name))
 
 
 def table(record: Mapping[str, object], name: str) -> Mapping[str, Any]:
-    """The object in a field; an empty one if there is none."""
+    """The object in a field; an empty one without it."""
     value = record.get(name)
     return value if isinstance(value, Mapping) else {}
 

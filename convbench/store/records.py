@@ -32,7 +32,7 @@ Place = str | PathLike[str]
 
 
 def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState) -> Record:
-    """The record of `outcome`, one of those of `run`, found in the process `session` at the commit of `checkout`."""
+    """The record of `outcome`, measured by `run` in the process `session` at the commit of `checkout`."""
     problem, estimate, samples = outcome.case.problem, _estimate(outcome), _columns(outcome.samples)
     device, settling = outcome.on_device, outcome.settling
     return {
@@ -134,24 +134,24 @@ def records(path: Place | Iterable[Place] | None = None, only: Iterable[str] | N
 
     Raises `ResultsError` when there is no such place.
     """
-    found = journals_at(path)
+    paths = journals_at(path)
     if only is None:
-        for journal in found:
+        for journal in paths:
             yield from read_records(journal)
     else:
-        for part in read_parts(found, Records(tuple(only))):
+        for part in read_parts(paths, Records(tuple(only))):
             yield from part
 
 
 def journals_at(path: Place | Iterable[Place] | None = None) -> list[Path]:
     """The journals that `records` reads, each once, the oldest first within a place."""
-    given = [results_folder()] if path is None else [path] if isinstance(path, (str, PathLike)) else path
-    found: dict[Path, None] = {}
-    for place in map(Path, given):
+    places = [results_folder()] if path is None else [path] if isinstance(path, (str, PathLike)) else path
+    paths: dict[Path, None] = {}
+    for place in map(Path, places):
         if place.is_file():
-            found[place] = None
+            paths[place] = None
         elif place.is_dir():
-            found |= dict.fromkeys(journals(place))
+            paths |= dict.fromkeys(journals(place))
         else:
             raise ResultsError(f"there are no results at {place}; it should be a journal (.jsonl) or a results folder.")
-    return list(found)
+    return list(paths)

@@ -65,7 +65,7 @@ class Record(TypedDict, total=False):
     """One backend on one case, as a run writes it; seconds are per call.
 
     A journal from elsewhere may hold other types. Only `case`, `backend` and `status` are sure to be strings, and the
-    fields in `TABLES` to be objects if they are there; `store.readings` reads the others with care.
+    fields in `TABLES` to be objects or missing; `store.readings` reads the others with care.
     """
 
     format: Whole
@@ -137,7 +137,7 @@ FIELDS: Mapping[str, Kind] = {name: _kind(hint) for name, hint in _HINTS.items()
 REQUIRED = tuple(name for name, hint in _HINTS.items() if get_origin(hint) is Required)
 """Texts that make an object a record."""
 TABLES = ("problem", "settings", "machine", "samples")
-"""Fields that are objects if they are there."""
+"""Fields that are objects, or missing."""
 SAMPLES = tuple(Samples.__annotations__)
 
 ON_REQUEST = ("twin", "self_ratio", "verdicts")

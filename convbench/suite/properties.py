@@ -20,7 +20,7 @@ class Sizes(tuple[int, ...]):
 
     def _all(self, holds: Callable[[Any, Any], bool], other: Any) -> bool:
         others = other if isinstance(other, Sizes) else (other,) * len(self)
-        return all(holds(one, two) for one, two in zip(self, others, strict=True))
+        return all(holds(a, b) for a, b in zip(self, others, strict=True))
 
     def __eq__(self, other: object) -> bool:
         return self._all(operator.eq, other)

@@ -1,12 +1,12 @@
-"""Do convbench's times agree with torch.utils.benchmark's, and with pyperf's, for the same layers?
+"""Whether convbench's times agree with those of torch.utils.benchmark and pyperf for the same layers.
 
-Twenty distinct layers of ResNet-50 on one thread, in the environment that convbench gives its workers (same allocator
-settings, same thread limits), in two ways:
+Twenty distinct layers of ResNet-50 on one thread, in the environment of convbench's workers (same allocator settings,
+same thread limits), in two ways:
 
-* the same callable in the same process, the three timers taking turns: what is left is how they time;
-* each timer as it is used, in as many fresh processes of its own, half of torch's before convbench's and half after,
-  so that a drift of the machine does not look like a difference. Of each the median of its processes' medians counts.
-  Where a process's memory lies is part of its time, so these differ by more, the other two from each other as well.
+* The same callable in the same process, with the three timers in turn. The differences come from the timing alone.
+* Each timer as intended, in equally many fresh processes, half of torch's before convbench's and half after, so that a
+  drift of the machine does not look like a difference. The median of the medians of its processes counts. Where a
+  process's memory lies is part of its time, so these differ by more, also the other two from each other.
 
 Prints the ratio per layer and the medians.
 

@@ -1,8 +1,8 @@
-"""What the memory allocator does to a convolution's time: fresh worker processes, with and without a steady allocator.
+"""What the memory allocator does to a convolution's time: fresh workers, with and without a steady allocator.
 
-The same torch convolution (1x64x56x56, 3x3, one thread) in several fresh workers of either kind, alternating. glibc as
-it comes gives the output's memory back to the system after a call and faults it in again at the next; whether it does
-differs from process to process. Prints each worker's median, page faults per call and the system's share of the CPU time.
+The same torch convolution (1x64x56x56, 3x3, one thread) runs in several fresh workers of either kind, alternating. By
+default glibc returns the output's memory to the system after a call and faults it in again at the next; whether it does
+differs from process to process. Prints each worker's median, page faults per call and the system's share of CPU time.
 
     python evaluation/accuracy/allocator_effect.py [--workers 8]
 """

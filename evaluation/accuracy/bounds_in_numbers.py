@@ -1,9 +1,9 @@
-"""The bounds of docs/bounds.md in numbers: what is allowed, what a right answer takes of it, and what it lets through.
+"""The bounds of docs/bounds.md in numbers: their size, what a right answer uses of them, what they let through.
 
     python evaluation/accuracy/bounds_in_numbers.py
 
-Right answers are NumPy's, by matrix products in float32. One fault leaves one product out of every sum, the smallest
-that an indexing loop can have; the other rounds operands in secret.
+Right answers come from NumPy, by matrix products in float32. One fault leaves one product out of every sum, the
+smallest fault that an indexing loop can have. The other secretly rounds the operands.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from convbench.problem import DTYPES, ConvProblem
 from convbench.registry import discover
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER, UNIT_ROUNDOFF, error_bound, gamma
 from convbench.verification.operands import exact_magnitude
-from convbench.verification.oracle import Oracle, answer_key
+from convbench.verification.oracle import Oracle, oracle_for
 from convbench.verification.question import Question
 
 GEMM = Arithmetic("gemm")
@@ -44,7 +44,7 @@ def sums() -> None:
     )
     print("    K    gamma_K  largest a  error/bound of a right answer")
     for problem in problems():
-        normal = answer_key(Question(problem=problem, values="normal"), GEMM)
+        normal = oracle_for(Question(problem=problem, values="normal"), GEMM)
         k, right = problem.reduction_length, normal.judge(GEMM, computed(normal))
         allowed = gamma(k, UNIT_ROUNDOFF["float32"])
         print(f"{k:>5}{allowed:>11.2g}{exact_magnitude(problem, GEMM):>11,}{right.error_over_bound:>31.2g}")
@@ -56,7 +56,7 @@ def faults() -> None:
         print("    K  error/bound   bound  integers  one-tap  allclose 1e-4  allclose 1e-2")
         for problem in problems():
             normal, integers, one_tap = (
-                answer_key(Question(problem=problem, values=values), GEMM)
+                oracle_for(Question(problem=problem, values=values), GEMM)
                 for values in ("normal", "integers", "one-tap")
             )
             faulty = fault(normal)
@@ -130,7 +130,7 @@ def _rounded_to_tf32(array: np.ndarray) -> np.ndarray:
 
 def relative_bound(problem: ConvProblem, arithmetic: Arithmetic) -> float:
     """The median over the outputs of (bound / S), times 4."""
-    key = answer_key(Question(problem=problem, values="positive"), arithmetic)
+    key = oracle_for(Question(problem=problem, values="positive"), arithmetic)
     found = error_bound(problem, arithmetic, key.magnitudes / 4, key.magnitudes, key.operands.x, key.operands.w)
     return float(np.median(found / key.magnitudes)) * 4
 

@@ -1,10 +1,10 @@
-"""What the machine can do at most, as convbench measures it, beside what convolutions reach and what is plausible.
+"""The machine's peak rates as convbench measures them, beside the rates of convolutions, and their plausibility.
 
     python evaluation/accuracy/ceilings.py [--threads 1 2] [--backend numba-direct --backend 'torch*'] [--quick]
 
-Measures the ceilings as `convbench machine --measure` does, then runs some compute-bound layers by `convbench run`,
-each backend in a worker process of its own, and prints GFLOP/s, operations per cycle of a core's clock, and shares. A
-loop is plausible where its operations are a whole number of vectors a cycle: two of AVX2, one or two of AVX-512.
+Measures the ceilings as `convbench machine --measure` does. Then runs some compute-bound layers with `convbench run`,
+each backend in its own worker process, and prints GFLOP/s, operations per cycle of a core's clock, and shares. A loop
+is plausible if its operations are a whole number of vectors per cycle: two of AVX2, one or two of AVX-512.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Whether what `convbench doctor` states holds: the difference that it says it could tell apart, told apart or not.
+"""Whether the difference that `convbench doctor` states as detectable is detected.
 
-First the doctor; then fresh pairs of worker processes of the same backend, each for as long as is asked. A pair is
-called different where the doctor's own threshold says so: in 5 % of them at most, since they are not. Then the times of
-one side are made longer by the difference that was stated: 80 % of them should be called different.
+The doctor runs first; then fresh pairs of worker processes of the same backend, each for `--seconds`. A pair is called
+different by the doctor's threshold: at most 5 % of them should be, because they are the same. Then the times of one
+side are made longer by the stated difference: 80 % of the pairs should be called different.
 
     python evaluation/accuracy/doctor_accuracy.py [--pairs 40] [--seconds 1] [--backend numpy-gemm]
 """

@@ -1,12 +1,12 @@
-"""On a CUDA GPU: do times by the device's clock agree with other timers, and with themselves?
+"""On a CUDA GPU: whether times by the device's clock agree with other timers, and with themselves.
 
-For layers of ResNet-50, each backend in processes of its own:
+For layers of ResNet-50, each backend in its own processes:
 
-* by the device's clock, in warm and in cold caches, beside torch.utils.benchmark's timer and beside events around each
-  call behind a flush, as triton.testing.do_bench takes them, both in a process of their own;
-* torch-cuda against itself in another process, which should be 1;
-* what a call takes to launch, as a share of its time, plain and as a graph;
-* the input's and the output's way, which are in none of these.
+* times by the device's clock, with warm and with cold caches, beside torch.utils.benchmark's timer and beside events
+  around each call after a flush, as triton.testing.do_bench takes them, both in a separate process;
+* torch-cuda against itself in another process, which should give 1;
+* the launch time of a call as a share of its time, plain and as a graph;
+* the transfers of input and output, which are part of none of these.
 
     python evaluation/accuracy/gpu_timing.py [--layers 8] [--batch 32]
 """

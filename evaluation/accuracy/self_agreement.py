@@ -1,11 +1,11 @@
-"""A/A: how far the same convolution differs from itself, and whether the interval that a run states knows it.
+"""A/A test: how far the same convolution differs from itself, and whether the stated interval covers that.
 
-Each repeat starts two fresh worker processes of torch on one thread and measures the one against the other, by the
-rounds of `convbench run`, with its --precision and --budget where they are given. With --busy another process computes
-meanwhile. Beside it the same through `asv run`, twice, and through two runs of pyperf, in the environment that
-convbench gives its workers: their medians' ratios, and whether their intervals (asv's of 99 %; pyperf's test) say that
-nothing differs. Of convbench's ratios there are two intervals: that of the rounds, which is of these two processes, and
-that of a table of backends, which holds besides what two processes differ by.
+Each repeat starts two fresh worker processes of torch on one thread and measures one against the other, in rounds as in
+`convbench run`, with its --precision and --budget if given. With --busy another process computes at the same time. For
+comparison the same through `asv run`, twice, and through two runs of pyperf, in the environment of convbench's workers:
+the ratios of their medians, and whether their intervals (asv's of 99 %; pyperf's test) find no difference. For
+convbench's ratios there are two intervals: that of the rounds, which holds for these two processes, and that of a table
+of backends, which includes between-process variation.
 
     python evaluation/accuracy/self_agreement.py [--repeats 20] [--busy] [--precision 0.003] [--budget 6]
 """

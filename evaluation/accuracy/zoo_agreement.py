@@ -5,7 +5,7 @@
 
 REFERENCE has a row for each distinct convolution of each model: `source` (timm or torchvision), `model`, `count`, `N`,
 `C_in`, `H`, `W`, `C_out`, `kH`, `kW`, `sH`, `sW`, `pT`, `pB`, `pL`, `pR`, `dH`, `dW`, `groups`, `bias`, `padding_mode`
-and `macs`. Compared are the distinct operations, and for each model how often it runs each of them.
+and `macs`. The script compares the distinct operations, and how often each model runs each of them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What `convbench.conv2d` and `convbench.Conv2d` add to a call, against the chosen backend called directly.
+"""What `convbench.conv2d` and `convbench.Conv2d` add to a direct call of the chosen backend.
 
     python evaluation/overhead/dispatch_overhead.py
 
-The first table is of a backend that computes nothing, so that what is left is the dispatch; the second of real ones, on
-a small layer, called directly with the input that it was prepared with (`Ready.run`) and with another (`Ready.on`).
-The ways take turns in rounds; what is added is the median of the rounds' differences, with its 95 % interval.
+The first table is for a backend that computes nothing, so only the dispatch remains. The second is for real ones on a
+small layer, called directly with the prepared input (`Ready.run`) and with another (`Ready.on`). The ways alternate in
+rounds; the added time is the median of the rounds' differences, with its 95 % interval.
 """
 
 from __future__ import annotations

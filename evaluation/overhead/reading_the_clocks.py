@@ -1,7 +1,7 @@
-"""What it takes to read the clocks of a sample, right after a convolution and once more at once.
+"""What reading the clocks of a sample costs, right after a convolution and immediately again.
 
-A convolution leaves little else in the caches, so that the first reading after it is slow; whichever clock is read last
-has the reading of the others in its time. Prints the medians.
+A convolution leaves little else in the caches, so the first reading after it is slow. The clock that is read last
+includes the reading of the others in its time. Prints the medians.
 
     python evaluation/overhead/reading_the_clocks.py [--calls 500]
 """

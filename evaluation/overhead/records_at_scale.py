@@ -2,10 +2,9 @@
 
     python evaluation/overhead/records_at_scale.py [--records 1000000] [--pairs 100000] [--folder DIR]
 
-Writes journals of records such as `convbench run` writes (every one timed, with 10 to 30 raw samples: the long kind)
-into a temporary folder, and reads them in fresh processes: cold, their pages dropped from the system's cache, and warm.
-Memory is the most that the process and, where a second one helped it, that one had, together. Takes 4 GB of disk and
-some minutes.
+Writes journals with records like those of `convbench run` (all timed, with 10 to 30 raw samples: the long kind) into a
+temporary folder, and reads them in fresh processes: cold, with their pages dropped from the system's cache, and warm.
+Memory is the peak of the process and of its helper process together. Takes 4 GB of disk and some minutes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What share of a run's wall time, after its workers' start, is spent inside the backends' calls?
+"""What share of a run's wall time, after its workers' start, is spent inside the backends' calls.
 
-Runs `convbench run`. Its records say how long it was in each backend's own code (making ready, first calls, verified
-calls, warming up, timed calls and those thrown away before each sample, in all processes), and the run how long it
-waited for workers to start. The rest is its own: references, verdicts, operands and answers on their way,
-the journal.
+Runs `convbench run`. Its records say how long each backend's code ran (making ready, first calls, verified calls,
+warming up, timed calls and discarded ones, in all processes), and the run says how long it waited for workers to start.
+The rest is convbench's own: references, verdicts, transfer of operands and answers, the journal.
 
     python evaluation/overhead/run_overhead.py [options of convbench run, by default --suite sizes]
 """

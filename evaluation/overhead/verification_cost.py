@@ -1,10 +1,10 @@
-"""What verification costs: the harness's own part of a question, questions a second, and the reference on real layers.
+"""What verification costs: the harness's part of a question, questions per second, the reference on real layers.
 
     python evaluation/overhead/verification_cost.py [--backend torch --backend onnxruntime]
 
-The harness's part is all that the verifying process does with a question of the sweep on one core: draw the operands,
-send them, compute the reference, judge the answers, keep the books; the wait for the worker is measured apart. The
-reference's speed on ResNet-50 is beside that of NumPy's float64 matrix product of the same size.
+The harness's part is everything that the verifying process does for a question of the sweep on one core: draw the
+operands, send them, compute the reference, judge the answers, keep the books. The wait for the worker is measured
+separately. The reference's speed on ResNet-50 stands beside that of NumPy's float64 matrix product of the same size.
 """
 
 from __future__ import annotations

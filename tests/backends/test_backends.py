@@ -37,6 +37,8 @@ from convbench.registry import versions
 from convbench.verification.known import KnownWrong, applicable, own_table
 from convbench.verification.question import Question, Values
 
+pytestmark = pytest.mark.slow
+
 # Each case costs these seconds of compiling: tests/test_engines.py asks them a handful.
 COSTLY = ("torch_compile", "iree", "tvm")
 FILES = sorted(m.name for m in pkgutil.iter_modules(convbench.backends.__path__) if not m.name.startswith("_"))

@@ -20,6 +20,8 @@ pytest.importorskip("numba")
 
 from convbench.backends.numba import BACKENDS, NumbaDirect
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = [NumbaDirect(vector_bytes=n) for n in (16, 32, 64)]
 width = pytest.mark.parametrize("backend", WIDTHS, ids=lambda b: f"{b.vector_bytes}-bytes")
 

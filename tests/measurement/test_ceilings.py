@@ -23,7 +23,7 @@ from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.measurement.ceilings import process
 from convbench.measurement.ceilings.bandwidth import extents
 from convbench.measurement.ceilings.executable import FORBIDDEN
-from convbench.measurement.ceilings.figures import Ceilings, Figure, Level, figure
+from convbench.measurement.ceilings.figures import Ceilings, Figure, Level, figure_of
 from convbench.measurement.ceilings.instruction_sets import instruction_sets
 from convbench.measurement.ceilings.process import measure_ceilings
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
@@ -212,7 +212,7 @@ def test_where_code_is_refused_products_remain_and_it_is_said(monkeypatch: pytes
     found = measure_ceilings(1, seconds=BRIEF_S)
     assert not found.multiply_adds
     assert found.clock is None
-    assert (found.peak("float32") or figure("none", [1])).how.startswith(("NumPy", "SciPy"))
+    assert (found.peak("float32") or figure_of("none", [1])).how.startswith(("NumPy", "SciPy"))
     assert all("NumPy" in one.how for level in found.levels for one in level.figures)
     assert any(note.startswith("no machine code") for note in found.notes)
 

@@ -111,7 +111,7 @@ def test_nothing_available_in_the_other_environment_is_exit_code_3(place: Path) 
 
 
 @pytest.mark.parametrize("is_checkout", [False, True], ids=["installed", "checkout"])
-def test_wherever_convbench_is_the_other_environment_sees_the_package_and_nothing_beside_it(
+def test_wherever_convbench_is_workers_start_and_the_other_environment_sees_only_the_package(
     place: Path, tmp_path: Path, is_checkout: bool
 ) -> None:
     ignored = shutil.ignore_patterns("__pycache__")
@@ -122,8 +122,10 @@ def test_wherever_convbench_is_the_other_environment_sees_the_package_and_nothin
     if is_checkout:
         shutil.copy(ROOT / "pyproject.toml", tmp_path)
     write(library("9.0", "1 / 0"), tmp_path)  # as a library that is installed beside convbench
-    done = run(place, "--backend", "*@2.0", "--python", f"{place / 'slow'}=2.0", "--json", site=tmp_path)
+    patterns = ("--backend", "*@2.0", "--backend", "numpy-loop")
+    done = run(place, *patterns, "--python", f"{place / 'slow'}=2.0", "--json", site=tmp_path)
     found = records(done)
+    assert found["numpy-loop"]["status"] == "ok", done.stderr  # a worker of this environment, too
     assert found["fake-conv@2.0"]["status"] == "ok", done.stderr
     assert "2.0" in found["fake-conv@2.0"]["versions"].values()
     assert found["numpy-loop@2.0"]["status"] == "ok"

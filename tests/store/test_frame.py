@@ -29,7 +29,7 @@ from convbench.status import Status
 from convbench.store import parallel_read as parts
 from convbench.store.checkout import CheckoutState
 from convbench.store.journal import JournalWarning
-from convbench.store.lazy_json import Deferred
+from convbench.store.lazy_json import LazyJson
 from convbench.store.records import record_of, records
 from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT, Record
 from convbench.suite import Case
@@ -362,7 +362,7 @@ def test_a_frame_is_shown_with_its_samples(frame: pd.DataFrame) -> None:
     assert "[3.0, 1.0]" in repr(frame[["backend", "wall_s"]])
     frame.info(memory_usage="deep", buf=io.StringIO())
     assert frame["wall_s"].array.nbytes > 0
-    assert isinstance(frame["wall_s"].array, Deferred)
+    assert isinstance(frame["wall_s"].array, LazyJson)
     assert str(frame["wall_s"].dtype) == "deferred"
 
 

@@ -18,6 +18,8 @@ from test_frame import made
 import convbench
 from convbench.reporting.html.summary_page import summary_page
 
+pytestmark = pytest.mark.slow
+
 needs_clone = pytest.mark.skipif(not IS_CLONE, reason="needs git history to clone; an unpacked archive has none")
 needs_browser = pytest.mark.skipif(what_is_missing() is not None, reason=what_is_missing() or "")
 EVIL = '"><script>window.ran = 1</script><img src=x onerror="window.ran = 1">'

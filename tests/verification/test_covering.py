@@ -28,6 +28,8 @@ from convbench.verification.sweep.covering_array import covering_array
 from convbench.verification.sweep.factors import FACTORS, classes
 from convbench.verification.sweep.search import search
 
+pytestmark = pytest.mark.slow
+
 # --- the array --------------------------------------------------------------------------------------------------------
 
 

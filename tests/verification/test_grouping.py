@@ -17,6 +17,8 @@ from convbench.verification.failure import Failure
 from convbench.verification.question import Question
 from convbench.verification.sweep.factors import classes
 
+pytestmark = pytest.mark.slow
+
 SWEPT = varied_questions(random.Random(0), 400)
 TRIALS = 16
 

@@ -22,6 +22,8 @@ from convbench.verification.sweep.drawing import DECISIONS, MOST_MACS, Drawing
 from convbench.verification.sweep.factors import DETAILS, FACTORS, classes
 from convbench.verification.sweep.search import questions, search
 
+pytestmark = pytest.mark.slow
+
 
 class Winograd(Idle):
     """Says no to all but 1 in some thousand questions, for reasons that are not data."""

@@ -116,20 +116,19 @@ class _Graph:
         if dtype is None:
             self._calls.leave_out("A convolution of another format than float64, 32, 16 or bfloat16", _layer(node))
             return
-        call = Convolution(
-            batch=batch,
-            in_channels=channels,
-            image=(height, width),
-            out_channels=weight[0],
-            kernel_size=kernel,
-            stride=stride,
-            padding=_sides(attributes, (height, width), kernel, stride, dilation),
-            dilation=dilation,
-            groups=attributes.get("group", 1),
-            bias=len(node.input) > 2 and bool(node.input[2]),
-            dtype=dtype,
-        )
-        self._calls.convolution(_layer(node), node.input[0], call)
+        problem = {
+            "batch": batch,
+            "in_channels": channels,
+            "out_channels": weight[0],
+            "kernel_size": kernel,
+            "stride": stride,
+            "dilation": dilation,
+            "groups": attributes.get("group", 1),
+            "bias": len(node.input) > 2 and bool(node.input[2]),
+            "dtype": dtype,
+        }
+        padding = _sides(attributes, (height, width), kernel, stride, dilation)
+        self._calls.convolution(_layer(node), node.input[0], Convolution((height, width), padding, problem))
 
     def _padding(self, node: Any) -> Padding | None:
         """The padding that a Pad node does; None when it is known only at run time or no convolution pads like that."""

@@ -1,7 +1,7 @@
-"""AArch64 machine code of the loops that measure what a CPU can do, by a small assembler of just their instructions.
+"""AArch64 machine code of the loops that measure what a CPU can do, from a small assembler of just their instructions.
 
-The loops of `x86_64`, of the same names and arguments, on NEON's vectors of 16 bytes. Every loop is a C function of
-Arm's procedure call standard, which has it leave v8 to v15 alone. Encodings are those of the Arm Architecture Reference
+The loops have the names and arguments of those in `x86_64`, and use NEON vectors of 16 bytes. Each is a C function by
+Arm's procedure call standard, and so leaves v8 to v15 alone. Encodings are those of the Arm Architecture Reference
 Manual, C7.2 for vectors and C6.2 for the rest.
 """
 
@@ -12,7 +12,7 @@ from functools import partial
 
 from convbench.measurement.ceilings.listing import Instruction, Listing, listing, repeated
 
-_FREE = (*range(8), *range(16, 32))  # vector registers that are not the caller's
+_FREE = (*range(8), *range(16, 32))  # vector registers that a function may change
 _MULTIPLY_ADD = {"float32": (0x4E20CC00, "4s"), "float64": (0x4E60CC00, "2d")}
 
 
@@ -20,16 +20,16 @@ def _word(text: str, code: int) -> Instruction:
     return Instruction(text, struct.pack("<I", code))
 
 
-def _place(base: int, offset: int) -> str:
+def _address(base: int, offset: int) -> str:
     return f"[x{base}, #{offset}]" if offset else f"[x{base}]"
 
 
 def _load(register: int, base: int, offset: int) -> Instruction:
-    return _word(f"ldr q{register}, {_place(base, offset)}", 0x3DC00000 | offset // 16 << 10 | base << 5 | register)
+    return _word(f"ldr q{register}, {_address(base, offset)}", 0x3DC00000 | offset // 16 << 10 | base << 5 | register)
 
 
 def _store(register: int, base: int, offset: int) -> Instruction:
-    return _word(f"str q{register}, {_place(base, offset)}", 0x3D800000 | offset // 16 << 10 | base << 5 | register)
+    return _word(f"str q{register}, {_address(base, offset)}", 0x3D800000 | offset // 16 << 10 | base << 5 | register)
 
 
 def _multiply_add(dtype: str, register: int, one: int, other: int) -> Instruction:
@@ -75,7 +75,7 @@ _while_below = partial(_branch, "lo", 3)
 
 
 def accumulators(size: int) -> int:
-    """Sums that a multiply-add loop keeps in registers, two operands left."""
+    """Sums that a multiply-add loop keeps in registers, beside two operands."""
     assert size == 16
     return len(_FREE) - 2
 
@@ -119,10 +119,8 @@ def triad_loop(size: int) -> Listing:
 
 
 def _passes(pointers: list[tuple[int, int]], body: list[Instruction], size: int) -> Listing:
-    """`body` at every step of x1 bytes, x0 times over; `pointers` are registers that walk, and those they start from.
-
-    x9 is where the first of them ends.
-    """
+    """`body` at every step of x1 bytes, repeated x0 times. `pointers` are the registers that advance, and those that
+    they start from. x9 holds the end of the first."""
     walking, start = pointers[0]
     steps = [_advance(register, step_bytes(size)) for register, _ in pointers]
     inner = repeated(".Lstep", listing([*body, *steps, _compare(walking, 9)]), _while_below)
@@ -131,7 +129,7 @@ def _passes(pointers: list[tuple[int, int]], body: list[Instruction], size: int)
 
 
 def step_bytes(size: int) -> int:
-    """What the loops over arrays take at a time."""
+    """Bytes per iteration of the loops over arrays."""
     return size * _UNROLLED
 
 

@@ -1,6 +1,6 @@
-"""Bytes a second from each cache and from memory: reading alone, and a triad, a = b + s * c.
+"""Bytes per second from each cache and from memory: reading alone, and a triad, a = b + s * c.
 
-What a program asks for is counted, read and written; that a line is fetched before it is written is not.
+The bytes that the program reads and writes count. The fetch of a line before it is written does not.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _PAGE = 4096
 _CHUNK = 4 << 20
 _LEAST_OF_MEMORY, _MOST_OF_MEMORY = 128 << 20, 1 << 30
 _WORTH_NUMPY = 1 << 20
-"""Bytes of an array at which NumPy's own cost per call no longer shows."""
+"""Bytes of an array beyond which NumPy's own cost per call no longer shows."""
 
 Move = Callable[[int, int, int], object]
-"""Moves bytes `passes` times over, beginning at an offset in each of its arrays and going on for a size."""
+"""Moves bytes for a number of passes, from an offset in each of its arrays and over a length in bytes."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """A level of the memory: its name, what it holds for all threads together (None: it is the memory), and the bytes
-    that are read and written over to measure it."""
+    """A level of the memory: its name, the bytes it holds for all threads together (None for main memory), and how many
+    bytes are read and written to measure it."""
 
     name: str
     holds: int | None
@@ -40,25 +40,26 @@ class Extent:
 
 
 def extents(caches: Mapping[str, int], memory_limit: int) -> list[Extent]:
-    """The levels to measure: half of each cache, more where the caches inside it are as large; of memory four times the
-    caches, or twice where that is much, and not at all where there is not enough. Empty where the caches are not known,
-    since nothing then says where data is."""
-    found, inside = [], 0
+    """The levels to measure: half of each cache, or more if the caches inside it are as large. Of main memory, four
+    times the caches (twice if that is much), provided that there is enough. Empty if the caches are unknown, because
+    then nothing shows where data lies."""
+    levels, inside = [], 0
     for name, size in caches.items():
-        # A cache that holds what fell out of smaller ones has their size on top of its own.
-        found.append(Extent(name, size, size // 2 if inside < size // 4 else inside + size // 4))
+        # A cache for data evicted from smaller ones adds their size to its own.
+        levels.append(Extent(name, size, size // 2 if inside < size // 4 else inside + size // 4))
         inside += size
     enough = max(min(max(4 * inside, _LEAST_OF_MEMORY), _MOST_OF_MEMORY), 2 * inside)
     if caches and enough <= memory_limit // 4:
-        found.append(Extent("memory", None, enough))
-    return found
+        levels.append(Extent("memory", None, enough))
+    return levels
 
 
 def moves(isas: Sequence[InstructionSet], extent: Extent, threads: int) -> Iterator[tuple[str, Callable[[], Task]]]:
-    """How bytes are moved within `extent`, and what makes a task of it for each of `threads`; its work is in bytes.
+    """Ways to move bytes within `extent`: a name, and a function that makes the task for each of `threads`. Its work is
+    in bytes.
 
-    By machine code where there are instruction sets; else by NumPy, where arrays are long enough for it. The tasks
-    raise as `multiply_adds` does when they are made.
+    Machine code moves them if there are instruction sets; otherwise NumPy, if arrays are long enough. Making a task
+    raises as `multiply_adds` does.
     """
     share, in_parts = extent.measured // threads, extent.holds is None
     for isa in isas:
@@ -69,7 +70,7 @@ def moves(isas: Sequence[InstructionSet], extent: Extent, threads: int) -> Itera
 
 
 def read(isa: InstructionSet, share: int, in_parts: bool) -> Task:
-    """Reading `share` bytes; `in_parts`, if they are more than caches hold, so that no chunk is still in one."""
+    """Read `share` bytes; `in_parts` if they exceed the caches, so that no chunk is still in one."""
     size, step = isa.vector_bytes, isa.loops.step_bytes(isa.vector_bytes)
     loop = callable_code(
         isa.loops.read_loop(size).code, None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
@@ -94,7 +95,7 @@ def triad(isa: InstructionSet, share: int, in_parts: bool) -> Task:
     factors = np.full(size // 4, 4, np.float32)
     b, c = np.arange(3 * step // 4, dtype=np.float32), np.arange(3 * step // 4, dtype=np.float32) % 7
     a = np.zeros_like(b)
-    loop(2, b.nbytes, *(one.ctypes.data for one in (a, b, c, factors)))
+    loop(2, b.nbytes, *(array.ctypes.data for array in (a, b, c, factors)))
     if (a != b + 4 * c).any():
         raise WrongResultError(f"the {isa.name} triad does not compute what it should")
     arrays = _thirds(share)
@@ -106,7 +107,7 @@ def triad(isa: InstructionSet, share: int, in_parts: bool) -> Task:
 
 
 def add(share: int, in_parts: bool) -> Task:
-    """a = b + c by NumPy, for want of machine code; arguments as of `triad`."""
+    """a = b + c with NumPy, without machine code; arguments as for `triad`."""
     a, b, c = _thirds(share)
 
     def move(passes: int, at: int, length: int) -> None:
@@ -118,10 +119,9 @@ def add(share: int, in_parts: bool) -> Task:
 
 
 def _task(move: Move, size: int, step: int, moved: int, in_parts: bool) -> Task:
-    """`move` over arrays of `size` bytes, `step` at a time, of which it moves `moved` times as many.
+    """`move` over arrays of `size` bytes in multiples of `step`; `moved` arrays are moved at once.
 
-    In parts it goes through them a chunk at a time, on from where it was: a chunk that comes round again has fallen out
-    of every cache.
+    In parts, it continues chunk by chunk, so that a chunk has left every cache when its turn comes again.
     """
     if not in_parts:
         whole = size // step * step
@@ -139,14 +139,14 @@ def _task(move: Move, size: int, step: int, moved: int, in_parts: bool) -> Task:
 
 
 def _thirds(share: int) -> list[NDArray[np.float32]]:
-    """Three arrays in one buffer of about `share` bytes. None begins in its page as another does: there CPUs mistake a
-    load for one that has to wait for a store."""
+    """Three arrays in one buffer of about `share` bytes. Each starts at another offset in its page, because CPUs may
+    otherwise make a load wait for an unrelated store."""
     third = share // 3 // _PAGE * _PAGE + _PAGE // 4
     return np.split(buffer(3 * third), 3)
 
 
 def buffer(size: int) -> NDArray[np.float32]:
-    """`size` bytes of memory of their own as float32 ones, in huge pages where the system has them to give."""
+    """An array of float32 ones in `size` bytes of private memory, in huge pages if the system has any."""
     memory = mmap.mmap(-1, size, **_PRIVATE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):

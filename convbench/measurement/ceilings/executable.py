@@ -1,4 +1,4 @@
-"""Machine code made callable, where the system lets a program write code for itself: never writable and executable."""
+"""Makes machine code callable, where the system allows it; memory is never writable and executable at once."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 FORBIDDEN = "CONVBENCH_NO_MACHINE_CODE"
-"""The environment variable that, when it is set, has convbench do without machine code of its own."""
+"""If this environment variable is set, convbench uses no machine code of its own."""
 
-_kept: list[mmap.mmap] = []  # code has to stay where it is for as long as it may be called
+_kept: list[mmap.mmap] = []  # code must stay in place as long as it may be called
 
 
 class RefusedError(Exception):
-    """This machine does not run code that is written here; the message says why."""
+    """This machine does not run machine code from here; the message says why."""
 
 
 def callable_code(code: bytes, result: type[Any] | None, *arguments: type[Any]) -> Callable[..., Any]:
-    """The C function that `code` is, by its types in ctypes' words; while it runs, other Python threads run.
+    """`code` as a C function with these ctypes types; other Python threads run while it does.
 
-    Raises `RefusedError` where the system refuses, as a hardened one does, or is one whose ways are not known here.
+    Raises `RefusedError` where the system refuses, as hardened ones do, or is not supported.
     """
     if os.environ.get(FORBIDDEN):
         raise RefusedError(f"{FORBIDDEN} is set")

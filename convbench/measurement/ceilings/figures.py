@@ -1,4 +1,4 @@
-"""What was found of a machine's limits with a number of threads: plain values, as they are stored."""
+"""A machine's limits with a number of threads, as plain values that are stored."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Figure:
     samples: Count
 
     def divided_by(self, number: int) -> Figure:
-        """The share of one of so many that found it together."""
+        """The share of each of `number` that reached it together."""
         return Figure(self.how, self.value / number, self.low / number, self.high / number, self.samples)
 
 
-def figure(how: str, rates: Sequence[float]) -> Figure:
-    """The figure that samples of a rate give. Raises `ValueError` without samples."""
+def figure_of(how: str, rates: Sequence[float]) -> Figure:
+    """The figure from samples of a rate. Raises `ValueError` without samples."""
     estimate = estimate_median(rates)
     return Figure(how, estimate.median, estimate.low, estimate.high, len(rates))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """A cache, or the memory: what it holds for all threads together, and bytes a second read and written there.
+    """A cache or main memory: the bytes it holds for all threads together, and bytes per second read and written there.
 
-    `bytes` is None for the memory. Writing counts once: that a cache fetches a line before it is written does not.
+    `bytes` is None for main memory. A write counts once; the fetch of its cache line before does not.
     """
 
     name: str
@@ -48,13 +48,13 @@ class Level:
 
     @property
     def fastest(self) -> Figure | None:
-        """The fastest way of moving bytes that was found; None where this level was not measured."""
-        return max(self.figures, key=lambda one: one.value, default=None)
+        """The fastest way of moving bytes; None if this level was not measured."""
+        return max(self.figures, key=lambda figure: figure.value, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ceilings:
-    """What `threads` threads of this machine can do at most."""
+    """The most that `threads` threads of this machine can do."""
 
     threads: Count
     time: str
@@ -63,25 +63,25 @@ class Ceilings:
     convbench: str
     versions: Mapping[str, str]
     cpus: tuple[int, ...] | None
-    """The CPUs that the threads were held to; None where the system does not hold any."""
+    """The CPUs that the threads were pinned to; None where the system cannot pin."""
     clock: Figure | None
-    """Cycles a second of one CPU, all of them at work."""
+    """Cycles per second of one CPU while all of them work."""
     multiply_adds: Mapping[str, tuple[Figure, ...]]
-    """Floating-point operations a second in registers, by dtype that is multiplied, the fastest way first."""
+    """Floating-point operations per second in registers, by the dtype that is multiplied, the fastest way first."""
     matrix_products: Mapping[str, tuple[Figure, ...]]
-    """Floating-point operations a second in matrix products, likewise."""
+    """Floating-point operations per second in matrix products, likewise."""
     levels: tuple[Level, ...]
-    """From the innermost cache to the memory; empty where the system does not tell its caches."""
+    """From the innermost cache to main memory; empty if the caches are unknown."""
     unmeasured: Mapping[str, str] = field(default_factory=dict)
-    """Dtypes that this CPU multiplies by instructions that no loop here uses, and which."""
+    """Dtypes that this CPU multiplies with instructions that no loop here uses, and their names."""
     notes: tuple[str, ...] = ()
-    """What stood in the way, in sentences."""
+    """What prevented a measurement, in sentences."""
 
     def peak(self, dtype: str) -> Figure | None:
-        """The fastest that `dtype` was multiplied and added; None where it was not."""
-        found = (*self.multiply_adds.get(dtype, ()), *self.matrix_products.get(dtype, ()))
-        return max(found, key=lambda one: one.value, default=None)
+        """The fastest multiply-add of `dtype`; None if it was not measured."""
+        figures = (*self.multiply_adds.get(dtype, ()), *self.matrix_products.get(dtype, ()))
+        return max(figures, key=lambda figure: figure.value, default=None)
 
     def per_cycle(self, figure: Figure) -> float | None:
-        """A rate as what one thread does in a cycle of its clock; None where the clock is not known."""
+        """A rate as work of one thread per cycle of its clock; None if the clock is unknown."""
         return figure.value / self.threads / self.clock.value if self.clock else None

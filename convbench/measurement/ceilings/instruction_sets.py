@@ -1,4 +1,4 @@
-"""The vector instructions a CPU has that there are loops for here, and those that it has besides."""
+"""The vector instructions of a CPU that the loops here use, and those that they do not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convbench.measurement.ceilings.listing import Listing
 
 
 class Architecture(Protocol):
-    """The loops of an architecture, on vectors of `size` bytes: see `x86_64`, whose functions these are."""
+    """The loops of an architecture, on vectors of `size` bytes: see the functions of `x86_64`."""
 
     ADDITIONS: int
 
@@ -33,7 +33,7 @@ class InstructionSet:
     dtypes: tuple[str, ...]
 
 
-# What decides, as the flags in /proc/cpuinfo have it.
+# Flags in /proc/cpuinfo.
 _AVX512_HALVES = {"bfloat16": "avx512_bf16", "float16": "avx512_fp16"}
 _FURTHER = {
     "amx_bf16": ("bfloat16", "AMX tiles"),
@@ -44,22 +44,22 @@ _FURTHER = {
 
 
 def instruction_sets(architecture: str, flags: Iterable[str]) -> list[InstructionSet]:
-    """Those that there are loops for, the widest vectors first; `architecture` as Python's `platform` has it."""
+    """Those with loops here, the widest vectors first; `architecture` as `platform.machine()` names it."""
     has = set(flags)
-    found = []
+    sets = []
     if architecture in ("x86_64", "AMD64"):
         if "avx512f" in has:
             halves = tuple(dtype for dtype, flag in _AVX512_HALVES.items() if flag in has)
-            found.append(InstructionSet("AVX-512", x86_64, 64, ("float32", "float64", *halves)))
+            sets.append(InstructionSet("AVX-512", x86_64, 64, ("float32", "float64", *halves)))
         if {"avx2", "fma"} <= has:
-            found.append(InstructionSet("AVX2", x86_64, 32, ("float32", "float64")))
+            sets.append(InstructionSet("AVX2", x86_64, 32, ("float32", "float64")))
     elif architecture in ("aarch64", "arm64"):
-        found.append(InstructionSet("NEON", aarch64, 16, ("float32", "float64")))
-    return found
+        sets.append(InstructionSet("NEON", aarch64, 16, ("float32", "float64")))
+    return sets
 
 
 def without_a_loop(flags: Iterable[str]) -> dict[str, str]:
-    """The dtypes that the CPU multiplies by instructions which no loop here uses, and what these are: it may then be
-    faster than any loop that was measured."""
+    """The dtypes that the CPU multiplies with instructions that no loop here uses, and their names: for these it may be
+    faster than any measured loop."""
     has = set(flags)
     return {dtype: name for flag, (dtype, name) in _FURTHER.items() if flag in has}

@@ -1,4 +1,4 @@
-"""A piece of machine code beside its own text: bytes to run, and the assembly that an assembler can check them by."""
+"""Machine code beside its text: the bytes to run, and assembly that an assembler can check them against."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: how an assembler writes it, and the bytes that it is."""
+    """One instruction: its assembly, and its bytes."""
 
     text: str
     code: bytes
@@ -29,8 +29,8 @@ class Listing:
         return "\n".join(instruction.text for instruction in self.instructions)
 
     def then(self, *more: Instruction | Listing) -> Listing:
-        """This, and after it `more`."""
-        added = (one.instructions if isinstance(one, Listing) else (one,) for one in more)
+        """This listing followed by `more`."""
+        added = (part.instructions if isinstance(part, Listing) else (part,) for part in more)
         return Listing(self.instructions + tuple(instruction for group in added for instruction in group))
 
 

@@ -1,7 +1,7 @@
-"""Matrix products of the BLAS that NumPy and SciPy bring: what a library reaches without being tuned to the task.
+"""Matrix products with the BLAS of NumPy and SciPy: what a library reaches without tuning.
 
-It is seldom the ceiling: wheels bring kernels for the CPUs of years ago. Where it is the fastest thing found, as where
-a library drives a matrix unit that no loop here does, it is.
+They are rarely the ceiling, because wheels contain kernels for the CPUs of years ago. They are where a library uses a
+matrix unit that no loop here uses.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _Product = Callable[[Any, Any, Any], object]
 
 
 def matrix_products(dtype: str) -> Iterator[tuple[str, Callable[[], Task]]]:
-    """How each product is made, and what makes a task of it; its work is in floating-point operations.
+    """Ways to multiply: a name, and a function that makes the task. Its work is in floating-point operations.
 
-    The environment has to have told the libraries, when they were imported, to use one thread. A product in each of
-    several is what they could do at most, and is not held up by other processes as one that several share is.
+    The environment must have limited the libraries to one thread before they were imported. One product per thread is
+    the most that they could do, and other processes delay it less than a product shared by several threads.
     """
     by_scipy = partial(_by_scipy, blas.sgemm if dtype == "float32" else blas.dgemm)
     for name, library, product in (("NumPy", np, _by_numpy), ("SciPy", scipy, by_scipy)):
@@ -34,7 +34,7 @@ def matrix_products(dtype: str) -> Iterator[tuple[str, Callable[[], Task]]]:
 
 def _task(product: _Product, dtype: str) -> Task:
     rng = np.random.default_rng(0)
-    # In the order that SciPy's BLAS takes as it is; to NumPy's it is the same product, transposed.
+    # In the order that SciPy's BLAS takes directly; for NumPy's it is the same product, transposed.
     a, b, out = (np.asfortranarray(rng.standard_normal((_SIZE, _SIZE)).astype(dtype)) for _ in range(3))
 
     def run(times: int) -> None:
@@ -53,7 +53,7 @@ def _by_scipy(multiply: Callable[..., object], a: Any, b: Any, out: Any) -> None
 
 
 def _blas_of(library: Any) -> str:
-    """The BLAS that a library was built with, as it says itself."""
+    """The BLAS that a library reports it was built with."""
     try:
         built = library.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return f"{built['name']} {'.'.join(built['version'].split('.')[:3])}"

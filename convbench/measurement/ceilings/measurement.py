@@ -1,4 +1,4 @@
-"""One number of threads measured: every loop and product there is, and what stood in the way of the others."""
+"""Measures one number of threads: every loop and product, and notes on those that cannot be measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import scipy
 
 from convbench.measurement.ceilings.bandwidth import extents, moves
 from convbench.measurement.ceilings.executable import RefusedError, callable_code
-from convbench.measurement.ceilings.figures import Figure, Level, figure
+from convbench.measurement.ceilings.figures import Figure, Level, figure_of
 from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
 from convbench.measurement.ceilings.matrix_products import DTYPES, matrix_products
 from convbench.measurement.ceilings.multiply_adds import cycles, multiply_adds
@@ -25,20 +25,20 @@ _DISTURBED = 0.05
 
 
 class Measurement:
-    """What `threads` threads reach, each held to one of `cpus` if there are any, sampled for `seconds` a figure;
-    `watch` is told what is being done."""
+    """What `threads` threads reach, each pinned to one of `cpus` if any are given, sampled for `seconds` per figure.
+    `on_step` is called with what is measured next."""
 
     def __init__(
-        self, threads: int, cpus: tuple[int, ...] | None, seconds: float, watch: Callable[[str], None]
+        self, threads: int, cpus: tuple[int, ...] | None, seconds: float, on_step: Callable[[str], None]
     ) -> None:
-        self._threads, self._cpus, self._seconds, self._watch = threads, cpus, seconds, watch
+        self._threads, self._cpus, self._seconds, self._on_step = threads, cpus, seconds, on_step
         self._notes: list[str] = []
         self._lost_share = 0.0
         self._isas = self._usable()
 
     def everything(self) -> dict[str, Any]:
-        """The fields of `Ceilings` that a measurement gives, JSON-ready."""
-        found = {
+        """The measured fields of `Ceilings`, JSON-ready."""
+        ceilings = {
             "threads": self._threads,
             "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
             "cpus": self._cpus,
@@ -50,28 +50,30 @@ class Measurement:
         }
         if self._lost_share > _DISTURBED:
             self._notes.append(
-                f"other processes had up to {100 * self._lost_share:.0f} % of the CPUs' time meanwhile, so caches and "
-                "memory may do better; measure again when the machine is idle"
+                f"other processes used up to {100 * self._lost_share:.0f} % of the CPUs' time meanwhile, so caches and "
+                "memory may be faster; measure again when the machine is idle"
             )
-        return dict(msgspec.to_builtins(found | {"notes": list(dict.fromkeys(self._notes))}))
+        return dict(msgspec.to_builtins(ceilings | {"notes": list(dict.fromkeys(self._notes))}))
 
     def _usable(self) -> list[InstructionSet]:
-        found = instruction_sets(platform.machine(), cpu_flags())
-        if not found:
-            self._notes.append(f"no machine code: there is none here for this {platform.machine()} CPU")
+        isas = instruction_sets(platform.machine(), cpu_flags())
+        if not isas:
+            self._notes.append(f"no machine code: convbench has no loops for this {platform.machine()} CPU")
             return []
         try:
-            callable_code(found[0].loops.count_loop().code, None)
+            callable_code(isas[0].loops.count_loop().code, None)
         except RefusedError as refused:
             self._notes.append(f"no machine code: {refused}")
             return []
-        return found
+        return isas
 
     def _clock(self) -> Figure | None:
         if not self._isas:
             return None
-        found = self._figure("clock", "additions that wait for one another", partial(cycles, self._isas[0].loops))
-        return found and found.divided_by(self._threads)
+        cycles_per_s = self._figure(
+            "clock", "additions that wait for one another", partial(cycles, self._isas[0].loops)
+        )
+        return cycles_per_s and cycles_per_s.divided_by(self._threads)
 
     def _multiply_adds(self) -> dict[str, list[Figure]]:
         unmeasured = without_a_loop(cpu_flags())
@@ -86,28 +88,28 @@ class Measurement:
         return self._fastest_first((dtype, how, make) for dtype in DTYPES for how, make in matrix_products(dtype))
 
     def _fastest_first(self, tasks: Iterable[tuple[str, str, Callable[[], Task]]]) -> dict[str, list[Figure]]:
-        found: dict[str, list[Figure]] = {}
+        by_dtype: dict[str, list[Figure]] = {}
         for dtype, how, make in tasks:
-            if one := self._figure(dtype, how, make):
-                found.setdefault(dtype, []).append(one)
-        return {dtype: sorted(figures, key=lambda one: -one.value) for dtype, figures in found.items()}
+            if figure := self._figure(dtype, how, make):
+                by_dtype.setdefault(dtype, []).append(figure)
+        return {dtype: sorted(figures, key=lambda figure: -figure.value) for dtype, figures in by_dtype.items()}
 
     def _levels(self) -> list[Level]:
         levels = []
         for extent in extents(caches(self._cpus or ()), memory_limit_bytes()):
             tried = [self._figure(extent.name, how, make) for how, make in moves(self._isas, extent, self._threads)]
-            found = tuple(one for one in tried if one is not None)
-            levels.append(Level(name=extent.name, bytes=extent.holds, figures=found))
+            figures = tuple(figure for figure in tried if figure is not None)
+            levels.append(Level(name=extent.name, bytes=extent.holds, figures=figures))
         return levels
 
     def _figure(self, what: str, how: str, make: Callable[[], Task]) -> Figure | None:
-        """The figure of the task that `make` gives, in all threads; None, and a note, where it is wrong."""
-        self._watch(f"{what}: {how}")
-        held = self._cpus if self._cpus and len(self._cpus) == self._threads else None
+        """The figure of the task that `make` returns, in all threads; None, and a note, if its result is wrong."""
+        self._on_step(f"{what}: {how}")
+        cpus = self._cpus if self._cpus and len(self._cpus) == self._threads else [None] * self._threads
         try:
-            found = rates(make, held or [None] * self._threads, self._seconds)
+            result = rates(make, cpus, self._seconds)
         except (RefusedError, WrongResultError) as error:
             self._notes.append(f"{what}: {error}")
             return None
-        self._lost_share = max(self._lost_share, 1 - found.cpu_share)
-        return figure(how, found.samples)
+        self._lost_share = max(self._lost_share, 1 - result.cpu_share)
+        return figure_of(how, result.samples)

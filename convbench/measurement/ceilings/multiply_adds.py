@@ -1,7 +1,6 @@
-"""Multiply-adds in registers: what the arithmetic units do when nothing is in their way, and the clock they run at.
+"""Multiply-adds in registers: what the arithmetic units do when nothing delays them, and the clock they run at.
 
-A loop counts for what it says it does only once it was seen to do it: it is first run a few times on small integers,
-whose sums come out exactly or not at all.
+A loop is trusted only after it computed correctly: it first runs a few times on small integers, whose sums are exact.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _FEW = 7
 def multiply_adds(isa: InstructionSet, dtype: str) -> Task:
     """The loop for `dtype`; its work is in floating-point operations, two per multiply-add.
 
-    Raises `RefusedError` where code is not run, `WrongResultError` where the loop does not compute what it should.
+    Raises `RefusedError` if machine code is refused, `WrongResultError` if the loop computes something else.
     """
     size, sums = isa.vector_bytes, isa.loops.accumulators(isa.vector_bytes)
     loop = callable_code(isa.loops.multiply_add_loop(dtype, size).code, None, ctypes.c_int64, ctypes.c_void_p)
@@ -37,8 +36,8 @@ def multiply_adds(isa: InstructionSet, dtype: str) -> Task:
 
 
 def operands(dtype: str, size: int, sums: int, iterations: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The block that a multiply-add loop is given, with another number in every lane, and what it has to be after
-    `iterations`: vectors of `size` bytes, two factors and then `sums`."""
+    """The block for a multiply-add loop, with another number in every lane, and the block expected after `iterations`:
+    vectors of `size` bytes, two factors and then `sums`."""
     multiplied, summed = _MULTIPLIED.get(dtype, np.dtype(dtype)), _SUMMED.get(dtype, np.dtype(dtype))
     products, lanes = size // multiplied.itemsize, size // summed.itemsize
     a, b = np.arange(products) % 5 + 1, np.arange(products) % 3 - 1
@@ -53,7 +52,7 @@ def operands(dtype: str, size: int, sums: int, iterations: int) -> tuple[NDArray
 
 
 def cycles(loops: Architecture) -> Task:
-    """Additions that wait for one another, a cycle each: its work is in cycles of the CPU's clock.
+    """Additions that wait for one another, one cycle each. Its work is in cycles of the CPU's clock.
 
     Raises as `multiply_adds` does.
     """

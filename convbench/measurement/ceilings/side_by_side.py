@@ -1,8 +1,8 @@
-"""A task in several threads at once, each held to a CPU, timed call by call: the rate of all of them together.
+"""A task in several threads at once, each pinned to a CPU and timed call by call: the rate of all of them together.
 
-The threads run without waiting for one another between samples, so what is timed in one has the others at work beside
-it. Each reads the clock of its own CPU time, which stands still while another process has the CPU: a ceiling is what
-the machine can do, not what others left of it.
+The threads do not wait for one another between samples, so each is timed while the others work. Each reads the clock of
+its own CPU time, which stops while another process has the CPU: a ceiling is what the machine can do, not what other
+processes leave.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _SAMPLE_S = 0.005
 _WARM_S = 0.05
 _FEWEST = 10
 _LONGEST = 5
-"""How many times longer than asked sampling may last on a busy machine, before it ends with what there is."""
+"""How many times longer than requested sampling may last on a busy machine before it ends with fewer samples."""
 
 
 class WrongResultError(Exception):
-    """A task computes something else than it should: its rate would be that of something else."""
+    """A task computes something else than it should, so its rate would mean nothing."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Work to be timed: `run(n)` does it n times over in the thread that calls it, without the GIL; `work` is how much
-    of it one time is, as in FLOP or bytes."""
+    """Work to time: `run(n)` does it n times in the calling thread, without the GIL. `work` is the amount done once, in
+    FLOP or bytes."""
 
     run: Callable[[int], object]
     work: float
@@ -36,7 +36,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Rates:
-    """Work a second of all threads together, sample by sample, and the share of the time that they had a CPU."""
+    """Work per second of all threads together, by sample, and the share of the time that they had a CPU."""
 
     samples: list[float]
     cpu_share: float
@@ -50,11 +50,9 @@ class _Timed:
 
 
 def rates(make: Callable[[], Task], cpus: Sequence[int | None], seconds: float) -> Rates:
-    """Sample the task that `make` gives for `seconds`, in as many threads as there are `cpus`, a None of which is not
-    held to any.
+    """Sample the task that `make` returns for `seconds`, in one thread for each of `cpus`, which is pinned unless None.
 
-    `make` is called in each thread, which so is the first to touch the memory that it asks for; what it raises is
-    raised here.
+    Each thread calls `make`, and so touches its memory first. What `make` raises is raised here.
     """
     together = threading.Barrier(len(cpus))
 
@@ -72,13 +70,13 @@ def rates(make: Callable[[], Task], cpus: Sequence[int | None], seconds: float) 
 
     with ThreadPoolExecutor(len(cpus)) as pool:
         futures = [pool.submit(timed, cpu) for cpu in cpus]
-    # The thread that failed, and not those that then waited in vain, has the reason.
+    # The reason is that of the thread that failed, not of those that waited for it in vain.
     for failed in (future.exception() for future in futures):
         if failed is not None and not isinstance(failed, threading.BrokenBarrierError):
             raise failed
-    done = [future.result() for future in futures]
-    together_s = [sum(each) for each in zip(*(one.rates for one in done), strict=False)]
-    return Rates(together_s, sum(one.cpu_s for one in done) / sum(one.wall_s for one in done))
+    results = [future.result() for future in futures]
+    together_s = [sum(each) for each in zip(*(timed.rates for timed in results), strict=False)]
+    return Rates(together_s, sum(timed.cpu_s for timed in results) / sum(timed.wall_s for timed in results))
 
 
 def _cpu_clock() -> Callable[[], float]:
@@ -90,7 +88,7 @@ _clock = _cpu_clock()
 
 
 def _calibrated(task: Task) -> int:
-    """How many times over make a sample."""
+    """How many times the work makes a sample."""
     times = 1
     while True:
         start = _clock()
@@ -105,15 +103,15 @@ def _timed(task: Task, times: int, seconds: float) -> _Timed:
     warm = _clock() + min(_WARM_S, seconds)
     while _clock() < warm:
         task.run(times)
-    found: list[float] = []
+    per_s: list[float] = []
     measured_s = 0.0
     begin, cpu_begin = time.perf_counter(), _clock()
-    while measured_s < seconds or len(found) < _FEWEST:
+    while measured_s < seconds or len(per_s) < _FEWEST:
         start = _clock()
         task.run(times)
         sample_s = _clock() - start
-        found.append(times * task.work / sample_s)
+        per_s.append(times * task.work / sample_s)
         measured_s += sample_s
         if time.perf_counter() - begin > _LONGEST * seconds:
             break
-    return _Timed(found, time.perf_counter() - begin, _clock() - cpu_begin)
+    return _Timed(per_s, time.perf_counter() - begin, _clock() - cpu_begin)

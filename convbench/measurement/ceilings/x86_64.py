@@ -1,8 +1,8 @@
-"""x86-64 machine code of the loops that measure what a CPU can do, by a small assembler of just their instructions.
+"""x86-64 machine code of the loops that measure what a CPU can do, from a small assembler of just their instructions.
 
-Every loop is a C function of the System V calling convention (Linux and macOS; Windows passes arguments in other
+Each loop is a C function of the System V calling convention (Linux and macOS; Windows passes arguments in other
 registers). Encodings are those of Intel's Software Developer's Manual, volume 2: section 2.3 for VEX, 2.7 for EVEX, and
-the instructions' own pages. Tests have another assembler read the text of each loop and compare the bytes.
+the pages of the instructions. In tests another assembler assembles the text of each loop, and the bytes are compared.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Memory:
         of `scale` bytes."""
         base, index = _GENERAL.index(self.base), _GENERAL.index(self.index) if self.index else None
         small, odd = divmod(self.displacement, scale)
-        if not self.displacement and base & 7 != 5:  # of rbp and r13 that would mean another thing
+        if not self.displacement and base & 7 != 5:  # for rbp and r13 that would mean something else
             mode, displacement = 0, b""
         elif not odd and -128 <= small < 128:
             mode, displacement = 1, struct.pack("b", small)
@@ -48,7 +48,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Operation:
-    """A vector instruction: its name, opcode and prefixes, and whether AVX has it or AVX-512 alone."""
+    """A vector instruction: its name, opcode and prefixes, and whether only AVX-512 has it."""
 
     name: str
     opcode: int
@@ -72,7 +72,7 @@ MULTIPLY_ADD = {
 def vector(operation: Operation, size: int, register: int, *sources: int | Memory) -> Instruction:
     """`operation` on vectors of `size` bytes, 32 or 64: the target, then sources, the last of which may be in memory.
 
-    Of a store `register` is what is stored, and the memory its target.
+    A store writes `register` to its memory operand.
     """
     second, last = sources if len(sources) == 2 else (None, sources[0])
     assert second is None or isinstance(second, int)
@@ -83,7 +83,7 @@ def vector(operation: Operation, size: int, register: int, *sources: int | Memor
 
 
 def _extension(last: int | Memory) -> tuple[int, int]:
-    """The bits X and B that the last operand needs besides those of its ModRM and SIB bytes."""
+    """The bits X and B of the last operand, which are not in its ModRM and SIB bytes."""
     if isinstance(last, int):
         return last >> 4 & 1, last >> 3 & 1
     return (_GENERAL.index(last.index) >> 3 if last.index else 0), _GENERAL.index(last.base) >> 3
@@ -144,7 +144,7 @@ _while_below = partial(_jump, "jb", 2)
 
 
 def accumulators(size: int) -> int:
-    """Sums that a multiply-add loop keeps in registers: enough that none waits for another, two operands left."""
+    """Sums that a multiply-add loop keeps in registers: enough that none waits for another, beside two operands."""
     return 24 if size == 64 else 12
 
 
@@ -192,13 +192,13 @@ def triad_loop(size: int) -> Listing:
 
 
 def _passes(body: Listing, size: int) -> Listing:
-    """`body` at every step of rsi bytes, counted by rax, and that rdi times."""
+    """`body` at every step of rsi bytes, counted by rax, repeated rdi times."""
     inner = repeated(".Lstep", body.then(_advance(step_bytes(size)), _AT_END), _while_below)
     return repeated(".Lpass", listing([_ZERO_RAX]).then(inner, _NEXT), _while_not_zero)
 
 
 def step_bytes(size: int) -> int:
-    """What the loops over arrays take at a time."""
+    """Bytes per iteration of the loops over arrays."""
     return size * _UNROLLED
 
 

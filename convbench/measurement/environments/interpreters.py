@@ -103,11 +103,11 @@ def select(registry: Registry, others: Sequence[OtherEnvironment], patterns: Seq
                 "another label."
             )
     rows = Registry((*registry.rows, *offered)).select(patterns)
-    answered = {entry.name: entry for entry in asked(Registry(tuple(rows)), others)}
+    answered = {entry.name: entry for entry in with_availability(Registry(tuple(rows)), others)}
     return [answered.get(row.name, row) for row in rows]
 
 
-def asked(entries: Iterable[Entry], others: Sequence[OtherEnvironment]) -> list[Entry]:
+def with_availability(entries: Iterable[Entry], others: Sequence[OtherEnvironment]) -> list[Entry]:
     """`entries`; those of other environments have the reason why they cannot run there, if any.
 
     Raises `BackendError` when an environment cannot run workers.
@@ -144,10 +144,10 @@ def _interpreter(path: Path) -> str:
     """The absolute path. Links in it stay, because a virtual environment's interpreter is a link whose name matters."""
     if path.is_dir():
         inside = [path / "bin" / "python", path / "Scripts" / "python.exe"]
-        found = next((python for python in inside if python.exists()), None)
-        if found is None:
+        python = next((python for python in inside if python.exists()), None)
+        if python is None:
             raise BackendError(f"{path} is a folder without bin/python; give an interpreter or a virtual environment.")
-        path = found
+        path = python
     elif path.name == str(path) and not path.exists() and (on_path := shutil.which(str(path))):
         path = Path(on_path)
     if not path.exists():

@@ -1,7 +1,7 @@
-"""When a release came out: asked of the package index that pip is configured with, else read from the wheel's files.
+"""The date of a release, from the package index that pip is configured with, or else from the files in the wheel.
 
-The index is asked in JSON (PEP 691), which tells when each file was uploaded (PEP 700). No index is named here: pip's
-settings, or else pip's own default, say which.
+The index answers in JSON (PEP 691) with the upload time of each file (PEP 700). This module names no index: pip's
+settings, or else pip's own default, do.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from packaging.version import InvalidVersion, Version
 
 from convbench.measurement.environments.releases import pip, version_of
 
-_ASKED_FOR = "application/vnd.pypi.simple.v1+json"
+_ACCEPTED = "application/vnd.pypi.simple.v1+json"
 _LIMIT_S = 30.0
-# What a reproducible build writes instead of a date: the first that a zip file can hold, and dates near it.
+# Reproducible builds write 1980, the first year that a zip file can hold, or one near it, instead of a date.
 _FIRST_CREDIBLE_YEAR = 1990
 
 
 @dataclass(frozen=True)
 class Index:
-    """Where to ask: the URLs of simple indexes, the first of more weight, and the certificates to trust, if told."""
+    """The URLs of simple indexes, the preferred one first, and a file of certificates to trust, if configured."""
 
     urls: tuple[str, ...] = ()
     certificates: str | None = None
 
 
 def upload_dates(library: str, versions: Iterable[str], index: Index | None = None) -> dict[str, str]:
-    """The day (YYYY-MM-DD, UTC) that the first file of each version was uploaded, as far as an index tells."""
+    """The day (YYYY-MM-DD, UTC) on which the first file of each version was uploaded, where an index knows it."""
     index = configured_index() if index is None else index
     dates: dict[str, str] = {}
     wanted = {text: Version(version.public) for text in versions if (version := version_of(text)) is not None}
@@ -65,19 +65,19 @@ def upload_dates(library: str, versions: Iterable[str], index: Index | None = No
 
 
 def wheel_date(library: str, version: str, python: str) -> str | None:
-    """The newest day (YYYY-MM-DD) of a file in the release's wheel; None when pip has no wheel or it tells no day."""
+    """The newest day (YYYY-MM-DD) of a file in the release's wheel; None if there is no wheel or no credible day."""
     if importlib.util.find_spec("pip") is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        asked = ["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder, f"{library}=={version}"]
-        subprocess.run([*pip(python), *asked], capture_output=True, check=False)
+        words = ["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder, f"{library}=={version}"]
+        subprocess.run([*pip(python), *words], capture_output=True, check=False)
         days = [info.date_time[:3] for wheel in Path(folder).glob("*.whl") for info in _members(wheel)]
     days = [day for day in days if day[0] >= _FIRST_CREDIBLE_YEAR]
     return "{:04}-{:02}-{:02}".format(*max(days)) if days else None
 
 
 def configured_index() -> Index:
-    """The indexes that pip would ask, from its configuration, its variables, or its default."""
+    """The indexes that pip uses, from its configuration, its environment variables, or its default."""
     settings = dict(_pip_settings())
     if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         return Index()
@@ -87,36 +87,36 @@ def configured_index() -> Index:
 
 
 def _pip_settings() -> Iterator[tuple[str, str]]:
-    """Names and values of pip's settings, the ones that count most last."""
+    """Names and values of pip's settings, in rising order of precedence."""
     if importlib.util.find_spec("pip") is None:
         yield from ((n[4:].lower().replace("_", "-"), v) for n, v in os.environ.items() if n.startswith("PIP_"))
         return
-    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
-    found: dict[str, dict[str, str]] = {}
-    for line in told.stdout.splitlines():
+    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    sections: dict[str, dict[str, str]] = {}
+    for line in done.stdout.splitlines():
         key, _, value = line.partition("=")
         section, _, name = key.rpartition(".")
         try:
-            found.setdefault(section, {})[name] = str(ast.literal_eval(value))
+            sections.setdefault(section, {})[name] = str(ast.literal_eval(value))
         except (ValueError, SyntaxError):
             continue
     for section in ("global", "install", ":env:"):
-        yield from found.get(section, {}).items()
+        yield from sections.get(section, {}).items()
 
 
 def _pip_default() -> str | None:
-    """The index that pip asks where it is told of none, from its own help."""
+    """The index that pip uses without configuration, from its own help."""
     if importlib.util.find_spec("pip") is None:
         return None
     wide = os.environ | {"COLUMNS": "500"}
     words = [sys.executable, "-m", "pip", "help", "install"]
-    told = subprocess.run(words, capture_output=True, text=True, env=wide, check=False).stdout
-    match = re.search(r"--index-url\b.*?\(default:?\s+(https?://[^\s)]+)\)", told, re.DOTALL)
+    text = subprocess.run(words, capture_output=True, text=True, env=wide, check=False).stdout
+    match = re.search(r"--index-url\b.*?\(default:?\s+(https?://[^\s)]+)\)", text, re.DOTALL)
     return match[1] if match else None
 
 
 def _files(url: str, library: str, certificates: str | None) -> Iterator[tuple[str, str]]:
-    """Name and day of upload of each file of `library` on an index; none when it does not answer in JSON."""
+    """Name and upload day of each file of `library` on an index; nothing if it does not answer in JSON."""
     page: Any
     try:
         context = ssl.create_default_context(cafile=certificates)
@@ -133,9 +133,9 @@ def _files(url: str, library: str, certificates: str | None) -> Iterator[tuple[s
 
 
 def _request(url: str) -> urllib.request.Request:
-    """A request for `url`, whose name and password, if it has any, go where they belong."""
+    """A request for `url`; a name and password in it become an Authorization header."""
     parts = urllib.parse.urlsplit(url)
-    headers = {"Accept": _ASKED_FOR}
+    headers = {"Accept": _ACCEPTED}
     if parts.username is not None:
         secret = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()

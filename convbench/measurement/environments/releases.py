@@ -25,12 +25,12 @@ from convbench.measurement.workers.process_environment import apart
 
 _MARK = "convbench-environment.json"
 _ASK_INSTALLED = "import sys, importlib.metadata as m; sys.stdout.write('\\n' + m.version(sys.argv[1]))"
-_LINES_TOLD = 4
+_LINES_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release of a library, and the day it came out, as YYYY-MM-DD."""
+    """A release of a library, and its day, as YYYY-MM-DD."""
 
     library: str
     version: str
@@ -39,7 +39,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to install, for one release: `version` as it was asked for, `others` as pip takes requirements."""
+    """What to install for one release: `version` as requested, `others` as requirements that pip accepts."""
 
     library: str
     version: str
@@ -50,7 +50,7 @@ class Recipe:
         return (f"{self.library}=={self.version}", *self.others)
 
     def folder_name(self, python: str) -> str:
-        """The name of the environment's folder: another for other requirements or another Python."""
+        """The name of the environment's folder, which depends on the requirements and on the Python version."""
         digest = zlib.crc32("\n".join(self.requirements).encode())
         return f"{canonicalize_name(self.library)}-{self.version}-py{'.'.join(python.split('.')[:2])}-{digest:08x}"
 
@@ -73,10 +73,10 @@ def same_version(request: str, installed: str) -> bool:
 
 
 def make(recipe: Recipe, folder: Path, base: OtherEnvironment) -> tuple[OtherEnvironment, bool]:
-    """The environment of a release in `folder`, made with the interpreter `base` unless it is there, and whether it had
-    to be made. Its label is the version that is installed.
+    """The environment of a release in `folder`, made with the interpreter `base` if it does not exist, and whether it
+    was made now. Its label is the installed version.
 
-    Raises `BackendError` when it cannot be made, or has another version than the one asked for.
+    Raises `BackendError` if it cannot be made, or has another version than requested.
     """
     from filelock import FileLock
 
@@ -94,12 +94,12 @@ def make(recipe: Recipe, folder: Path, base: OtherEnvironment) -> tuple[OtherEnv
 
 
 def _label(recipe: Recipe, installed: str) -> str:
-    """The version as a label: without the local part, such as +cpu, that was not asked for."""
+    """The version as a label, without a local part such as +cpu unless that was requested."""
     return installed if "+" in recipe.version else installed.partition("+")[0]
 
 
 def _kept_version(recipe: Recipe, place: Path) -> str | None:
-    """The version in an environment that was made before; None when there is none, or it is no longer as it was."""
+    """The version in an environment made earlier; None if there is no such environment or it has changed."""
     try:
         mark = json.loads((place / _MARK).read_text(encoding="utf-8"))
         version = _installed_version(recipe.library, environment(str(place), "kept").python)
@@ -125,8 +125,8 @@ def _made(recipe: Recipe, place: Path, base: OtherEnvironment) -> str:
 
 
 def _installer(python: str) -> list[str]:
-    """The command that installs into the environment of `python`. uv, which does not read pip's configuration, where
-    there is no pip: an environment without it was most likely made by uv."""
+    """The command that installs into the environment of `python`. Without pip it is uv, which does not read pip's
+    configuration: uv most likely made this environment."""
     if importlib.util.find_spec("pip") is not None:
         return [*pip(python), "install", "--quiet", "--no-warn-script-location"]
     if (uv := shutil.which("uv")) is not None:
@@ -135,7 +135,7 @@ def _installer(python: str) -> list[str]:
 
 
 def pip(python: str) -> list[str]:
-    """This interpreter's pip, working on the environment of `python`, which then needs none of its own."""
+    """This interpreter's pip for the environment of `python`, which then needs no pip."""
     return [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--no-input"]
 
 
@@ -147,14 +147,14 @@ def _installed_version(library: str, python: str) -> str:
 
 
 def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    variables = apart() | {"NO_COLOR": "1"}  # its last lines are told, where colours do not belong
+    variables = apart() | {"NO_COLOR": "1"}  # its last lines become part of a message, where colours do not belong
     return subprocess.run(words, capture_output=True, text=True, errors="replace", env=variables, check=False)
 
 
 def _last_lines(done: subprocess.CompletedProcess[str]) -> str:
-    """What a program said last, each line cut to what one reads."""
+    """The last lines that a program printed, each cut to a readable length."""
     lines = [line.rstrip()[:400] for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if line.strip()]
     lines = [line for line in lines if line.startswith("ERROR")] or lines
     if not lines:
-        return f"it left with {done.returncode} and said nothing."
-    return "\n    " + "\n    ".join(lines[-_LINES_TOLD:])
+        return f"it ended with exit code {done.returncode} and printed nothing."
+    return "\n    " + "\n    ".join(lines[-_LINES_SHOWN:])

@@ -1,8 +1,9 @@
-"""A GPU's clock, what holds it back, and its energy, as NVIDIA's management library (NVML) tells them.
+"""A GPU's clock, what holds it back, and its energy, from NVIDIA's management library (NVML).
 
-Everything is silent where there is no such GPU, and None where a GPU does not tell: data centre cards tell all of it,
-others less, those lent to virtual machines little. Sources: the NVML API reference, "Device Queries"; that the energy
-counter moves every 20 to 100 ms only: Yang, Adamek and Armour, Part-time Power Measurements, SC24 (arXiv:2312.02741).
+Without such a GPU nothing is reported, and a value that a GPU does not report is None: data centre cards report
+everything, others less, those lent to virtual machines little. Sources: the NVML API reference, "Device Queries"; for
+the energy counter, which moves only every 20 to 100 ms: Yang, Adamek and Armour, Part-time Power Measurements, SC24
+(arXiv:2312.02741).
 """
 
 from __future__ import annotations
@@ -16,63 +17,63 @@ from typing import Any, TypeVar
 from convbench.cuda_driver import cuda_driver
 
 _GPU_IDLE, _BY_SETTING = 0x1, 0x2
-"""Bits of NVML that are nobody's fault: nothing to do, and a clock that its user has set."""
+"""Bits of NVML that are harmless: an idle GPU, and a clock that its user has set."""
 SLOWED_BY = {
     0x4: "its power limit",
     0x8: "heat or power (hardware)",
-    0x10: "the other GPUs that it is in step with",
+    0x10: "the other GPUs that it is synchronised with",
     0x20: "heat (driver)",
     0x40: "heat (hardware)",
     0x80: "the power supply",
     0x100: "the display's clock",
 }
-"""By NVML's bit for it, what holds the clock of a GPU back."""
+"""What holds the clock of a GPU back, by NVML's bit for it."""
 
 _MOST_CALLS = 4096  # between two looks at the energy counter
 _LOOK_EVERY_S = 0.005
 
-_Told = TypeVar("_Told")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
 class GpuState:
-    """Of one moment: the clock of its multiprocessors, and NVML's bits for what holds it back."""
+    """The clock of its multiprocessors at one moment, and NVML's bits for what holds it back."""
 
     sm_mhz: int | None = None
     slowed: int | None = None
 
 
 class Gpu:
-    """The GPU that CUDA calls its first, for programs under this one's CUDA_VISIBLE_DEVICES. See `first_gpu`."""
+    """CUDA's first GPU under this process's CUDA_VISIBLE_DEVICES. See `first_gpu`."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
 
     def facts(self) -> dict[str, Any]:
-        """What stays: its name, driver, memory, highest clock and power limit; what it does not tell is left out."""
+        """Its name, driver, memory, highest clock and power limit, without those that it does not report."""
         n, handle = self._nvml, self._handle
-        told = {
+        values = {
             "name": self._ask(n.nvmlDeviceGetName, handle),
             "driver": self._ask(n.nvmlSystemGetDriverVersion),
             "memory_bytes": self._ask(lambda: int(n.nvmlDeviceGetMemoryInfo(handle).total)),
             "most_sm_mhz": self._ask(n.nvmlDeviceGetMaxClockInfo, handle, n.NVML_CLOCK_SM),
             "power_limit_w": self._ask(lambda: n.nvmlDeviceGetPowerManagementLimit(handle) / 1e3),
         }
-        return {name: value for name, value in told.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None}
 
     def state(self) -> GpuState:
-        """As it is now, which is as it was a moment ago: read it while the work is still warm."""
+        """Its state a moment ago: read it right after the work."""
         n = self._nvml
         bits = self._ask(n.nvmlDeviceGetCurrentClocksThrottleReasons, self._handle)
         sm_mhz = self._ask(n.nvmlDeviceGetClockInfo, self._handle, n.NVML_CLOCK_SM)
         return GpuState(sm_mhz, None if bits is None else bits & ~(_GPU_IDLE | _BY_SETTING))
 
     def energy_j(self) -> float | None:
-        """What the board has used since its driver was loaded."""
+        """Joules that the board has used since its driver was loaded."""
         millijoules = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
         return None if millijoules is None else millijoules / 1e3
 
-    def _ask(self, question: Callable[..., _Told], *words: Any) -> _Told | None:
+    def _ask(self, question: Callable[..., _Value], *words: Any) -> _Value | None:
         try:
             return question(*words)
         except self._nvml.NVMLError:
@@ -80,7 +81,7 @@ class Gpu:
 
 
 def first_gpu() -> Gpu | None:
-    """The one that CUDA programs started from here use; None where there is none, or NVML is not there."""
+    """The GPU that CUDA programs started from here use; None without a GPU or without NVML."""
     bus_id = _bus_id_of_first()
     if bus_id is None:
         return None
@@ -94,7 +95,7 @@ def first_gpu() -> Gpu | None:
 
 
 def _bus_id_of_first() -> bytes | None:
-    """Where the first device of CUDA is plugged in, for NVML counts others, and in another order."""
+    """The PCI bus id of CUDA's first device, because NVML counts devices differently."""
     driver = cuda_driver()
     if driver is None:
         return None
@@ -111,17 +112,17 @@ def joules_per_call(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float | None:
-    """Joules that a call takes, from calls without a pause for `seconds` at least; None where the counter cannot be
-    read or stands still.
+    """Joules per call, from calls without a pause for at least `seconds`; None if the counter cannot be read or stands
+    still.
 
-    The counter moves in steps of many calls, so that calls are counted from one of its steps to another.
+    One step of the counter spans many calls, so calls are counted from one of its steps to another.
     """
     begin = clock()
     before_j = energy_j()
     start_j: float | None = None
     calls, batch = 0, 1
     while before_j is not None:
-        looked = clock()
+        look_s = clock()
         for _ in range(batch):
             run()
         sync()
@@ -137,6 +138,6 @@ def joules_per_call(
             before_j = now_j
         elif clock() - begin > 2 * seconds:
             return None
-        if clock() - looked < _LOOK_EVERY_S:
+        if clock() - look_s < _LOOK_EVERY_S:
             batch = min(2 * batch, _MOST_CALLS)
     return None

@@ -29,7 +29,7 @@ _Count = TypeVar("_Count", int, float)
 
 @dataclass(frozen=True, kw_only=True)
 class MachineState:
-    """Settings, which stay unless somebody changes them."""
+    """The settings of the machine, which stay until they are changed."""
 
     usable_cpus: int
     cores: int | None = None
@@ -106,7 +106,7 @@ def machine_state(root: Path = ROOT, cpus: Collection[int] | None = None) -> Mac
         on_battery=_on_battery(root),
         virtual=bool(re.search(r"^flags\s*:.*\bhypervisor\b", text(root, "proc/cpuinfo") or "", re.MULTILINE)),
         clock_source=text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource"),
-        huge_pages=_chosen(text(root, _HUGE_PAGES)),
+        huge_pages=_selected(text(root, _HUGE_PAGES)),
     )
 
 
@@ -175,7 +175,7 @@ def _boost(root: Path) -> tuple[bool | None, str | None]:
 
 
 def _on_battery(root: Path) -> bool | None:
-    """Whether a battery is discharging; None if there is none."""
+    """Whether a battery is discharging; None without a battery."""
     folders = [f"sys/class/power_supply/{name}" for name in names(root, "sys/class/power_supply")]
     if not folders:
         return _on_battery_elsewhere() if root == ROOT else None
@@ -192,7 +192,7 @@ def _on_battery_elsewhere() -> bool | None:
     return None if battery is None or battery.power_plugged is None else not battery.power_plugged
 
 
-def _chosen(content: str | None) -> str | None:
+def _selected(content: str | None) -> str | None:
     match = re.search(r"\[(always|madvise|never)\]", content or "")
     return match[1] if match else None
 

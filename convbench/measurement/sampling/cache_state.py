@@ -1,13 +1,13 @@
-"""Cold caches: how much has to be written so that nothing of a backend's data is left in them."""
+"""Cold caches: how many bytes to write so that none of a backend's data stays in them."""
 
 from __future__ import annotations
 
 from convbench.measurement.machine.facts import machine_facts
 
-_WHERE_UNKNOWN = 64 << 20
+_IF_UNKNOWN = 64 << 20
 
 
 def flush_bytes() -> int:
-    """Twice the last-level cache. It is shared; of a further core's own caches some may survive."""
+    """Twice the last-level cache. Data in the private caches of another core may survive."""
     caches: dict[str, int] = machine_facts()["caches_bytes"]
-    return 2 * max(caches.values(), default=_WHERE_UNKNOWN // 2)
+    return 2 * max(caches.values(), default=_IF_UNKNOWN // 2)

@@ -1,9 +1,9 @@
-"""One sample of work on a device that has a queue of its own, by the device's clock where the backend hands one out.
+"""One sample of work on a device with its own queue, measured by the device's clock if the backend provides it.
 
-The host only launches: it is ahead of the device, whose queue stays filled, so that neither the wait for the first
-launch nor that for the last result is in a sample. Where launching takes as long as the work does, the queue runs
-empty; the time is then the host's, and `launch_s` shows it. With cold caches each call has marks of its own, and before
-it the device overwrites its last-level cache, during which the host launches the call.
+The host only launches. It stays ahead of the device, whose queue stays filled, so that a sample contains neither the
+wait for the first launch nor that for the last result. If launching takes as long as the work, the queue runs empty;
+then the time is the host's, as `launch_s` shows. With cold caches each call has marks of its own, and before it the
+device overwrites its last-level cache, while the host launches the call.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from convbench.measurement.sampling.sample import Clock, Sample, SamplingPlan, s
 COLD_CALLS = 20
 """Calls in a sample with cold caches, each with marks of its own."""
 _AHEAD = 2
-"""Calls in the queue before the first mark, so that the device has something to do while the host comes to the next."""
+"""Calls in the queue before the first mark, which keep the device busy until the host launches the next."""
 _MOST_BESIDE = 0.5
-"""How much longer than the device's time a batch may take by the host's clock, besides the calls ahead."""
+"""How much longer than by the device's clock a batch may take by the host's, without the calls ahead."""
 
 
 class DeviceClockError(RuntimeError):
-    """A clock that shows less than has passed: its marks are not in the queue that the work is in."""
+    """A clock shows less time than has passed, because its marks are not in the queue of the work."""
 
 
 def take_device_sample(ready: Ready, plan: SamplingPlan, clock: Clock = system_clock) -> tuple[Sample, Any]:
-    """A sample of `ready`, and the output of its last call. `wall_s` is elapsed time by the device's clock, by the
-    host's where there is none. `launch_s` is what the host needed to launch a call, unless caches are cold."""
+    """A sample of `ready`, and the output of its last call. `wall_s` comes from the device's clock, if it has
+    one, else from the host's. `launch_s` is the host's time to launch a call, unless caches are cold."""
     flush = ready.instruments.flush if plan.flush_bytes else None
     if ready.instruments.clock is None:
         return take_sample(ready.run, ready.sync, plan, clock, flush)
@@ -39,7 +39,7 @@ def take_device_sample(ready: Ready, plan: SamplingPlan, clock: Clock = system_c
     ahead = min(_AHEAD, plan.discarded)
     for _ in range(plan.discarded - ahead):
         ready.run()
-    ready.sync()  # the first of them may be slow, on a device that had slept
+    ready.sync()  # the first may be slow on a device that was asleep
     for _ in range(ahead):
         ready.run()
     return _warm(ready, ready.instruments.clock, plan, clock)
@@ -54,9 +54,9 @@ def _warm(ready: Ready, device: DeviceClock, plan: SamplingPlan, clock: Clock) -
     last, launched = device.mark(), clock(ends=True)
     ready.sync()
     by_host = Sample.between(start, clock(ends=True), plan.calls)
-    took_s = device.between_s(first, last)
+    elapsed_s = device.between_s(first, last)
     launch_s = (launched.wall_s - start.wall_s) / plan.calls
-    return replace(by_host, wall_s=took_s / plan.calls, host_s=by_host.wall_s, launch_s=launch_s), output
+    return replace(by_host, wall_s=elapsed_s / plan.calls, host_s=by_host.wall_s, launch_s=launch_s), output
 
 
 def _cold(
@@ -70,13 +70,13 @@ def _cold(
         output = ready.run()
         marks.append((before, device.mark()))
     ready.sync()
-    took_s = sum(device.between_s(before, after) for before, after in marks)
-    return replace(Sample.between(start, clock(ends=True), plan.calls), wall_s=took_s / plan.calls), output
+    elapsed_s = sum(device.between_s(before, after) for before, after in marks)
+    return replace(Sample.between(start, clock(ends=True), plan.calls), wall_s=elapsed_s / plan.calls), output
 
 
 def refuse_wrong_clock(samples: Sequence[Sample]) -> None:
-    """Raise `DeviceClockError` where, in the median of the samples, the host spent far more time on a batch than the
-    device's clock shows. A batch begins with the calls ahead in the queue, and ends when `sync` returns."""
+    """Raise `DeviceClockError` if, in the median of the samples, the host spent far more time on a batch than the
+    device's clock shows. A batch begins with the calls ahead in the queue and ends when `sync` returns."""
     known = [(s.host_s, s.wall_s, s.calls) for s in samples if s.host_s is not None]
     if not known:
         return

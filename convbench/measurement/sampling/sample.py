@@ -1,4 +1,4 @@
-"""One sample: a batch of calls between two readings of the clocks. Runs in the worker, with the clock passed in."""
+"""One sample: a batch of calls between two readings of the clocks. It runs in the worker."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ except ImportError:  # Windows
 
 
 _ONE_DISCARDED = 4  # samples
-_MOST_CALLS = 2**20  # in a batch of `warm_up`: the end, should a clock stand still
+_MOST_CALLS = 2**20  # in a batch of `warm_up`, which then ends even if the clock stands still
 
 
 @dataclass(frozen=True)
 class Reading:
-    """All clocks at one moment. `cpu_s` and `system_s` are this process's, over all its threads."""
+    """All clocks at one moment. `cpu_s` and `system_s` cover all threads of this process."""
 
     wall_s: float
     cpu_s: float
@@ -32,12 +32,12 @@ class Reading:
 
 class Clock(Protocol):
     def __call__(self, ends: bool = False) -> Reading:
-        """At the start of what is timed, or where it `ends`."""
+        """Read at the start of the timed calls, or where they end (`ends`)."""
 
 
 def system_clock(ends: bool = False) -> Reading:
-    """This process's clocks, the wall clock nearest to what is timed: right after a convolution, which leaves little
-    else in the caches, reading the others took 30 to 40 microseconds (`evaluation/overhead/reading_the_clocks.py`)."""
+    """This process's clocks, the wall clock closest to the timed calls: right after a convolution, which leaves little
+    else in the caches, reading the others takes 30 to 40 microseconds (`evaluation/overhead/reading_the_clocks.py`)."""
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     usage = resource.getrusage(resource.RUSAGE_SELF) if resource else None
     if not ends:
@@ -48,12 +48,12 @@ def system_clock(ends: bool = False) -> Reading:
 
 @dataclass(frozen=True)
 class Sample:
-    """A batch of `calls` calls: seconds and joules are per call, faults are of the whole batch. `energy_j` is the CPU
-    packages', where the machine lets it be read.
+    """A batch of `calls` calls: seconds and joules are per call, faults of the whole batch. `energy_j` is that of the CPU
+    packages, if it can be read.
 
-    Of work on a device `wall_s` is by the device's own clock where it has one, `host_s` the same by the host's, waiting
-    included, and `launch_s` what the host needed to launch a call; `sm_mhz` is a GPU's clock right after the batch, and
-    `slowed` NVML's bits for what held it back.
+    On a device, `wall_s` comes from its own clock if it has one, `host_s` from the host's, waiting included, and
+    `launch_s` is the host's time to launch a call. `sm_mhz` is a GPU's clock right after the batch, and `slowed` NVML's
+    bits for what held it back.
     """
 
     calls: int
@@ -69,7 +69,7 @@ class Sample:
 
     @classmethod
     def between(cls, start: Reading, end: Reading, calls: int, used_j: float | None = None) -> Sample:
-        """Of so many calls between two readings of this process's clocks."""
+        """The sample of `calls` calls between two readings, which used `used_j` joules."""
         return cls(
             calls,
             (end.wall_s - start.wall_s) / calls,
@@ -82,9 +82,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """How one backend is sampled on one case: calls in a sample, and calls thrown away after each switch to it. With
-    `flush_bytes` the caches are cold: a buffer of that size is written before each sample, untimed. A device's own
-    cache is overwritten by the device, however large it is."""
+    """How one backend is sampled on one case: the calls of a sample, and the calls discarded after each switch to it.
+    With `flush_bytes` the caches are cold: a buffer of that size is written before each sample, untimed. A device
+    overwrites its own cache, whatever the size."""
 
     calls: int
     discarded: int
@@ -98,17 +98,17 @@ class SamplingPlan:
 
     @classmethod
     def cold(cls, flush_bytes: int, calls: int = 1) -> SamplingPlan:
-        """With nothing before a call that would warm the caches: one call a sample, or several that are each timed and
-        flushed before on their own."""
+        """No call warms the caches for another: a sample has one call, or several that are each flushed and timed
+        separately."""
         return cls(calls, 0, flush_bytes)
 
 
 def calibrate(call_s: float, sample_s: float) -> SamplingPlan:
-    """Enough calls for a sample to last `sample_s`, and up to 10 discarded ones, no more than a sample's time, but one
-    at least of what lasts no longer than four samples.
+    """Enough calls for a sample to last `sample_s`, and up to 10 discarded calls that last no longer than a sample; at
+    least one unless a call is longer than four samples.
 
-    After a switch between processes the first call was seen to be 1.2 times slower, settled after 3 to 8; one of 6 ms
-    still by 2 %.
+    After a switch of processes, the first call took 1.2 times as long and calls were steady after 3 to 8; the first
+    call of 6 ms still took 2 % longer.
     """
     per_call_s = max(call_s, 1e-9)
     calls = max(1, round(sample_s / per_call_s))
@@ -124,11 +124,11 @@ def take_sample(
     flush: Callable[[], None] | None = None,
     meter: Meter | None = None,
 ) -> tuple[Sample, Any]:
-    """Discard, `flush` the caches if asked to, then time `plan.calls` calls; gives the sample and the output of its
-    last call.
+    """Make the discarded calls, `flush` the caches if given, then time `plan.calls` calls. Returns the sample and the
+    output of its last call.
 
-    Every other output is dropped before the next call, as other timers do: keeping it meanwhile would make two outputs
-    take turns in the caches.
+    Other outputs are dropped before the next call, as in other timers; otherwise two outputs would take turns in the
+    caches.
     """
     for _ in range(plan.discarded):
         run()
@@ -149,10 +149,10 @@ def take_sample(
 
 
 def warm_up(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clock: Clock = system_clock) -> float:
-    """Call until the time of a call no longer falls, twice running, or `limit_s` is over; gives the steady seconds per
-    call. What falls slowly stands still now and then: the first calls of a process are of this kind.
+    """Call until the time of a call has not fallen twice in succession, or `limit_s` has passed. Returns seconds per
+    call. Twice, because a time that falls slowly, like that of the first calls of a process, pauses now and then.
 
-    Batches double, so that a call of microseconds is not timed by a clock of the same size.
+    Batches double, so that the clock is fine enough for calls of microseconds.
     """
     begin = clock().wall_s
     calls, fastest_s, stood = 1, math.inf, 0

@@ -1,9 +1,9 @@
-"""Work that goes on after `sync` has returned: a backend that does not wait for its library would be timed at nothing.
+"""Detects work that goes on after `sync` has returned: a backend that does not wait would seem to take no time.
 
-Such an output is there when `to_numpy` has waited for it, or has computed it. On the CPU a second `to_numpy` of the
-same output is faster by just that; what a conversion takes is in both. From a device of its own an output is brought to
-the host, which a library may remember; there the output of another call, left alone for a while, is faster by what was
-waited for. What is computed anew by each `to_numpy` is not found out here; `convbench verify` does that.
+`to_numpy` then waits for such an output, or computes it. On the CPU, a second `to_numpy` of the same output is faster
+by that wait, because both convert. From another device the output is copied to the host, which a library may cache;
+there the output of another call, left alone for a while, is faster by the wait. An output that each `to_numpy` computes
+anew is not detected here, but by `convbench verify`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from statistics import median
 
 from convbench.backend import Ready
 
-_TRIES, _ENOUGH = 5, 2  # one output that was there may be a second conversion that was held up
+_TRIES, _ENOUGH = 5, 2  # a single prompt output may be due to a second conversion that was delayed
 _LONGEST_CALL_S = 0.05
-"""A longer call was waited for: what is not waited for returns at once."""
+"""A longer call did wait, because a call that does not wait returns at once."""
 _SHARE, _LEAST_S = 0.5, 5e-5
 
 
@@ -27,14 +27,14 @@ class SyncError(RuntimeError):
 def check_sync(
     ready: Ready, call_s: float, device: str = "cpu", clock: Callable[[], float] = time.perf_counter
 ) -> None:
-    """Raise `SyncError` where, in all of a few tries but one, more than half of a call is left to `to_numpy`,
-    beside the half of a conversion: the first of an output finds less of it in the caches than the second."""
+    """Raise `SyncError` if, in all of a few tries but one, `to_numpy` waits for more than half of a call. Half of a
+    conversion is allowed besides, because the first conversion of an output finds less of it in the caches."""
     if call_s > _LONGEST_CALL_S:
         return
-    twice = _one_output_twice if device == "cpu" else _two_outputs
+    convert_twice = _one_output_twice if device == "cpu" else _two_outputs
     late_s: list[float] = []
     for done in range(1, _TRIES + 1):
-        first_s, conversion_s = twice(ready, clock)
+        first_s, conversion_s = convert_twice(ready, clock)
         if first_s - conversion_s > _SHARE * (call_s + conversion_s) + _LEAST_S:
             late_s.append(first_s - conversion_s)
         elif done - len(late_s) == _ENOUGH:

@@ -93,7 +93,7 @@ class JsonChild:
         return f"{how}: {lines[-1].strip()[:300]}" if lines else how
 
     def close_input(self) -> None:
-        """Tell a child that reads its input to the end that nobody waits for more."""
+        """Tell a child that reads its input to the end that it should end early."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()

@@ -84,8 +84,8 @@ class WorkerPool:
         return {entry.name: errors[entry.name] for entry in missing if entry.name in errors}
 
     def request(self, entry: Entry, request: Request[ReplyT], time_limit_s: float | None = None) -> ReplyT:
-        """The worker's reply. Raises `WorkerError` when there is none within the time limit (default: the settings'),
-        or when the worker failed."""
+        """The worker's reply. Raises `WorkerError` after the time limit (default: that of the settings), or when the
+        worker failed."""
         worker = self._workers[entry.name]
         worker.send(request)
         return worker.receive(request, time_limit_s or self._settings.time_limit_s)

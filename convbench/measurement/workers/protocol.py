@@ -33,7 +33,7 @@ SENT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in ("floa
 
 
 class ProtocolError(Exception):
-    """A frame that is none, or a reply of another type than its request asks for."""
+    """Bytes that are not a frame, or a reply of another type than its request needs."""
 
 
 @dataclass(frozen=True)

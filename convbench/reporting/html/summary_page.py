@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from convbench.analysis.ranking import CaseRanking, Place, SuiteRanking, rank
+from convbench.analysis.ranking import CaseRanking, RankedBackend, SuiteRanking, rank
 from convbench.reporting.markdown import printable
 from convbench.reporting.numbers import flops, interval_text, percent, significant
 from convbench.status import Status
@@ -27,7 +27,7 @@ FIELDS = (
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Conditions:
     """What throughput depends on besides suite, case and backend."""
 
     machine: str
@@ -36,7 +36,7 @@ class _Place:
     cache: str
 
     @classmethod
-    def of(cls, record: Record) -> _Place:
+    def of(cls, record: Record) -> _Conditions:
         machine, settings = record.get("machine") or {}, record.get("settings") or {}
         name, allocator = machine.get("machine") or "a machine without a name", settings.get("allocator")
         cache = str(settings.get("cache") or "warm")
@@ -44,19 +44,19 @@ class _Place:
 
 
 def summary_page(project: str, records: Iterable[Record], graphs: Mapping[str, str]) -> str:
-    """The page. Of several records of one pair the last counts; `graphs` are links to the history of suites."""
-    places: dict[_Place, list[Record]] = {}
+    """The page. The last of several records of one pair counts; `graphs` are links to the history of suites."""
+    by_conditions: dict[_Conditions, list[Record]] = {}
     for record in filter(_is_sound, records):
-        places.setdefault(_Place.of(record), []).append(record)
+        by_conditions.setdefault(_Conditions.of(record), []).append(record)
     title = f"{_text(project)}: throughput"
-    body = [f"<h1>{title}</h1>", _introduction(), *(_section(place, r, graphs) for place, r in _sorted(places))]
-    if not places:
+    body = [f"<h1>{title}</h1>", _introduction(), *(_section(*item, graphs) for item in _sorted(by_conditions))]
+    if not by_conditions:
         body.append("<p>There is no record yet.</p>")
     return _PAGE.format(title=title, style=files(__package__).joinpath("summary.css").read_text(), body="\n".join(body))
 
 
 def _is_sound(record: Record) -> bool:
-    """Whether its times are times, or none are there."""
+    """Whether its times are positive numbers, or it has no times."""
     times = [record.get(name) for name in ("median_s", "low_s", "high_s")]
     return times == [None] * 3 or all(isinstance(time, float) and time > 0 for time in times)
 
@@ -78,14 +78,14 @@ _PAGE = """<!doctype html>
 """
 
 
-def _sorted(places: Mapping[_Place, list[Record]]) -> list[tuple[_Place, list[Record]]]:
-    """By machine, fewest threads first, the usual allocator before others."""
+def _sorted(by_conditions: Mapping[_Conditions, list[Record]]) -> list[tuple[_Conditions, list[Record]]]:
+    """By machine, then threads, allocator and cache; warm caches first."""
 
-    def key(item: tuple[_Place, list[Record]]) -> tuple[str, int, str, str, bool]:
-        place = item[0]
-        return place.machine, len(place.threads), place.threads, place.allocator, place.cache != "warm"
+    def key(item: tuple[_Conditions, list[Record]]) -> tuple[str, int, str, str, bool]:
+        at = item[0]
+        return at.machine, len(at.threads), at.threads, at.allocator, at.cache != "warm"
 
-    return sorted(places.items(), key=key)
+    return sorted(by_conditions.items(), key=key)
 
 
 def _introduction() -> str:
@@ -98,24 +98,24 @@ def _introduction() -> str:
     )
 
 
-def _section(place: _Place, records: list[Record], graphs: Mapping[str, str]) -> str:
+def _section(conditions: _Conditions, records: list[Record], graphs: Mapping[str, str]) -> str:
     machine = records[-1].get("machine") or {}
-    threads = "1 thread" if place.threads == "1" else f"{place.threads} threads"
-    told = [machine.get("cpu"), machine.get("vector_isa"), machine.get("os"), threads, f"{place.allocator} allocator"]
-    told += [f"{place.cache} cache"] if place.cache != "warm" else []
+    threads = "1 thread" if conditions.threads == "1" else f"{conditions.threads} threads"
+    parts = [machine.get("cpu"), machine.get("vector_isa"), machine.get("os"), threads]
+    parts += [f"{conditions.allocator} allocator", f"{conditions.cache} cache" if conditions.cache != "warm" else ""]
     suites = [_suite(ranking, records, graphs) for ranking in rank(records)]
-    facts = ", ".join(_text(fact) for fact in told if fact)
-    return "\n".join([f"<h2>{_text(place.machine)}</h2>", f"<p>{facts}</p>", *suites])
+    facts = ", ".join(_text(fact) for fact in parts if fact)
+    return "\n".join([f"<h2>{_text(conditions.machine)}</h2>", f"<p>{facts}</p>", *suites])
 
 
 def _suite(ranking: SuiteRanking, records: Iterable[Record], graphs: Mapping[str, str]) -> str:
-    mine = [record for record in records if str(record.get("suite", "")) == ranking.suite]
-    days = sorted({str(record.get("time"))[:10] for record in mine if record.get("time")})
-    commits = dict.fromkeys(str(record["commit"])[:8] for record in mine if record.get("commit"))
+    own = [record for record in records if str(record.get("suite", "")) == ranking.suite]
+    days = sorted({str(record.get("time"))[:10] for record in own if record.get("time")})
+    commits = dict.fromkeys(str(record["commit"])[:8] for record in own if record.get("commit"))
     when = " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
-    told = [f"Measured {_text(when)}" if when else "Measured at an unknown time"]
-    told += [f"newest at commit <code>{_text(list(commits)[-1])}</code>"] if commits else []
-    told += [f'<a href="{escape(graphs[ranking.suite])}">history</a>'] if ranking.suite in graphs else []
+    notes = [f"Measured {_text(when)}" if when else "Measured at an unknown time"]
+    notes += [f"newest at commit <code>{_text(list(commits)[-1])}</code>"] if commits else []
+    notes += [f'<a href="{escape(graphs[ranking.suite])}">history</a>'] if ranking.suite in graphs else []
     backends = [standing.backend for standing in ranking.standings]
     untimed = dict.fromkeys(
         record["backend"] for case in ranking.cases for record in case.untimed if _is_failure(record)
@@ -124,7 +124,7 @@ def _suite(ranking: SuiteRanking, records: Iterable[Record], graphs: Mapping[str
     header = "".join(f"<th>{_text(name)}</th>" for name in backends)
     rows = [_row(case, backends) for case in ranking.cases]
     return (
-        f"<h3>{_text(ranking.suite)}</h3>\n<p>{'; '.join(told)}.</p>\n"
+        f"<h3>{_text(ranking.suite)}</h3>\n<p>{'; '.join(notes)}.</p>\n"
         f'<div class="scroll"><table>\n<thead><tr><th>case</th>{header}</tr></thead>\n<tbody>\n'
         + "\n".join(rows)
         + "\n</tbody></table></div>"
@@ -137,13 +137,13 @@ def _row(case: CaseRanking, backends: Iterable[str]) -> str:
     cells = [_time(places[name]) if name in places else _no_time(untimed.get(name)) for name in backends]
     record = case.places[0].record if case.places else case.untimed[0]
     work, layer = record.get("flops"), record.get("layer")
-    told = [_text(layer)] if layer else []
-    told += [flops(work)] if isinstance(work, (int, float)) else []
-    below = ", ".join(told)
+    details = [_text(layer)] if layer else []
+    details += [flops(work)] if isinstance(work, (int, float)) else []
+    below = ", ".join(details)
     return f"<tr><th>{_text(case.case)}<small>{below}</small></th>{''.join(cells)}</tr>"
 
 
-def _time(place: Place) -> str:
+def _time(place: RankedBackend) -> str:
     record = place.record
     kind = "time best" if place.level else "time"
     low, high = (_gflops(record, end) for end in ("high_s", "low_s"))
@@ -162,8 +162,8 @@ def _gflops(record: Record, seconds: str) -> float | None:
 def _no_time(record: Record | None) -> str:
     if record is None:
         return '<td class="none"></td>'
-    kind, told = ("bad", record["status"]) if _is_failure(record) else ("none", "–")
-    return f'<td class="{kind}" title="{_text(record.get("reason") or record["status"])}">{_text(told)}</td>'
+    kind, word = ("bad", record["status"]) if _is_failure(record) else ("none", "–")
+    return f'<td class="{kind}" title="{_text(record.get("reason") or record["status"])}">{_text(word)}</td>'
 
 
 def _is_failure(record: Record) -> bool:

@@ -9,14 +9,14 @@ from itertools import accumulate
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from convbench.analysis.ranking import CaseRanking, Place, SuiteRanking
+from convbench.analysis.ranking import CaseRanking, RankedBackend, SuiteRanking
 
 _INDENT = "  "
 _GAP = "  "
 _FEWEST = 2  # columns that are shown however narrow the terminal is
 
 
-def _nothing(case: CaseRanking, place: Place) -> Text:
+def _nothing(case: CaseRanking, place: RankedBackend) -> Text:
     return Text()
 
 
@@ -31,7 +31,7 @@ class CaseTable:
     columns: Mapping[str, Sequence[str]]
     heading: Callable[[CaseRanking], Text]
     """The line above the backends of a case."""
-    marks: Callable[[CaseRanking, Place], Text] = _nothing
+    marks: Callable[[CaseRanking, RankedBackend], Text] = _nothing
     """The words after a row."""
     groups: Sequence[int] = ()
     """How many columns belong together, group by group; a group stays together if there is room for it."""

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convbench.analysis.backend_times import lower_precision
-from convbench.analysis.ranking import CaseRanking, Place, Standing, SuiteRanking
+from convbench.analysis.ranking import BackendScore, CaseRanking, RankedBackend, SuiteRanking
 from convbench.analysis.roofline import Limits
 from convbench.reporting.console import plain_table, status_style
 from convbench.reporting.numbers import (
@@ -61,14 +61,14 @@ def times_table(ranking: SuiteRanking, limits: Limits) -> CaseTable:
     return CaseTable(ranking, _columns(places, limits), partial(_case_heading, limits=limits), _marks)
 
 
-def _marks(case: CaseRanking, place: Place) -> Text:
+def _marks(case: CaseRanking, place: RankedBackend) -> Text:
     """The words after a row: level with the fastest, or computed in a lower precision than the case's dtype."""
     marks = Text(" level" if place.level and case.outright is None else "", style="green")
     precision = lower_precision(place.record)
     return marks.append(f" in {precision}", style="yellow") if precision else marks
 
 
-def _columns(places: Sequence[Place], limits: Limits) -> dict[str, list[str]]:
+def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[str]]:
     """The cells of each column after the names, by heading."""
     records = [place.record for place in places]
     of_limit = share_cells(records, limits)
@@ -148,11 +148,11 @@ def closing(ranking: SuiteRanking) -> RenderableType:
     return Group(sentence, *lines)
 
 
-def _named(standing: Standing) -> str:
+def _named(standing: BackendScore) -> str:
     return f"{standing.backend} (in {standing.precision})" if standing.precision else standing.backend
 
 
-def _claim(best: Standing, cases: int) -> str:
+def _claim(best: BackendScore, cases: int) -> str:
     of = f"of {count(cases, 'case', 'cases')}"
     if best.outright and best.level:
         return f"was fastest in {best.outright} {of}, and level with the fastest in {best.level} more"

@@ -100,8 +100,8 @@ def _store_group(
                 benchmark = benchmarks.get(benchmark_name(suite, metric))
                 if benchmark is not None:
                     of_suite = [record for record in records if record["suite"] == suite]
-                    found, measured = _result(benchmark, metric, of_suite)
-                    result = BenchmarkResult(*found, 0, "", None)
+                    columns, measured = _result(benchmark, metric, of_suite)
+                    result = BenchmarkResult(*columns, 0, "", None)
                     stored.add_result(benchmark, result, record_samples=True, selected_idx=measured)
                     values += len(measured)
         if values:

@@ -39,8 +39,8 @@ class Metric:
             return math.nan
         if status is not Status.OK:
             raise LookupError(f"{status}: {record['reason']}")
-        found = self.read(record)
-        return math.nan if found is None else found
+        value = self.read(record)
+        return math.nan if value is None else value
 
 
 def _samples(record: SlimRecord) -> dict[str, Any]:

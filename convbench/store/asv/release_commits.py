@@ -1,7 +1,7 @@
-"""Releases as git history: in a small repository of their own, an empty commit each, dated and tagged.
+"""Releases as git history: a small repository of their own with an empty commit per release, dated and tagged.
 
 asv's axis is a repository's history. This one holds a branch per library, `onnxruntime`, with a commit per release in
-the order of their dates, tagged `onnxruntime-1.20.0`. Nobody's checkout is touched.
+the order of their dates, tagged `onnxruntime-1.20.0`. No checkout is touched.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def milliseconds(release: Release) -> int:
 def in_order(releases: Iterable[Release]) -> list[Release]:
     """By library, then by date, then by version (PEP 440), what is not a version first."""
 
-    def place(release: Release) -> tuple[Any, ...]:
+    def sort_key(release: Release) -> tuple[Any, ...]:
         version = version_of(release.version)
         return release.library, release.date, version is not None, version or release.version, release.version
 
-    return sorted(releases, key=place)
+    return sorted(releases, key=sort_key)
 
 
 def make_history(repository: Path, releases: Iterable[Release]) -> dict[Release, str]:
@@ -60,7 +60,7 @@ def make_history(repository: Path, releases: Iterable[Release]) -> dict[Release,
     _git("init", "--quiet", "--bare", "--object-format=sha1", str(repository))
     with tempfile.TemporaryDirectory() as folder:
         marks = Path(folder) / "marks"
-        _git(f"--git-dir={repository}", "fast-import", "--quiet", f"--export-marks={marks}", given=_stream(ordered))
+        _git(f"--git-dir={repository}", "fast-import", "--quiet", f"--export-marks={marks}", stdin=_stream(ordered))
         hashes = dict(line.split() for line in marks.read_text(encoding="ascii").splitlines())
     return {release: hashes[f":{number}"] for number, release in enumerate(ordered, 1)}
 
@@ -69,13 +69,13 @@ def _stream(ordered: Iterable[Release]) -> str:
     """The commits and tags as `git fast-import` reads them; equal releases give equal hashes."""
     lines = []
     for number, release in enumerate(ordered, 1):
-        told = f"{release.library} {release.version}"
+        message = f"{release.library} {release.version}"
         lines += [
             f"commit refs/heads/{release.library}",
             f"mark :{number}",
             f"committer convbench <> {milliseconds(release) // 1000} +0000",
-            f"data {len(told.encode())}",
-            told,
+            f"data {len(message.encode())}",
+            message,
             f"reset refs/tags/{tag(release)}",
             f"from :{number}",
             "",
@@ -83,7 +83,7 @@ def _stream(ordered: Iterable[Release]) -> str:
     return "\n".join([*lines, "done", ""])
 
 
-def _git(*words: str, given: str = "") -> None:
+def _git(*words: str, stdin: str = "") -> None:
     # Called from a hook of git's, there are variables that speak of another repository.
     variables: Mapping[str, str] = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    subprocess.run(["git", *words], input=given, capture_output=True, text=True, env=variables, check=True)
+    subprocess.run(["git", *words], input=stdin, capture_output=True, text=True, env=variables, check=True)

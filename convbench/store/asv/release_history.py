@@ -71,8 +71,8 @@ def write_release_history(results: Path) -> History:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return History(refusal=f"asv's files of releases could not be made: {last}")
-    told = json.loads(done.stdout.splitlines()[-1])
-    return History(told["values"], tuple(told["tags"]))
+    made = json.loads(done.stdout.splitlines()[-1])
+    return History(made["values"], tuple(made["tags"]))
 
 
 # --- in asv's own process ---------------------------------------------------------------------------------------------

@@ -103,8 +103,8 @@ def _discovered(benchmark_dir: Path) -> list[dict[str, Any]]:
 
     text = io.StringIO()
     list_benchmarks(str(benchmark_dir), text)
-    found: list[dict[str, Any]] = json.loads(text.getvalue())
-    return found
+    benchmarks: list[dict[str, Any]] = json.loads(text.getvalue())
+    return benchmarks
 
 
 def _machine(results: Path, facts: Mapping[str, Any]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """A record as one row of plain cells, and back.
 
-Tables are spread over columns with dotted names, `problem.in_channels`, `samples.wall_s`. One that is empty, or whose
-keys are no plain words, stays whole, in a column of its own name. Nothing is lost but the difference between a member
-that is null and one that is not there.
+Tables are spread over columns with dotted names, `problem.in_channels`, `samples.wall_s`. A table that is empty, or
+whose keys are not plain words, stays whole, in a column of its own name. Only one difference is lost: that between a
+null member and a missing one.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _spread(column: str, value: Any, row: dict[str, Any], depth: int) -> None:
 
 
 def record_of_row(row: dict[str, Any]) -> dict[str, Any]:
-    """What `row_of` made the row of; of any other row something that may be no record. Raises `ValueError` for a column
-    name that begins as JSON and is none."""
+    """The record that `row_of` made the row from; any other row may give something else. Raises `ValueError` for a
+    column name that begins like JSON and cannot be read as JSON."""
     record: dict[str, Any] = {}
     for column, value in row.items():
         if value is None:
@@ -65,8 +65,8 @@ def record_of_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_of(value: Any) -> str:
-    """A cell's text: JSON, but a text as it is unless that would be taken for JSON, or for a formula by a spreadsheet,
-    or would break the line. An empty text is nothing."""
+    """A cell's text: JSON, but a string as it is, unless it would be read as JSON, or as a formula by a spreadsheet, or
+    would break the line. None is an empty text."""
     if value is None:
         return ""
     if (
@@ -83,7 +83,7 @@ _NOT_AT_THE_BEGINNING = ("", "=", "+", "-", "@", '"', "[", "{", " ")
 
 
 def value_of(text: str) -> Any:
-    """What a cell's text stands for: what it is as JSON, else the text itself; None if it is empty."""
+    """The value of a cell's text: the text as JSON, else the text itself; None if it is empty."""
     if not text:
         return None
     try:

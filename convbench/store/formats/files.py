@@ -1,4 +1,4 @@
-"""Files of records by their format, which their names tell."""
+"""Files of records in several formats, chosen by the file's suffix."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Records = Callable[[], Iterable[Record]]
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file: how it is recognised, written and read. `read` gives what may be a record."""
+    """A file format: its suffix, and how it is written and read. `read` gives rows that may be records."""
 
     name: str
     suffix: str
@@ -56,7 +56,7 @@ FORMATS = (
 
 
 def format_of(path: Path, name: str | None = None) -> Format:
-    """The format called `name`, else the one that the file's name ends in. Raises `ResultsError` when it is none."""
+    """The format called `name`, else the one of the file's suffix. Raises `ResultsError` for an unknown one."""
     if name is not None:
         known = {format_.name: format_ for format_ in FORMATS}
         if name not in known:
@@ -68,7 +68,7 @@ def format_of(path: Path, name: str | None = None) -> Format:
         if path.name.lower().endswith(format_.suffix):
             return format_
     suffixes = ", ".join(format_.suffix for format_ in FORMATS)
-    raise ResultsError(f"what {path.name!r} is to be cannot be told from its end, which should be one of {suffixes}.")
+    raise ResultsError(f"the format of {path.name!r} is unknown; its name should end in one of {suffixes}.")
 
 
 def export_records(path: Path, format_: Format, records: Records) -> int:
@@ -79,8 +79,8 @@ def export_records(path: Path, format_: Format, records: Records) -> int:
 
 @dataclass(frozen=True)
 class Imported:
-    """A journal that was made of a file's records of one machine, and how many are in it. `known` more were in the
-    machine's folder before, and are not kept twice; where that is all, `path` is the folder or the journal there."""
+    """A journal made of a file's records of one machine, and how many it has. `known` more were in the machine's folder
+    before and are not kept twice; if all were, `path` is the folder or the journal there."""
 
     path: Path
     records: int
@@ -88,8 +88,8 @@ class Imported:
 
 
 def import_records(path: Path, format_: Format, results: Path) -> list[Imported]:
-    """Make journals, one for each machine, of the records in a file. What is none is passed over with a
-    `JournalWarning`. Records that the machine's folder has, from a run here or a file before, are left out.
+    """Make journals, one for each machine, of the records in a file. Rows that are not records are passed over with a
+    `JournalWarning`. Records that the machine's folder has, from a run here or an earlier file, are left out.
 
     Raises `ResultsError` when the file cannot be read or the results folder not be written.
     """
@@ -98,19 +98,19 @@ def import_records(path: Path, format_: Format, results: Path) -> list[Imported]
     machines: dict[str, list[Record]] = {}
     for record in _records(path, format_.read(path)):
         machines.setdefault(_machine(record), []).append(record)
-    return [_imported(machine_folder(results, machine), found) for machine, found in machines.items()]
+    return [_imported(machine_folder(results, machine), of_machine) for machine, of_machine in machines.items()]
 
 
-def _imported(folder: Path, found: list[Record]) -> Imported:
+def _imported(folder: Path, of_machine: list[Record]) -> Imported:
     here = {_identity(record) for record in records(folder, _IDENTITY)}
-    new = [record for record in found if not record.get("run") or _identity(record) not in here]
+    new = [record for record in of_machine if not record.get("run") or _identity(record) not in here]
     if not new:
-        return Imported(folder, 0, len(found))
-    return replace(_journal(folder, new), known=len(found) - len(new))
+        return Imported(folder, 0, len(of_machine))
+    return replace(_journal(folder, new), known=len(of_machine) - len(new))
 
 
 _IDENTITY = ("run", "session", "time", "suite", "case", "case_id", "backend", "threads", "median_s")
-"""What no two records of one run have alike, whatever file they came through."""
+"""Fields that together identify a record of a run, whatever file it came through."""
 
 
 def _identity(record: Record) -> tuple[str, ...]:
@@ -132,8 +132,8 @@ def _machine(record: Record) -> str:
 
 
 def _journal(folder: Path, records: list[Record]) -> Imported:
-    """Named by the time of its first record, so that it stands where it belongs, and by what is in it, whatever kind of
-    file that came in."""
+    """The name has the time of the first record, so that journals sort by time, and a hash of the records, whatever
+    format they came in."""
     rows = json.dumps([row_of(record) for record in records], sort_keys=True)
     time = time_of(records[0])
     stamp = f"{time:%Y%m%dT%H%M%SZ}" if time else "00000000T000000Z"
@@ -147,7 +147,7 @@ def _journal(folder: Path, records: list[Record]) -> Imported:
 
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place once it is whole and on disk."""
+    """A file beside `path` to write to; it replaces `path` once it is whole and on disk."""
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convbench-") as scratch:
             draft = Path(scratch) / path.name
