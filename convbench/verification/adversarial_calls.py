@@ -1,8 +1,8 @@
-"""How an answer is obtained from a backend that is not trusted: what it answers, and how it behaves meanwhile.
+"""Adversarial calls: they get answers from a backend that is not trusted, and watch how it behaves.
 
-Memory is dirty when it is called, so that an output which is not written shows. It is called again, perhaps often or
-from two threads at once, and prepared a second time on changed operands beside the first; every answer that differs in
-a single bit from the first has to be judged, too. Whether it wrote to its inputs, or beside them, is seen by checksums.
+Memory is filled with NaN before each call, so that unwritten output shows. The backend is called again, perhaps often
+or from two threads at once, and prepared a second time on changed operands beside the first. Every answer that differs
+from the first in a single bit is judged, too. Checksums show whether it wrote to its inputs, or beside them.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class PhaseAnswer:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """All answers that differ, the first one first; what was written to, None when nothing was."""
+    """The first answer and all that differ from it; and which operands were written to, None when none was."""
 
     answers: tuple[PhaseAnswer, ...]
     overwritten: str | None
 
 
 def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: Layout, calls: Calls) -> Behaviour:
-    """Ask `backend`. Whatever it raises is passed on; in a process that has much to lose, do not call this."""
+    """Call `backend` on this question. It raises whatever the backend raises, and may crash: run it in a worker."""
     laid_out = _lay_out(operands, layout)
     watched = _Watched(laid_out)
     sizes_bytes = _sizes_bytes(problem)

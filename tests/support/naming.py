@@ -9,9 +9,9 @@ from functools import cache
 
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.verification.causes.evidence import Traits
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.shrinking import shrink
+from convbench.verification.causes.trait_counts import Traits
 from convbench.verification.failure import Ask, Failure
 from convbench.verification.question import Question
 from convbench.verification.sweep import factors

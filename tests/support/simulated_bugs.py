@@ -12,7 +12,7 @@ from typing import Any
 from convbench.errors import ProblemError
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 from convbench.status import Status
-from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, Form, size
+from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, QuestionParameters, size
 from convbench.verification.failure import Failure
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 
@@ -27,13 +27,13 @@ _RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 
 @dataclass(frozen=True)
 class Atom:
-    """One condition on one parameter of a `Form`."""
+    """One condition on one parameter of a `QuestionParameters`."""
 
     name: str
     relation: str
     value: Any
 
-    def holds(self, form: Form) -> bool:
+    def holds(self, form: QuestionParameters) -> bool:
         return _RELATIONS[self.relation](getattr(form, self.name), self.value)
 
     def __str__(self) -> str:
@@ -98,7 +98,7 @@ class Bug:
 
     def __call__(self, question: Question) -> Failure | None:
         self.asked.append(question)
-        form = Form.of(question)
+        form = QuestionParameters.of(question)
         if all(atom.holds(form) for atom in self.atoms):
             return Failure(question, self.status, self.check, "simulated")
         return None
@@ -106,14 +106,16 @@ class Bug:
 
 def random_bug(rng: random.Random, question: Question, atoms: int) -> Bug:
     """One that `question` fails by."""
-    form = Form.of(question)
+    form = QuestionParameters.of(question)
     return Bug(rng.sample([atom for atom in ATOMS if atom.holds(form)], atoms))
 
 
 def smallest_by_search(bug: Bug) -> tuple[int, ...]:
     """The size of the smallest question that fails by `bug`, found by trying all that can matter: every value of the
     parameters that its atoms name, sides of padding alike or not, everything else as plain as the rest allows."""
-    plain = Form.of(Question(problem=ConvProblem(in_channels=1, height=1, width=1, out_channels=1, kernel_size=1)))
+    plain = QuestionParameters.of(
+        Question(problem=ConvProblem(in_channels=1, height=1, width=1, out_channels=1, kernel_size=1))
+    )
     domains: dict[str, set[Any]] = {}
     for atom in bug.atoms:
         if atom.name in WORDS:

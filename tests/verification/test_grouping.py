@@ -9,10 +9,10 @@ from naming import ClassBug, class_bug, trial
 from simulated_bugs import Atom, Bug, varied_questions
 
 from convbench.status import Status
-from convbench.verification.causes.evidence import Combination, Occurrences, TraitCounts, Traits
 from convbench.verification.causes.grouping import causes
 from convbench.verification.causes.parameters import size
 from convbench.verification.causes.shrinking import is_alike
+from convbench.verification.causes.trait_counts import Combination, Occurrences, TraitCounts, Traits
 from convbench.verification.failure import Failure
 from convbench.verification.question import Question
 from convbench.verification.sweep.factors import classes

@@ -13,9 +13,9 @@ from convbench.errors import KnownWrongError
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.suite.filter import parse
-from convbench.verification.causes.evidence import Combination
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.known_entry import known_entry, toml_text
+from convbench.verification.causes.trait_counts import Combination
 from convbench.verification.failure import Failure
 from convbench.verification.known import KnownWrong, applicable, own_table, read_known
 from convbench.verification.question import Question

@@ -21,11 +21,11 @@ from convbench.backend import Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.status import Status
-from convbench.verification.causes.evidence import Combination
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.report import report
 from convbench.verification.causes.repro_script import repro_script
+from convbench.verification.causes.trait_counts import Combination
 from convbench.verification.failure import Failure
 from convbench.verification.layouts import lay_out
 from convbench.verification.operands import Operands

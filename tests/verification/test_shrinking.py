@@ -14,7 +14,7 @@ from strategies import problems
 
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.verification.causes.parameters import Form, size
+from convbench.verification.causes.parameters import QuestionParameters, size
 from convbench.verification.causes.shrinking import is_alike, kind, shrink, smaller
 from convbench.verification.failure import Failure
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
@@ -57,7 +57,7 @@ questions = st.builds(
 
 @given(questions)
 def test_a_form_is_its_question(question: Question) -> None:
-    assert Form.of(question).question == question
+    assert QuestionParameters.of(question).question == question
 
 
 @given(questions)
@@ -71,7 +71,7 @@ def test_every_step_down_is_possible_and_smaller(question: Question) -> None:
 
 @given(questions)
 def test_the_least_image_is_possible_and_the_least(question: Question) -> None:
-    form = Form.of(question)
+    form = QuestionParameters.of(question)
     least = form.replace(height=form.least_height(), width=form.least_width())
     assert least.question is not None
     assert least.height <= form.height and least.width <= form.width
@@ -81,7 +81,7 @@ def test_the_least_image_is_possible_and_the_least(question: Question) -> None:
 
 @given(questions, questions)
 def test_within_is_a_partial_order(one: Question, other: Question) -> None:
-    small, large = Form.of(one), Form.of(other)
+    small, large = QuestionParameters.of(one), QuestionParameters.of(other)
     assert small.is_within(small)
     if small.is_within(large) and large.is_within(small):
         assert replace(small, seed=0) == replace(large, seed=0)
@@ -214,7 +214,7 @@ def test_failures_that_cost_a_worker_are_few(status: Status) -> None:
     for seed, atoms in BUGS[:40]:
         bug, finding = bug_and_finding(seed, atoms, status)
         found = shrink(finding, bug, anything, most_restarts=6)
-        failures = sum(all(atom.holds(Form.of(question)) for atom in bug.atoms) for question in bug.asked)
+        failures = sum(all(atom.holds(QuestionParameters.of(question)) for atom in bug.atoms) for question in bug.asked)
         assert failures <= 6
         assert found.status is status
 

@@ -1,8 +1,8 @@
-"""A campaign: everything that one backend is asked by `convbench verify`, and the causes of what it failed.
+"""A campaign: all questions that `convbench verify` puts to one backend, and the causes of its failures.
 
-First what it failed before, then the questions of the request, then the sweep, then random search for as long as is
-allowed. Every answer is an event, so that a person can watch and nothing is lost when the campaign is cut short.
-Failures are gathered into causes, and the smallest question of each is looked for.
+First come the questions that it failed before, then those of the request, then the sweep, then random search until its
+time is up. Every answer is an event, so that a person can watch and an interrupt loses nothing. Failures are grouped
+by cause, and each cause is shrunk to a small question.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from convbench.verification.sweep.search import search
 
 Phase = Literal["replay", "suite", "question", "sweep", "search"]
 
-# A backend that dies this often is not asked on: each death costs seconds, and the picture is clear.
+# A campaign ends after so many crashes: each costs seconds, and the picture is clear.
 MOST_LOST_WORKERS = 20
 _SHRINKING_S, _SHRINKING_ONE_S = 60.0, 15.0
 _OF_A_CASE: tuple[Values, ...] = ("integers", "one-tap", "special")
@@ -37,8 +37,8 @@ _OF_A_CASE: tuple[Values, ...] = ("integers", "one-tap", "special")
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignPlan:
-    """What to ask. `strength` 0 leaves the sweep out, and `time_limit_s` 0 the search. With `exact` the cases are asked
-    on integers alone, not on data of their own either."""
+    """The questions. `strength` 0 leaves out the sweep, and `time_limit_s` 0 the search. With `exact` the cases are
+    asked on integers only, not on their own data."""
 
     replay: tuple[Question, ...] = ()
     cases: tuple[Case, ...] = ()
@@ -51,7 +51,7 @@ class CampaignPlan:
 
 @dataclass(frozen=True)
 class Answered:
-    """One question, and what came of it. `searched_s`: how long random search has gone on by then."""
+    """A question and its outcome. `searched_s` is how long random search has lasted by then."""
 
     phase: Phase
     question: Question

@@ -1,6 +1,6 @@
-"""The examiner: puts questions to one backend in a worker process, and judges what comes back in this one.
+"""The examiner: puts questions to one backend in a worker process, and judges the answers in this process.
 
-A backend that crashes, hangs or eats memory loses its worker and that question; the next gets a fresh worker.
+A backend that crashes, hangs or runs out of memory loses its worker and that question; the next one gets a new worker.
 """
 
 from __future__ import annotations
@@ -27,22 +27,21 @@ from convbench.verification.question import Question
 from convbench.verification.relations import RELATIONS, Relation
 from convbench.verification.verdict import Verdict
 
-# A backend that answers quickly is not waited for as long as may be: this many times as long as its slowest answer, and
-# at least so long.
+# How long to wait for a backend that answers quickly: so many times its slowest answer, and at least so long.
 _TIMES_SLOWEST = 30.0
 _LEAST_LIMIT_S = 5.0
 _ANSWERS_THAT_TELL = 5
 _MOST_TIMES_THE_WORK, _LITTLE_WORK_MACS = 4, 10**8
-"""How much more work than its question a restatement may be, and what is little in any case."""
+"""How much more work than its question a restatement may be; less than so much is always allowed."""
 
 _Reply = TypeVar("_Reply")
 
 
 class Examiner:
-    """Asks one backend; a context manager, which ends the worker. Calling it is asking: None when the backend passed.
+    """Asks one backend; a context manager that ends the worker. A call asks a question: None when the backend passed.
 
-    `limit_s` is the longest that one question may take; what answers quickly is given up sooner. `warned` and
-    `max_error_over_bound` are over all the questions so far.
+    One question may take `limit_s`, or less when the backend answers quickly. `warned` and `max_error_over_bound` are
+    over all questions so far.
     """
 
     def __init__(self, entry: Entry, limit_s: float = 40.0, threads: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""What is said of one backend in the end, JSON-ready: the row of `convbench verify --json`."""
+"""The row of one backend in `convbench verify --json`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What failures have in common: the smallest of them, the causes that they have, and a report of each."""
+"""From failures to causes: grouping, shrinking to the smallest case, and a report of each."""

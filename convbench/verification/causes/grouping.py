@@ -5,9 +5,9 @@ question that passed has. Combinations of one to three classes are compared by w
 their information gain over all questions (mutual information of having the combination and of failing, in bits) less
 the bits that it takes to name a combination of so many classes. So a class more must explain more.
 
-Shrinking every failure would be dear. A few are shrunk, one for a cause: of those failures that seem to belong together
-the smallest, whose shrunk form has hardly a class left that does not matter; what those few classes explain is a cause,
-and the rest is looked at again.
+Shrinking every failure would take too long. One is shrunk for each cause: the smallest of the failures that seem to
+belong together. Nearly every class that its shrunk form still has matters. What these classes explain is a cause, and
+the other failures are grouped again.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from convbench.verification.causes.evidence import Combination, Occurrences, Trait, TraitCounts, Traits
-from convbench.verification.causes.parameters import Form, size
+from convbench.verification.causes.parameters import QuestionParameters, size
 from convbench.verification.causes.shrinking import is_alike
+from convbench.verification.causes.trait_counts import Combination, Occurrences, Trait, TraitCounts, Traits
 from convbench.verification.failure import Failure
 from convbench.verification.question import Question
 
@@ -32,9 +32,9 @@ _LEAST_SHRUNK = 2  # of every status and kind of check, however many others ther
 class Cause:
     """Failures that seem to have one cause, with the smallest of them.
 
-    `shared_by_failures` has the combination that tells them from the passes best, and those that do so equally well;
-    none when no combination tells anything. A cause that is not `looked_into` is all that was left when enough failures
-    had been shrunk: several causes perhaps.
+    `shared_by_failures` has the combinations that distinguish them best from the passes, all equally well; it is empty
+    when none does. A cause that is not `looked_into` is what was left when enough failures had been shrunk, perhaps
+    several causes.
     """
 
     representative: Failure
@@ -100,7 +100,7 @@ class _Sorting:
         self._known_passes: list[Question] = []
         self._passes = Occurrences([])
         self._known_traits: dict[Question, Traits] = {}
-        self._forms: dict[Question, Form] = {}
+        self._forms: dict[Question, QuestionParameters] = {}
 
     def causes(self) -> list[Cause]:
         groups: list[_Group] = []
@@ -185,9 +185,9 @@ class _Sorting:
         """Whether `question` goes as far as `least` in every parameter."""
         return self._form(least.question).is_within(self._form(question))
 
-    def _form(self, question: Question) -> Form:
+    def _form(self, question: Question) -> QuestionParameters:
         if question not in self._forms:
-            self._forms[question] = Form.of(question)
+            self._forms[question] = QuestionParameters.of(question)
         return self._forms[question]
 
 

@@ -13,7 +13,7 @@ from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
 from convbench.suite.filter import parse
 from convbench.verification.causes.grouping import Cause, question_of_extent
-from convbench.verification.causes.parameters import WORDS, Form
+from convbench.verification.causes.parameters import WORDS, QuestionParameters
 from convbench.verification.known import KnownWrong
 from convbench.verification.sweep.level_conditions import OF_A_QUESTION, level_condition
 
@@ -71,7 +71,7 @@ def _shared(cause: Cause) -> tuple[str | None, set[str]]:
     parts: list[str] = []
     for factor, level in traits:
         if factor == "extent":
-            parts += _as_far_as(Form.of(question_of_extent(level)))
+            parts += _as_far_as(QuestionParameters.of(question_of_extent(level)))
         elif factor not in OF_A_QUESTION:
             parts.append(level_condition(factor, level))
     try:
@@ -82,7 +82,7 @@ def _shared(cause: Cause) -> tuple[str | None, set[str]]:
     return text, aspects
 
 
-def _as_far_as(form: Form) -> list[str]:
+def _as_far_as(form: QuestionParameters) -> list[str]:
     """Conditions for going as far as `form` in every parameter of a problem."""
     numbers = {
         "batch": form.batch,

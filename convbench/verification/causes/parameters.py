@@ -1,4 +1,4 @@
-"""A question as one flat row of parameters, any of which may be changed alone; and how large a question is."""
+"""A question as a flat row of parameters, each of which can be changed alone; and the size of a question."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NUMBERS = (*_SIZES, *SIDES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class QuestionParameters:
     """`channels` and `filters` are those of one group, so that any number of groups goes with any of them."""
 
     batch: int
@@ -155,7 +155,7 @@ def size(question: Question) -> tuple[int, int, int, int]:
     Padding that is not symmetric counts twice, and negative padding once more; one axis alone counts like both, so that
     of the two the smaller numbers win: they say which axis it is.
     """
-    form = Form.of(question)
+    form = QuestionParameters.of(question)
     words = [known.index(getattr(form, name)) for name, known in WORDS.items()]
     strides, dilations = (form.stride_h, form.stride_w), (form.dilation_h, form.dilation_w)
     counted = [*words, form.batch > 1, form.groups > 1, form.seed, max(strides) > 1, max(dilations) > 1]
@@ -165,6 +165,6 @@ def size(question: Question) -> tuple[int, int, int, int]:
     return (parameters, sum([*numbers, *strides, *dilations, *map(abs, form.padding)]), sum(words), form.seed)
 
 
-def _complications(form: Form) -> int:
+def _complications(form: QuestionParameters) -> int:
     symmetric = form.top == form.bottom and form.left == form.right
     return any(form.padding) + (not symmetric) + (min(form.padding) < 0)

@@ -1,4 +1,4 @@
-"""The steps by which a question is made smaller: each gives candidates, the boldest first, some of them impossible."""
+"""The passes that make a question smaller: each gives candidates, the boldest first, some of them impossible."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, Form
+from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, QuestionParameters
 
-Step = Callable[[Form], Iterator[Form]]
+ShrinkPass = Callable[[QuestionParameters], Iterator[QuestionParameters]]
 
 # What may have to shrink together: both axes, both sides, what is multiplied, the image and what must fit into it.
 _TOGETHER = (
@@ -39,19 +39,19 @@ _TOGETHER = (
 _LANDMARKS = (2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 32, 64, 128)
 
 
-def _word(name: str, form: Form) -> Iterator[Form]:
+def _word(name: str, form: QuestionParameters) -> Iterator[QuestionParameters]:
     """Every plainer word."""
     known = WORDS[name]
     for word in known[: known.index(getattr(form, name))]:
         yield form.replace(**{name: word})
 
 
-def _seed(form: Form) -> Iterator[Form]:
+def _seed(form: QuestionParameters) -> Iterator[QuestionParameters]:
     if form.seed:
         yield form.replace(seed=0)
 
 
-def _one_group(form: Form) -> Iterator[Form]:
+def _one_group(form: QuestionParameters) -> Iterator[QuestionParameters]:
     """One of the groups alone, or all their channels in one group; or fewer groups of as many channels in all."""
     if form.groups == 1:
         return
@@ -62,12 +62,12 @@ def _one_group(form: Form) -> Iterator[Form]:
             yield form.replace(groups=groups, channels=times * form.channels, filters=times * form.filters)
 
 
-def _plain_stride(form: Form) -> Iterator[Form]:
+def _plain_stride(form: QuestionParameters) -> Iterator[QuestionParameters]:
     for plain in ({"stride_h": 1, "stride_w": 1}, {"stride_w": 1}, {"stride_h": 1}):
         yield form.replace(**plain)
 
 
-def _plain_dilation(form: Form) -> Iterator[Form]:
+def _plain_dilation(form: QuestionParameters) -> Iterator[QuestionParameters]:
     """No dilation, perhaps with a kernel as large as it spanned; or none along one axis."""
     none = {"dilation_h": 1, "dilation_w": 1}
     spans = {f"kernel_{a}": getattr(form, f"dilation_{a}") * (getattr(form, f"kernel_{a}") - 1) + 1 for a in "hw"}
@@ -75,7 +75,7 @@ def _plain_dilation(form: Form) -> Iterator[Form]:
         yield form.replace(**plain)
 
 
-def _plain_padding(form: Form) -> Iterator[Form]:
+def _plain_padding(form: QuestionParameters) -> Iterator[QuestionParameters]:
     """No padding, in an image as it is or as large as it was when padded; or sides alike; or none that are negative."""
     top, bottom, left, right = form.padding
     bare = form.replace(**dict.fromkeys(SIDES, 0))
@@ -90,23 +90,23 @@ def _plain_padding(form: Form) -> Iterator[Form]:
     yield form.replace(**{side: abs(getattr(form, side)) for side in SIDES})
 
 
-def _square(form: Form) -> Iterator[Form]:
+def _square(form: QuestionParameters) -> Iterator[QuestionParameters]:
     for name in ("kernel", "stride", "dilation"):
         both = min(getattr(form, f"{name}_h"), getattr(form, f"{name}_w"))
         yield form.replace(**{f"{name}_h": both, f"{name}_w": both})
     yield form.replace(height=min(form.height, form.width), width=min(form.height, form.width))
 
 
-def _fitting(form: Form) -> Form:
+def _fitting(form: QuestionParameters) -> QuestionParameters:
     """The form in an image that is grown where it would be too small."""
     return form.replace(height=max(form.height, form.least_height()), width=max(form.width, form.least_width()))
 
 
-def _least(name: str, form: Form) -> Iterator[Form]:
+def _least(name: str, form: QuestionParameters) -> Iterator[QuestionParameters]:
     yield form.replace(**{name: _limit(form, name)})
 
 
-def _fewer(names: tuple[str, ...], form: Form) -> Iterator[Form]:
+def _fewer(names: tuple[str, ...], form: QuestionParameters) -> Iterator[QuestionParameters]:
     """Those numbers all at their least; or less far down by halves; or one less each. Negative ones go up to zero."""
     alone = len(names) == 1
     room = {name: abs(getattr(form, name)) - (_limit(form, name) if alone else name not in SIDES) for name in names}
@@ -116,14 +116,14 @@ def _fewer(names: tuple[str, ...], form: Form) -> Iterator[Form]:
         down //= 2
 
 
-def _landmarks(name: str, form: Form) -> Iterator[Form]:
+def _landmarks(name: str, form: QuestionParameters) -> Iterator[QuestionParameters]:
     value = getattr(form, name)
     for landmark in _LANDMARKS:
         if landmark < abs(value):
             yield form.replace(**{name: landmark if value > 0 else -landmark})
 
 
-def _limit(form: Form, name: str) -> int:
+def _limit(form: QuestionParameters, name: str) -> int:
     if name == "height":
         return form.least_height()
     if name == "width":
@@ -135,11 +135,11 @@ def _towards_zero(value: int, by: int) -> int:
     return value - by if value > 0 else value + by
 
 
-def _made(step: Callable[[Any, Form], Iterator[Form]], *arguments: Any) -> list[Step]:
+def _made(step: Callable[[Any, QuestionParameters], Iterator[QuestionParameters]], *arguments: Any) -> list[ShrinkPass]:
     return [partial(step, argument) for argument in arguments]
 
 
-PLAIN_STEPS: tuple[Step, ...] = (
+PLAIN_PASSES: tuple[ShrinkPass, ...] = (
     *_made(_word, "values", "layout", "calls"),
     _seed,
     *_made(_word, "bias", "dtype"),
@@ -153,7 +153,7 @@ PLAIN_STEPS: tuple[Step, ...] = (
 )
 """The steps whose first candidate leaves one parameter as plain as can be."""
 
-STEPS: tuple[Step, ...] = (
+PASSES: tuple[ShrinkPass, ...] = (
     *_made(_word, *WORDS),
     _seed,
     _one_group,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.verification.causes.parameters import Form, size
-from convbench.verification.causes.shrink_passes import PLAIN_STEPS, STEPS, Step
+from convbench.verification.causes.parameters import QuestionParameters, size
+from convbench.verification.causes.shrink_passes import PASSES, PLAIN_PASSES, ShrinkPass
 from convbench.verification.failure import Ask, Failure
 from convbench.verification.question import Question
 
@@ -70,18 +70,18 @@ class _Descent:
     def round(self) -> bool:
         """Every step once, the boldest first; whether anything came of it and there is leave to go on."""
         before = self.smallest
-        self._reset(PLAIN_STEPS)
-        for step in STEPS:
+        self._reset(PLAIN_PASSES)
+        for step in PASSES:
             while self._descend(step):
                 pass
         return self.smallest is not before and not self._at_end()
 
-    def _reset(self, steps: Sequence[Step]) -> None:
+    def _reset(self, steps: Sequence[ShrinkPass]) -> None:
         """Take the first candidate of all `steps` at once, or else of either half of them, and so on.
 
         Of many parameters a few matter to a failure: most are gone after a few questions, and a crash costs one each.
         """
-        form = Form.of(self.smallest.question)
+        form = QuestionParameters.of(self.smallest.question)
         for step in steps:
             form = next((candidate for candidate in step(form) if candidate.question is not None), form)
         if not self._goes_down(form) and len(steps) > 1:
@@ -89,11 +89,11 @@ class _Descent:
             self._reset(steps[:half])
             self._reset(steps[half:])
 
-    def _descend(self, step: Step) -> bool:
+    def _descend(self, step: ShrinkPass) -> bool:
         """Take the first candidate of `step` that fails; whether there is one."""
-        return any(self._goes_down(candidate) for candidate in step(Form.of(self.smallest.question)))
+        return any(self._goes_down(candidate) for candidate in step(QuestionParameters.of(self.smallest.question)))
 
-    def _goes_down(self, form: Form) -> bool:
+    def _goes_down(self, form: QuestionParameters) -> bool:
         question = form.question
         if question is None or question in self._passed or size(question) >= size(self.smallest.question):
             return False
@@ -115,8 +115,8 @@ class _Descent:
 
 def smaller(question: Question) -> Iterator[Question]:
     """Every question that is one step down from `question`."""
-    form = Form.of(question)
-    for step in STEPS:
+    form = QuestionParameters.of(question)
+    for step in PASSES:
         for candidate in step(form):
             if candidate.question is not None and size(candidate.question) < size(question):
                 yield candidate.question

@@ -1,7 +1,7 @@
 """The catalogue: the concrete numbers that every combination of levels can be asked with.
 
-Geometries and channels are listed; what else a question has is free. Within one combination the numbers vary, so that
-"above 16, no multiple" is 17 in one question and 34 in another.
+Geometries and channels are listed; the other parameters are free. Within one combination the numbers vary: "above 16,
+no multiple" is 17 in one question and 34 in another.
 """
 
 from __future__ import annotations

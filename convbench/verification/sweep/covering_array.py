@@ -1,10 +1,10 @@
 """Covering arrays: few rows in which every combination of a given number of levels occurs that can occur.
 
 Row by row, greedily (the AETG method of Cohen, Dalal, Fredman and Patton, IEEE Trans. Softw. Eng. 23, 1997): a
-combination that is still unmet is taken, the other factors follow in random order, each with the level that meets
-most of what is unmet and leads to a row that exists; of some such rows the one that meets the most is kept. Pairs come
-before triples and those before quadruples, so that an array broken off early has met most of the simple ones, and an
-array of strength 3 is the beginning of the one of strength 4. It is always the same.
+combination that is still unmet is taken; the other factors follow in random order, each with the level that meets
+most unmet combinations and leads to a row that exists. Of several such rows the one that meets most is kept. Pairs come
+before triples and those before quadruples, so that an array that is cut short has met most of the simple ones, and an
+array of strength 3 is the beginning of the one of strength 4. The result is always the same.
 
 The space knows what can occur, and so does the function that accepts a row. When some 200 rows with a combination were
 tried and none accepted, the combination is refused.

@@ -1,7 +1,8 @@
-"""A question made of free decisions: whatever they are, it exists, and a backend's capabilities allow it.
+"""A question made from free decisions: whatever they are, the question exists and the backend supports it.
 
 Images follow from outputs and are enlarged to what the padding asks for. Sizes favour the boundaries of vectors and
-blocks, paddings those of the kernel. Wider than what a sweep asks: to 128 channels, kernels to 11, images to some 100.
+blocks, paddings those of the kernel. The range is wider than that of the sweep: up to 128 channels, kernels up to 11,
+images up to about 100.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The geometries that a sweep asks: kernels, strides, dilations, paddings and images, some of every kind that exists.
 
-What exists is found by trying. Geometries are drawn towards every combination of levels and distinguished by what they
-came out as; then, round by round, neighbours and crossings of what was found are tried. A combination of levels that
-nothing came out as is taken to be impossible. Longer searches find no more combinations of three for a backend that
+What exists is found by trial. Geometries are drawn towards every combination of levels and sorted by the combination
+that they turn out to have; then, round by round, neighbours and crossings of these are tried. A combination that no
+trial has is taken to be impossible. Longer searches find no more combinations of three for a backend that
 supports everything, now and then an odd one for a backend that supports very little, and few more of four.
 """
 

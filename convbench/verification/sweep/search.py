@@ -1,8 +1,8 @@
-"""Random search: questions that Hypothesis draws, wider than a sweep asks, and no end of them.
+"""Random search: questions that Hypothesis draws, from a wider range than the sweep, without end.
 
-A question is one draw of bytes, two for each of its decisions, since Hypothesis takes its time by the draw. They are
-more bytes than the constants are long that Hypothesis picks out of its user's source files and weaves in, so a seed
-means the same questions everywhere.
+A question is one draw of bytes, two for each of its decisions, because Hypothesis needs time for each draw. The draw is
+longer than the constants that Hypothesis picks from source files and mixes in, so a seed means the same questions
+everywhere.
 """
 
 from __future__ import annotations

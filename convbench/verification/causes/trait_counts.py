@@ -1,4 +1,4 @@
-"""TraitCounts: what failures share that passes have not, and how much that tells."""
+"""Which traits failures share and passes lack, and how much information that carries."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ class TraitCounts:
     def best(
         self, traits: Iterable[Trait], whole: Trait | None = None, most_traits: int = _MOST_TRAITS
     ) -> list[Traits]:
-        """The combinations of up to `most_traits` of `traits` that tell most, all of them equally much.
+        """The combinations of up to `most_traits` of `traits` that explain most, all of them equally well.
 
-        How much is the information that having the combination gives on failing, over all questions, in bits, less the
-        bits that name so many of all the traits that there are: one more must tell more. `whole` stands alone, at the
-        price of `most_traits`. None where all tell nothing.
+        The measure is the information, in bits over all questions, that having the combination gives on failing, less
+        the bits that it takes to name so many traits: one trait more must explain more. `whole` stands alone, at the
+        price of `most_traits`. Empty when no combination explains anything.
         """
         bits_of: dict[Traits, float] = {}
         ordered = sorted(trait for trait in traits if trait in self._failures.traits)
@@ -117,7 +117,7 @@ class TraitCounts:
         all_failures, all_passes = self._failures.count, self._passes.count
         failures, passes = self._failures.having(traits), self._passes.having(traits)
         if failures * all_passes <= passes * all_failures:
-            return -math.inf  # it tells passes
+            return -math.inf  # it marks passes
         after = _uncertainty(failures, passes) + _uncertainty(all_failures - failures, all_passes - passes)
         price = math.log2(math.comb(max(self._different, 2 * _MOST_TRAITS), priced_as))
         return _uncertainty(all_failures, all_passes) - after - price
