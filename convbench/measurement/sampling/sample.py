@@ -48,7 +48,7 @@ def system_clock(ends: bool = False) -> Reading:
 
 @dataclass(frozen=True)
 class Sample:
-    """A batch of `calls` calls: seconds and joules are per call, faults of the whole batch. `energy_j` is that of the CPU
+    """A batch of `calls` calls: seconds and joules are per call, faults of the whole batch. `energy_j` is of the CPU
     packages, if it can be read.
 
     On a device, `wall_s` comes from its own clock if it has one, `host_s` from the host's, waiting included, and

@@ -42,7 +42,7 @@ _FEWEST_CASES = 2  # that show whether a backend's first calls take as long as i
 
 _FEWEST_SCREENED = 3
 _WORTH_SETTLING = 2.0
-"""How many times slower than the fastest a backend may be while warming up and still be distinguished from it by the rounds."""
+"""How many times slower than the fastest a backend may be in the warm-up and still need the rounds to be judged."""
 
 
 class Race:
