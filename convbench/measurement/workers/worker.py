@@ -35,28 +35,7 @@ from convbench.measurement.sampling.device_sample import refuse_wrong_clock, tak
 from convbench.measurement.sampling.sample import Sample, take_sample, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.sampling.visit import take_visit
-from convbench.measurement.workers.messages import (
-    Check,
-    Checked,
-    Examine,
-    Examined,
-    Failed,
-    Finish,
-    Finished,
-    PhaseOutput,
-    Prepare,
-    Prepared,
-    Reply,
-    Request,
-    Sampled,
-    Start,
-    Started,
-    TakeSample,
-    Visit,
-    Visited,
-    WarmedUp,
-    WarmUp,
-)
+from convbench.measurement.workers import messages
 from convbench.measurement.workers.protocol import SENT_DTYPES, ProtocolError, read_frame, request_of, write_message
 from convbench.registry import find, versions
 from convbench.status import Status
@@ -85,26 +64,26 @@ class Worker:
     backend_s = 0.0
     """Seconds spent in the backend's own code for this problem, in calls of any purpose."""
 
-    def start(self, request: Start) -> Started | Failed:
+    def start(self, request: messages.Start) -> messages.Started | messages.Failed:
         """Load the backend, limit its threads, import its library."""
         limit_memory(request.memory_limit_bytes)
         self.backend = find(request.origin, request.backend)
         if reason := self.backend.unavailable():
-            return Failed(status=Status.UNAVAILABLE, reason=reason)
+            return messages.Failed(status=Status.UNAVAILABLE, reason=reason)
         begin = time.perf_counter()
         self.backend.limit_threads(request.threads)
         try:
             for module in self.backend.requires:
                 __import__(module)
         except Exception as error:
-            return Failed(status=Status.UNAVAILABLE, reason=f"importing it raised {_one_line(error)}")
+            return messages.Failed(status=Status.UNAVAILABLE, reason=f"importing it raised {_one_line(error)}")
         import_s = time.perf_counter() - begin
         self.meter = energy_meter() if self.backend.device == "cpu" else None
         self.gpu = first_gpu() if self.backend.device == "cuda" else None
         gc.freeze()  # imported objects stay, and scanning them after each case would take longer than small cases
         # Libraries have counted CPUs and started threads by now: their threads move along, and new ones are born there.
         cores = move_here(tuple(request.cores))
-        return Started(
+        return messages.Started(
             import_s=import_s,
             versions=versions(self.backend),
             python=platform.python_version(),
@@ -112,7 +91,7 @@ class Worker:
             gpu=None if self.gpu is None else self.gpu.facts(),
         )
 
-    def prepare(self, request: Prepare) -> Prepared:
+    def prepare(self, request: messages.Prepare) -> messages.Prepared:
         """Prepare and call once, each timed."""
         self.forget()
         operands = _operands(request)
@@ -127,7 +106,7 @@ class Worker:
         self.ready.sync()
         called = time.perf_counter()
         self.backend_s = called - start
-        return Prepared(
+        return messages.Prepared(
             prepare_s=prepared - start,
             first_call_s=called - prepared,
             before_bytes=self.memory.before_bytes,
@@ -138,7 +117,7 @@ class Worker:
             output=_sendable(self.ready.to_numpy(self.output)),
         )
 
-    def check(self, request: Check) -> Checked:
+    def check(self, request: messages.Check) -> messages.Checked:
         """Compute once on other operands, beside the prepared problem, which stays."""
         operands = _operands(request)
         start = time.perf_counter()
@@ -149,33 +128,33 @@ class Worker:
         called = time.perf_counter()
         self.backend_s += called - start
         output = _sendable(ready.to_numpy(output))
-        return Checked(prepare_s=prepared - start, call_s=called - prepared, output=output)
+        return messages.Checked(prepare_s=prepared - start, call_s=called - prepared, output=output)
 
-    def examine(self, request: Examine) -> Examined:
+    def examine(self, request: messages.Examine) -> messages.Examined:
         """PhaseAnswer a question of `convbench verify`."""
         calls = examine(self.backend, request.problem, _operands(request), request.layout, request.calls)
-        answers = tuple(PhaseOutput(phase=a.phase, output=_sendable(a.output)) for a in calls.answers)
-        return Examined(answers=answers, overwritten=calls.overwritten)
+        answers = tuple(messages.PhaseOutput(phase=a.phase, output=_sendable(a.output)) for a in calls.answers)
+        return messages.Examined(answers=answers, overwritten=calls.overwritten)
 
-    def warm_up(self, request: WarmUp) -> WarmedUp:
+    def warm_up(self, request: messages.WarmUp) -> messages.WarmedUp:
         """Warm up, and check that `sync` waits for the work."""
         self.output = None  # it was sent, and would be in the way of new outputs
         start = time.perf_counter()
         call_s = warm_up(self.ready.run, self.ready.sync, request.limit_s)
         check_sync(self.ready, call_s, self.backend.device)
         self.backend_s += time.perf_counter() - start
-        return WarmedUp(call_s=call_s)
+        return messages.WarmedUp(call_s=call_s)
 
-    def visit(self, request: Visit) -> Visited:
+    def visit(self, request: messages.Visit) -> messages.Visited:
         """Make the calls of a visit, and keep nothing of them but the readings."""
         self.output = None
         start = time.perf_counter()
         with _no_garbage_collection():
             readings = take_visit(self.ready.run, self.ready.sync, request.plan)[0].readings
         self.backend_s += time.perf_counter() - start
-        return Visited(readings=readings)
+        return messages.Visited(readings=readings)
 
-    def sample(self, request: TakeSample) -> Sampled:
+    def sample(self, request: messages.TakeSample) -> messages.Sampled:
         """Take one sample."""
         plan, stops = request.plan, stop_counter.stops
         readings: tuple[float, ...] = ()
@@ -194,9 +173,9 @@ class Worker:
         if self.gpu is not None:
             sample = replace(sample, **asdict(self.gpu.state()))
         self.samples.append(sample)
-        return Sampled(sample=sample, was_stopped=stop_counter.stops > stops, readings=readings)
+        return messages.Sampled(sample=sample, was_stopped=stop_counter.stops > stops, readings=readings)
 
-    def finish(self, request: Finish) -> Finished:
+    def finish(self, request: messages.Finish) -> messages.Finished:
         """Return the last timed call's output and what is only read at the end, and forget the problem."""
         refuse_wrong_clock(self.samples)
         memory, inputs_changed = self.memory.at_the_end(), self._inputs_changed()
@@ -209,7 +188,9 @@ class Worker:
         backend_s = self.backend_s + time.perf_counter() - start
         self.forget()
         device = DeviceMetrics(held_bytes=held, peak_bytes=peak, send_s=send_s, fetch_s=fetch_s, energy_j=energy_j)
-        return Finished(inputs_changed=inputs_changed, output=output, backend_s=backend_s, device=device, **memory)
+        return messages.Finished(
+            inputs_changed=inputs_changed, output=output, backend_s=backend_s, device=device, **memory
+        )
 
     def forget(self) -> None:
         """Release everything that belongs to a problem."""
@@ -232,15 +213,15 @@ class Worker:
         return [_digest(array) for array in self.inputs] != self.digests
 
 
-_HANDLERS: dict[type[Request[Any]], Callable[[Worker, Any], Reply]] = {
-    Start: Worker.start,
-    Prepare: Worker.prepare,
-    Check: Worker.check,
-    Examine: Worker.examine,
-    WarmUp: Worker.warm_up,
-    Visit: Worker.visit,
-    TakeSample: Worker.sample,
-    Finish: Worker.finish,
+_HANDLERS: dict[type[messages.Request[Any]], Callable[[Worker, Any], messages.Reply]] = {
+    messages.Start: Worker.start,
+    messages.Prepare: Worker.prepare,
+    messages.Check: Worker.check,
+    messages.Examine: Worker.examine,
+    messages.WarmUp: Worker.warm_up,
+    messages.Visit: Worker.visit,
+    messages.TakeSample: Worker.sample,
+    messages.Finish: Worker.finish,
 }
 
 
@@ -269,27 +250,27 @@ def main() -> None:
     stop_counter.begin()
     faulthandler.enable()
     be_killed_first()
-    requests: queue.SimpleQueue[Request[Any]] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[messages.Request[Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(incoming, requests), daemon=True).start()
     worker = Worker()
     while True:
         write_message(outgoing, _reply(worker, requests.get()))
 
 
-def _reply(worker: Worker, request: Request[Any]) -> Reply:
+def _reply(worker: Worker, request: messages.Request[Any]) -> messages.Reply:
     try:
         return _HANDLERS[type(request)](worker, request)
     except BaseException as error:
         traceback.print_exc()
         if isinstance(error, SystemExit):
-            return Failed(status=Status.CRASHED, reason=f"called sys.exit({error.code!r})")
+            return messages.Failed(status=Status.CRASHED, reason=f"called sys.exit({error.code!r})")
         out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         if out_of_memory or any(words in str(error).lower() for words in _MEMORY_WORDS):
-            return Failed(status=Status.OUT_OF_MEMORY, reason=f"raised {_one_line(error)}")
-        return Failed(status=Status.ERROR, reason=f"raised {_one_line(error)}")
+            return messages.Failed(status=Status.OUT_OF_MEMORY, reason=f"raised {_one_line(error)}")
+        return messages.Failed(status=Status.ERROR, reason=f"raised {_one_line(error)}")
 
 
-def _operands(request: Prepare | Check | Examine) -> Operands:
+def _operands(request: messages.Prepare | messages.Check | messages.Examine) -> Operands:
     return Operands(request.operands["x"], request.operands["w"], request.operands.get("b"))
 
 
@@ -300,7 +281,7 @@ def _sendable(output: Any) -> Any:
     return type(output).__name__
 
 
-def _listen(incoming: BinaryIO, requests: queue.SimpleQueue[Request[Any]]) -> None:
+def _listen(incoming: BinaryIO, requests: queue.SimpleQueue[messages.Request[Any]]) -> None:
     """Pass requests on. When the run is gone, end at once, even in the middle of a call: a library's own exit handlers
     have hung and crashed before."""
     with contextlib.suppress(EOFError, OSError, ProtocolError):
