@@ -25,7 +25,7 @@ def read_timm(name: str, batch: int | None, input_shape: tuple[int, ...] | None)
     """The convolutions of the timm model `name`, by default at its own input size. Raises `ModelError`."""
     from convbench.extraction.tracing import traced
 
-    timm = _library("timm")
+    timm = library("timm")
     with _quiet():
         if not timm.is_model(name):
             raise ModelError(
@@ -45,7 +45,7 @@ def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] 
     """
     from convbench.extraction.tracing import traced
 
-    models = _library("torchvision.models")
+    models = library("torchvision.models")
     with _quiet(), compiled_operators():
         if name not in models.list_models():
             raise ModelError(
@@ -63,19 +63,8 @@ def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] 
         return Reading(reading.layers, (*reading.left_out, ONE_REGION), reading.input_shape)
 
 
-def timm_names() -> list[str]:
-    """The names of all timm models, without the tags of their weights."""
-    names: list[str] = _library("timm").list_models()
-    return names
-
-
-def torchvision_names() -> list[str]:
-    """The names of all torchvision models, except the quantized variants."""
-    models = _library("torchvision.models")
-    return [name for name in models.list_models() if not name.startswith("quantized_")]
-
-
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
+    """The module `name` of timm or torchvision. Raises `ModelError`, with what to type, when it does not load."""
     package = name.partition(".")[0]
     require_torch()
     try:

@@ -27,7 +27,7 @@ from places import SUITES
 from convbench.errors import ModelError
 from convbench.extraction.extract import layers_of
 from convbench.extraction.layers import amount_of_macs
-from convbench.extraction.model_zoo import timm_names, torchvision_names
+from convbench.extraction.model_zoo import library
 from convbench.problem import ConvProblem
 
 LIBRARIES = ("timm", "torchvision")
@@ -59,7 +59,10 @@ class Model:
 
 def sources() -> list[str]:
     """All models, timm's first; torchvision's quantized ones, which are others of its models, are left out."""
-    return [*(f"timm:{name}" for name in timm_names()), *(f"torchvision:{name}" for name in torchvision_names())]
+    timm, torchvision = library("timm").list_models(), library("torchvision.models").list_models()
+    # Quantized models are variants of the others.
+    others = [f"torchvision:{name}" for name in torchvision if not name.startswith("quantized_")]
+    return [*(f"timm:{name}" for name in timm), *others]
 
 
 def read(source: str) -> Model:
