@@ -16,7 +16,9 @@ from places import SUPPORT
 settings.register_profile("convbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("convbench")
 
-HEAVY = re.compile(r"\b(subprocess|Popen|WorkerPool|Worker|discover|verify|browser|torch|jax|onnx|numba|main)\b")
+HEAVY = re.compile(
+    r"(?:\w*(?:torch|subprocess|[pP]ool).*|Popen|Worker|discover|verify|run|choose|browser|jax|onnx|numba|main)"
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,8 +49,9 @@ def _definitions(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
         names |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             yield node.name, names
-        elif isinstance(node, ast.ImportFrom) and node.module and _starts_processes(SUPPORT / f"{node.module}.py"):
-            yield from ((alias.asname or alias.name, {"subprocess"}) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            heavy = {"subprocess"} if _starts_processes(SUPPORT / f"{node.module}.py") else set()
+            yield from ((alias.asname or alias.name, {alias.name} | heavy) for alias in node.names)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             yield from ((target.id, names) for target in targets if isinstance(target, ast.Name))

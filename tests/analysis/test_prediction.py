@@ -20,6 +20,8 @@ from convbench.analysis.prediction.time_model import CONFIDENCE, COVERAGE, FEWES
 from convbench.problem import ConvProblem
 from convbench.stats.gaussian_process import Fit, Kernel, _cost, _kernel, fitted_kernel
 
+pytestmark = pytest.mark.slow
+
 # --- machines -----------------------------------------------------------------------------------------------------
 
 
