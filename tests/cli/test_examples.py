@@ -57,7 +57,8 @@ BACKENDS = (MyConv(),)
 
 
 def convbench(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+    home = str(folder / "home")  # not the folder itself, in which a folder called convbench would hide the package
+    environment = {**os.environ, "HOME": home, "XDG_DATA_HOME": home, "XDG_CACHE_HOME": home}
     command = [sys.executable, "-m", "convbench", *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -69,7 +70,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my_conv.py").write_text(PLUGIN)
     done = convbench(["run", "--suite", "smoke", "--backend", "numpy*", "--quick", "--no-asv"], folder)
     assert done.returncode == 0, done.stderr
-    (journal,) = (folder / "convbench" / "results").rglob("*.jsonl")
+    (journal,) = (folder / "home").rglob("*.jsonl")
     for name in ("before.jsonl", "after.jsonl"):
         shutil.copy(journal, folder / name)
     records = [json.loads(line) for line in journal.read_text().splitlines()]
