@@ -67,16 +67,16 @@ class _Probe:
     def is_done(self, sample_s: float) -> bool:
         """Whether enough is known; plans the worker's samples then. A visit that ends too soon is not repeated, but
         the next is twice as long."""
-        found = plateau(self.visits)
-        level_s = median(midmean(visit[found.discarded :]) for visit in self.visits)
-        reached = found.reached and level_s <= (1 + _MOST_ABOVE_ALONE) * self.worker.call_s
-        calls = found.discarded * self.plan.calls_per_reading
+        fit = plateau(self.visits)
+        level_s = median(midmean(visit[fit.discarded :]) for visit in self.visits)
+        reached = fit.reached and level_s <= (1 + _MOST_ABOVE_ALONE) * self.worker.call_s
+        calls = fit.discarded * self.plan.calls_per_reading
         if not reached and self.visit_s < _LONGEST_VISIT_S:
             self.visit_s, self.visits = 2 * self.visit_s, []
         if len(self.visits) < _VISITS:
             return False
         visit_s = len(self.visits[0]) * self.plan.calls_per_reading * level_s
-        settling = Settling(calls=calls, reached=found.reached, visit_s=visit_s, spent_s=self.spent_s)
+        settling = Settling(calls=calls, reached=fit.reached, visit_s=visit_s, spent_s=self.spent_s)
         self.worker.settled(settling, level_s, sample_s)
         return True
 
