@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
+from convbench.store.readings import column
 from convbench.store.schema import Record
 
 
@@ -28,7 +29,7 @@ def gpu_sentence(records: Iterable[Record]) -> str | None:
     on_gpu = [record for record in records if isinstance(record.get("gpu"), Mapping)]
     if not on_gpu:
         return None
-    mhz = [each for record in on_gpu for each in (record.get("samples") or {}).get("sm_mhz", ())]
+    mhz = [value for record in on_gpu for value in column(record, "sm_mhz")]
     clock = f"; its clock was at {median(mhz):.0f} MHz" if mhz else ""
     timers = {record.get("timer") for record in on_gpu}
     clocks = {"device": "its own clock", "host": "the host's clock"}

@@ -15,6 +15,7 @@ from convbench.analysis.ranking import CaseRanking, RankedBackend, SuiteRanking,
 from convbench.reporting.markdown import printable
 from convbench.reporting.numbers import flops, interval_text, percent, significant
 from convbench.status import Status
+from convbench.store.readings import table
 from convbench.store.schema import Record
 
 FIELDS = (
@@ -37,7 +38,7 @@ class _Conditions:
 
     @classmethod
     def of(cls, record: Record) -> _Conditions:
-        machine, settings = record.get("machine") or {}, record.get("settings") or {}
+        machine, settings = table(record, "machine"), table(record, "settings")
         name, allocator = machine.get("machine") or "a machine without a name", settings.get("allocator")
         cache = str(settings.get("cache") or "warm")
         return cls(str(name), str(record.get("threads") or 1), str(allocator or "steady"), cache)
@@ -99,7 +100,7 @@ def _introduction() -> str:
 
 
 def _section(conditions: _Conditions, records: list[Record], graphs: Mapping[str, str]) -> str:
-    machine = records[-1].get("machine") or {}
+    machine = table(records[-1], "machine")
     threads = "1 thread" if conditions.threads == "1" else f"{conditions.threads} threads"
     parts = [machine.get("cpu"), machine.get("vector_isa"), machine.get("os"), threads]
     parts += [f"{conditions.allocator} allocator", f"{conditions.cache} cache" if conditions.cache != "warm" else ""]

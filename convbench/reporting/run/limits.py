@@ -10,6 +10,7 @@ from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.ranking import CaseRanking, SuiteRanking
 from convbench.analysis.roofline import COMPUTE, IMPLAUSIBLE, Limit, Limits, may_pass
 from convbench.reporting.numbers import aligned, duration, percent
+from convbench.store.readings import table
 from convbench.store.schema import Record
 
 HEADING = "% of limit"
@@ -34,13 +35,13 @@ def limit_of_case(case: CaseRanking, limits: Limits) -> str | None:
 def limit_sentences(ranking: SuiteRanking, limits: Limits) -> list[Text]:
     """Which backend came nearest to the limit, which kinds may pass it, what was assumed, and the doubtful times."""
     judged = list(_judged(ranking, limits))
-    believed = [j for j in judged if j[0] <= IMPLAUSIBLE and not may_pass(j[1].get("declared") or {})]
+    believed = [j for j in judged if j[0] <= IMPLAUSIBLE and not may_pass(table(j[1], "declared"))]
     sentences = []
     if believed:
         share, record, limit = max(believed, key=lambda judgement: judgement[0])
         came = f" came nearest to what this machine can do: {percent(share)} % of it, {limit.bound}-bound, on "
         sentences.append(Text(record["backend"], style="bold").append(came).append(f"{record['case']}."))
-    if any(share > 1 and may_pass(record.get("declared") or {}) for share, record, _ in judged):
+    if any(share > 1 and may_pass(table(record, "declared")) for share, record, _ in judged):
         sentences.append(Text("Winograd and FFT multiply less often than is counted, and may pass 100 % of the limit."))
     assumed = dict.fromkeys(limit.assumed for _, _, limit in judged if limit.assumed)
     sentences += [Text(f"In % of limit, {assumption}.") for assumption in assumed]
@@ -51,7 +52,7 @@ def doubts(ranking: SuiteRanking, limits: Limits) -> list[Text]:
     """A warning for each backend that declares a direct computation and is faster than any can be."""
     worst: dict[str, tuple[float, Record]] = {}
     for share, record, _ in _judged(ranking, limits):
-        if not may_pass(record.get("declared") or {}) and share > worst.get(record["backend"], (IMPLAUSIBLE,))[0]:
+        if not may_pass(table(record, "declared")) and share > worst.get(record["backend"], (IMPLAUSIBLE,))[0]:
             worst[record["backend"]] = share, record
     return [
         Text(

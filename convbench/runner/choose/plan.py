@@ -9,6 +9,7 @@ from convbench.analysis.explanation import explanation
 from convbench.installation import VERSION
 from convbench.plans.plan import Choice, Lead, Plan
 from convbench.runner.choose.answer import Answer
+from convbench.store.readings import table
 
 
 def plan_of(answer: Answer) -> Plan:
@@ -18,7 +19,7 @@ def plan_of(answer: Answer) -> Plan:
     versions = {"convbench": VERSION}
     for choice in by_problem.values():
         if (record := choice.ranked[0].record) is not None:
-            versions |= {str(name): str(version) for name, version in (record.get("versions") or {}).items()}
+            versions |= {str(name): str(version) for name, version in table(record, "versions").items()}
     single = answer.model.single
     return Plan(
         machine=answer.machine,

@@ -15,6 +15,7 @@ from convbench.measurement.scheduling.race import FEWEST_ROUNDS
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.runner.choose.answer import Answer
+from convbench.store.readings import table
 from convbench.suite import Suite
 
 _PRECISION = 0.01
@@ -76,7 +77,7 @@ class Request:
     def answer(self, choices: Sequence[LayerChoice], limits: Limits, machine: str) -> Answer:
         """The answer that `choices` make, on `machine` with its `limits`."""
         records = (timed.record for choice in choices for timed in choice.ranked if timed.record is not None)
-        cpus = ((record.get("machine") or {}).get("cpu") for record in records)
+        cpus = (table(record, "machine").get("cpu") for record in records)
         return Answer(
             question=self.question,
             choices=tuple(choices),

@@ -25,6 +25,7 @@ from convbench.store.asv.metrics import METRICS, SlimRecord, benchmark_name, ben
 from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
 from convbench.store.checkout import CONFIGURATION
 from convbench.store.journal import JournalWarning, journals, read_records
+from convbench.store.readings import table
 from convbench.store.schema import Record
 
 # Not asv.conf.json: that marks a checkout, to which `convbench run` would give what it measures.
@@ -165,7 +166,7 @@ def _plain(release: Release, record: Record) -> SlimRecord:
 
 def _python(record: Record) -> str:
     """The version of the environment's Python, such as 3.11."""
-    full = (record.get("versions") or {}).get("python") or record["machine"].get("python") or "unknown"
+    full = table(record, "versions").get("python") or record["machine"].get("python") or "unknown"
     return ".".join(str(full).split(".")[:2])
 
 
