@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.errors import ResultsError
-from convbench.store.journal import parse_line, why_passed_over
-from convbench.store.line_seek import BUFFER_BYTES, count_lines, seek_line
+from convbench.store.journal import BUFFER_BYTES, count_lines, parse_line, seek_line, why_passed_over
 from convbench.store.schema import REQUIRED, TABLES, Kind, Record
 
 _ABSENT = (b"", b"null")

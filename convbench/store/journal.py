@@ -21,10 +21,10 @@ from typing import IO, Any, Required, TypedDict, cast
 import msgspec
 
 from convbench.errors import ResultsError
-from convbench.store.line_seek import BUFFER_BYTES, count_lines, seek_line
 from convbench.store.schema import REQUIRED, TABLES, Record
 
 SUFFIX = ".jsonl"
+BUFFER_BYTES = 1 << 20
 
 
 class JournalWarning(UserWarning):
@@ -160,6 +160,27 @@ def read_records(
                     yield record
     except OSError as error:
         raise ResultsError(f"the journal {path} cannot be read: {error.strerror or error}.") from None
+
+
+def seek_line(file: IO[bytes], start: int) -> int:
+    """Go to the first line that begins at byte `start` or after it; gives where that is."""
+    if not start:
+        return 0
+    file.seek(start - 1)
+    return start - 1 + len(file.readline())
+
+
+def count_lines(path: Path, start: int, end: int) -> int:
+    """How many lines of `path` end at byte `start` or after it, and before byte `end`."""
+    lines, left = 0, end - start
+    if not left:
+        return 0
+    with path.open("rb") as file:
+        file.seek(start)
+        while left > 0 and (piece := file.read(min(BUFFER_BYTES, left))):
+            lines += piece.count(b"\n")
+            left -= len(piece)
+    return lines
 
 
 def journals(folder: Path) -> list[Path]:
