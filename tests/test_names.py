@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pending import assert_only_pending
 from places import CHECKOUT
 
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "base", "core", "common"}
@@ -34,11 +33,11 @@ PHRASES = {  # of texts: docstrings, help, messages, comments
     "nobody and somebody": r"\b(?:no|some|every|any)body\b",
     "a program is no who": r"\bwhom?\b",
     "told": r"\btold\b",
-    "luck": r"(?<!process )\bluck\b",
+    "luck": r"(?<!process )(?<!\{)\bluck\b",  # both are stored
     "twin": r"(?<!`)\btwins?\b",
     "shelf, crew, vitals, heed": r"\b(?:shelf|shelves|crew|vitals|heed(?:s|ed)?)\b",
     "of X's": r"\bof (?:torch|numpy|jax|asv|convbench|one|Python|torchvision|timm)'s\b(?! own)",
-    "is none": r"\b(?:is|are) none\b(?! of)",
+    "is none": r"(?<!there )\b(?:is|are) none\b(?! of)",
     "where there is one": r"\b(?:where|if) there is one\b",
     "so that ... are there": r"\bare there\b(?=[.,;:)]|$)",
     "as one likes": r"\bas one likes\b|\blessens?\b|\bas ever\b",
@@ -104,7 +103,7 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 
 
 def test_no_retired_word_is_used() -> None:
-    assert_only_pending("words", violations(CHECKOUT))
+    assert list(violations(CHECKOUT)) == []
 
 
 SEEDED = {

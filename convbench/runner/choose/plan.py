@@ -1,4 +1,4 @@
-"""The plan that an answer makes: who computes what, on what evidence."""
+"""The plan that a choice makes: which backend computes what, and on what evidence."""
 
 from __future__ import annotations
 
