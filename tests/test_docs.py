@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from import_graph import imports
 from places import CHECKOUT, DOCS, EVALUATION
+from test_names import PHRASES
 
 PAGES = [
     *sorted(DOCS.glob("*.md")),
@@ -114,6 +115,12 @@ def test_every_name_that_a_script_imports_exists() -> None:
         targets = (i.target.removesuffix(".*").split(".") for i in found)
         missing += [f"{ids(script)}: {'.'.join(t)}" for t in targets if t[0] == "convbench" and not _is_there(t)]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "glossary.md"], ids=ids)
+def test_the_prose_of_a_page_uses_no_retired_phrase(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert [name for name, pattern in PHRASES.items() if re.search(pattern, text)] == []
 
 
 def test_every_page_is_in_the_index() -> None:

@@ -147,7 +147,7 @@ def judge_plain_calls(judged: Judged, case_ids: Sequence[str]) -> None:
             _note(judged, json.loads(line))
     if judged.breakdown is None and judged.problems < len(case_ids):
         judged.breakdown = f"ends with {run.returncode} after {last}"
-    if judged.breakdown is not None:  # nobody takes that for an answer; the node tests may have passed before
+    if judged.breakdown is not None:  # that is not taken for an answer; the node tests may have passed before
         for criterion in CRITERIA:
             judged.objections.setdefault(criterion.name, judged.breakdown)
 

@@ -3,17 +3,18 @@
     python evaluation/statistics/regret.py FOLDER [--layers 100] [--further 100] [--backend GLOB ...] [--processes 1]
                                        [--exhaustive 1] [--race-processes 1] [--minutes M]
 
-Four steps, each kept in FOLDER and not done again (an exhaustive run that was interrupted is resumed): an exhaustive
+Four steps, each kept in FOLDER and not repeated (an interrupted exhaustive run is resumed): an exhaustive
 `convbench run` over zoo-100; `convbench choose` over the same layers, which sees none of its records; `convbench run
---quick` over further layers of zoo-1000; and the tables. Regret is how much longer the chosen backend takes than the
-fastest of all, by the medians of the exhaustive run, where both were sampled in the same rounds; the fastest of noisy
-medians is a little too fast, so that it is not 0 even for the best choice. On a noisy machine, or where fresh processes
-of a backend differ, --processes 2 makes the exhaustive run's times ones of two processes each, and --exhaustive 2 has a
-second such run after all else, at another hour; then times are the geometric means of both, and each of the two is
-asked what it says of the other's best, as what nobody can do better. Measuring time is that of samples alone, in one
-process of each backend; the commands' whole time has preparing, verifying and starting besides. Predictions are made
-from the first exhaustive run's records, and from those that the race left. Layers of more than --macs multiply-adds are
-left out.
+--quick` over further layers of zoo-1000; and the tables.
+
+Regret is how much longer the chosen backend takes than the fastest of all, by the medians of the exhaustive run, where
+both were sampled in the same rounds. The fastest of noisy medians is a little too fast, so regret is not 0 even for the
+best choice. On a noisy machine, or where fresh processes of a backend differ, --processes 2 runs two processes of each
+backend in the exhaustive run, and --exhaustive 2 adds a second such run at the end, at another hour. Times are then the
+geometric means of both, and each run judges the best of the other, which shows what no method can avoid. Measuring time
+is that of samples alone, in one process of each backend; the commands' whole time includes preparing, verifying and
+starting. Predictions are made from the first exhaustive run's records, and from those of the race. Layers with more
+than --macs multiply-adds are left out.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def chosen_by_race(folder: Path) -> dict[str, str]:
     return {line["case_id"]: line["choice"]["backend"] for line in lines if line["type"] == "layer" and line["choice"]}
 
 
-# --- what is told -------------------------------------------------------------------------------------------------
+# --- what is printed ----------------------------------------------------------------------------------------------
 
 
 def regrets(chosen: Mapping[str, str], truth: Times) -> dict[str, float]:

@@ -2,12 +2,12 @@
 
     python evaluation/statistics/step_detection.py [--series 400]
 
-All series are simulated, from fixed seeds; 40 points with 3 % noise unless the line says otherwise. Noise is normal on
-the logarithm, its standard deviation named. Spikes: each point is multiplied, with a chance of 10 %, by a factor drawn
-evenly from the range named. A step is found when a change is told within 5 points of it; false counts the series with a
-change that is not near any. A series is looked at alone, with the settings of `convbench trend`, steps of less than 3 %
-left out, unless the line says otherwise. asv's is `asv.step_detect.detect_steps`, every step counting; where `ruptures`
-is installed, its PELT on the logarithms (normal cost, penalty 3 log n) stands beside them.
+All series are simulated, from fixed seeds: 40 points with 3 % noise unless the line says otherwise. Noise is normal on
+the logarithm, and the line names its standard deviation. Spikes: each point is multiplied, with a chance of 10 %, by a
+factor drawn evenly from the stated range. A step is found when a change is reported within 5 points of it; false counts
+the series with a change that is near no step. A series is examined alone, with the settings of `convbench trend` and
+without steps of less than 3 %, unless the line says otherwise. asv's detector is `asv.step_detect.detect_steps`, and
+every step counts. If `ruptures` is installed, its PELT on the logarithms (normal cost, penalty 3 log n) is added.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def many_together(runs: int = 100, series: int = 200, stepping: int = 20) -> Non
         found.append(np.mean(hits))
     print(
         f"{stepping} of {series} with a 10 % step at 25+15, {runs} times: {100 * np.mean(found):.1f} % found, "
-        f"{100 * np.mean(shares):.1f} % of the changes told are false"
+        f"{100 * np.mean(shares):.1f} % of the changes reported are false"
     )
 
 

@@ -48,7 +48,7 @@ def kernel(change: Callable[[Array], Array]) -> Steps:
 
 
 def bias(change: Callable[[Array], Array]) -> Steps:
-    """The bias changed, where there is one."""
+    """The bias changed, if the problem has one."""
     return Steps(operands=lambda problem, x, w, b: (x, w, None if b is None else change(b)))
 
 

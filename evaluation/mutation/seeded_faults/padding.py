@@ -193,7 +193,7 @@ FAULTS = (
     Fault(
         "columns-padded-with-zeros",
         "boundary",
-        "the padding mode is heeded for rows only",
+        "the padding mode applies to rows only",
         "n1c2h6w6_o3k3_p1_replicate",
         "padding not of zeros",
         steps=plan(lambda plan: replace(plan, columns=replace(plan.columns, border=zeros))),

@@ -59,7 +59,7 @@ FAULTS = (
     Fault(
         "negative-outputs-cut",
         "values",
-        "an activation is fused in that nobody asked for: negative outputs are zero",
+        "an unrequested activation is fused in: negative outputs are zero",
         "n1c2h5w5_o3k3",
         steps=output(lambda out: np.maximum(out, out.dtype.type(0))),
     ),
