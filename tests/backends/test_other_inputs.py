@@ -13,7 +13,7 @@ import pytest
 
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
-from convbench.verification.adversarial_calls import GIVEN, Conduct, examine
+from convbench.verification.adversarial_calls import GIVEN, Behaviour, examine
 from convbench.verification.operands import normal_operands
 from convbench.verification.reference import convolve
 
@@ -110,7 +110,7 @@ class _Fake(Backend):
 @pytest.mark.parametrize("fault", ["", "the input bound", "memory shared", "input written to"])
 def test_a_function_that_is_wrong_is_found_by_verifying(fault: str) -> None:
     problem = ConvProblem.parse("n1c2h5w5_o3k3_p1_bias")
-    found: Conduct = examine(_Fake(fault), problem, normal_operands(problem, 0), "contiguous", "many")
+    found: Behaviour = examine(_Fake(fault), problem, normal_operands(problem, 0), "contiguous", "many")
     phases = {answer.phase for answer in found.answers}
     assert (GIVEN in phases) == (fault in ("the input bound", "memory shared"))
     assert (found.overwritten is not None) == (fault == "input written to")
