@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.machine.clocks import LONGEST_S, Timer
@@ -20,44 +20,44 @@ def hazards_of_machine(
     other_runs: Sequence[int] = (),
 ) -> list[Hazard]:
     """Hazards in the machine's settings, and in its activity while `threads` threads were measured."""
-    s = state
-    hazards = []
-    if s.quota_cpus is not None and s.quota_cpus < threads:
-        figures = {"quota_cpus": s.quota_cpus, "threads": threads, "enough": max(1, int(s.quota_cpus))}
-        hazards.append(Hazard(Kind.QUOTA, figures))
-    if s.usable_cpus < threads:
-        hazards.append(Hazard(Kind.CPUSET, {"usable_cpus": s.usable_cpus, "threads": threads}))
-    elif s.cores is not None and s.cores < threads:
-        hazards.append(Hazard(Kind.SIBLINGS, {"threads": threads, "cores": s.cores}))
+    hazards = [*_of_settings(state, threads), *(() if activity is None else _of_activity(activity))]
     if other_runs:
         hazards.append(Hazard(Kind.OVERLAP, {"processes": ", ".join(map(str, other_runs))}))
+    return in_order(hazards)
+
+
+def _of_settings(s: MachineState, threads: int) -> Iterator[Hazard]:
+    if s.quota_cpus is not None and s.quota_cpus < threads:
+        figures = {"quota_cpus": s.quota_cpus, "threads": threads, "enough": max(1, int(s.quota_cpus))}
+        yield Hazard(Kind.QUOTA, figures)
+    if s.usable_cpus < threads:
+        yield Hazard(Kind.CPUSET, {"usable_cpus": s.usable_cpus, "threads": threads})
+    elif s.cores is not None and s.cores < threads:
+        yield Hazard(Kind.SIBLINGS, {"threads": threads, "cores": s.cores})
     if s.on_battery:
-        hazards.append(Hazard(Kind.BATTERY))
+        yield Hazard(Kind.BATTERY)
     varying = [governor for governor in s.governors if governor not in ("performance", "userspace")]
     if varying and not s.fixed_frequency:
-        hazards.append(Hazard(Kind.GOVERNOR, {"governor": ", ".join(varying)}))
+        yield Hazard(Kind.GOVERNOR, {"governor": ", ".join(varying)})
     if s.boost:
-        hazards.append(Hazard(Kind.BOOST, {"boost_off": s.boost_off}))
+        yield Hazard(Kind.BOOST, {"boost_off": s.boost_off})
     if s.huge_pages == "never":
-        hazards.append(Hazard(Kind.HUGE_PAGES))
-    return in_order(hazards if activity is None else [*hazards, *_hazards_of_activity(activity)])
+        yield Hazard(Kind.HUGE_PAGES)
 
 
-def _hazards_of_activity(activity: MachineActivity) -> list[Hazard]:
-    hazards = []
-    if activity.quota_stops:
-        stopped_s = activity.quota_stopped_s or 0.0
-        hazards.append(Hazard(Kind.QUOTA_STOPS, {"quota_stops": activity.quota_stops, "quota_stopped_s": stopped_s}))
-    others, cpus = activity.others_cpus, activity.cpus or 1
-    if others is not None and others > max(BUSY_CPUS, BUSY_SHARE * cpus):
-        hazards.append(Hazard(Kind.BUSY, {"others_cpus": others, "cpus": cpus}))
-    if activity.steal_share is not None and activity.steal_share > STOLEN:
-        hazards.append(Hazard(Kind.STEAL, {"steal_share": activity.steal_share}))
-    if activity.heat_stops:
-        hazards.append(Hazard(Kind.HEAT, {"heat_stops": activity.heat_stops}))
-    if activity.swapped_pages:
-        hazards.append(Hazard(Kind.SWAP, {"swapped_pages": activity.swapped_pages}))
-    return hazards
+def _of_activity(activity: MachineActivity) -> Iterator[Hazard]:
+    a = activity
+    if a.quota_stops:
+        yield Hazard(Kind.QUOTA_STOPS, {"quota_stops": a.quota_stops, "quota_stopped_s": a.quota_stopped_s or 0.0})
+    cpus = a.cpus or 1
+    if a.others_cpus is not None and a.others_cpus > max(BUSY_CPUS, BUSY_SHARE * cpus):
+        yield Hazard(Kind.BUSY, {"others_cpus": a.others_cpus, "cpus": cpus})
+    if a.steal_share is not None and a.steal_share > STOLEN:
+        yield Hazard(Kind.STEAL, {"steal_share": a.steal_share})
+    if a.heat_stops:
+        yield Hazard(Kind.HEAT, {"heat_stops": a.heat_stops})
+    if a.swapped_pages:
+        yield Hazard(Kind.SWAP, {"swapped_pages": a.swapped_pages})
 
 
 def hazards_of_timers(timers: Iterable[Timer], sample_s: float) -> list[Hazard]:
@@ -65,7 +65,7 @@ def hazards_of_timers(timers: Iterable[Timer], sample_s: float) -> list[Hazard]:
     hazards = []
     for timer in timers:
         step_s = LONGEST_S if timer.step_s is None else timer.step_s
-        if step_s / sample_s > CLOCK_SHARE:
-            figures = {"clock": timer.name, "step_us": step_s * 1e6, "sample_ms": sample_s * 1e3}
-            hazards.append(Hazard(Kind.CLOCK, figures | {"share": step_s / sample_s}))
+        if (share := step_s / sample_s) > CLOCK_SHARE:
+            figures = {"clock": timer.name, "step_us": step_s * 1e6, "sample_ms": sample_s * 1e3, "share": share}
+            hazards.append(Hazard(Kind.CLOCK, figures))
     return hazards

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median, quantiles
 from typing import Any
 
@@ -44,58 +44,55 @@ def hazards_of_samples(
     wall = _numbers(samples, "wall_s")
     if not wall or median(wall) <= 0:
         return []
-    columns = {name: _numbers(samples, name, len(wall)) for name in ("calls", "cpu_s", "system_s", "minor_faults")}
-    hazards = [*_of_load(_numbers(samples, "load", len(wall)), threads, cpus), *_of_spread(wall)]
-    calls = columns["calls"]
+
+    def column(name: str) -> list[float]:
+        return _numbers(samples, name, len(wall))
+
+    hazards = [*_of_load(column("load"), threads, cpus), *_of_spread(wall)]
+    calls = column("calls")
     if calls and min(calls) > 0:
         sample_s = median(each * n for each, n in zip(wall, calls, strict=True))
         if sample_s < SHORTEST_SAMPLE_S:
             hazards.append(Hazard(Kind.SHORT_SAMPLES, {"sample_ms": sample_s * 1e3}))
-        if device == "cpu" and (cpu := columns["cpu_s"]) and sum(cpu) > 0:
+        if device == "cpu" and (cpu := column("cpu_s")) and sum(cpu) > 0:
             hazards += _of_running(wall, cpu, calls, threads)
-            hazards += _of_faults(cpu, calls, columns["system_s"], columns["minor_faults"], allocator)
-    hazards += _of_gpu_clock(*(_numbers(samples, name, len(wall)) for name in ("sm_mhz", "slowed")))
-    hazards += _of_launching(wall, calls, _numbers(samples, "launch_s", len(wall)))
+            hazards += _of_faults(cpu, calls, column("system_s"), column("minor_faults"), allocator)
+    hazards += _of_gpu_clock(column("sm_mhz"), column("slowed"))
+    hazards += _of_launching(wall, calls, column("launch_s"))
     return in_order(hazards)
 
 
-def _of_load(load: Sequence[float], threads: int, cpus: int | None) -> list[Hazard]:
+def _of_load(load: Sequence[float], threads: int, cpus: int | None) -> Iterator[Hazard]:
     # The load is an average over the last minute. While half of the CPUs are idle, others do not disturb.
-    if not load or median(load) <= threads + LOAD_OF_OTHERS or (cpus is not None and median(load) <= cpus / 2):
-        return []
-    return [Hazard(Kind.LOAD, {"load": median(load), "threads": threads})]
+    if load and median(load) > threads + LOAD_OF_OTHERS and (cpus is None or median(load) > cpus / 2):
+        yield Hazard(Kind.LOAD, {"load": median(load), "threads": threads})
 
 
-def _of_spread(wall: Sequence[float]) -> list[Hazard]:
-    hazards = []
+def _of_spread(wall: Sequence[float]) -> Iterator[Hazard]:
     middle = median(wall)
     if len(wall) >= 4:
         low, _, high = quantiles(wall, n=4, method="inclusive")
         if (high - low) / middle > WIDEST_SPREAD:
-            hazards.append(Hazard(Kind.SPREAD, {"spread": (high - low) / middle}))
+            yield Hazard(Kind.SPREAD, {"spread": (high - low) / middle})
     if min(wall) > 0 and middle / min(wall) > MEDIAN_OVER_MINIMUM:
-        hazards.append(Hazard(Kind.STALLS, {"over_minimum": middle / min(wall)}))
-    return hazards
+        yield Hazard(Kind.STALLS, {"over_minimum": middle / min(wall)})
 
 
-def _of_running(wall: Sequence[float], cpu: Sequence[float], calls: Sequence[float], threads: int) -> list[Hazard]:
-    hazards = []
+def _of_running(wall: Sequence[float], cpu: Sequence[float], calls: Sequence[float], threads: int) -> Iterator[Hazard]:
     still = [
         (wall_s - cpu_s) * n
         for wall_s, cpu_s, n in zip(wall, cpu, calls, strict=True)
         if wall_s > STOOD_STILL_TIMES * median(wall) and (wall_s - cpu_s) * n > STOOD_STILL_S
     ]
     if still:
-        figures = {"samples": len(still), "taken": len(wall), "longest_s": max(still)}
-        hazards.append(Hazard(Kind.STOOD_STILL, figures))
+        yield Hazard(Kind.STOOD_STILL, {"samples": len(still), "taken": len(wall), "longest_s": max(still)})
     used = median(cpu_s / wall_s for wall_s, cpu_s in zip(wall, cpu, strict=True) if wall_s > 0)
     if used > threads + MORE_CPUS:
-        hazards.append(Hazard(Kind.MORE_THREADS, {"used": used, "threads": threads}))
+        yield Hazard(Kind.MORE_THREADS, {"used": used, "threads": threads})
     elif threads == 1 and used < RAN_SHARE:
-        hazards.append(Hazard(Kind.WAITING, {"ran": used}))
+        yield Hazard(Kind.WAITING, {"ran": used})
     elif threads > 1 and used < FEWER_CPUS * threads:
-        hazards.append(Hazard(Kind.FEWER_THREADS, {"used": used, "threads": threads}))
-    return hazards
+        yield Hazard(Kind.FEWER_THREADS, {"used": used, "threads": threads})
 
 
 def _of_faults(
@@ -104,37 +101,32 @@ def _of_faults(
     system: Sequence[float],
     faults: Sequence[float],
     allocator: Allocator,
-) -> list[Hazard]:
+) -> Iterator[Hazard]:
     if not system or not faults:
-        return []
+        return
     per_call = sum(faults) / sum(calls)
     share = sum(s * n for s, n in zip(system, calls, strict=True)) / sum(c * n for c, n in zip(cpu, calls, strict=True))
-    if per_call < FAULTS_PER_CALL or share < SYSTEM_SHARE:
-        return []
-    kind = Kind.PAGE_FAULTS if allocator == "system" else Kind.OWN_PAGE_FAULTS
-    return [Hazard(kind, {"faults_per_call": per_call, "system_share": share})]
+    if per_call >= FAULTS_PER_CALL and share >= SYSTEM_SHARE:
+        kind = Kind.PAGE_FAULTS if allocator == "system" else Kind.OWN_PAGE_FAULTS
+        yield Hazard(kind, {"faults_per_call": per_call, "system_share": share})
 
 
-def _of_gpu_clock(sm_mhz: Sequence[float], slowed: Sequence[float]) -> list[Hazard]:
-    hazards = []
+def _of_gpu_clock(sm_mhz: Sequence[float], slowed: Sequence[float]) -> Iterator[Hazard]:
     held_back = [bits for bits in map(int, slowed) if any(bits & bit for bit in SLOWED_BY)]
     if slowed and len(held_back) > SLOWED_SHARE * len(slowed):
         why = " and ".join(cause for bit, cause in SLOWED_BY.items() if any(bits & bit for bits in held_back))
-        hazards.append(Hazard(Kind.GPU_SLOWED, {"share": len(held_back) / len(slowed), "why": why}))
+        yield Hazard(Kind.GPU_SLOWED, {"share": len(held_back) / len(slowed), "why": why})
     if sm_mhz and min(sm_mhz) < (1 - GPU_CLOCK_SPREAD) * max(sm_mhz):
-        hazards.append(Hazard(Kind.GPU_CLOCK, {"low_mhz": min(sm_mhz), "high_mhz": max(sm_mhz)}))
-    return hazards
+        yield Hazard(Kind.GPU_CLOCK, {"low_mhz": min(sm_mhz), "high_mhz": max(sm_mhz)})
 
 
-def _of_launching(wall: Sequence[float], calls: Sequence[float], launch: Sequence[float]) -> list[Hazard]:
+def _of_launching(wall: Sequence[float], calls: Sequence[float], launch: Sequence[float]) -> Iterator[Hazard]:
     """Whether the queue ran empty, so that a batch's time was spent launching, except for its last call. One or two
     calls do not show it."""
-    if not launch or not calls or min(calls) < _FEWEST_LAUNCHED:
-        return []
-    call_s, launch_s, n = median(wall), median(launch), median(calls)
-    if launch_s < LAUNCH_SHARE * call_s * (1 - 1 / n):
-        return []
-    return [Hazard(Kind.LAUNCH_BOUND, {"launch_us": launch_s * 1e6, "share": min(launch_s / call_s, 1.0)})]
+    if launch and calls and min(calls) >= _FEWEST_LAUNCHED:
+        call_s, launch_s, n = median(wall), median(launch), median(calls)
+        if launch_s >= LAUNCH_SHARE * call_s * (1 - 1 / n):
+            yield Hazard(Kind.LAUNCH_BOUND, {"launch_us": launch_s * 1e6, "share": min(launch_s / call_s, 1.0)})
 
 
 def _numbers(samples: Mapping[str, Sequence[Any]], name: str, length: int | None = None) -> list[float]:
