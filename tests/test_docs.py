@@ -47,11 +47,14 @@ def broken_links(page: Path) -> Iterator[str]:
             yield f"{page.name}: no heading for the link {target}"
 
 
+def _without_output(page: Path) -> str:
+    """The text of a page without the blocks that quote what a command printed: those are history."""
+    return re.sub(r"```\n\$ .*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
 def missing_files(page: Path) -> Iterator[str]:
     """Paths of source files, from the root of the checkout or within convbench/, that do not exist."""
-    for name in re.findall(
-        r"(?<![\w/.~-])[\w.-]+(?:/[\w.-]+)+\.(?:py|toml|css|md)\b", page.read_text(encoding="utf-8")
-    ):
+    for name in re.findall(r"(?<![\w/.~-])[\w.-]+(?:/[\w.-]+)+\.(?:py|toml|css|md)\b", _without_output(page)):
         if not EXAMPLES.search(name) and not any((place / name).exists() for place in _places(page)):
             yield f"{page.name}: no file {name}"
 
