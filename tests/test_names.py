@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,10 +66,17 @@ def violations(root: Path) -> Iterator[str]:
         for line, kind, name in _names(tree):
             if name in RETIRED_LOCALS if kind == "local" else is_retired(name):
                 yield f"{inside}:{line}: {kind} {name} has a retired name"
-        for line, text in [*_texts(tree), *_comments(source)]:
-            for phrase, pattern in PHRASES.items():
-                if re.search(pattern, text):
-                    yield f"{inside}:{line}: says {phrase!r}"
+        yield from _phrases(inside, [*_texts(tree), *_comments(source)])
+    for path in sorted((root / "convbench").rglob("*.toml")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        yield from _phrases(path.relative_to(root).as_posix(), enumerate(lines, start=1))
+
+
+def _phrases(file: str, texts: Iterable[tuple[int, str]]) -> Iterator[str]:
+    for line, text in texts:
+        for phrase, pattern in PHRASES.items():
+            if re.search(pattern, text):
+                yield f"{file}:{line}: says {phrase!r}"
 
 
 def _names(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
@@ -134,6 +141,12 @@ def test_a_retired_module_is_found(tmp_path: Path) -> None:
     (tmp_path / "convbench").mkdir()
     (tmp_path / "convbench" / "answer_key.py").touch()
     assert list(violations(tmp_path)) == ["convbench/answer_key.py:1: module answer_key has a retired name"]
+
+
+def test_a_seeded_phrase_in_a_table_of_texts_is_found(tmp_path: Path) -> None:
+    (tmp_path / "convbench").mkdir()
+    (tmp_path / "convbench" / "texts.toml").write_text('[one]\nremedy = "Ask somebody."\n', encoding="utf-8")
+    assert list(violations(tmp_path)) == ["convbench/texts.toml:2: says 'nobody and somebody'"]
 
 
 @pytest.mark.parametrize(
