@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from rich.console import RenderableType
 
+from convbench.analysis import comparison as analysis
 from convbench.analysis.comparison import Change, Comparison
 from convbench.api.result import Result
+from convbench.errors import BackendError, NothingMeasuredError
 from convbench.reporting.history import comparison as shown
-from convbench.runner.compare import compare_sources
+from convbench.runner.locate import records_named
+from convbench.store.locations import results_folder
 from convbench.store.schema import Record
 
 if TYPE_CHECKING:
@@ -79,33 +85,47 @@ def compare(
     Raises `ResultsError` for a name that names no records, `BackendError` for patterns that do not match up, and
     `NothingMeasuredError` when no pair is timed in both.
     """
-    comparison = compare_sources(
-        _source(base),
-        _source(new),
-        backend=backend,
-        against=against,
-        threshold=threshold,
-        results=None if results is None else Path(results),
-    )
+    folder = results_folder(None if results is None else Path(results))
+    with _without_garbage_collection():
+        base_records = _records(base, folder)
+        new_records = base_records if isinstance(new, (str, Path)) and new == base else _records(new, folder)
+        others: _Sides = ([], [])
+        if backend is not None:
+            (base_records, new_records), others = _as_one_backend(
+                base_records, new_records, backend, against or backend
+            )
+        comparison = analysis.compare(base_records, new_records, threshold, others)
+    if not comparison.changes and not comparison.broken:
+        sizes = (
+            f"{_name(base, 'the base')} has {len(base_records):,} records{_scope(backend)} and "
+            f"{_name(new, 'the new')} {len(new_records):,}{_scope(against or backend)}"
+        )
+        raise NothingMeasuredError(_nothing(sizes, comparison.told_apart_by))
     return Compared(comparison, threshold)
 
 
-def _source(source: Source) -> str | Path | list[Record]:
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Records hold no cycles, and walking over a hundred thousand of them takes as long as reading them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _records(source: Source, folder: Path) -> list[Record]:
     if isinstance(source, (str, Path)):
-        return source
+        return records_named(str(source), folder, analysis.FIELDS)
     if isinstance(source, Result):
         return [cast("Record", record) for record in source.records]
     if not hasattr(source, "to_dict"):
         return list(source)
-    return _records_of_frame(cast("pd.DataFrame", source))
-
-
-def _records_of_frame(frame: pd.DataFrame) -> list[Record]:
-    """The rows of a frame of `convbench.load` as records, as far as a comparison looks at them."""
-    return [
-        _nested({name: value for name, value in row.items() if value == value})  # without pandas' NaN for None
-        for row in frame.to_dict("records")
-    ]
+    # Of a frame's rows, as far as a comparison looks at them, without pandas' NaN for None.
+    rows = cast("pd.DataFrame", source).to_dict("records")
+    return [_nested({name: value for name, value in row.items() if value == value}) for row in rows]
 
 
 def _nested(row: dict[Any, Any]) -> Record:
@@ -116,3 +136,43 @@ def _nested(row: dict[Any, Any]) -> Record:
         "samples": row.get("samples") or {name: row[name] for name in _IN_SAMPLES if row.get(name) is not None},
     }
     return cast("Record", row | nested)
+
+
+_Sides = tuple[list[Record], list[Record]]
+
+
+def _as_one_backend(base: Sequence[Record], new: Sequence[Record], backend: str, against: str) -> tuple[_Sides, _Sides]:
+    """`backend` of the base and `against` of the new under one name, and the other backends of both sides.
+
+    `*` stands for the part of the name that both share: `*@old` and `*@new` are matched by what is before the @. Raises
+    `BackendError` when only one has a `*`.
+    """
+    if backend.count("*") != against.count("*") or backend.count("*") > 1:
+        raise BackendError(
+            f"--backend is {backend!r} and --against is {against!r}; give two names, or two patterns with one * each, "
+            "such as '*@old' and '*@new'."
+        )
+    chosen, others = [], []
+    for side, pattern in ((base, backend), (new, against)):
+        matcher = re.compile("(.*)".join(map(re.escape, pattern.split("*"))))
+        matches = {name: match for name in {r["backend"] for r in side} if (match := matcher.fullmatch(name))}
+        names = {name: match[1] if matcher.groups else backend for name, match in matches.items()}
+        chosen.append([r | {"backend": names[r["backend"]]} for r in side if r["backend"] in names])
+        others.append([r for r in side if r["backend"] not in names])
+    return (chosen[0], chosen[1]), (others[0], others[1])
+
+
+def _name(source: Source, place: str) -> str:
+    return str(source) if isinstance(source, (str, Path)) else place
+
+
+def _scope(backend: str | None) -> str:
+    return f" of backend {backend}" if backend else ""
+
+
+def _nothing(sizes: str, kept_apart: Sequence[str]) -> str:
+    message = f"nothing to compare: {sizes}, and no suite, case, backend and number of threads is timed in both."
+    if kept_apart:
+        what = " and ".join(kept_apart)
+        message += f" There are records of more than one {what}, so each is compared with its own {what} alone."
+    return message
