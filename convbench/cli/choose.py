@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from convbench.cli import options
-from convbench.cli.parameters import share
+from convbench.cli.options import share
 
 
 @click.command(short_help="Choose the backend for a model, a suite or a problem.")

@@ -1,4 +1,4 @@
-"""What changed: from one set of records to another, and along series of runs."""
+"""What changed: from one set of records to another, along series of runs, and from release to release."""
 
 from __future__ import annotations
 
@@ -80,17 +80,13 @@ def compare(base: str, new: str, as_json: bool, markdown: bool, **selection: Any
 @options.results
 @options.json_lines
 def trend(
-    where: tuple[str, ...],
-    suites: tuple[str, ...],
-    backends: tuple[str, ...],
-    case_glob: str | None,
     threshold: float,
     min_segment: int,
     last: int,
     since: datetime | None,
     markdown: bool,
-    results: Path | None,
     as_json: bool,
+    **selection: Any,
 ) -> None:
     """Find where series of runs step: over releases, commits or time.
 
@@ -101,12 +97,71 @@ def trend(
     from convbench.reporting.console import show_journal_warnings
     from convbench.reporting.history import trend as shown
     from convbench.reporting.output import show
-    from convbench.runner.trend import Selection, find_steps
+    from convbench.runner.trend import find_steps
 
     show_journal_warnings()
-    case_globs = () if case_glob is None else (case_glob,)
-    steps = find_steps(Selection(where, suites, backends, case_globs, results), threshold, min_segment)
-    listing = shown.in_order(steps, threshold, last, f"{since:%Y-%m-%d}" if since else "")
+    steps = find_steps(threshold, min_segment, **selection)
+    listing = shown.Shown(steps, threshold, last, f"{since:%Y-%m-%d}" if since else "")
     text = shown.markdown(listing) if markdown else None
     show(shown.report(listing), shown.rows(listing), as_json=as_json, markdown=text)
     sys.exit(1 if listing.alarms else 0)
+
+
+@click.command(short_help="Measure past releases of a library side by side.")
+@click.argument("library")
+@click.option(
+    "--versions", multiple=True, required=True, metavar="V,V,...", help="Measure these releases, such as 1.20.1,1.21.1."
+)
+@options.suites
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="GLOB",
+    help="Measure these backends instead of all that require LIBRARY; repeatable.",
+)
+@options.case
+@options.threads
+@options.quick
+@click.option("--resume", is_flag=True, help="Continue the last such run of this suite with these settings.")
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    metavar="REQUIREMENT",
+    help="Also install this, such as 'numpy<2' or 'iree-base-runtime=={version}'; repeatable.",
+)
+@click.option(
+    "--dates", multiple=True, metavar="V=YYYY-MM-DD,...", help="Dates of releases that the package index does not know."
+)
+@click.option("--python", metavar="PATH", help="Make the environments with this interpreter.")
+@click.option(
+    "--environments",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep the environments here instead of in the user's cache folder.",
+)
+@options.no_asv
+@options.plugins
+@options.results
+@options.json_lines
+def releases(**values: Any) -> None:
+    """Measure past releases of LIBRARY side by side, each in an environment of its own, as dated points.
+
+    pip installs them with its usual configuration, such as PIP_INDEX_URL and PIP_FIND_LINKS.
+    """
+    from convbench.reporting.console import show_journal_warnings, stderr
+    from convbench.reporting.history.releases import show_steps
+    from convbench.reporting.progress import progress
+    from convbench.reporting.run.output import end_run, show_run
+    from convbench.runner.releases import Request, measure_releases, store_releases
+
+    request = Request(**values)
+    show_journal_warnings()
+    with progress(stderr(), as_json=request.as_json) as observer:
+        measurements = measure_releases(request, observer)
+    show_run(measurements, request)
+    if measurements.error is None:
+        show_steps(measurements, store_releases(request, measurements), request)
+    end_run(measurements)
+    sys.exit(measurements.exit_code)

@@ -12,11 +12,9 @@ import click
 from convbench.cli.choose import choose
 from convbench.cli.examples import epilog
 from convbench.cli.exchange import export, import_, publish
-from convbench.cli.extract import extract
-from convbench.cli.history import compare, trend
-from convbench.cli.listings import backends, show, suites
+from convbench.cli.history import compare, releases, trend
+from convbench.cli.listings import backends, extract, show, suites
 from convbench.cli.machine import doctor, machine
-from convbench.cli.releases import releases
 from convbench.cli.run import run
 from convbench.cli.verify import verify
 from convbench.errors import ConvbenchError

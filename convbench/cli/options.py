@@ -1,12 +1,31 @@
-"""Options that several commands share."""
+"""Options that several commands share, and kinds of option values. A value that an option does not take is a usage
+error."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from convbench.cli.parameters import numbers_in_order
+from convbench.api import options
+
+
+def _kind(reader: Callable[..., Any], *arguments: str, **keywords: bool) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        try:
+            return reader(value, "the value", *arguments, **keywords)
+        except options.OptionError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return read
+
+
+numbers = _kind(options.whole_numbers, "1,2,4")
+numbers_in_order = _kind(options.whole_numbers, "1,3,224,224", distinct=False)
+share = _kind(options.share)
+cpus = _kind(options.cpus)
 
 plugins = click.option(
     "--plugin",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from convbench.cli import options
-from convbench.cli.parameters import cpus, numbers, share
+from convbench.cli.options import cpus, numbers, share
 
 
 @click.command(short_help="Verify and time backends on suites and problems, and record the results.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -92,6 +92,15 @@ def aligned(texts: Sequence[str]) -> list[str]:
     fractions = [len(text) - text.index(".") if "." in text else 0 for text in texts]
     widest = max(fractions, default=0)
     return [text + " " * (widest - fraction) for text, fraction in zip(texts, fractions, strict=True)]
+
+
+def in_columns(rows: Sequence[Sequence[str]], right: Collection[int] = (), gap: str = "   ") -> list[str]:
+    """A line for each row, indented by two, its cells under those of the others; the columns `right` flush right."""
+    columns = []
+    for index, cells in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, cells))
+        columns.append([cell.rjust(width) if index in right else cell.ljust(width) for cell in cells])
+    return [("  " + gap.join(cells)).rstrip() for cells in zip(*columns, strict=True)]
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

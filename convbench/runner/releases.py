@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from convbench.measurement.environments.release_dates import upload_dates, wheel
 from convbench.measurement.environments.releases import Recipe, Release, make, same_version, version_of
 from convbench.measurement.environments.requirements import requirements
 from convbench.registry import Entry, Registry
+from convbench.runner import run
 from convbench.runner.observer import Observer
-from convbench.runner.run import Request as RunRequest
 from convbench.runner.run import measure, registry, requested_suites
 from convbench.runner.session import Measurements
 from convbench.store.asv.release_history import History, write_release_history
@@ -29,8 +29,8 @@ _EXAMPLE = "--versions 1.20.1,1.21.1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """The options of the command, as given; `run` holds those of `convbench run`."""
+class Request(run.Request):
+    """The options of the command, as given: those of `convbench run`, and its own."""
 
     library: str
     versions: tuple[str, ...]
@@ -38,7 +38,6 @@ class Request:
     others: tuple[str, ...] = ()
     python: str | None = None
     environments: Path | None = None
-    run: RunRequest = field(default_factory=lambda: RunRequest(suites=()))
 
 
 def measure_releases(request: Request, observer: Observer) -> Measurements:
@@ -46,20 +45,20 @@ def measure_releases(request: Request, observer: Observer) -> Measurements:
 
     Raises `BackendError` for a library, version or environment that cannot be had, and what `convbench run` raises.
     """
-    suites = requested_suites(request.run)
+    suites = requested_suites(request)
     library = _library(request.library)
     versions, days = _versions(request.versions), _days(request.dates)
-    backends = _backends(registry(request.run), library, request.run.backends)
+    backends = _backends(registry(request), library, request.backends)
     environments = _environments(request, library, versions, backends, observer)
     releases = _dated(library, environments, days)
     offers = [(other.offer(entry), release) for other, release in releases for entry in backends]
     entries = with_availability([entry for entry, _ in offers], [other for other, _ in releases])
-    if not request.run.backends:
+    if not request.backends:
         entries = _available_somewhere(entries)
-    return measure(request.run, suites, entries, observer, {entry.name: release for entry, release in offers})
+    return measure(request, suites, entries, observer, {entry.name: release for entry, release in offers})
 
 
-def store_releases(request: RunRequest, measurements: Measurements) -> History | None:
+def store_releases(request: Request, measurements: Measurements) -> History | None:
     """Make asv's files of all releases anew; None when that is not asked or nothing was measured."""
     if request.no_asv or not measurements.written:
         return None

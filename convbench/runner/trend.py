@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,42 +16,40 @@ from convbench.store.records import records
 from convbench.store.schema import Record
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which records to look at; everything that is empty selects all."""
-
-    where: tuple[str, ...] = ()
-    suites: tuple[str, ...] = ()
-    backends: tuple[str, ...] = ()
-    case_globs: tuple[str, ...] = ()
-    results: Path | None = None
-
-
-def find_steps(selection: Selection, threshold: float, min_segment: int) -> Trend:
-    """The steps of more than `threshold` between segments of at least `min_segment` runs.
+def find_steps(
+    threshold: float,
+    min_segment: int,
+    *,
+    where: Sequence[str],
+    suites: Sequence[str],
+    backends: Sequence[str],
+    case_glob: str | None,
+    results: Path | None,
+) -> Trend:
+    """The steps of more than `threshold` between segments of at least `min_segment` runs, in the records of the places
+    `where` that the other options select; an empty option selects all.
 
     Raises `ResultsError` for a place that does not exist and `NothingMeasuredError` when no series is long enough.
     """
-    steps = trend(_records(selection), threshold, min_segment)
+    folder = results_folder(results)
+    places = [_existing_place(text, folder) for text in where] or folder
+    case_globs = () if case_glob is None else (case_glob,)
+
+    def is_chosen(record: Record) -> bool:
+        name = record["backend"]
+        return (
+            _matches((name, name.partition("@")[0]), backends)  # `torch@2.10` has either name
+            and (not suites or record.get("suite") in suites)
+            and _matches((record["case"], str(record.get("case_id"))), case_globs)
+        )
+
+    steps = trend(filter(is_chosen, records(places, (*FIELDS, "case_id"))), threshold, min_segment)
     if not steps.long and not steps.short:
         raise NothingMeasuredError(_too_short(steps, min_segment))
     return steps
 
 
-def _records(selection: Selection) -> Iterator[Record]:
-    folder = results_folder(selection.results)
-    places = [_existing_place(text, folder) for text in selection.where] or folder
-    for record in records(places, (*FIELDS, "case_id")):
-        name = record["backend"]
-        if (
-            _matches((name, name.partition("@")[0]), selection.backends)  # `torch@2.10` has either name
-            and (not selection.suites or record.get("suite") in selection.suites)
-            and _matches((record["case"], str(record.get("case_id"))), selection.case_globs)
-        ):
-            yield record
-
-
-def _matches(names: Iterable[str], globs: Sequence[str]) -> bool:
+def _matches(names: Sequence[str], globs: Sequence[str]) -> bool:
     return not globs or any(fnmatchcase(name, glob) for name in names for glob in globs)
 
 

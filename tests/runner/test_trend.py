@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from convbench.analysis.series import series_of
 from convbench.analysis.trend import Evidence, trend
-from convbench.reporting.history.sparkline import sparkline
+from convbench.reporting.history.trend import sparkline
 from convbench.reporting.markdown import escaped, printable
 
 Record = dict[str, Any]

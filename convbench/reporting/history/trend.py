@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -12,21 +15,34 @@ from rich.text import Text
 
 from convbench.analysis.series import Series, SeriesKey
 from convbench.analysis.trend import Evidence, Step, Trend
-from convbench.reporting.history.sparkline import sparkline
 from convbench.reporting.markdown import escaped, markdown_table, printable
-from convbench.reporting.numbers import aligned, count, interval_column, milliseconds, percent
+from convbench.reporting.numbers import aligned, count, in_columns, interval_column, milliseconds, percent
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The steps in the order in which they are shown, which of them are alarms, and the options of the command."""
+    """A trend, and the options of the command."""
 
     trend: Trend
-    steps: tuple[Step, ...]
-    alarms: frozenset[Step]
     threshold: float
     last: int
     since: str
+
+    @cached_property
+    def alarms(self) -> frozenset[Step]:
+        return frozenset(self.trend.alarms(self.last, self.since))
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Series that are slower now first, worst first; then the others by their newest step. Newest steps first."""
+        by_series: dict[SeriesKey, list[Step]] = {}
+        for step in sorted(self.trend.steps, key=lambda step: -step.index):
+            if step.first_after.date >= self.since:
+                by_series.setdefault(step.series.key, []).append(step)
+        groups = sorted(by_series.values(), key=lambda group: -group[0].ratio.value)
+        groups.sort(key=lambda group: group[0].first_after.date, reverse=True)
+        groups.sort(key=lambda group: -group[0].ratio.value if group[0] in self.alarms else 0)
+        return [step for group in groups for step in group]
 
     @cached_property
     def differing(self) -> frozenset[str]:
@@ -35,34 +51,23 @@ class Shown:
         return frozenset(name for name in SeriesKey._fields if len({getattr(key, name) for key in keys}) > 1)
 
 
-def in_order(trend: Trend, threshold: float, last: int, since: str) -> Shown:
-    """Series that are slower now first, worst first; then the others by their newest step. Newest steps come first."""
-    alarms = frozenset(trend.alarms(last, since))
-    by_series: dict[SeriesKey, list[Step]] = {}
-    for step in sorted(trend.steps, key=lambda step: -step.index):
-        if step.first_after.date >= since:
-            by_series.setdefault(step.series.key, []).append(step)
-    groups = sorted(by_series.values(), key=lambda group: -group[0].ratio.value)
-    groups.sort(key=lambda group: group[0].first_after.date, reverse=True)
-    groups.sort(key=lambda group: -group[0].ratio.value if group[0] in alarms else 0)
-    return Shown(trend, tuple(step for group in groups for step in group), alarms, threshold, last, since)
-
-
 def rows(shown: Shown) -> list[dict[str, Any]]:
     """A row for each step, JSON-ready, times in seconds."""
-    return [_row(step, shown) for step in shown.steps]
+    return [
+        {name: _encodable(value) for name, value in (step.series.key._asdict() | _figures(step, shown)).items()}
+        for step in shown.steps
+    ]
 
 
-def _row(step: Step, shown: Shown) -> dict[str, Any]:
-    key = {name: _encodable(value) for name, value in step.series.key._asdict().items()}
-    return key | {
+def _figures(step: Step, shown: Shown) -> dict[str, Any]:
+    return {
         "direction": "slower" if step.slower else "faster",
         "alarm": step in shown.alarms,
         "gradual": step.gradual,
         "evidence": str(step.evidence),
         "date": step.first_after.date,
-        "from": _encodable(step.last_before.label),
-        "to": _encodable(step.first_after.label),
+        "from": step.last_before.label,
+        "to": step.first_after.label,
         "index": step.index,
         "points": len(step.series.points),
         "runs_before": step.runs[0],
@@ -84,11 +89,10 @@ def _encodable(value: Any) -> Any:
 _HEADERS = ("step", "date", "from → to", "after/before", "95 % interval", "before ms", "after ms", "evidence", "q")
 _RIGHT = (3, 4, 5, 6, 8)
 _FEWEST_COLUMNS = 3
-_GAP = "  "
+_BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def _cells(shown: Shown) -> list[list[str]]:
-    """The cells of every step, in columns that all share."""
+def _cells(shown: Shown) -> list[tuple[str, ...]]:
     befores, afters = (
         aligned([milliseconds(second) for second in seconds])
         for seconds in zip(*((step.before_s, step.after_s) for step in shown.steps), strict=True)
@@ -96,7 +100,7 @@ def _cells(shown: Shown) -> list[list[str]]:
     ratios = [step.ratio for step in shown.steps]
     intervals = interval_column(((ratio.low, ratio.high, ratio.covers) for ratio in ratios), digits=4)
     return [
-        [
+        (
             _verdict(step, shown),
             printable(step.first_after.date),
             printable(_from_to(step)),
@@ -106,7 +110,7 @@ def _cells(shown: Shown) -> list[list[str]]:
             after,
             f"{step.runs[0]}+{step.runs[1]} {step.evidence}",
             f"{step.q_value:.0e}",
-        ]
+        )
         for step, before, after, interval in zip(shown.steps, befores, afters, intervals, strict=True)
     ]
 
@@ -135,29 +139,23 @@ class StepsTable:
     shown: Shown
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        cells = _cells(self.shown)
-        widths = [max(map(len, column)) for column in zip(_HEADERS, *cells, strict=True)]
-        while sum(widths) + len(_GAP) * len(widths) > options.max_width and len(widths) > _FEWEST_COLUMNS:
-            widths.pop()
-        yield Text(_alike(self.shown), style="bold")
-        yield Text()
-        yield Text(_line(_HEADERS, widths), style="bold", no_wrap=True)
+        rows = [_HEADERS, *_cells(self.shown)]
+        lines = in_columns(rows, _RIGHT, gap="  ")
+        while max(map(len, lines)) > options.max_width and len(rows[0]) > _FEWEST_COLUMNS:
+            rows = [row[:-1] for row in rows]
+            lines = in_columns(rows, _RIGHT, gap="  ")
+        yield Text(f"{_alike(self.shown)}\n", style="bold")
+        yield Text(lines[0], style="bold", no_wrap=True)
         last: Series | None = None
-        for step, row in zip(self.shown.steps, cells, strict=True):
+        for step, row, line in zip(self.shown.steps, rows[1:], lines[1:], strict=True):
             if step.series is not last:
                 yield Text()
                 yield _heading(step.series, self.shown)
             last = step.series
-            line = Text(_line(row, widths), no_wrap=True)
             style = "bold red" if step in self.shown.alarms else "red" if step.slower else "green"
-            line.stylize(style, len(_GAP), len(_GAP) + len(row[0]))
-            yield line
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """The indented cells, as many as `widths` has."""
-    set_ = [c.rjust(w) if i in _RIGHT else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=False))]
-    return (_GAP + _GAP.join(set_)).rstrip()
+            text = Text(line, no_wrap=True)
+            text.stylize(style, 2, 2 + len(row[0]))
+            yield text
 
 
 def _heading(series: Series, shown: Shown) -> Text:
@@ -174,7 +172,7 @@ def _parts(key: SeriesKey) -> list[tuple[str, str]]:
     texts = [
         ("machine", key.machine),
         ("suite", f"suite {key.suite}" if key.suite else ""),
-        ("threads", count(key.threads, "thread", "threads")),
+        ("threads", count(key.threads, "thread")),
         ("dtype", key.dtype),
         ("allocator", f"{key.allocator} allocator" if key.allocator else ""),
         ("cache", "cold caches" if key.cache == "cold" else ""),
@@ -211,8 +209,8 @@ def _closing(shown: Shown) -> list[str]:
     searched = [*trend.long, *trend.short]
     points = sum(len(series.points) for series in searched)
     slower = sum(step.slower for step in shown.steps)
-    sentence = f"{count(len(searched), 'series', 'series')} of {count(points, 'point', 'points')}: "
-    sentence += f"{count(slower, 'step', 'steps')} to slower, {len(shown.steps) - slower} to faster, "
+    sentence = f"{count(len(searched), 'series', 'series')} of {count(points, 'point')}: "
+    sentence += f"{count(slower, 'step')} to slower, {len(shown.steps) - slower} to faster, "
     sentence += f"of more than {percent(shown.threshold)} %"
     sentence += f", since {shown.since}." if shown.since else "."
     if trend.noise is not None:
@@ -230,3 +228,19 @@ def _closing(shown: Shown) -> list[str]:
     if trend.left_out:
         lines.append(f"Left out: {trend.left_out_sentence}.")
     return lines
+
+
+def sparkline(values: Sequence[float], most: int = 30) -> str:
+    """Positive values as blocks, on a logarithmic scale, at most `most` of them: each the median of as many neighbours.
+
+    Single slow runs do not set the scale; they end at its top.
+    """
+    width = min(most, len(values))
+    edges = [round(place * len(values) / width) for place in range(width + 1)] if width else []
+    logs = [math.log(median(values[a:b])) for a, b in pairwise(edges)]
+    smooth = [median(logs[max(0, place - 1) : place + 2]) for place in range(len(logs))]
+    low, high = min(smooth, default=0.0), max(smooth, default=0.0)
+    if high - low < 1e-9:
+        return _BLOCKS[3] * len(logs)
+    shares = [(x - low) / (high - low) for x in logs]
+    return "".join(_BLOCKS[min(len(_BLOCKS) - 1, max(0, int(share * len(_BLOCKS))))] for share in shares)

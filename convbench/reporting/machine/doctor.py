@@ -13,19 +13,18 @@ from rich.text import Text
 
 from convbench.analysis.diagnosis import DURATIONS_S, PROCESSES, ClockError
 from convbench.analysis.drift import FEWEST_OTHERS, smallest_between_runs
-from convbench.measurement.hazards.catalogue import Hazard, Kind
+from convbench.measurement.hazards.catalogue import Kind
 from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import MachineState
 from convbench.registry import Entry
 from convbench.reporting.console import stderr
 from convbench.reporting.hazards import Paragraph, hazard_paragraphs
-from convbench.reporting.numbers import count, duration, percent, significant
+from convbench.reporting.numbers import count, duration, in_columns, percent, significant
 from convbench.runner.doctor import Diagnosis
 from convbench.stats.estimates import CONFIDENCE
 from convbench.stats.minimum_detectable_effect import POWER
 
-_GAP = "   "
-_INDENT = "  "
+_INDENT = 2
 _VERDICT_S = 10
 _COARSE, _HOPELESS = 0.05, 1.0
 
@@ -38,7 +37,7 @@ def report(diagnosis: Diagnosis) -> RenderableType:
         ("State", _state(diagnosis)),
         ("The same work against itself", _self_comparison(diagnosis)),
         ("Smallest difference it can tell apart", _smallest_differences(diagnosis)),
-        ("What to do", _hazards(diagnosis.hazards)),
+        ("What to do", hazard_paragraphs(diagnosis.hazards) or [Text("  Nothing: no hazard was seen.", style="green")]),
     )
     for title, lines in sections:
         parts += [Text(), Text(title, style="bold"), *lines]
@@ -211,42 +210,30 @@ def _self_comparison(diagnosis: Diagnosis) -> list[RenderableType]:
         f"{diagnosis.backend} on {diagnosis.case}, {duration(diagnosis.call_s)} a call: {pairs} pairs of fresh "
         f"processes, {rounds} rounds each"
     )
-    names = ["typical error", "worst error", "noise of a round", "variation between pairs", "interval holds 1"]
-    columns: list[tuple[str, Sequence[str]]] = [("", names)]
+    columns = [["", "typical error", "worst error", "noise of a round", "variation between pairs", "interval holds 1"]]
     for name, clock in diagnosis.clocks:
         figures = (clock.typical, clock.worst, clock.spread.noise, clock.spread.between_processes)
-        columns.append((name, [*map(_percent, figures), f"{clock.covered} of {pairs}"]))
-    return [Paragraph(work, len(_INDENT), style="dim"), *_columns(columns)]
+        columns.append([name, *map(_percent, figures), f"{clock.covered} of {pairs}"])
+    return [Paragraph(work, _INDENT, style="dim"), *_table([*zip(*columns, strict=True)])]
 
 
 def _smallest_differences(diagnosis: Diagnosis) -> list[RenderableType]:
-    rows = [(name, clock, processes) for processes in PROCESSES for name, clock in diagnosis.clocks]
-    columns: list[tuple[str, Sequence[str]]] = []
-    columns.append(("", [f"{name}, {_processes(processes)}" for name, _, processes in rows]))
-    for seconds in DURATIONS_S:
-        cells = [_percent(clock.minimum_detectable_effect(seconds, processes)) for _, clock, processes in rows]
-        columns.append((f"in {seconds} s", cells))
+    rows = [("", *(f"in {seconds} s" for seconds in DURATIONS_S))]
+    for processes in PROCESSES:
+        each = "one process each" if processes == 1 else f"{processes} processes each"
+        for name, clock in diagnosis.clocks:
+            cells = [_percent(clock.minimum_detectable_effect(seconds, processes)) for seconds in DURATIONS_S]
+            rows.append((f"{name}, {each}", *cells))
     alone, beside = (_hidden(smallest_between_runs(diagnosis.spread, beside_others=others)) for others in (False, True))
     between = (
         f"This is side by side. From one run to another, however long they are, the machine itself hides {alone}; with "
         f"{FEWEST_OTHERS} other libraries in both at least {beside}."
     )
-    return [*_columns(columns), Paragraph(between, len(_INDENT), style="dim")]
+    return [*_table(rows), Paragraph(between, _INDENT, style="dim")]
 
 
 def _hidden(share: float) -> str:
     return f"what is below {percent(share)} %" if share < _HOPELESS else "even what is twice as slow"
-
-
-def _processes(number: int) -> str:
-    return "one process each" if number == 1 else f"{number} processes each"
-
-
-def _hazards(hazards: Sequence[Hazard]) -> Sequence[RenderableType]:
-    return hazard_paragraphs(hazards) or [Text(_INDENT + "Nothing: no hazard was seen.", style="green")]
-
-
-# --- layout -----------------------------------------------------------------------------------------------------------
 
 
 def _percent(share: float | None) -> str:
@@ -255,26 +242,15 @@ def _percent(share: float | None) -> str:
     return f"{percent(share)} %" if share < _HOPELESS else f"> {percent(_HOPELESS)} %"
 
 
-def _lines(rows: Sequence[tuple[str, ...]]) -> list[Text]:
-    """Rows of texts, aligned on the left; the first of each is dim."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        line = Text(_INDENT).append(first.ljust(widths[0]), style="dim")
-        for width, cell in zip(widths[1:], others, strict=True):
-            line.append(_GAP + cell.ljust(width))
-        line.rstrip()
-        lines.append(line)
+def _lines(rows: Sequence[Sequence[str]]) -> list[Text]:
+    """A line for each row; the first text of each is dim."""
+    lines = [Text(line) for line in in_columns(rows)]
+    for line, row in zip(lines, rows, strict=True):
+        line.stylize("dim", 0, _INDENT + len(row[0]))
     return lines
 
 
-def _columns(columns: Sequence[tuple[str, Sequence[str]]]) -> list[Text]:
-    """Columns under headings, the first aligned on the left, the others on the right."""
-    widths = [max(map(len, (heading, *cells))) for heading, cells in columns]
-    (first, names), others = columns[0], columns[1:]
-    header = [heading.rjust(width) for (heading, _), width in zip(others, widths[1:], strict=True)]
-    lines = [Text(_INDENT + _GAP.join([first.ljust(widths[0]), *header]), style="dim", no_wrap=True)]
-    for row, name in enumerate(names):
-        cells = [cells[row].rjust(width) for (_, cells), width in zip(others, widths[1:], strict=True)]
-        lines.append(Text(_INDENT + _GAP.join([name.ljust(widths[0]), *cells]), no_wrap=True))
-    return lines
+def _table(rows: Sequence[Sequence[str]]) -> list[Text]:
+    """Rows of numbers, the first the headings."""
+    first, *others = in_columns(rows, right=range(1, len(rows[0])))
+    return [Text(first, style="dim", no_wrap=True), *(Text(line, no_wrap=True) for line in others)]
