@@ -89,8 +89,7 @@ def extract(source: str, output: Path | None, where: str | None, as_json: bool, 
     from convbench.reporting.output import say, show
     from convbench.runner.extract import extract_layers
 
-    extracted = extract_layers(source, output=output, where=where, **inputs)
-    model, suite = extracted.model, extracted.suite
+    model, suite = extract_layers(source, output=output, where=where, **inputs)
     if suite.cases:
         show(extraction.report(model, suite), extraction.rows(model, suite), as_json=as_json)
     for sentence in model.left_out:

@@ -16,16 +16,12 @@ from convbench.suite import Suite
 
 def rows(model: Extracted, suite: Suite) -> list[dict[str, Any]]:
     """A row for each distinct problem of `suite`, with how often the model runs it."""
+    origin = {"suite": model.name, "source": model.source}
     return [
-        {
-            "suite": model.name,
-            "source": model.source,
-            "case_id": case.problem.case_id,
-            "count": case.count,
-            "layer": case.layer,
-            **case.problem.as_dict(),
-            "macs": case.problem.macs,
-        }
+        origin
+        | {"case_id": case.problem.case_id, "count": case.count, "layer": case.layer}
+        | case.problem.as_dict()
+        | {"macs": case.problem.macs}
         for case in suite.cases
     ]
 
@@ -38,19 +34,11 @@ def report(model: Extracted, suite: Suite) -> RenderableType:
         (case.problem.case_id, str(case.count), case.problem.kind, flops(case.problem.flops), share, case.layer or "")
         for case, share in zip(suite.cases, shares, strict=True)
     ]
-    headers = ("problem", "runs", "kind", "work each", "% of work", "first in")
-    summary = suite.summary if suite.cases == model.cases else _selection(model, suite)
-    return Group(plain_table(headers, cells, right=(1, 3, 4)), Text(f"\n{summary} {_kinds(suite)}"))
-
-
-def _selection(model: Extracted, suite: Suite) -> str:
-    runs = sum(case.count for case in suite.cases)
-    return f"{runs} of the {model.runs} convolutions of {model.source}, {len(suite.cases)} distinct."
-
-
-def _kinds(suite: Suite) -> str:
-    """`By kind: 36 pointwise, 17 dense.`"""
     runs: Counter[str] = Counter()
     for case in suite.cases:
         runs[case.problem.kind] += case.count
-    return f"By kind: {', '.join(f'{count} {kind}' for kind, count in runs.most_common())}."
+    kinds = ", ".join(f"{count} {kind}" for kind, count in runs.most_common())
+    selection = f"{runs.total()} of the {model.runs} convolutions of {model.source}, {len(suite.cases)} distinct."
+    summary = suite.summary if suite.cases == model.cases else selection
+    table = plain_table(("problem", "runs", "kind", "work each", "% of work", "first in"), cells, right=(1, 3, 4))
+    return Group(table, Text(f"\n{summary} By kind: {kinds}."))

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from convbench.errors import ModelError
 from convbench.extraction.extract import layers_of
 from convbench.extraction.layers import Extracted
 from convbench.extraction.suite_text import suite_text
-from convbench.problem import Dtype
 from convbench.suite import Suite
 from convbench.suite.filter import filtered, parse
 
 
-@dataclass(frozen=True)
-class Extraction:
-    """What a model runs, and the `suite` of those convolutions for which the condition holds; it may have no case."""
-
-    model: Extracted
-    suite: Suite
-
-
 def extract_layers(
-    source: str,
-    *,
-    output: Path | None = None,
-    batch: int | None = None,
-    input_shape: tuple[int, ...] | None = None,
-    dtype: Dtype | None = None,
-    where: str | None = None,
-) -> Extraction:
-    """The convolutions that the model `source` runs; if there are any, they are written to `output`.
+    source: str, *, output: Path | None = None, where: str | None = None, **inputs: Any
+) -> tuple[Extracted, Suite]:
+    """What the model `source` runs, and the suite of those convolutions for which `where` holds, which may have none.
+    If there are any, they are written to `output`. `inputs` are those of `layers_of`.
 
     Raises `ModelError` for a model that cannot be read or an `output` that cannot be written, and `SuiteError` for a
     condition `where` that cannot be understood; both are found before the model is read, which may take long.
@@ -41,11 +27,11 @@ def extract_layers(
         _check(output)
     if where is not None:
         parse(where)
-    model = layers_of(source, batch=batch, input_shape=input_shape, dtype=dtype)
+    model = layers_of(source, **inputs)
     suite = model.suite() if where is None else filtered(model.suite(), where)
     if output is not None and suite.cases:
         _write(output, suite)
-    return Extraction(model, suite)
+    return model, suite
 
 
 def _check(path: Path) -> None:

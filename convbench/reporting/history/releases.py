@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -23,17 +22,6 @@ from convbench.status import Status
 from convbench.store.asv.release_commits import tag
 from convbench.store.asv.release_history import History, history_folder
 from convbench.store.locations import results_folder
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A backend with a release: how many cases it ran, how many times as fast it was as with the one before."""
-
-    backend: str
-    release: Release
-    cases: int
-    speed: Ratio | None
-
 
 _HEADERS = ("backend", "release", "came out", "cases", "times as fast", "95 % interval", "")
 
@@ -56,40 +44,25 @@ def steps_report(ranking: SuiteRanking, releases: Mapping[str, Release]) -> Rend
     for name, release in releases.items():
         if name in timed:
             series.setdefault(name.removesuffix(f"@{release.version}"), []).append(name)
-    rows = [
-        _Row(backend, releases[name], timed[name], ranking.lead(name, before) if before else None)
+    steps = [
+        (backend, name, ranking.lead(name, before) if before else None)
         for backend, names in series.items()
         for before, name in zip([None, *names], names, strict=False)
     ]
-    if all(row.speed is None for row in rows):
+    if all(speed is None for *_, speed in steps):
         return None
-    heading = Text(f"Suite {ranking.suite}, each release against the one before", style="bold")
+    values = aligned([f"{speed.value:.2f}" if speed else "" for *_, speed in steps])
+    cells = [
+        (backend, releases[name].version, releases[name].date, str(timed[name]), value, _interval(speed), _word(speed))
+        for (backend, name, speed), value in zip(steps, values, strict=True)
+    ]
+    heading = Text(f"Suite {ranking.suite}, each release against the one before\n", style="bold")
     overall = [
         _overall(backend, releases[names[0]], releases[names[-1]], lead)
         for backend, names in series.items()
         if (lead := ranking.lead(names[-1], names[0])) is not None and len(names) > 1
     ]
-    return Group(heading, Text(), plain_table(_HEADERS, _cells(rows), right=(3, 4, 5)), Text(), *overall)
-
-
-def _cells(rows: Sequence[_Row]) -> list[tuple[str | Text, ...]]:
-    speeds = aligned([_times(row.speed.value) if row.speed else "" for row in rows])
-    return [
-        (
-            row.backend,
-            row.release.version,
-            row.release.date,
-            str(row.cases),
-            speed,
-            _interval(row.speed),
-            _word(row.speed),
-        )
-        for row, speed in zip(rows, speeds, strict=True)
-    ]
-
-
-def _times(value: float) -> str:
-    return f"{value:.2f}"
+    return Group(heading, plain_table(_HEADERS, cells, right=(3, 4, 5)), Text(), *overall)
 
 
 def _interval(speed: Ratio | None) -> str:
@@ -109,7 +82,7 @@ def _overall(backend: str, first: Release, last: Release, speed: Ratio) -> Text:
     note = ", which includes 1: level" if speed.includes_one else ""
     note = note if speed.covers else ", a range: too few samples for an interval"
     return Text(
-        f"{backend} with {last.library} {last.version} is {_times(speed.value)} times as fast as with {first.version} "
+        f"{backend} with {last.library} {last.version} is {speed.value:.2f} times as fast as with {first.version} "
         f"{_interval(speed)}{note}."
     )
 
