@@ -21,7 +21,7 @@ from places import CHECKOUT
 from convbench.measurement.ceilings import aarch64, x86_64
 from convbench.measurement.ceilings.executable import FORBIDDEN, RefusedError, callable_code
 from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
-from convbench.measurement.ceilings.listing import Listing
+from convbench.measurement.ceilings.listing import ADDITIONS, UNROLLED, Listing
 from convbench.measurement.ceilings.multiply_adds import operands
 from convbench.measurement.ceilings.x86_64 import ADD, LOAD, MULTIPLY_ADD, STORE, Memory, vector
 from convbench.measurement.machine.facts import cpu_flags
@@ -161,7 +161,7 @@ def test_what_is_expected_of_a_multiply_add_is_its_definition(dtype: str, size: 
 @given(passes=st.integers(1, 4), steps=st.integers(1, 5), seed=st.integers(0, 9))
 def test_reading_adds_up_all_of_it(isa: InstructionSet, passes: int, steps: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    lanes = isa.loops.step_bytes(isa.vector_bytes) // 4
+    lanes = isa.step_bytes // 4
     source = rng.integers(-9, 9, (steps, lanes)).astype(np.float32)
     sums = rng.integers(-9, 9, lanes).astype(np.float32)
     expected = sums + passes * source.sum(axis=0)
@@ -174,7 +174,7 @@ def test_reading_adds_up_all_of_it(isa: InstructionSet, passes: int, steps: int,
 @given(passes=st.integers(1, 4), steps=st.integers(1, 5), seed=st.integers(0, 9))
 def test_the_triad_is_one_and_writes_nothing_else(isa: InstructionSet, passes: int, steps: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    count = steps * isa.loops.step_bytes(isa.vector_bytes) // 4
+    count = steps * isa.step_bytes // 4
     b, c = (rng.integers(-9, 9, count).astype(np.float32) for _ in range(2))
     factors = rng.integers(-9, 9, isa.vector_bytes // 4).astype(np.float32)
     a = np.full(count + 2, 77, np.float32)
@@ -187,7 +187,7 @@ def test_the_triad_is_one_and_writes_nothing_else(isa: InstructionSet, passes: i
 @here
 @given(iterations=st.integers(1, 1000), step=st.integers(-5, 5))
 def test_the_clock_counts(isa: InstructionSet, iterations: int, step: int) -> None:
-    assert loops(isa)["count"](iterations, step) == iterations * step * isa.loops.ADDITIONS
+    assert loops(isa)["count"](iterations, step) == iterations * step * ADDITIONS
 
 
 # --- for a CPU that is not here, in an emulator -----------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_an_arm_multiplies_and_adds_in_every_lane(dtype: str, iterations: int) -
 @pytest.mark.parametrize("passes", [1, 3])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_an_arm_reads_and_triads(passes: int, steps: int) -> None:
-    lanes = aarch64.step_bytes(16) // 4
+    lanes = 16 * UNROLLED // 4
     b = (np.arange(steps * lanes) % 11).astype(np.float32)
     sums = np.arange(lanes, dtype=np.float32)
     _, after = emulated(aarch64.read_loop(16), b.tobytes() + sums.tobytes(), passes, b.nbytes, DATA, DATA + b.nbytes)
@@ -245,7 +245,7 @@ def test_an_arm_reads_and_triads(passes: int, steps: int) -> None:
 
 def test_an_arm_counts() -> None:
     total, _ = emulated(aarch64.count_loop(), b"", 12, 3)
-    assert total == 12 * 3 * aarch64.ADDITIONS
+    assert total == 12 * 3 * ADDITIONS
 
 
 # --- where code is not run --------------------------------------------------------------------------------------------
@@ -318,5 +318,5 @@ def test_a_matrix_unit_means_that_a_loop_is_no_ceiling() -> None:
 
 def test_a_listing_is_its_instructions() -> None:
     loop = x86_64.multiply_add_loop("float32", 64)
-    assert loop.code == b"".join(instruction.code for instruction in loop.instructions)
+    assert loop.code == b"".join(instruction.code for instruction in loop)
     assert loop.text.count("vfmadd231ps") == x86_64.accumulators(64)

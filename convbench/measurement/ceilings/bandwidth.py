@@ -71,7 +71,7 @@ def moves(isas: Sequence[InstructionSet], extent: Extent, threads: int) -> Itera
 
 def read(isa: InstructionSet, share: int, in_parts: bool) -> Task:
     """Read `share` bytes; `in_parts` if they exceed the caches, so that no chunk is still in one."""
-    size, step = isa.vector_bytes, isa.loops.step_bytes(isa.vector_bytes)
+    size, step = isa.vector_bytes, isa.step_bytes
     loop = callable_code(
         isa.loops.read_loop(size).code, None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
     )
@@ -90,7 +90,7 @@ def read(isa: InstructionSet, share: int, in_parts: bool) -> Task:
 
 def triad(isa: InstructionSet, share: int, in_parts: bool) -> Task:
     """a = b + s * c in float32, on three arrays of `share` bytes together; `in_parts` as for `read`."""
-    size, step = isa.vector_bytes, isa.loops.step_bytes(isa.vector_bytes)
+    size, step = isa.vector_bytes, isa.step_bytes
     loop = callable_code(isa.loops.triad_loop(size).code, None, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * 4)
     factors = np.full(size // 4, 4, np.float32)
     b, c = np.arange(3 * step // 4, dtype=np.float32), np.arange(3 * step // 4, dtype=np.float32) % 7

@@ -24,10 +24,6 @@ class Figure:
     high: Rate
     samples: Count
 
-    def divided_by(self, number: int) -> Figure:
-        """The share of each of `number` that reached it together."""
-        return Figure(self.how, self.value / number, self.low / number, self.high / number, self.samples)
-
 
 def figure_of(how: str, rates: Sequence[float]) -> Figure:
     """The figure from samples of a rate. Raises `ValueError` without samples."""

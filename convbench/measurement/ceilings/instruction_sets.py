@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from convbench.measurement.ceilings import aarch64, x86_64
-from convbench.measurement.ceilings.listing import Listing
+from convbench.measurement.ceilings.listing import UNROLLED, Listing
 
 
 class Architecture(Protocol):
     """The loops of an architecture, on vectors of `size` bytes: see the functions of `x86_64`."""
 
-    ADDITIONS: int
-
     def accumulators(self, size: int) -> int: ...
     def multiply_add_loop(self, dtype: str, size: int) -> Listing: ...
     def read_loop(self, size: int) -> Listing: ...
     def triad_loop(self, size: int) -> Listing: ...
-    def step_bytes(self, size: int) -> int: ...
     def count_loop(self) -> Listing: ...
 
 
@@ -31,6 +28,11 @@ class InstructionSet:
     loops: Architecture
     vector_bytes: int
     dtypes: tuple[str, ...]
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes per iteration of the loops over arrays."""
+        return self.vector_bytes * UNROLLED
 
 
 # Flags in /proc/cpuinfo.

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+UNROLLED = 8
+"""Vectors per iteration of the loops over arrays."""
+ADDITIONS = 64
+"""Per iteration of the loop that counts cycles."""
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -14,32 +19,20 @@ class Instruction:
     code: bytes
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(tuple[Instruction, ...]):
     """Instructions in order."""
-
-    instructions: tuple[Instruction, ...] = ()
 
     @property
     def code(self) -> bytes:
-        return b"".join(instruction.code for instruction in self.instructions)
+        return b"".join(instruction.code for instruction in self)
 
     @property
     def text(self) -> str:
-        return "\n".join(instruction.text for instruction in self.instructions)
-
-    def then(self, *more: Instruction | Listing) -> Listing:
-        """This listing followed by `more`."""
-        added = (part.instructions if isinstance(part, Listing) else (part,) for part in more)
-        return Listing(self.instructions + tuple(instruction for group in added for instruction in group))
+        return "\n".join(instruction.text for instruction in self)
 
 
-def listing(instructions: Iterable[Instruction]) -> Listing:
-    """The instructions as a listing."""
-    return Listing(tuple(instructions))
-
-
-def repeated(label: str, body: Listing, jump_back: Callable[[str, int], Instruction]) -> Listing:
+def repeated(label: str, body: Iterable[Instruction], jump_back: Callable[[str, int], Instruction]) -> Listing:
     """`body`, then the jump to its start that `jump_back(label, distance)` gives; the distance in bytes is from the
     start of the jump to the label, so it is negative or 0."""
-    return Listing((Instruction(f"{label}:", b""),)).then(body, jump_back(label, -len(body.code)))
+    body = Listing(body)
+    return Listing((Instruction(f"{label}:", b""), *body, jump_back(label, -len(body.code))))

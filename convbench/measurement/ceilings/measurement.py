@@ -38,15 +38,21 @@ class Measurement:
 
     def everything(self) -> dict[str, Any]:
         """The measured fields of `Ceilings`, JSON-ready."""
+        unmeasured = without_a_loop(cpu_flags())
+        loops = [(isa, dtype) for isa in self._isas for dtype in isa.dtypes if dtype not in unmeasured]
         ceilings = {
             "threads": self._threads,
             "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
             "cpus": self._cpus,
             "clock": self._clock(),
-            "multiply_adds": self._multiply_adds(),
-            "matrix_products": self._matrix_products(),
+            "multiply_adds": self._fastest_first(
+                (dtype, f"{isa.name} multiply-adds", partial(multiply_adds, isa, dtype)) for isa, dtype in loops
+            ),
+            "matrix_products": self._fastest_first(
+                (dtype, how, make) for dtype in DTYPES for how, make in matrix_products(dtype)
+            ),
             "levels": self._levels(),
-            "unmeasured": without_a_loop(cpu_flags()),
+            "unmeasured": unmeasured,
         }
         if self._lost_share > _DISTURBED:
             self._notes.append(
@@ -57,10 +63,9 @@ class Measurement:
 
     def _usable(self) -> list[InstructionSet]:
         isas = instruction_sets(platform.machine(), cpu_flags())
-        if not isas:
-            self._notes.append(f"no machine code: convbench has no loops for this {platform.machine()} CPU")
-            return []
         try:
+            if not isas:
+                raise RefusedError(f"convbench has no loops for this {platform.machine()} CPU")
             callable_code(isas[0].loops.count_loop().code, None)
         except RefusedError as refused:
             self._notes.append(f"no machine code: {refused}")
@@ -70,22 +75,8 @@ class Measurement:
     def _clock(self) -> Figure | None:
         if not self._isas:
             return None
-        cycles_per_s = self._figure(
-            "clock", "additions that wait for one another", partial(cycles, self._isas[0].loops)
-        )
-        return cycles_per_s and cycles_per_s.divided_by(self._threads)
-
-    def _multiply_adds(self) -> dict[str, list[Figure]]:
-        unmeasured = without_a_loop(cpu_flags())
-        return self._fastest_first(
-            (dtype, f"{isa.name} multiply-adds", partial(multiply_adds, isa, dtype))
-            for isa in self._isas
-            for dtype in isa.dtypes
-            if dtype not in unmeasured
-        )
-
-    def _matrix_products(self) -> dict[str, list[Figure]]:
-        return self._fastest_first((dtype, how, make) for dtype in DTYPES for how, make in matrix_products(dtype))
+        make = partial(cycles, self._isas[0].loops)
+        return self._figure("clock", "additions that wait for one another", make, self._threads)
 
     def _fastest_first(self, tasks: Iterable[tuple[str, str, Callable[[], Task]]]) -> dict[str, list[Figure]]:
         by_dtype: dict[str, list[Figure]] = {}
@@ -98,12 +89,12 @@ class Measurement:
         levels = []
         for extent in extents(caches(self._cpus or ()), memory_limit_bytes()):
             tried = [self._figure(extent.name, how, make) for how, make in moves(self._isas, extent, self._threads)]
-            figures = tuple(figure for figure in tried if figure is not None)
-            levels.append(Level(name=extent.name, bytes=extent.holds, figures=figures))
+            levels.append(Level(name=extent.name, bytes=extent.holds, figures=tuple(filter(None, tried))))
         return levels
 
-    def _figure(self, what: str, how: str, make: Callable[[], Task]) -> Figure | None:
-        """The figure of the task that `make` returns, in all threads; None, and a note, if its result is wrong."""
+    def _figure(self, what: str, how: str, make: Callable[[], Task], sharers: int = 1) -> Figure | None:
+        """The figure of the task that `make` returns, in all threads, or the share of each of `sharers`; None,
+        and a note, if its result is wrong."""
         self._on_step(f"{what}: {how}")
         cpus = self._cpus if self._cpus and len(self._cpus) == self._threads else [None] * self._threads
         try:
@@ -112,4 +103,4 @@ class Measurement:
             self._notes.append(f"{what}: {error}")
             return None
         self._lost_share = max(self._lost_share, 1 - result.cpu_share)
-        return figure_of(how, result.samples)
+        return figure_of(how, [rate / sharers for rate in result.samples])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from convbench.measurement.ceilings.executable import callable_code
 from convbench.measurement.ceilings.instruction_sets import Architecture, InstructionSet
+from convbench.measurement.ceilings.listing import ADDITIONS
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError
 
 _MULTIPLIED = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
@@ -57,6 +58,6 @@ def cycles(loops: Architecture) -> Task:
     Raises as `multiply_adds` does.
     """
     loop = callable_code(loops.count_loop().code, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-    if loop(_FEW, 3) != _FEW * 3 * loops.ADDITIONS:
+    if loop(_FEW, 3) != _FEW * 3 * ADDITIONS:
         raise WrongResultError("the loop that counts cycles does not count")
-    return Task(lambda times: loop(times, 1), loops.ADDITIONS)
+    return Task(lambda times: loop(times, 1), ADDITIONS)

@@ -42,13 +42,6 @@ class Rates:
     cpu_share: float
 
 
-@dataclass(frozen=True)
-class _Timed:
-    rates: list[float]
-    wall_s: float
-    cpu_s: float
-
-
 def rates(make: Callable[[], Task], cpus: Sequence[int | None], seconds: float) -> Rates:
     """Sample the task that `make` returns for `seconds`, in one thread for each of `cpus`, which is pinned unless None.
 
@@ -56,7 +49,7 @@ def rates(make: Callable[[], Task], cpus: Sequence[int | None], seconds: float) 
     """
     together = threading.Barrier(len(cpus))
 
-    def timed(cpu: int | None) -> _Timed:
+    def timed(cpu: int | None) -> tuple[list[float], float, float]:
         try:
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
@@ -74,17 +67,12 @@ def rates(make: Callable[[], Task], cpus: Sequence[int | None], seconds: float) 
     for failed in (future.exception() for future in futures):
         if failed is not None and not isinstance(failed, threading.BrokenBarrierError):
             raise failed
-    results = [future.result() for future in futures]
-    together_s = [sum(each) for each in zip(*(timed.rates for timed in results), strict=False)]
-    return Rates(together_s, sum(timed.cpu_s for timed in results) / sum(timed.wall_s for timed in results))
+    samples, wall_s, cpu_s = zip(*(future.result() for future in futures), strict=True)
+    return Rates([sum(each) for each in zip(*samples, strict=False)], sum(cpu_s) / sum(wall_s))
 
 
-def _cpu_clock() -> Callable[[], float]:
-    too_coarse = time.get_clock_info("thread_time").resolution > _SAMPLE_S / 1000
-    return time.perf_counter if too_coarse else time.thread_time
-
-
-_clock = _cpu_clock()
+_is_coarse = time.get_clock_info("thread_time").resolution > _SAMPLE_S / 1000
+_clock = time.perf_counter if _is_coarse else time.thread_time
 
 
 def _calibrated(task: Task) -> int:
@@ -99,7 +87,8 @@ def _calibrated(task: Task) -> int:
         times *= 2
 
 
-def _timed(task: Task, times: int, seconds: float) -> _Timed:
+def _timed(task: Task, times: int, seconds: float) -> tuple[list[float], float, float]:
+    """Rates by sample, and the seconds of wall and CPU time that they took."""
     warm = _clock() + min(_WARM_S, seconds)
     while _clock() < warm:
         task.run(times)
@@ -114,4 +103,4 @@ def _timed(task: Task, times: int, seconds: float) -> _Timed:
         measured_s += sample_s
         if time.perf_counter() - begin > _LONGEST * seconds:
             break
-    return _Timed(per_s, time.perf_counter() - begin, _clock() - cpu_begin)
+    return per_s, time.perf_counter() - begin, _clock() - cpu_begin

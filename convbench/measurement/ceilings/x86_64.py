@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from functools import partial
 
-from convbench.measurement.ceilings.listing import Instruction, Listing, listing, repeated
+from convbench.measurement.ceilings.listing import ADDITIONS, UNROLLED, Instruction, Listing, repeated
 
 _GENERAL = tuple("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())
 _NONE, _66, _F3 = 0, 1, 2  # prefixes, as VEX and EVEX number them
@@ -118,7 +118,8 @@ def _evex(operation: Operation, size: int, register: int, second: int, last: int
 
 # --- the few instructions on general registers ------------------------------------------------------------------------
 
-_DONE = listing((Instruction("vzeroupper", b"\xc5\xf8\x77"), Instruction("ret", b"\xc3")))
+_RETURN = Instruction("ret", b"\xc3")
+_DONE = (Instruction("vzeroupper", b"\xc5\xf8\x77"), _RETURN)
 _ZERO_RAX = Instruction("xor eax, eax", b"\x31\xc0")
 _NEXT = Instruction("dec rdi", b"\x48\xff\xcf")
 _ADD_RSI = Instruction("add rax, rsi", b"\x48\x01\xf0")
@@ -136,8 +137,7 @@ def _jump(name: str, condition: int, label: str, distance: int) -> Instruction:
     return Instruction(f"{name} {label}", bytes([0x0F, 0x80 | condition]) + struct.pack("<i", distance - 6))
 
 
-_while_not_zero = partial(_jump, "jne", 5)
-_while_below = partial(_jump, "jb", 2)
+_while_not_zero, _while_below = partial(_jump, "jne", 5), partial(_jump, "jb", 2)
 
 
 # --- the loops --------------------------------------------------------------------------------------------------------
@@ -153,60 +153,47 @@ def multiply_add_loop(dtype: str, size: int) -> Listing:
 
     `block` holds vectors of `size` bytes: a, b, then `accumulators(size)` sums, which are read and written back.
     """
-    sums = range(2, 2 + accumulators(size))
-    at = [Memory("rsi", size * register) for register in range(2 + len(sums))]
-    body = [vector(MULTIPLY_ADD[dtype], size, register, 0, 1) for register in sums]
-    return listing(vector(LOAD, size, register, at[register]) for register in range(2 + len(sums))).then(
-        repeated(".Lagain", listing([*body, _NEXT]), _while_not_zero),
-        listing(vector(STORE, size, register, at[register]) for register in sums),
-        _DONE,
+    places = [(register, Memory("rsi", size * register)) for register in range(2 + accumulators(size))]
+    body = [vector(MULTIPLY_ADD[dtype], size, register, 0, 1) for register, _ in places[2:]]
+    return Listing(
+        (
+            *(vector(LOAD, size, *place) for place in places),
+            *repeated(".Lagain", [*body, _NEXT], _while_not_zero),
+            *(vector(STORE, size, *place) for place in places[2:]),
+            *_DONE,
+        )
     )
-
-
-_UNROLLED = 8
 
 
 def read_loop(size: int) -> Listing:
     """void f(int64 passes, int64 bytes, void *source, void *block): adds all of `source`, as float32, to eight vectors
-    of sums in `block`, `passes` times over; `bytes` is a multiple of `step_bytes(size)`."""
-    add = [vector(ADD, size, i, i, Memory("rdx", size * i, "rax")) for i in range(_UNROLLED)]
-    return listing(vector(LOAD, size, i, Memory("rcx", size * i)) for i in range(_UNROLLED)).then(
-        _passes(listing(add), size),
-        listing(vector(STORE, size, i, Memory("rcx", size * i)) for i in range(_UNROLLED)),
-        _DONE,
-    )
+    of sums in `block`, `passes` times over; `bytes` is a multiple of a step of `UNROLLED` vectors."""
+    places = [(i, Memory("rcx", size * i)) for i in range(UNROLLED)]
+    add = [vector(ADD, size, i, i, Memory("rdx", size * i, "rax")) for i in range(UNROLLED)]
+    loads, stores = ([vector(operation, size, *place) for place in places] for operation in (LOAD, STORE))
+    return Listing((*loads, *_passes(add, size), *stores, *_DONE))
 
 
 def triad_loop(size: int) -> Listing:
     """void f(int64 passes, int64 bytes, void *target, void *one, void *other, void *factors): target = one + factor *
     other in float32, `passes` times over; `bytes` of each array, as for `read_loop`; `factors` is one vector."""
     body: list[Instruction] = []
-    for i in range(_UNROLLED):
+    for i in range(UNROLLED):
         one, other, target = (Memory(base, size * i, "rax") for base in ("rcx", "r8", "rdx"))
-        body += [
-            vector(LOAD, size, i, one),
-            vector(MULTIPLY_ADD["float32"], size, i, 15, other),
-            vector(STORE, size, i, target),
-        ]
-    return listing([vector(LOAD, size, 15, Memory("r9"))]).then(_passes(listing(body), size), _DONE)
+        body.append(vector(LOAD, size, i, one))
+        body.append(vector(MULTIPLY_ADD["float32"], size, i, 15, other))
+        body.append(vector(STORE, size, i, target))
+    return Listing((vector(LOAD, size, 15, Memory("r9")), *_passes(body, size), *_DONE))
 
 
-def _passes(body: Listing, size: int) -> Listing:
+def _passes(body: list[Instruction], size: int) -> Listing:
     """`body` at every step of rsi bytes, counted by rax, repeated rdi times."""
-    inner = repeated(".Lstep", body.then(_advance(step_bytes(size)), _AT_END), _while_below)
-    return repeated(".Lpass", listing([_ZERO_RAX]).then(inner, _NEXT), _while_not_zero)
-
-
-def step_bytes(size: int) -> int:
-    """Bytes per iteration of the loops over arrays."""
-    return size * _UNROLLED
-
-
-ADDITIONS = 64
+    inner = repeated(".Lstep", [*body, _advance(size * UNROLLED), _AT_END], _while_below)
+    return repeated(".Lpass", [_ZERO_RAX, *inner, _NEXT], _while_not_zero)
 
 
 def count_loop() -> Listing:
     """int64 f(int64 iterations, int64 step): adds `step` `ADDITIONS` times in each iteration, each addition waiting for
     the one before, one cycle each, and gives the sum: a clock that counts cycles."""
-    body = listing([_ADD_RSI] * ADDITIONS).then(_NEXT)
-    return listing([_ZERO_RAX]).then(repeated(".Lagain", body, _while_not_zero), listing([_DONE.instructions[-1]]))
+    again = repeated(".Lagain", [*[_ADD_RSI] * ADDITIONS, _NEXT], _while_not_zero)
+    return Listing((_ZERO_RAX, *again, _RETURN))
