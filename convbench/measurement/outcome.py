@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convbench.measurement.machine.affinity import Cores
-from convbench.measurement.sampling.device_metrics import Timer
+from convbench.measurement.sampling.device_metrics import DeviceMetrics, Timer
 from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.stats.estimates import Estimate, estimate_over_processes
@@ -53,18 +53,12 @@ class SelfRatio:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnDevice:
-    """A pair on a device other than the CPU; None for what its library or driver does not report. See `DeviceMetrics`
-    for the fields that are not described here."""
+class OnDevice(DeviceMetrics):
+    """A pair on a device other than the CPU."""
 
     timer: Timer
     gpu: Mapping[str, Any] | None = None
     """Its name, driver, memory, highest clock and power limit."""
-    held_bytes: int | None = None
-    peak_bytes: int | None = None
-    send_s: float | None = None
-    fetch_s: float | None = None
-    energy_j: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,6 @@ from convbench.measurement.workers.messages import (
     Failed,
     Finish,
     Finished,
-    PhaseOutput,
     Prepare,
     Reply,
     Request,
@@ -49,6 +48,7 @@ from convbench.measurement.workers.protocol import (
 from convbench.problem import ConvProblem
 from convbench.registry import Origin, discover
 from convbench.status import Status
+from convbench.verification.adversarial_calls import PhaseAnswer
 
 PROBLEM = ConvProblem(in_channels=2, height=3, width=4, out_channels=3, kernel_size=1)
 X = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
@@ -92,7 +92,7 @@ def test_every_request_has_a_reply_type() -> None:
 
 def test_outputs_keep_their_order_dtype_and_bits() -> None:
     outputs = [X, X.astype(ml_dtypes.bfloat16)[..., ::-1], "str", np.empty((0, 2))]
-    sent = Examined(answers=tuple(PhaseOutput(phase=str(i), output=o) for i, o in enumerate(outputs)), overwritten=None)
+    sent = Examined(answers=tuple(PhaseAnswer(str(i), o) for i, o in enumerate(outputs)), overwritten=None)
     request = Examine(problem=PROBLEM, operands={}, layout="contiguous", calls="few")
     received = reply_of(frame(sent), request)
     assert isinstance(received, Examined) and [a.phase for a in received.answers] == ["0", "1", "2", "3"]

@@ -62,7 +62,7 @@ def test_arrays_arrive_as_they_were_though_only_their_locations_were_sent(system
                 assert array.flags.writeable and (array.ctypes.data % 64 == 0 or not array.size)
                 array[...] = 0  # its own
     finally:
-        kept.clear()
+        kept.close()
     assert np.array_equal(kept["x"], ARRAYS["x"])
     with pytest.raises(OSError):
         sent(kept)
@@ -73,7 +73,7 @@ def test_the_run_reads_no_file_that_a_worker_names() -> None:
     try:
         _, received = sent(kept, from_run=False)
     finally:
-        kept.clear()
+        kept.close()
     assert not any(isinstance(value, np.ndarray) for value in received.values())
 
 

@@ -17,6 +17,7 @@ from convbench.measurement.sampling.sample import Sample, SamplingPlan
 from convbench.problem import ConvProblem
 from convbench.registry import Origin
 from convbench.status import Status
+from convbench.verification.adversarial_calls import Behaviour
 from convbench.verification.question import Calls, Layout
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -62,19 +63,8 @@ class Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseOutput:
-    """One output of an examination, and the phase of `convbench.verification.adversarial_calls` it came from."""
-
-    phase: str
-    output: Output
-
-
-@dataclass(frozen=True, kw_only=True)
-class Examined:
+class Examined(Behaviour):
     """The outputs to judge, and which operands the backend overwrote."""
-
-    answers: tuple[PhaseOutput, ...]
-    overwritten: str | None
 
     def __post_init__(self) -> None:
         if not self.answers:
@@ -128,11 +118,19 @@ Reply = Started | Prepared | Checked | Examined | WarmedUp | Visited | Sampled |
 ReplyT = TypeVar("ReplyT", covariant=True)
 
 
+REQUESTS: dict[str, type[Request[Any]]] = {}
+
+
 class Request(Generic[ReplyT]):
     """Something that a worker is asked to do, answered by a `ReplyT` or by `Failed`."""
 
     name: ClassVar[str]
     """As it appears in frames and in messages to users."""
+
+    def __init_subclass__(cls, name: str) -> None:
+        super().__init_subclass__()
+        cls.name = name
+        REQUESTS[name] = cls
 
     @classmethod
     def reply_type(cls) -> type[ReplyT]:
@@ -142,10 +140,9 @@ class Request(Generic[ReplyT]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start(Request[Started]):
+class Start(Request[Started], name="start"):
     """Load the backend, import its libraries, limit its threads and memory, pin it."""
 
-    name = "start"
     backend: str
     origin: Origin
     threads: int
@@ -154,28 +151,25 @@ class Start(Request[Started]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare(Request[Prepared]):
+class Prepare(Request[Prepared], name="prepare"):
     """Prepare the backend for a problem and call it once; this is what the next requests time."""
 
-    name = "prepare"
     problem: ConvProblem
     operands: Arrays
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(Request[Checked]):
+class Check(Request[Checked], name="check"):
     """Compute once on other operands. What is prepared stays."""
 
-    name = "check"
     problem: ConvProblem
     operands: Arrays
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examine(Request[Examined]):
+class Examine(Request[Examined], name="examine"):
     """Answer a question of `convbench verify`."""
 
-    name = "examine"
     problem: ConvProblem
     operands: Arrays
     layout: Layout
@@ -183,37 +177,28 @@ class Examine(Request[Examined]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmUp(Request[WarmedUp]):
+class WarmUp(Request[WarmedUp], name="warm_up"):
     """Call until the time of a call no longer falls, for `limit_s` seconds at most."""
 
-    name = "warm_up"
     limit_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit(Request[Visited]):
+class Visit(Request[Visited], name="visit"):
     """Make the calls of `plan` after a switch to this worker and read the clock meanwhile, without taking a sample."""
 
-    name = "visit"
     plan: SamplingPlan
 
 
 @dataclass(frozen=True, kw_only=True)
-class TakeSample(Request[Sampled]):
+class TakeSample(Request[Sampled], name="sample"):
     """Take one sample."""
 
-    name = "sample"
     plan: SamplingPlan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finish(Request[Finished]):
+class Finish(Request[Finished], name="finish"):
     """Send the last output, measure a GPU's energy for `energy_s` seconds, and forget the problem."""
 
-    name = "finish"
     energy_s: float
-
-
-REQUESTS: dict[str, type[Request[Any]]] = {
-    cls.name: cls for cls in (Start, Prepare, Check, Examine, WarmUp, Visit, TakeSample, Finish)
-}

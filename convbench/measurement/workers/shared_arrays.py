@@ -11,7 +11,8 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import UserDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,37 +25,32 @@ ArrayLocation = tuple[str, str, tuple[int, ...], int]
 """An array in such a file: its name, dtype, shape and offset in bytes."""
 
 
-class SharedArrays(Mapping[str, NDArray[Any]]):
+class SharedArrays(UserDict[str, NDArray[Any]]):
     """`arrays` by name, and a copy of them in the file at `path`, at `locations`. Raises `OSError` where there can be
     no such file."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._arrays = dict(arrays)
+        super().__init__(arrays)
         self._has_name = sys.platform != "linux"
-        self._file, self.path = _temporary_file() if self._has_name else _memory_file()
+        if self._has_name:
+            self._file, self.path = tempfile.mkstemp(prefix="convbench-")
+        else:
+            self._file = os.memfd_create("convbench", os.MFD_CLOEXEC)
+            self.path = f"/proc/{os.getpid()}/fd/{self._file}"
         self.locations: list[ArrayLocation] = []
         try:
             offset = 0
-            for name, array in self._arrays.items():
+            for name, array in self.items():
                 self.locations.append((name, array.dtype.name, array.shape, offset))
                 rest = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
                 while rest.nbytes:
                     rest = rest[os.write(self._file, rest) :]
                 offset += array.nbytes
         except OSError:
-            self.clear()
+            self.close()
             raise
 
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._arrays[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def clear(self) -> None:
+    def close(self) -> None:
         """Give the memory back. A worker keeps the copy that it read."""
         os.close(self._file)
         if self._has_name:
@@ -62,27 +58,19 @@ class SharedArrays(Mapping[str, NDArray[Any]]):
                 Path(self.path).unlink()
 
 
-class SharedArrayCache:
-    """The shared arrays of one case. A context manager: leaving it clears them."""
+class SharedArrayCache(contextlib.ExitStack):
+    """The shared arrays of one case. A context manager: leaving it closes them."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._shared: dict[int, tuple[Operands, Mapping[str, NDArray[Any]]]] = {}
-
-    def __enter__(self) -> SharedArrayCache:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for _operands, arrays in self._shared.values():
-            if isinstance(arrays, SharedArrays):
-                arrays.clear()
-        self._shared.clear()
 
     def of(self, operands: Operands) -> Mapping[str, NDArray[Any]]:
         """`operands` by name, shared if there is memory for it; otherwise they are sent through the pipe."""
         if id(operands) not in self._shared:
             arrays: Mapping[str, NDArray[Any]] = by_name(operands)
             with contextlib.suppress(OSError):
-                arrays = SharedArrays(arrays)
+                arrays = self.enter_context(contextlib.closing(SharedArrays(arrays)))
             self._shared[id(operands)] = operands, arrays
         return self._shared[id(operands)][1]
 
@@ -90,12 +78,3 @@ class SharedArrayCache:
 def by_name(operands: Operands) -> dict[str, NDArray[Any]]:
     """The operands as messages have them: "x", "w" and, if there is a bias, "b"."""
     return {"x": operands.x, "w": operands.w} | ({} if operands.b is None else {"b": operands.b})
-
-
-def _memory_file() -> tuple[int, str]:
-    file = os.memfd_create("convbench", os.MFD_CLOEXEC)
-    return file, f"/proc/{os.getpid()}/fd/{file}"
-
-
-def _temporary_file() -> tuple[int, str]:
-    return tempfile.mkstemp(prefix="convbench-")

@@ -20,6 +20,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -63,6 +64,8 @@ class Worker:
     gpu: Gpu | None = None
     backend_s = 0.0
     """Seconds spent in the backend's own code for this problem, in calls of any purpose."""
+    stops = 0
+    """How often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed."""
 
     def start(self, request: messages.Start) -> messages.Started | messages.Failed:
         """Load the backend, limit its threads, import its library."""
@@ -98,7 +101,7 @@ class Worker:
         self.inputs = [array for array in (operands.x, operands.w, operands.b) if array is not None]
         self.digests = [_digest(array) for array in self.inputs]
         self.memory = MemoryWatch()
-        stops = stop_counter.stops
+        stops = self.stops
         start = time.perf_counter()
         self.ready = self.backend.prepare(request.problem, operands.x, operands.w, operands.b)
         prepared = time.perf_counter()
@@ -111,7 +114,7 @@ class Worker:
             first_call_s=called - prepared,
             before_bytes=self.memory.before_bytes,
             inputs_changed=self._inputs_changed(),
-            was_stopped=stop_counter.stops > stops,
+            was_stopped=self.stops > stops,
             timer="host" if self.ready.instruments.clock is None else "device",
             flushes=self.ready.instruments.flush is not None,
             output=_sendable(self.ready.to_numpy(self.output)),
@@ -131,9 +134,9 @@ class Worker:
         return messages.Checked(prepare_s=prepared - start, call_s=called - prepared, output=output)
 
     def examine(self, request: messages.Examine) -> messages.Examined:
-        """PhaseAnswer a question of `convbench verify`."""
+        """Answer a question of `convbench verify`."""
         calls = examine(self.backend, request.problem, _operands(request), request.layout, request.calls)
-        answers = tuple(messages.PhaseOutput(phase=a.phase, output=_sendable(a.output)) for a in calls.answers)
+        answers = tuple(replace(answer, output=_sendable(answer.output)) for answer in calls.answers)
         return messages.Examined(answers=answers, overwritten=calls.overwritten)
 
     def warm_up(self, request: messages.WarmUp) -> messages.WarmedUp:
@@ -156,7 +159,7 @@ class Worker:
 
     def sample(self, request: messages.TakeSample) -> messages.Sampled:
         """Take one sample."""
-        plan, stops = request.plan, stop_counter.stops
+        plan, stops = request.plan, self.stops
         readings: tuple[float, ...] = ()
         self.output = None
         start = time.perf_counter()
@@ -173,7 +176,7 @@ class Worker:
         if self.gpu is not None:
             sample = replace(sample, **asdict(self.gpu.state()))
         self.samples.append(sample)
-        return messages.Sampled(sample=sample, was_stopped=stop_counter.stops > stops, readings=readings)
+        return messages.Sampled(sample=sample, was_stopped=self.stops > stops, readings=readings)
 
     def finish(self, request: messages.Finish) -> messages.Finished:
         """Return the last timed call's output and what is only read at the end, and forget the problem."""
@@ -198,16 +201,15 @@ class Worker:
         self.output, self.inputs, self.samples = None, [], list[Sample]()
         gc.collect()
 
+    def count_stop(self, *_: object) -> None:
+        """Handle the signal that continues a stopped process."""
+        self.stops += 1
+
     def _flush(self, size: int) -> Callable[[], None]:
         """Writes a buffer of `size` bytes, which drives everything else out of the caches."""
         if self.flush_buffer is None or self.flush_buffer.nbytes != size:
             self.flush_buffer = np.zeros(size, np.uint8)
-        buffer = self.flush_buffer
-
-        def flush() -> None:
-            np.add(buffer, 1, out=buffer)
-
-        return flush
+        return partial(np.add, self.flush_buffer, 1, out=self.flush_buffer)
 
     def _inputs_changed(self) -> bool:
         return [_digest(array) for array in self.inputs] != self.digests
@@ -225,34 +227,17 @@ _HANDLERS: dict[type[messages.Request[Any]], Callable[[Worker, Any], messages.Re
 }
 
 
-class StopCounter:
-    """Counts how often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed."""
-
-    def __init__(self) -> None:
-        self.stops = 0
-
-    def begin(self) -> None:
-        """Start counting, on systems with such signals. Call it in the main thread."""
-        if hasattr(signal, "SIGCONT"):
-            signal.signal(signal.SIGCONT, self._continued)
-            signal.siginterrupt(signal.SIGCONT, False)  # it must not make a library's system call fail
-
-    def _continued(self, *_: object) -> None:
-        self.stops += 1
-
-
-stop_counter = StopCounter()
-
-
 def main() -> None:
     """Serve requests until the run closes its end."""
     incoming, outgoing = _private_streams()
-    stop_counter.begin()
+    worker = Worker()
+    if hasattr(signal, "SIGCONT"):
+        signal.signal(signal.SIGCONT, worker.count_stop)
+        signal.siginterrupt(signal.SIGCONT, False)  # it must not make a library's system call fail
     faulthandler.enable()
     be_killed_first()
     requests: queue.SimpleQueue[messages.Request[Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(incoming, requests), daemon=True).start()
-    worker = Worker()
     while True:
         write_message(outgoing, _reply(worker, requests.get()))
 
