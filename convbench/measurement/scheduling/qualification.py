@@ -66,9 +66,9 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
             if not run.settings.time_wrong:
                 return outcome
         firsts.append(first)
-    outcome = replace(outcome, **_first_figures(firsts), cores=run.pool.cores[entry.name])
+    outcome = replace(outcome, **_first_figures(firsts), cores=run.pool.started[entry.name].cores)
     if not on_cpu:
-        outcome = replace(outcome, on_device=OnDevice(timer=firsts[0].timer, gpu=run.pool.gpus[entry.name]))
+        outcome = replace(outcome, on_device=OnDevice(timer=firsts[0].timer, gpu=run.pool.started[entry.name].gpu))
     return Candidate(entry, outcome, workers)
 
 
@@ -82,7 +82,7 @@ class AATest:
         """Give one candidate an A/A process. If that fails, the case has no self-check."""
         correct = [c for c in run.candidates if c.qualified.status is Status.OK]
         same = [c for c in correct if c.entry.name == self._chosen]
-        start_s = {c.entry.name: run.pool.import_s[c.entry.name] for c in correct}
+        start_s = {c.entry.name: run.pool.started[c.entry.name].import_s for c in correct}
         chosen = cheapest(same or correct, start_s)
         if chosen is None:
             return

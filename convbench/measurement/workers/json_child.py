@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from convbench.measurement.workers.process_environment import START, apart
+from convbench.measurement.workers.process_environment import apart, command
 
 
 class JsonChild:
@@ -43,7 +43,7 @@ class JsonChild:
         self.timed_out = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module] if python is None else [python, str(START), module],
+            command(module, python),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -89,7 +89,7 @@ class JsonChild:
             return None
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return f"{how}: {lines[-1].strip()[:300]}" if lines else how
 
     def close_input(self) -> None:
@@ -118,5 +118,6 @@ def send_message(**fields: Any) -> None:
     sys.stdout.flush()
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """SIGSEGV for 11, and likewise for others that have a name here."""
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

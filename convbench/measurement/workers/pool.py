@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Protocol
 
 from convbench.measurement.machine.affinity import Cores, starting_cores
 from convbench.measurement.machine.facts import memory_limit_bytes, usable_cpus
 from convbench.measurement.settings import Settings
-from convbench.measurement.workers.messages import ReplyT, Request, Start
+from convbench.measurement.workers.messages import ReplyT, Request, Start, Started
 from convbench.measurement.workers.process import WorkerError, WorkerProcess
 from convbench.registry import Entry
 
@@ -32,9 +32,8 @@ class Worker(Protocol):
 
 
 class WorkerPool:
-    """Workers by entry, pinned to `cores` if any are given. By the entry's name it keeps what each reported at its
-    start: `versions` of libraries, `import_s` seconds of importing them, the `cores` it runs on, facts of its GPU in
-    `gpus`."""
+    """Workers by entry, pinned to `cores` if any are given. By the entry's name it keeps what each reported when it
+    `started`, and the `versions` of its libraries."""
 
     def __init__(
         self,
@@ -43,9 +42,7 @@ class WorkerPool:
         cores: Cores = (),
     ) -> None:
         self.versions: dict[str, dict[str, str]] = {}
-        self.import_s: dict[str, float] = {}
-        self.cores: dict[str, Cores] = {}
-        self.gpus: dict[str, dict[str, Any] | None] = {}
+        self.started: dict[str, Started] = {}
         self._settings = settings
         self._pinned_to = cores
         self._start_worker = start_worker or self._start_process
@@ -97,10 +94,18 @@ class WorkerPool:
 
     def _start(self, entry: Entry, slots: SimpleQueue[int]) -> WorkerError | None:
         """Start the worker of `entry` in the next free slot."""
+        on_cpu = entry.backend.device == "cpu"
+        request = Start(
+            backend=entry.backend.name,
+            origin=entry.origin,
+            threads=self._settings.threads,
+            cores=self._cores_of(entry),
+            # A GPU's driver reserves far more address space than it uses.
+            memory_limit_bytes=int(memory_limit_bytes() * (1 - _KEPT_FREE)) if on_cpu else None,
+        )
         slot = slots.get()
         try:
             worker = self._workers[entry.name] = self._start_worker(entry, self._settings, slot)
-            request = self._start_request(entry)
             worker.send(request)
             started = worker.receive(request, _START_LIMIT_S)
         except WorkerError as error:
@@ -110,9 +115,7 @@ class WorkerPool:
             slots.put(slot)
         python = {} if entry.python is None else {"python": started.python}
         self.versions[entry.name] = started.versions | python
-        self.import_s[entry.name] = started.import_s
-        self.cores[entry.name] = started.cores
-        self.gpus[entry.name] = started.gpu
+        self.started[entry.name] = started
         return None
 
     def _start_process(self, entry: Entry, settings: Settings, slot: int) -> Worker:
@@ -120,18 +123,5 @@ class WorkerPool:
         return WorkerProcess(entry, settings.threads, settings.allocator, start_on)
 
     def _cores_of(self, entry: Entry) -> Cores:
-        return self._pinned_to if _on_cpu(entry) else ()  # a GPU's driver has threads of its own that need CPUs
-
-    def _start_request(self, entry: Entry) -> Start:
-        return Start(
-            backend=entry.backend.name,
-            origin=entry.origin,
-            threads=self._settings.threads,
-            cores=self._cores_of(entry),
-            # A GPU's driver reserves far more address space than it uses.
-            memory_limit_bytes=int(memory_limit_bytes() * (1 - _KEPT_FREE)) if _on_cpu(entry) else None,
-        )
-
-
-def _on_cpu(entry: Entry) -> bool:
-    return entry.backend.device == "cpu"
+        # A GPU's driver has threads of its own that need CPUs.
+        return self._pinned_to if entry.backend.device == "cpu" else ()

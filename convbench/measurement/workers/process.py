@@ -7,13 +7,13 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 
 from convbench.measurement.machine.affinity import Cores, children_on
+from convbench.measurement.workers.json_child import signal_name
 from convbench.measurement.workers.messages import Failed, ReplyT, Request
-from convbench.measurement.workers.process_environment import START, WORKER, Allocator, worker_environment
+from convbench.measurement.workers.process_environment import WORKER, Allocator, command, worker_environment
 from convbench.measurement.workers.protocol import Frame, ProtocolError, read_frame, reply_of, write_message
 from convbench.registry import Entry
 from convbench.status import Status
@@ -35,11 +35,10 @@ class WorkerProcess:
     """One worker: its process, its pipes, and a thread that reads its replies so that a silent worker can time out."""
 
     def __init__(self, entry: Entry, threads: int, allocator: Allocator, cores: Cores = ()) -> None:
-        interpreter = [sys.executable, "-m"] if entry.python is None else [entry.python, str(START)]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         with children_on(cores):
             self._process = subprocess.Popen(
-                [*interpreter, WORKER],
+                command(WORKER, entry.python),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
@@ -134,8 +133,7 @@ class WorkerProcess:
             status = Status.OUT_OF_MEMORY
             reason = f"killed during {request!r} (SIGKILL), as the system does when memory runs out"
         elif code < 0:
-            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            reason = f"killed by {name} during {request!r}"
+            reason = f"killed by {signal_name(-code)} during {request!r}"
         return WorkerError(status, reason, self._stderr_tail())
 
     def _stderr_tail(self, size: int = 4000) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -28,20 +29,22 @@ _THREAD_VARIABLES = (
 
 # glibc returns a large block to the system when it is freed, and the next use faults it in again: the same convolution
 # then takes 1.1 or 2.1 ms, depending on what else is allocated. In huge pages that glibc keeps, the time is steady.
-_STEADY_GLIBC = ":".join(
-    (
-        "glibc.malloc.hugetlb=1",
-        "glibc.malloc.trim_threshold=10000000000",
-        "glibc.malloc.mmap_threshold=10000000000",
-    )
+_KEPT_BYTES = 10**10
+_STEADY_GLIBC = (
+    f"glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold={_KEPT_BYTES}:glibc.malloc.mmap_threshold={_KEPT_BYTES}"
 )
 
 _PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
 WORKER = "convbench.measurement.workers.worker"
 """The module that a worker process runs; other runs are found by it."""
-START = Path(__file__).with_name("bootstrap.py")
-"""The script that runs a module of convbench in another environment's interpreter."""
+
+
+def command(module: str, python: str | None) -> list[str]:
+    """Run a module of convbench in this interpreter, or in the `python` of another environment."""
+    if python is None:
+        return [sys.executable, "-m", module]
+    return [python, str(Path(__file__).with_name("bootstrap.py")), module]
 
 
 def worker_environment(
@@ -55,8 +58,7 @@ def worker_environment(
         environment["GLIBC_TUNABLES"] = _STEADY_GLIBC
     if not elsewhere and CHECKOUT is not None:
         # The worker has to find convbench in a checkout that is not installed, too.
-        before = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = f"{CHECKOUT}{os.pathsep}{before}" if before else str(CHECKOUT)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), environment.get("PYTHONPATH"))))
     return environment
 
 
