@@ -13,61 +13,47 @@ if CHECKOUT is not None:  # where `backends/` and `suites/` stand beside this pa
     __path__.append(str(CHECKOUT))
 
 if TYPE_CHECKING:
-    from convbench.api.choose import choose
-    from convbench.api.compare import compare
-    from convbench.api.run import run
-    from convbench.api.verify import verify
-    from convbench.backend import Arithmetic, Backend, Ready, Supports
-    from convbench.plans.application import apply
-    from convbench.plans.dispatch import Conv2d, conv2d
-    from convbench.plans.plan import read_plan
-    from convbench.problem import ConvProblem
-    from convbench.store.frame import load
-    from convbench.suite import load_suite
+    from convbench.api.choose import choose as choose
+    from convbench.api.compare import compare as compare
+    from convbench.api.run import run as run
+    from convbench.api.verify import verify as verify
+    from convbench.backend import Arithmetic as Arithmetic
+    from convbench.backend import Backend as Backend
+    from convbench.backend import Ready as Ready
+    from convbench.backend import Supports as Supports
+    from convbench.plans.application import apply as apply
+    from convbench.plans.dispatch import Conv2d as Conv2d
+    from convbench.plans.dispatch import conv2d as conv2d
+    from convbench.plans.plan import read_plan as read_plan
+    from convbench.problem import ConvProblem as ConvProblem
+    from convbench.store.frame import load as load
+    from convbench.suite import load_suite as load_suite
 
 _MODULES = {
-    "Arithmetic": "convbench.backend",
-    "Backend": "convbench.backend",
-    "Conv2d": "convbench.plans.dispatch",
-    "ConvProblem": "convbench.problem",
-    "Ready": "convbench.backend",
-    "Supports": "convbench.backend",
-    "apply": "convbench.plans.application",
-    "choose": "convbench.api.choose",
-    "compare": "convbench.api.compare",
-    "conv2d": "convbench.plans.dispatch",
-    "load": "convbench.store.frame",
-    "load_suite": "convbench.suite",
-    "read_plan": "convbench.plans.plan",
-    "run": "convbench.api.run",
-    "verify": "convbench.api.verify",
+    "Arithmetic": "backend",
+    "Backend": "backend",
+    "Conv2d": "plans.dispatch",
+    "ConvProblem": "problem",
+    "Ready": "backend",
+    "Supports": "backend",
+    "apply": "plans.application",
+    "choose": "api.choose",
+    "compare": "api.compare",
+    "conv2d": "plans.dispatch",
+    "load": "store.frame",
+    "load_suite": "suite",
+    "read_plan": "plans.plan",
+    "run": "api.run",
+    "verify": "api.verify",
 }
-
-__all__ = [
-    "Arithmetic",
-    "Backend",
-    "Conv2d",
-    "ConvProblem",
-    "Ready",
-    "Supports",
-    "__version__",
-    "apply",
-    "choose",
-    "compare",
-    "conv2d",
-    "load",
-    "load_suite",
-    "read_plan",
-    "run",
-    "verify",
-]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     # Late, because `convbench --help` must not pay for pandas.
     if name not in _MODULES:
         raise AttributeError(f"module 'convbench' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    value = globals()[name] = getattr(import_module(f"convbench.{_MODULES[name]}"), name)
     return value
 
 

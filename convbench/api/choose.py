@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
-from convbench.api import options
-from convbench.api.options import Numbers, OptionError, Paths, Words
+from convbench.api.options import Numbers, OptionError, Paths, Words, read_options, whole_number
 from convbench.api.progress import observed
 from convbench.api.result import Result
 from convbench.api.subject import Subject, is_model, subjects
@@ -124,26 +123,8 @@ def choose(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    request = Request(
-        **_subject(subject),
-        backends=options.backend_patterns(backend),
-        where=where,
-        threads=options.whole_numbers(threads, "threads", "4")[0],
-        batch=None if batch is None else options.whole_numbers(batch, "batch", "8")[0],
-        input_shape=input and options.whole_numbers(input, "input", "(1, 3, 224, 224)", distinct=False),  # type: ignore[arg-type]
-        dtype=dtype,
-        plan=None if plan is None else Path(plan),
-        from_results=from_results,
-        machine=machine,
-        processes=options.whole_numbers(processes, "processes", "5")[0],
-        budget=options.seconds(budget, "budget"),
-        precision=None if precision is None else options.share(precision, "precision"),
-        tie=options.share(tie, "tie"),
-        time_limit=options.seconds(time_limit, "time_limit"),
-        lower_precision=lower_precision,
-        plugins=options.paths(plugin),
-        **options.results_place(results),
-    )
+    values = read_options(locals(), threads=whole_number, batch=whole_number)
+    request = Request(**_subject(subject), **values)
     with observed(progress) as observer:
         return choose_request(request, observer)
 

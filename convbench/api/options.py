@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class OptionError(ConvbenchError, ValueError):
     """An option with a value that it does not take."""
 
 
-def backend_patterns(value: Words | Backend | Iterable[Backend]) -> tuple[str, ...]:
+def backend_patterns(value: Words | Backend | Iterable[Backend], option: str = "backend") -> tuple[str, ...]:
     """Names or shell patterns of backends. Raises `BackendError` for a backend itself, which no worker could find."""
     values = (value,) if isinstance(value, (str, Backend)) else tuple(value)
     for backend in values:
@@ -31,7 +32,7 @@ def backend_patterns(value: Words | Backend | Iterable[Backend]) -> tuple[str, .
                 f"Write the class to a file, such as my_backend.py, that ends with BACKENDS = ({name}(),), and give "
                 "plugin='my_backend.py'."
             )
-    return words(values, "backend")  # type: ignore[arg-type]
+    return words(values, option)  # type: ignore[arg-type]
 
 
 def words(value: Words, option: str) -> tuple[str, ...]:
@@ -43,19 +44,27 @@ def words(value: Words, option: str) -> tuple[str, ...]:
     return values
 
 
-def paths(value: Paths) -> tuple[Path, ...]:
+def paths(value: Paths, option: str = "plugin") -> tuple[Path, ...]:
     """One path or several."""
     values = (value,) if isinstance(value, (str, PathLike)) else tuple(value)
     return tuple(Path(path).expanduser() for path in values)
 
 
-def whole_numbers(value: Numbers, option: str, example: str, *, distinct: bool = True) -> tuple[int, ...]:
+def whole_numbers(value: Numbers, option: str, *, distinct: bool = True) -> tuple[int, ...]:
     """Whole numbers from 1: one, several, or a text such as `1,2,4`. `distinct` leaves each in once."""
     values: list[Any] = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else [*value]
     numbers = [int(v) if isinstance(v, str) and v.strip().isascii() and v.strip().isdigit() else v for v in values]
     if not all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 10**9 for n in numbers):
-        raise OptionError(f"{option} is {value!r}; it should be whole numbers from 1, such as {example}.")
+        raise OptionError(f"{option} is {value!r}; it should be whole numbers from 1, such as 1,2,4.")
     return tuple(dict.fromkeys(numbers)) if distinct else tuple(numbers)
+
+
+def whole_number(value: int | str, option: str) -> int:
+    """One whole number from 1."""
+    numbers = whole_numbers(value, option)
+    if len(numbers) != 1:
+        raise OptionError(f"{option} is {value!r}; it should be one whole number from 1.")
+    return numbers[0]
 
 
 def share(value: float | str, option: str) -> float:
@@ -99,3 +108,32 @@ def results_place(value: bool | str | PathLike[str] | None) -> dict[str, Any]:
     if value is None or isinstance(value, bool):
         return {"results": None, "keep": bool(value)}
     return {"results": Path(value).expanduser(), "keep": True}
+
+
+Reader = Callable[[Any, str], Any]
+_READERS: dict[str, Reader] = {
+    "allocator": partial(choice, choices=("steady", "system")),
+    "backend": backend_patterns,
+    "budget": seconds,
+    "cache": partial(choice, choices=("warm", "cold")),
+    "input": partial(whole_numbers, distinct=False),
+    "pin": cpus,
+    "plan": lambda value, option: Path(value),
+    "plugin": paths,
+    "precision": share,
+    "processes": whole_number,
+    "python": words,
+    "tie": share,
+    "time_limit": seconds,
+}
+_FIELD = {"backend": "backends", "case": "case_glob", "input": "input_shape", "plugin": "plugins", "python": "pythons"}
+
+
+def read_options(values: Mapping[str, Any], **readers: Reader) -> dict[str, Any]:
+    """The fields of a request from the arguments of a function, each read by `readers` or as such an option usually is;
+    None stays None. Raises `OptionError`."""
+    readers, fields = _READERS | readers, results_place(values["results"])
+    for name in values.keys() - {"subject", "results", "progress"}:
+        value = values[name]
+        fields[_FIELD.get(name, name)] = value if value is None or name not in readers else readers[name](value, name)
+    return fields

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.api import options
-from convbench.api.options import Numbers, OptionError, Paths, Words
+from convbench.api.options import Numbers, OptionError, Paths, Words, read_options, whole_numbers, words
 from convbench.api.progress import observed
 from convbench.api.result import Result
 from convbench.api.subject import Subject, subjects
@@ -121,38 +120,10 @@ def run(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    place = options.results_place(results)
-    if resume and not place["keep"]:
+    values = read_options(locals(), threads=whole_numbers, batch=whole_numbers, dtype=_dtypes)
+    if resume and not values["keep"]:
         raise OptionError("resume goes on with a run whose results were kept; give results=True or the folder.")
-    selected = subjects(subject)
-    request = Request(
-        suites=selected.suites,
-        problems=selected.problems,
-        backends=options.backend_patterns(backend),
-        pythons=options.words(python, "python"),
-        case_glob=case,
-        where=where,
-        threads=options.whole_numbers(threads, "threads", "1 or [1, 2, 4]"),
-        dtype=",".join(options.words(dtype, "dtype")) or None,
-        batch=options.whole_numbers(batch, "batch", "1 or [1, 8]"),
-        processes=None if processes is None else options.whole_numbers(processes, "processes", "5")[0],
-        self_check=self_check,
-        pin=options.cpus(pin, "pin"),
-        cache=options.choice(cache, "cache", ("warm", "cold")),
-        precision=None if precision is None else options.share(precision, "precision"),
-        budget=None if budget is None else options.seconds(budget, "budget"),
-        quick=quick,
-        resume=resume,
-        time_limit=None if time_limit is None else options.seconds(time_limit, "time_limit"),
-        allocator=options.choice(allocator, "allocator", ("steady", "system")),
-        time_wrong=time_wrong,
-        seed=seed,
-        plugins=options.paths(plugin),
-        details=details,
-        no_asv=no_asv,
-        allow_dirty=allow_dirty,
-        **place,
-    )
+    request = Request(**subjects(subject)._asdict(), **values)
     with observed(progress) as observer:
         return run_request(request, observer)
 
@@ -163,3 +134,7 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
         journal = Path(folder) / "records.jsonl"
         journal.write_text("".join(map(line_of, records)), encoding="utf-8", errors="backslashreplace")
         return load(journal)
+
+
+def _dtypes(value: Words, option: str) -> str | None:
+    return ",".join(words(value, option)) or None

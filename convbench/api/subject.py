@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convbench.api.options import OptionError
 from convbench.errors import ProblemError
@@ -18,8 +17,7 @@ Subject = str | PathLike[str] | Suite | ConvProblem
 _MODEL = re.compile(r"[\w.]+:[\w.-]+|.*\.(onnx|pt2)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Subjects:
+class Subjects(NamedTuple):
     """Suites, by name, path or value, and problems."""
 
     suites: tuple[str | Suite, ...]

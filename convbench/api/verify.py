@@ -102,8 +102,8 @@ def verify(
         strength=options.choice(strength, "strength", (2, 3, 4)),  # type: ignore[arg-type]
         time_limit=time_limit and options.seconds(time_limit, "time_limit"),
         question_limit=options.seconds(question_limit, "question_limit"),
-        threads=options.whole_numbers(threads, "threads", "1")[0],
-        jobs=None if jobs is None else options.whole_numbers(jobs, "jobs", "2")[0],
+        threads=options.whole_number(threads, "threads"),
+        jobs=None if jobs is None else options.whole_number(jobs, "jobs"),
         seed=seed,
         resume=resume,
         known=options.paths(known),

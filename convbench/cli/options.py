@@ -12,18 +12,18 @@ import click
 from convbench.api import options
 
 
-def _kind(reader: Callable[..., Any], *arguments: str, **keywords: bool) -> Callable[[Any], Any]:
+def _kind(reader: Callable[..., Any], **keywords: bool) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         try:
-            return reader(value, "the value", *arguments, **keywords)
+            return reader(value, "the value", **keywords)
         except options.OptionError as error:
             raise click.BadParameter(str(error)) from None
 
     return read
 
 
-numbers = _kind(options.whole_numbers, "1,2,4")
-numbers_in_order = _kind(options.whole_numbers, "1,3,224,224", distinct=False)
+numbers = _kind(options.whole_numbers)
+numbers_in_order = _kind(options.whole_numbers, distinct=False)
 share = _kind(options.share)
 cpus = _kind(options.cpus)
 
