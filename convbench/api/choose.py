@@ -18,9 +18,8 @@ from convbench.errors import NothingMeasuredError
 from convbench.plans.plan import Plan
 from convbench.reporting.choice.output import measuring_notes
 from convbench.reporting.choice.tables import answer_report
-from convbench.runner.choose.answer import Answer, answer_lines
+from convbench.runner.choose.answer import Answer, answer_lines, plan_of
 from convbench.runner.choose.choose import answer_request
-from convbench.runner.choose.plan import plan_of
 from convbench.runner.choose.request import Request
 from convbench.runner.observer import Observer
 from convbench.runner.session import Measurements

@@ -23,36 +23,30 @@ def selected_suites(
     case_glob: str | None = None,
     where: str | None = None,
 ) -> list[Suite]:
-    """The suites, and after them the problems as one suite, each over all `dtypes` and `batches`.
+    """The suites, and after them the problems, each once and in any dialect, as a suite called "problem"; each over all
+    `dtypes` and `batches`.
 
     Only the cases remain that match `case_glob` and for which the condition `where` holds. Raises `SuiteError` when
     that leaves none, `ProblemError` for what cannot be computed.
     """
     loaded = [suite if isinstance(suite, Suite) else load_suite(suite) for suite in dict.fromkeys(suites)]
-    if problems := tuple(problems):
-        loaded.append(suite_of_problems(problems))
+    if values := [ConvProblem.parse(problem) if isinstance(problem, str) else problem for problem in problems]:
+        loaded.append(Suite("problem", "", (), tuple(Case(problem) for problem in dict.fromkeys(values)), Path()))
     selected = [suite.over(dtypes, batches) for suite in loaded]
     if case_glob is not None:
         selected = _matching(selected, case_glob)
     return where_it_holds(selected, where)
 
 
-def suite_of_problems(problems: Iterable[str | ConvProblem]) -> Suite:
-    """A suite called "problem" of these problems, each once; texts are in any dialect. Raises `ProblemError`."""
-    values = [ConvProblem.parse(problem) if isinstance(problem, str) else problem for problem in problems]
-    return Suite("problem", "", (), tuple(Case(problem) for problem in dict.fromkeys(values)), Path())
-
-
-def dtypes_named(text: str | None) -> list[Dtype]:
+def dtypes_named(text: str | None, *, several: bool = True) -> list[Dtype]:
     """The dtypes in a text such as `float32,bfloat16`, each once. Raises `SuiteError` for an unknown word."""
-    words = [] if text is None else list(dict.fromkeys(word.strip() for word in text.split(",")))
+    words = [] if text is None else [word.strip() for word in text.split(",")] if several else [text]
     for word in words:
         if word not in DTYPES:
-            raise SuiteError(
-                f"--dtype is {word!r}; it should be one of {', '.join(DTYPES)}, or several with commas."
-                f"{did_you_mean(word, DTYPES)}"
-            )
-    return cast(list[Dtype], words)
+            more = ", or several with commas" if several else ""
+            known = f"one of {', '.join(DTYPES)}{more}.{did_you_mean(word, DTYPES)}"
+            raise SuiteError(f"--dtype is {word!r}; it should be {known}")
+    return cast(list[Dtype], list(dict.fromkeys(words)))
 
 
 def _matching(suites: Sequence[Suite], case_glob: str) -> list[Suite]:

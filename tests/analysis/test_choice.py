@@ -20,6 +20,7 @@ from convbench.analysis.roofline import Limits
 from convbench.problem import ConvProblem
 from convbench.reporting.choice.tables import answer_report
 from convbench.runner.choose.answer import Answer
+from convbench.runner.choose.request import Request
 from convbench.stats.estimates import estimate_median
 from convbench.store.schema import Record
 from convbench.suite import Case
@@ -253,8 +254,8 @@ def test_the_first_answers_and_memory_are_told_where_they_are_known() -> None:
 
 
 def shown(choices: Sequence[LayerChoice], **more: Any) -> str:
-    given: dict[str, Any] = {"machine": "here", "cpu": "a CPU", "allocator": "steady", "is_recorded": False} | more
-    answer = Answer("asked", tuple(choices), add_up(choices), 1, TIE, Limits(()), **given)
+    machine = more.pop("machine", "here")
+    answer = Answer(Request(suite="asked", tie=TIE, **more), tuple(choices), Limits(()), machine)
     console = Console(file=io.StringIO(), width=132, highlight=False)
     console.print(answer_report(answer))
     return cast(io.StringIO, console.file).getvalue()
@@ -279,7 +280,7 @@ def test_what_is_predicted_is_marked_everywhere_and_explained() -> None:
 
 def test_records_are_named_as_what_the_answer_rests_on() -> None:
     choice = decide(ONE, [steady("a", 1.0, time="2026-01-02T03:04:05+00:00")], TIE, "recorded")
-    assert "From records of there of 2026-01-02, 1 thread" in shown([choice], is_recorded=True, machine="there")
+    assert "From records of there of 2026-01-02, 1 thread" in shown([choice], from_results=True, machine="there")
 
 
 def test_reasons_are_text_however_they_look() -> None:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from convbench.analysis.choice import LayerChoice
 from convbench.reporting.numbers import count
-from convbench.runner.choose.answer import Answer, names
+from convbench.runner.choose.answer import Answer
 from convbench.status import Status
 from convbench.store.schema import Record
 
@@ -18,8 +18,8 @@ _COMPUTES = "computes in"  # begins the reason of those that compute in a lower 
 
 def notes(answer: Answer) -> Iterator[Text]:
     """Layers without a choice, and backends that were not timed, were wrong or broken, or did not run."""
-    if answer.without and answer.model.choices:
-        missing = [choice.case.layer or choice.case.name for choice in answer.without]
+    missing = [choice.case.layer or choice.case.name for choice in answer.choices if not choice.ranked]
+    if missing and answer.model.choices:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         yield Text(f"Without a choice: {', '.join(missing[:3])}{more}.", style="yellow")
     failed = [r for r in _untimed(answer) if Status(r["status"]).is_failure]
@@ -43,7 +43,7 @@ def _by_backend(records: Iterable[Record], answer: Answer) -> Iterator[tuple[str
     for r in records:
         groups.setdefault((r["backend"], Status(r["status"])), []).append(r)
     for (backend, status), group in groups.items():
-        where = "" if len(group) == len(answer.choices) else f" on {_layers_of(len(group))}"
+        where = "" if len(group) == len(answer.choices) else f" on {count(len(group), 'layer')}"
         reasons = {str(r.get("reason") or status.sentence): None for r in group}
         first, several = next(iter(reasons)), " (and the like)" if len(reasons) > 1 else ""
         yield backend, f"{status if status.is_failure else 'not timed'}{where}: {first}{several}"
@@ -63,8 +63,9 @@ def _left_out(choices: Sequence[LayerChoice]) -> Iterator[Text]:
         parts = [f"{backend} on {len(layers)}" for backend, layers in most[:_MOST_LEFT_OUT]]
         parts += [f"{len(most) - _MOST_LEFT_OUT} more on fewer"] if len(most) > _MOST_LEFT_OUT else []
         where = "not run on layers similar to layers on which they were far behind"
-        yield Text(f"Of {_layers_of(len(choices))}, {where}: {names(parts)}.", style="dim")
+        yield Text(f"Of {count(len(choices), 'layer')}, {where}: {names(parts)}.", style="dim")
 
 
-def _layers_of(number: int) -> str:
-    return count(number, "layer", "layers")
+def names(backends: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(backends[:-1]), *backends[-1:])))

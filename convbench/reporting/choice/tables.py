@@ -11,7 +11,7 @@ from rich.text import Text
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.explanation import explanation, explanation_of_winner
 from convbench.analysis.model_total import LEFT_OUT_IS_BEHIND, ModelChoice
-from convbench.reporting.choice.notes import notes
+from convbench.reporting.choice.notes import names, notes
 from convbench.reporting.console import plain_table
 from convbench.reporting.numbers import (
     aligned,
@@ -24,7 +24,7 @@ from convbench.reporting.numbers import (
     significant,
     times,
 )
-from convbench.runner.choose.answer import Answer, names
+from convbench.runner.choose.answer import Answer
 from convbench.stats.ratio import Ratio
 
 _MOST_LAYERS, _MOST_TOTALS, _MOST_DIFFERENCES = 40, 8, 3
@@ -61,7 +61,8 @@ def _answer_of_one(choice: LayerChoice) -> Text:
 
 def _answer_of_model(answer: Answer) -> Iterator[Text]:
     model = answer.model
-    single, about = model.single, "~" if answer.is_predicted else ""
+    single = model.single
+    about = "~" if any(choice.ranked[0].basis == "predicted" for choice in model.choices) else ""
     if single is None:
         yield Text("No backend has a time on every layer, so none can be named for all of them.", style="bold")
     else:
@@ -202,13 +203,12 @@ def _confidence(answer: Answer) -> Iterator[Text]:
         clear = len(choices) - ties - alone
         sentence = f"{clear} of {len(choices)} layers have a clear fastest backend, {ties} a tie"
         sentence += f", {alone} a single backend" if alone else ""
-        yield Text(
-            f"{sentence}; a tie is a ratio whose 95 % interval contains 1 or lies within {percent(answer.tie)} %."
-        )
-    if answer.is_recorded:
+        tie = percent(answer.request.tie)
+        yield Text(f"{sentence}; a tie is a ratio whose 95 % interval contains 1 or lies within {tie} %.")
+    if not answer.request.measures:
         days = " to ".join(answer.days)
         when = f" of {days}" if days else ""
-        threads = count(answer.threads, "thread", "threads")
+        threads = count(answer.request.threads, "thread", "threads")
         yield Text(f"From records of {answer.machine}{when}, {threads}; nothing was measured now.")
     predicted = [choice for choice in choices if choice.ranked[0].basis == "predicted"]
     if predicted:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-from convbench.errors import PlanError, SuiteError, did_you_mean
-from convbench.problem import DTYPES, Dtype
+from convbench.errors import PlanError
 from convbench.runner.choose.answer import Answer
 from convbench.runner.choose.layer_race import answer_by_racing
 from convbench.runner.choose.record_lookup import answer_from_records
 from convbench.runner.choose.request import Request
 from convbench.runner.observer import Observer
-from convbench.runner.selection import suite_of_problems
+from convbench.runner.selection import dtypes_named, selected_suites
 from convbench.runner.session import Measurements
-from convbench.suite import Suite, load_suite
+from convbench.suite import Suite
 from convbench.suite.filter import where_it_holds
 
 
@@ -31,36 +29,21 @@ def answer_request(request: Request, observer: Observer) -> tuple[Answer, Measur
 
 def requested_layers(request: Request, observer: Observer) -> Suite:
     """The layers of the model, suite or problems, each with its count."""
-    dtype = _dtype(request)
-    if request.model is not None:
-        return where_it_holds([_layers_of_model(request, request.model, dtype, observer)], request.where)[0]
-    if request.problems:
-        suite = suite_of_problems(request.problems)
-    else:
-        suite = request.suite if isinstance(request.suite, Suite) else load_suite(request.suite or "")
-    suite = suite.over((dtype,) if dtype else (), (request.batch,) if request.batch else ())
-    return where_it_holds([suite], request.where)[0]
-
-
-def _layers_of_model(request: Request, model: Any, dtype: Dtype | None, observer: Observer) -> Suite:
+    dtypes = dtypes_named(request.dtype, several=False)
+    if request.model is None:
+        suites = () if request.suite is None else (request.suite,)
+        batches = () if request.batch is None else (request.batch,)
+        return selected_suites(suites, request.problems, dtypes=dtypes, batches=batches, where=request.where)[0]
     from convbench.extraction.extract import layers_of
 
-    extracted = layers_of(model, batch=request.batch, input_shape=request.input_shape, dtype=dtype)
+    dtype = dtypes[0] if dtypes else None
+    extracted = layers_of(request.model, batch=request.batch, input_shape=request.input_shape, dtype=dtype)
     for sentence in extracted.left_out:
         observer.message(f"Left out: {sentence}")
-    return extracted.suite()
+    return where_it_holds([extracted.suite()], request.where)[0]
 
 
 def _check_place(plan: Path) -> None:
     """Raise `PlanError` for a plan that cannot be written there, before any time is spent."""
     if plan.is_dir() or not plan.parent.is_dir() or not os.access(plan.parent, os.W_OK):
         raise PlanError(f"--plan is {str(plan)!r}; it should be a file in a folder that exists and can be written.")
-
-
-def _dtype(request: Request) -> Dtype | None:
-    if request.dtype is not None and request.dtype not in DTYPES:
-        raise SuiteError(
-            f"--dtype is {request.dtype!r}; it should be one of {', '.join(DTYPES)}."
-            f"{did_you_mean(request.dtype, DTYPES)}"
-        )
-    return request.dtype

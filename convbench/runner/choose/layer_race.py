@@ -46,7 +46,7 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
         observer.expect(suite.cases)
         decided = partial(_choices, request, suite, session, race)
         measurements = session.measure(_heats(suite, session, race, decided, observer), rows, observer, limits)
-    return request.answer(decided(), limits, machine_name()), measurements
+    return Answer(request, tuple(decided()), limits, machine_name()), measurements
 
 
 def like_for_like(entry: Entry, problem: ConvProblem) -> str | None:

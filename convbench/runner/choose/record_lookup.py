@@ -42,7 +42,7 @@ def answer_from_records(request: Request, suite: Suite) -> Answer:
         predicted = tuple(p for p in predicted if not _refuses(registry, p.backend, case.problem))
         lower = request.lower_precision
         choices.append(decide(case, recorded, request.tie, "recorded", predicted=predicted, lower=lower))
-    return request.answer(choices, Limits(kept_ceilings(folder)), name)
+    return Answer(request, tuple(choices), Limits(kept_ceilings(folder)), name)
 
 
 def _refuses(registry: Registry, backend: str, problem: ConvProblem) -> bool:

@@ -1,21 +1,14 @@
-"""The options of `convbench choose`, and the answer that choices make."""
+"""The options of `convbench choose`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convbench.analysis.choice import LayerChoice
-from convbench.analysis.model_total import add_up
-from convbench.analysis.roofline import Limits
-from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.scheduling.race import FEWEST_ROUNDS
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
-from convbench.runner.choose.answer import Answer
-from convbench.store.readings import table
 from convbench.suite import Suite
 
 _PRECISION = 0.01
@@ -25,10 +18,7 @@ _MAX_REGRET = 0.05  # a choice may be that much slower than the fastest before a
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The options of the command, with one of `suite`, `model` and `problems`; `layers_of` reads the `model`.
-
-    Unless `keep` is set, the journal is a temporary file.
-    """
+    """The options, with one of `suite`, `model` and `problems`. Unless `keep` is set, the journal is a temporary file."""
 
     suite: str | Suite | None = None
     model: Any = None
@@ -72,23 +62,6 @@ class Request:
             processes=self.processes or 1,
             settle_s=0.01,
             time_limit_s=self.time_limit,
-        )
-
-    def answer(self, choices: Sequence[LayerChoice], limits: Limits, machine: str) -> Answer:
-        """The answer that `choices` make, on `machine` with its `limits`."""
-        records = (timed.record for choice in choices for timed in choice.ranked if timed.record is not None)
-        cpus = (table(record, "machine").get("cpu") for record in records)
-        return Answer(
-            question=self.question,
-            choices=tuple(choices),
-            model=add_up(choices),
-            threads=self.threads,
-            tie=self.tie,
-            limits=limits,
-            machine=machine,
-            cpu=next(filter(None, cpus), None) or machine_facts()["cpu"],
-            allocator=self.settings().allocator,
-            is_recorded=not self.measures,
         )
 
     @property
