@@ -254,7 +254,7 @@ SEEDED = {
     "rich above reporting": ("convbench/runner/run", "def f():\n    from rich.text import Text"),
     "click above cli": ("convbench/reporting/console", "import click"),
     "runner that prints": ("convbench/runner/run", "def f():\n    print('x')"),
-    "runner that writes": ("convbench/runner/choose/plan", "import sys\nsys.stderr.write('x')"),
+    "runner that writes": ("convbench/runner/choose/answer", "import sys\nsys.stderr.write('x')"),
     "runner on reporting": ("convbench/runner/run", "from convbench.reporting.console import stdout"),
 }
 

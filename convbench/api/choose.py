@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 
 from convbench.api.options import Numbers, OptionError, Paths, Words, read_options, whole_number
-from convbench.api.progress import observed
 from convbench.api.result import Result
 from convbench.api.subject import Subject, is_model, subjects
 from convbench.errors import NothingMeasuredError
 from convbench.plans.plan import Plan
-from convbench.reporting.choice.output import measuring_notes
 from convbench.reporting.choice.tables import answer_report
+from convbench.reporting.progress import requested_progress
+from convbench.reporting.run.report import measuring_notes
 from convbench.runner.choose.answer import Answer, answer_lines, plan_of
 from convbench.runner.choose.choose import answer_request
 from convbench.runner.choose.request import Request
@@ -80,8 +80,7 @@ class ChoiceResult(Result):
         return 0 if self.answer.model.choices else NothingMeasuredError.exit_code
 
     def __rich__(self) -> RenderableType:
-        notes = () if self.measurements is None else (measuring_notes(self.measurements),)
-        return Group(answer_report(self.answer), *notes)
+        return Group(answer_report(self.answer), *map(measuring_notes, filter(None, [self.measurements])))
 
 
 def choose_request(request: Request, observer: Observer) -> ChoiceResult:
@@ -124,7 +123,7 @@ def choose(
     """
     values = read_options(locals(), threads=whole_number, batch=whole_number)
     request = Request(**_subject(subject), **values)
-    with observed(progress) as observer:
+    with requested_progress(progress) as observer:
         return choose_request(request, observer)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
-from convbench.reporting.rendering import html_of, text_of
+from convbench.reporting.console import html_of, text_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from convbench.api.options import Numbers, OptionError, Paths, Words, read_options, whole_numbers, words
-from convbench.api.progress import observed
 from convbench.api.result import Result
 from convbench.api.subject import Subject, subjects
-from convbench.reporting.rendering import unwrapped
+from convbench.reporting.console import spaced, unwrapped
+from convbench.reporting.progress import requested_progress
 from convbench.reporting.run.report import asv_sentence, interrupted_sentence, run_report
 from convbench.runner.observer import Observer
 from convbench.runner.run import Request, run_suites, store_in_asv
@@ -69,10 +68,9 @@ class RunResult(Result):
 
     def __rich__(self) -> RenderableType:
         report = run_report(self.measurements, self.request.axes, details=self.request.details)
-        endings = [*self.remarks]
-        endings += [] if self.measurements.error is None else [str(self.measurements.error)]
-        endings += [interrupted_sentence(self.measurements)] if self.interrupted else []
-        return Group(report, *([Text()] if endings else []), *map(unwrapped, endings))
+        error = () if self.measurements.error is None else (str(self.measurements.error),)
+        endings = [*self.remarks, *error, *([interrupted_sentence(self.measurements)] if self.interrupted else ())]
+        return spaced(report, Group(*map(unwrapped, endings)) if endings else None)
 
 
 def run_request(request: Request, observer: Observer) -> RunResult:
@@ -124,7 +122,7 @@ def run(
     if resume and not values["keep"]:
         raise OptionError("resume goes on with a run whose results were kept; give results=True or the folder.")
     request = Request(**subjects(subject)._asdict(), **values)
-    with observed(progress) as observer:
+    with requested_progress(progress) as observer:
         return run_request(request, observer)
 
 

@@ -13,10 +13,10 @@ from rich.console import RenderableType
 
 from convbench.api import options
 from convbench.api.options import OptionError, Paths, Words
-from convbench.api.progress import is_drawn
 from convbench.api.result import Result
 from convbench.problem import ConvProblem
 from convbench.reporting.console import stderr
+from convbench.reporting.progress import is_drawn
 from convbench.reporting.verification_progress import LiveProgress, PlainProgress
 from convbench.reporting.verification_tables import verification_report
 from convbench.runner.verify.observer import VerifyObserver

@@ -78,14 +78,22 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
         reason = f"there are {' and '.join(names)}" if names else "there is none"
         raise click.UsageError(f"give one of --suite, --model and --problem; {reason}.")
     from convbench.api.choose import choose_request
-    from convbench.reporting.choice.output import show_choice
-    from convbench.reporting.console import show_journal_warnings, stderr
+    from convbench.reporting.choice.tables import answer_report
+    from convbench.reporting.console import say, show, show_journal_warnings, stderr
     from convbench.reporting.progress import progress
+    from convbench.reporting.run.report import measuring_notes
     from convbench.runner.choose.request import Request
 
     request = Request(problems=() if problem is None else (problem,), **values)
     show_journal_warnings()
     with progress(stderr(), plain=as_json) as observer:
         result = choose_request(request, observer)
-    show_choice(result.answer, result.measurements, plan=request.plan if result.ok else None, as_json=as_json)
+    measurements = result.measurements
+    if measurements is not None and measurements.error is not None:
+        raise measurements.error
+    show(answer_report(result.answer), result.records, as_json=as_json)
+    if measurements is not None:
+        stderr().print(measuring_notes(measurements), crop=False)
+    if request.plan is not None and result.ok:
+        say(f"The plan is in {request.plan}.", error=True)
     sys.exit(result.exit_code)

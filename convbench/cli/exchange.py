@@ -12,9 +12,8 @@ from convbench.cli import options
 @click.command(short_help="Write asv's pages, and a page of throughput.")
 def publish() -> None:
     """Write asv's pages of this checkout, and beside them convbench.html: the latest throughput of everything."""
-    from convbench.reporting.console import show_journal_warnings
+    from convbench.reporting.console import say, show_journal_warnings
     from convbench.reporting.html.summary_page import FIELDS, summary_page
-    from convbench.reporting.output import say
     from convbench.runner.publish import project_here, publish
 
     show_journal_warnings()
@@ -44,8 +43,7 @@ def export(where: tuple[str, ...], to: Path, format_name: str | None, results: P
     WHERE is journals, folders of journals, machines or commits. CSV, Parquet and JSON lines hold the whole record, raw
     samples included, and can be imported again.
     """
-    from convbench.reporting.console import show_journal_warnings
-    from convbench.reporting.output import say
+    from convbench.reporting.console import say, show_journal_warnings
     from convbench.runner.exchange import export as export_records
 
     show_journal_warnings()
@@ -59,9 +57,8 @@ def export(where: tuple[str, ...], to: Path, format_name: str | None, results: P
 @options.results
 def import_(files: tuple[Path, ...], format_name: str | None, results: Path | None) -> None:
     """Make journals of the records in FILES, in the folders of the machines that measured them."""
-    from convbench.reporting.console import show_journal_warnings
+    from convbench.reporting.console import say, show_journal_warnings
     from convbench.reporting.numbers import count
-    from convbench.reporting.output import say
     from convbench.runner.exchange import import_files
 
     show_journal_warnings()

@@ -35,8 +35,7 @@ def compare(base: str, new: str, as_json: bool, markdown: bool, **selection: Any
     something is slower beyond doubt by more than --threshold or is broken now, and 3 when nothing can be compared.
     """
     from convbench.api.compare import compare as compare_records
-    from convbench.reporting.console import show_journal_warnings
-    from convbench.reporting.output import show
+    from convbench.reporting.console import show, show_journal_warnings
 
     show_journal_warnings()
     result = compare_records(base, new, **selection)
@@ -94,9 +93,8 @@ def trend(
     of a library. The exit code is 1 when a series is slower now: its newest step is to slower and among its --last
     points. Older steps are shown and do not count. It is 3 when no series is long enough.
     """
-    from convbench.reporting.console import show_journal_warnings
+    from convbench.reporting.console import show, show_journal_warnings
     from convbench.reporting.history import trend as shown
-    from convbench.reporting.output import show
     from convbench.runner.trend import find_steps
 
     show_journal_warnings()
@@ -153,7 +151,7 @@ def releases(**values: Any) -> None:
     from convbench.reporting.console import show_journal_warnings, stderr
     from convbench.reporting.history.releases import show_steps
     from convbench.reporting.progress import progress
-    from convbench.reporting.run.output import end_run, show_run
+    from convbench.reporting.run.report import end_run, show_run
     from convbench.runner.releases import Request, measure_releases, store_releases
 
     request = Request(**values)

@@ -17,8 +17,8 @@ from convbench.cli import options
 def backends(plugins: tuple[Path, ...], as_json: bool) -> None:
     """List the backends with their versions: which can run here, and why others cannot."""
     from convbench.registry import discover
+    from convbench.reporting.console import show
     from convbench.reporting.listings import backend_row, backends_report
-    from convbench.reporting.output import show
 
     rows = [backend_row(entry) for entry in discover(plugins).rows]
     show(backends_report(rows), rows, as_json=as_json)
@@ -28,8 +28,8 @@ def backends(plugins: tuple[Path, ...], as_json: bool) -> None:
 @options.json_lines
 def suites(as_json: bool) -> None:
     """List the suites that come with convbench."""
+    from convbench.reporting.console import show
     from convbench.reporting.listings import suite_row, suites_report
-    from convbench.reporting.output import show
     from convbench.suite import builtin_suites
 
     if as_json:
@@ -44,11 +44,11 @@ def suites(as_json: bool) -> None:
 def show(problem: tuple[str, ...], as_json: bool) -> None:
     """Explain PROBLEM: a case id, a benchdnn descriptor, MIOpenDriver flags or a torch snippet."""
     from convbench.problem import ConvProblem
-    from convbench.reporting import output
+    from convbench.reporting import console
     from convbench.reporting.listings import problem_report, problem_row
 
     parsed = ConvProblem.parse(" ".join(problem))
-    output.show(problem_report(parsed), [problem_row(parsed)], as_json=as_json)
+    console.show(problem_report(parsed), [problem_row(parsed)], as_json=as_json)
 
 
 # Flags of other tools' dialects, such as MIOpenDriver's -n, are part of the problem here and not options of ours.
@@ -86,7 +86,7 @@ def extract(source: str, output: Path | None, where: str | None, as_json: bool, 
     """
     from convbench.errors import NothingMeasuredError
     from convbench.reporting import extraction
-    from convbench.reporting.output import say, show
+    from convbench.reporting.console import say, show
     from convbench.runner.extract import extract_layers
 
     model, suite = extract_layers(source, output=output, where=where, **inputs)

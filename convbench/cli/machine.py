@@ -22,9 +22,8 @@ def machine(measure: bool, threads: str | None, results: Path | None, as_json: b
     The ceilings are multiply-adds in registers, matrix products, and bytes from each cache and from memory. Once they
     are measured, tables give each time as a share of them.
     """
-    from convbench.reporting.console import show_journal_warnings
+    from convbench.reporting.console import show, show_journal_warnings
     from convbench.reporting.machine import ceilings
-    from convbench.reporting.output import show
     from convbench.runner.machine import ceiling_threads, measure_machine, this_machine
 
     show_journal_warnings()
@@ -59,8 +58,8 @@ def doctor(backend: str, problem: str, threads: int, quick: bool, plugins: tuple
     Reads the clocks and the state of the machine, measures the same work against itself, and derives which difference
     could be detected in 1, 10 and 60 seconds.
     """
+    from convbench.reporting.console import show
     from convbench.reporting.machine import doctor as shown
-    from convbench.reporting.output import show
     from convbench.runner.doctor import QUICK, WHOLE, examine, subject
 
     entry, case = subject(backend, problem, plugins)

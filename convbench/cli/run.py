@@ -111,7 +111,7 @@ def run(**values: Any) -> None:
     from convbench.api.run import run_request
     from convbench.reporting.console import show_journal_warnings, stderr
     from convbench.reporting.progress import progress
-    from convbench.reporting.run.output import end_run, show_run
+    from convbench.reporting.run.report import end_run, show_run
     from convbench.runner.run import Request
 
     request = Request(**values)

@@ -1,21 +1,30 @@
-"""Where output goes: consoles, JSON lines, plain tables, warnings. What comes from elsewhere is text, never markup."""
+"""Where output goes: consoles, JSON lines, tables, sentences, warnings, plain text, and HTML for a notebook.
+
+What comes from elsewhere is text: nothing in it becomes markup or runs.
+"""
 
 from __future__ import annotations
 
+import io
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from convbench.reporting.rendering import WIDTH_OF_A_FILE
 from convbench.status import Status
 from convbench.store.journal import JournalWarning
 
+WIDTH_OF_A_FILE = 132
+_NOTEBOOK = (
+    '<pre style="font-family:ui-monospace,Menlo,Consolas,monospace;font-size:0.9em;line-height:1.35;overflow-x:auto;'
+    'white-space:pre;background:transparent;color:inherit;border:0">{code}</pre>'
+)
 _STYLES = {
     Status.OK: "green",
     Status.WRONG: "bold red",
@@ -42,6 +51,11 @@ def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], ri
     return table
 
 
+def spaced(*parts: RenderableType | None) -> Group:
+    """The parts, without those that are None, with an empty line between each two."""
+    return Group(*[line for part in parts if part is not None for line in (Text(), part)][1:])
+
+
 def print_json(rows: Iterable[Any]) -> None:
     """JSON lines on standard output, and nothing else there."""
     import json
@@ -58,6 +72,51 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Where progress, warnings and errors go."""
     return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH_OF_A_FILE)
+
+
+def show(report: RenderableType, rows: Iterable[Any], *, as_json: bool, markdown: str | None = None) -> None:
+    """Print `rows` as JSON lines if asked to, else `markdown` if there is some, else `report`."""
+    if as_json:
+        print_json(rows)
+    elif markdown is not None:
+        stdout().print(Text(markdown), soft_wrap=True)
+    else:
+        stdout().print(report)
+
+
+def say(sentence: str, *, error: bool = False) -> None:
+    """Print a sentence as it is: nothing in it is markup, and lines are not broken. On standard error if `error`."""
+    (stderr() if error else stdout()).print(Text(sentence), soft_wrap=True)
+
+
+def text_of(shown: RenderableType) -> str:
+    """`shown` without colours, as wide as the terminal, or as a file has it when there is none."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_OF_A_FILE
+    console = _console(width)
+    console.print(shown, crop=False)
+    return _trimmed(console.export_text())
+
+
+def html_of(shown: RenderableType) -> str:
+    """`shown` as one `<pre>` in the notebook's own colours, all text escaped."""
+    console = _console(WIDTH_OF_A_FILE)
+    console.print(shown, crop=False)
+    return _trimmed(console.export_html(inline_styles=True, code_format=_NOTEBOOK))
+
+
+def unwrapped(sentence: str) -> Text:
+    """A sentence on one line however long it is, for a console that prints it with `crop=False`."""
+    return Text(sentence, no_wrap=True, overflow="ignore")
+
+
+def _console(width: int) -> Console:
+    return Console(
+        file=io.StringIO(), record=True, width=width, highlight=False, force_terminal=True, force_jupyter=False
+    )
+
+
+def _trimmed(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
 
 
 def show_journal_warnings() -> None:

@@ -3,9 +3,9 @@ live table, else a line for each case."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections import deque
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from convbench.reporting.console import plain_table, print_json, status_style
+from convbench.reporting.console import plain_table, print_json, status_style, stderr
 from convbench.reporting.numbers import duration, milliseconds, significant
 from convbench.runner.observer import Observer
 from convbench.store.schema import Record
@@ -26,21 +26,14 @@ _FLOPS_OF_OVERHEAD = 3e8
 
 
 class PlainProgress(Observer):
-    """A line at the end of each case; `each` gets every record at once."""
+    """A line at the end of each case; with `as_json` each record at once, on standard output."""
 
-    def __init__(self, console: Console, each: Callable[[Record], None] | None = None) -> None:
+    def __init__(self, console: Console, *, as_json: bool = False) -> None:
         self._console = console
-        self._each = each
-        self._cases = 0
-        self._done = 0
+        self._as_json = as_json
+        self._cases = self._done = 0
         self._starting = True
         self._records: list[Record] = []
-
-    def __enter__(self) -> PlainProgress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def message(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
@@ -58,8 +51,8 @@ class PlainProgress(Observer):
 
     def record(self, record: Record) -> None:
         self._records.append(record)
-        if self._each is not None:
-            self._each(record)
+        if self._as_json:
+            print_json([record])
 
     def end(self, elapsed_s: float) -> None:
         self._done += 1
@@ -93,12 +86,7 @@ class LiveProgress(Observer):
         self._latest: deque[Record] = deque(maxlen=_ROWS_SHOWN)
         self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._draw)
 
-    def __enter__(self) -> LiveProgress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def message(self, text: str) -> None:
@@ -133,12 +121,24 @@ class LiveProgress(Observer):
         return plain_table(headers, [_cells(record) for record in self._latest], right=(3, 4))
 
 
-def progress(console: Console, *, plain: bool = False, as_json: bool = False) -> PlainProgress | LiveProgress:
-    """The kind that suits where `console` writes to, or the plain one when other output shares the terminal. With
-    `as_json` each record is printed as a JSON line at once."""
-    if plain or as_json or not console.is_terminal:
-        return PlainProgress(console, each=(lambda record: print_json([record])) if as_json else None)
-    return LiveProgress(console)
+def progress(console: Console, *, plain: bool = False, as_json: bool = False) -> Observer:
+    """Live progress on a terminal, or lines when other output shares it. `as_json` prints each record at once."""
+    live = console.is_terminal and not (plain or as_json)
+    return LiveProgress(console) if live else PlainProgress(console, as_json=as_json)
+
+
+def is_drawn(console: Console) -> bool:
+    """Whether lines can be redrawn: in a terminal, and in a notebook with ipywidgets."""
+    return console.is_terminal or (console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None)
+
+
+def requested_progress(wanted: bool | None) -> Observer:
+    """Live progress where it can be drawn and disappears at the end. `True` adds the messages, and prints lines where
+    it cannot be drawn; `False` shows nothing."""
+    console = stderr()
+    if is_drawn(console) and wanted is not False:
+        return LiveProgress(console, messages=bool(wanted))
+    return PlainProgress(console) if wanted else Observer()
 
 
 def _weight(case: Case) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from convbench.store.schema import Record
 from convbench.suite import Case
@@ -10,6 +11,12 @@ from convbench.suite import Case
 
 class Observer:
     """Learns of each step of a run, in the order in which they happen; a subclass takes what it needs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The run is over, or an exception ends it."""
 
     def message(self, text: str) -> None:
         """A sentence for a person, such as which machine this is."""

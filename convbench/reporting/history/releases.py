@@ -12,9 +12,8 @@ from rich.text import Text
 
 from convbench.analysis.ranking import SuiteRanking, rank
 from convbench.measurement.environments.releases import Release
-from convbench.reporting.console import plain_table, stdout
+from convbench.reporting.console import plain_table, say, stdout
 from convbench.reporting.numbers import aligned, count, interval_text
-from convbench.reporting.output import say
 from convbench.runner.run import Request
 from convbench.runner.session import Measurements
 from convbench.stats.ratio import Ratio

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
+from statistics import median
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.analysis.ranking import rank
+from convbench.reporting.console import say, spaced, stderr, stdout, unwrapped
 from convbench.reporting.gpu import gpu_sentence
 from convbench.reporting.hazards import hazard_report
-from convbench.reporting.numbers import duration
-from convbench.reporting.rendering import unwrapped
+from convbench.reporting.numbers import duration, percent
 from convbench.reporting.run.limits import doubts
 from convbench.reporting.run.scaling import scaling_report, variants
-from convbench.reporting.run.self_check import own_error_sentence
 from convbench.reporting.run.suite_tables import suite_report
+from convbench.runner.run import Request
 from convbench.runner.session import Measurements
 from convbench.store.asv.results import Written
+from convbench.store.schema import Record
+
+
+def show_run(measurements: Measurements, request: Request) -> None:
+    """Print the tables and notes; beside JSON lines, which were printed before, the notes alone on standard error."""
+    if request.as_json:
+        warnings = [text for ranking in rank(measurements.records) for text in doubts(ranking, measurements.limits)]
+        stderr().print(*warnings, Text(), spaced(*_notes(measurements)), sep="\n", crop=False)
+    else:
+        stdout().print(run_report(measurements, request.axes, details=request.details), crop=False)
+
+
+def end_run(measurements: Measurements, *remarks: str) -> None:
+    """Print the remarks, and what an interrupt left. Raises the error that ended the run early, if one did."""
+    if measurements.error is not None:
+        raise measurements.error
+    for remark in (*remarks, *((interrupted_sentence(measurements),) if measurements.interrupted else ())):
+        say(remark, error=True)
 
 
 def run_report(measurements: Measurements, axes: Sequence[str] = (), *, details: bool = False) -> RenderableType:
@@ -25,18 +45,9 @@ def run_report(measurements: Measurements, axes: Sequence[str] = (), *, details:
     parts: list[RenderableType] = []
     for heading, records in variants(measurements.records, axes):
         if heading:
-            parts += [Text(), Text(heading[0].upper() + heading[1:], style="bold underline")]
-        for ranking in rank(records):
-            parts += [Text(), suite_report(ranking, measurements.limits, details=details)]
-    if (table := scaling_report(measurements.records)) is not None:
-        parts += [Text(), table]
-    return Group(*parts, *_notes(measurements))
-
-
-def run_notes(measurements: Measurements) -> RenderableType:
-    """The notes alone, for a run whose records are printed as JSON."""
-    warnings = [warning for ranking in rank(measurements.records) for warning in doubts(ranking, measurements.limits)]
-    return Group(*warnings, *_notes(measurements))
+            parts.append(Text(heading[0].upper() + heading[1:], style="bold underline"))
+        parts += [suite_report(ranking, measurements.limits, details=details) for ranking in rank(records)]
+    return Group(Text(), spaced(*parts, scaling_report(measurements.records), *_notes(measurements)))
 
 
 def asv_sentence(written: Written) -> str:
@@ -64,12 +75,40 @@ def journal_sentence(measurements: Measurements, what: str = "records") -> str:
     return f"{measurements.written} {what}{place}, after {duration(measurements.elapsed_s)}{starting}."
 
 
-def _notes(measurements: Measurements) -> Iterator[RenderableType]:
+def measuring_notes(measurements: Measurements) -> RenderableType:
+    """The hazards of a choice's measurements, and how much was measured in what time."""
+    sentence = journal_sentence(measurements)
+    if measurements.interrupted:
+        sentence = f"Interrupted: {sentence} The answer is for what was measured."
+    hazards = hazard_report(measurements.records, measurements.machine_hazards)
+    return Group(Text(), spaced(hazards, unwrapped(sentence)))
+
+
+def _notes(measurements: Measurements) -> list[RenderableType | None]:
     records = measurements.records
-    for sentence in (gpu_sentence(records), own_error_sentence(records)):
-        if sentence is not None:
-            yield from (Text(), unwrapped(sentence))
-    if (hazards := hazard_report(records, measurements.machine_hazards)) is not None:
-        yield from (Text(), hazards)
-    if records:
-        yield from (Text(), unwrapped(journal_sentence(measurements, "new records")))
+    sentences = gpu_sentence(records), own_error_sentence(records)
+    journal = [unwrapped(journal_sentence(measurements, "new records"))] if records else []
+    return [
+        *(unwrapped(sentence) for sentence in sentences if sentence is not None),
+        hazard_report(records, measurements.machine_hazards),
+        *journal,
+    ]
+
+
+def own_error_sentence(records: Sequence[Record]) -> str | None:
+    """`This run's own error, by timing torch against itself: 0.4 % (...)`; None when there was no self-check."""
+    errors_by_case = {}
+    for record in records:
+        ratio = record.get("self_ratio")
+        if ratio and ratio["value"] > 0:
+            key = (record.get("session"), record.get("suite"), record["case"], record.get("threads"))
+            errors_by_case[key] = ratio["backend"], abs(math.log(ratio["value"]))
+    if not errors_by_case:
+        return None
+    names = list(dict.fromkeys(name for name, _ in errors_by_case.values()))
+    errors = [error for _, error in errors_by_case.values()]
+    themselves = "itself" if len(names) == 1 else "themselves"
+    sentence = f"This run's own error, by timing {' and '.join(names)} against {themselves} in another process: "
+    if len(errors) == 1:
+        return f"{sentence}{percent(errors[0])} %."
+    return f"{sentence}{percent(median(errors))} % (median of {len(errors)} cases), {percent(max(errors))} % at worst."

@@ -12,7 +12,7 @@ from rich.text import Text
 from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.ranking import BackendScore, CaseRanking, RankedBackend, SuiteRanking
 from convbench.analysis.roofline import Limits
-from convbench.reporting.console import plain_table, status_style
+from convbench.reporting.console import plain_table, spaced, status_style
 from convbench.reporting.numbers import (
     aligned,
     count,
@@ -38,21 +38,13 @@ def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details
     The machine's `limits`, if known, add a column; `details` adds a second table.
     """
     limits = limits or Limits(())
-    parts: list[RenderableType] = [Text(f"Suite {ranking.suite}", style="bold"), Text()]
+    parts: list[RenderableType | None] = [Text(f"Suite {ranking.suite}", style="bold")]
     if any(case.places for case in ranking.cases):
-        parts += [times_table(ranking, limits), Text()]
-        if details and (table := details_report(ranking)):
-            parts += [table, Text()]
-        if len(ranking.cases) > 1:
-            parts += [_standings(ranking), Text()]
-        parts += [closing(ranking)]
-        if sentences := limit_sentences(ranking, limits):
-            parts += [Text(), *sentences]
-    if failures := _failures(ranking):
-        parts += [Text(), failures]
-    if left := _left_out(ranking):
-        parts += [Text(), left]
-    return Group(*parts)
+        parts += [times_table(ranking, limits), details_report(ranking) if details else None]
+        parts += [_standings(ranking) if len(ranking.cases) > 1 else None, closing(ranking)]
+        sentences = limit_sentences(ranking, limits)
+        parts.append(Group(*sentences) if sentences else None)
+    return spaced(*parts, _failures(ranking), _left_out(ranking))
 
 
 def times_table(ranking: SuiteRanking, limits: Limits) -> CaseTable:
@@ -138,7 +130,7 @@ def closing(ranking: SuiteRanking) -> RenderableType:
     sentence = Text().append(_named(best), style="bold green").append(" " + _claim(best, len(ranking.cases)))
     known.sort(key=lambda pair: pair[1].value)
     sentence.append("; its lead, as a geometric mean over the cases that both ran, with a 95 % interval:")
-    values = [_with_x(value) for value in aligned([times(lead.value).removesuffix("x") for _, lead in known])]
+    values = aligned([times(lead.value) for _, lead in known])
     rows = [(value, name, _interval(lead)) for value, (name, lead) in zip(values, known, strict=True)]
     widest = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [
@@ -159,11 +151,6 @@ def _claim(best: BackendScore, cases: int) -> str:
     if best.outright:
         return f"was fastest in {best.outright} {of}"
     return f"was level with the fastest in {best.level} {of}"
-
-
-def _with_x(aligned_text: str) -> str:
-    number = aligned_text.rstrip()
-    return number + "x" + aligned_text[len(number) :]
 
 
 def _interval(lead: Ratio) -> str:

@@ -18,7 +18,7 @@ _MAX_REGRET = 0.05  # a choice may be that much slower than the fastest before a
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The options, with one of `suite`, `model` and `problems`. Unless `keep` is set, the journal is a temporary file."""
+    """The options, with one of `suite`, `model` and `problems`. Without `keep` the journal is a temporary file."""
 
     suite: str | Suite | None = None
     model: Any = None
