@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, ResultsError
@@ -36,6 +35,7 @@ from convbench.store.checkout import CheckoutState, checkout_state, find_checkou
 from convbench.store.journal import Journal, JournalWarning, journals, read_records
 from convbench.store.locations import machine_folder, results_folder
 from convbench.store.process_pairs import ProcessPair, keep_pairs, kept_pairs, pair_here
+from convbench.store.readings import problem_of
 from convbench.store.records import record_of
 from convbench.store.schema import Record
 from convbench.suite import Case, Suite
@@ -190,7 +190,7 @@ class Session:
             for r in self.records
             if r.get("suite") == suite.name
             and r["case"] == case.name
-            and r.get("problem") == _as_json(case)
+            and problem_of(r) == case.problem
             and r.get("threads") == settings.threads
             and r["status"] != Status.UNAVAILABLE
         }
@@ -243,10 +243,3 @@ def machine_limits(results: Path | None) -> Limits:
 def machine_pairs(results: Path | None, settings: Settings) -> list[ProcessPair]:
     """The pairs of processes that earlier runs with such settings saw on this machine."""
     return kept_pairs(results_folder(results) / machine_name(), settings)
-
-
-def _as_json(case: Case) -> dict[str, Any]:
-    def lists(value: Any) -> Any:
-        return [lists(item) for item in value] if isinstance(value, tuple) else value
-
-    return {key: lists(value) for key, value in case.problem.as_dict().items()}

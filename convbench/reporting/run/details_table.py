@@ -6,42 +6,50 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.analysis.ranking import CaseRanking, SuiteRanking
+from convbench.reporting.console import spaced
 from convbench.reporting.numbers import aligned, mebibytes, milliseconds, percent, significant
 from convbench.reporting.run.case_table import CaseTable
 from convbench.store.readings import column, number
 from convbench.store.schema import Record
 
+Figure = Callable[[Record], float | str | None]
+
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, and the cell of a record under it: None when the record lacks it, as records of earlier versions do.
+    """A heading, and the figure of a record under it, as `shown` writes it.
 
-    `note` is a sentence below a table that has the column.
+    The figure is None when the record lacks it, as records of earlier versions do. `note` is a sentence below a table
+    that has the column.
     """
 
     heading: str
-    cell: Callable[[Record], str | None]
+    figure: Figure
+    shown: Callable[[Any], str]
     note: str | None = None
+
+    def cell(self, record: Record) -> str | None:
+        value = self.figure(record)
+        return None if value is None else self.shown(value)
 
 
 def details_report(ranking: SuiteRanking) -> RenderableType | None:
-    """The table and the notes that explain it; None when no record has any of it. A column that no record has is left
-    out."""
+    """The table and the notes that explain it, without columns that no record has; None when there are no others."""
     records = [place.record for case in ranking.cases for place in case.places]
-    columns_of_groups = [[(column, [column.cell(r) for r in records]) for column in group] for group in GROUPS]
-    groups = [[(column, cells) for column, cells in group if any(cells)] for group in columns_of_groups]
-    known = [pair for group in groups for pair in group]
+    groups = [{c: cells for c in group if any(cells := [c.cell(r) for r in records])} for group in GROUPS]
+    known = {column: cells for group in groups for column, cells in group.items()}
     if not known:
         return None
-    columns = {column.heading: aligned([cell or "–" for cell in cells]) for column, cells in known}
+    columns = {column.heading: aligned([cell or "–" for cell in cells]) for column, cells in known.items()}
     table = CaseTable(ranking, columns, _case_heading, groups=[len(group) for group in groups if group])
-    notes = dict.fromkeys(column.note for column, _ in known if column.note)
-    return Group(table, *([Text()] if notes else []), *map(Text, notes))
+    notes = dict.fromkeys(column.note for column in known if column.note)
+    return spaced(table, Group(*map(Text, notes)) if notes else None)
 
 
 def _case_heading(case: CaseRanking) -> Text:
@@ -49,18 +57,6 @@ def _case_heading(case: CaseRanking) -> Text:
 
 
 # --- figures of a record ----------------------------------------------------------------------------------------------
-
-Figure = Callable[[Record], float | None]
-
-
-def _figures(heading: str, figure: Figure, shown: Callable[[float], str], note: str | None = None) -> Column:
-    """A column of numbers, each as `shown` writes it."""
-
-    def cell(record: Record) -> str | None:
-        value = figure(record)
-        return None if value is None else shown(value)
-
-    return Column(heading, cell, note)
 
 
 def _field(name: str) -> Figure:
@@ -81,13 +77,12 @@ def _samples(record: Record) -> float | None:
     return len(column(record, "wall_s")) or None
 
 
-def _calls(record: Record) -> float | None:
-    """The timed calls; records do not have the number of discarded ones."""
+def _timed_calls(record: Record) -> float | None:
     return sum(column(record, "calls")) or None
 
 
 def _faults_per_call(record: Record) -> float | None:
-    faults, calls = column(record, "minor_faults"), _calls(record)
+    faults, calls = column(record, "minor_faults"), _timed_calls(record)
     return sum(faults) / calls if faults and calls else None
 
 
@@ -106,24 +101,13 @@ def _on_device(record: Record) -> float | None:
     return number(record, "device_held_bytes") if peak is None else peak
 
 
-def _median_of(name: str) -> Figure:
-    """The median of a column of the samples."""
-
-    def figure(record: Record) -> float | None:
-        values = column(record, name)
-        return median(values) if values else None
-
-    return figure
-
-
-def _launch_us(record: Record) -> float | None:
-    launch_s = _median_of("launch_s")(record)
-    return None if launch_s is None else launch_s * 1e6
+def _median_of(name: str, scale: float = 1) -> Figure:
+    """The median of a column of the samples, times `scale`."""
+    return lambda record: median(values) * scale if (values := column(record, name)) else None
 
 
 def _ended_by(record: Record) -> str | None:
-    stopped = record.get("stopped")
-    return stopped if isinstance(stopped, str) else None
+    return stopped if isinstance(stopped := record.get("stopped"), str) else None
 
 
 def _whole(value: float) -> str:
@@ -142,34 +126,34 @@ _TRANSFERS = "Send and fetch ms: the input's way to the GPU and the output's bac
 
 GROUPS: Sequence[Sequence[Column]] = (
     (
-        _figures("images/s", _field("images_per_s"), significant),
-        _figures("GB/s", _field("gbytes_per_s"), significant, _EACH_ONCE),
+        Column("images/s", _field("images_per_s"), significant),
+        Column("GB/s", _field("gbytes_per_s"), significant, _EACH_ONCE),
     ),
     (
-        _figures("prepare ms", _field("prepare_s"), milliseconds),
-        _figures("first call ms", _field("first_call_s"), milliseconds),
+        Column("prepare ms", _field("prepare_s"), milliseconds),
+        Column("first call ms", _field("first_call_s"), milliseconds),
     ),
     (
-        _figures("peak MiB", _beyond_inputs("peak_bytes"), mebibytes, _BEYOND_INPUTS),
-        _figures("steady MiB", _beyond_inputs("steady_bytes"), mebibytes, _BEYOND_INPUTS),
+        Column("peak MiB", _beyond_inputs("peak_bytes"), mebibytes, _BEYOND_INPUTS),
+        Column("steady MiB", _beyond_inputs("steady_bytes"), mebibytes, _BEYOND_INPUTS),
     ),
     (
-        _figures("faults/call", _faults_per_call, partial(significant, digits=2)),
-        _figures("system %", _system_share, percent),
+        Column("faults/call", _faults_per_call, partial(significant, digits=2)),
+        Column("system %", _system_share, percent),
     ),
     (
-        _figures("send ms", _field("send_s"), milliseconds, _TRANSFERS),
-        _figures("fetch ms", _field("fetch_s"), milliseconds),
+        Column("send ms", _field("send_s"), milliseconds, _TRANSFERS),
+        Column("fetch ms", _field("fetch_s"), milliseconds),
     ),
     (
-        _figures("device MiB", _on_device, mebibytes, _ON_DEVICE),
-        _figures("launch µs", _launch_us, partial(significant, digits=2)),
-        _figures("GPU MHz", _median_of("sm_mhz"), _whole),
+        Column("device MiB", _on_device, mebibytes, _ON_DEVICE),
+        Column("launch µs", _median_of("launch_s", 1e6), partial(significant, digits=2)),
+        Column("GPU MHz", _median_of("sm_mhz"), _whole),
     ),
     (
-        _figures("samples", _samples, _whole),
-        _figures("calls", _calls, _whole),
-        Column("ended by", _ended_by),
+        Column("samples", _samples, _whole),
+        Column("calls", _timed_calls, _whole),
+        Column("ended by", _ended_by, str),
     ),
 )
 """In the order of the table; the columns of a group stay together. A new column is a new entry here."""

@@ -124,16 +124,12 @@ def _heats(
 
 def _choices(request: Request, suite: Suite, session: Session, race: Race) -> list[LayerChoice]:
     """The choice for each layer by what has been recorded so far."""
-    by_case: dict[str, list[Record]] = {}
-    for record in session.records:
-        by_case.setdefault(record["case"], []).append(record)
-    reasons: dict[str, dict[str, str]] = {}
+    records: dict[str, list[Record]] = {case.name: [] for case in suite.cases}
+    left_out: dict[str, dict[str, str]] = {case.name: {} for case in suite.cases}
     for (name, backend), reason in race.left_out.items():
-        reasons.setdefault(name, {})[backend] = reason
-    choices = []
-    for case in suite.cases:
-        records = by_case.get(case.name, ())
-        recorded = {record["backend"] for record in records}
-        left_out = {b: reason for b, reason in reasons.get(case.name, {}).items() if b not in recorded}
-        choices.append(decide(case, records, request.tie, "measured", left_out, lower=request.lower_precision))
-    return choices
+        left_out[name][backend] = reason
+    for record in session.records:
+        records[record["case"]].append(record)
+        left_out[record["case"]].pop(record["backend"], None)
+    lower = request.lower_precision
+    return [decide(c, records[c.name], request.tie, "measured", left_out[c.name], lower=lower) for c in suite.cases]
