@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from convbench.cli import options
-from convbench.cli.options import share
 
 
 @click.command(short_help="Choose the backend for a model, a suite or a problem.")
@@ -30,36 +29,12 @@ from convbench.cli.options import share
 @click.option("--from-results", is_flag=True, help="Answer at once from earlier records of this machine.")
 @click.option("--machine", metavar="NAME", help="Answer for another machine, from its records.")
 @options.processes
-@click.option(
-    "--budget",
-    type=click.FloatRange(0, min_open=True),
-    default=0.5,
-    show_default=True,
-    metavar="S",
-    help="Sample each backend on each layer for at most this many seconds.",
+@options.seconds("--budget", "Sample each backend on each layer for at most this many seconds.", 0.5)
+@options.percent(
+    "--precision", "Sample close backends until their ratio is known this precisely, within --budget.  [default: 1%]"
 )
-@click.option(
-    "--precision",
-    type=share,
-    metavar="P%",
-    help="Sample close backends until their ratio is known this precisely, within --budget.  [default: 1%]",
-)
-@click.option(
-    "--tie",
-    type=share,
-    default="2%",
-    show_default=True,
-    metavar="P%",
-    help="Treat differences smaller than this as a tie.",
-)
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    show_default=True,
-    metavar="S",
-    help="Stop a backend that takes longer for one step, such as prepare and first call.",
-)
+@options.percent("--tie", "Treat differences smaller than this as a tie.", "2%")
+@options.seconds("--time-limit", "Stop a backend that takes longer for one step, such as prepare and first call.", 30.0)
 @click.option(
     "--lower-precision", is_flag=True, help="Admit backends that compute in a lower precision than the layer's dtype."
 )

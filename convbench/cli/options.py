@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -26,6 +26,8 @@ numbers = _kind(options.whole_numbers)
 numbers_in_order = _kind(options.whole_numbers, distinct=False)
 share = _kind(options.share)
 cpus = _kind(options.cpus)
+
+Command = TypeVar("Command", bound=Callable[..., object])
 
 plugins = click.option(
     "--plugin",
@@ -76,3 +78,13 @@ input_shape = click.option(
     metavar="N,C,H,W",
     help="Shape of the model's input, such as 1,3,224,224.  [default: the model's own]",
 )
+
+
+def seconds(name: str, help: str, default: float | None = None) -> Callable[[Command], Command]:  # noqa: A002
+    """An option of that many seconds, above 0."""
+    return click.option(name, type=click.FloatRange(0, min_open=True), default=default, metavar="S", help=help)
+
+
+def percent(name: str, help: str, default: str | None = None) -> Callable[[Command], Command]:  # noqa: A002
+    """An option that is a share, such as 2%."""
+    return click.option(name, type=share, default=default, metavar="P%", help=help)

@@ -23,7 +23,7 @@ the same."""
 
 def reference() -> str:
     """All commands, each with its usage, what it does, its options and examples."""
-    group = click.Context(cli, info_name="convbench")
+    group = click.Context(cli, info_name="convbench", show_default=True)
     summaries = [f"* [`{name}`](#{name}): {command.short_help}" for name, command in cli.commands.items()]
     sections = [_section(name, command, group) for name, command in cli.commands.items()]
     return "\n\n".join([_HEADING, _prose(cli), "\n".join(summaries), *sections]) + "\n"

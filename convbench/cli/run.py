@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from convbench.cli import options
-from convbench.cli.options import cpus, numbers, share
+from convbench.cli.options import cpus, numbers
 
 
 @click.command(short_help="Verify and time backends on suites and problems, and record the results.")
@@ -34,7 +34,6 @@ from convbench.cli.options import cpus, numbers, share
     "--threads",
     type=numbers,
     default="1",
-    show_default=True,
     metavar="N,N,...",
     help="Threads per backend. Several values are measured in turn, and the speed-up is reported.",
 )
@@ -44,7 +43,6 @@ from convbench.cli.options import cpus, numbers, share
     "--cache",
     type=click.Choice(["warm", "cold"]),
     default="warm",
-    show_default=True,
     help="Let data stay in the caches, or empty them before each call and time calls one by one.",
 )
 @options.processes
@@ -58,35 +56,23 @@ from convbench.cli.options import cpus, numbers, share
     "--pin",
     type=cpus,
     default="auto",
-    show_default=True,
     metavar="auto|none|CPUS",
     help="Run workers on these CPUs, such as 2,3; 'auto' takes one core per thread, the same for all workers.",
 )
-@click.option(
+@options.percent(
     "--precision",
-    type=share,
-    metavar="P%",
-    help="Sample until the interval reaches this far to either side, for at most 10 s or --budget.  [default: 1%]",
+    "Sample until the interval reaches this far to either side, for at most 10 s or --budget.  [default: 1%]",
 )
-@click.option(
-    "--budget",
-    type=click.FloatRange(0, min_open=True),
-    metavar="S",
-    help="Sample each backend on each case for at most this many seconds.  [default: 1]",
-)
+@options.seconds("--budget", "Sample each backend on each case for at most this many seconds.  [default: 1]")
 @options.quick
 @click.option("--resume", is_flag=True, help="Continue the last run of this suite with these settings.")
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(0, min_open=True),
-    metavar="S",
-    help="Stop a backend that takes longer for one step, such as prepare and first call.  [default: 60]",
+@options.seconds(
+    "--time-limit", "Stop a backend that takes longer for one step, such as prepare and first call.  [default: 60]"
 )
 @click.option(
     "--allocator",
     type=click.Choice(["steady", "system"]),
     default="steady",
-    show_default=True,
     help="Tune the memory allocator for steady times, or leave it as programs have it.",
 )
 @click.option("--time-wrong", is_flag=True, help="Time wrong answers, too. They stay marked and are never ranked.")
@@ -94,7 +80,6 @@ from convbench.cli.options import cpus, numbers, share
     "--seed",
     type=click.IntRange(0),
     default=0,
-    show_default=True,
     metavar="N",
     help="Seed of the data and of the order within rounds.",
 )

@@ -78,6 +78,7 @@ def _samples(record: Record) -> float | None:
 
 
 def _timed_calls(record: Record) -> float | None:
+    """Records do not have the number of discarded calls."""
     return sum(column(record, "calls")) or None
 
 
