@@ -12,11 +12,14 @@ from convbench.cli import options
 @click.command(short_help="Show what is known of this machine, and its limits.")
 @click.option("--measure", is_flag=True, help="Measure the ceilings, in about half a minute, and keep them.")
 @click.option(
-    "--threads", metavar="N,N,...", help="Numbers of threads for --measure.  [default: 1 and as many as CPUs]"
+    "--threads",
+    type=options.numbers,
+    metavar="N,N,...",
+    help="Numbers of threads for --measure.  [default: 1 and as many as CPUs]",
 )
 @options.results
 @options.json_lines
-def machine(measure: bool, threads: str | None, results: Path | None, as_json: bool) -> None:
+def machine(measure: bool, threads: tuple[int, ...] | None, results: Path | None, as_json: bool) -> None:
     """Show what is known of this machine, and what it can do at most.
 
     The ceilings are multiply-adds in registers, matrix products, and bytes from each cache and from memory. Once they

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -14,16 +14,10 @@ from convbench.errors import BackendError, NothingMeasuredError
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.hazards.of_machine import hazards_of_machine, hazards_of_timers
 from convbench.measurement.hazards.of_samples import hazards_of_samples
+from convbench.measurement.machine import state
 from convbench.measurement.machine.clocks import Timer, timers
 from convbench.measurement.machine.facts import machine_facts
-from convbench.measurement.machine.state import (
-    MachineActivity,
-    MachineState,
-    counters,
-    machine_activity,
-    machine_state,
-    other_runs,
-)
+from convbench.measurement.outcome import RoundSample
 from convbench.measurement.scheduling.aa_test import AAResult, compare_with_itself, settings_for
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
@@ -61,9 +55,9 @@ class Diagnosis:
     rounds: tuple[int, ...]
     """By pair of fresh processes."""
     timers: tuple[Timer, Timer]
-    machine_state: MachineState
-    at_rest: MachineActivity
-    meanwhile: MachineActivity
+    machine_state: state.MachineState
+    at_rest: state.MachineActivity
+    meanwhile: state.MachineActivity
     wall: ClockError
     cpu: ClockError | None
     hazards: tuple[Hazard, ...]
@@ -105,22 +99,27 @@ def examine(
     """
     begin = time.monotonic()
     settings = [settings_for(effort.sampling_s, threads, seed) for seed in range(effort.pairs)]
-    state, clocks, runs, start = machine_state(), timers(), other_runs(), counters()
+    machine, clocks, runs, start = state.machine_state(), timers(), state.other_runs(), state.counters()
     time.sleep(effort.rest_s)
-    rested = counters()
+    rested = state.counters()
     pairs = _measured(entry, case, settings, advance)
-    at_rest, meanwhile = machine_activity(start, rested), machine_activity(rested, counters())
-    runs = tuple(sorted({*runs, *other_runs()}))
-    wall, cpu = _clock_errors(pairs)
+    at_rest, meanwhile = state.machine_activity(start, rested), state.machine_activity(rested, state.counters())
+    runs = tuple(sorted({*runs, *state.other_runs()}))
+    processes = [samples for pair in pairs for samples in pair.samples]
+    round_s = mean(pair.round_s for pair in pairs)
+    wall = clock_error([pair.wall for pair in pairs], round_s)
+    cpus = [pair.cpu for pair in pairs if pair.cpu is not None]
+    cpu = clock_error(cpus, round_s) if len(cpus) == len(pairs) else None
     hazards = in_order(
         [
-            *hazards_of_machine(state, meanwhile, threads, runs),
-            *hazards_of_machine(state, at_rest, threads),
+            *hazards_of_machine(machine, meanwhile, threads, runs),
+            *hazards_of_machine(machine, at_rest, threads),
             *hazards_of_timers(clocks, settings[0].sample_s),
-            *_hazards_of_samples(pairs, entry, threads),
+            *_hazards_of_samples(processes, entry, threads),
         ]
     )
     hazards = in_order([*hazards, *process_hazards(wall, cpu, hazards)])
+    walls = Ragged.of([[timed.sample.wall_s for timed in samples] for samples in processes])
     return Diagnosis(
         facts=machine_facts(),
         threads=threads,
@@ -129,14 +128,14 @@ def examine(
         call_s=mean(pair.call_s for pair in pairs),
         rounds=tuple(len(pair.wall) for pair in pairs),
         timers=clocks,
-        machine_state=state,
+        machine_state=machine,
         at_rest=at_rest,
         meanwhile=meanwhile,
         wall=wall,
         cpu=cpu,
         hazards=tuple(hazards),
         limit=limiting_factor(wall, cpu, hazards),
-        spread=_spread(pairs),
+        spread=median(walls.log_spreads().tolist()),
         seconds=time.monotonic() - begin,
     )
 
@@ -160,25 +159,9 @@ def _measured(entry: Entry, case: Case, settings: Sequence[Settings], advance: C
     return pairs
 
 
-def _clock_errors(pairs: Sequence[AAResult]) -> tuple[ClockError, ClockError | None]:
-    round_s = mean(pair.round_s for pair in pairs)
-    cpus = [pair.cpu for pair in pairs if pair.cpu is not None]
-    cpu = clock_error(cpus, round_s) if len(cpus) == len(pairs) else None
-    return clock_error([pair.wall for pair in pairs], round_s), cpu
-
-
-def _spread(pairs: Sequence[AAResult]) -> float:
-    """The spread of the samples of a process, in the median over all processes."""
-    processes = [samples for pair in pairs for samples in pair.samples]
-    rows = Ragged.of([[timed.sample.wall_s for timed in samples] for samples in processes])
-    spreads: list[float] = rows.log_spreads().tolist()
-    return median(spreads)
-
-
-def _hazards_of_samples(pairs: Sequence[AAResult], entry: Entry, threads: int) -> Iterator[Hazard]:
-    for pair in pairs:
-        for samples in pair.samples:
-            rows = [{"load": timed.load, **asdict(timed.sample)} for timed in samples]
-            columns = {name: [row[name] for row in rows] for name in rows[0]}
-            hazards = hazards_of_samples(columns, threads=threads, device=entry.backend.device)
-            yield from (hazard for hazard in hazards if hazard.kind not in _SEEN_BETTER)
+def _hazards_of_samples(processes: Iterable[Sequence[RoundSample]], entry: Entry, threads: int) -> Iterator[Hazard]:
+    for samples in processes:
+        rows = [{"load": timed.load, **asdict(timed.sample)} for timed in samples]
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        hazards = hazards_of_samples(columns, threads=threads, device=entry.backend.device)
+        yield from (hazard for hazard in hazards if hazard.kind not in _SEEN_BETTER)

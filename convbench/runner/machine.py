@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,21 +53,18 @@ def measure_machine(threads: list[int], results: Path | None, doing: Callable[[i
     keep_ceilings(folder, measured)
 
 
-def ceiling_threads(text: str | None, *, measure: bool) -> list[int]:
-    """The numbers of threads in `--threads 1,2`; without it, one and as many as there are CPUs.
+def ceiling_threads(threads: Sequence[int] | None, *, measure: bool) -> list[int]:
+    """The numbers of threads of `--threads`; without it, one and as many as there are CPUs.
 
-    Raises `ConvbenchError` for anything else, and for more threads than CPUs.
+    Raises `ConvbenchError` without --measure, and for more threads than CPUs.
     """
-    if text is None:
+    if threads is None:
         return sorted({1, usable_cpus()})
     if not measure:
         raise ConvbenchError("--threads says with how many threads to measure; it goes with --measure.")
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and int(word) for word in words):
-        raise ConvbenchError(f"--threads is {text!r}; it should be numbers from 1, as in --threads 1,2.")
-    if max(map(int, words)) > usable_cpus():
+    if max(threads) > usable_cpus():
         raise ConvbenchError(
-            f"--threads is {text!r}, but convbench may use {usable_cpus()} CPUs: more threads than that do not run "
-            "side by side, so there is no ceiling to measure."
+            f"--threads is {max(threads)}, but convbench may use {usable_cpus()} CPUs: more threads than that do not "
+            "run side by side, so there is no ceiling to measure."
         )
-    return sorted({int(word) for word in words})
+    return sorted(threads)

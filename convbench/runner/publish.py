@@ -25,22 +25,13 @@ PageOf = Callable[[str, Iterable[Record], Mapping[str, str]], str]
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout that asv knows: its name, its results and where its pages go."""
+    """A checkout that asv knows: its name, its results, the page of throughput and asv's own page."""
 
     checkout: Path
     name: str
     results: Path
-    pages: Path
-
-    @property
-    def page(self) -> Path:
-        """The page of throughput."""
-        return self.pages / PAGE
-
-    @property
-    def index(self) -> Path:
-        """asv's own page."""
-        return self.pages / "index.html"
+    page: Path
+    index: Path
 
 
 def project_here() -> Project:
@@ -48,16 +39,23 @@ def project_here() -> Project:
 
     Raises `ResultsError` outside a checkout, and `NothingMeasuredError` when asv has no results there.
     """
+    from asv.config import Config
+    from asv.util import UserError
+
     checkout = find_checkout(Path.cwd())
     if checkout is None:
         raise ResultsError(f"there is no {CONFIGURATION} here or above; publish from within a checkout that has one.")
-    project = _configured(checkout)
-    if not (project.results / "benchmarks.json").is_file():
+    try:
+        conf = Config.load(str(checkout / CONFIGURATION))
+    except (UserError, OSError, ValueError) as error:
+        raise ResultsError(f"{checkout / CONFIGURATION} cannot be read: {error}.") from None
+    results, pages = checkout / conf.results_dir, checkout / conf.html_dir
+    if not (results / "benchmarks.json").is_file():
         raise NothingMeasuredError(
-            f"there is nothing to publish: asv has no results in {project.results}. `convbench run` stores some where "
-            "the checkout has no uncommitted changes."
+            f"there is nothing to publish: asv has no results in {results}. `convbench run` stores some where the "
+            "checkout has no uncommitted changes."
         )
-    return project
+    return Project(checkout, str(conf.project), results, pages / PAGE, pages / "index.html")
 
 
 def publish(project: Project, fields: Iterable[str], page_of: PageOf) -> int:
@@ -65,21 +63,10 @@ def publish(project: Project, fields: Iterable[str], page_of: PageOf) -> int:
     number. Raises `ResultsError` when asv cannot publish."""
     _run_asv(project.checkout)
     shown = list(records(project.results, fields)) if project.results.is_dir() else []
-    graphs = _graphs(project.pages, {str(record.get("suite", "")) for record in shown})
+    graphs = _graphs(project.index.with_suffix(".json"), {str(record.get("suite", "")) for record in shown})
     _replace(project.page, page_of(project.name, shown, graphs))
     _link(project.index)
     return len(shown)
-
-
-def _configured(checkout: Path) -> Project:
-    from asv.config import Config
-    from asv.util import UserError
-
-    try:
-        conf = Config.load(str(checkout / CONFIGURATION))
-    except (UserError, OSError, ValueError) as error:
-        raise ResultsError(f"{checkout / CONFIGURATION} cannot be read: {error}.") from None
-    return Project(checkout, str(conf.project), checkout / conf.results_dir, checkout / conf.html_dir)
 
 
 def _run_asv(checkout: Path) -> None:
@@ -90,10 +77,10 @@ def _run_asv(checkout: Path) -> None:
         raise ResultsError(f"asv could not publish (exit code {done.returncode}): {' '.join(lines[-2:])}")
 
 
-def _graphs(pages: Path, suites: set[str]) -> dict[str, str]:
+def _graphs(index: Path, suites: set[str]) -> dict[str, str]:
     """Links to asv's graphs, for the suites that have a graph."""
     try:
-        known = json.loads((pages / "index.json").read_text(encoding="utf-8"))["benchmarks"]
+        known = json.loads(index.read_text(encoding="utf-8"))["benchmarks"]
     except (OSError, ValueError, LookupError, TypeError):
         return {}
     names = {suite: benchmark_name(suite, METRICS[0]) for suite in suites}

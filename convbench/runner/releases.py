@@ -74,10 +74,14 @@ def _library(text: str) -> str:
         ) from None
 
 
+def _words(texts: Sequence[str]) -> list[str]:
+    return [word.strip() for text in texts for word in text.split(",")]
+
+
 def _versions(texts: Sequence[str]) -> list[str]:
     """The versions, one of each: 1.20 and 1.20.0 are the same."""
     distinct: list[str] = []
-    for version in (word.strip() for text in texts for word in text.split(",")):
+    for version in _words(texts):
         if version_of(version) is None:
             raise BackendError(f"{version!r} is no version; --versions takes versions with commas, as in {_EXAMPLE}")
         if not any(same_version(version, known) for known in distinct):
@@ -88,7 +92,7 @@ def _versions(texts: Sequence[str]) -> list[str]:
 def _days(texts: Sequence[str]) -> dict[str, str]:
     """The days of release in `--dates`, by version."""
     days = {}
-    for word in (word.strip() for text in texts for word in text.split(",")):
+    for word in _words(texts):
         version, _, day = word.partition("=")
         try:
             days[version] = date.fromisoformat(day).isoformat()
@@ -102,7 +106,7 @@ def _extra_requirements(texts: Sequence[str], versions: Sequence[str]) -> list[t
     extra = []
     for text in texts:
         before, colon, after = text.partition(":")
-        limits = tuple(word.strip() for word in before.split(","))
+        limits = tuple(_words([before]))
         is_limited = bool(colon) and all(version_of(word) is not None for word in limits)
         if is_limited and (strange := [word for word in limits if word not in versions]):
             raise BackendError(f"--with {text!r} is for {strange[0]}, which is not among --versions as it is written.")
@@ -131,15 +135,14 @@ def _available_somewhere(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.backend.name in available] or list(entries)
 
 
-# --- environments and dates -------------------------------------------------------------------------------------------
-
-
 def _environments(
     request: Request, library: str, versions: Sequence[str], entries: Sequence[Entry], observer: Observer
 ) -> list[OtherEnvironment]:
     """An environment for each version, labelled by it. Raises `BackendError` with all that could not be made."""
+    from platformdirs import user_cache_path
+
     python = environment(request.python or sys.executable, "base")
-    folder = request.environments or _cache()
+    folder = request.environments or user_cache_path("convbench", appauthor=False) / "environments"
     needed = dict.fromkeys(str(r) for entry in entries for r in requirements(entry.backend) if r.name != library)
     extra = _extra_requirements(request.others, versions)
     environments: list[OtherEnvironment] = []
@@ -163,25 +166,21 @@ def _environments(
     return environments
 
 
-def _cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("convbench", appauthor=False) / "environments"
-
-
 def _dated(
     library: str, environments: Sequence[OtherEnvironment], days: Mapping[str, str]
 ) -> list[tuple[OtherEnvironment, Release]]:
     """Each environment with its release, dated by `days`, else by the package index, else by the files of the wheel."""
-    for version in days:
-        if not any(same_version(version, other.label) for other in environments):
+    dates: dict[str, str] = {}
+    for version, day in days.items():
+        labels = [other.label for other in environments if same_version(version, other.label)]
+        if not labels:
             raise BackendError(f"--dates has {version}, which is not among --versions.")
-    dates = {o.label: day for o in environments for version, day in days.items() if same_version(version, o.label)}
+        dates |= dict.fromkeys(labels, day)
     if unknown := [other.label for other in environments if other.label not in dates]:
         dates |= upload_dates(library, unknown)
     for other in environments:
-        if other.label not in dates and (day := wheel_date(library, other.label, other.python)):
-            dates[other.label] = day
+        if other.label not in dates and (built := wheel_date(library, other.label, other.python)):
+            dates[other.label] = built
     if undated := [other.label for other in environments if other.label not in dates]:
         example = ",".join(f"{version}=YYYY-MM-DD" for version in undated)
         raise BackendError(

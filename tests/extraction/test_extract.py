@@ -415,7 +415,7 @@ def test_json_is_all_there_is_on_standard_output() -> None:
             "for which 'groups > 100' holds",
         ),
         (["models_to_read:Plain", "--input", "1,3,8,8", "--where", "__import__('os')"], 2, "convbench:"),
-        (["models_to_read:Plain", "--input", "1x3"], 2, "'1x3' should be whole numbers"),
+        (["models_to_read:Plain", "--input", "1x3"], 2, "'1x3'; it should be whole numbers"),
         (["models_to_read:Plain", "--output", "x.csv"], 2, "should end in .toml"),
         (["models_to_read:Plain", "--output", "nowhere/x.toml"], 2, "no folder"),
         (["nonsense"], 2, "is no model"),

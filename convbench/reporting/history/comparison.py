@@ -23,37 +23,47 @@ _STYLES = {
     ChangeVerdict.SAME: "dim",
     ChangeVerdict.UNCLEAR: "yellow",
 }
-_NAMES = ("verdict", "suite", "case", "backend")
 _MOST_SHOWN = 100
 
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
     """A row for each pair, slowest first, then one for each pair that is broken now; JSON-ready, times in seconds."""
-    return [*map(_row, comparison.changes), *map(_broken_row, comparison.broken)]
+    broken = [
+        {
+            "suite": str(record.get("suite", "")),
+            "case": record["case"],
+            "backend": record["backend"],
+            "verdict": "broken",
+            "status": record["status"],
+            "reason": record.get("reason"),
+        }
+        for record in comparison.broken
+    ]
+    return [*map(_row, comparison.changes), *broken]
 
 
 def report(comparison: Comparison, threshold: float) -> RenderableType:
     """The table for a terminal, what is broken, and the closing sentences."""
-    changes = _shown(comparison.changes)
     parts: list[RenderableType] = []
-    if changes:
+    if changes := _shown(comparison.changes):
         headers, cells = _table(changes)
         styled: list[tuple[str | Text, ...]] = [
             (Text(verdict, style=_STYLES[change.verdict]), *others)
             for change, (verdict, *others) in zip(changes, cells, strict=True)
         ]
-        parts += [plain_table(headers, styled, right=range(len(_NAMES), len(headers))), Text()]
-    parts += [Text(f"broken: {sentence}", style="red") for sentence in map(printable, _broken(comparison))]
+        parts += [plain_table(headers, styled, right=range(4, len(headers))), Text()]
+    parts += [Text(f"broken: {printable(sentence)}", style="red") for sentence in _broken(comparison)]
     return Group(*parts, Text(_closing(comparison, threshold)))
 
 
 def markdown(comparison: Comparison, threshold: float) -> str:
     """The same for a comment on GitHub."""
-    changes = _shown(comparison.changes)
-    headers, cells = _table(changes)
-    table = [markdown_table(headers, cells, right=range(len(_NAMES), len(headers))), ""] if changes else []
-    broken = [f"**broken**: {escaped(sentence)}\n" for sentence in _broken(comparison)]
-    return "\n".join([*table, *broken, _closing(comparison, threshold)])
+    parts: list[str] = []
+    if changes := _shown(comparison.changes):
+        headers, cells = _table(changes)
+        parts += [markdown_table(headers, cells, right=range(4, len(headers))), ""]
+    parts += [f"**broken**: {escaped(sentence)}\n" for sentence in _broken(comparison)]
+    return "\n".join([*parts, _closing(comparison, threshold)])
 
 
 def _row(change: Change) -> dict[str, Any]:
@@ -73,11 +83,6 @@ def _row(change: Change) -> dict[str, Any]:
     }
 
 
-def _broken_row(record: Record) -> dict[str, Any]:
-    pair = {"suite": str(record.get("suite", "")), "case": record["case"], "backend": record["backend"]}
-    return pair | {"verdict": "broken", "status": record["status"], "reason": record.get("reason")}
-
-
 def _shown(changes: Sequence[Change]) -> list[Change]:
     """As many pairs as a person reads, slowest first: those that changed most, then the worst of the others."""
     if len(changes) <= _MOST_SHOWN:
@@ -89,10 +94,8 @@ def _shown(changes: Sequence[Change]) -> list[Change]:
 
 def _table(changes: Sequence[Change]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Headers and rows: the names, then the numbers. The drift has a column if it is known for any pair."""
-    base_ms, new_ms = (
-        aligned([_median_ms(record) for record in side])
-        for side in ([c.base for c in changes], [c.new for c in changes])
-    )
+    base_ms = aligned([_median_ms(change.base) for change in changes])
+    new_ms = aligned([_median_ms(change.new) for change in changes])
     intervals = interval_column(((c.ratio.low, c.ratio.high, c.ratio.covers) for c in changes), digits=4)
     with_drift = any(change.drift for change in changes)
     cells = []
@@ -100,8 +103,8 @@ def _table(changes: Sequence[Change]) -> tuple[tuple[str, ...], list[tuple[str, 
         names = (str(c.verdict), printable(c.suite), printable(c.case), printable(c.backend))
         drift = (f"{c.drift:.3f}" if c.drift else "–",) if with_drift else ()
         cells.append((*names, base, new, *drift, f"{c.ratio.value:.3f}", interval))
-    drift_header = ("drift",) if with_drift else ()
-    return (*_NAMES, "base ms", "new ms", *drift_header, "new/base", "95 % interval"), cells
+    headers = ("verdict", "suite", "case", "backend", "base ms", "new ms", "new/base", "95 % interval")
+    return (*headers[:6], *(("drift",) if with_drift else ()), *headers[6:]), cells
 
 
 def _median_ms(record: Record) -> str:

@@ -6,10 +6,9 @@ What comes from journals is text. The page's own policy forbids scripts besides,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from convbench.analysis.ranking import CaseRanking, RankedBackend, SuiteRanking, rank
 from convbench.reporting.markdown import printable
@@ -27,8 +26,7 @@ FIELDS = (
 """What the page shows of a record."""
 
 
-@dataclass(frozen=True)
-class _Conditions:
+class _Conditions(NamedTuple):
     """What throughput depends on besides suite, case and backend."""
 
     machine: str
@@ -43,6 +41,10 @@ class _Conditions:
         cache = str(settings.get("cache") or "warm")
         return cls(str(name), str(record.get("threads") or 1), str(allocator or "steady"), cache)
 
+    def order(self) -> tuple[str, int, str, str, bool]:
+        """By machine, then threads, allocator and cache; warm caches first."""
+        return self.machine, len(self.threads), self.threads, self.allocator, self.cache != "warm"
+
 
 def summary_page(project: str, records: Iterable[Record], graphs: Mapping[str, str]) -> str:
     """The page. The last of several records of one pair counts; `graphs` are links to the history of suites."""
@@ -50,7 +52,8 @@ def summary_page(project: str, records: Iterable[Record], graphs: Mapping[str, s
     for record in filter(_is_sound, records):
         by_conditions.setdefault(_Conditions.of(record), []).append(record)
     title = f"{_text(project)}: throughput"
-    body = [f"<h1>{title}</h1>", _introduction(), *(_section(*item, graphs) for item in _sorted(by_conditions))]
+    ordered = sorted(by_conditions, key=_Conditions.order)
+    body = [f"<h1>{title}</h1>", _INTRODUCTION, *(_section(at, by_conditions[at], graphs) for at in ordered)]
     if not by_conditions:
         body.append("<p>There is no record yet.</p>")
     return _PAGE.format(title=title, style=files(__package__).joinpath("summary.css").read_text(), body="\n".join(body))
@@ -79,30 +82,18 @@ _PAGE = """<!doctype html>
 """
 
 
-def _sorted(by_conditions: Mapping[_Conditions, list[Record]]) -> list[tuple[_Conditions, list[Record]]]:
-    """By machine, then threads, allocator and cache; warm caches first."""
-
-    def key(item: tuple[_Conditions, list[Record]]) -> tuple[str, int, str, str, bool]:
-        at = item[0]
-        return at.machine, len(at.threads), at.threads, at.allocator, at.cache != "warm"
-
-    return sorted(by_conditions.items(), key=key)
-
-
-def _introduction() -> str:
-    return (
-        "<p>GFLOP/s by the newest record of each suite, case and backend, above its 95 % interval [low, high], or the "
-        "range (low … high) of too few samples for an interval. Two operations per multiply-accumulate; more is "
-        "better. The deeper the green, the nearer to the fastest of the row. The fastest is underlined, and so are "
-        "those level with it. "
-        '<a href="index.html">History by commit (asv)</a></p>'
-    )
+_INTRODUCTION = (
+    "<p>GFLOP/s by the newest record of each suite, case and backend, above its 95 % interval [low, high], or the "
+    "range (low … high) of too few samples for an interval. Two operations per multiply-accumulate; more is "
+    "better. The deeper the green, the nearer to the fastest of the row. The fastest is underlined, and so are "
+    'those level with it. <a href="index.html">History by commit (asv)</a></p>'
+)
 
 
 def _section(conditions: _Conditions, records: list[Record], graphs: Mapping[str, str]) -> str:
     machine = table(records[-1], "machine")
-    threads = "1 thread" if conditions.threads == "1" else f"{conditions.threads} threads"
-    parts = [machine.get("cpu"), machine.get("vector_isa"), machine.get("os"), threads]
+    parts = [machine.get("cpu"), machine.get("vector_isa"), machine.get("os")]
+    parts += [f"{conditions.threads} thread{'s' if conditions.threads != '1' else ''}"]
     parts += [f"{conditions.allocator} allocator", f"{conditions.cache} cache" if conditions.cache != "warm" else ""]
     suites = [_suite(ranking, records, graphs) for ranking in rank(records)]
     facts = ", ".join(_text(fact) for fact in parts if fact)
@@ -123,12 +114,11 @@ def _suite(ranking: SuiteRanking, records: Iterable[Record], graphs: Mapping[str
     )
     backends += [backend for backend in untimed if backend not in backends]
     header = "".join(f"<th>{_text(name)}</th>" for name in backends)
-    rows = [_row(case, backends) for case in ranking.cases]
+    rows = "\n".join(_row(case, backends) for case in ranking.cases)
     return (
         f"<h3>{_text(ranking.suite)}</h3>\n<p>{'; '.join(notes)}.</p>\n"
-        f'<div class="scroll"><table>\n<thead><tr><th>case</th>{header}</tr></thead>\n<tbody>\n'
-        + "\n".join(rows)
-        + "\n</tbody></table></div>"
+        f'<div class="scroll"><table>\n<thead><tr><th>case</th>{header}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody></table></div>"
     )
 
 
@@ -138,9 +128,8 @@ def _row(case: CaseRanking, backends: Iterable[str]) -> str:
     cells = [_time(places[name]) if name in places else _no_time(untimed.get(name)) for name in backends]
     record = case.places[0].record if case.places else case.untimed[0]
     work, layer = record.get("flops"), record.get("layer")
-    details = [_text(layer)] if layer else []
-    details += [flops(work)] if isinstance(work, (int, float)) else []
-    below = ", ".join(details)
+    details = (_text(layer or ""), flops(work) if isinstance(work, (int, float)) else "")
+    below = ", ".join(filter(None, details))
     return f"<tr><th>{_text(case.case)}<small>{below}</small></th>{''.join(cells)}</tr>"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,36 +56,29 @@ def measuring() -> Iterator[Callable[[int, str], None]]:
         yield lambda threads, what: status.update(Text(f"measuring {what or count(threads, 'thread')}"))
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A line of the table; `half_width` is half the width of the rate's 95 % interval, as a fraction of the rate."""
-
-    ceiling: str
-    threads: int
-    rate: float
-    half_width: float | None
-    how: str
+_Line = tuple[str, int, float, str, str]
+"""Of the table: the ceiling, the threads, the rate, half the width of its 95 % interval as text, and how."""
 
 
 def _report(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]) -> RenderableType:
     lines = list(_lines(ceilings, convolutions))
-    rates = aligned([significant(line.rate) for line in lines])
+    rates = aligned([significant(rate) for _, _, rate, _, _ in lines])
+    names = [name for name, *_ in lines]
     cells = [
-        (
-            line.ceiling if before is None or before.ceiling != line.ceiling else "",
-            str(line.threads),
-            rate,
-            "" if line.half_width is None else f"± {percent(line.half_width)} %",
-            line.how,
-        )
-        for line, before, rate in zip(lines, [None, *lines], rates, strict=False)
+        (name if name != before else "", str(threads), rate, interval, how)
+        for (name, threads, _, interval, how), before, rate in zip(lines, ["", *names], rates, strict=False)
     ]
     parts: list[RenderableType] = [
-        Text(f"What it can do at most, measured {_ages(ceilings)}:"),
-        Text(),
+        Text(f"What it can do at most, measured {_ages(ceilings)}:\n"),
         plain_table(("ceiling", "threads", "rate", "95 %", "by"), cells, right=(1, 2, 3)),
     ]
-    notes = [(ceiling.threads, note) for ceiling in ceilings for note in [*ceiling.notes, *_unmeasured(ceiling)]]
+    notes = []
+    for ceiling in ceilings:
+        unmeasured = [
+            f"{dtype} has no ceiling: the CPU multiplies it by {how}, for which there is no loop here"
+            for dtype, how in ceiling.unmeasured.items()
+        ]
+        notes += [(ceiling.threads, note) for note in (*ceiling.notes, *unmeasured)]
     notes += [(best.threads, _implausible(best)) for best in convolutions if best.share > IMPLAUSIBLE]
     if notes:
         parts += [Text(), *(Text(f"{count(threads, 'thread')}: {note}", style="yellow") for threads, note in notes)]
@@ -109,7 +102,7 @@ def _lines(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]
         for best in convolutions:
             if best.dtype == dtype:
                 how = f"{best.backend} on {best.case_id}, {percent(best.share)} % of its limit"
-                yield _Line(f"{dtype} convolution, GFLOP/s", best.threads, best.gflops, None, how)
+                yield f"{dtype} convolution, GFLOP/s", best.threads, best.gflops, "", how
     for name in dict.fromkeys(level.name for ceiling in ceilings for level in ceiling.levels):
         for ceiling in ceilings:
             for level in ceiling.levels:
@@ -118,15 +111,8 @@ def _lines(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]
 
 
 def _line(name: str, ceiling: Ceilings, figure: Figure, note: str = "") -> _Line:
-    half_width = (figure.high - figure.low) / 2 / figure.value
-    return _Line(name, ceiling.threads, figure.value / 1e9, half_width, figure.how + note)
-
-
-def _unmeasured(ceiling: Ceilings) -> list[str]:
-    return [
-        f"{dtype} has no ceiling: the CPU multiplies it by {how}, for which there is no loop here"
-        for dtype, how in ceiling.unmeasured.items()
-    ]
+    interval = f"± {percent((figure.high - figure.low) / 2 / figure.value)} %"
+    return name, ceiling.threads, figure.value / 1e9, interval, figure.how + note
 
 
 def _implausible(best: BestConvolution) -> str:

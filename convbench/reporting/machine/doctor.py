@@ -31,23 +31,21 @@ _COARSE, _HOPELESS = 0.05, 1.0
 
 def report(diagnosis: Diagnosis) -> RenderableType:
     """All sections, the verdict last."""
-    parts: list[RenderableType] = [_heading(diagnosis)]
-    sections = (
-        ("Clocks", _timers(diagnosis.timers)),
-        ("State", _state(diagnosis)),
-        ("The same work against itself", _self_comparison(diagnosis)),
-        ("Smallest difference it can tell apart", _smallest_differences(diagnosis)),
-        ("What to do", hazard_paragraphs(diagnosis.hazards) or [Text("  Nothing: no hazard was seen.", style="green")]),
-    )
-    for title, lines in sections:
-        parts += [Text(), Text(title, style="bold"), *lines]
-    return Group(*parts, Text(), Paragraph(verdict(diagnosis), style="bold"))
+    sections: dict[str, Iterable[RenderableType]] = {
+        "Clocks": _timers(diagnosis.timers),
+        "State": _state(diagnosis),
+        "The same work against itself": _self_comparison(diagnosis),
+        "Smallest difference it can tell apart": _smallest_differences(diagnosis),
+        "What to do": hazard_paragraphs(diagnosis.hazards) or [Text("  Nothing: no hazard was seen.", style="green")],
+    }
+    parts = [part for title, lines in sections.items() for part in (Text(f"\n{title}", style="bold"), *lines)]
+    return Group(_heading(diagnosis), *parts, Text(), Paragraph(verdict(diagnosis), style="bold"))
 
 
 def row(diagnosis: Diagnosis) -> dict[str, Any]:
     """All of it, JSON-ready; shares are fractions, not percent."""
-    clocks = {"wall": diagnosis.wall} | ({"cpu": diagnosis.cpu} if diagnosis.cpu else {})
     limiting = diagnosis.limit.hazard
+    clocks, spread = (("wall", diagnosis.wall), ("cpu", diagnosis.cpu)), diagnosis.spread
     return {
         "machine": diagnosis.facts,
         "threads": diagnosis.threads,
@@ -61,11 +59,11 @@ def row(diagnosis: Diagnosis) -> dict[str, Any]:
         "meanwhile": asdict(diagnosis.meanwhile),
         "confidence": CONFIDENCE,
         "power": POWER,
-        "clocks": {name: _clock_dict(clock) for name, clock in clocks.items()},
+        "clocks": {name: _clock_dict(clock) for name, clock in clocks if clock},
         "between_runs": {
-            "spread": diagnosis.spread,
-            "alone": smallest_between_runs(diagnosis.spread, beside_others=False),
-            "beside_others": smallest_between_runs(diagnosis.spread, beside_others=True),
+            "spread": spread,
+            "alone": smallest_between_runs(spread, beside_others=False),
+            "beside_others": smallest_between_runs(spread, beside_others=True),
         },
         "hazards": [h.as_dict() | {"sentence": h.sentence, "remedy": h.remedy} for h in diagnosis.hazards],
         "limit": str(limiting.kind) if limiting else None,
@@ -146,14 +144,11 @@ def _limit(diagnosis: Diagnosis) -> str:
     return f"what limits it most: {hazard.sentence}"
 
 
-# --- sections ---------------------------------------------------------------------------------------------------------
-
-
 def _heading(diagnosis: Diagnosis) -> Text:
     s, facts = diagnosis.machine_state, diagnosis.facts
-    cpus = f"{s.usable_cpus} CPU{'s' if s.usable_cpus != 1 else ''}"
+    cpus = count(s.usable_cpus, "CPU")
     cores = f" on {s.cores} cores" if s.cores is not None and s.cores != s.usable_cpus else ""
-    threads = count(diagnosis.threads, "thread", "threads")
+    threads = count(diagnosis.threads, "thread")
     virtual = ", virtual" if s.virtual else ""
     return Text(f"{facts['cpu']} ({cpus}{cores}{virtual}), {threads}, steady allocator")
 
@@ -167,27 +162,22 @@ def _timers(timers: Iterable[Timer]) -> list[Text]:
 
 
 def _state(diagnosis: Diagnosis) -> list[Text]:
-    s, now, rest = diagnosis.machine_state, diagnosis.meanwhile, diagnosis.at_rest
-    rows: list[tuple[str, ...]] = []
-    if now.others_cpus is not None:
-        at_rest = f"; {rest.others_cpus:.1f} before the test" if rest.others_cpus is not None else ""
-        rows.append(("other work", f"{now.others_cpus:.1f} of {now.cpus} CPUs{at_rest}"))
-    if now.steal_share is not None and s.virtual:
-        rows.append(("taken by the host", f"{percent(now.steal_share)} %"))
-    rows.append(("frequency", _frequency(s)))
-    quota = f"{s.quota_cpus:.3g} CPUs" if s.quota_cpus is not None else "none"
-    if now.quota_stops is not None:
-        quota += f", used up {now.quota_stops} times" if s.quota_cpus is not None or now.quota_stops else ""
-    rows.append(("CPU quota", quota))
-    if now.heat_stops is not None:
-        rows.append(("slowed by heat", f"{now.heat_stops} times"))
-    if s.on_battery is not None:
-        rows.append(("power", "battery" if s.on_battery else "mains"))
-    if s.huge_pages is not None:
-        rows.append(("huge pages", {"madvise": "for those that ask"}.get(s.huge_pages, s.huge_pages)))
-    if now.swapped_pages is not None:
-        rows.append(("swap", f"{now.swapped_pages} pages moved"))
-    return _lines(rows)
+    s, now, before = diagnosis.machine_state, diagnosis.meanwhile, diagnosis.at_rest.others_cpus
+    at_rest = "" if before is None else f"; {before:.1f} before the test"
+    quota = "none" if s.quota_cpus is None else f"{s.quota_cpus:.3g} CPUs"
+    if now.quota_stops is not None and (s.quota_cpus is not None or now.quota_stops):
+        quota += f", used up {now.quota_stops} times"
+    facts = {
+        "other work": None if now.others_cpus is None else f"{now.others_cpus:.1f} of {now.cpus} CPUs{at_rest}",
+        "taken by the host": f"{percent(now.steal_share)} %" if now.steal_share is not None and s.virtual else None,
+        "frequency": _frequency(s),
+        "CPU quota": quota,
+        "slowed by heat": None if now.heat_stops is None else f"{now.heat_stops} times",
+        "power": None if s.on_battery is None else "battery" if s.on_battery else "mains",
+        "huge pages": "for those that ask" if s.huge_pages == "madvise" else s.huge_pages,
+        "swap": None if now.swapped_pages is None else f"{now.swapped_pages} pages moved",
+    }
+    return _lines([(name, text) for name, text in facts.items() if text is not None])
 
 
 def _frequency(s: MachineState) -> str:
@@ -224,16 +214,13 @@ def _smallest_differences(diagnosis: Diagnosis) -> list[RenderableType]:
         for name, clock in diagnosis.clocks:
             cells = [_percent(clock.minimum_detectable_effect(seconds, processes)) for seconds in DURATIONS_S]
             rows.append((f"{name}, {each}", *cells))
-    alone, beside = (_hidden(smallest_between_runs(diagnosis.spread, beside_others=others)) for others in (False, True))
+    shares = [smallest_between_runs(diagnosis.spread, beside_others=others) for others in (False, True)]
+    alone, beside = (f"what is below {percent(s)} %" if s < _HOPELESS else "even what is twice as slow" for s in shares)
     between = (
         f"This is side by side. From one run to another, however long they are, the machine itself hides {alone}; with "
         f"{FEWEST_OTHERS} other libraries in both at least {beside}."
     )
     return [*_table(rows), Paragraph(between, _INDENT, style="dim")]
-
-
-def _hidden(share: float) -> str:
-    return f"what is below {percent(share)} %" if share < _HOPELESS else "even what is twice as slow"
 
 
 def _percent(share: float | None) -> str:
