@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.errors import ResultsError
-from convbench.store.journal import BUFFER_BYTES, count_lines, parse_line, seek_line, why_passed_over
+from convbench.store.journal import BUFFER_BYTES, Span, parse_line, seek_line, warn_of_line
 from convbench.store.schema import REQUIRED, TABLES, Kind, Record
 
 _ABSENT = (b"", b"null")
@@ -38,7 +38,13 @@ class Block:
     codes: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     distinct: dict[str, list[Any]] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+
+
+def read_blocks(fields: Mapping[str, Kind], part: Sequence[Span]) -> Iterator[Block]:
+    """The blocks of a part. Codes go on from block to block within it."""
+    reader = BlockReader(fields)
+    for span in part:
+        yield from reader.read(span)
 
 
 class BlockReader:
@@ -46,52 +52,44 @@ class BlockReader:
 
     def __init__(self, fields: Mapping[str, Kind]) -> None:
         self._fields = {**fields, **dict.fromkeys(REQUIRED, Kind.TEXT)}
-        self._counted: tuple[Path | None, int, int] = (None, 0, 0)
         self._row = _row_type(self._fields)
         is_refused = any(map(_REFUSED_NAME.search, self._fields))
         self._decode: Callable[[bytes], Any] = _refuse if is_refused else msgspec.json.Decoder(self._row).decode
         numberings = {Kind.TEXT: _Numbering, Kind.TABLE: _TableNumbering}
         self._numbers = {name: numberings[kind]() for name, kind in self._fields.items() if kind in numberings}
 
-    def read(self, path: Path, start: int, stop: int) -> Iterator[Block]:
-        """The records in the lines that begin at byte `start` or later and before `stop`, a block at a time. Raises
-        `ResultsError` when the journal cannot be read."""
+    def read(self, span: Span) -> Iterator[Block]:
+        """The records of `span`, a block at a time. Raises `ResultsError` when the journal cannot be read."""
+        path, start, stop = span
         try:
             with path.open("rb", buffering=BUFFER_BYTES) as file:
-                at = seek_line(file, start)
+                at = begin = seek_line(file, start)
+                number = 1
                 while at < stop and (lines := file.readlines(min(BUFFER_BYTES, stop - at))):
-                    yield self._block(path, at, lines)
+                    yield self._block(lines) or self._columns(
+                        list(self._parsed(path, begin, number, lines)), plain=False
+                    )
                     at += sum(map(len, lines))
+                    number += len(lines)
         except OSError as error:
             raise ResultsError(f"the journal {path} cannot be read: {error.strerror or error}.") from None
 
-    def _block(self, path: Path, at: int, lines: list[bytes]) -> Block:
+    def _block(self, lines: list[bytes]) -> Block | None:
+        """The block of `lines`; None if msgspec refuses one of them."""
         try:
             if not all(map(bytes.isascii, lines)):
                 b"".join(lines).decode()  # msgspec does not look into the texts that it skips
             return self._columns([self._decode(line) for line in lines], plain=True)
         except (ValueError, RecursionError):
-            return self._block_line_by_line(path, at, lines)
+            return None
 
-    def _block_line_by_line(self, path: Path, at: int, lines: list[bytes]) -> Block:
-        rows, warnings = [], []
-        for index, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+    def _parsed(self, path: Path, begin: int, first: int, lines: list[bytes]) -> Iterator[Any]:
+        """The rows of `lines`, of which the first is number `first` of those from byte `begin` on."""
+        for number, line in enumerate(lines, first):
             if (record := parse_line(line)) is not None:
-                rows.append(self._as_row(record))
-                continue
-            warnings.append(why_passed_over(path, self._lines_before(path, at) + index, line))
-        block = self._columns(rows, plain=False)
-        block.warnings = warnings
-        return block
-
-    def _lines_before(self, path: Path, at: int) -> int:
-        known, start, lines = self._counted
-        if known != path:
-            start = lines = 0
-        self._counted = (path, at, lines + count_lines(path, start, at))
-        return self._counted[2]
+                yield self._as_row(record)
+            elif line.strip():
+                warn_of_line(path, begin, number, line)
 
     def _as_row(self, record: Record) -> Any:
         tables = {name: record.get(name) or None for name in TABLES}

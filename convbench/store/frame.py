@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 
 from convbench.errors import ResultsError, did_you_mean
 from convbench.problem import ConvProblem
-from convbench.store.columns import Block
-from convbench.store.journal import JournalWarning, parse_line
-from convbench.store.parallel_read import Columns, read_parts
+from convbench.store.columns import Block, read_blocks
+from convbench.store.journal import parse_line
+from convbench.store.parallel_read import read_parts
 from convbench.store.records import Place, journals_at
 from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT, TABLES, Kind
 
@@ -42,9 +41,7 @@ def load(path: Place | Iterable[Place] | None = None, columns: Iterable[str] | N
     known = _Known(journals)
     sources = {column: known.source(column) for column in (known.columns() if columns is None else columns)}
     fields = {field: known.kinds[field] for field, _ in sources.values()}
-    parts = [list(part) for part in read_parts(journals, Columns(fields))]
-    for message in (message for blocks in parts for block in blocks for message in block.warnings):
-        warnings.warn(message, JournalWarning, stacklevel=2)
+    parts = [list(part) for part in read_parts(journals, functools.partial(read_blocks, fields))]
     return _frame(parts, sources, fields)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Required, TypedDict, cast
+from typing import IO, Any, NamedTuple, Required, TypedDict, cast
 
 import msgspec
 
@@ -127,6 +127,14 @@ def set_torn_line_aside(path: Path) -> Path | None:
     return aside
 
 
+class Span(NamedTuple):
+    """The lines of a journal that begin at byte `start` or later and before `stop`."""
+
+    path: Path
+    start: int
+    stop: int
+
+
 def read_records(
     path: Path, only: Iterable[str] | None = None, start: int = 0, stop: int | None = None
 ) -> Iterator[Record]:
@@ -154,8 +162,7 @@ def read_records(
                 except (ValueError, RecursionError):
                     record = _decode_patiently(line)
                 if record is None:
-                    message = why_passed_over(path, count_lines(path, 0, begin) + number, line)
-                    warnings.warn(message, JournalWarning, stacklevel=2)
+                    warn_of_line(path, begin, number, line)
                 else:
                     yield record
     except OSError as error:
@@ -170,16 +177,14 @@ def seek_line(file: IO[bytes], start: int) -> int:
     return start - 1 + len(file.readline())
 
 
-def count_lines(path: Path, start: int, end: int) -> int:
-    """How many lines of `path` end at byte `start` or after it, and before byte `end`."""
-    lines, left = 0, end - start
-    if not left:
-        return 0
+@functools.lru_cache(maxsize=1)
+def _lines_before(path: Path, end: int) -> int:
+    """How many lines of `path` end before byte `end`."""
+    lines = 0
     with path.open("rb") as file:
-        file.seek(start)
-        while left > 0 and (piece := file.read(min(BUFFER_BYTES, left))):
+        while end > 0 and (piece := file.read(min(BUFFER_BYTES, end))):
             lines += piece.count(b"\n")
-            left -= len(piece)
+            end -= len(piece)
     return lines
 
 
@@ -202,10 +207,11 @@ def line_of(record: Mapping[str, Any]) -> str:
     return json.dumps(_jsonable(record), allow_nan=False, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
-def why_passed_over(path: Path, number: int, line: bytes) -> str:
-    """The warning about line `number` (from 1) of `path`, which is not a record."""
+def warn_of_line(path: Path, begin: int, number: int, line: bytes) -> None:
+    """Warn that line `number` (from 1) of those from byte `begin` on is not a record."""
     kind = "an unfinished line" if not line.endswith(b"\n") else "not a record"
-    return f"{path}, line {number}: {kind}, passed over ({len(line)} bytes)."
+    place = f"{path}, line {_lines_before(path, begin) + number}"
+    warnings.warn(f"{place}: {kind}, passed over ({len(line)} bytes).", JournalWarning, stacklevel=3)
 
 
 def _decode_whole(line: bytes) -> Record:

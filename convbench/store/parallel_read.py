@@ -11,87 +11,22 @@ import pickle
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
-
-import msgspec
+from typing import TypeVar
 
 from convbench.measurement.machine.facts import usable_cpus
-from convbench.store.columns import Block, BlockReader
-from convbench.store.journal import JournalWarning, read_records
-from convbench.store.schema import Kind, Record
+from convbench.store.journal import JournalWarning, Span
 
 WORTH_A_PROCESS_BYTES = 64 << 20
 _BOOT = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from convbench.store.parallel_read import serve; serve()"
 )
-_AT_A_TIME = 1000
 
 Read = TypeVar("Read")
-
-
-class Span(NamedTuple):
-    """The lines of a journal that begin at byte `start` or later and before `stop`."""
-
-    path: Path
-    start: int
-    stop: int
-
-
-class Reader(Protocol[Read]):
-    """Reads a part, and packs the result for another process."""
-
-    def read(self, part: Sequence[Span]) -> Iterator[Read]: ...
-
-    def packed(self, read: Iterator[Read]) -> Iterator[Any]: ...
-
-    def unpacked(self, package: Any) -> Iterable[Read]: ...
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Blocks of columns. Codes go on from block to block within a part."""
-
-    fields: Mapping[str, Kind]
-
-    def read(self, part: Sequence[Span]) -> Iterator[Block]:
-        reader = BlockReader(self.fields)
-        for span in part:
-            yield from reader.read(*span)
-
-    def packed(self, read: Iterator[Block]) -> Iterator[Block]:
-        return read
-
-    def unpacked(self, package: Block) -> Iterable[Block]:
-        return (package,)
-
-
-@dataclass(frozen=True)
-class Records:
-    """Records of at least the fields `only`."""
-
-    only: tuple[str, ...]
-
-    def read(self, part: Sequence[Span]) -> Iterator[Record]:
-        for span in part:
-            yield from read_records(span.path, self.only, span.start, span.stop)
-
-    def packed(self, read: Iterator[Record]) -> Iterator[tuple[bytes, list[str]]]:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", JournalWarning)
-            while some := list(islice(read, _AT_A_TIME)):
-                yield msgspec.msgpack.encode(some), []
-        yield msgspec.msgpack.encode([]), [str(warning.message) for warning in caught]
-
-    def unpacked(self, package: tuple[bytes, list[str]]) -> Iterable[Record]:
-        some, messages = package
-        for message in messages:
-            warnings.warn(message, JournalWarning, stacklevel=2)
-        return cast(list[Record], msgspec.msgpack.decode(some))
+Reader = Callable[[Sequence[Span]], Iterator[Read]]
+"""Reads a part; it and what it reads can be pickled."""
 
 
 def read_parts(paths: Sequence[Path], reader: Reader[Read]) -> Iterator[Iterator[Read]]:
@@ -101,14 +36,15 @@ def read_parts(paths: Sequence[Path], reader: Reader[Read]) -> Iterator[Iterator
     cannot be read.
     """
     first, *others = _parts(paths)
-    processes = [_OtherProcess(part, reader) for part in others]
+    processes = [_started(part, reader) for part in others]
     try:
-        yield reader.read(first)
-        for process in processes:
-            yield process.read()
+        yield reader(first)
+        for process, part in zip(processes, others, strict=True):
+            yield _received(process, part, reader)
     finally:
         for process in processes:
-            process.end()
+            process.kill()
+            process.communicate()
 
 
 def _parts(paths: Sequence[Path]) -> list[list[Span]]:
@@ -137,46 +73,37 @@ def _size(path: Path) -> int:
         return 1  # reading it will say what is wrong
 
 
-class _OtherProcess(Generic[Read]):
-    """A process that reads a part."""
+def _started(part: Sequence[Span], reader: Reader[Read]) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-c", _BOOT]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):
+        pickle.dump(sys.path, process.stdin)
+        pickle.dump((part, reader), process.stdin)
+        process.stdin.flush()
+    return process
 
-    def __init__(self, part: Sequence[Span], reader: Reader[Read]) -> None:
-        self._part, self._reader = part, reader
-        words = [sys.executable, "-c", _BOOT]
-        self._process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            pickle.dump(sys.path, self._process.stdin)
-            pickle.dump((part, reader), self._process.stdin)
-            self._process.stdin.flush()
 
-    def read(self) -> Iterator[Read]:
-        packages = self._packages()
-        if packages is None:
-            yield from self._reader.read(self._part)
-        else:
-            for package in packages:
-                yield from self._reader.unpacked(package)
-
-    def _packages(self) -> list[Any] | None:
-        """All that the process has read; None if it ended before it sent the end mark."""
-        try:
-            return list(iter(lambda: pickle.load(self._process.stdout), None))  # type: ignore[arg-type]
-        except (OSError, EOFError, pickle.PickleError):
-            return None
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+def _received(process: subprocess.Popen[bytes], part: Sequence[Span], reader: Reader[Read]) -> Iterator[Read]:
+    """What the process has read; if it ended before it sent all, the part is read here."""
+    assert process.stdout is not None
+    try:
+        messages, packages = pickle.load(process.stdout)
+    except (OSError, EOFError, pickle.PickleError):
+        yield from reader(part)
+        return
+    for message in messages:
+        warnings.warn(message, JournalWarning, stacklevel=2)
+    yield from map(pickle.loads, packages)
 
 
 def serve() -> None:
     """Read the part that standard input names, and write it to standard output."""
     part, reader = pickle.load(sys.stdin.buffer)
     # Read all before writing: the parent reads a part of its own meanwhile and would block the pipe.
-    for package in list(reader.packed(reader.read(part))):
-        pickle.dump(package, sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
-    pickle.dump(None, sys.stdout.buffer)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", JournalWarning)
+        packages = [pickle.dumps(item, pickle.HIGHEST_PROTOCOL) for item in reader(part)]
+    messages = [str(warning.message) for warning in caught if warning.category is JournalWarning]
+    pickle.dump((messages, packages), sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
     sys.stdout.buffer.flush()

@@ -6,9 +6,11 @@ Names carry units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
+from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -21,12 +23,13 @@ from convbench.measurement.machine.facts import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.stats.estimates import Estimate
 from convbench.store.checkout import CheckoutState
-from convbench.store.journal import journals, read_records
+from convbench.store.journal import Span, journals, read_records
 from convbench.store.locations import results_folder
-from convbench.store.parallel_read import Records, read_parts
+from convbench.store.parallel_read import read_parts
 from convbench.store.schema import Record, Samples, SelfRatio
 
 FORMAT = 1
+_AT_A_TIME = 1000
 Place = str | PathLike[str]
 """A journal, or a folder with journals in it."""
 
@@ -139,8 +142,15 @@ def records(path: Place | Iterable[Place] | None = None, only: Iterable[str] | N
         for journal in paths:
             yield from read_records(journal)
     else:
-        for part in read_parts(paths, Records(tuple(only))):
-            yield from part
+        for part in read_parts(paths, partial(_batches, tuple(only))):
+            yield from chain.from_iterable(part)
+
+
+def _batches(only: tuple[str, ...], part: Sequence[Span]) -> Iterator[list[Record]]:
+    for path, start, stop in part:
+        remaining = read_records(path, only, start, stop)
+        while batch := list(islice(remaining, _AT_A_TIME)):
+            yield batch
 
 
 def journals_at(path: Place | Iterable[Place] | None = None) -> list[Path]:
