@@ -15,7 +15,7 @@ from typing import Literal
 from convbench.analysis.drift import half_width_of_drift
 from convbench.analysis.paired_ratio import ratio
 from convbench.stats.ratio import Ratio
-from convbench.store.readings import half_width_between_processes, has_interval, in_one_process, median_s, number, table
+from convbench.store.readings import half_width_not_included, has_interval, in_one_process, median_s, number, table
 from convbench.store.schema import Record
 from convbench.verification.bounds import UNIT_ROUNDOFF
 
@@ -83,7 +83,8 @@ def ratio_of_times(slower: BackendTime, faster: BackendTime) -> Ratio:
     """How many times longer `slower` takes than `faster`.
 
     The ratio is paired if both were sampled in the same rounds. Otherwise it comes from the intervals of the two times
-    and is far wider: it includes between-process variation and, unless one process measured both, drift of the machine.
+    and is far wider: it includes between-process variation, once, and drift of the machine unless one process measured
+    both.
     """
     records = [time.record for time in (slower, faster) if time.record is not None]
     if len(records) == 2 and (paired := ratio(*records)) is not None:
@@ -95,7 +96,7 @@ def ratio_of_times(slower: BackendTime, faster: BackendTime) -> Ratio:
         slower.covers and faster.covers,
     )
     drift = half_width_of_drift(*records) if len(records) == 2 and not in_one_process(*records) else 0.0
-    return unpaired.widened(math.hypot(half_width_between_processes(records), drift))
+    return unpaired.widened(math.hypot(half_width_not_included(records), drift))
 
 
 def is_level(between: Ratio, tie: float = 0.0, beaten: bool = False) -> bool:

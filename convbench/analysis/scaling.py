@@ -14,7 +14,7 @@ from statistics import fmean
 
 from convbench.analysis.backend_times import BackendTime, time_by
 from convbench.stats.ratio import Ratio
-from convbench.store.readings import half_width_between_processes
+from convbench.store.readings import half_width_not_included
 from convbench.store.schema import Record
 
 
@@ -65,7 +65,7 @@ def _speedup(pairs: Sequence[tuple[BackendTime, BackendTime]]) -> Ratio:
     times = [time for pair in pairs for time in pair]
     value = math.exp(fmean(math.log(few.call_s / many.call_s) for few, many in pairs))
     half_width = math.sqrt(sum(_half_width(time) ** 2 for time in times)) / len(pairs)
-    variation = half_width_between_processes(time.record for time in times if time.record)
+    variation = half_width_not_included((time.record for time in times if time.record), len(pairs))
     plain = Ratio(value, value, value, all(time.covers for time in times))
     return plain.widened(math.hypot(half_width, variation))
 

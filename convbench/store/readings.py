@@ -105,6 +105,16 @@ def half_width_between_processes(records: Iterable[Record], spread: float = 0.0)
     return half_width_of_process_variation(self_log_ratios(records), spread)
 
 
+def half_width_not_included(records: Iterable[Record], cases: int = 1) -> float:
+    """What `half_width_between_processes` adds to a ratio of times that comes from the intervals of `records`, as a
+    geometric mean over `cases`. The interval of a record of one process includes half of the ratio's variance, except
+    in old records and in ranges; that of several processes is over processes."""
+    records = list(records)
+    intervals = [(str(record.get("interval")), _variation(record)) for record in records]
+    included = sum(name.startswith("process") or bool(known and name != "range") for name, known in intervals)
+    return half_width_between_processes(records) * math.sqrt(1 - included / (2 * cases**2))
+
+
 def _variation(record: Record) -> ProcessVariation | None:
     scale, pairs = (number(table(record, "process_variation"), name) for name in ("scale", "pairs"))
     return ProcessVariation(scale, int(pairs)) if scale is not None and 0 < scale < 1 and pairs is not None else None

@@ -1,8 +1,4 @@
-"""Records: what an outcome is in the journal, and every record at a place.
-
-A record stands alone: the samples as they were taken, the verdicts, the whole problem, settings, versions and machine.
-Names carry units.
-"""
+"""Records: what an outcome is in the journal, and every record at a place."""
 
 from __future__ import annotations
 
@@ -26,7 +22,7 @@ from convbench.store.checkout import CheckoutState
 from convbench.store.journal import Span, journals, read_records
 from convbench.store.locations import results_folder
 from convbench.store.parallel_read import read_parts
-from convbench.store.schema import Record, Samples, SelfRatio
+from convbench.store.schema import Record
 
 FORMAT = 1
 _AT_A_TIME = 1000
@@ -34,31 +30,25 @@ Place = str | PathLike[str]
 """A journal, or a folder with journals in it."""
 
 
+_AS_IN_OUTCOME = (
+    "suite", "backend", "reason", "energy_j", "first_call_s", "prepare_s", "max_error_over_bound", "stopped",
+    "before_bytes", "peak_bytes", "steady_bytes", "backend_s", "declared", "versions", "stderr_tail",
+)  # fmt: skip
+
+
 def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState) -> Record:
     """The record of `outcome`, measured by `run` in the process `session` at the commit of `checkout`."""
-    problem, estimate, samples = outcome.case.problem, _estimate(outcome), _columns(outcome.samples)
-    device, settling = outcome.on_device, outcome.settling
-    return {
+    problem, samples = outcome.case.problem, _columns(outcome.samples)
+    record = {
         "format": FORMAT,
         "run": run,
         "session": session,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "suite": outcome.suite,
+        **{name: getattr(outcome, name) for name in _AS_IN_OUTCOME},
+        **_time_fields(outcome),
+        **_device_fields(outcome),
         "case": outcome.case.name,
-        "backend": outcome.backend,
         "status": str(outcome.status),
-        "reason": outcome.reason,
-        "median_s": estimate.median if estimate else None,
-        "low_s": estimate.low if estimate else None,
-        "high_s": estimate.high if estimate else None,
-        "interval": estimate.interval if estimate else None,
-        "energy_j": outcome.energy_j,
-        "gflops": _per_second(problem.flops, estimate, 1e9),
-        "images_per_s": _per_second(problem.batch, estimate),
-        "gbytes_per_s": _per_second(problem.bytes, estimate, 1e9),
-        "first_call_s": outcome.first_call_s,
-        "prepare_s": outcome.prepare_s,
-        "max_error_over_bound": outcome.max_error_over_bound,
         "threads": outcome.settings.threads,
         "processes": outcome.settings.processes,
         "cores": list(outcome.cores),
@@ -67,34 +57,44 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "count": outcome.case.count,
         "layer": outcome.case.layer,
         "flops": problem.flops,
-        "stopped": outcome.stopped,
+        "samples": samples,
+        "twin": _columns(outcome.aa_samples) or None,
+        "self_ratio": asdict(outcome.self_ratio) if outcome.self_ratio else None,
+        "process_variation": asdict(outcome.variation) if samples else None,
+        "hazards": [hazard.as_dict() for hazard in _hazards(outcome, samples)],
+        "verdicts": [asdict(verdict) for verdict in outcome.verdicts],
+        "problem": problem.as_dict(),
+        "settings": asdict(outcome.settings),
+        "convbench": VERSION,
+        "commit": checkout.commit,
+        "dirty": checkout.dirty,
+        "machine": machine_facts(),
+    }
+    return cast(Record, record)
+
+
+def _time_fields(outcome: Outcome) -> dict[str, Any]:
+    problem, estimate, settling = outcome.case.problem, _estimate(outcome), outcome.settling
+    ends = (estimate.median, estimate.low, estimate.high, estimate.interval) if estimate else (None,) * 4
+    return {
+        **dict(zip(("median_s", "low_s", "high_s", "interval"), ends, strict=True)),
+        "gflops": _per_second(problem.flops, estimate, 1e9),
+        "images_per_s": _per_second(problem.batch, estimate),
+        "gbytes_per_s": _per_second(problem.bytes, estimate, 1e9),
         "settle_s": settling.calls * estimate.median if settling and estimate else None,
         "settling_s": settling.spent_s if settling else None,
-        "before_bytes": outcome.before_bytes,
-        "peak_bytes": outcome.peak_bytes,
-        "steady_bytes": outcome.steady_bytes,
+    }
+
+
+def _device_fields(outcome: Outcome) -> dict[str, Any]:
+    device = outcome.on_device
+    return {
         "timer": device.timer if device else "host" if outcome.samples else None,
         "device_held_bytes": device.held_bytes if device else None,
         "device_peak_bytes": device.peak_bytes if device else None,
         "send_s": device.send_s if device else None,
         "fetch_s": device.fetch_s if device else None,
         "gpu": dict(device.gpu) if device and device.gpu is not None else None,
-        "backend_s": outcome.backend_s,
-        "samples": cast(Samples, samples),
-        "twin": cast(Samples, _columns(outcome.aa_samples)) or None,
-        "self_ratio": cast(SelfRatio, asdict(outcome.self_ratio)) if outcome.self_ratio else None,
-        "process_variation": asdict(outcome.variation) if samples else None,
-        "hazards": [hazard.as_dict() for hazard in _hazards(outcome, samples)],
-        "verdicts": [asdict(verdict) for verdict in outcome.verdicts],
-        "problem": problem.as_dict(),
-        "settings": asdict(outcome.settings),
-        "declared": outcome.declared,
-        "versions": outcome.versions,
-        "convbench": VERSION,
-        "commit": checkout.commit,
-        "dirty": checkout.dirty,
-        "machine": machine_facts(),
-        "stderr_tail": outcome.stderr_tail,
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench.analysis.backend_times import CLEAR_WITHOUT_INTERVAL, is_level
+from convbench.analysis.backend_times import CLEAR_WITHOUT_INTERVAL, is_level, ratio_of_times, time_by
 from convbench.analysis.choice import decide
 from convbench.analysis.ranking import rank
 from convbench.problem import ConvProblem
@@ -68,6 +68,27 @@ def test_a_table_and_a_choice_agree_on_who_is_fastest_and_who_is_level(found: li
 @given(records(), st.floats(0, 0.5))
 def test_a_tie_only_adds_to_what_is_level(found: list[Record], tie: float) -> None:
     assert set(decide(CASE, found, 0.0).level) <= set(decide(CASE, found, tie).level)
+
+
+@pytest.mark.parametrize(
+    ("interval", "known", "included"),
+    [
+        ("median, 95 %", True, True),
+        ("median, 95 %", False, False),
+        ("range", True, False),
+        ("process medians, Student's t, 95 %", False, True),
+    ],
+)
+def test_a_ratio_of_two_intervals_includes_between_process_variation_once(
+    interval: str, known: bool, included: bool
+) -> None:
+    timed: Any = {"case": "c", "status": "ok", "median_s": 1.0, "low_s": 0.99, "high_s": 1.01, "interval": interval}
+    timed["process_variation"] = {"scale": 0.01, "pairs": 20} if known else None
+    one, other = (time_by({**timed, "backend": name, "session": "s-1"}) for name in "ab")
+    assert one is not None and other is not None
+    between = ratio_of_times(one, other)
+    assert (between.high == pytest.approx(1.01 / 0.99)) is included
+    assert between.high >= 1.01 / 0.99 * (1 - 1e-12)
 
 
 @pytest.mark.parametrize(
