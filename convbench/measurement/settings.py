@@ -43,14 +43,6 @@ class Settings:
     @classmethod
     def quick(cls, **changes: Any) -> Settings:
         """Settings for a first look: fewer and shorter samples."""
-        quick: dict[str, Any] = {
-            "precision": 0.05,
-            "sample_s": 0.003,
-            "fewest_rounds": 6,
-            "most_rounds": 6,
-            "budget_s": 0.2,
-            "fewest_slow_samples": 1,
-            "settle_s": 0.02,
-            "energy_s": 0.0,
-        }
-        return cls(**(quick | changes))
+        rounds = {"fewest_rounds": 6, "most_rounds": 6, "fewest_slow_samples": 1}
+        seconds = {"sample_s": 0.003, "budget_s": 0.2, "settle_s": 0.02, "energy_s": 0.0}
+        return cls(**({"precision": 0.05} | rounds | seconds | changes))

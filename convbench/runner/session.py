@@ -142,7 +142,7 @@ class Session:
         for record in self.records:
             observer.record(record)
         for settings in self.settings:
-            with Engine(settings, observer, race=self.race) as engine:
+            with Engine(settings, observer.doing, race=self.race) as engine:
                 try:
                     for suite, case in pairs:
                         self._measure_case(engine, suite, case, entries, observer)

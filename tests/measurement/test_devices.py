@@ -180,7 +180,7 @@ def test_cold_calls_are_timed_one_by_one_each_behind_a_flush(
     launch_s: float, work_s: float, cold_s: float, calls: int
 ) -> None:
     device = Simulated(launch_s, work_s, cold_s)
-    sample, _ = take_device_sample(device.ready(), SamplingPlan.cold(1, calls), device.clock)
+    sample, _ = take_device_sample(device.ready(), SamplingPlan(calls, 0, flush_bytes=1), device.clock)
     assert sample.wall_s == pytest.approx(work_s + cold_s)
     assert device.flushes == device.runs == sample.calls == calls
     assert sample.launch_s is None

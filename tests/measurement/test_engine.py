@@ -171,7 +171,7 @@ class Stage:
             self.workers.setdefault(entry.name, []).append(worker)
             return worker
 
-        self.engine = Engine(settings, self, start_worker, self.clock, self.clock.sleep, race)
+        self.engine = Engine(settings, self.doing, start_worker, self.clock, self.clock.sleep, race)
 
     def doing(self, activity: str, done: float) -> None:
         self.activities.append((activity, done))

@@ -32,9 +32,8 @@ PROBLEM = ConvProblem(in_channels=2, height=6, width=5, out_channels=3, kernel_s
 QUICK = Settings.quick(time_limit_s=20.0)
 
 
-class Silent:
-    def doing(self, activity: str, done: float) -> None:
-        assert 0 <= done <= 1
+def check_activity(activity: str, done: float) -> None:
+    assert 0 <= done <= 1
 
 
 def fakes(*names: str) -> list[Entry]:
@@ -46,7 +45,7 @@ def measure(
 ) -> list[dict[str, Outcome]]:
     """The outcomes of each of `cases` cases in one run, by backend."""
     found = []
-    with Engine(settings, Silent()) as engine:
+    with Engine(settings, check_activity) as engine:
         for number in range(cases):
             case = Case(problem, name=f"case-{number}")
             found.append({o.backend: o for o in engine.measure("fakes", case, fakes(*names))})
@@ -179,7 +178,7 @@ def _worker_pids(parent: int) -> Sequence[int]:
 
 
 def test_no_worker_outlives_the_engine() -> None:
-    with Engine(QUICK, Silent()) as engine:
+    with Engine(QUICK, check_activity) as engine:
         list(engine.measure("fakes", Case(PROBLEM), fakes("right", "right-twin")))
         pids = _worker_pids(os.getpid())
         assert len(pids) >= 2

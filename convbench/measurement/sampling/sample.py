@@ -96,12 +96,6 @@ class SamplingPlan:
     def all_calls(self) -> int:
         return self.calls + self.discarded
 
-    @classmethod
-    def cold(cls, flush_bytes: int, calls: int = 1) -> SamplingPlan:
-        """No call warms the caches for another: a sample has one call, or several that are each flushed and timed
-        separately."""
-        return cls(calls, 0, flush_bytes)
-
 
 def calibrate(call_s: float, sample_s: float) -> SamplingPlan:
     """Enough calls for a sample to last `sample_s`, and up to 10 discarded calls that last no longer than a sample; at

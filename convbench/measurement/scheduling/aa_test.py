@@ -14,7 +14,7 @@ from statistics import fmean, median
 from convbench.errors import NothingMeasuredError
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.sampling.sample import calibrate
-from convbench.measurement.scheduling.engine import Engine, EngineObserver
+from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.settings import Settings
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
@@ -51,12 +51,10 @@ def settings_for(sampling_s: float, threads: int = 1, seed: int = 0) -> Settings
     )
 
 
-def compare_with_itself(
-    entry: Entry, case: Case, settings: Settings, observer: EngineObserver | None = None
-) -> AAResult:
+def compare_with_itself(entry: Entry, case: Case, settings: Settings) -> AAResult:
     """Measure `entry` in two fresh workers. Raises `NothingMeasuredError` when either gives no times."""
     entries = entry, entry.again(2)
-    with Engine(settings, observer) as engine:
+    with Engine(settings) as engine:
         outcomes = {outcome.backend: outcome for outcome in engine.measure("doctor", case, entries)}
     first, second = (_timed(outcomes[e.name]).samples for e in entries)
     walls = [{s.round: s.sample.wall_s for s in samples} for samples in (first, second)]

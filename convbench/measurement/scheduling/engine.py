@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
 from convbench.measurement.outcome import Outcome
-from convbench.measurement.scheduling.candidates import Candidate, self_ratio
+from convbench.measurement.scheduling.candidates import self_ratio
 from convbench.measurement.scheduling.case_run import CaseRun
 from convbench.measurement.scheduling.final_check import finish
 from convbench.measurement.scheduling.qualification import AATest, qualify
@@ -30,30 +29,19 @@ from convbench.status import Status
 from convbench.suite import Case
 
 
-class EngineObserver(Protocol):
-    """Follows what the engine does, for example to show it."""
-
-    def doing(self, activity: str, done: float) -> None:
-        """`activity` in words, and the share of the case that is done."""
-
-
-class _NoObserver:
-    def doing(self, activity: str, done: float) -> None:
-        """Ignore it."""
-
-
 class Engine:
     """Measures cases with one or more workers per backend, which start when first needed.
 
     A context manager: leaving it ends the workers. `cores` are the CPUs that CPU workers are pinned to, `starting_s`
     the seconds spent waiting for workers to start. In a `race` only backends that may be the fastest are sampled
-    further. `start_worker`, `clock` and `sleep` let tests simulate workers without time passing.
+    further. `on_activity` is called with what the engine does, in words, and the share of the case that is done.
+    `start_worker`, `clock` and `sleep` let tests simulate workers without time passing.
     """
 
     def __init__(
         self,
         settings: Settings,
-        observer: EngineObserver | None = None,
+        on_activity: Callable[[str, float], None] = lambda activity, done: None,
         start_worker: Callable[[Entry, Settings, int], Worker] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -63,7 +51,7 @@ class Engine:
         self.cores: Cores = cores_here(settings.pin, settings.threads) if start_worker is None else ()
         self.starting_s = 0.0
         self._rule = race or NoRace()
-        self._observer = observer or _NoObserver()
+        self._on_activity = on_activity
         self._clock = clock
         self._sleep = sleep
         self._pool = WorkerPool(settings, start_worker, self.cores)
@@ -115,19 +103,19 @@ class Engine:
 
     def _start_workers(self, run: CaseRun, entries: Sequence[Entry]) -> Iterator[Outcome]:
         """Start the workers that do not run; yields the outcome of each backend that lacks one."""
-        backends = {worker.name: entry for entry in entries for worker in run.processes(entry)}
-        lost: set[str] = set()
-        for name, error in self._start([w for entry in entries for w in run.processes(entry)]).items():
-            entry = backends[name]
-            if entry.name not in lost:
-                lost.add(entry.name)
-                if error.status is Status.UNAVAILABLE:
-                    self._unavailable[entry.name] = error.reason
-                yield run.failed(entry, error)
+        workers = {worker.name: (entry, worker) for entry in entries for worker in run.processes(entry)}
+        failed: dict[str, tuple[Entry, WorkerError]] = {}
+        for name, error in self._start([worker for _, worker in workers.values()]).items():
+            entry, _ = workers[name]
+            failed.setdefault(entry.name, (entry, error))
+        for entry, error in failed.values():
+            if error.status is Status.UNAVAILABLE:
+                self._unavailable[entry.name] = error.reason
+            yield run.failed(entry, error)
 
     def _start(self, entries: Sequence[Entry]) -> dict[str, WorkerError]:
         def on_progress(done: int, total: int) -> None:
-            self._observer.doing(f"started {done} of {total} workers", 0.0)
+            self._on_activity(f"started {done} of {total} workers", 0.0)
 
         start = self._clock()
         errors = self._pool.start(entries, on_progress)
@@ -135,27 +123,24 @@ class Engine:
         return errors
 
     def _time(self, run: CaseRun, entries: Sequence[Entry]) -> Iterator[Outcome]:
-        self._observer.doing("computing the reference", 0.0)
+        self._on_activity("computing the reference", 0.0)
         _ = run.gate
         with run.shared:
             yield from self._qualify(run, entries)
             if self.settings.self_check and self.settings.processes == 1:
-                self._observer.doing("starting a backend once more, to measure the run's own error", 0.5)
+                self._on_activity("starting a backend once more, to measure the run's own error", 0.5)
                 self._aa_test.start_aa_process(run, self._start)
 
         def on_round(number: int) -> None:
             left = sum(c.stopped is None for c in run.candidates)
             done = 1 - left / len(run.candidates)
-            self._observer.doing(f"timing {left} backends, round {number + 1}", 0.5 + done / 2)
+            self._on_activity(f"timing {left} backends, round {number + 1}", 0.5 + done / 2)
 
         def on_visits(pending: int) -> None:
-            self._observer.doing(f"finding out how {pending} workers settle after a switch", 0.5)
-
-        def is_worth_settling(candidate: Candidate) -> bool:
-            return self._rule.is_worth_settling(candidate, run.candidates)
+            self._on_activity(f"finding out how {pending} workers settle after a switch", 0.5)
 
         with kept_off(self.cores):
-            yield from settle(run, is_worth_settling, on_visits)
+            yield from settle(run, self._rule, on_visits)
             yield from sample_in_rounds(run, self._rule, on_round, self._sleep)
         ratio = self_ratio(run.candidates) if self.settings.self_check else None
         for outcome in finish(run):
@@ -164,7 +149,7 @@ class Engine:
     def _qualify(self, run: CaseRun, entries: Sequence[Entry]) -> Iterator[Outcome]:
         """Add the candidates to `run`; yields the outcomes of the backends that do not qualify."""
         for index, entry in enumerate(entries):
-            self._observer.doing(f"verifying {entry.name}", index / len(entries) / 2)
+            self._on_activity(f"verifying {entry.name}", index / len(entries) / 2)
             rejection_reason = partial(self._rule.rejection_reason, entry.name, candidates=run.candidates)
             qualified = run.guarded(entry, partial(qualify, run, entry, rejection_reason))
             if isinstance(qualified, Outcome):

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import OnDevice, Outcome
-from convbench.measurement.sampling.cache_state import flush_bytes
 from convbench.measurement.sampling.device_metrics import Timer
 from convbench.measurement.sampling.device_sample import COLD_CALLS
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate
@@ -25,6 +25,8 @@ from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.verification.verdict import Verdict
+
+_CACHE_IF_UNKNOWN = 32 << 20
 
 RejectionReason = Callable[[float, Callable[[], float]], str | None]
 """Why a backend is not worth timing after a first call of so many seconds. It may make one more call, which returns the
@@ -110,7 +112,10 @@ def sampling_plan(settings: Settings, call_s: float, timer: Timer) -> SamplingPl
     """How to sample calls of about `call_s` seconds."""
     plan = calibrate(call_s, settings.sample_s)
     if settings.cache == "cold":
-        return SamplingPlan.cold(flush_bytes(), min(plan.calls, COLD_CALLS) if timer == "device" else 1)
+        # No call may warm the caches for another: a device flushes and times each separately.
+        caches: dict[str, int] = machine_facts()["caches_bytes"]
+        flush_bytes = 2 * max(caches.values(), default=_CACHE_IF_UNKNOWN)  # a private cache of another core may survive
+        return SamplingPlan(min(plan.calls, COLD_CALLS) if timer == "device" else 1, 0, flush_bytes)
     return plan
 
 

@@ -19,6 +19,7 @@ from convbench.measurement.sampling.sample import SamplingPlan
 from convbench.measurement.sampling.visit import calls_per_reading
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples
 from convbench.measurement.scheduling.case_run import CaseRun
+from convbench.measurement.scheduling.race import NoRace, Race
 from convbench.measurement.workers.messages import Visit
 from convbench.stats.plateau import midmean, plateau
 
@@ -81,9 +82,7 @@ class _Probe:
         return True
 
 
-def settle(
-    run: CaseRun, is_worth_it: Callable[[Candidate], bool], on_visits: Callable[[int], None]
-) -> Iterator[Outcome]:
+def settle(run: CaseRun, rule: Race | NoRace, on_visits: Callable[[int], None]) -> Iterator[Outcome]:
     """Find out how each worker settles after a switch, and plan its samples by that; yields the outcomes of those that
     fail meanwhile.
 
@@ -92,7 +91,7 @@ def settle(
     """
     order = random.Random(f"settling {run.settings.seed} {run.case.name}")
     probes = [_Probe(c, worker) for c in run.candidates for worker in c.to_sample if worker.is_visited]
-    pending = [probe for probe in probes if is_worth_it(probe.candidate) and not probe.is_long]
+    pending = [p for p in probes if rule.is_worth_settling(p.candidate, run.candidates) and not p.is_long]
     while pending and len(probes) > 1:
         on_visits(len(pending))
         # Visiting one worker twice running would be no switch.
