@@ -15,7 +15,7 @@ import pkgutil
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -55,9 +55,9 @@ class Entry:
     """Why it cannot run in that other environment, which was asked; None when it can."""
 
     @property
-    def names(self) -> frozenset[str]:
+    def names(self) -> tuple[str, ...]:
         """The names that select it: its own and, for `x@label` of another environment, its backend's."""
-        return frozenset((self.name, self.backend.name))
+        return (self.name, self.backend.name)
 
     def again(self, number: int) -> Entry:
         """The same backend in its `number`-th worker process. The first is the entry itself.
@@ -85,9 +85,9 @@ class LoadFailure:
     reason: str
 
     @property
-    def names(self) -> frozenset[str]:
+    def names(self) -> tuple[str, ...]:
         """The names that select it."""
-        return frozenset((self.name,))
+        return (self.name,)
 
     def unavailable(self) -> str:
         """Why nothing of it can run."""
@@ -105,11 +105,6 @@ class Registry:
 
     def __iter__(self) -> Iterator[Entry]:
         return (row for row in self.rows if isinstance(row, Entry))
-
-    @property
-    def failures(self) -> list[LoadFailure]:
-        """The origins that failed to load."""
-        return [row for row in self.rows if isinstance(row, LoadFailure)]
 
     def defined_by(self, plugins: Iterable[Path]) -> list[Entry]:
         """The entries of these files.
@@ -202,10 +197,8 @@ def versions(backend: Backend) -> dict[str, str]:
     return installed
 
 
-@functools.cache
-def _distributions_by_module() -> Mapping[str, list[str]]:
-    # Reads the metadata of everything that is installed.
-    return importlib.metadata.packages_distributions()
+# Cached, because it reads the metadata of everything that is installed.
+_distributions_by_module = functools.cache(importlib.metadata.packages_distributions)
 
 
 def _origins(plugins: Sequence[Path], entry_points: bool) -> Iterator[Origin]:

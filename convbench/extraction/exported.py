@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.call_log import CallLog, sides_of
+from convbench.extraction.call_log import CallLog, pair_of, sides_of
 from convbench.extraction.layers import Reading
 from convbench.extraction.padding import Convolution, Padding
 from convbench.extraction.symbolic_size import Sizes, UnknownSizeError
-from convbench.problem import Pair
 from convbench.problem.arguments import sides
 
 _DTYPES = {6: "float16", 7: "float32", 8: "float64", 13: "bfloat16"}  # ScalarType in torch's export schema
@@ -95,82 +93,64 @@ class _Graph:
             self._convolution(node, arguments)
             return
         mode = _MODES.get(arguments.get("mode", "constant")) if operator == "pad" else _PAD_OPERATORS.get(operator)
-        source = arguments.tensor("self") or arguments.tensor("input")
+        source = arguments.single.get("self") or arguments.single.get("input")
         if mode and source and (mode != "zeros" or not arguments.get("value", 0.0)):
             added = sides_of(tuple(arguments["pad"] if "pad" in arguments else arguments["padding"]))
             if added is not None:
-                before = self._shape(source)[-2:]
-                self._calls.padded(_result(node), source, (before[0], before[1]), Padding(added, mode))  # type: ignore[arg-type]
+                before = pair_of(self._shape(source)[-2:])
+                self._calls.padded(_result(node), source, before, Padding(added, mode))  # type: ignore[arg-type]
                 return
         if operator in _SAME and source:
             self._calls.same(_result(node), source)
             return
         if "conv" in operator and "convert" not in operator:
-            self._calls.leave_out(f"{operator} is no conv2d", _layer(node))
-        for name in arguments.tensors():
+            self._calls.left_out.append((f"{operator} is no conv2d", _layer(node)))
+        for name in arguments.tensors:
             if self._calls.knows(name):
                 self._calls.read(name)
 
     def _convolution(self, node: Any, arguments: _Arguments) -> None:
-        image, weight = arguments.tensor("input"), arguments.tensor("weight")
-        assert image is not None
-        assert weight is not None
-        kernel = self._shape(weight)
+        image, kernel = arguments.single["input"], self._shape(arguments.single["weight"])
         if len(kernel) != 4 or arguments.get("transposed", False):
             kind = "transposed convolution" if arguments.get("transposed", False) else "convolution"
-            self._calls.leave_out(f"A {kind} in {len(kernel) - 2}-D", _layer(node))
+            self._calls.left_out.append((f"A {kind} in {len(kernel) - 2}-D", _layer(node)))
             return
         dtype = self._tensors[image]["dtype"]
         if dtype not in _DTYPES:
-            self._calls.leave_out("A convolution of integers or complex numbers", _layer(node))
+            self._calls.left_out.append(("A convolution of integers or complex numbers", _layer(node)))
             return
-        shape = self._shape(image)
-        batch, channels, height, width = (1,) * (4 - len(shape)) + shape
-        kernel_size, padding = (kernel[2], kernel[3]), arguments.get("padding", [0, 0])
-        stride, dilation = _pair(arguments.get("stride", [1, 1])), _pair(arguments.get("dilation", [1, 1]))
-        problem = {
-            "batch": batch,
-            "in_channels": channels,
-            "out_channels": kernel[0],
-            "kernel_size": kernel_size,
+        padding = arguments.get("padding", [0, 0])
+        stride, dilation = pair_of(arguments.get("stride", [1, 1])), pair_of(arguments.get("dilation", [1, 1]))
+        padding = sides(
+            padding if isinstance(padding, str) else pair_of(padding), pair_of(kernel[2:]), stride, dilation
+        )
+        words = {
             "stride": stride,
             "dilation": dilation,
             "groups": arguments.get("groups", 1),
-            "bias": arguments.tensor("bias") is not None,
+            "bias": "bias" in arguments.single,
             "dtype": _DTYPES[dtype],
         }
-        padding = sides(padding if isinstance(padding, str) else _pair(padding), kernel_size, stride, dilation)
-        self._calls.convolution(_layer(node), image, Convolution((height, width), padding, problem))
+        self._calls.convolutions.append((_layer(node), image, Convolution(self._shape(image), kernel, padding, words)))
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._sizes.value(size) for size in self._tensors[name]["sizes"])
 
 
 class _Arguments(dict[str, Any]):
-    """The plain arguments of a node by name. `tensor` and `tensors` give the names of its tensors."""
+    """The plain arguments of a node by name. `single` and `tensors` are the names of its tensors."""
 
     def __init__(self, node: Any) -> None:
         super().__init__()
-        self._node = node
+        self.single: dict[str, str] = {}
+        self.tensors: list[str] = []
         for entry in node["inputs"]:
             ((kind, value),) = entry["arg"].items()
-            if kind not in ("as_none", "as_tensor", "as_tensors"):
+            if kind == "as_tensor":
+                self.single[entry["name"]] = str(value["name"])
+            elif kind not in ("as_none", "as_tensors"):
                 self[entry["name"]] = value
-
-    def tensor(self, name: str) -> str | None:
-        """The name of the tensor that is the argument `name`."""
-        for entry in self._node["inputs"]:
-            if entry["name"] == name and "as_tensor" in entry["arg"]:
-                return str(entry["arg"]["as_tensor"]["name"])
-        return None
-
-    def tensors(self) -> Iterator[str]:
-        """The names of all tensors among the arguments."""
-        for entry in self._node["inputs"]:
-            value = entry["arg"]
-            for tensor in (value.get("as_tensor"), *(value.get("as_tensors") or ())):
-                if tensor:
-                    yield tensor["name"]
+            self.tensors += [tensor["name"] for tensor in {"as_tensor": [value], "as_tensors": value}.get(kind, ())]
 
 
 def _user_input(path: Path, module: Any) -> str:
@@ -192,8 +172,3 @@ def _layer(node: Any) -> str:
     stack = (node.get("metadata") or {}).get("nn_module_stack") or ""
     last = stack.rpartition(";")[2].split(",")
     return last[1] if len(last) > 2 and last[1] else str(node.get("name") or "")
-
-
-def _pair(numbers: Iterable[int]) -> Pair:
-    values = tuple(numbers)
-    return (values[0], values[-1])

@@ -45,7 +45,8 @@ def layers_of(
 
         name = type(source).__name__
         return gathered(name, name, read_module(source, batch, input_shape), dtype)
-    return gathered(source, _name(source), _read(source, batch, input_shape), dtype)
+    name = Path(source).stem if Path(source).suffix.lower() in _GRAPHS else source.rpartition(":")[2]
+    return gathered(source, name, _read(source, batch, input_shape), dtype)
 
 
 def _read(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
@@ -70,8 +71,3 @@ def _read(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -
     if not PATTERN.fullmatch(source):
         raise ModelError(f"{source!r} is no model; it should be {FORMS}.")
     return read_module(source, batch, input_shape)
-
-
-def _name(source: str) -> str:
-    """The name of the suite: the model's own name."""
-    return Path(source).stem if Path(source).suffix.lower() in _GRAPHS else source.rpartition(":")[2]

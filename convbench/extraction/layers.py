@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,20 +63,13 @@ class Extracted:
 
 def gathered(source: str, name: str, reading: Reading, dtype: Dtype | None = None) -> Extracted:
     """The distinct problems of a reading, all in `dtype` if one is given."""
-    first: dict[ConvProblem, str] = {}
-    counts: Counter[ConvProblem] = Counter()
+    layers: dict[ConvProblem, list[str]] = {}
     for layer in reading.layers:
         problem = layer.problem if dtype is None else layer.problem.replace(dtype=dtype)
-        first.setdefault(problem, layer.name)
-        counts[problem] += 1
-    cases = tuple(Case(problem, count=counts[problem], layer=layer or None) for problem, layer in first.items())
-    return Extracted(suite_name(name), source, reading.input_shape, cases, reading.left_out)
-
-
-def suite_name(text: str) -> str:
-    """`text` as the name of a suite: letters, digits, `.`, `_` and `-`."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")
-    return name or "model"
+        layers.setdefault(problem, []).append(layer.name)
+    cases = tuple(Case(problem, count=len(names), layer=names[0] or None) for problem, names in layers.items())
+    suite_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-") or "model"
+    return Extracted(suite_name, source, reading.input_shape, cases, reading.left_out)
 
 
 def amount_of_macs(macs: int) -> str:
@@ -90,13 +82,11 @@ def amount_of_macs(macs: int) -> str:
 
 def left_out_sentences(kinds: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """A sentence for each distinct kind among pairs (kind, layer): how often it runs, and in which layer first."""
-    first: dict[str, str] = {}
-    counts: Counter[str] = Counter()
+    layers: dict[str, list[str]] = {}
     for kind, layer in kinds:
-        first.setdefault(kind, layer)
-        counts[kind] += 1
+        layers.setdefault(kind, []).append(layer)
     times = {1: "once", 2: "twice"}
     return tuple(
-        f"{kind}: runs {times.get(counts[kind], f'{counts[kind]} times')}" + (f", first in {layer}." if layer else ".")
-        for kind, layer in first.items()
+        f"{kind}: runs {times.get(len(names), f'{len(names)} times')}{f', first in {names[0]}' if names[0] else ''}."
+        for kind, names in layers.items()
     )

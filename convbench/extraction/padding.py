@@ -44,10 +44,11 @@ class Padding:
 
 @dataclass(frozen=True)
 class Convolution:
-    """One call of conv2d: the (height, width) of the image that it reads, its own padding with zeros, and the other
-    arguments of the `ConvProblem`."""
+    """One call of conv2d: the shapes of its image (NCHW or CHW) and of its weight (OIHW), its own padding with zeros,
+    and the other arguments of the `ConvProblem`."""
 
-    image: Pair
+    image: tuple[int, ...]
+    weight: tuple[int, ...]
     padding: Sides
     arguments: Mapping[str, Any]
 
@@ -57,8 +58,8 @@ class Convolution:
         Each is a pair of the (height, width) before it, and the padding. Raises `ProblemError` for an impossible
         convolution.
         """
-        image, padding = self.image, Padding(self.padding)
-        problem = self._problem(image, padding)
+        padding = Padding(self.padding)
+        problem = self._problem(self.image[-2:], padding)
         for before, earlier in paddings:
             joined = earlier.then(padding)
             if joined is None:
@@ -70,6 +71,16 @@ class Convolution:
             padding = joined
         return problem
 
-    def _problem(self, image: Pair, padding: Padding) -> ConvProblem:
-        (height, width), sides = image, padding.sides
-        return ConvProblem(**self.arguments, height=height, width=width, padding=sides, padding_mode=padding.mode)
+    def _problem(self, size: tuple[int, ...], padding: Padding) -> ConvProblem:
+        batch, channels, _, _ = (1,) * (4 - len(self.image)) + self.image
+        return ConvProblem(
+            batch=batch,
+            in_channels=channels,
+            height=size[0],
+            width=size[1],
+            out_channels=self.weight[0],
+            kernel_size=(self.weight[2], self.weight[3]),
+            padding=padding.sides,
+            padding_mode=padding.mode,
+            **self.arguments,
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,40 +72,31 @@ class Sizes:
                     raise UnknownSizeError(f"{name} is no size of its input")
                 return self.symbols[name]
             case ast.Call(func=ast.Name(id=function), args=arguments) if function in _FUNCTIONS:
-                return _FUNCTIONS[function]([self._computed(argument) for argument in arguments])
+                try:
+                    return _FUNCTIONS[function](*map(self._computed, arguments))
+                except ZeroDivisionError:
+                    raise UnknownSizeError("a size is divided by zero") from None
         raise UnknownSizeError(f"a size is {ast.unparse(term)}, which cannot be computed here")
 
 
-def _floor_quotient(values: Sequence[int]) -> int:
-    dividend, divisor = values
-    if not divisor:
-        raise UnknownSizeError("a size is divided by zero")
-    return dividend // divisor
-
-
-def _remainder(values: Sequence[int]) -> int:
-    return values[0] - _floor_quotient(values) * values[1]
-
-
-def _power(values: Sequence[int]) -> int:
-    base, exponent = values
+def _power(base: int, exponent: int) -> int:
     if not 0 <= exponent <= 8 or abs(base) > 2**20:
         raise UnknownSizeError(f"a size is {base} to the power of {exponent}")
     return int(base**exponent)
 
 
-_FUNCTIONS: Mapping[str, Callable[[Sequence[int]], int]] = {
-    "Integer": lambda values: values[0],
-    "Add": sum,
-    "Mul": math.prod,
-    "Max": max,
-    "Min": min,
+_FUNCTIONS: Mapping[str, Callable[..., int]] = {
+    "Integer": int,
+    "Add": lambda *terms: sum(terms),
+    "Mul": lambda *factors: math.prod(factors),
+    "Max": lambda *values: max(values),
+    "Min": lambda *values: min(values),
     "Pow": _power,
-    "FloorDiv": _floor_quotient,
-    "CleanDiv": _floor_quotient,
-    "CeilDiv": lambda values: -_floor_quotient([-values[0], values[1]]),
-    "Mod": _remainder,
-    "PythonMod": _remainder,
+    "FloorDiv": operator.floordiv,
+    "CleanDiv": operator.floordiv,
+    "CeilDiv": lambda dividend, divisor: -(-dividend // divisor),
+    "Mod": operator.mod,
+    "PythonMod": operator.mod,
 }
 
 

@@ -35,7 +35,8 @@ def read_module(source: Any, batch: int | None, input_shape: tuple[int, ...] | N
         try:
             module = made(name, target)
             shape = with_batch(input_shape or _own_shape(name, module), batch)
-            return traced(module, (meta_tensor(shape, _dtype(module)),))
+            dtype = next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), None)
+            return traced(module, (meta_tensor(shape, dtype),))
         finally:
             for part, training in modes:
                 part.training = training
@@ -130,11 +131,6 @@ def _working_folder_first() -> Iterator[None]:
 def _summary(error: BaseException) -> str:
     """The kind of an error and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['without a message'])[0]}"
-
-
-def _dtype(module: Any) -> Any:
-    """The dtype of the module: that of its first parameter."""
-    return next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), None)
 
 
 def _own_shape(source: str, module: Any) -> tuple[int, ...]:

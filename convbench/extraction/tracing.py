@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.call_log import CallLog, sides_of
+from convbench.extraction.call_log import CallLog, pair_of, sides_of
 from convbench.extraction.layers import Reading
 from convbench.extraction.padding import Convolution, Padding
 
@@ -53,18 +54,20 @@ def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
     from torch.fx.experimental import _config
 
     calls = CallLog()
-    on_meta = {name: tensor.to("meta") for name, tensor in _parameters_and_buffers(module)}
+    on_meta = {name: tensor.to("meta") for name, tensor in chain(module.named_parameters(), module.named_buffers())}
     assume_all = _config.patch(meta_nonzero_assume_all_nonzero=True) if standins else nullcontext()  # type: ignore[attr-defined]
     try:
         with torch.no_grad(), _names(module) as layer, assume_all, _recorder(calls, layer, standins):
             torch.func.functional_call(module, on_meta, tuple(inputs))
     except _DependsOnDataError as error:
-        if calls.is_empty:
+        if not calls.convolutions:
             raise ModelError(
                 f"which convolutions run depends on the data that the model is given ({error}); "
                 "export it with torch.export or to ONNX for one kind of input, and give that file."
             ) from None
-        calls.remark(f"What runs after the model reads the value of a tensor ({error}) depends on the data: not seen.")
+        calls.remarks.append(
+            f"What runs after the model reads the value of a tensor ({error}) depends on the data: not seen."
+        )
     except Exception as error:
         if "device" in str(error) and torch.get_default_device().type != "meta":
             raise _OnAnotherDeviceError from error
@@ -73,11 +76,6 @@ def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
             "Give the shape that it takes, such as --input 1,3,224,224."
         ) from error
     return calls
-
-
-def _parameters_and_buffers(module: Any) -> Iterator[tuple[str, Any]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
 
 
 @contextmanager
@@ -152,7 +150,7 @@ def _note(calls: CallLog, layer: str, func: Any, name: str, args: Any, result: A
         return (result,)
     operation = name.split("::")[1]
     if "conv" in operation and not any(word in operation for word in _NOT_A_CONVOLUTION):
-        calls.leave_out(f"{operation} is not torch's conv2d", layer)
+        calls.left_out.append((f"{operation} is not torch's conv2d", layer))
     for tensor in _tensors(args):
         if calls.knows(id(tensor)):
             calls.read(id(tensor))
@@ -174,25 +172,16 @@ def _convolution(
 ) -> tuple[Any, ...]:
     dimensions = weight.dim() - 2
     if dimensions != 2 or transposed:
-        calls.leave_out(f"A {'transposed ' if transposed else ''}convolution in {dimensions}-D", layer)
+        calls.left_out.append((f"A {'transposed ' if transposed else ''}convolution in {dimensions}-D", layer))
         return ()
+    dtype = str(image.dtype).removeprefix("torch.")
     if not image.is_floating_point():
-        calls.leave_out(f"A convolution of {str(image.dtype).removeprefix('torch.')}", layer)
+        calls.left_out.append((f"A convolution of {dtype}", layer))
         return ()
-    batch, channels, height, width = image.shape
-    problem = {
-        "batch": batch,
-        "in_channels": channels,
-        "out_channels": weight.shape[0],
-        "kernel_size": tuple(weight.shape[2:]),
-        "stride": _pair(stride),
-        "dilation": _pair(dilation),
-        "groups": groups,
-        "bias": bias is not None,
-        "dtype": str(image.dtype).removeprefix("torch."),
-    }
+    arguments = {"stride": pair_of(stride), "dilation": pair_of(dilation), "groups": groups, "bias": bias is not None}
     own_padding = ((padding[0], padding[0]), (padding[-1], padding[-1]))
-    calls.convolution(layer, id(image), Convolution((height, width), own_padding, problem))
+    call = Convolution(tuple(image.shape), tuple(weight.shape), own_padding, {**arguments, "dtype": dtype})
+    calls.convolutions.append((layer, id(image), call))
     return (image,)
 
 
@@ -206,10 +195,6 @@ def _pad(calls: CallLog, source: Any, result: Any, last_first: Sequence[int], mo
 
 def _same_image(args: Any, result: Any, name: str) -> bool:
     return result.dtype == args[0].dtype and (name != "aten::unsqueeze" or args[1] in (0, -args[0].dim() - 1))
-
-
-def _pair(numbers: Sequence[int]) -> tuple[int, int]:
-    return (numbers[0], numbers[-1])
 
 
 def _tensors(nested: Any) -> Iterator[Any]:

@@ -7,12 +7,14 @@ rounds, and then the best variant against the unchanged model, in rounds that ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from convbench.backend import Backend
 from convbench.errors import PlanError
 from convbench.plans.applied import Applied, LayerChange, LayerLeft, Report
 from convbench.plans.equivalence import compare_outputs, outputs_in_float64
@@ -135,17 +137,14 @@ def _findings(model: Any, example: tuple[Any, ...], plan: Plan, plugins: tuple[P
             left[layer.name] = replacement
         else:
             ready[layer.name] = replacement
+    sync = _sync(model)
     if not ready:
-        return _Findings({}, (), {}, left, _sync(model))
-    wants_channels_last = any(
-        "input" in b.prepacks for replacement in ready.values() for b in replacement.backends.values()
-    )
-    trials = tuple(
-        Trial(model, ready, channels_last=last) for last in ((False, True) if wants_channels_last else (False,))
-    )
+        return _Findings({}, (), {}, left, sync)
+    wants_channels_last = any("input" in backend.prepacks for backend in _backends(ready))
+    layouts = (False, True) if wants_channels_last else (False,)
+    trials = tuple(Trial(model, ready, channels_last=last) for last in layouts)
     left |= trials[0].wrong_layers(example)
     right = [name for name in ready if name not in left]
-    sync = _sync(model)
     times_s = {trial.channels_last: time_in_place(trial, right, example, sync) for trial in trials}
     return _Findings({name: ready[name] for name in right}, trials, times_s, left, sync)
 
@@ -215,15 +214,16 @@ def _notes(plan: Plan, findings: _Findings) -> list[str]:
         notes.append(
             f"torch uses {threads} threads and the plan is for {plan.threads}: torch.set_num_threads sets them"
         )
-    backends = {b.name: b for replacement in findings.replacements.values() for b in replacement.backends.values()}
-    return list(dict.fromkeys([*notes, *(text for b in backends.values() for text in version_deviations(plan, b))]))
+    deviations = (version_deviations(plan, backend) for backend in _backends(findings.replacements))
+    return list(dict.fromkeys(chain(notes, *deviations)))
+
+
+def _backends(replacements: Mapping[str, Replacement]) -> Iterator[Backend]:
+    return (backend for replacement in replacements.values() for backend in replacement.backends.values())
 
 
 def _sync(model: Any) -> Callable[[], None]:
     """A function that waits until the model's device is done."""
     import torch
 
-    if any(parameter.is_cuda for parameter in model.parameters()):
-        wait: Callable[[], None] = torch.cuda.synchronize
-        return wait
-    return lambda: None
+    return torch.cuda.synchronize if any(parameter.is_cuda for parameter in model.parameters()) else lambda: None

@@ -67,8 +67,7 @@ def conv2d(
     try:
         kept = _kept.get(key)
     except TypeError:  # lists instead of tuples
-        stride, padding, dilation, plugins = map(_as_tuples, (stride, padding, dilation, plugins))
-        key = (id(w), id(bias), stride, padding, dilation, groups, padding_mode, plan_key, strict, plugins)
+        key = _as_tuples(key)
         kept = _kept.get(key)
     if kept is None or kept.w_changed(w) or (bias is not None and kept.b_changed(bias)):
         convolution = Conv2d(
@@ -84,7 +83,11 @@ def conv2d(
             plugins=plugins,
         )
         kept = _keep(key, convolution, w, bias)
-    if kept.grad_enabled is not None and kept.grad_enabled() and _asks_for_gradient(w, bias):
+    if (
+        kept.grad_enabled is not None
+        and kept.grad_enabled()
+        and any(getattr(v, "requires_grad", False) for v in (w, bias))
+    ):
         raise PlanError("the weight asks for a gradient, which no plan gives: call conv2d under torch.no_grad().")
     return kept.convolution(x)
 
@@ -217,10 +220,6 @@ def _keep(key: Any, convolution: Conv2d, w: Any, bias: Any) -> _Kept:
     return kept
 
 
-def _asks_for_gradient(*weights: Any) -> bool:
-    return any(getattr(weight, "requires_grad", False) for weight in weights)
-
-
 def _plan_of(plan: Plan | Place | None) -> Plan | None:
     if plan is None or isinstance(plan, Plan):
         return plan
@@ -229,9 +228,7 @@ def _plan_of(plan: Plan | Place | None) -> Plan | None:
     return _read_once(os.fspath(plan))
 
 
-@functools.lru_cache(maxsize=16)
-def _read_once(path: str) -> Plan:
-    return read_plan(path)
+_read_once = functools.lru_cache(maxsize=16)(read_plan)
 
 
 def _as_tuples(value: Any) -> Any:

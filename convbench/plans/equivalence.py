@@ -1,9 +1,7 @@
-"""Whether a changed model computes the same: each changed layer is within its error bound, and the whole model's output
-is no further from the exact answer than rounding explains.
+"""Whether a changed model computes the same: its output is no further from the exact answer than rounding explains.
 
-A layer is judged as everywhere in convbench, on the input that it gets in the model. For a whole model any error bound
-would be astronomical. The model in float64 shows how far off the unchanged model is by rounding alone. The changed
-model rounds as often, in another order, and may be `ERROR_TOLERANCE` times as far off.
+For a whole model any error bound would be astronomical. The model in float64 shows how far off the unchanged model is
+by rounding alone. The changed model rounds as often, in another order, and may be `ERROR_TOLERANCE` times as far off.
 """
 
 from __future__ import annotations
@@ -16,13 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.backend import Backend
 from convbench.errors import PlanError
 from convbench.plans.arrays import as_numpy
-from convbench.problem import ConvProblem
-from convbench.verification.bounds import UNIT_ROUNDOFF, error_bound, warn_level
-from convbench.verification.reference import convolve
-from convbench.verification.verdict import Verdict, judge_bound
+from convbench.verification.bounds import UNIT_ROUNDOFF
 
 ERROR_TOLERANCE = 10.0
 _FEWEST_ROUNDINGS = 16
@@ -48,18 +42,6 @@ class Agreement:
         return self.changed <= self.allowed
 
 
-def judge_layer(
-    backend: Backend, problem: ConvProblem, x: Any, w: NDArray[Any], b: NDArray[Any] | None, output: Any
-) -> Verdict:
-    """The verdict on the output of one layer for the tensor `x`, against the reference."""
-    operand = as_numpy(x)
-    exact = convolve(problem, operand, w, b)
-    magnitudes = convolve(problem, np.abs(operand), np.abs(w), None if b is None else np.abs(b))
-    bound = error_bound(problem, backend.arithmetic, exact, magnitudes, operand, w)
-    warn = warn_level(problem, backend.arithmetic, exact, magnitudes)
-    return judge_bound(problem, np.asarray(as_numpy(output)), exact, bound, warn)
-
-
 def compare_outputs(model: Any, changed: Any, example: tuple[Any, ...], exact: list[NDArray[Any]] | None) -> Agreement:
     """The agreement of `changed` with `model` on one input. `exact` are the outputs in float64, if there are any."""
     before, after = outputs_of(model, example), outputs_of(changed, example)
@@ -74,8 +56,13 @@ def compare_outputs(model: Any, changed: Any, example: tuple[Any, ...], exact: l
 
 def outputs_in_float64(model: Any, example: tuple[Any, ...]) -> list[NDArray[Any]] | None:
     """The outputs of a copy of the model in float64; None when that does not run."""
+    import torch
+
+    def widened(value: Any) -> Any:
+        return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
     try:
-        return outputs_of(copy.deepcopy(model).double(), tuple(map(_widened, example)))
+        return outputs_of(copy.deepcopy(model).double(), tuple(map(widened, example)))
     except Exception:  # a model that is not made for float64 may do anything
         return None
 
@@ -103,20 +90,13 @@ def _tensors(output: Any) -> Iterator[Any]:
         yield from _tensors(list(output.values()))
 
 
-def _widened(value: Any) -> Any:
-    import torch
-
-    return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-
-
 def _largest_error(outputs: list[NDArray[Any]], exact: list[NDArray[Any]]) -> float:
     largest = 0.0
     for output, right in zip(outputs, exact, strict=True):
         wide = right.astype(np.float64)
         with np.errstate(invalid="ignore"):
             error = np.abs(output.astype(np.float64) - wide)
-        alike = (np.isnan(output) & np.isnan(wide)) | (output == wide)
-        error[alike] = 0
+        error[(np.isnan(output) & np.isnan(wide)) | (output == wide)] = 0
         error[~np.isfinite(error)] = np.inf
         scale = np.abs(wide[np.isfinite(wide)]).max(initial=0.0) or 1.0
         largest = max(largest, float(error.max(initial=0.0)) / float(scale))

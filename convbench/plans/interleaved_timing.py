@@ -24,24 +24,17 @@ def time_interleaved(
     """
     import torch
 
-    with torch.no_grad():
-        return _time_interleaved(calls, limit_s, sync)
-
-
-def _time_interleaved(
-    calls: Mapping[str, Callable[[], Any]], limit_s: float, sync: Callable[[], None]
-) -> dict[str, list[float]]:
-    plans = {name: _sampling_plan(call, sync) for name, call in calls.items()}
     walls_s: dict[str, list[float]] = {name: [] for name in calls}
     order, shuffle = list(calls), random.Random(0).shuffle
-    begin = time.perf_counter()
-    for number in range(MOST_ROUNDS):
-        if number >= FEWEST_ROUNDS and time.perf_counter() - begin > limit_s:
-            break
-        shuffle(order)
-        for name in order:
-            sample, _ = take_sample(calls[name], sync, plans[name])
-            walls_s[name].append(sample.wall_s)
+    with torch.no_grad():
+        plans = {name: _sampling_plan(call, sync) for name, call in calls.items()}
+        begin = time.perf_counter()
+        for number in range(MOST_ROUNDS):
+            if number >= FEWEST_ROUNDS and time.perf_counter() - begin > limit_s:
+                break
+            shuffle(order)
+            for name in order:
+                walls_s[name].append(take_sample(calls[name], sync, plans[name])[0].wall_s)
     return walls_s
 
 

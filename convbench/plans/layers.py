@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,13 +77,17 @@ def problem_of(conv: Any, x: Any) -> ConvProblem:
 
 
 @contextmanager
-def watched(convolutions: dict[str, Any], see: Any) -> Iterator[None]:
-    """Within the context, call `see(name, conv, x)` before each of `convolutions` computes."""
-
-    def hook(name: str) -> Any:
-        return lambda conv, inputs: see(name, conv, inputs[0])
-
-    handles = [conv.register_forward_pre_hook(hook(name)) for name, conv in convolutions.items()]
+def watched(
+    convolutions: dict[str, Any],
+    before: Callable[[str, Any, Any], None],
+    after: Callable[[str], None] = lambda name: None,
+) -> Iterator[None]:
+    """Within the context, call `before(name, conv, x)` and `after(name)` around each computation of `convolutions`."""
+    handles = []
+    for name, conv in convolutions.items():
+        pre_hook = functools.partial(lambda name, conv, inputs: before(name, conv, inputs[0]), name)
+        handles.append(conv.register_forward_pre_hook(pre_hook))
+        handles.append(conv.register_forward_hook(functools.partial(lambda name, *_: after(name), name)))
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ import math
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
 from itertools import pairwise
@@ -181,19 +181,16 @@ def _plan(decoded: Any) -> Plan:
         raise PlanError(f'its "version" is {_shown(version)}, and this convbench reads {VERSION}{newer}')
     content = {name: value for name, value in decoded.items() if name not in ("format", "version")}
     _check_names(Plan, content, "the plan")
-    for number, choice in enumerate(_objects(content["choices"]), 1):
+    for number, choice in enumerate(content["choices"] if isinstance(content["choices"], list) else (), 1):
         _check_names(Choice, choice, f"choice {number}")
-        if isinstance(choice.get("lead"), dict):
-            _check_names(Lead, choice["lead"], f"the lead of choice {number}")
+        if isinstance(choice, dict):
+            _check_names(Lead, choice.get("lead"), f"the lead of choice {number}")
     return msgspec.convert(content, Plan)
 
 
-def _objects(value: Any) -> Iterable[dict[str, Any]]:
-    # msgspec refuses what is of another type, and says where it is.
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _check_names(kind: type[Plan | Choice | Lead], content: dict[str, Any], where: str) -> None:
+def _check_names(kind: type[Plan | Choice | Lead], content: Any, where: str) -> None:
+    if not isinstance(content, dict):
+        return  # msgspec refuses what is of another type, and says where it is
     known = [f.name for f in fields(kind)]
     if unknown := [name for name in content if name not in known]:
         raise PlanError(

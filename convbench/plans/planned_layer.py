@@ -18,20 +18,14 @@ _OWN = ("_planned", "_planned_dtype", "_planned_weights")
 
 def follow_plan(conv: Any, calls: Mapping[tuple[int, ...], Call]) -> None:
     """Have `conv`, an `nn.Conv2d`, compute inputs of these shapes by these calls. Without calls, restore it."""
-    if not calls:
-        restore(conv)
-        return
-    conv.__class__ = _planned_conv2d()
-    conv._planned, conv._planned_dtype, conv._planned_weights = dict(calls), conv.weight.dtype, _state_of_weights(conv)
-
-
-def restore(conv: Any) -> None:
-    """Make `conv` a plain `nn.Conv2d` again."""
     from torch.nn import Conv2d
 
-    conv.__class__ = Conv2d
+    conv.__class__ = _planned_conv2d() if calls else Conv2d
     for name in _OWN:
         conv.__dict__.pop(name, None)
+    if calls:
+        conv._planned, conv._planned_dtype = dict(calls), conv.weight.dtype
+        conv._planned_weights = _state_of_weights(conv)
 
 
 def _state_of_weights(conv: Any) -> tuple[int, ...]:

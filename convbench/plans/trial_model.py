@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from numpy.typing import NDArray
+
 from convbench.backend import Backend
 from convbench.errors import BackendError
-from convbench.plans.arrays import device_of, owned
-from convbench.plans.equivalence import judge_layer
+from convbench.plans.arrays import as_numpy, device_of, owned
 from convbench.plans.layers import Layer, named_convolutions, watched
 from convbench.plans.plan import Plan
 from convbench.plans.planned_layer import follow_plan
@@ -20,6 +21,8 @@ from convbench.plans.prepared_call import Call, prepare_call
 from convbench.plans.resolution import CallSpec, limit_threads, resolve_backend
 from convbench.problem import ConvProblem
 from convbench.registry import Registry
+from convbench.verification.operands import Operands
+from convbench.verification.oracle import Oracle
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def replacement_of(layer: Layer, conv: Any, plan: Plan, registry: Registry) -> R
             return f"{choice.backend} computes it already"
         backends[shape] = resolution.backend
     calls = {}
-    w, b = owned(conv.weight), None if conv.bias is None else owned(conv.bias)
+    w, b = _weights(conv)
     for shape, backend in backends.items():
         spec = CallSpec(layer.problems[shape], "torch", device_of(conv.weight))
         limit_threads(backend, plan)
@@ -56,6 +59,10 @@ def replacement_of(layer: Layer, conv: Any, plan: Plan, registry: Registry) -> R
         except BackendError as error:
             return str(error).rstrip(".")
     return Replacement(calls, backends, layer.problems)
+
+
+def _weights(conv: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    return owned(conv.weight), None if conv.bias is None else owned(conv.bias)
 
 
 class Trial:
@@ -87,11 +94,12 @@ class Trial:
             replacement = self._replacements[name]
             shape = tuple(x.shape)
             if shape in replacement.calls and name not in wrong:
-                w, b = owned(conv.weight), None if conv.bias is None else owned(conv.bias)
-                output = replacement.calls[shape](x)
-                verdict = judge_layer(replacement.backends[shape], replacement.problems[shape], x, w, b, output)
+                operands = Operands(as_numpy(x), *_weights(conv))
+                output = as_numpy(replacement.calls[shape](x))
+                backend = replacement.backends[shape]
+                verdict = Oracle(replacement.problems[shape], operands, "normal").judge(backend.arithmetic, output)
                 if not verdict.passed:
-                    wrong[name] = f"{replacement.backends[shape].name} is wrong here: {verdict.reason}"
+                    wrong[name] = f"{backend.name} is wrong here: {verdict.reason}"
 
         self.switch(())
         with watched(self._convolutions, judge), torch.no_grad():
@@ -109,20 +117,12 @@ class Trial:
             sync()
             started[0] = time.perf_counter()
 
-        def stop(name: str) -> Any:
-            def hook(conv: Any, inputs: Any, output: Any) -> None:
-                sync()
-                walls_s[name] += time.perf_counter() - started[0]
+        def stop(name: str) -> None:
+            sync()
+            walls_s[name] += time.perf_counter() - started[0]
 
-            return hook
-
-        handles = [conv.register_forward_hook(stop(name)) for name, conv in self._convolutions.items()]
-        try:
-            with watched(self._convolutions, start), torch.no_grad():
-                self.model(*example)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with watched(self._convolutions, start, stop), torch.no_grad():
+            self.model(*example)
         return walls_s
 
 

@@ -25,12 +25,8 @@ def positive(name: str, value: Any) -> int:
 
 def pair(name: str, value: Any) -> Pair:
     """(height, width), from one positive integer for both or a pair of them."""
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ProblemError(f"{name} is {value!r}; it should be an integer or a pair (height, width).")
-        return (positive(name, value[0]), positive(name, value[1]))
-    size = positive(name, value)
-    return (size, size)
+    height, width = _both(name, value, "an integer or a pair (height, width)")
+    return (positive(name, height), positive(name, width))
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -52,15 +48,9 @@ def sides(padding: Any, kernel: Pair, stride: Pair, dilation: Pair) -> Sides:
     """((top, bottom), (left, right)), from an integer, a pair (height, width), nested pairs, "same" or "valid"."""
     if isinstance(padding, str):
         return _sides_of_word(padding, kernel, stride, dilation)
-    if isinstance(padding, (tuple, list)):
-        if len(padding) != 2:
-            raise ProblemError(
-                f"padding is {padding!r}; it should be an integer, a pair (height, width), "
-                "nested pairs ((top, bottom), (left, right)), 'same' or 'valid'."
-            )
-        return (_side(padding[0]), _side(padding[1]))
-    both = _side(padding)
-    return (both, both)
+    expected = "an integer, a pair (height, width), nested pairs ((top, bottom), (left, right)), 'same' or 'valid'"
+    height, width = _both("padding", padding, expected)
+    return (_side(height), _side(width))
 
 
 def _sides_of_word(padding: str, kernel: Pair, stride: Pair, dilation: Pair) -> Sides:
@@ -78,12 +68,17 @@ def _sides_of_word(padding: str, kernel: Pair, stride: Pair, dilation: Pair) -> 
 
 
 def _side(value: Any) -> Pair:
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ProblemError(f"padding of one axis is {value!r}; it should be an integer or a pair (before, after).")
-        return (_integer("padding", value[0]), _integer("padding", value[1]))
-    size = _integer("padding", value)
-    return (size, size)
+    before, after = _both("padding of one axis", value, "an integer or a pair (before, after)")
+    return (_integer("padding", before), _integer("padding", after))
+
+
+def _both(name: str, value: Any, expected: str) -> tuple[Any, Any]:
+    """The two elements of a pair, or a single value twice."""
+    if not isinstance(value, (tuple, list)):
+        return (value, value)
+    if len(value) != 2:
+        raise ProblemError(f"{name} is {value!r}; it should be {expected}.")
+    return (value[0], value[1])
 
 
 def _integer(name: str, value: Any) -> int:

@@ -14,13 +14,21 @@ of an axis differ, every side is named: `_pt0b1l0r1` (top, bottom, left, right).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from convbench.errors import ProblemError
 from convbench.problem.vocabulary import Pair, Problem, Sides
 
-_DTYPE_WORDS = {"float32": "", "float64": "_f64", "float16": "_f16", "bfloat16": "_bf16"}
-_DIRECTION_WORDS = {"forward": "", "input_gradient": "_dgrad", "weight_gradient": "_wgrad"}
+_WORDS = {
+    "float32": "",
+    "float64": "_f64",
+    "float16": "_f16",
+    "bfloat16": "_bf16",
+    "forward": "",
+    "input_gradient": "_dgrad",
+    "weight_gradient": "_wgrad",
+}
 
 _INT = "[0-9]{1,19}"  # not \d, which matches the digits of every script
 _PAIR = rf"{_INT}(?:x{_INT})?"
@@ -54,7 +62,7 @@ def format_case_id(problem: Problem) -> str:
         parts.append("bias")
     if problem.padding_mode != "zeros":
         parts.append(problem.padding_mode)
-    return "_".join(parts) + _DTYPE_WORDS[problem.dtype] + _DIRECTION_WORDS[problem.direction]
+    return "_".join(parts) + _WORDS[problem.dtype] + _WORDS[problem.direction]
 
 
 def parse_case_id(text: str) -> dict[str, Any]:
@@ -63,24 +71,24 @@ def parse_case_id(text: str) -> dict[str, Any]:
     if match is None:
         shown = text if len(text) <= 80 else text[:77] + "..."
         raise ProblemError(f"{shown!r} is not a case id; one looks like 'n1c64h56w56_o64k3_p1' (see `convbench show`).")
-    arguments: dict[str, Any] = {}
-    for name, value in match.groupdict().items():
-        if value is None:
-            continue
-        if name in ("kernel_size", "stride", "dilation"):
-            arguments[name] = _parse_pair(value)
-        elif name == "padding":
-            arguments[name] = _parse_padding(value)
-        elif name == "bias":
-            arguments[name] = True
-        elif name == "padding_mode":
-            arguments[name] = value
-        elif name in ("dtype", "direction"):
-            words = _DTYPE_WORDS if name == "dtype" else _DIRECTION_WORDS
-            arguments[name] = next(key for key, word in words.items() if word == value)
-        else:
-            arguments[name] = int(value)
-    return arguments
+    return {name: _READERS.get(name, int)(value) for name, value in match.groupdict().items() if value is not None}
+
+
+def parse_sizes(text: str) -> Pair | Sides:
+    """(height, width) of `3` or `3x5`, or ((top, bottom), (left, right)) of `t0b1l0r1`."""
+    if text.startswith("t"):
+        top, bottom, left, right = (int(n) for n in re.findall(r"-?[0-9]+", text))
+        return ((top, bottom), (left, right))
+    height, _, width = text.partition("x")
+    return (int(height), int(width or height))
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("kernel_size", "stride", "padding", "dilation"), parse_sizes),
+    **dict.fromkeys(("dtype", "direction"), {word: name for name, word in _WORDS.items()}.__getitem__),
+    "bias": bool,
+    "padding_mode": str,
+}
 
 
 def _pair_text(pair: Pair) -> str:
@@ -92,15 +100,3 @@ def _padding_text(sides: Sides) -> str:
     if top == bottom and left == right:
         return _pair_text((top, left))
     return f"t{top}b{bottom}l{left}r{right}"
-
-
-def _parse_pair(text: str) -> Pair:
-    first, _, second = text.partition("x")
-    return (int(first), int(second or first))
-
-
-def _parse_padding(text: str) -> Pair | Sides:
-    if text.startswith("t"):
-        top, bottom, left, right = (int(n) for n in re.findall(r"-?[0-9]+", text))
-        return ((top, bottom), (left, right))
-    return _parse_pair(text)

@@ -6,7 +6,7 @@ As in every deep-learning library, "convolution" means cross-correlation: the ke
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from math import gcd
+from math import gcd, prod
 from typing import Any, Literal, Self
 
 from convbench.errors import ProblemError
@@ -23,13 +23,13 @@ from convbench.problem.vocabulary import (
     Kind,
     PaddingMode,
     Pair,
+    Problem,
     Sides,
-    output_size,
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, init=False)
-class ConvProblem:
+class ConvProblem(Problem):
     """One convolution: what is computed, and not which library computes it.
 
     Arguments take torch's forms, and each is kept in one form: `kernel_size`, `stride` and `dilation` as (height,
@@ -40,21 +40,6 @@ class ConvProblem:
 
     Raises `ProblemError` (a `ValueError`), with the numbers, when no such convolution exists.
     """
-
-    batch: int = 1
-    in_channels: int
-    height: int
-    width: int
-    out_channels: int
-    kernel_size: Pair
-    stride: Pair = (1, 1)
-    padding: Sides = ((0, 0), (0, 0))
-    dilation: Pair = (1, 1)
-    groups: int = 1
-    bias: bool = False
-    padding_mode: PaddingMode = "zeros"
-    dtype: Dtype = "float32"
-    direction: Direction = "forward"
 
     def __init__(
         self,
@@ -89,36 +74,6 @@ class ConvProblem:
         self._check_padding()
         self._check_output()
 
-    # --- shapes -------------------------------------------------------------------------------------------------
-
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        """(batch, in_channels, height, width): NCHW."""
-        return (self.batch, self.in_channels, self.height, self.width)
-
-    @property
-    def weight_shape(self) -> tuple[int, int, int, int]:
-        """(out_channels, in_channels/groups, kernel height, kernel width): OIHW."""
-        return (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-
-    @property
-    def bias_shape(self) -> tuple[int] | None:
-        """(out_channels,), or None without a bias."""
-        return (self.out_channels,) if self.bias else None
-
-    @property
-    def out_height(self) -> int:
-        return self._output_extent(0, self.height)
-
-    @property
-    def out_width(self) -> int:
-        return self._output_extent(1, self.width)
-
-    @property
-    def output_shape(self) -> tuple[int, int, int, int]:
-        """(batch, out_channels, out_height, out_width): NCHW."""
-        return (self.batch, self.out_channels, self.out_height, self.out_width)
-
     # --- what it costs ------------------------------------------------------------------------------------------
 
     @property
@@ -140,11 +95,8 @@ class ConvProblem:
     @property
     def bytes(self) -> int:
         """Bytes moved when input, weight, bias and output are each moved once."""
-        n, c, h, w = self.input_shape
-        o, i, kh, kw = self.weight_shape
-        on, oc, oh, ow = self.output_shape
-        elements = n * c * h * w + o * i * kh * kw + on * oc * oh * ow + (o if self.bias else 0)
-        return elements * ITEMSIZE_BYTES[self.dtype]
+        shapes = (self.input_shape, self.weight_shape, self.bias_shape or (0,), self.output_shape)
+        return sum(map(prod, shapes)) * ITEMSIZE_BYTES[self.dtype]
 
     @property
     def arithmetic_intensity(self) -> float:
@@ -191,10 +143,6 @@ class ConvProblem:
 
     # --- validity -----------------------------------------------------------------------------------------------
 
-    def _output_extent(self, axis: int, size: int) -> int:
-        before, after = self.padding[axis]
-        return output_size(size, self.kernel_size[axis], self.stride[axis], before, after, self.dilation[axis])
-
     def _check_channels(self) -> None:
         for name in ("in_channels", "out_channels"):
             channels = getattr(self, name)
@@ -206,8 +154,7 @@ class ConvProblem:
                 )
 
     def _check_padding(self) -> None:
-        for axis, size in zip(("height", "width"), (self.height, self.width), strict=True):
-            before, after = self.padding[axis == "width"]
+        for axis, size, (before, after) in zip(("height", "width"), self.input_shape[2:], self.padding, strict=True):
             if self.padding_mode == "zeros":
                 if max(0, -before) + max(0, -after) >= size:
                     raise ProblemError(
@@ -227,11 +174,9 @@ class ConvProblem:
                 )
 
     def _check_output(self) -> None:
-        for axis, (name, size, out) in enumerate(
-            (("height", self.height, self.out_height), ("width", self.width, self.out_width))
-        ):
-            if out < 1:
-                kernel, dilation = self.kernel_size[axis], self.dilation[axis]
+        for axis, name in enumerate(("height", "width")):
+            if self.output_shape[2 + axis] < 1:
+                size, kernel, dilation = self.input_shape[2 + axis], self.kernel_size[axis], self.dilation[axis]
                 before, after = self.padding[axis]
                 raise ProblemError(
                     f"the kernel spans {dilation * (kernel - 1) + 1} in {name} "

@@ -1,8 +1,9 @@
-"""The words and types of a 2-D convolution, and what the writers of case ids and dialects read of one."""
+"""The words, types and shapes of a 2-D convolution, as the writers of case ids and dialects read them."""
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 Pair = tuple[int, int]
 Sides = tuple[Pair, Pair]
@@ -27,32 +28,53 @@ def output_size(size: int, kernel: int, stride: int = 1, before: int = 0, after:
     return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
 
 
-class Problem(Protocol):
-    """What the writers read: attributes of `ConvProblem`, which imports them."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """The arguments and shapes of a convolution. `ConvProblem` checks them, and knows what follows from them."""
+
+    batch: int = 1
+    in_channels: int
+    height: int
+    width: int
+    out_channels: int
+    kernel_size: Pair
+    stride: Pair = (1, 1)
+    padding: Sides = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    bias: bool = False
+    padding_mode: PaddingMode = "zeros"
+    dtype: Dtype = "float32"
+    direction: Direction = "forward"
 
     @property
-    def in_channels(self) -> int: ...
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(batch, in_channels, height, width): NCHW."""
+        return (self.batch, self.in_channels, self.height, self.width)
+
     @property
-    def out_channels(self) -> int: ...
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """(out_channels, in_channels/groups, kernel height, kernel width): OIHW."""
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+
     @property
-    def kernel_size(self) -> Pair: ...
+    def bias_shape(self) -> tuple[int] | None:
+        """(out_channels,), or None without a bias."""
+        return (self.out_channels,) if self.bias else None
+
     @property
-    def stride(self) -> Pair: ...
+    def out_height(self) -> int:
+        return self._output_size(0, self.height)
+
     @property
-    def padding(self) -> Sides: ...
+    def out_width(self) -> int:
+        return self._output_size(1, self.width)
+
     @property
-    def dilation(self) -> Pair: ...
-    @property
-    def groups(self) -> int: ...
-    @property
-    def bias(self) -> bool: ...
-    @property
-    def padding_mode(self) -> PaddingMode: ...
-    @property
-    def dtype(self) -> Dtype: ...
-    @property
-    def direction(self) -> Direction: ...
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]: ...
-    @property
-    def output_shape(self) -> tuple[int, int, int, int]: ...
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """(batch, out_channels, out_height, out_width): NCHW."""
+        return (self.batch, self.out_channels, self.out_height, self.out_width)
+
+    def _output_size(self, axis: int, size: int) -> int:
+        before, after = self.padding[axis]
+        return output_size(size, self.kernel_size[axis], self.stride[axis], before, after, self.dilation[axis])

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import SuiteError, did_you_mean
+from convbench.problem.case_id import parse_sizes
 
-_PAIR = re.compile(r"(-?[0-9]{1,18})x(-?[0-9]{1,18})")
-_SIDES = re.compile(r"t(-?[0-9]{1,18})b(-?[0-9]{1,18})l(-?[0-9]{1,18})r(-?[0-9]{1,18})")
+_INT = "-?[0-9]{1,18}"
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -55,11 +55,6 @@ def _cell(column: str, text: str) -> Any:
         return text
     if column == "bias":
         return _TRUTHS.get(text.lower(), text)
-    if re.fullmatch(r"-?[0-9]{1,18}", text):
+    if re.fullmatch(_INT, text):
         return int(text)
-    if pair := _PAIR.fullmatch(text):
-        return (int(pair[1]), int(pair[2]))
-    if sides := _SIDES.fullmatch(text):
-        top, bottom, left, right = map(int, sides.groups())
-        return ((top, bottom), (left, right))
-    return text
+    return parse_sizes(text) if re.fullmatch(f"{_INT}x{_INT}|t{_INT}b{_INT}l{_INT}r{_INT}", text) else text

@@ -156,8 +156,10 @@ class _Reader:
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
                 compute, first, second = _ARITHMETIC[type(op)], self.number(left).of, self.number(right).of
                 return Part(Kind.NUMBER, lambda case: compute(first(case), second(case)))
-            case ast.Compare(left=left, ops=ops, comparators=others):
-                return self.chain([left, *others], ops)
+            case ast.Compare(left=left, ops=ops, comparators=others):  # a < b <= c: every pair of neighbours
+                return _either(
+                    [self.link(*link) for link in zip([left, *others], ops, others, strict=False)], decides=False
+                )
         raise self.refusal(f"has {self.source(node)}, which a condition may not have")
 
     def constant(self, node: ast.Constant) -> Part:
@@ -172,32 +174,22 @@ class _Reader:
             return Part(Kind.TEXT, lambda case: value)
         raise self.refusal(f"has {self.source(node)}, which a condition may not have")
 
-    def chain(self, nodes: list[ast.expr], ops: list[ast.cmpop]) -> Part:
-        """a < b <= c: the comparisons of neighbours, up to the first that does not hold."""
-        links = [self.link(*three) for three in zip(nodes, ops, nodes[1:], strict=False)]
-        return links[0] if len(links) == 1 else _either(links, decides=False)
-
     def link(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Part:
         if type(op) not in _COMPARISONS:
             raise self.refusal("has 'is', which compares identities; write == or !=")
         word, holds = _COMPARISONS[type(op)]
         first = self.part(left)
         if word.endswith("in") and isinstance(right, (ast.Tuple, ast.List, ast.Set)):
-            return self.membership(first, holds, left, right.elts)
+            parts = [self.part(element) for element in right.elts]
+            for part, element in zip(parts, right.elts, strict=True):
+                self.check_comparable(first, part, "==", left, element)
+            return Part(Kind.TRUTH, lambda case: holds(first.of(case), [part.of(case) for part in parts]))
         second = self.part(right)
         if not word.endswith("in"):
             self.check_comparable(first, second, word, left, right)
         elif not first.kind is second.kind is Kind.TEXT:
             raise self.refusal(f"looks for {self.source(left)} in {self.source(right)}, which holds nothing")
         return Part(Kind.TRUTH, lambda case: holds(first.of(case), second.of(case)))
-
-    def membership(
-        self, item: Part, holds: Callable[[Any, Any], bool], left: ast.expr, elements: list[ast.expr]
-    ) -> Part:
-        parts = [self.part(element) for element in elements]
-        for part, element in zip(parts, elements, strict=True):
-            self.check_comparable(item, part, "==", left, element)
-        return Part(Kind.TRUTH, lambda case: holds(item.of(case), [part.of(case) for part in parts]))
 
     def check_comparable(self, first: Part, second: Part, word: str, left: ast.expr, right: ast.expr) -> None:
         kinds = {first.kind, second.kind}

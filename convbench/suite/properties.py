@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import partialmethod
 from typing import Any
 
 from convbench.suite.cases import Case
@@ -28,17 +29,13 @@ class Sizes(tuple[int, ...]):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    def __lt__(self, other: Any) -> bool:
-        return self._all(operator.lt, other)
+    __lt__ = partialmethod(_all, operator.lt)
+    __le__ = partialmethod(_all, operator.le)
+    __gt__ = partialmethod(_all, operator.gt)
+    __ge__ = partialmethod(_all, operator.ge)
 
-    def __le__(self, other: Any) -> bool:
-        return self._all(operator.le, other)
 
-    def __gt__(self, other: Any) -> bool:
-        return self._all(operator.gt, other)
-
-    def __ge__(self, other: Any) -> bool:
-        return self._all(operator.ge, other)
+Properties = Mapping[str, tuple["Kind", Callable[[Case], Any]]]
 
 
 class Kind(StrEnum):
@@ -51,16 +48,11 @@ class Kind(StrEnum):
     SIDES = "the four sides of a padding"
 
 
-def _numbers(*names: str) -> dict[str, tuple[Kind, Callable[[Case], Any]]]:
-    return {name: (Kind.NUMBER, _of_problem(name)) for name in names}
+def _of_problem(kind: Kind, *names: str) -> Properties:
+    return {name: (kind, operator.attrgetter(f"problem.{name}")) for name in names}
 
 
-def _of_problem(name: str) -> Callable[[Case], Any]:
-    get = operator.attrgetter(name)
-    return lambda case: get(case.problem)
-
-
-def _pair(name: str, stem: str) -> dict[str, tuple[Kind, Callable[[Case], Any]]]:
+def _pair(name: str, stem: str) -> Properties:
     get = operator.attrgetter(name)
     return {
         name: (Kind.PAIR, lambda case: Sizes(get(case.problem))),
@@ -69,8 +61,8 @@ def _pair(name: str, stem: str) -> dict[str, tuple[Kind, Callable[[Case], Any]]]
     }
 
 
-NAMES: Mapping[str, tuple[Kind, Callable[[Case], Any]]] = {
-    **_numbers("batch", "in_channels", "height", "width", "out_channels"),
+NAMES: Properties = {
+    **_of_problem(Kind.NUMBER, "batch", "in_channels", "height", "width", "out_channels"),
     **_pair("kernel_size", "kernel"),
     **_pair("stride", "stride"),
     **_pair("dilation", "dilation"),
@@ -79,13 +71,11 @@ NAMES: Mapping[str, tuple[Kind, Callable[[Case], Any]]] = {
     "padding_bottom": (Kind.NUMBER, lambda case: case.problem.padding[0][1]),
     "padding_left": (Kind.NUMBER, lambda case: case.problem.padding[1][0]),
     "padding_right": (Kind.NUMBER, lambda case: case.problem.padding[1][1]),
-    **_numbers("groups"),
-    "bias": (Kind.TRUTH, _of_problem("bias")),
-    "padding_mode": (Kind.TEXT, _of_problem("padding_mode")),
-    "dtype": (Kind.TEXT, _of_problem("dtype")),
-    "direction": (Kind.TEXT, _of_problem("direction")),
-    "kind": (Kind.TEXT, _of_problem("kind")),
-    **_numbers("out_height", "out_width", "macs", "flops", "bytes", "arithmetic_intensity", "reduction_length"),
+    **_of_problem(Kind.NUMBER, "groups"),
+    **_of_problem(Kind.TRUTH, "bias"),
+    **_of_problem(Kind.TEXT, "padding_mode", "dtype", "direction", "kind"),
+    **_of_problem(Kind.NUMBER, "out_height", "out_width", "macs", "flops", "bytes"),
+    **_of_problem(Kind.NUMBER, "arithmetic_intensity", "reduction_length"),
     "count": (Kind.NUMBER, lambda case: case.count),
     "models": (Kind.NUMBER, lambda case: case.models),
     "layer": (Kind.TEXT, lambda case: case.layer or ""),

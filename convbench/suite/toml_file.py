@@ -154,8 +154,7 @@ def _case(path: Path, where: str, defaults: dict[str, Any], entries: dict[str, A
     place = f"{path}: {where}"
     own = {key: value for key, value in entries.items() if key not in ARGUMENTS}
     arguments = {key: value for key, value in entries.items() if key in ARGUMENTS}
-    problem = _named(place, own["problem"], defaults | arguments) if "problem" in own else None
-    problem = problem or _problem(place, defaults | arguments)
+    problem = _problem(place, own.get("problem"), defaults | arguments)
     count, models, layer, name = own.get("count", 1), own.get("models", 1), own.get("layer"), own.get("name", "")
     for key, number in (("count", count), ("models", models)):
         if type(number) is not int or number < 1:
@@ -168,21 +167,14 @@ def _case(path: Path, where: str, defaults: dict[str, Any], entries: dict[str, A
     return Case(problem, name, count, layer, data, models)
 
 
-def _named(place: str, case_id: str, arguments: dict[str, Any]) -> ConvProblem:
-    """The problem that a cell names by its case id. It takes no other arguments."""
-    if arguments:
+def _problem(place: str, case_id: str | None, arguments: dict[str, Any]) -> ConvProblem:
+    """The problem of these arguments, or the one that a cell of a table names by its case id."""
+    if case_id is not None and arguments:
         raise SuiteError(f"{place}: problem and {', '.join(arguments)} are given; it should be one or the other.")
-    try:
-        return ConvProblem.from_case_id(str(case_id))
-    except ProblemError as error:
-        raise SuiteError(f"{place}: {error}") from None
-
-
-def _problem(place: str, arguments: dict[str, Any]) -> ConvProblem:
-    if lacking := [name for name in _NEEDED if name not in arguments]:
+    if case_id is None and (lacking := [name for name in _NEEDED if name not in arguments]):
         raise SuiteError(f"{place}: {', '.join(lacking)} should be given, here or in [defaults].")
     try:
-        return ConvProblem(**_followed(place, arguments))
+        return ConvProblem(**_followed(place, arguments)) if case_id is None else ConvProblem.from_case_id(case_id)
     except ProblemError as error:
         raise SuiteError(f"{place}: {error}") from None
 

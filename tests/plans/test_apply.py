@@ -13,17 +13,18 @@ import pytest
 from places import PLUGINS
 
 import convbench
-from convbench.backend import Arithmetic, Backend
+from convbench.backend import Arithmetic
 from convbench.errors import PlanError
 from convbench.measurement.machine.facts import machine_facts
 from convbench.plans.applied import Applied
-from convbench.plans.equivalence import compare_outputs, judge_layer, outputs_in_float64
+from convbench.plans.equivalence import compare_outputs, outputs_in_float64
 from convbench.plans.layers import layers_that_run
 from convbench.plans.plan import Choice, Plan
 from convbench.plans.planned_layer import follow_plan
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.verification.operands import normal_operands
+from convbench.verification.oracle import Oracle
 from convbench.verification.reference import convolve
 
 torch = pytest.importorskip("torch")
@@ -298,23 +299,15 @@ def test_copies_of_a_planned_layer_are_plain_and_its_state_has_the_same_names() 
 # --- agreement --------------------------------------------------------------------------------------------------------
 
 
-class _Declared(Backend):
-    name, arithmetic = "declared", Arithmetic("direct")
-
-    def prepare(self, *_: Any) -> Any:
-        raise NotImplementedError
-
-
 def test_a_layer_is_judged_by_its_bound() -> None:
     problem = ConvProblem.parse("n1c4h6w6_o3k3_p1_bias")
     given = normal_operands(problem, 0)
     right = convolve(problem, given.x, given.w, given.b).astype(np.float32)
-    x = torch.from_numpy(given.x)
-    assert judge_layer(_Declared(), problem, x, given.w, given.b, torch.from_numpy(right)).passed
+    oracle = Oracle(problem, given, "normal")
+    assert oracle.judge(Arithmetic("direct"), right).passed
     wrong = right.copy()
     wrong[0, 1, 2, 3] *= np.float32(1.001)
-    verdict = judge_layer(_Declared(), problem, x, given.w, given.b, torch.from_numpy(wrong))
-    assert verdict.element == (0, 1, 2, 3)
+    assert oracle.judge(Arithmetic("direct"), wrong).element == (0, 1, 2, 3)
 
 
 def test_a_model_that_rounds_otherwise_agrees_and_one_that_is_off_does_not() -> None:

@@ -16,7 +16,7 @@ from convbench.extraction.layers import Reading
 from convbench.extraction.onnx.constants import with_inferred_shapes
 from convbench.extraction.onnx.shapes import Shapes, check_external_data, with_input_shape
 from convbench.extraction.padding import Convolution, Padding
-from convbench.problem import Pair, Sides
+from convbench.problem import Sides
 
 _DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # TensorProto.DataType
 _MODES = {"constant": "zeros", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
@@ -91,44 +91,43 @@ class _Graph:
             self._calls.same(node.output[0], node.input[0])
         else:
             if "Conv" in node.op_type:
-                self._calls.leave_out(_OTHER_CONVOLUTIONS.get(node.op_type, f"{node.op_type} is no Conv"), _layer(node))
+                self._calls.left_out.append(
+                    (_OTHER_CONVOLUTIONS.get(node.op_type, f"{node.op_type} is no Conv"), _layer(node))
+                )
             for nested in _nested(node):
                 if nested.op_type == "Conv":
-                    self._calls.leave_out(
-                        f"A convolution in a branch or loop ({node.op_type}), which may run or not", _layer(nested)
-                    )
+                    kind = f"A convolution in a branch or loop ({node.op_type}), which may run or not"
+                    self._calls.left_out.append((kind, _layer(nested)))
             for name in node.input:
                 self._calls.read(name)
 
     def _convolution(self, node: Any) -> None:
         weight = self._shapes.of(node.input[1], node)
         if len(weight) != 4:
-            self._calls.leave_out(f"A convolution in {len(weight) - 2}-D", _layer(node))
+            self._calls.left_out.append((f"A convolution in {len(weight) - 2}-D", _layer(node)))
             return
         attributes = _attributes(node)
-        batch, channels, height, width = self._shapes.of_image(node.input[0], node)
-        if (read := weight[1] * attributes.get("group", 1)) != channels:
+        image = self._shapes.of_image(node.input[0], node)
+        if (read := weight[1] * attributes.get("group", 1)) != image[1]:
             raise ModelError(
-                f"{self._path}: {_layer(node)} has weights for {read} channels, and its image has {channels}."
+                f"{self._path}: {_layer(node)} has weights for {read} channels, and its image has {image[1]}."
             )
-        kernel, stride, dilation = (weight[2], weight[3]), _pair(attributes, "strides"), _pair(attributes, "dilations")
+        stride, dilation = (tuple(attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
         dtype = _DTYPES.get(self._shapes.element_type(node.input[0]))
         if dtype is None:
-            self._calls.leave_out("A convolution of another format than float64, 32, 16 or bfloat16", _layer(node))
+            self._calls.left_out.append(
+                ("A convolution of another format than float64, 32, 16 or bfloat16", _layer(node))
+            )
             return
-        problem = {
-            "batch": batch,
-            "in_channels": channels,
-            "out_channels": weight[0],
-            "kernel_size": kernel,
+        arguments = {
             "stride": stride,
             "dilation": dilation,
             "groups": attributes.get("group", 1),
             "bias": len(node.input) > 2 and bool(node.input[2]),
             "dtype": dtype,
         }
-        padding = _sides(attributes, (height, width), kernel, stride, dilation)
-        self._calls.convolution(_layer(node), node.input[0], Convolution((height, width), padding, problem))
+        call = Convolution(image, weight, _sides(attributes, image[2:], weight[2:], stride, dilation), arguments)
+        self._calls.convolutions.append((_layer(node), node.input[0], call))
 
     def _padding(self, node: Any) -> Padding | None:
         """The padding that a Pad node does; None when it is known only at run time or no convolution pads like that."""
@@ -174,14 +173,11 @@ def _layer(node: Any) -> str:
     return str(node.name or (node.output[0] if node.output else ""))
 
 
-def _pair(attributes: Mapping[str, Any], name: str) -> Pair:
-    first, second = attributes.get(name, (1, 1))
-    return (first, second)
+def _sides(attributes: Mapping[str, Any], *axes: tuple[int, ...]) -> Sides:
+    """The padding of a Conv node, from the sizes of image, kernel, stride and dilation along its `axes`.
 
-
-def _sides(attributes: Mapping[str, Any], image: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Sides:
-    """The padding of a Conv node. SAME_UPPER and SAME_LOWER give ceil(size / stride) outputs, and put an odd row or
-    column at the end or at the beginning (ONNX's Conv, `auto_pad`)."""
+    SAME_UPPER and SAME_LOWER give ceil(size / stride) outputs, and put an odd row or column at the end or at the
+    beginning (ONNX's Conv, `auto_pad`)."""
     auto = attributes.get("auto_pad", b"NOTSET").decode()
     if auto == "VALID":
         return ((0, 0), (0, 0))
@@ -189,7 +185,7 @@ def _sides(attributes: Mapping[str, Any], image: Pair, kernel: Pair, stride: Pai
         top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
         return ((top, bottom), (left, right))
     sides = []
-    for size, taps, step, spacing in zip(image, kernel, stride, dilation, strict=True):
+    for size, taps, step, spacing in zip(*axes, strict=True):
         total = max(0, (-(-size // step) - 1) * step + spacing * (taps - 1) + 1 - size)
         less, more = total // 2, total - total // 2
         sides.append((more, less) if auto == "SAME_LOWER" else (less, more))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ MOST_NUMBERS = 4096  # larger tensors are not used to compute shapes
 def check_external_data(path: Path, model: Any) -> None:
     """Raise `ModelError` if a tensor's data is outside the model's folder."""
     folder = path.resolve().parent
-    for tensor in _all_tensors(model):
+    of_functions = (_tensors_of_nodes(function.node) for function in model.functions)
+    for tensor in chain(_tensors_of(model.graph), *of_functions):
         if tensor.data_location != _EXTERNAL:
             continue
         location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
@@ -33,7 +36,7 @@ def with_input_shape(path: Path, model: Any, batch: int | None, requested: tuple
     """
     graph = model.graph
     for tensor in graph.initializer:
-        if _elements(tensor.dims) > MOST_NUMBERS:
+        if math.prod(tensor.dims) > MOST_NUMBERS:
             tensor.ClearField("raw_data")
             tensor.ClearField("float_data")
     entry = _image_input(path, graph)
@@ -55,8 +58,9 @@ def with_input_shape(path: Path, model: Any, batch: int | None, requested: tuple
     if tuple(shape) != own:
         for dim, size in zip(dims, shape, strict=True):
             dim.dim_value = size
-        for other in graph.input:
-            _set_batch(other, shape[0])
+        for other_dims in (other.type.tensor_type.shape.dim for other in graph.input):
+            if other_dims and not other_dims[0].dim_value:
+                other_dims[0].dim_value = shape[0]
         del graph.value_info[:]  # of other sizes
         for output in graph.output:
             if output.type.HasField("tensor_type"):
@@ -121,7 +125,7 @@ class Shapes:
         node = self._made_by.get(name)
         if tensor is None and node is not None and node.op_type == "Constant":
             return _constant_of(node)
-        if tensor is None or tensor.data_location == _EXTERNAL or _elements(tensor.dims) > MOST_NUMBERS:
+        if tensor is None or tensor.data_location == _EXTERNAL or math.prod(tensor.dims) > MOST_NUMBERS:
             return None
         try:
             return to_array(tensor)
@@ -131,19 +135,16 @@ class Shapes:
 
 def _constant_of(node: Any) -> Any:
     import numpy as np
+    from onnx.helper import get_attribute_value
     from onnx.numpy_helper import to_array
 
     for attribute in node.attribute:
         if attribute.name == "value" and attribute.t.data_location != _EXTERNAL:
-            return to_array(attribute.t) if _elements(attribute.t.dims) <= MOST_NUMBERS else None
-        if attribute.name == "value_ints":
-            return np.array(attribute.ints, np.int64)
-        if attribute.name == "value_int":
-            return np.array(attribute.i, np.int64)
-        if attribute.name == "value_floats":
-            return np.array(attribute.floats, np.float32)
-        if attribute.name == "value_float":
-            return np.array(attribute.f, np.float32)
+            return to_array(attribute.t) if math.prod(attribute.t.dims) <= MOST_NUMBERS else None
+        if attribute.name in ("value_int", "value_ints"):
+            return np.array(get_attribute_value(attribute), np.int64)
+        if attribute.name in ("value_float", "value_floats"):
+            return np.array(get_attribute_value(attribute), np.float32)
     return None
 
 
@@ -154,19 +155,6 @@ def _image_input(path: Path, graph: Any) -> Any:
     if not inputs:
         raise ModelError(f"{path}: none of its inputs has a shape, not even a dynamic one; export it with one.")
     return next((entry for entry in inputs if len(entry.type.tensor_type.shape.dim) == 4), inputs[0])
-
-
-def _set_batch(entry: Any, batch: int) -> None:
-    """Make the first dimension of an input the batch, if it is open."""
-    dims = entry.type.tensor_type.shape.dim
-    if dims and not dims[0].dim_value:
-        dims[0].dim_value = batch
-
-
-def _all_tensors(model: Any) -> Iterator[Any]:
-    yield from _tensors_of(model.graph)
-    for function in model.functions:
-        yield from _tensors_of_nodes(function.node)
 
 
 def _tensors_of(graph: Any) -> Iterator[Any]:
@@ -182,10 +170,3 @@ def _tensors_of_nodes(nodes: Any) -> Iterator[Any]:
             yield from (attribute.t, *attribute.tensors)
             for graph in (attribute.g, *attribute.graphs):
                 yield from _tensors_of(graph)
-
-
-def _elements(dims: Sequence[int]) -> int:
-    product = 1
-    for size in dims:
-        product *= size
-    return product

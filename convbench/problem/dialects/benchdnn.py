@@ -28,7 +28,7 @@ _NAME = re.compile(r"_*n.*", re.DOTALL)
 _DESCRIPTOR = re.compile(r"_*(?:(?:g|mb|[ioksdp][dhwc])[0-9]+_*){2,}")
 
 _DTYPES: dict[str, Dtype] = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16"}
-_CONFIGURATIONS = {**_DTYPES, "bf16bf16bf16": "bfloat16"}
+_CONFIGURATIONS: dict[str, Dtype] = {**_DTYPES, "bf16bf16bf16": "bfloat16"}
 _DIRS: dict[str, tuple[Direction, bool]] = {
     "FWD_B": ("forward", True),
     "FWD_D": ("forward", False),
@@ -65,7 +65,6 @@ def parse_benchdnn(text: str) -> dict[str, Any]:
         )
     dtype, (direction, bias), batch = _read_options(options)
     numbers = _read_descriptor(descriptors[0])
-    height, width = _axis(numbers, "h"), _axis(numbers, "w")
     return {
         "batch": batch or numbers.get("mb", 2),
         "in_channels": numbers["ic"],
@@ -74,7 +73,7 @@ def parse_benchdnn(text: str) -> dict[str, Any]:
         "out_channels": numbers["oc"],
         "kernel_size": (numbers["kh"], numbers["kw"]),
         "stride": (numbers.get("sh", 1), numbers.get("sw", 1)),
-        "padding": (height, width),
+        "padding": (_axis(numbers, "h"), _axis(numbers, "w")),
         "dilation": (numbers.get("dh", 0) + 1, numbers.get("dw", 0) + 1),
         "groups": numbers.get("g", 1),
         "bias": bias,
@@ -128,11 +127,10 @@ def _read_options(options: list[str]) -> tuple[Dtype, tuple[Direction, bool], in
 
 def _read_dtype(option: str, value: str) -> Dtype:
     kinds = set(value.split(":"))
-    kind = _CONFIGURATIONS.get(kinds.pop()) if len(kinds) == 1 else None
-    for dtype in _DTYPES.values():
-        if dtype == kind:
-            return dtype
-    raise ProblemError(f"{option} is not one data type of convbench; it should be one of {', '.join(_DTYPES)}.")
+    dtype = _CONFIGURATIONS.get(kinds.pop()) if len(kinds) == 1 else None
+    if dtype is None:
+        raise ProblemError(f"{option} is not one data type of convbench; it should be one of {', '.join(_DTYPES)}.")
+    return dtype
 
 
 def _read_descriptor(descriptor: str) -> dict[str, int]:

@@ -13,12 +13,7 @@ from convbench.errors import ProblemError, did_you_mean
 from convbench.problem.vocabulary import Direction, Dtype, Problem
 
 _DTYPES: dict[str, Dtype] = {"conv": "float32", "convfp16": "float16", "convbfp16": "bfloat16"}
-_DIRECTIONS: dict[str, Direction] = {
-    "0": "forward",
-    "1": "forward",
-    "2": "input_gradient",
-    "4": "weight_gradient",
-}
+_DIRECTIONS: dict[str, Direction] = {"0": "forward", "1": "forward", "2": "input_gradient", "4": "weight_gradient"}
 # By long name: the short letter and the default.
 _NUMBERS = {
     "batchsize": ("n", 100),
@@ -116,16 +111,8 @@ def to_miopen(problem: Problem) -> str:
             f"MIOpenDriver knows symmetric padding of at least 0 only; {problem} has ({top}, {bottom}) in height "
             f"and ({left}, {right}) in width."
         )
-    values = (
-        *problem.input_shape,
-        problem.out_channels,
-        *problem.kernel_size,
-        top,
-        left,
-        *problem.stride,
-        *problem.dilation,
-        problem.groups,
-    )
+    sizes = (*problem.input_shape, problem.out_channels, *problem.kernel_size, top, left)
+    values = (*sizes, *problem.stride, *problem.dilation, problem.groups)
     flags = [f"-{short} {value}" for (short, _), value in zip(_NUMBERS.values(), values, strict=True)]
     if problem.bias:
         flags.append("-b 1")

@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 from convbench.errors import ProblemError, did_you_mean
-from convbench.problem.vocabulary import Direction, Dtype, Problem
+from convbench.problem.vocabulary import DTYPES, Direction, Dtype, Problem
 
 _CONV2D = (
     "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias", "padding_mode",
@@ -22,13 +22,10 @@ _TENSORS = ("randn", "rand", "zeros", "ones", "empty")
 _TENSOR_WORDS = ("size", "dtype", "device", "requires_grad")
 _HARMLESS_METHODS = ("backward", "randn_like", "ones_like", "manual_seed", "sum")
 _DTYPES: dict[str, Dtype] = {
-    "float32": "float32",
+    **{dtype: dtype for dtype in DTYPES},
     "float": "float32",
-    "float64": "float64",
     "double": "float64",
-    "float16": "float16",
     "half": "float16",
-    "bfloat16": "bfloat16",
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Factors = tuple[int, ...]
-Ragged = NDArray[np.intp]
+Rows = NDArray[np.intp]
 """The index of a level of each factor: (rows, factors)."""
 
 NONE = -(2**20)
@@ -58,7 +58,7 @@ class Space:
         table = reduce(np.logical_and.outer, parts)
         return np.asarray(table.transpose([order.index(factor) for factor in factors]))
 
-    def next_levels(self, rows: Ragged, fixed: Iterable[int], factor: int) -> NDArray[np.bool_]:
+    def next_levels(self, rows: Rows, fixed: Iterable[int], factor: int) -> NDArray[np.bool_]:
         """Which levels of `factor` go with what each of `rows` has of its `fixed` factors: (rows, levels)."""
         block = self._block_of[factor]
         known = tuple(sorted(set(block.factors) & set(fixed)))
@@ -96,12 +96,12 @@ class Tally:
         for refusal in refusals:
             self.refuse(refusal)
 
-    def unmet_in(self, subset: int) -> Ragged:
+    def unmet_in(self, subset: int) -> Rows:
         """The combinations of one of `subsets` that are unmet: (combinations, strength)."""
         cells = np.flatnonzero(self.worth[self.start[subset] : self.start[subset + 1]] > 0)
         return np.stack(np.unravel_index(cells, self._shapes[subset]), axis=1)
 
-    def meet(self, rows: Ragged) -> None:
+    def meet(self, rows: Rows) -> None:
         """Count every combination in `rows` as met."""
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[first : first + _ROWS_AT_ONCE]

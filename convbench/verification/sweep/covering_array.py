@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.verification.sweep.combinations import Factors, Ragged, Refusal, Space, Tally
+from convbench.verification.sweep.combinations import Factors, Refusal, Rows, Space, Tally
 
 Item = TypeVar("Item")
 Row = tuple[int, ...]
@@ -36,13 +36,13 @@ _FIRST_TRIALS = 2000
 class CoveringArray(Generic[Item]):
     """The items that the rows became, in the order in which they meet the most, and what was refused."""
 
-    rows: Ragged
+    rows: Rows
     items: tuple[Item, ...]
     refusals: tuple[Refusal, ...]
 
 
 def covering_array(space: Space, strength: int, accept: Accept[Item], usual: Row) -> CoveringArray[Item]:
-    """Ragged that meet every combination of `strength` levels that exists and is not refused. `usual` is a row that is
+    """Rows that meet every combination of `strength` levels that exists and is not refused. `usual` is a row that is
     likely to be accepted, where nothing else is known."""
     builder = _Builder(space, accept, usual)
     if not space.is_empty and builder.has_begun():
@@ -95,7 +95,7 @@ class _Builder(Generic[Item]):
         return True
 
     def _trials(self, tally: Tally, factors: Factors, levels: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-        """Ragged with a combination: some as like as can be to rows that were accepted, and some of any kind."""
+        """Rows with a combination: some as like as can be to rows that were accepted, and some of any kind."""
         combination = np.tile(levels, (_TRIALS, 1))
         accepted = np.array(self.rows, np.intp)
         for _ in range(_ORDERS):
@@ -109,8 +109,8 @@ class _Builder(Generic[Item]):
         worth: NDArray[np.int32],
         factors: Factors,
         levels: NDArray[np.intp],
-        models: Ragged | None = None,
-    ) -> tuple[Ragged, NDArray[np.float64]]:
+        models: Rows | None = None,
+    ) -> tuple[Rows, NDArray[np.float64]]:
         """For each combination `levels` of `factors`, (n, factors), a row that has it, (n, all factors), and what that
         is worth: the other factors in one random order, each with the level that meets the most at that point. What
         meets as much is chosen as in `models`, (n, all factors), or at random."""
