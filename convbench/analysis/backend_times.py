@@ -1,8 +1,8 @@
 """The times of several backends on one case: their order, the ratio of any two, and when two are level.
 
-This is the one rule for "level", for tables of runs as well as for choices. Two backends are level if the interval of
-their ratio contains 1 or lies within the tie. Below 6 rounds there is only a range of ratios; a difference is then
-claimed only if the whole range lies above `CLEAR_WITHOUT_INTERVAL`.
+This is the one rule for "level". Two backends are level if the interval of their ratio contains 1 or lies within the
+tie. Below 6 rounds there is only a range of ratios; a difference is then claimed only if the whole range lies above
+`CLEAR_WITHOUT_INTERVAL`.
 """
 
 from __future__ import annotations
@@ -106,9 +106,8 @@ def is_level(between: Ratio, tie: float = 0.0, beaten: bool = False) -> bool:
 
 
 def in_order(times: Sequence[BackendTime]) -> tuple[tuple[BackendTime, Ratio], ...]:
-    """Each time with its ratio to the fastest. The order is that of the medians, except that the first is the one that
-    the rounds put first: the machine drifts, and the medians of backends that were not sampled in all the same rounds
-    are of different moments."""
+    """Each time with its ratio to the fastest, in the order of the medians, except that the first is the one that the
+    rounds put first: medians of backends that were not sampled in all the same rounds are of different moments."""
     ordered = sorted(times, key=lambda time: time.call_s)
     tried: list[tuple[tuple[BackendTime, Ratio], ...]] = []
     leader = ordered[0] if ordered else None

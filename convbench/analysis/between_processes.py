@@ -1,9 +1,8 @@
 """Two records that were each measured in several processes: a process is one observation.
 
-Between-process variation, such as where memory lies, is in all samples of a process alike, so an interval over samples
-does not include it. The medians of processes are compared instead, on a logarithmic scale. If both records were sampled
-side by side, their ratios are tested by Student's test, and ratio and interval are those of `ratio`. Otherwise the two
-sets of medians are compared by Welch's test (B. L. Welch, Biometrika 34, 1947).
+Between-process variation is in all samples of a process alike, so the medians of processes are compared, on a
+logarithmic scale: if both were sampled side by side, their ratios by Student's test, with the interval of `ratio`;
+otherwise the two sets of medians by Welch's test (B. L. Welch, Biometrika 34, 1947).
 """
 
 from __future__ import annotations

@@ -32,8 +32,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """What is known of one case, the fastest backend first. Predicted times are in the order of the prediction, which
-    knows how sure it is of each."""
+    """What is known of one case, the fastest backend first. Predicted times are in the order of the prediction."""
 
     case: Case
     ranked: tuple[BackendTime, ...]
@@ -49,7 +48,6 @@ class LayerChoice:
 
     @cached_property
     def rivals(self) -> tuple[Rival, ...]:
-        """The other backends, by how much longer they take than the winner."""
         return tuple(sorted(map(self._rival, self.ranked[1:]), key=lambda rival: rival.ratio.value))
 
     @property
@@ -67,7 +65,6 @@ class LayerChoice:
         return next((rival for rival in self.rivals if not rival.level), None)
 
     def of(self, backend: str) -> BackendTime | None:
-        """The time of `backend` here; None if it is not known."""
         return next((time for time in self.ranked if time.backend == backend), None)
 
     def over_fastest(self, backend: str) -> Ratio | None:

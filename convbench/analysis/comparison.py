@@ -1,8 +1,8 @@
 """Did it change? Two sets of records, pair by pair: ratio with interval, and a verdict that allows for many pairs.
 
-A difference is claimed only if it is unlikely by chance over the whole table. Each pair has a rank test
-(`stats.two_sample`), and an allowance for drift of the machine if the records are of two runs (`drift`); Benjamini and
-Hochberg's control of the false discovery rate follows. A test needs at least 6 samples per side.
+Each pair has a rank test (`stats.two_sample`), and an allowance for drift of the machine if the records are of two runs
+(`drift`); Benjamini and Hochberg's control of the false discovery rate follows. A test needs at least 6 samples per
+side.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ Pair = tuple[Any, ...]
 
 
 class ChangeVerdict(StrEnum):
-    """What may be said of one pair."""
-
     SLOWER = "slower"
     FASTER = "faster"
     SAME = "same"
@@ -61,12 +59,11 @@ class Change(NamedTuple):
     paired: bool = False
     """Whether the two were measured side by side, and compared round by round."""
     drift: float | None = None
-    """For two runs: how many times slower the machine was in the new one, according to the other libraries on the same
-    case; None if these are too few."""
+    """For two runs: how many times slower the machine was in the new one, by the other libraries on the same case; None
+    if these are too few."""
 
     @property
     def changed(self) -> bool:
-        """Whether a difference is claimed."""
         return self.verdict in (ChangeVerdict.SLOWER, ChangeVerdict.FASTER)
 
     def regressed(self, threshold: float) -> bool:
@@ -86,7 +83,6 @@ class Comparison:
     """What a pair has to be equal in besides, as one set has several of it: machine, allocator, cache, dtype."""
 
     def regressions(self, threshold: float) -> list[Change]:
-        """The pairs that are slower beyond doubt and by more than `threshold` (0.05 is 5 %)."""
         return [change for change in self.changes if change.regressed(threshold)]
 
     @property
@@ -103,11 +99,8 @@ def compare(
     threshold: float,
     beside: tuple[Sequence[Record], Sequence[Record]] = ((), ()),
 ) -> Comparison:
-    """Compare two sets of records; of several records of one pair the last counts.
-
-    An interval that lies within `threshold` to either side is `same`. Records `beside` them, of both runs, are not
-    compared; they help to tell what the machine did.
-    """
+    """Compare two sets of records; of several records of one pair the last counts. An interval that lies within
+    `threshold` to either side is `same`. Records `beside` them, of both runs, help to tell what the machine did."""
     before, after = list(base), list(new)
     kinds, new_kinds = set(map(_kind, before)), set(map(_kind, after))
     apart = tuple(sorted({*_several(kinds), *_several(new_kinds)}))
@@ -198,11 +191,9 @@ class _Compared(NamedTuple):
 
 
 def _compared(shared: Sequence[_Shared], was: Ragged, now: Ragged, *, of_one_kind: bool) -> list[_Compared]:
-    """Compare each two records, whose samples are the rows.
-
-    For records of two runs the known drift of the machine is divided out, and the interval is widened by the unknown
-    drift. `of_one_kind` says that all are of one machine, allocator, cache and dtype.
-    """
+    """Compare each two records, whose samples are the rows. For records of two runs the known drift of the machine is
+    divided out, and the interval is widened by the unknown drift. `of_one_kind`: all are of one machine, allocator,
+    cache and dtype."""
     pairs = [(base, new) for _, base, new in shared]
     results = _two_sample(pairs, was, now)
     apart = np.flatnonzero([not side_by_side for _, side_by_side in results])
@@ -243,8 +234,7 @@ def _with_process_variation(result: TwoSample, pair: tuple[Record, Record]) -> T
 
 
 def _in_the_same_rounds(base: Record, new: Record) -> tuple[Any, Any] | None:
-    """The samples of the rounds in which both were sampled; None if they share no round. Records that do not name
-    their session are of two runs."""
+    """The samples of the rounds in which both were sampled; None without such or without a session."""
     return next(iter(paired_walls(base, new)), None) if base.get("session") is not None else None
 
 

@@ -42,12 +42,10 @@ class ClockError:
 
     @property
     def typical(self) -> float:
-        """The median of |ratio - 1|."""
         return median(abs(answer - 1) for answer in self.answers)
 
     @property
     def worst(self) -> float:
-        """The largest |ratio - 1|."""
         return max(abs(answer - 1) for answer in self.answers)
 
     def rounds(self, seconds: float) -> int:
@@ -55,19 +53,19 @@ class ClockError:
         return int(seconds / self.round_s)
 
     def minimum_detectable_effect(self, seconds: float, processes: int = 1) -> float | None:
-        """The smallest share by which one of two has to be slower to be detected in `seconds` of rounds; None with too
-        few rounds."""
+        """The smallest share by which one of two has to be slower to be detected in `seconds` of rounds; None if too
+        few."""
         return self.spread.minimum_detectable_effect(self.rounds(seconds), processes)
 
     def share_between_processes(self, seconds: float) -> float:
-        """The share of the variance that lies between processes and stays however long they run."""
+        """The share of the variance that stays however long they run."""
         return self.spread.share_between_processes(max(1, self.rounds(seconds)))
 
 
 @dataclass(frozen=True)
 class LimitingFactor:
-    """What limits a measurement most: a hazard, or None if none can be named. `waiting`: the wall clock is much worse
-    than the CPU clock, so something takes the CPU away."""
+    """What limits a measurement most: a hazard, or None. `waiting`: the wall clock is much worse than the CPU clock, so
+    something takes the CPU away."""
 
     hazard: Hazard | None
     waiting: bool
@@ -85,8 +83,8 @@ def clock_error(pairs: Sequence[Sequence[float]], round_s: float) -> ClockError:
 
 
 def process_hazards(wall: ClockError, cpu: ClockError | None, hazards: Sequence[Hazard]) -> list[Hazard]:
-    """The hazard of between-process variation, if it is notable and larger than the noise of rounds, by the steadier
-    clock. Empty where other work comes and goes, because one pair then differs from the next for that reason."""
+    """The hazard of between-process variation, if it is notable and larger than the noise of rounds by the steadier
+    clock. Empty where other work comes and goes, because pairs then differ for that reason."""
     clock = cpu or wall
     disturbed = any(hazard.kind in _TAKE_THE_CPU for hazard in hazards)
     variation = clock.spread.between_processes

@@ -1,21 +1,17 @@
 """Drift: how much two runs of the same code differ because the machine changed in between.
 
-Neighbours on the host, heat and clocks make a machine slower for seconds to minutes, and with it all samples of a
-record alike. A test of the samples does not know that: of two runs of the same code, 48 minutes apart on a busy host,
-it called 32 % of 1,151 pairs changed (`evaluation/statistics/two_runs.py`). Two things are known about drift.
+Neighbours on the host, heat and clocks slow all samples of a record alike, which a test of the samples does not know:
+of two runs of the same code, 48 minutes apart on a busy host, it called 32 % of 1,151 pairs changed
+(`evaluation/statistics/two_runs.py`).
 
-The spread of a record's own samples shows how far the machine moves. This spread is not taken to average out: the
-median of a record, however many samples it has, is as uncertain as that of 2 independent samples.
-
-What was measured in the same minutes moved alike. If there are enough other libraries on the same case, with the same
-versions in both runs, then the median of their changes is the machine's drift and is divided out. What remains is as
-uncertain as the median of 16 independent samples.
+The spread of a record's own samples shows how far the machine moves. It does not average out: the median of a record is
+as uncertain as that of 2 independent samples. If there are enough other libraries on the same case, with the same
+versions, measured in the same minutes, then the median of their changes is the drift and is divided out; what remains
+is as uncertain as the median of 16 independent samples.
 
 Both numbers come from runs of 96 layers and 12 backends on that host; the script prints how many intervals hold 1.
-Values outside lie far outside, because a neighbour is either there or not. The p value of a difference is therefore
-Student's with 3 degrees of freedom, by the interval that is shown.
-
-Records of the same rounds have no drift between them.
+Values outside lie far outside, so the p value of a difference is Student's with 3 degrees of freedom, by the interval
+that is shown. Records of the same rounds have no drift between them.
 """
 
 from __future__ import annotations
@@ -45,8 +41,8 @@ _MEDIAN_TO_MEAN = 1.2533
 
 
 class Drift(NamedTuple):
-    """How many times slower the machine was in the new run, if that is known; and half of the 95 % interval for the
-    unknown rest, of a logarithm."""
+    """How many times slower the machine was in the new run, if known; and half of the 95 % interval for the unknown
+    rest, of a logarithm."""
 
     factor: float | None
     half_width: float
@@ -87,8 +83,7 @@ def smallest_between_runs(spread: float, *, beside_others: bool) -> float:
 
 
 def p_value_of(ratio: Ratio) -> float:
-    """The p value of a ratio by its own 95 % interval: the chance that a true ratio of 1 shows so far from it. It is
-    5 % if the interval ends at 1."""
+    """The p value of a ratio by its own 95 % interval: 5 % if the interval ends at 1."""
     from scipy.special import stdtr
 
     off = math.log(ratio.value)
@@ -111,8 +106,8 @@ def _drift(others: Sequence[float], spread: float) -> Drift:
 
 
 def library_of(record: Record) -> str:
-    """What a backend computes with: the first distribution that it names, and NumPy only if it names no other, because
-    most need NumPy as well. If it names none, the beginning of its own name."""
+    """What a backend computes with: the first distribution that it names, and NumPy only if it names no other; if it
+    names none, the beginning of its own name."""
     if versions := table(record, "versions"):
         return str(next((name for name in versions if name != "numpy"), "numpy"))
     return record["backend"].partition("@")[0].partition("-")[0]

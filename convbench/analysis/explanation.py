@@ -1,6 +1,6 @@
 """Why a backend won, in plain words: how it computes, what it prepares beforehand, how close it comes to the limit.
 
-These are the backend's declarations and the measurements, not a proof: a library does not say what it picks inside.
+These are declarations and measurements, not a proof: a library does not say what it picks inside.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def explanation(time: BackendTime, limits: Limits) -> str:
 
 
 def method(record: Record) -> str:
-    """How the backend of `record` computes, as it declares: such as "Winograd; packed weights, own layout"."""
+    """How the backend of `record` declares that it computes: such as "Winograd; packed weights, own layout"."""
     return "; ".join(part for part in (_algorithm(record), _packing(record)) if part)
 
 

@@ -1,11 +1,9 @@
 """What a whole model takes: with one backend for all its layers, and with the best backend for each.
 
-A total is the sum over the layers of count times the seconds of a call. For the fastest backend these are its median,
-for others the fastest's median times their ratio, which is paired by rounds and so not of another moment. Converting a
-tensor between libraries or layouts is in no call and in no total: the best of each layer is a bound, not a promise.
-
-The interval of a ratio of totals comes from the intervals of the layers' ratios. Half-widths of independent errors add
-up as their squares do (the delta method). Between-process variation is in all layers of a process, so it is added once.
+A total is the sum over the layers of count times the seconds of a call: the fastest backend's median, for others times
+their ratio, which is paired by rounds. Converting tensors between libraries or layouts is in no total: the best of each
+layer is a bound, not a promise. In the interval of a ratio of totals the half-widths of the layers' ratios add up as
+their squares do (the delta method); between-process variation is in all layers of a process, so it is added once.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ class Total:
     known_s: float
     """Seconds per pass for the layers that it has a time on."""
     first_s: float | None
-    """Seconds to prepare and make the first call, over the distinct layers; None if that is not known."""
+    """Seconds to prepare and make the first call, over the distinct layers; None if unknown."""
     peak_bytes: int | None
     """The peak memory of its process, over all layers."""
 
@@ -45,8 +43,7 @@ class Total:
 
     @property
     def expected_s(self) -> float | None:
-        """Seconds per pass at best, if a race left it out of all layers that it has no time on; None if it failed on
-        one or cannot compute it."""
+        """Seconds per pass at best, if a race left it out of all layers that it has no time on; else None."""
         if not all(self.backend in c.left_out for c in self.without):
             return None
         return self.known_s + LEFT_OUT_IS_BEHIND * sum(c.case.count * c.ranked[0].call_s for c in self.without)
@@ -79,8 +76,8 @@ class ModelChoice:
         return sum(c.case.count * c.ranked[0].call_s for c in self.choices)
 
     def lead(self, backend: str, other: str | None = None) -> Ratio | None:
-        """How many times longer `backend` takes for a pass than `other`, or than the best of each layer; None if one of
-        them lacks a layer."""
+        """How many times longer `backend` takes for a pass than `other`, or than the best of each layer; None if a
+        layer lacks."""
         above, above_half = self._relative(backend)
         below, below_half = self._relative(other) if other else (self.best_s, 0.0)
         if not above or not below:
@@ -119,8 +116,8 @@ class ModelChoice:
         return tuple(sorted((saving for saving in savings if saving.saved_s > 0), key=lambda saving: -saving.saved_s))
 
     def contender(self) -> tuple[str, tuple[LayerChoice, ...]] | None:
-        """A backend that might be the best single one or the next, but was left out of layers, with these layers; None
-        if both are known."""
+        """A backend that might be the best single one or the next, but was left out of layers, with these; None if both
+        are known."""
         expected = [(total.expected_s, total) for total in self.totals if total.expected_s is not None]
         expected.sort(key=lambda entry: entry[0])
         return next(((total.backend, total.without) for _, total in expected[:2] if not total.is_whole), None)

@@ -19,9 +19,9 @@ _RESAMPLES = 2000
 def ratio(slower: Record, faster: Record) -> Ratio | None:
     """The ratio of two records of one case, from the rounds in which both were sampled; None if they share no round.
 
-    It is the median of the rounds' ratios, with the interval of a median, widened by between-process variation
-    (`convbench.stats.process_variation`). With several processes each is paired with its like, and the interval is over
-    these pairs, because their spread includes that variation already.
+    It is the median of the rounds' ratios with its interval, widened by between-process variation
+    (`stats.process_variation`). With several processes each is paired with its like, and the interval is over these
+    pairs.
     """
     processes = paired_log_ratios(slower, faster)
     if not processes:
@@ -34,11 +34,9 @@ def ratio(slower: Record, faster: Record) -> Ratio | None:
 
 
 def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) -> Ratio | None:
-    """The geometric mean over cases of (slower, faster) ratios, with a bootstrap interval over rounds within cases.
-
-    The cases are chosen and not a sample of others, so they are not resampled. If all were measured
-    in several processes, the interval is over processes. None when no case has rounds in common.
-    """
+    """The geometric mean over cases of (slower, faster) ratios, with a bootstrap interval over rounds within cases,
+    which are chosen and so not resampled; over processes if all were measured in several. None when no case has rounds
+    in common."""
     if len(pairs) == 1:
         return ratio(*pairs[0])
     by_process = [processes for pair in pairs if (processes := paired_log_ratios(*pair))]

@@ -1,13 +1,10 @@
 """How near a time is to what the machine can do: the roofline of Williams, Waterman and Patterson (CACM 52(4), 2009).
 
 No call can be shorter than its multiply-adds at the measured peak, nor than its bytes at the measured bandwidth. Only
-what no direct computation can do without is counted, so that a limit is one: taps that fall on padding with zeros are
-no work, pixels that no tap meets are not read, and every operand is moved once. With warm caches what fits into a cache
-may be there: through each level goes at least what the caches inside it do not hold. With cold ones all comes from
-memory. That arithmetic and bytes overlap perfectly is assumed.
-
-Winograd and FFT need fewer multiplications than are counted; they may be faster than their limit, and libraries that
-pick an algorithm themselves may pick one of these.
+what no direct computation can do without is counted: taps on padding with zeros are no work, pixels that no tap meets
+are not read, every operand is moved once. With warm caches, through each level goes at least what the caches inside it
+do not hold; with cold ones all comes from memory. Arithmetic and bytes are assumed to overlap perfectly. Winograd and
+FFT need fewer multiplications and may be faster than their limit, as may libraries that pick an algorithm themselves.
 """
 
 from __future__ import annotations
@@ -35,7 +32,7 @@ class Limit:
     seconds: float
     bound: str
     assumed: str | None = None
-    """What had to be assumed to say so, as a clause; None where nothing had."""
+    """What had to be assumed, as a clause."""
 
     def share(self, seconds: float) -> float:
         """How much of what the machine can do a call of `seconds` is: 1 at the limit."""
@@ -49,8 +46,8 @@ class Limits:
         self._ceilings: dict[tuple[Any, Any], Ceilings] = {(one.cpu, one.threads): one for one in ceilings}
 
     def of(self, record: Record) -> Limit | None:
-        """None where no ceilings are known for its CPU and number of threads, or for what it computes in, and for other
-        devices than the CPU."""
+        """None where no ceilings are known for its CPU, number of threads or precision, and for other devices than the
+        CPU."""
         ceilings = self._ceilings.get((table(record, "machine").get("cpu"), record.get("threads")))
         declared = table(record, "declared")
         if ceilings is None or declared.get("device", "cpu") != "cpu" or (problem := problem_of(record)) is None:
@@ -71,7 +68,7 @@ def may_pass(declared: Mapping[str, Any]) -> bool:
 
 def limit(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings, cold: bool = False) -> Limit | None:
     """The limit of `problem` for a backend that declares its `operand` and `accumulate` precisions and what it
-    `prepacks`; None where no ceiling is known for these."""
+    `prepacks`; None without a ceiling."""
     peak, assumed = _peak(problem, declared, ceilings)
     if peak is None:
         return None

@@ -1,8 +1,7 @@
 """How times scale with the number of threads: speed-ups over the fewest threads, and their efficiency.
 
-Times with different numbers of threads are not from the same rounds. Their intervals are independent and add up as
-their squares do. Between-process variation is added once, because a process computes all cases. Drift of the machine
-between the two is in the ratio and in no interval.
+Times with different numbers of threads are not from the same rounds: their independent half-widths add up as their
+squares do, between-process variation is included once, and drift of the machine is in no interval.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class SeriesKey(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One run of a series: its place on the axis, its median with interval, and its raw samples, in seconds. NaN if
-    there is no interval, empty if there are no samples."""
+    """One run of a series: its place on the axis, its median with interval (NaN without one), and its raw samples, in
+    seconds."""
 
     label: str
     """`onnxruntime 1.20.0`; else `1a2b3c4d`, with a `+` where the checkout had changes; else `2026-11-03 14:05`."""
@@ -70,9 +70,8 @@ class Series:
 def series_of(records: Iterable[Record]) -> tuple[list[Series], Counter[str]]:
     """The series of the records, in the order in which they appear, and the number of records left out, by reason.
 
-    Releases are ordered by date, then version; commits and runs by the time of the record, whatever their order in git.
-    Several runs at one release or commit are several points. A record that appears twice, as in a copied journal,
-    counts once.
+    Releases are ordered by date, then version; commits and runs by the time of the record. Several runs at one release
+    or commit are several points. A record that appears twice counts once.
     """
     placed_by_key: dict[SeriesKey, dict[tuple[Any, ...], tuple[tuple[Any, ...], Point]]] = {}
     left_out: Counter[str] = Counter()

@@ -1,9 +1,8 @@
 """Where did it step? Change points of all series together; over a few releases, steps from each to the next by samples.
 
-A series of many runs is tested run by run, because the spread between runs is in the series itself. A few releases with
-one run each do not show that spread. They have only the samples within runs, and a difference between these may come
-from the release or from between-process variation. If the two were not measured side by side in one session, it may
-also come from the time of day: such a step is shown and raises no alarm. `compare` compares two commits.
+A series of many runs shows the spread between runs. A few releases with one run each have only the samples within runs,
+whose difference may come from the release, from between-process variation or, if they were not measured side by side in
+one session, from the time of day: such a step is shown and raises no alarm.
 """
 
 from __future__ import annotations
@@ -96,14 +95,13 @@ class Trend:
 
     @property
     def left_out_sentence(self) -> str:
-        """How many records are in no series, and why."""
         total = sum(self.left_out.values())
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.left_out.most_common())
         return f"{total:,} {'record' if total == 1 else 'records'}, {reasons}"
 
     def alarms(self, last: int, since: str = "") -> tuple[Step, ...]:
         """The steps that a build should fail for: a series' newest step, if it is to slower, among its `last` points
-        and on or after `since` (YYYY-MM-DD). An older one has had its time to be seen: it is what the series is now."""
+        and on or after `since` (YYYY-MM-DD). An older one is what the series is now."""
         newest = {step.series.key: step for step in sorted(self.steps, key=lambda step: step.index)}
         return tuple(
             step
@@ -116,11 +114,8 @@ class Trend:
 
 
 def trend(records: Iterable[Record], threshold: float = 0.0, min_segment: int = FEWEST_IN_SEGMENT) -> Trend:
-    """The steps of more than `threshold` (0.03 is 3 %) in the series that the records make.
-
-    The false discovery rate is at most 5 %: over all long series, and over all neighbouring
-    releases of the short ones as far as their samples go.
-    """
+    """The steps of more than `threshold` (0.03 is 3 %) in the series that the records make. The false discovery rate is
+    at most 5 % over all long series, and over all neighbouring releases of the short ones."""
     series, left_out = series_of(records)
     fewest = max(FEWEST_POINTS, 2 * min_segment)
     is_long = [len(one.points) >= fewest and not _few_releases(one) for one in series]
@@ -137,7 +132,6 @@ def trend(records: Iterable[Record], threshold: float = 0.0, min_segment: int = 
 
 
 def _few_releases(series: Series) -> bool:
-    """A step lies between two releases, not within one: with few of them they are compared, however many the runs."""
     return bool(series.key.library) and len({point.label for point in series.points}) < FEWEST_POINTS
 
 

@@ -1,8 +1,4 @@
-"""How much the points of series resemble their neighbours, as runs of one night do, and what that does to a test.
-
-A test that takes every order for as likely finds steps in what wanders. Over many series of one machine the resemblance
-can be estimated well, and allowed for.
-"""
+"""How much neighbouring points of series resemble each other, over many series of one machine together."""
 
 from __future__ import annotations
 
@@ -18,12 +14,10 @@ _MOST = 0.9
 
 
 def variance_inflation(series: Sequence[Floats], cuts: Sequence[Iterable[int]]) -> float:
-    """By how much the variance of a mean is larger than that of as many points that do not resemble each other.
-
-    (1 + r) / (1 - r), where r is the correlation of neighbours as far as it is beyond doubt: of their ranks within the
-    segments that `cuts` makes of each series, over all of them; 1 where none is. (For the formula see G. E. P. Box and
-    others, Time Series Analysis, on the mean of a first-order autoregressive process.)
-    """
+    """By how much the variance of a mean is larger than that of independent points: (1 + r) / (1 - r) (G. E. P. Box and
+    others, Time Series Analysis, on first-order autoregression). r is the correlation of neighbours' ranks within the
+    segments that `cuts` makes of each series, as far as it is beyond doubt over all of them; without any the result is
+    1."""
     products, pairs = 0.0, 0
     for values, places in zip(series, cuts, strict=True):
         for start, stop in pairwise([0, *sorted(places), values.size]):

@@ -1,11 +1,11 @@
 """Change points of series of positive values: where they step, by how much, and how sure that is.
 
-The test assumes that without a change all orders of the points are equally likely. Single slow runs do not break this
-assumption, however many and however slow. Autocorrelation does: over many series it is estimated and allowed for, which
-is hardly possible for one alone. Drift shows as one step or more, marked `gradual` if a straight line fits better.
+Without a change all orders of the points are taken as equally likely. Slow runs do not break this, however many;
+autocorrelation does, so it is estimated over many series and allowed for. Drift shows as steps, marked `gradual` if a
+straight line fits better.
 
-k points against n - k cannot have a p value below 2 / (n choose k), whatever their values. The newest 2 of 40 are never
-a step; the newest 3 are one if few series are tested or many step alike, and the newest 5 even among thousands.
+k points against n - k cannot have a p value below 2 / (n choose k): the newest 2 of 40 are never a step; the newest 3
+are one if few series are tested or many step alike, and the newest 5 even among thousands.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ FEWEST_IN_SEGMENT = 3
 
 @dataclass(frozen=True)
 class ChangePoint:
-    """A step at `index`, which lasts up to the next change. `before` and `after` are the medians of the two segments,
-    in the unit of the values. `ratio` is the median of all ratios of a value after to one before, with a 95 % interval;
-    it is steadier than the ratio of the medians."""
+    """A step at `index`, which lasts up to the next change. `before` and `after` are the medians of the two segments.
+    `ratio` is the median of all ratios of a value after to one before, with a 95 % interval; it is steadier than the
+    ratio of the medians."""
 
     index: int
     before: float
@@ -72,12 +72,10 @@ def change_points_of_all(
 ) -> list[tuple[ChangePoint, ...]]:
     """The change points of every series, in order, with a false discovery rate of at most `rate` over all of them.
 
-    series: (n,) positive values each. intervals: for each series the (n, 2) lows and highs of its points, 95 %, or NaN;
-    a point with a wide interval counts less. groups: for each series its group of equal autocorrelation, such as its
-    machine. `min_segment`: points between two changes, before the first and from the last on. `min_magnitude`: 0.03
-    leaves out steps of less than 3 %.
-
-    Raises `ValueError` for values that are not positive numbers, for intervals of another length, and for a
+    series: (n,) positive values each. intervals: for each the (n, 2) lows and highs of its points, 95 %, or NaN; a
+    point with a wide interval counts less. groups: for each its group of equal autocorrelation, such as its machine.
+    `min_segment`: points between two changes, before the first and from the last on. `min_magnitude`: 0.03 leaves out
+    steps of less than 3 %. Raises `ValueError` for values that are not positive numbers, intervals of another length, a
     `min_segment` below 1 or a `min_magnitude` below 0.
     """
     if min_segment < 1 or min_magnitude < 0:
@@ -92,18 +90,16 @@ def change_points_of_all(
 
 
 def p_value_of(values: ArrayLike, intervals: ArrayLike | None = None, *, min_segment: int = FEWEST_IN_SEGMENT) -> float:
-    """The chance of any change as clear as the clearest in a series without change and autocorrelation; 1 if the series
-    is too short."""
+    """The chance of any change as clear as the clearest in a series without change and autocorrelation; 1 if it is too
+    short."""
     series = _observed(values, intervals)
     cut = best_cut(series, 0, series.values.size, min_segment)
     return 1.0 if cut is None else cut[0]
 
 
 def noise_of(values: ArrayLike, changes: Sequence[ChangePoint] = ()) -> float:
-    """The spread of single points about their segment's level, as a standard deviation of logarithms: 0.03 is 3 %.
-
-    From the median absolute deviation, which slow runs hardly move.
-    """
+    """The spread of single points about their segment's level, as a standard deviation of logarithms (0.03 is 3 %):
+    from the median absolute deviation, which slow runs hardly move."""
     logs = _logs(values)
     edges = [0, *(change.index for change in changes), logs.size]
     parts = [logs[a:b] for a, b in pairwise(edges)]
@@ -111,8 +107,7 @@ def noise_of(values: ArrayLike, changes: Sequence[ChangePoint] = ()) -> float:
 
 
 def _observed(values: ArrayLike, intervals: ArrayLike | None) -> Observed:
-    logs = _logs(values)
-    return Observed(logs, _standard_errors(intervals, logs.size))
+    return Observed(logs := _logs(values), _standard_errors(intervals, logs.size))
 
 
 def _allowing_for_autocorrelation(
@@ -166,9 +161,8 @@ def _steps(logs: Floats, cuts: Cuts, min_magnitude: float) -> tuple[ChangePoint,
 
 def _step(place: int, old: Floats, new: Floats, shift: Shift, p_value: float, q_value: float) -> ChangePoint:
     before, after = float(np.median(old)), float(np.median(new))
-    ratio = Ratio(math.exp(shift.value), math.exp(shift.low), math.exp(shift.high), shift.covers)
     gradual = _off_line(np.concatenate([old, new])) < np.abs(old - before).sum() + np.abs(new - after).sum()
-    return ChangePoint(place, math.exp(before), math.exp(after), ratio, p_value, q_value, bool(gradual))
+    return ChangePoint(place, math.exp(before), math.exp(after), Ratio.of_logs(*shift), p_value, q_value, bool(gradual))
 
 
 def _off_line(logs: Floats) -> float:

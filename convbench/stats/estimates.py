@@ -1,7 +1,7 @@
-"""What samples tell of the time of a call, with an interval: of one process's, and of several processes'.
+"""The time of a call from samples, with an interval: of one process, and of several processes.
 
-Within a process the median, with an interval that assumes nothing of the samples' distribution. Over several, a process
-is one observation, because its variation (where its memory lies) is in all of its samples alike.
+Within a process it is the median, with an interval that assumes nothing of the distribution. Of several, a process is
+one observation, because its variation (where its memory lies) is in all of its samples alike.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ FEWEST_PROCESSES = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """A median, and an interval [low, high] that covers the true one with at least 95 % confidence.
-
-    With fewer than 6 samples, or of two processes, there is no such interval; low and high are then the range seen, and
-    `covers` is false. `processes` were looked at: of several, `median` is the geometric mean of their medians.
-    """
+    """A median, and an interval [low, high] that covers the true one with at least 95 % confidence. With fewer than 6
+    samples, or of two processes, low and high are the range seen and `covers` is false. Of several `processes`,
+    `median` is the geometric mean of their medians."""
 
     median: float
     low: float
@@ -38,7 +36,6 @@ class Estimate:
 
     @property
     def interval(self) -> str:
-        """What low and high are, in words."""
         if not self.covers:
             return "range"
         return "median, 95 %" if self.processes == 1 else "process medians, Student's t, 95 %"
@@ -71,11 +68,10 @@ def estimate_median(samples: Sequence[float]) -> Estimate:
 def estimate_over_processes(processes: Sequence[Sequence[float]]) -> Estimate:
     """The time of a call from the samples (positive) of each process.
 
-    Of one process, its median. Of 3 or more the geometric mean of their medians, with Student's interval for it: the
-    spread of the medians holds both the variation between processes and the noise within, so that neither has to
-    be known (Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013: the interval comes from the
-    highest level that is repeated). Of two the same mean, with the range of their intervals. Raises `ValueError`
-    without samples.
+    Of one process, its median. Of 3 or more the geometric mean of their medians, with Student's interval: the spread of
+    the medians holds both the variation between processes and the noise within (Kalibera and Jones, Rigorous
+    benchmarking in reasonable time, ISMM 2013: the interval comes from the highest level that is repeated). Of two the
+    same mean, with the range of their intervals. Raises `ValueError` without samples.
     """
     estimates = [estimate_median(samples) for samples in processes]
     if len(estimates) == 1:

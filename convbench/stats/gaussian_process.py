@@ -42,19 +42,17 @@ class Kernel:
         return math.exp(self.log_noise)
 
     def closeness(self, points: Floats, others: Floats) -> Floats:
-        """m(r) of each pair, (points, others): 1 for a layer and itself, 0 for those that have nothing in common."""
+        """m(r) of each pair, (points, others): 1 for a point and itself, 0 for those with nothing in common."""
         r = math.sqrt(3) * np.sqrt(self._squares(points, others))
         matern: Floats = (1 + r) * np.exp(-r)
         return matern
 
     def covariance(self, points: Floats, others: Floats) -> Floats:
-        """k of each pair, (points, others)."""
         linear = math.exp(self.log_slope) * points @ others.T
         covariance: Floats = self.closeness(points, others) + linear + _CONSTANT
         return covariance
 
     def variance(self, points: Floats) -> Floats:
-        """k of each point and itself, (points,)."""
         variance: Floats = 1 + math.exp(self.log_slope) * np.square(points).sum(axis=1) + _CONSTANT
         return variance
 

@@ -1,21 +1,15 @@
 """The minimum detectable effect: the smallest difference between two programs that a test detects.
 
-It follows from how much one program differs from itself. In round i of a pair of worker processes the logarithm of the
-ratio of the two times is modelled as
+In round i of a pair of worker processes the logarithm of the ratio of the two times is modelled as the sum of the
+difference, the variation of the pair and the noise of the round, all independent. A pair's result is the median of its
+rounds, a run's the mean over its pairs: n rounds in m pairs have the standard error
 
-    d_i = difference + variation of the pair + noise of the round,
+se(n, m) = sqrt(between^2 / m + noise^2 / n).
 
-all independent. The result of a pair is the median of its rounds, and that of a run the mean over its pairs. The result
-of n rounds shared out among m pairs then has the standard error
-
-    se(n, m) = sqrt(between^2 / m + noise^2 / n),
-
-where `between` is the between-process variation and `noise` that of a median, for one round. In an A/A test the
-difference is known to be 0, so the mean square of k pairs' results estimates the variance of a result with k degrees of
-freedom (no degree is lost to the mean). A difference is detected when |result| > t se, with t the 97.5 % quantile of
-Student's distribution with k degrees; without a difference that happens in at most 5 % of the cases. The minimum
-detectable effect is the difference that is detected in 80 % of the cases: se times the noncentrality that gives that
-power.
+In an A/A test the difference is 0, so the mean square of k pairs' results estimates the variance of a result with k
+degrees of freedom. A difference is detected when |result| > t se, with t the 97.5 % quantile of Student's distribution
+with k degrees. The minimum detectable effect is detected in 80 % of the cases: se times the noncentrality that gives
+that power.
 """
 
 from __future__ import annotations
@@ -36,11 +30,9 @@ _LARGEST_LOG = 700.0  # so that its exponential is still a number
 
 @dataclass(frozen=True)
 class Spread:
-    """How far a program differs from itself, as logarithms of ratios (0.01 is 1 %).
-
-    `noise` is that of one round, scaled as a median's. `between_processes` is the standard deviation from pair to pair
-    of fresh processes, beyond what noise explains. `pairs` is how many were measured.
-    """
+    """How far a program differs from itself, as logarithms of ratios (0.01 is 1 %), from so many `pairs`. `noise` is
+    that of one round, scaled as a median's; `between_processes` the standard deviation between pairs of fresh
+    processes, beyond what noise explains."""
 
     noise: float
     between_processes: float

@@ -1,14 +1,11 @@
 """Where a sequence that starts high has become steady: how many readings to discard at its beginning.
 
-Each visit to a worker after a switch is one replication of the same start-up transient. Welch's procedure averages the
-replications reading by reading, so that noise averages out and the transient stays; here the average is a median, which
-a stall in one visit does not move. White's marginal standard error rule (MSER) then truncates the averaged curve: it
-discards as many readings as make the standard error of the rest smallest, at most half of them.
+Visits to a worker after a switch repeat the same start-up transient. Welch's procedure averages them reading by
+reading; here the average is a median, which a stall in one visit does not move. White's marginal standard error rule
+(MSER) then discards as many readings as make the standard error of the rest smallest, at most half.
 
-Sources: P. D. Welch, "The statistical analysis of simulation results", in The Computer Performance Modeling Handbook
-(1983); K. P. White, "An effective truncation heuristic for bias reduction in simulation output", Simulation 69 (1997);
-K. Hoad, S. Robinson, R. Davies, "Automating warm-up length estimation", J. Oper. Res. Soc. 61 (2010), which compares 44
-rules and recommends this one.
+Sources: P. D. Welch in The Computer Performance Modeling Handbook (1983); K. P. White, Simulation 69 (1997); K. Hoad,
+S. Robinson, R. Davies, J. Oper. Res. Soc. 61 (2010), which compares 44 rules and recommends this one.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ _REACH = 3.0
 @dataclass(frozen=True)
 class Plateau:
     """The steady part of a visit starts after `discarded` readings. `reached` is false where the rule wanted to discard
-    half of the readings or more, which says that the visit ended before it was steady."""
+    half of the readings or more: the visit ended before it was steady."""
 
     discarded: int
     reached: bool
@@ -38,9 +35,8 @@ class Plateau:
 def plateau(visits: Sequence[Sequence[float]]) -> Plateau:
     """The plateau of visits, each the positive readings that followed a switch, in their order.
 
-    Visits may differ in length; the curve ends with the shortest, and is of logarithms, so that a visit on a slower
-    clock weighs as much as the others. With fewer than `FEWEST_READINGS` readings, or with none, nothing is discarded
-    and nothing is known to be steady.
+    The curve ends with the shortest visit and is of logarithms, so that a visit on a slower clock weighs as much. With
+    fewer than `FEWEST_READINGS` readings nothing is discarded and nothing known to be steady.
     """
     shortest = min((len(visit) for visit in visits), default=0)
     if shortest < FEWEST_READINGS:
@@ -65,9 +61,7 @@ def _without_stalls(tail: Floats) -> Floats:
 
 def midmean(values: Sequence[float]) -> float:
     """The mean of the middle half, Tukey's midmean: close to the mean where times are bimodal, and unmoved by stalls.
-
-    Raises `ValueError` without values.
-    """
+    Raises `ValueError` without values."""
     if not len(values):
         raise ValueError("no values to take a midmean of")
     ordered = np.sort(np.asarray(values, dtype=np.float64))

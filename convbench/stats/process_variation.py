@@ -1,22 +1,19 @@
 """Between-process variation: how much two processes running the same code differ, which more rounds cannot reduce.
 
-Where a process's memory lies makes it a little faster or slower for as long as it lives (levels of variation: Kalibera
-and Jones, Rigorous benchmarking in reasonable time, ISMM 2013). How much is a property of the machine, of its allocator
-and of the size of the operands, so it is learned from pairs of processes that ran the same backend: those of the run
-itself, and those of earlier runs on the same machine. Before any pair is seen the expected variation is that of
-repeated pairs on one machine (`evaluation/accuracy/self_agreement.py`: 0.3 % in the median, which is 0.43 % as a
-standard deviation); it weighs as much as one pair, so that a machine corrects it soon.
+Where a process's memory lies makes it a little faster or slower for as long as it lives (Kalibera and Jones, Rigorous
+benchmarking in reasonable time, ISMM 2013). How much depends on the machine, its allocator and the size of the
+operands, so it is learned from pairs of processes that ran the same backend, in this run and earlier ones. Until then
+it is that of repeated pairs on one machine (`evaluation/accuracy/self_agreement.py`: 0.3 % in the median, 0.43 % as a
+standard deviation), which weighs as much as one pair.
 
-Pairs have heavy tails: now and then one process is far off. The variation is therefore the scale of a Student
-distribution with four degrees of freedom, fitted by expectation-maximization (K. L. Lange, R. J. A. Little,
-J. M. G. Taylor, J. Am. Stat. Assoc. 84, 1989), in which a single bad pair counts little towards the scale, while the
-interval reaches out as far as the tails do. While few pairs are known the interval has fewer degrees of freedom, down
-to two, because the scale itself is uncertain.
+Pairs have heavy tails. The variation is therefore the scale of a Student distribution with four degrees of freedom,
+fitted by expectation-maximization (K. L. Lange, R. J. A. Little, J. M. G. Taylor, J. Am. Stat. Assoc. 84, 1989): a
+single bad pair counts little, while the interval reaches as far as the tails do. While few pairs are known the interval
+has fewer degrees, down to two, because the scale itself is uncertain.
 
-On a machine whose host is busy there is more variation, because neighbours disturb one process and not another. It
-shows in the spread of the rounds' ratios. Rounds therefore do not average out for ever: however many there are, they
-count as at most 60. On such a machine two copies of a convolution in NumPy were 0.84 % apart in the median of 40
-trials, and 3.3 % at worst; with this rule 95 % of the intervals hold 1 (`evaluation/statistics/power.py`).
+On a busy host neighbours disturb one process and not another. That shows in the spread of the rounds' ratios, so rounds
+count as at most 60. There two copies of a convolution in NumPy were 0.84 % apart in the median of 40 trials, and 3.3 %
+at worst; with this rule 95 % of the intervals hold 1 (`evaluation/statistics/power.py`).
 """
 
 from __future__ import annotations
@@ -52,13 +49,13 @@ class ProcessVariation:
 
     @property
     def half_width_of_time(self) -> float:
-        """Half of the 95 % interval for the logarithm of one process's time over that of a typical process: the ratio
-        of two has the variance of both."""
+        """Half of the 95 % interval for the logarithm of one process's time over a typical one's: a ratio has the
+        variance of two."""
         return self.half_width_of_ratio / math.sqrt(2)
 
     def learned_from(self, log_ratios: Sequence[float]) -> ProcessVariation:
-        """The variation after further pairs, whose ratios have these logarithms; what was known weighs as many pairs as
-        it was learned from, and one more."""
+        """The variation after further pairs, by the logarithms of their ratios; what was known weighs as its pairs and
+        one more."""
         if not log_ratios:
             return self
         known = _WORTH + self.pairs
@@ -96,10 +93,8 @@ def processes_needed(log_ratios: Sequence[float], precision: float) -> int:
 def half_width_of_process_variation(
     self_log_ratios: Sequence[float], spread: float = 0.0, known: ProcessVariation | None = None
 ) -> float:
-    """Half of the 95 % interval for the logarithm of a ratio of two processes of equal speed.
-
-    `self_log_ratios` are logarithms of ratios between two processes of one backend, seen besides what is `known` of the
-    machine. `spread` is the spread of the rounds' ratios, as a standard deviation of logarithms.
-    """
+    """Half of the 95 % interval for the logarithm of a ratio of two processes of equal speed. `self_log_ratios` are
+    those of pairs seen besides what is `known` of the machine; `spread` is that of the rounds' ratios, as a standard
+    deviation of logarithms."""
     variation = (known or ProcessVariation()).learned_from(self_log_ratios)
     return math.hypot(variation.half_width_of_ratio, NORMAL_QUANTILE * spread / math.sqrt(_MOST_ROUNDS))

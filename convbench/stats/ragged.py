@@ -43,8 +43,7 @@ class Ragged:
             yield self.flat[start : start + size]
 
     def kept_between(self, least: float, most: float) -> Ragged:
-        """The same with every row empty that has a value outside [least, most], or NaN. For rows as `of`
-        makes them."""
+        """The same, with every row empty that has a value outside [least, most], or NaN; for rows made by `of`."""
         filled = np.flatnonzero(self.sizes)
         if not len(filled):
             return self

@@ -1,12 +1,11 @@
-"""Mann-Whitney's statistic: its two-sided p values, exact where that matters, and what they are worth when they are the
-smallest of many.
+"""Mann-Whitney's statistic: its two-sided p values, exact where that matters, and what they are worth as the smallest
+of many.
 
-Ranks are what makes a test of change honest on timings: under no change every order of the points is as likely as any
-other, whatever their distribution, so a slow run now and then can shift no p value.
+Without a change every order of the points is equally likely, whatever their distribution, so a slow run shifts no p
+value.
 
-Sources: H. B. Mann and D. R. Whitney, Ann. Math. Stat. 18 (1947), for U and its counts, which are the coefficients of a
-Gaussian binomial; K. J. Worsley, Biometrika 69 (1982), for the improved Bonferroni bound on the largest of neighbouring
-statistics.
+Sources: H. B. Mann and D. R. Whitney, Ann. Math. Stat. 18 (1947), for U and its counts, the coefficients of a Gaussian
+binomial; K. J. Worsley, Biometrika 69 (1982), for the improved Bonferroni bound on the largest of neighbours.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ def smaller_u(rank_sums: Floats, sizes: Integers, points: int) -> Floats:
 
 def log_p(points: int, sizes: Integers, u: Floats) -> Floats:
     """The logarithm of the chance, if nothing changed, that U of `sizes` of `points` is as far out as `u`, either way.
-
     `u` is the smaller of the two U, as `smaller_u` gives it; with ties it may be a half, and is taken up to the next.
     """
     from scipy.special import log_ndtr
@@ -70,11 +68,9 @@ def p_of_difference(before: Floats, after: Floats) -> float:
 
 
 def p_of_best_split(points: int, fewest: int, best: float, inflation: float = 1.0) -> float:
-    """The chance, if nothing changed, that one of the splits of `points` in two parts of at least `fewest` has a p
-    value whose logarithm is as low as `best`. An estimate that errs to the large side, the more so the more points.
-
-    `inflation`: how much more rank sums vary than those of points that do not resemble their neighbours.
-    """
+    """The chance, if nothing changed, that a split of `points` in two parts of at least `fewest` has a p value whose
+    logarithm is as low as `best`: an estimate that errs to the large side, the more so the more points. `inflation`:
+    how much more rank sums vary than those of independent points."""
     if _inflated(best, inflation) > _WORTH_A_LOOK:
         return 1.0
     sizes = np.arange(fewest, points - fewest + 1)
@@ -83,10 +79,8 @@ def p_of_best_split(points: int, fewest: int, best: float, inflation: float = 1.
 
 
 def p_of_best_stretch(points: int, fewest: int, best: float, inflation: float = 1.0) -> float:
-    """Likewise that one of the stretches within `points` has, against all the rest, a p value as low as `best` says.
-
-    A stretch and what is before and behind it are of at least `fewest` points each.
-    """
+    """Likewise that one of the stretches within `points` has, against all the rest, a p value as low as `best` says. A
+    stretch and what is before and behind it are of at least `fewest` points each."""
     sizes = np.arange(fewest, points - 2 * fewest + 1)
     if not sizes.size or _inflated(best, inflation) > _WORTH_A_LOOK:
         return 1.0
@@ -161,11 +155,9 @@ def _chances(points: int, sizes: Integers, best: float, inflation: float) -> Flo
 
 
 def _further(points: int, sizes: Integers, chances: Floats, best: float) -> Floats:
-    """The chance that a statistic is this far out while its neighbour, of one point less, is not.
-
-    Of two normal variables with the correlation of neighbouring rank sums; integrated by Gauss and Laguerre. Where the
-    neighbour cannot be so far out, and never more than, the chance that the statistic is.
-    """
+    """The chance that a statistic is this far out while its neighbour, of one point less, is not: of two normal
+    variables with the correlation of neighbouring rank sums, integrated by Gauss and Laguerre. Where the neighbour
+    cannot be so far out, and never more than, the chance that the statistic is."""
     from scipy.special import ndtr, ndtri
 
     size = sizes[:-1]

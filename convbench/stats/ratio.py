@@ -15,7 +15,7 @@ Key = TypeVar("Key", int, tuple[int, int])
 @dataclass(frozen=True)
 class Ratio:
     """How many times slower the first is than the second. [low, high] is a 95 % interval if `covers`, else the range
-    that was seen, because there were too few samples for an interval."""
+    seen, because there were too few samples."""
 
     value: float
     low: float
@@ -24,7 +24,6 @@ class Ratio:
 
     @classmethod
     def of(cls, estimate: Estimate) -> Ratio:
-        """From an estimate of the median of ratios."""
         return cls(estimate.median, estimate.low, estimate.high, estimate.covers)
 
     @classmethod
@@ -42,12 +41,10 @@ class Ratio:
         return 1 / (1 + tolerance) <= self.low and self.high <= 1 + tolerance
 
     def over(self, factor: float) -> Ratio:
-        """The same as a multiple of `factor`."""
         return Ratio(self.value / factor, self.low / factor, self.high / factor, self.covers)
 
     def widened(self, half_width: float) -> Ratio:
-        """The same with an interval that also holds an independent error. `half_width` is half of that error's 95 %
-        interval, of the logarithm. Half-widths of independent errors add up as their squares do."""
+        """As `Estimate.widened`."""
         below, above = math.log(self.value / self.low), math.log(self.high / self.value)
         low = self.value * math.exp(-math.hypot(below, half_width))
         return Ratio(self.value, low, self.value * math.exp(math.hypot(above, half_width)), self.covers)

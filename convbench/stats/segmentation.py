@@ -1,9 +1,9 @@
 """Where series are best cut: circular binary segmentation by ranks, all series together, with honest p values.
 
-A. B. Olshen and others, Biostatistics 5 (2004), do it by means. A window of the series is cut where Mann-Whitney's
-test tells the two sides apart best, or around the stretch that it tells best from all the rest; the p value allows for
-having looked at every cut. Then its parts are windows. The windows of all series are tested together, level by level,
-and those are cut that Benjamini and Hochberg's control of the false discovery rate admits.
+A. B. Olshen and others, Biostatistics 5 (2004), do it by means. A window is cut where Mann-Whitney's test tells the two
+sides apart best, or around the stretch that it tells best from the rest; the p value allows for every cut looked at.
+Its parts are the next windows. Benjamini and Hochberg's control of the false discovery rate admits the cuts of all
+series, level by level.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOST_PASSES = 5
 @dataclass(frozen=True, eq=False)
 class Observed:
     """A series, (n,) numbers; their standard errors, (n,) or None; and how much more a mean of its points varies than
-    if they did not resemble their neighbours."""
+    one of independent points."""
 
     values: Floats
     errors: Floats | None = None
@@ -77,7 +77,7 @@ def best_cut(series: Observed, start: int, stop: int, fewest: int) -> tuple[floa
 
 
 def _adjusted(series: Observed, cuts: Cuts, fewest: int, level: float) -> Cuts:
-    """The cuts looked at again, each between its neighbours, which were not all known when it was made: moved to where
+    """The cuts, each looked at again between its neighbours, which were not all known when it was made: moved to where
     it now is best, and taken out where it no longer tells its sides apart."""
     places = sorted(cuts)
     known = dict(cuts)

@@ -1,11 +1,10 @@
 """Sequential tests, after every round of a race, of whether one backend is slower than another.
 
-A fixed-sample test that is repeated after each round rejects by chance sooner or later. `sign_test_e_value` may be
-looked at after every round: if the median of the rounds' ratios is 1 or less, it is a supermartingale, and the
-chance that it ever reaches 1 / a is at most a (Ville, Etude critique de la notion de collectif, 1939; Robbins, Annals
-of Mathematical Statistics 41, 1970; for quantiles Howard and Ramdas, Bernoulli 28, 2022). It takes the rounds as
-independent, assumes nothing about the distribution of times, and needs nine rounds at a = 0.01. `sequential_t_test`
-spends its chance of error on the first looks (Lan and DeMets, Biometrika 70, 1983). It detects a difference that is
+`sign_test_e_value` may be looked at after every round: if the median of the rounds' ratios is 1 or less it is a
+supermartingale, and the chance that it ever reaches 1 / a is at most a (Ville, Etude critique de la notion de
+collectif, 1939; Robbins, Ann. Math. Stat. 41, 1970; for quantiles Howard and Ramdas, Bernoulli 28, 2022). It takes
+rounds as independent, assumes nothing about the distribution, and needs nine rounds at a = 0.01. `sequential_t_test`
+spends its chance of error on the first looks (Lan and DeMets, Biometrika 70, 1983): it detects a difference that is
 large beside the noise after four rounds; a long tail of slow samples delays it.
 """
 

@@ -1,14 +1,13 @@
 """Two-sample comparison of positive numbers, for many pairs of samples at once: ratio, interval and p value.
 
-Paired samples: the median of the ratios, with the interval of a median, and Wilcoxon's signed-rank test. Independent
-samples: the ratio of the medians, with Hodges and Lehmann's interval for a shift, here of logarithms, which holds what
-Mann and Whitney's test does not rule out; if the ratio of the medians lies outside, the interval is widened to hold it.
-Both tests are exact and assume nothing about the distribution of times. Their statistics are counted from differences
-of pairs of values, which needs no ranks and handles thousands of samples in one step.
+Paired samples: the median of the ratios with its interval, and Wilcoxon's signed-rank test. Independent samples: the
+ratio of the medians, with Hodges and Lehmann's interval for a shift of logarithms, which holds what Mann and Whitney's
+test does not rule out and is widened to hold the ratio. Both tests are exact, assume nothing about the distribution,
+and are counted from differences of pairs of values, thousands of samples in one step.
 
 Sources: J. L. Hodges and E. L. Lehmann, Ann. Math. Stat. 34 (1963); J. W. Tukey's identity of the signed-rank statistic
 with the number of positive averages of pairs, in M. Hollander, D. A. Wolfe, E. Chicken, Nonparametric Statistical
-Methods, 3rd ed. (2014), chapters 3 and 4.
+Methods, 3rd ed. (2014), chapters 3 and 4; F. Wilcoxon, Biometrics Bulletin 1 (1945).
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ _AT_ONCE = 1 << 22  # differences, 32 MiB
 
 
 class TwoSample(NamedTuple):
-    """How many times larger the second sample is than the first, and the p value of their being alike. `spread` is the
-    spread of the ratios of paired samples, as a standard deviation of logarithms; 0 for independent ones."""
+    """How many times larger the second sample is than the first, the p value of their being alike, and the spread of
+    the ratios of paired samples, as a standard deviation of logarithms (0 for independent ones)."""
 
     ratio: Ratio
     p_value: float

@@ -1,7 +1,6 @@
 """A machine's ceilings as they are kept: a file for each time they were measured, a line of JSON per number of threads.
 
-The name does not end like a journal's, since these are no records, nor like asv's files. Files are written whole under
-another name and then renamed, so that there is never half of one.
+The name does not end like a journal's or asv's. Files are written whole under another name and then renamed.
 """
 
 from __future__ import annotations
@@ -42,10 +41,8 @@ def keep_ceilings(folder: Path, measured: Sequence[Ceilings]) -> Path:
 
 
 def kept_ceilings(folder: Path) -> list[Ceilings]:
-    """The newest ceilings in `folder` for each CPU and number of threads, the fewest threads first.
-
-    What is damaged is passed over with a `JournalWarning`.
-    """
+    """The newest ceilings in `folder` for each CPU and number of threads, the fewest threads first. What is damaged is
+    passed over with a `JournalWarning`."""
     newest: dict[tuple[str, int], Ceilings] = {}
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         for one in _read(path):

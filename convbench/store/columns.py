@@ -1,8 +1,8 @@
 """Journals read as columns of selected fields: a million records in seconds.
 
-msgspec decodes a line into just these fields. A value that many records share is kept once; a long value is kept as the
-bytes of its JSON. A line that msgspec refuses is read as `read_records` reads it: both accept the same lines and warn
-of the same lines. A table that is not selected is not checked.
+msgspec decodes a line into just these fields. A value that many records share is kept once; a long value as the bytes
+of its JSON. A line that msgspec refuses is read as `read_records` reads it, with the same warnings. A table that is not
+selected is not checked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Block:
 
     `codes` (int32) number the distinct values of texts and tables. `distinct` has the values that are new in this
     block, a table as the bytes of its JSON; their numbers go on from the blocks before. `arrays` has numbers as float64
-    or int64, deferred fields as objects (bytes of JSON, empty if absent), all other fields as objects.
+    or int64, deferred fields as objects (bytes of JSON, empty if absent), all others as objects.
     """
 
     rows: int = 0

@@ -1,7 +1,7 @@
 """The corpus: questions that some backend once failed, a file per backend, asked first ever after.
 
-A line is a question as it writes itself; what follows a `#` is for people. The files are meant to be read, edited and
-kept under version control; a line that is no question is passed over with a warning.
+A line is a question; what follows a `#` is for people, who may edit the files. Other lines are passed over with a
+warning.
 """
 
 from __future__ import annotations
@@ -43,10 +43,8 @@ def read_corpus(path: Path) -> list[Question]:
 
 
 def add_to_corpus(path: Path, failed: Iterable[tuple[Question, str]]) -> int:
-    """Append the questions that are not there yet, each with a remark; gives how many.
-
-    Raises `ResultsError` when the file cannot be written.
-    """
+    """Append the questions that are not there yet, each with a remark; gives how many. Raises `ResultsError` when the
+    file cannot be written."""
     known = set(read_corpus(path))
     new = {question: remark for question, remark in failed if question not in known}
     if not new:

@@ -29,10 +29,9 @@ Source = tuple[str, str | None]
 def load(path: Place | Iterable[Place] | None = None, columns: Iterable[str] | None = None) -> pd.DataFrame:
     """Records as a frame, one row each, the newest last; `path` as for `records`.
 
-    Scalars are columns under their own names; of the problem, settings and machine those that one groups by are too
+    Scalars are columns under their own names, and so are what one groups by of the problem, settings and machine
     (`in_channels`, `kernel_size`, ..., `allocator`, `machine`, `cpu`). Raw samples are in `wall_s`, `cpu_s`,
     `system_s`, `minor_faults`, `calls`, `round`, `load`, a list each, one element per sample; seconds are per call.
-    They are decoded when they are looked at.
 
     With `columns`, these alone and in this order, which is faster; `verdicts`, `self_ratio`, `twin` and any member of
     the settings and the machine may be among them. Raises `ResultsError` when there is no such place or column.
@@ -63,7 +62,6 @@ class _Known:
                 members += [name for name in record.get(table) or () if name not in members]
 
     def columns(self) -> list[str]:
-        """What `load` gives unasked."""
         columns = {name: None for name in self.kinds if name not in (*TABLES, *ON_REQUEST)}
         for table, members in self._members.items():
             whole = table in ("problem", "samples")
@@ -139,8 +137,8 @@ def _in_a_frame(series: pd.Series[Any]) -> Any:
 
 
 def _series(values: list[Any]) -> pd.Series[Any]:
-    """The values, of a type that pandas finds. Texts are objects that are pointed to, even where Arrow is installed,
-    which would copy each as often as it is there, and cannot hold half a surrogate."""
+    """The values, of a type that pandas finds. Texts are objects even where Arrow is installed, which would copy each
+    as often as it is there, and cannot hold half a surrogate."""
     import pandas as pd
 
     are_texts = pd.api.types.infer_dtype(values, skipna=True) == "string"

@@ -1,7 +1,7 @@
 """The journal: one file of JSON lines per run; each record is appended and flushed as soon as it is known.
 
-An interrupted write leaves a torn last line. Readers pass it over with a warning. Before anything is appended the line
-is moved to a file beside the journal, so nothing is lost.
+An interrupted write leaves a torn last line. Readers pass it over with a warning; before anything is appended it is
+moved to a file beside the journal.
 """
 
 from __future__ import annotations
@@ -98,10 +98,8 @@ def _made(path: Path) -> Path:
 
 
 def set_torn_line_aside(path: Path) -> Path | None:
-    """Move an unfinished last line of the journal to a file beside it; gives that file, or None without such a line.
-
-    A whole record that lacks only the end of its line stays.
-    """
+    """Move an unfinished last line of the journal to a file beside it; gives that file, or None without such a line. A
+    whole record that lacks only the end of its line stays."""
     if not path.is_file():
         return None  # such as a pipe, which has no end to look at
     with path.open("rb+") as file:
@@ -141,8 +139,8 @@ def read_records(
     """The records of one journal. Other lines are passed over with a `JournalWarning`; the file stays as it is.
 
     With `only`, each has at least these fields (`samples.wall_s` is a member of a table), which takes half the time.
-    Only lines that begin at byte `start` or later and before `stop` are read. Raises `ResultsError` when the file
-    cannot be read.
+    Only lines that begin at byte `start` or later and before `stop` are read. Raises `ResultsError` for an unreadable
+    file.
     """
     decode = _decode_whole if only is None else _decoder(tuple(only))
     try:
@@ -219,7 +217,7 @@ def _decode_whole(line: bytes) -> Record:
 
 
 def _decode_patiently(line: bytes) -> Record | None:
-    """By `json`, which reads what msgspec refuses, such as NaN or half a surrogate, and takes four times as long."""
+    """By `json`, which reads what msgspec refuses, such as NaN or half a surrogate, in four times the time."""
     with contextlib.suppress(ValueError, RecursionError):
         return as_record(json.loads(line))
     return None
@@ -240,8 +238,8 @@ def as_record(value: Any) -> Record:
 
 @functools.cache
 def _decoder(only: tuple[str, ...]) -> Callable[[bytes], Record]:
-    """A decoder of lines to records with only these fields and members of fields. It raises `ValueError` for a line
-    that is not a record."""
+    """A decoder of lines to records with only these fields and members. It raises `ValueError` for a line that is not a
+    record."""
     types: dict[str, Any] = {}
     members: dict[str, dict[str, Any]] = {}
     for name in only:

@@ -1,7 +1,6 @@
 """A column of a data frame that is kept as the bytes of its JSON and decoded where it is looked at.
 
-Raw samples are most of a journal. Decoding a million records' takes longer and more memory than all else of them, and
-hardly anyone looks at more than some.
+Raw samples are most of a journal: decoding a million records' takes longer and more memory than all else of them.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ _NOTHING = (b"", b"null")
 
 
 class LazyJsonDtype(ExtensionDtype):
-    """The type of a column whose cells are decoded late."""
-
     name = "deferred"
     type: ClassVar[builtins.type[Any]] = object
     kind = "O"
@@ -116,7 +113,6 @@ class LazyJson(ExtensionArray):
         return np.array([cell == theirs for cell, theirs in zip(self, cells, strict=True)], dtype=bool)
 
     def to_numpy(self, dtype: Any = None, copy: bool = False, na_value: Any = np.nan) -> NDArray[Any]:
-        """The decoded cells as an array of objects."""
         cells = np.empty(len(self), dtype=object)
         cells[:] = list(self)
         return cells

@@ -64,7 +64,6 @@ def earlier_records(folder: Path, conditions: Conditions, *, whole: bool) -> lis
 
 
 def by_case_id(candidates: Iterable[Record]) -> dict[str, list[Record]]:
-    """The records of each problem."""
     grouped: dict[str, list[Record]] = {}
     for record in candidates:
         grouped.setdefault(record["case_id"], []).append(record)

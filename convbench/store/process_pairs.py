@@ -1,7 +1,7 @@
 """What was seen of between-process variation on a machine: ratios of two processes of one backend, kept for later runs.
 
-One file of JSON lines beside the journals, appended to by every run and by `doctor`. Its name does not end like a
-journal's, because these are no records. A line that cannot be read is passed over: it is one pair less.
+One file of JSON lines beside the journals, appended to by every run and by `doctor`, and not named like a journal. A
+line that cannot be read is passed over.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ class ProcessPair(msgspec.Struct, frozen=True):
 
 
 def pair_here(settings: Settings, operand_bytes: int, log_ratio: float) -> ProcessPair:
-    """A pair that was seen on this machine, with these settings."""
     return ProcessPair(machine_facts()["cpu"], settings.threads, settings.allocator, operand_bytes, log_ratio)
 
 

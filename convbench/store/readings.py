@@ -1,7 +1,7 @@
 """What can be read of a record, whatever its journal holds: journals come from other versions and other programs.
 
-A field of the wrong type, a number that JSON or a float cannot hold, and a missing field all read as absent. Samples
-are taken as a whole: a record with one sample that is no time has none.
+A field of the wrong type, a number that JSON or a float cannot hold, and a missing field all read as absent. A record
+with one sample that is no time has none.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ def half_width_between_processes(records: Iterable[Record], spread: float = 0.0)
 
 
 def half_width_not_included(records: Iterable[Record], cases: int = 1) -> float:
-    """What `half_width_between_processes` adds to a ratio of times that comes from the intervals of `records`, as a
-    geometric mean over `cases`. The interval of a record of one process includes half of the ratio's variance, except
-    in old records and in ranges; that of several processes is over processes."""
+    """What `half_width_between_processes` adds to a ratio, as a geometric mean over `cases`, from the intervals of
+    `records`. That of a record of one process includes half of the variance, except in old records and ranges; that of
+    several processes is over processes."""
     records = list(records)
     intervals = [(str(record.get("interval")), _variation(record)) for record in records]
     included = sum(name.startswith("process") or bool(known and name != "range") for name, known in intervals)
@@ -165,10 +165,7 @@ def walls_by_process(record: Record) -> Walls:
 
 def paired_walls(slower: Record, faster: Record) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Wall seconds per call of both records in the rounds that both were sampled in: for each process that both have,
-    two arrays of one length, which is not 0.
-
-    Records of two sessions have none, because their rounds have only the numbers in common.
-    """
+    two arrays of one length, not 0. Records of two sessions have none: their rounds share only the numbers."""
     if slower.get("session") != faster.get("session"):
         return []
     one, other = walls_by_process(slower), walls_by_process(faster)

@@ -132,11 +132,9 @@ def _hazards(outcome: Outcome, samples: dict[str, list[Any]]) -> list[Hazard]:
 
 
 def records(path: Place | Iterable[Place] | None = None, only: Iterable[str] | None = None) -> Iterator[Record]:
-    """Every record in a journal, or in all journals of a results folder, or of several such places; by default of the
-    folder that runs write to. With `only`, at least these fields of each, as `read_records` takes them.
-
-    Raises `ResultsError` when there is no such place.
-    """
+    """Every record in a journal, a results folder or several such places; by default of the folder that runs write to.
+    With `only`, at least these fields of each, as `read_records` takes them. Raises `ResultsError` without such a
+    place."""
     paths = journals_at(path)
     if only is None:
         for journal in paths:

@@ -1,7 +1,6 @@
 """The fields of a record: their types, and how each is kept when many records become columns.
 
-The names are keys in stored history. They are added to and never renamed. A field that is not named here, such as one
-of a later version's journals, is kept as it comes.
+The names are keys in stored history, added to and never renamed. A field that is not named here is kept as it comes.
 """
 
 from __future__ import annotations

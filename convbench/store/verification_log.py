@@ -1,7 +1,6 @@
 """What `convbench verify` has asked so far: JSON lines beside the journals, for `--resume`.
 
-The first line is the request; each of the others is an event of one backend's campaign. The name does not end
-like a journal's, since these are no records of measurements.
+The first line is the request; each of the others is an event of one backend's campaign.
 """
 
 from __future__ import annotations

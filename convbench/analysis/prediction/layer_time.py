@@ -1,11 +1,9 @@
-"""The time of a layer that was never measured, from similar measured layers, with an interval that holds.
-
-The interval covers its stated share of layers that are drawn like the measured ones; `time_model` says how. There is no
-prediction for a layer that is similar to none of them.
+"""The time of a layer that was never measured, from similar measured layers, with an interval that holds
+(`time_model`).
 
 Records of a race tell more than times. A backend with no time on a layer that others were raced on was left out there,
-because it was far behind on similar layers. Such a backend has times of small layers only, from which nothing good is
-predicted for large ones. It is not predicted where it would have been left out as well.
+because it was far behind on similar layers. It has times of small layers only, from which nothing good is predicted for
+large ones; it is not predicted where it would have been left out as well.
 """
 
 from __future__ import annotations
@@ -35,13 +33,13 @@ class Predicted:
     neighbours: tuple[str, ...]
     """Case ids of the measured layers that it rests on most, the nearest first."""
     cautious_s: float
-    """On a logarithmic scale in the middle between `call_s` and the end of an interval that covers 90 % on average. A
-    library that falls back to a slow path is ten times as slow, and none is ten times as fast."""
+    """On a logarithmic scale in the middle between `call_s` and the end of an interval that covers 90 % on average: a
+    slow path is ten times as slow, and none ten times as fast."""
 
 
 class Predictor:
-    """Predicts from records that the caller has selected: of one machine, number of threads, state of caches and
-    allocator. Of two records of a backend and a problem the later counts. Only times of right answers count."""
+    """Predicts from selected records: of one machine, number of threads, state of caches and allocator. Of two records
+    of a backend and a problem the later counts; only times of right answers count."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._times: dict[Key, dict[ConvProblem, dict[str, float]]] = {}
@@ -62,8 +60,8 @@ class Predictor:
         return tuple(sorted({backend for times in layers for backend in times}))
 
     def predict(self, backend: str, problem: ConvProblem) -> Predicted | None:
-        """The time of `backend` for `problem`; None if it was timed on fewer than 9 layers or on no similar one, or was
-        left out of similar layers."""
+        """The time of `backend` for `problem`; None if it was timed on fewer than 9 layers, on no similar one, or was
+        left out of similar ones."""
         model = self._model(problem)
         if model is None or self._would_be_left_out(backend, problem, model):
             return None

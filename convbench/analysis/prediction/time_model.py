@@ -1,13 +1,12 @@
 """What the times of backends on some layers tell of their times on another, with intervals that are calibrated.
 
-The logarithm of each backend's time is a Gaussian process in the features of a layer. How wide an interval has to be is
-not taken from the model: the layers are predicted in folds, each from the others alone, and intervals are made so wide
-that they cover as many of these as they promise to. That is conformal prediction (Vovk, Gammerman and Shafer,
-Algorithmic Learning in a Random World, 2005) by cross-validation (Barber, Candes, Ramdas and Tibshirani, Predictive
-inference with the jackknife+, Annals of Statistics 49, 2021), in units of the model's own uncertainty. Some tens of
-layers tell a share of 90 % to within several points only, so intervals are of that share with a confidence (Vovk,
-Conditional validity of inductive conformal predictors, 2012, proposition 2a: the share that the k-th of n scores covers
-has a Beta(k, n + 1 - k) distribution), as a tolerance interval is.
+The logarithm of each backend's time is a Gaussian process in the features of a layer. Layers are predicted in folds,
+each from the others, and intervals are made so wide, in units of the model's own uncertainty, that they cover as many
+of these as they promise: conformal prediction (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World,
+2005) by cross-validation (Barber, Candes, Ramdas and Tibshirani, Predictive inference with the jackknife+, Annals of
+Statistics 49, 2021). Some tens of layers tell a share of 90 % to within several points only, so intervals are of that
+share with a confidence (Vovk, Conditional validity of inductive conformal predictors, 2012, proposition 2a: the share
+that the k-th of n scores covers has a Beta(k, n + 1 - k) distribution), as a tolerance interval is.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ Integers = NDArray[np.int64]
 @dataclass(frozen=True)
 class LogEstimate:
     """The logarithm of a time in seconds, with its interval's half width, and the layers that it rests on most.
-    `expected_half` is the half width that would cover the share in the mean, which it does not in half of all cases."""
+    `expected_half` would cover the share in the mean."""
 
     log: float
     half: float
@@ -68,9 +67,7 @@ class _Known:
 
 
 class TimeModel:
-    """Times in seconds by layer and backend, and what follows from them; of a layer some backends may have none.
-
-    The kernel is fitted when it is first asked for, and each backend when it is."""
+    """Times in seconds by layer and backend; a layer may lack some. Everything is fitted when first needed."""
 
     def __init__(self, times: Mapping[ConvProblem, Mapping[str, float]]) -> None:
         self._layers = list(times)

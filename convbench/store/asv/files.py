@@ -1,7 +1,6 @@
 """asv's own files, written through asv's API: one per machine, commit and environment, each put in place whole.
 
-asv keeps state in module globals and changes `sys.path`: this is imported in a short-lived process alone. It has no
-locks, so whoever calls holds one.
+asv keeps state in module globals and changes `sys.path`: import this in a short-lived process alone, that holds a lock.
 """
 
 from __future__ import annotations
@@ -48,10 +47,8 @@ def store_records(
     machine: Mapping[str, str],
     records: Iterable[SlimRecord],
 ) -> int:
-    """Store slim `records` of one machine in the folder `results`, beside what is there; gives how many values.
-
-    `machine` are its strings as asv knows them.
-    """
+    """Store slim `records` of one machine, whose strings asv knows as `machine`, in the folder `results`; gives how
+    many values."""
     return sum(
         _store_group(results, benchmarks, point, machine, dict(tags), group)
         for tags, group in _by_settings(records).items()

@@ -1,7 +1,7 @@
 """What asv keeps of a record: the metrics, and the names under which asv knows suites.
 
-Names are for ever: asv matches benchmarks and parameters of stored results by their text. asv reads every number as
-lower-is-better, so throughput is derived from time and never stored there.
+Names are for ever: asv matches stored results by their text. It reads every number as lower-is-better, so throughput is
+derived from time and never stored there.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ class Metric:
     read: Callable[[SlimRecord], Any]
 
     def value(self, record: SlimRecord) -> Any:
-        """What asv takes as the result: a number, samples, NaN where the pair does not apply.
-
-        Raises `LookupError` with the reason when the pair failed.
-        """
+        """What asv takes as the result: a number, samples, NaN where the pair does not apply. Raises `LookupError` with
+        the reason when the pair failed."""
         status = Status(record["status"])
         if status in _ABSENT:
             return math.nan

@@ -1,7 +1,6 @@
-"""Releases as git history: a small repository of their own with an empty commit per release, dated and tagged.
+"""Releases as git history: a small bare repository with an empty commit per release, dated and tagged, as asv's axis.
 
-asv's axis is a repository's history. This one holds a branch per library, `onnxruntime`, with a commit per release in
-the order of their dates, tagged `onnxruntime-1.20.0`. No checkout is touched.
+It holds a branch per library, `onnxruntime`, with its releases by date, tagged `onnxruntime-1.20.0`.
 """
 
 from __future__ import annotations
@@ -52,10 +51,8 @@ def in_order(releases: Iterable[Release]) -> list[Release]:
 
 
 def make_history(repository: Path, releases: Iterable[Release]) -> dict[Release, str]:
-    """Make `repository`, bare, with a commit for each of the sound `releases`; gives their hashes.
-
-    Raises `OSError` where there is no git, `CalledProcessError` where it fails.
-    """
+    """Make `repository`, bare, with a commit for each of the sound `releases`; gives their hashes. Raises `OSError`
+    where there is no git, `CalledProcessError` where it fails."""
     ordered = in_order(set(releases))
     _git("init", "--quiet", "--bare", "--object-format=sha1", str(repository))
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,7 @@
 """The history of releases in asv's files: made anew, from the journals, each time that releases have been measured.
 
-asv's time axis is a git history, so releases have one of their own, apart from the checkout's; with it stand asv's
-results and a configuration, all in one folder. Nothing is kept there alone: a journal brought from elsewhere adds its
-points, one that is removed takes them along.
+asv's time axis is a git history, so releases have one of their own, in one folder with asv's results and configuration.
+Nothing is kept there alone: journals brought or removed add or take their points.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Write records into asv's own files: `asv publish`, `show` and `compare` then work on what `convbench run` measured.
 
-asv keeps state in module globals and changes `sys.path`, so it works in a short-lived process of its own: this module
-is also what runs there. Its files are written beside and renamed, under a lock: two runs at once lose nothing.
+asv keeps state in module globals, so this module also runs as a short-lived process. Its files are written beside and
+renamed, under a lock: two runs at once lose nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A record as one row of plain cells, and back.
 
 Tables are spread over columns with dotted names, `problem.in_channels`, `samples.wall_s`. A table that is empty, or
-whose keys are not plain words, stays whole, in a column of its own name. Only one difference is lost: that between a
-null member and a missing one.
+whose keys are not plain words, stays whole. Only the difference between a null member and a missing one is lost.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ def export_records(path: Path, format_: Format, records: Records) -> int:
 
 @dataclass(frozen=True)
 class Imported:
-    """A journal made of a file's records of one machine, and how many it has. `known` more were in the machine's folder
-    before and are not kept twice; if all were, `path` is the folder or the journal there."""
+    """A journal made of a file's records of one machine, and how many it has. `known` more were in the folder before
+    and are not kept twice; if all were, `path` is the folder or the journal there."""
 
     path: Path
     records: int
@@ -88,11 +88,9 @@ class Imported:
 
 
 def import_records(path: Path, format_: Format, results: Path) -> list[Imported]:
-    """Make journals, one for each machine, of the records in a file. Rows that are not records are passed over with a
-    `JournalWarning`. Records that the machine's folder has, from a run here or an earlier file, are left out.
-
-    Raises `ResultsError` when the file cannot be read or the results folder not be written.
-    """
+    """Make journals, one for each machine, of the records in a file, without those that the machine's folder has. Rows
+    that are not records are passed over with a `JournalWarning`. Raises `ResultsError` when the file cannot be read or
+    the results folder not be written."""
     if format_.read is None:
         raise ResultsError(f"{path}: {format_.name} is written, and not read; its files lack what makes a record.")
     machines: dict[str, list[Record]] = {}

@@ -1,7 +1,7 @@
 """Records as a suite of pyperf's: `pyperf stats`, `pyperf hist` and `pyperf compare_to` work on it.
 
-The format is version 1.0 of pyperf's JSON. A benchmark per suite, case and backend, with one run whose values are the
-raw samples, seconds per call; of several records of one such pair the last counts.
+Version 1.0 of pyperf's JSON: a benchmark per suite, case and backend, with one run whose values are the raw samples,
+seconds per call; of several records of one such pair the last counts.
 """
 
 from __future__ import annotations
