@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convbench.analysis.between_processes import compare_processes
 from convbench.analysis.drift import Drift, drifts, p_value_of
+from convbench.analysis.paired_ratio import compare_processes
 from convbench.stats.false_discovery import q_values
 from convbench.stats.ragged import Ragged
 from convbench.stats.ratio import Ratio

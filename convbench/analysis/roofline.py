@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from convbench.measurement.ceilings.figures import Ceilings, Level
 from convbench.problem import ITEMSIZE_BYTES, ConvProblem
 from convbench.store.readings import number, problem_of, table
@@ -111,23 +113,17 @@ def _passing(moved: int, levels: Sequence[Level], cold: bool) -> list[tuple[floa
 
 def flops_needed(problem: ConvProblem) -> int:
     """Two per multiply-add of a tap that meets the input, where padding is zeros; `problem.flops` otherwise."""
-    rows, columns = (sum(count for _, count in axis) for axis in _taps(problem))
+    (rows, _, _), (columns, _, _) = _axes(problem)
     channels = problem.in_channels // problem.groups * problem.out_channels
     return 2 * problem.batch * channels * rows * columns if problem.padding_mode == "zeros" else problem.flops
 
 
 def bytes_needed(problem: ConvProblem, declared: Mapping[str, Any]) -> int:
     """Bytes of the input that any tap meets, of the weights that meet any input, of bias and output, each once."""
-    rows, columns = (
-        _met(size, axis, s)
-        for size, axis, s in zip((problem.height, problem.width), _taps(problem), problem.stride, strict=True)
-    )
-    kernel = 1
-    for axis in _taps(problem):
-        kernel *= sum(count > 0 for _, count in axis)
+    (_, tall, rows), (_, wide, columns) = _axes(problem)
     elements = {
         "input": problem.batch * problem.in_channels * rows * columns,
-        "weight": problem.out_channels * (problem.in_channels // problem.groups) * kernel,
+        "weight": problem.out_channels * (problem.in_channels // problem.groups) * tall * wide,
         "output": problem.batch * problem.out_channels * problem.out_height * problem.out_width,
     }
     bias = ITEMSIZE_BYTES[problem.dtype] * problem.out_channels * problem.bias
@@ -142,34 +138,19 @@ def _itemsize(operand: str, problem: ConvProblem, declared: Mapping[str, Any]) -
     return min(itemsize, ITEMSIZE_BYTES.get(declared.get("operand") or problem.dtype, itemsize))
 
 
-def _taps(problem: ConvProblem) -> list[list[tuple[int, int]]]:
-    """For each axis and kernel position, the first input position that it meets, and how many."""
-    axes = zip(
-        (problem.height, problem.width),
-        problem.kernel_size,
-        problem.stride,
-        problem.dilation,
-        problem.padding,
-        (problem.out_height, problem.out_width),
-        strict=True,
-    )
-    taps = []
-    for size, kernel, stride, dilation, (before, _), out in axes:
-        axis = []
+def _axes(problem: ConvProblem) -> list[tuple[int, int, int]]:
+    """For each axis how often a tap meets an input position, how many taps meet any, and how many positions are met."""
+    p = problem
+    sizes, outs = (p.height, p.width), (p.out_height, p.out_width)
+    axes = []
+    for size, out, kernel, stride, dilation, (before, _) in zip(
+        sizes, outs, p.kernel_size, p.stride, p.dilation, p.padding, strict=True
+    ):
+        met, counts = np.zeros(size, dtype=bool), []
         for tap in range(kernel):
-            offset = tap * dilation - before
-            first = max(0, -(offset // stride))  # the first output position whose tap is at 0 or after it
-            last = min(out - 1, (size - 1 - offset) // stride)
-            axis.append((first * stride + offset, max(0, last - first + 1)))
-        taps.append(axis)
-    return taps
-
-
-def _met(size: int, axis: Sequence[tuple[int, int]], stride: int) -> int:
-    """How many of `size` positions any tap of an axis meets."""
-    met = bytearray(size)
-    for first, count in axis:
-        met[first : first + count * stride : stride] = b"\1" * len(
-            range(first, min(size, first + count * stride), stride)
-        )
-    return sum(met)
+            at = np.arange(out) * stride + tap * dilation - before
+            at = at[(at >= 0) & (at < size)]
+            met[at] = True
+            counts.append(at.size)
+        axes.append((sum(counts), sum(map(bool, counts)), int(met.sum())))
+    return axes

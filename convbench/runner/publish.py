@@ -11,7 +11,7 @@ from pathlib import Path
 
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.store.asv.metrics import METRICS, benchmark_name
-from convbench.store.checkout import CONFIGURATION, find_checkout
+from convbench.store.locations import CONFIGURATION, find_checkout
 from convbench.store.records import records
 from convbench.store.schema import Record
 

@@ -27,9 +27,8 @@ from convbench.runner.session import (
 )
 from convbench.stats.process_variation import processes_needed
 from convbench.store.asv.results import Written, write_asv_results
-from convbench.store.checkout import find_checkout
 from convbench.store.journal import Journal
-from convbench.store.locations import results_folder
+from convbench.store.locations import find_checkout, results_folder
 from convbench.store.process_pairs import ProcessPair
 from convbench.suite import Suite
 

@@ -31,9 +31,8 @@ from convbench.runner.observer import Observer
 from convbench.stats.process_variation import ProcessVariation, variation_at
 from convbench.status import Status
 from convbench.store.ceilings import kept_ceilings
-from convbench.store.checkout import CheckoutState, checkout_state, find_checkout
 from convbench.store.journal import Journal, JournalWarning, journals, read_records
-from convbench.store.locations import machine_folder, results_folder
+from convbench.store.locations import CheckoutState, checkout_state, find_checkout, machine_folder, results_folder
 from convbench.store.process_pairs import ProcessPair, keep_pairs, kept_pairs, pair_here
 from convbench.store.readings import problem_of
 from convbench.store.records import record_of

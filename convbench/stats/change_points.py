@@ -11,16 +11,15 @@ are one if few series are tested or many step alike, and the newest 5 even among
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convbench.stats.autocorrelation import variance_inflation
 from convbench.stats.estimates import MAD_TO_SIGMA, NORMAL_QUANTILE
-from convbench.stats.rank_sum import Floats, Shift, shift_between
+from convbench.stats.rank_sum import Floats, Shift, ranks_of, shift_between
 from convbench.stats.ratio import Ratio
 from convbench.stats.segmentation import Cuts, Observed, best_cut, cuts_of_all
 
@@ -171,3 +170,28 @@ def _off_line(logs: Floats) -> float:
     slope = np.median(logs[half:] - logs[: logs.size - half]) / half
     off = logs - slope * np.arange(logs.size)
     return float(np.abs(off - np.median(off)).sum())
+
+
+_FEWEST_POINTS = 6
+_BEYOND_DOUBT = 1.645  # standard errors: 95 %, one-sided
+_MOST = 0.9
+
+
+def variance_inflation(series: Sequence[Floats], cuts: Sequence[Iterable[int]]) -> float:
+    """By how much the variance of a mean is larger than that of independent points: (1 + r) / (1 - r) (G. E. P. Box and
+    others, Time Series Analysis, on first-order autoregression). r is the correlation of neighbours' ranks within the
+    segments that `cuts` makes of each series, as far as it is beyond doubt over all of them; without any the result is
+    1."""
+    products, pairs = 0.0, 0
+    for values, places in zip(series, cuts, strict=True):
+        for start, stop in pairwise([0, *sorted(places), values.size]):
+            points = stop - start
+            ranks = ranks_of(values[start:stop]) - (points + 1) / 2 if points >= _FEWEST_POINTS else None
+            if ranks is not None and (variance := float(ranks @ ranks) / points) > 0:
+                # Of points in any order the sum of the products is minus the variance, not 0.
+                products += float(ranks[1:] @ ranks[:-1]) / variance + 1
+                pairs += points - 1
+    if not pairs:
+        return 1.0
+    correlation = min(_MOST, max(0.0, products / pairs - _BEYOND_DOUBT / math.sqrt(pairs)))
+    return (1 + correlation) / (1 - correlation)

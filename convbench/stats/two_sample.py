@@ -12,7 +12,9 @@ Methods, 3rd ed. (2014), chapters 3 and 4; F. Wilcoxon, Biometrics Bulletin 1 (1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,6 @@ from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL, estimate_
 from convbench.stats.ragged import Floats, Ragged, normal_spread
 from convbench.stats.rank_sum import log_p
 from convbench.stats.ratio import Ratio
-from convbench.stats.signed_rank import p_values as signed_rank_p_values
 
 _MOST_SAMPLES = 500  # per side; of more, evenly spread ones are taken
 _AT_ONCE = 1 << 22  # differences, 32 MiB
@@ -113,3 +114,34 @@ def _order_statistics(rows: Floats, left_out: int) -> tuple[Floats, Floats]:
     """In each row the values with `left_out` others below, and above."""
     ordered = np.sort(rows, axis=1)  # which NumPy does faster than a partition
     return ordered[:, left_out], ordered[:, -1 - left_out]
+
+
+_COUNTED_DIFFERENCES = 64  # differences; beyond so many the statistic is taken as normal
+
+
+def signed_rank_p_values(differences: Floats) -> Floats:
+    """The two-sided p value of each row. A statistic that is no whole number, as with ties, counts as the next one
+    nearer to the middle, so that p errs to the large side."""
+    size = differences.shape[1]
+    first, second = np.triu_indices(size)
+    sums = differences[:, first] + differences[:, second]
+    above = (sums > 0).sum(axis=1) + (sums == 0).sum(axis=1) / 2
+    smaller = np.minimum(above, sums.shape[1] - above)
+    if size <= _COUNTED_DIFFERENCES:
+        exact: Floats = _signed_rank_table(size)[np.ceil(smaller).astype(np.int64)]
+        return exact
+    from scipy.special import ndtr
+
+    spread = math.sqrt(size * (size + 1) * (2 * size + 1) / 24)
+    tails: Floats = ndtr((smaller + 0.5 - size * (size + 1) / 4) / spread)
+    return np.minimum(1, 2 * tails)
+
+
+@lru_cache(maxsize=128)
+def _signed_rank_table(size: int) -> Floats:
+    """The two-sided p value of each value up to the middle of the statistic of `size` differences."""
+    counts = np.zeros(size * (size + 1) // 2 + 1)
+    counts[0] = 1
+    for rank in range(1, size + 1):
+        counts[rank:] += counts[:-rank].copy()
+    return np.minimum(1, 2 * np.cumsum(counts) / 2.0**size)

@@ -18,9 +18,8 @@ from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.measurement.machine.facts import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.stats.estimates import Estimate
-from convbench.store.checkout import CheckoutState
 from convbench.store.journal import Span, journals, read_records
-from convbench.store.locations import results_folder
+from convbench.store.locations import CheckoutState, results_folder
 from convbench.store.parallel_read import read_parts
 from convbench.store.schema import Record
 

@@ -29,7 +29,7 @@ from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.store.checkout import CheckoutState
+from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of
 from convbench.suite import Case
 from convbench.verification.verdict import Verdict

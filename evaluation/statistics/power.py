@@ -24,7 +24,7 @@ from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
-from convbench.store.checkout import CheckoutState
+from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of
 from convbench.store.schema import Record
 from convbench.suite import Case

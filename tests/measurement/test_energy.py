@@ -18,7 +18,7 @@ from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.reporting.run.suite_tables import suite_report
 from convbench.status import Status
-from convbench.store.checkout import CheckoutState
+from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of
 from convbench.store.schema import Record
 from convbench.suite import Case

@@ -17,7 +17,7 @@ from convbench.measurement.workers.messages import Sampled, TakeSample, Visit, V
 from convbench.stats.plateau import midmean
 from convbench.stats.process_variation import ProcessVariation
 from convbench.status import Status
-from convbench.store.checkout import CheckoutState
+from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of
 
 SMALL = (1.27, 1.07, 1.03)

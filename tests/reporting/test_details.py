@@ -20,7 +20,7 @@ from convbench.reporting.numbers import mebibytes
 from convbench.reporting.run.details_table import GROUPS
 from convbench.reporting.run.suite_tables import suite_report
 from convbench.status import Status
-from convbench.store.checkout import CheckoutState
+from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of
 from convbench.suite import Case
 

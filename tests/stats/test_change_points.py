@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, mannwhitneyu, rankdata
 
-from convbench.stats.autocorrelation import variance_inflation
 from convbench.stats.change_points import (
     ChangePoint,
     change_points,
     change_points_of_all,
     noise_of,
     p_value_of,
+    variance_inflation,
 )
 from convbench.stats.false_discovery import q_values
 from convbench.stats.rank_sum import (

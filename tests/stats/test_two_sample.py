@@ -16,8 +16,7 @@ from convbench.analysis.paired_ratio import ratio
 from convbench.stats.false_discovery import q_values
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import Ragged
-from convbench.stats.signed_rank import p_values
-from convbench.stats.two_sample import TwoSample, independent, paired
+from convbench.stats.two_sample import TwoSample, independent, paired, signed_rank_p_values
 
 times = st.floats(1e-9, 1e3)
 samples = st.lists(times, min_size=1, max_size=40)
@@ -59,19 +58,21 @@ def test_p_values_of_unpaired_samples_are_those_of_mann_and_whitney(size: int, o
 @pytest.mark.parametrize("size", [6, 7, 13, 30, 50])
 def test_p_values_of_paired_samples_are_those_of_wilcoxon(size: int) -> None:
     differences = np.random.default_rng(size).normal(0.2, 1, (50, size))
-    assert p_values(differences) == pytest.approx(wilcoxon(differences, axis=1, method="exact").pvalue, rel=1e-9)
+    assert signed_rank_p_values(differences) == pytest.approx(
+        wilcoxon(differences, axis=1, method="exact").pvalue, rel=1e-9
+    )
 
 
 def test_p_values_of_many_paired_samples_are_close_to_wilcoxon_s() -> None:
     differences = np.random.default_rng(0).normal(0.2, 1, (50, 80))
     expected = wilcoxon(differences, axis=1, correction=True, method="asymptotic").pvalue
-    assert p_values(differences) == pytest.approx(expected, rel=1e-6)
+    assert signed_rank_p_values(differences) == pytest.approx(expected, rel=1e-6)
 
 
 @given(st.integers(6, 70), st.sampled_from([0.0, 1.0]))
 def test_no_difference_at_all_is_a_p_value_of_1(size: int, difference: float) -> None:
     row = np.tile([difference, -difference], (1, size))
-    assert p_values(row) == 1
+    assert signed_rank_p_values(row) == 1
     assert one([2.0] * size, [2.0] * (size + 1)).p_value == 1
 
 

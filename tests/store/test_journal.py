@@ -29,8 +29,8 @@ from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.store.checkout import CheckoutState
 from convbench.store.journal import Journal, JournalWarning, journals, read_records, set_torn_line_aside
+from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of, records
 from convbench.store.schema import Record
 from convbench.suite import Case

@@ -22,8 +22,8 @@ from convbench.status import Status
 from convbench.store.asv.files import Point, save_benchmarks, slim, store_records
 from convbench.store.asv.metrics import METRICS, SlimRecord, benchmark_name, benchmark_version
 from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
-from convbench.store.checkout import CONFIGURATION
 from convbench.store.journal import JournalWarning, journals, read_records
+from convbench.store.locations import CONFIGURATION
 from convbench.store.readings import table
 from convbench.store.schema import Record
 

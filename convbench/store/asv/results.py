@@ -16,7 +16,7 @@ from typing import Any
 from convbench.measurement.workers.json_child import JsonChild, read_request, send_message
 from convbench.store.asv.files import Point, clear_leftovers, save_benchmarks, slim, store_records
 from convbench.store.asv.metrics import SlimRecord
-from convbench.store.checkout import CONFIGURATION, CheckoutState, checkout_state
+from convbench.store.locations import CONFIGURATION, CheckoutState, checkout_state
 from convbench.store.schema import Record
 
 
