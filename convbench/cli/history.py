@@ -21,7 +21,6 @@ from convbench.cli import options
     "--threshold",
     type=click.FloatRange(0, min_open=True),
     default=0.05,
-    show_default=True,
     metavar="SHARE",
     help="Call a slow-down a regression only above this share.",
 )
@@ -52,26 +51,11 @@ def compare(base: str, new: str, as_json: bool, markdown: bool, **selection: Any
     "--threshold",
     type=click.FloatRange(0),
     default=0.03,
-    show_default=True,
     metavar="SHARE",
     help="Leave out steps that are not larger than this share.",
 )
-@click.option(
-    "--min-segment",
-    type=click.IntRange(2),
-    default=3,
-    show_default=True,
-    metavar="N",
-    help="The fewest runs between two steps, and after the last step.",
-)
-@click.option(
-    "--last",
-    type=click.IntRange(0),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Exit with 1 only for a step among the N newest points of its series.",
-)
+@options.whole("--min-segment", 2, "The fewest runs between two steps, and after the last step.", default=3)
+@options.whole("--last", 0, "Exit with 1 only for a step among the N newest points of its series.", default=10)
 @click.option(
     "--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Show only steps since this day (YYYY-MM-DD)."
 )
@@ -79,13 +63,7 @@ def compare(base: str, new: str, as_json: bool, markdown: bool, **selection: Any
 @options.results
 @options.json_lines
 def trend(
-    threshold: float,
-    min_segment: int,
-    last: int,
-    since: datetime | None,
-    markdown: bool,
-    as_json: bool,
-    **selection: Any,
+    threshold: float, min_segment: int, last: int, since: datetime | None, markdown: bool, as_json: bool, **places: Any
 ) -> None:
     """Find where series of runs step: over releases, commits or time.
 
@@ -98,7 +76,7 @@ def trend(
     from convbench.runner.trend import find_steps
 
     show_journal_warnings()
-    steps = find_steps(threshold, min_segment, **selection)
+    steps = find_steps(threshold, min_segment, **places)
     listing = shown.Shown(steps, threshold, last, f"{since:%Y-%m-%d}" if since else "")
     text = shown.markdown(listing) if markdown else None
     show(shown.report(listing), shown.rows(listing), as_json=as_json, markdown=text)

@@ -9,14 +9,8 @@ import sys
 
 import click
 
-from convbench.cli.choose import choose
+from convbench.cli import choose, exchange, history, listings, run, verify
 from convbench.cli.examples import epilog
-from convbench.cli.exchange import export, import_, publish
-from convbench.cli.history import compare, releases, trend
-from convbench.cli.listings import backends, extract, show, suites
-from convbench.cli.machine import doctor, machine
-from convbench.cli.run import run
-from convbench.cli.verify import verify
 from convbench.errors import ConvbenchError
 from convbench.installation import VERSION
 
@@ -32,25 +26,11 @@ def cli(debug: bool) -> None:
     """
 
 
-for command in (
-    backends,
-    suites,
-    machine,
-    doctor,
-    show,
-    extract,
-    run,
-    verify,
-    choose,
-    compare,
-    trend,
-    releases,
-    publish,
-    export,
-    import_,
-):
-    command.epilog = epilog(str(command.name))
-    cli.add_command(command)
+for module in (listings, run, verify, choose, history, exchange):
+    for command in vars(module).values():
+        if isinstance(command, click.Command):
+            command.epilog = epilog(str(command.name))
+            cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -54,13 +54,9 @@ backends = click.option(
 )
 case = click.option("--case", "case_glob", metavar="GLOB", help="Select cases by name or case id.")
 where = click.option(
-    "--where",
-    metavar="CONDITION",
-    help="Select cases by a condition, such as 'groups > 1 and height >= 56'.",
+    "--where", metavar="CONDITION", help="Select cases by a condition, such as 'groups > 1 and height >= 56'."
 )
-threads = click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Threads per backend."
-)
+threads = click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="Threads per backend.")
 processes = click.option(
     "--processes",
     type=click.IntRange(1, 64),
@@ -88,3 +84,8 @@ def seconds(name: str, help: str, default: float | None = None) -> Callable[[Com
 def percent(name: str, help: str, default: str | None = None) -> Callable[[Command], Command]:  # noqa: A002
     """An option that is a share, such as 2%."""
     return click.option(name, type=share, default=default, metavar="P%", help=help)
+
+
+def whole(name: str, least: int, help: str, default: int | None = None) -> Callable[[Command], Command]:  # noqa: A002
+    """An option that is a whole number from `least` on."""
+    return click.option(name, type=click.IntRange(least), default=default, metavar="N", help=help)
