@@ -143,13 +143,13 @@ def extract(source: str, output: Path | None, where: str | None, as_json: bool, 
     modules included, not what is declared. From files only the graph is read; their code is not run.
     """
     from convbench.errors import NothingMeasuredError
-    from convbench.reporting import extraction
     from convbench.reporting.console import say, show
+    from convbench.reporting.listings import extraction_report, extraction_rows
     from convbench.runner.extract import extract_layers
 
     model, suite = extract_layers(source, output=output, where=where, **inputs)
     if suite.cases:
-        show(extraction.report(model, suite), extraction.rows(model, suite), as_json=as_json)
+        show(extraction_report(model, suite), extraction_rows(model, suite), as_json=as_json)
     for sentence in model.left_out:
         say(f"left out: {sentence}", error=as_json)
     if not suite.cases:

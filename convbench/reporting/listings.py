@@ -1,20 +1,21 @@
-"""What is here: the backends, the suites, and one problem in every dialect; as JSON-ready rows and for a person."""
+"""What is here: backends, suites, a problem in every dialect, a model's convolutions; as JSON-ready rows and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from convbench.errors import ProblemError
+from convbench.extraction.layers import Extracted
 from convbench.problem import DTYPES, ConvProblem
 from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
 from convbench.registry import Entry, Row, versions
-from convbench.reporting.console import plain_table
-from convbench.reporting.numbers import flops
+from convbench.reporting.console import plain_table, spaced
+from convbench.reporting.numbers import aligned, flops, percent
 from convbench.suite import Suite, builtin_outlines
 
 _SHORT_DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
@@ -54,34 +55,29 @@ def backends_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
         )
         for row in available
     ]
-    parts: list[RenderableType] = [plain_table(("backend", "status", "computes", "versions", ""), cells)]
-    if len(available) < len(rows):
-        parts += [Text(), _unavailable(row for row in rows if not row["available"])]
-    return Group(*parts, Text(f"\n{len(available)} of {len(rows)} backends are available here."))
-
-
-def _unavailable(rows: Iterable[dict[str, Any]]) -> Table:
-    """One line per reason."""
     by_reason: dict[str, list[str]] = {}
     for row in rows:
-        by_reason.setdefault(row["reason"], []).append(row["backend"])
+        if not row["available"]:
+            by_reason.setdefault(row["reason"], []).append(row["backend"])
     status = Text("unavailable", style="yellow")
-    cells = [(", ".join(names), status, reason) for reason, names in by_reason.items()]
-    return plain_table(("backends", "status", "why"), cells)
+    others = [(", ".join(names), status, reason) for reason, names in by_reason.items()]
+    return spaced(
+        plain_table(("backend", "status", "computes", "versions", ""), cells),
+        plain_table(("backends", "status", "why"), others) if others else None,
+        Text(f"{len(available)} of {len(rows)} backends are available here."),
+    )
 
 
 def suite_row(suite: Suite) -> dict[str, Any]:
     """One suite with its cases."""
     cases = [{"case": case.name, "case_id": case.problem.case_id, "count": case.count} for case in suite.cases]
-    tags = list(suite.tags)
-    return {"suite": suite.name, "summary": suite.summary, "tags": tags, "cases": cases, "path": str(suite.path)}
+    row = {"suite": suite.name, "summary": suite.summary, "tags": list(suite.tags)}
+    return row | {"cases": cases, "path": str(suite.path)}
 
 
 def suites_report() -> RenderableType:
     """The suites that come with convbench; large ones are read in outline only."""
-    rows = [
-        (outline.name, f"{outline.cases:,}", flops(2 * outline.macs), outline.summary) for outline in builtin_outlines()
-    ]
+    rows = [(suite.name, f"{suite.cases:,}", flops(2 * suite.macs), suite.summary) for suite in builtin_outlines()]
     return plain_table(("suite", "cases", "work", ""), rows, right=(1, 2))
 
 
@@ -95,8 +91,8 @@ def problem_row(problem: ConvProblem) -> dict[str, Any]:
         "bytes": problem.bytes,
         "arithmetic_intensity": problem.arithmetic_intensity,
     }
-    dialects = {name: text for name, (text, _) in _in_dialects(problem).items()}
-    return {"case_id": problem.case_id, **problem.as_dict(), **_shapes(problem), **cost, **dialects}
+    texts = {name: text for name, (text, _) in _in_dialects(problem).items()}
+    return {"case_id": problem.case_id, **problem.as_dict(), **_shapes(problem), **cost, **texts}
 
 
 def problem_report(problem: ConvProblem) -> RenderableType:
@@ -109,10 +105,11 @@ def problem_report(problem: ConvProblem) -> RenderableType:
         ("data", f"{problem.bytes:,} bytes, each operand once"),
         ("intensity", f"{problem.arithmetic_intensity:.3g} FLOP/byte"),
     ]
-    parts: list[RenderableType] = [plain_table((problem.case_id, ""), rows)]
-    for name, (text, refusal) in _in_dialects(problem).items():
-        parts += [Text(f"\n{name}", style="bold"), Text(text or refusal, overflow="ignore", no_wrap=True)]
-    return Group(*parts)
+    texts = [
+        Group(Text(name, style="bold"), Text(text or refusal, overflow="ignore", no_wrap=True))
+        for name, (text, refusal) in _in_dialects(problem).items()
+    ]
+    return spaced(plain_table((problem.case_id, ""), rows), *texts)
 
 
 def _shapes(problem: ConvProblem) -> dict[str, tuple[int, ...]]:
@@ -128,3 +125,33 @@ def _in_dialects(problem: ConvProblem) -> dict[str, tuple[str | None, str]]:
         except ProblemError as error:
             texts[name] = None, str(error)
     return texts
+
+
+def extraction_rows(model: Extracted, suite: Suite) -> list[dict[str, Any]]:
+    """A row for each distinct problem of `suite`, with how often the model runs it."""
+    origin = {"suite": model.name, "source": model.source}
+    return [
+        origin
+        | {"case_id": case.problem.case_id, "count": case.count, "layer": case.layer}
+        | case.problem.as_dict()
+        | {"macs": case.problem.macs}
+        for case in suite.cases
+    ]
+
+
+def extraction_report(model: Extracted, suite: Suite) -> RenderableType:
+    """The same as a table, with the share of the work of each, and a sentence on all of them."""
+    macs = [case.problem.macs * case.count for case in suite.cases]
+    shares = aligned([percent(part / sum(macs)) for part in macs])
+    cells = [
+        (case.problem.case_id, str(case.count), case.problem.kind, flops(case.problem.flops), share, case.layer or "")
+        for case, share in zip(suite.cases, shares, strict=True)
+    ]
+    runs: Counter[str] = Counter()
+    for case in suite.cases:
+        runs[case.problem.kind] += case.count
+    kinds = ", ".join(f"{count} {kind}" for kind, count in runs.most_common())
+    selection = f"{runs.total()} of the {model.runs} convolutions of {model.source}, {len(suite.cases)} distinct."
+    summary = suite.summary if suite.cases == model.cases else selection
+    table = plain_table(("problem", "runs", "kind", "work each", "% of work", "first in"), cells, right=(1, 3, 4))
+    return Group(table, Text(f"\n{summary} By kind: {kinds}."))
