@@ -14,16 +14,11 @@ def publish() -> None:
     """Write asv's pages of this checkout, and beside them convbench.html: the latest throughput of everything."""
     from convbench.reporting.console import say, show_journal_warnings
     from convbench.reporting.html.summary_page import FIELDS, summary_page
-    from convbench.runner.publish import project_here, publish
+    from convbench.runner.publish import publish
 
     show_journal_warnings()
-    project = project_here()
-    say("asv publish ...", error=True)
-    count = publish(project, FIELDS, summary_page)
-    say(
-        f"{project.page} shows the throughput of {count:,} records, {project.index} their history; `asv preview` "
-        "serves both."
-    )
+    count, page, index = publish(FIELDS, summary_page, lambda: say("asv publish ...", error=True))
+    say(f"{page} shows the throughput of {count:,} records, {index} their history; `asv preview` serves both.")
 
 
 @click.command(short_help="Write records to CSV, Parquet, JSON lines or pyperf.")

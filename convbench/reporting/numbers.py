@@ -7,12 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` to that many significant digits, without an exponent: 0.0123, 1.23, 123, 12,346."""
-    if not math.isfinite(value):
-        return str(value)
-    if value == 0:
-        return "0"
-    return f"{value:,.{_decimals(value, digits)}f}"
+    """`value` to that many significant digits, without an exponent: 0, 0.0123, 1.23, 123, 12,346."""
+    return f"{value + 0.0:,.{_decimals(value, digits)}f}" if math.isfinite(value) else str(value)
 
 
 def _decimals(value: float, digits: int) -> int:
@@ -29,8 +25,7 @@ def interval_text(low: float, high: float, covers: bool = True, digits: int = 3)
     Both ends have the same number of decimals: enough for `digits` significant digits of each, one more than the larger
     end needs at most, and up to two more where the ends would look alike.
     """
-    before, after = _interval_parts(low, high, covers, digits)
-    return f"{before} {after}"
+    return " ".join(_interval_parts(low, high, covers, digits))
 
 
 def interval_column(intervals: Iterable[tuple[float, float, bool]], digits: int = 3) -> list[str]:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from convbench.errors import NothingMeasuredError, ResultsError
@@ -23,22 +22,25 @@ PageOf = Callable[[str, Iterable[Record], Mapping[str, str]], str]
 """The page of throughput as HTML, of the project's name, its records, and links to asv's graphs by suite."""
 
 
-@dataclass(frozen=True)
-class Project:
-    """A checkout that asv knows: its name, its results, the page of throughput and asv's own page."""
+def publish(fields: Iterable[str], page_of: PageOf, starting: Callable[[], None]) -> tuple[int, Path, Path]:
+    """Write asv's pages of the checkout around the current folder, and the page of throughput, which `page_of` makes of
+    the `fields` of all records; gives their number, that page and asv's own. `starting` is called before asv is run.
 
-    checkout: Path
-    name: str
-    results: Path
-    page: Path
-    index: Path
-
-
-def project_here() -> Project:
-    """The project of the checkout around the current folder.
-
-    Raises `ResultsError` outside a checkout, and `NothingMeasuredError` when asv has no results there.
+    Raises `ResultsError` outside a checkout and when asv cannot publish, and `NothingMeasuredError` when asv has no
+    results there.
     """
+    checkout, name, results, pages = _project()
+    starting()
+    _run_asv(checkout)
+    shown = list(records(results, fields)) if results.is_dir() else []
+    page, index = pages / PAGE, pages / "index.html"
+    _replace(page, page_of(name, shown, _graphs(pages, {str(record.get("suite", "")) for record in shown})))
+    _link(index)
+    return len(shown), page, index
+
+
+def _project() -> tuple[Path, str, Path, Path]:
+    """The checkout, the name of its project, its results and the folder of its pages."""
     from asv.config import Config
     from asv.util import UserError
 
@@ -49,24 +51,13 @@ def project_here() -> Project:
         conf = Config.load(str(checkout / CONFIGURATION))
     except (UserError, OSError, ValueError) as error:
         raise ResultsError(f"{checkout / CONFIGURATION} cannot be read: {error}.") from None
-    results, pages = checkout / conf.results_dir, checkout / conf.html_dir
+    results = checkout / conf.results_dir
     if not (results / "benchmarks.json").is_file():
         raise NothingMeasuredError(
             f"there is nothing to publish: asv has no results in {results}. `convbench run` stores some where the "
             "checkout has no uncommitted changes."
         )
-    return Project(checkout, str(conf.project), results, pages / PAGE, pages / "index.html")
-
-
-def publish(project: Project, fields: Iterable[str], page_of: PageOf) -> int:
-    """Write asv's pages and the page of throughput, which `page_of` makes of the `fields` of all records; gives their
-    number. Raises `ResultsError` when asv cannot publish."""
-    _run_asv(project.checkout)
-    shown = list(records(project.results, fields)) if project.results.is_dir() else []
-    graphs = _graphs(project.index.with_suffix(".json"), {str(record.get("suite", "")) for record in shown})
-    _replace(project.page, page_of(project.name, shown, graphs))
-    _link(project.index)
-    return len(shown)
+    return checkout, str(conf.project), results, checkout / conf.html_dir
 
 
 def _run_asv(checkout: Path) -> None:
@@ -77,10 +68,10 @@ def _run_asv(checkout: Path) -> None:
         raise ResultsError(f"asv could not publish (exit code {done.returncode}): {' '.join(lines[-2:])}")
 
 
-def _graphs(index: Path, suites: set[str]) -> dict[str, str]:
+def _graphs(pages: Path, suites: set[str]) -> dict[str, str]:
     """Links to asv's graphs, for the suites that have a graph."""
     try:
-        known = json.loads(index.read_text(encoding="utf-8"))["benchmarks"]
+        known = json.loads((pages / "index.json").read_text(encoding="utf-8"))["benchmarks"]
     except (OSError, ValueError, LookupError, TypeError):
         return {}
     names = {suite: benchmark_name(suite, METRICS[0]) for suite in suites}

@@ -56,30 +56,14 @@ def summary_page(project: str, records: Iterable[Record], graphs: Mapping[str, s
     body = [f"<h1>{title}</h1>", _INTRODUCTION, *(_section(at, by_conditions[at], graphs) for at in ordered)]
     if not by_conditions:
         body.append("<p>There is no record yet.</p>")
-    return _PAGE.format(title=title, style=files(__package__).joinpath("summary.css").read_text(), body="\n".join(body))
+    page, style = (files(__package__).joinpath(f"summary.{kind}").read_text("utf-8") for kind in ("html", "css"))
+    return page.format(title=title, style=style, body="\n".join(body))
 
 
 def _is_sound(record: Record) -> bool:
     """Whether its times are positive numbers, or it has no times."""
     times = [record.get(name) for name in ("median_s", "low_s", "high_s")]
     return times == [None] * 3 or all(isinstance(time, float) and time > 0 for time in times)
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
 
 
 _INTRODUCTION = (

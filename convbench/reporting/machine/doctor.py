@@ -44,19 +44,13 @@ def report(diagnosis: Diagnosis) -> RenderableType:
 
 def row(diagnosis: Diagnosis) -> dict[str, Any]:
     """All of it, JSON-ready; shares are fractions, not percent."""
-    limiting = diagnosis.limit.hazard
+    limiting, fields = diagnosis.limit.hazard, asdict(diagnosis)
     clocks, spread = (("wall", diagnosis.wall), ("cpu", diagnosis.cpu)), diagnosis.spread
+    as_they_are = ("threads", "backend", "case", "call_s", "rounds", "timers", "at_rest", "meanwhile")
     return {
         "machine": diagnosis.facts,
-        "threads": diagnosis.threads,
-        "backend": diagnosis.backend,
-        "case": diagnosis.case,
-        "call_s": diagnosis.call_s,
-        "rounds": list(diagnosis.rounds),
-        "timers": [asdict(timer) for timer in diagnosis.timers],
-        "standing": asdict(diagnosis.machine_state),
-        "at_rest": asdict(diagnosis.at_rest),
-        "meanwhile": asdict(diagnosis.meanwhile),
+        **{name: fields[name] for name in as_they_are},
+        "standing": fields["machine_state"],
         "confidence": CONFIDENCE,
         "power": POWER,
         "clocks": {name: _clock_dict(clock) for name, clock in clocks if clock},
@@ -95,11 +89,9 @@ def progress(entry: Entry, pairs: int) -> Iterator[Callable[[], None]]:
     console = stderr()
     title = f"Measuring {entry.name} against itself in {pairs} pairs of fresh processes"
     if not console.is_terminal:
-        console.print(Text(title + " ..."))
-        yield lambda: None
-        return
+        console.print(Text(f"{title} ..."))
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=pairs)
         yield lambda: bar.advance(task)
 
@@ -107,10 +99,8 @@ def progress(entry: Entry, pairs: int) -> Iterator[Callable[[], None]]:
 def verdict(diagnosis: Diagnosis) -> str:
     """One sentence: which difference can be detected, and what limits that."""
     threads = "one thread" if diagnosis.threads == 1 else f"{diagnosis.threads} threads"
-    wall, cpu = (
-        clock.minimum_detectable_effect(_VERDICT_S) if clock is not None else None
-        for clock in (diagnosis.wall, diagnosis.cpu)
-    )
+    wall = diagnosis.wall.minimum_detectable_effect(_VERDICT_S)
+    cpu = diagnosis.cpu.minimum_detectable_effect(_VERDICT_S) if diagnosis.cpu else None
     if wall is None:
         return (
             f"Calls of {duration(diagnosis.call_s)} are too long to tell differences apart in {_VERDICT_S} s on "
@@ -134,13 +124,10 @@ def _limit(diagnosis: Diagnosis) -> str:
         return "something that the system does not report takes the CPU away for moments"
     if hazard is None:
         return "nothing stands out that limits it"
-    if hazard.kind is Kind.PROCESS_LUCK:
-        several = diagnosis.wall.minimum_detectable_effect(_VERDICT_S, PROCESSES[-1])
-        if several is not None:
-            return (
-                f"what limits it is the variation between processes, and with --processes {PROCESSES[-1]} it would be "
-                f"{percent(several)} %"
-            )
+    several = diagnosis.wall.minimum_detectable_effect(_VERDICT_S, PROCESSES[-1])
+    if hazard.kind is Kind.PROCESS_LUCK and several is not None:
+        with_several = f"with --processes {PROCESSES[-1]} it would be {percent(several)} %"
+        return f"what limits it is the variation between processes, and {with_several}"
     return f"what limits it most: {hazard.sentence}"
 
 
