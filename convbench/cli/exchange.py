@@ -25,7 +25,7 @@ def publish() -> None:
 @click.argument("where", nargs=-1)
 @click.option(
     "--to",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     required=True,
     metavar="FILE",
     help="Write this file; its ending chooses the format: .csv, .parquet, .jsonl or .pyperf.json.",
@@ -47,7 +47,7 @@ def export(where: tuple[str, ...], to: Path, format_name: str | None, results: P
 
 
 @click.command(name="import", short_help="Make journals of the records in such files.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=options.PATH)
 @click.option("--format", "format_name", metavar="F", help="csv, parquet or jsonl, whatever the files are called.")
 @options.results
 def import_(files: tuple[Path, ...], format_name: str | None, results: Path | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -44,7 +43,7 @@ def compare(base: str, new: str, as_json: bool, markdown: bool, **selection: Any
 
 @click.command(short_help="Find where series of runs step.")
 @click.argument("where", nargs=-1)
-@click.option("--suite", "suites", multiple=True, metavar="NAME", help="Look only at this suite; repeatable.")
+@options.many("--suite", "suites", "NAME", "Look only at this suite")
 @options.backends
 @options.case
 @click.option(
@@ -88,24 +87,14 @@ def trend(
 @click.option(
     "--versions", multiple=True, required=True, metavar="V,V,...", help="Measure these releases, such as 1.20.1,1.21.1."
 )
-@options.suites
-@click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    metavar="GLOB",
-    help="Measure these backends instead of all that require LIBRARY; repeatable.",
-)
+@options.many("--suite", "suites", "NAME|FILE.toml", "Measure this suite", required=True)
+@options.many("--backend", "backends", "GLOB", "Measure these backends instead of all that require LIBRARY")
 @options.case
 @options.threads
 @options.quick
 @click.option("--resume", is_flag=True, help="Continue the last such run of this suite with these settings.")
-@click.option(
-    "--with",
-    "others",
-    multiple=True,
-    metavar="REQUIREMENT",
-    help="Also install this, such as 'numpy<2' or 'iree-base-runtime=={version}'; repeatable.",
+@options.many(
+    "--with", "others", "REQUIREMENT", "Also install this, such as 'numpy<2' or 'iree-base-runtime=={version}'"
 )
 @click.option(
     "--dates", multiple=True, metavar="V=YYYY-MM-DD,...", help="Dates of releases that the package index does not know."
@@ -113,7 +102,7 @@ def trend(
 @click.option("--python", metavar="PATH", help="Make the environments with this interpreter.")
 @click.option(
     "--environments",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="DIR",
     help="Keep the environments here instead of in the user's cache folder.",
 )

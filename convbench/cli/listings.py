@@ -116,10 +116,7 @@ show.context_settings["ignore_unknown_options"] = True
 @click.command(short_help="List the convolutions of a model, as a suite.")
 @click.argument("source")
 @click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.toml",
-    help="Write a suite file, for --suite of the other commands.",
+    "--output", type=options.PATH, metavar="FILE.toml", help="Write a suite file, for --suite of the other commands."
 )
 @click.option(
     "--batch", type=click.IntRange(1), metavar="N", help="Batch of the input.  [default: the model's own, or 1]"

@@ -27,31 +27,41 @@ numbers_in_order = _kind(options.whole_numbers, distinct=False)
 share = _kind(options.share)
 cpus = _kind(options.cpus)
 
+PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., object])
 
-plugins = click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE.py",
-    help="Add the backends that this file defines; repeatable.",
-)
+
+def many(flag: str, name: str, metavar: str, help: str, **more: Any) -> Callable[[Command], Command]:  # noqa: A002
+    """An option that may be given several times."""
+    return click.option(flag, name, multiple=True, metavar=metavar, help=f"{help}; repeatable.", **more)
+
+
+def seconds(name: str, help: str, default: float | None = None) -> Callable[[Command], Command]:  # noqa: A002
+    """An option of that many seconds, above 0."""
+    return click.option(name, type=click.FloatRange(0, min_open=True), default=default, metavar="S", help=help)
+
+
+def percent(name: str, help: str, default: str | None = None) -> Callable[[Command], Command]:  # noqa: A002
+    """An option that is a share, such as 2%."""
+    return click.option(name, type=share, default=default, metavar="P%", help=help)
+
+
+def whole(name: str, least: int, help: str, default: int | None = None) -> Callable[[Command], Command]:  # noqa: A002
+    """An option that is a whole number from `least` on."""
+    return click.option(name, type=click.IntRange(least), default=default, metavar="N", help=help)
+
+
+plugins = many("--plugin", "plugins", "FILE.py", "Add the backends that this file defines", type=PATH)
 results = click.option(
     "--results",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Keep results here instead of in results/ of the checkout or the user's data folder.",
 )
 json_lines = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON lines on standard output, and nothing else there."
 )
-suites = click.option(
-    "--suite", "suites", multiple=True, required=True, metavar="NAME|FILE.toml", help="Measure this suite; repeatable."
-)
-backends = click.option(
-    "--backend", "backends", multiple=True, metavar="GLOB", help="Select backends, such as 'torch*'; repeatable."
-)
+backends = many("--backend", "backends", "GLOB", "Select backends, such as 'torch*'")
 case = click.option("--case", "case_glob", metavar="GLOB", help="Select cases by name or case id.")
 where = click.option(
     "--where", metavar="CONDITION", help="Select cases by a condition, such as 'groups > 1 and height >= 56'."
@@ -74,18 +84,3 @@ input_shape = click.option(
     metavar="N,C,H,W",
     help="Shape of the model's input, such as 1,3,224,224.  [default: the model's own]",
 )
-
-
-def seconds(name: str, help: str, default: float | None = None) -> Callable[[Command], Command]:  # noqa: A002
-    """An option of that many seconds, above 0."""
-    return click.option(name, type=click.FloatRange(0, min_open=True), default=default, metavar="S", help=help)
-
-
-def percent(name: str, help: str, default: str | None = None) -> Callable[[Command], Command]:  # noqa: A002
-    """An option that is a share, such as 2%."""
-    return click.option(name, type=share, default=default, metavar="P%", help=help)
-
-
-def whole(name: str, least: int, help: str, default: int | None = None) -> Callable[[Command], Command]:  # noqa: A002
-    """An option that is a whole number from `least` on."""
-    return click.option(name, type=click.IntRange(least), default=default, metavar="N", help=help)
