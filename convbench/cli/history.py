@@ -71,15 +71,14 @@ def trend(
     points. Older steps are shown and do not count. It is 3 when no series is long enough.
     """
     from convbench.reporting.console import show, show_journal_warnings
-    from convbench.reporting.history import trend as shown
+    from convbench.reporting.history.trend import TrendReport, markdown_of, rows
     from convbench.runner.trend import find_steps
 
     show_journal_warnings()
     steps = find_steps(threshold, min_segment, **places)
-    listing = shown.Shown(steps, threshold, last, f"{since:%Y-%m-%d}" if since else "")
-    text = shown.markdown(listing) if markdown else None
-    show(shown.report(listing), shown.rows(listing), as_json=as_json, markdown=text)
-    sys.exit(1 if listing.alarms else 0)
+    report = TrendReport(steps, threshold, last, f"{since:%Y-%m-%d}" if since else "")
+    show(report, rows(report), as_json=as_json, markdown=markdown_of(report) if markdown else None)
+    sys.exit(1 if report.alarms else 0)
 
 
 @click.command(short_help="Measure past releases of a library side by side.")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from convbench.analysis.series import Series, SeriesKey
@@ -20,8 +20,9 @@ from convbench.reporting.numbers import aligned, count, in_columns, interval_col
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A trend, and the options of the command."""
+class TrendReport:
+    """A trend, and the options of the command. On a terminal: the steps under their series, in columns that all share,
+    and the closing sentences. On a narrow one the last columns are left out."""
 
     trend: Trend
     threshold: float
@@ -50,8 +51,14 @@ class Shown:
         keys = {step.series.key for step in self.steps}
         return frozenset(name for name in SeriesKey._fields if len({getattr(key, name) for key in keys}) > 1)
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.steps:
+            yield from _table(self, options.max_width)
+            yield Text()
+        yield from map(Text, _closing(self))
 
-def rows(shown: Shown) -> list[dict[str, Any]]:
+
+def rows(shown: TrendReport) -> list[dict[str, Any]]:
     """A row for each step, JSON-ready, times in seconds."""
     return [
         {name: _encodable(value) for name, value in (step.series.key._asdict() | _figures(step, shown)).items()}
@@ -59,7 +66,7 @@ def rows(shown: Shown) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(step: Step, shown: Shown) -> dict[str, Any]:
+def _figures(step: Step, shown: TrendReport) -> dict[str, Any]:
     return {
         "direction": "slower" if step.slower else "faster",
         "alarm": step in shown.alarms,
@@ -92,16 +99,15 @@ _FEWEST_COLUMNS = 3
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def _cells(shown: Shown) -> list[tuple[str, ...]]:
-    befores, afters = (
-        aligned([milliseconds(second) for second in seconds])
-        for seconds in zip(*((step.before_s, step.after_s) for step in shown.steps), strict=True)
-    )
-    ratios = [step.ratio for step in shown.steps]
-    intervals = interval_column(((ratio.low, ratio.high, ratio.covers) for ratio in ratios), digits=4)
+def _cells(shown: TrendReport) -> list[tuple[str, ...]]:
+    befores = aligned([milliseconds(step.before_s) for step in shown.steps])
+    afters = aligned([milliseconds(step.after_s) for step in shown.steps])
+    intervals = interval_column(((s.ratio.low, s.ratio.high, s.ratio.covers) for s in shown.steps), digits=4)
     return [
         (
-            _verdict(step, shown),
+            ("slower" if step.slower else "faster")
+            + (" now" if step in shown.alarms else "")
+            + (", drift" if step.gradual else ""),
             printable(step.first_after.date),
             printable(_from_to(step)),
             f"{step.ratio.value:.3f}",
@@ -115,78 +121,59 @@ def _cells(shown: Shown) -> list[tuple[str, ...]]:
     ]
 
 
-def _verdict(step: Step, shown: Shown) -> str:
-    word = "slower" if step.slower else "faster"
-    return word + (" now" if step in shown.alarms else "") + (", drift" if step.gradual else "")
-
-
 def _from_to(step: Step) -> str:
     library = step.series.key.library
     old, new = step.last_before.label, step.first_after.label
     return f"{old} → {new.removeprefix(library + ' ') if library else new}"
 
 
-def report(shown: Shown) -> RenderableType:
-    """The steps under their series, and the closing sentences."""
-    closing = [Text(line) for line in _closing(shown)]
-    return Group(StepsTable(shown), Text(), *closing) if shown.steps else Group(*closing)
-
-
-@dataclass(frozen=True)
-class StepsTable:
-    """A line for each series, then its steps, in columns that all share. On a narrow terminal the last are left out."""
-
-    shown: Shown
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        rows = [_HEADERS, *_cells(self.shown)]
+def _table(shown: TrendReport, width: int) -> Iterator[Text]:
+    rows = [_HEADERS, *_cells(shown)]
+    lines = in_columns(rows, _RIGHT, gap="  ")
+    while max(map(len, lines)) > width and len(rows[0]) > _FEWEST_COLUMNS:
+        rows = [row[:-1] for row in rows]
         lines = in_columns(rows, _RIGHT, gap="  ")
-        while max(map(len, lines)) > options.max_width and len(rows[0]) > _FEWEST_COLUMNS:
-            rows = [row[:-1] for row in rows]
-            lines = in_columns(rows, _RIGHT, gap="  ")
-        yield Text(f"{_alike(self.shown)}\n", style="bold")
-        yield Text(lines[0], style="bold", no_wrap=True)
-        last: Series | None = None
-        for step, row, line in zip(self.shown.steps, rows[1:], lines[1:], strict=True):
-            if step.series is not last:
-                yield Text()
-                yield _heading(step.series, self.shown)
-            last = step.series
-            style = "bold red" if step in self.shown.alarms else "red" if step.slower else "green"
-            text = Text(line, no_wrap=True)
-            text.stylize(style, 2, 2 + len(row[0]))
-            yield text
+    yield Text(f"{_alike(shown)}\n", style="bold")
+    yield Text(lines[0], style="bold", no_wrap=True)
+    last: Series | None = None
+    for step, row, line in zip(shown.steps, rows[1:], lines[1:], strict=True):
+        if step.series is not last:
+            yield Text()
+            yield _heading(step.series, shown)
+        last = step.series
+        text = Text(line, no_wrap=True)
+        text.stylize("bold red" if step in shown.alarms else "red" if step.slower else "green", 2, 2 + len(row[0]))
+        yield text
 
 
-def _heading(series: Series, shown: Shown) -> Text:
+def _heading(series: Series, shown: TrendReport) -> Text:
     key = series.key
     line = Text(no_wrap=True).append(printable(key.backend), style="bold").append("  ")
     line.append(printable(key.case), style="cyan").append("  ")
     line.append(sparkline([point.median_s for point in series.points]))
-    parts = [f"{len(series.points)} points", *(text for name, text in _parts(key) if name in shown.differing)]
+    parts = [f"{len(series.points)} points", *_parts(key, shown.differing)]
     return line.append("  " + printable(", ".join(parts)), style="dim")
 
 
-def _parts(key: SeriesKey) -> list[tuple[str, str]]:
-    """What tells a series from others, besides backend and case, in words."""
-    texts = [
-        ("machine", key.machine),
-        ("suite", f"suite {key.suite}" if key.suite else ""),
-        ("threads", count(key.threads, "thread")),
-        ("dtype", key.dtype),
-        ("allocator", f"{key.allocator} allocator" if key.allocator else ""),
-        ("cache", "cold caches" if key.cache == "cold" else ""),
-        ("library", f"releases of {key.library}" if key.library else ""),
-    ]
-    return [(name, text) for name, text in texts if text]
+def _alike(shown: TrendReport) -> str:
+    return printable(", ".join(_parts(shown.steps[0].series.key, {*SeriesKey._fields} - shown.differing)))
 
 
-def _alike(shown: Shown) -> str:
-    parts = _parts(shown.steps[0].series.key)
-    return printable(", ".join(text for name, text in parts if name not in shown.differing))
+def _parts(key: SeriesKey, names: Collection[str]) -> list[str]:
+    """Those of `names` that tell a series from others, besides backend and case, in words."""
+    texts = {
+        "machine": key.machine,
+        "suite": key.suite and f"suite {key.suite}",
+        "threads": count(key.threads, "thread"),
+        "dtype": key.dtype,
+        "allocator": key.allocator and f"{key.allocator} allocator",
+        "cache": "cold caches" if key.cache == "cold" else "",
+        "library": key.library and f"releases of {key.library}",
+    }
+    return [text for name, text in texts.items() if text and name in names]
 
 
-def markdown(shown: Shown) -> str:
+def markdown_of(shown: TrendReport) -> str:
     """The same as a table, a row for each step."""
     closing = "\n\n".join(_closing(shown))
     if not shown.steps:
@@ -203,15 +190,14 @@ def markdown(shown: Shown) -> str:
     return "\n\n".join([escaped(_alike(shown)), markdown_table(headers, rows, right), closing])
 
 
-def _closing(shown: Shown) -> list[str]:
+def _closing(shown: TrendReport) -> list[str]:
     """Which series were searched, the steps found, what follows from them; then which series were not searched."""
     trend = shown.trend
     searched = [*trend.long, *trend.short]
     points = sum(len(series.points) for series in searched)
     slower = sum(step.slower for step in shown.steps)
-    sentence = f"{count(len(searched), 'series', 'series')} of {count(points, 'point')}: "
-    sentence += f"{count(slower, 'step')} to slower, {len(shown.steps) - slower} to faster, "
-    sentence += f"of more than {percent(shown.threshold)} %"
+    sentence = f"{count(len(searched), 'series', 'series')} of {count(points, 'point')}: {count(slower, 'step')} to "
+    sentence += f"slower, {len(shown.steps) - slower} to faster, of more than {percent(shown.threshold)} %"
     sentence += f", since {shown.since}." if shown.since else "."
     if trend.noise is not None:
         sentence += f" Single runs spread by {percent(trend.noise)} %."
