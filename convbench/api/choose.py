@@ -15,7 +15,7 @@ from convbench.api.result import Result
 from convbench.api.subject import Subject, is_model, subjects
 from convbench.errors import NothingMeasuredError
 from convbench.plans.plan import Plan
-from convbench.reporting.choice.tables import answer_report
+from convbench.reporting.choice import answer_report
 from convbench.reporting.progress import requested_progress
 from convbench.reporting.run.report import measuring_notes
 from convbench.runner.choose.answer import Answer, answer_lines, plan_of

@@ -53,7 +53,7 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
         reason = f"there are {' and '.join(names)}" if names else "there is none"
         raise click.UsageError(f"give one of --suite, --model and --problem; {reason}.")
     from convbench.api.choose import choose_request
-    from convbench.reporting.choice.tables import answer_report
+    from convbench.reporting.choice import answer_report
     from convbench.reporting.console import say, show, show_journal_warnings, stderr
     from convbench.reporting.progress import progress
     from convbench.reporting.run.report import measuring_notes

@@ -18,7 +18,7 @@ from convbench.analysis.model_total import ModelChoice, add_up
 from convbench.analysis.prediction.layer_time import Predicted
 from convbench.analysis.roofline import Limits
 from convbench.problem import ConvProblem
-from convbench.reporting.choice.tables import answer_report
+from convbench.reporting.choice import answer_report
 from convbench.runner.choose.answer import Answer
 from convbench.runner.choose.request import Request
 from convbench.stats.estimates import estimate_median

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from convbench.analysis.backend_times import BackendTime
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.explanation import explanation, explanation_of_winner
 from convbench.analysis.model_total import LEFT_OUT_IS_BEHIND, ModelChoice
-from convbench.reporting.choice.notes import names, notes
-from convbench.reporting.console import plain_table
+from convbench.reporting.console import plain_table, spaced
 from convbench.reporting.numbers import (
     aligned,
     count,
@@ -26,23 +26,26 @@ from convbench.reporting.numbers import (
 )
 from convbench.runner.choose.answer import Answer
 from convbench.stats.ratio import Ratio
+from convbench.status import Status
+from convbench.store.schema import Record
 
 _MOST_LAYERS, _MOST_TOTALS, _MOST_DIFFERENCES = 40, 8, 3
 _WIDEST_NAME = 28
+_MOST_LEFT_OUT = 5
+_COMPUTES = "computes in"  # begins the reason of those that compute in a lower precision
 
 
 def answer_report(answer: Answer) -> RenderableType:
     """Everything that the command shows of an answer."""
-    model = answer.model
+    model, remarks = answer.model, list(_notes(answer))
     if not model.choices:
-        return Group(Text("There is no choice: nothing was timed.", style="bold"), *notes(answer))
+        return Group(Text("There is no choice: nothing was timed.", style="bold"), *remarks)
     if len(answer.choices) == 1:
-        parts: list[RenderableType] = [_answer_of_one(model.choices[0]), Text(), _ranking(model.choices[0], answer)]
+        parts: list[RenderableType] = [_answer_of_one(model.choices[0]), _ranking(model.choices[0], answer)]
     else:
-        parts = [*_answer_of_model(answer), Text(), _layers(answer), Text(), *_why(answer), Text(), _totals(model)]
-    confidence = list(_confidence(answer))
-    left = list(notes(answer))
-    return Group(*parts, Text(), *confidence, *([Text(), *left] if left else []))
+        parts = [Group(*_answer_of_model(model, len(answer.choices))), _layers(model)]
+        parts += [Group(*_why(answer)), _totals(model)]
+    return spaced(*parts, *(Group(*sentences) for sentences in (list(_confidence(answer)), remarks) if sentences))
 
 
 # --- the first line ---------------------------------------------------------------------------------------------------
@@ -51,77 +54,60 @@ def answer_report(answer: Answer) -> RenderableType:
 def _answer_of_one(choice: LayerChoice) -> Text:
     winner, lead, level = choice.ranked[0], choice.lead, choice.level
     sentence = Text().append(winner.backend, style="bold green")
-    sentence.append(f", {_about(winner.basis)}{duration(winner.call_s)} a call")
+    sentence.append(f", {_about(winner)}{duration(winner.call_s)} a call")
     if level:
-        sentence.append(f", level with {names(level)}")
+        sentence.append(f", level with {_names(level)}")
     if lead is not None:
         sentence.append(f"; {times(lead.ratio.value)} over {lead.time.backend} {_between(lead.ratio)}")
     return sentence.append(".")
 
 
-def _answer_of_model(answer: Answer) -> Iterator[Text]:
-    model = answer.model
-    single = model.single
+def _answer_of_model(model: ModelChoice, layers: int) -> Iterator[Text]:
+    single, known = model.single, len(model.choices)
     about = "~" if any(choice.ranked[0].basis == "predicted" for choice in model.choices) else ""
     if single is None:
         yield Text("No backend has a time on every layer, so none can be named for all of them.", style="bold")
     else:
-        sentence = Text().append(single.backend, style="bold green")
-        known, total_layers = len(model.choices), len(answer.choices)
-        layers = "all layers" if known == total_layers else f"the {known} of {total_layers} layers with a known time"
-        sentence.append(f" for {layers}: {about}{duration(single.known_s)} a pass")
+        scope = "all layers" if known == layers else f"the {known} of {layers} layers with a known time"
+        sentence = f" for {scope}: {about}{duration(single.known_s)} a pass"
         rival = next((total for total in model.totals if total.is_whole and total is not single), None)
         lead = model.lead(rival.backend, single.backend) if rival else None
         if rival is not None and lead is not None:
             word = ", level with " if lead.includes_one else f", {times(lead.value)} over "
-            sentence.append(f"{word}{rival.backend} {_between(lead)}")
-        yield sentence.append(".")
+            sentence += f"{word}{rival.backend} {_between(lead)}"
+        yield Text(single.backend, style="bold green").append(f"{sentence}.", style="not bold default")
     used = len({choice.ranked[0].backend for choice in model.choices})
     best = f"The fastest for each layer: {about}{duration(model.best_s)} a pass with {used} backends"
     lead = model.lead(single.backend) if single else None
     if lead is not None:
-        saved = f", {percent(1 - 1 / lead.value)} % less" if lead.value > 1.0005 else ", no less"
-        best += saved
+        best += f", {percent(1 - 1 / lead.value)} % less" if lead.value > 1.0005 else ", no less"
     yield Text(f"{best}; a bound, because it does not include handing tensors over.")
-    yield from _where(model)
-
-
-def _where(model: ModelChoice) -> Iterator[Text]:
-    differences = model.differences()
-    if not differences:
-        return
-    whole = sum(difference.saved_s for difference in differences)
-    shown = differences[:_MOST_DIFFERENCES]
-    parts = [
-        f"{d.choice.case.layer or d.choice.case.name} ({d.choice.ranked[0].backend}, {milliseconds(d.saved_s)} ms)"
-        for d in shown
-    ]
-    share = sum(difference.saved_s for difference in shown) / whole
-    yield Text(f"{percent(share)} % of that lies in {names(parts)}.")
+    if differences := model.differences():
+        shown = differences[:_MOST_DIFFERENCES]
+        parts = [
+            f"{d.choice.case.layer or d.choice.case.name} ({d.choice.ranked[0].backend}, {milliseconds(d.saved_s)} ms)"
+            for d in shown
+        ]
+        share = sum(d.saved_s for d in shown) / sum(d.saved_s for d in differences)
+        yield Text(f"{percent(share)} % of that lies in {_names(parts)}.")
 
 
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 
-def _layers(answer: Answer) -> RenderableType:
+def _layers(model: ModelChoice) -> RenderableType:
     """A row for each layer, or for the layers that take the most time of a pass."""
-    choices = sorted(answer.model.choices, key=lambda c: -c.case.count * c.ranked[0].call_s)[:_MOST_LAYERS]
-    shown = [choice for choice in answer.model.choices if choice in choices]
-    headers = ("layer", "times", "fastest", "ms", "next", "takes", "95 %")
-    basis = [_about(choice.ranked[0].basis) for choice in shown]
-    texts = aligned([milliseconds(choice.ranked[0].call_s) for choice in shown])
-    rows = [
-        (
-            _short(choice.case.layer or choice.case.name),
-            str(choice.case.count),
-            Text(choice.ranked[0].backend, style="bold green"),
-            about + ms,
-            *_next(choice),
-        )
-        for choice, about, ms in zip(shown, basis, texts, strict=True)
-    ]
-    table = plain_table(headers, rows, right=(1, 3, 5))
-    left = len(answer.model.choices) - len(shown)
+    longest = sorted(model.choices, key=lambda c: -c.case.count * c.ranked[0].call_s)[:_MOST_LAYERS]
+    shown = [choice for choice in model.choices if choice in longest]
+    calls = aligned([milliseconds(choice.ranked[0].call_s) for choice in shown])
+    rows = []
+    for choice, ms in zip(shown, calls, strict=True):
+        name, winner = choice.case.layer or choice.case.name, choice.ranked[0]
+        short = name if len(name) <= _WIDEST_NAME else f"{name[:12]}…{name[-15:]}"
+        fastest = Text(winner.backend, style="bold green")
+        rows.append((short, str(choice.case.count), fastest, _about(winner) + ms, *_next(choice)))
+    table = plain_table(("layer", "times", "fastest", "ms", "next", "takes", "95 %"), rows, right=(1, 3, 5))
+    left = len(model.choices) - len(shown)
     return Group(table, Text(f"... and {left} layers that take less; --json has all.", style="dim")) if left else table
 
 
@@ -153,15 +139,14 @@ def _ranking(choice: LayerChoice, answer: Answer) -> Table:
     """A row for each backend on one problem."""
     ranked = choice.ranked
     spans = interval_column((t.low_s * 1e3, t.high_s * 1e3, t.covers) for t in ranked)
-    ratios = {rival.time.backend: rival for rival in choice.rivals}
+    rivals = {rival.time.backend: rival for rival in choice.rivals}
     rows = []
     for timed, ms, span in zip(ranked, aligned([milliseconds(t.call_s) for t in ranked]), spans, strict=True):
-        rival = ratios.get(timed.backend)
+        rival = rivals.get(timed.backend)
         over = (times(rival.ratio.value), _between(rival.ratio)) if rival else ("", "")
-        style = "bold green" if rival is None or rival.level else ""
-        name = Text(timed.backend, style=style)
+        name = Text(timed.backend, style="bold green" if rival is None or rival.level else "")
         mark = Text("level" if rival and rival.level else "", style="green")
-        rows.append((name, _about(timed.basis) + ms, span, *over, mark, explanation(timed, answer.limits)))
+        rows.append((name, _about(timed) + ms, span, *over, mark, explanation(timed, answer.limits)))
     return plain_table(("backend", "ms", "95 % interval ms", "takes", "95 %", "", "how"), rows, right=(1, 2, 3))
 
 
@@ -219,13 +204,61 @@ def _confidence(answer: Answer) -> Iterator[Text]:
         )
 
 
-def _about(basis: str) -> str:
-    return "~" if basis == "predicted" else ""
+def _about(time: BackendTime) -> str:
+    return "~" if time.basis == "predicted" else ""
 
 
 def _between(ratio: Ratio) -> str:
     return interval_text(ratio.low, ratio.high, ratio.covers)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _WIDEST_NAME else f"{name[:12]}…{name[-15:]}"
+# --- what is missing, and why -----------------------------------------------------------------------------------------
+
+
+def _notes(answer: Answer) -> Iterator[Text]:
+    """Layers without a choice, and backends that were not timed, were wrong or broken, or did not run."""
+    missing = [choice.case.layer or choice.case.name for choice in answer.choices if not choice.ranked]
+    if missing and answer.model.choices:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        yield Text(f"Without a choice: {', '.join(missing[:3])}{more}.", style="yellow")
+    groups: dict[tuple[str, Status], list[Record]] = {}
+    for record in (record for choice in answer.choices for record in choice.untimed):
+        groups.setdefault((record["backend"], Status(record["status"])), []).append(record)
+    not_timed: dict[str, list[str]] = {}
+    for (backend, status), records in groups.items():
+        if status.is_failure:
+            yield Text(f"{backend} {status}{_where_and_why(records, answer)}", style="red")
+        elif status is not Status.OK:
+            not_timed.setdefault(_where_and_why(records, answer), []).append(backend)
+    for reason, backends in not_timed.items():
+        yield Text(f"{_names(backends)} not timed{reason}", style="dim")
+    yield from _left_out(answer.choices)
+
+
+def _where_and_why(records: Sequence[Record], answer: Answer) -> str:
+    """Of the records of one backend with one status: on how many layers, and the reason on the first of them."""
+    where = "" if len(records) == len(answer.choices) else f" on {count(len(records), 'layer')}"
+    reasons = list(dict.fromkeys(str(r.get("reason") or Status(r["status"]).sentence) for r in records))
+    return f"{where}: {reasons[0]}{' (and the like)' if len(reasons) > 1 else ''}"
+
+
+def _left_out(choices: Sequence[LayerChoice]) -> Iterator[Text]:
+    reasons: dict[str, list[str]] = {}
+    for choice in choices:
+        for backend, reason in choice.left_out.items():
+            reasons.setdefault(backend, []).append(reason)
+    for backend, (first, *_) in list(reasons.items()):
+        if first.startswith(_COMPUTES):
+            yield Text(f"{backend} did not compete: it {first}, which is less than the layer's dtype.", style="dim")
+            del reasons[backend]
+    if reasons:
+        most = sorted(reasons.items(), key=lambda item: -len(item[1]))
+        parts = [f"{backend} on {len(layers)}" for backend, layers in most[:_MOST_LEFT_OUT]]
+        parts += [f"{len(most) - _MOST_LEFT_OUT} more on fewer"] if len(most) > _MOST_LEFT_OUT else []
+        where = "not run on layers similar to layers on which they were far behind"
+        yield Text(f"Of {count(len(choices), 'layer')}, {where}: {_names(parts)}.", style="dim")
+
+
+def _names(backends: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(backends[:-1]), *backends[-1:])))
