@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
-from convbench.api.options import Numbers, OptionError, Paths, Words, read_options, whole_number
+from convbench.api.arguments import (
+    Numbers,
+    OptionError,
+    Paths,
+    Subject,
+    Words,
+    is_model,
+    read_options,
+    subjects,
+    whole_number,
+)
 from convbench.api.result import Result
-from convbench.api.subject import Subject, is_model, subjects
 from convbench.errors import NothingMeasuredError
 from convbench.plans.plan import Plan
 from convbench.reporting.choice import answer_report

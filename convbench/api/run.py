@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 
-from convbench.api.options import Numbers, OptionError, Paths, Words, read_options, whole_numbers, words
+from convbench.api.arguments import (
+    Numbers,
+    OptionError,
+    Paths,
+    Subject,
+    Words,
+    read_options,
+    subjects,
+    whole_numbers,
+    words,
+)
 from convbench.api.result import Result
-from convbench.api.subject import Subject, subjects
 from convbench.reporting.console import spaced, unwrapped
 from convbench.reporting.progress import requested_progress
 from convbench.reporting.run.report import asv_sentence, interrupted_sentence, run_report

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from convbench.api import options
-from convbench.api.options import OptionError, Paths, Words
+from convbench.api import arguments
+from convbench.api.arguments import OptionError, Paths, Words
 from convbench.api.result import Result
 from convbench.problem import ConvProblem
 from convbench.reporting.console import stderr
@@ -86,30 +86,30 @@ def verify(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    place = options.results_place(results)
+    place = arguments.results_place(results)
     if resume and not place["keep"]:
         raise OptionError("resume continues a verification whose results were kept; give results=True or the folder.")
     subjects = [subject] if isinstance(subject, (str, PathLike)) else list(subject)
     plugins = [value for value in subjects if isinstance(value, PathLike) or str(value).endswith(".py")]
     questions = [question] if isinstance(question, (str, ConvProblem)) else list(question)
     request = Request(
-        backends=options.backend_patterns([value for value in subjects if value not in plugins]),  # type: ignore[arg-type]
-        suites=options.words(suite, "suite"),
+        backends=arguments.backend_patterns([value for value in subjects if value not in plugins]),  # type: ignore[arg-type]
+        suites=arguments.words(suite, "suite"),
         case_glob=case,
         where=where,
         exact=exact,
         questions=tuple(q.case_id if isinstance(q, ConvProblem) else q for q in questions),
-        strength=options.choice(strength, "strength", (2, 3, 4)),  # type: ignore[arg-type]
-        time_limit=time_limit and options.seconds(time_limit, "time_limit"),
-        question_limit=options.seconds(question_limit, "question_limit"),
-        threads=options.whole_number(threads, "threads"),
-        jobs=None if jobs is None else options.whole_number(jobs, "jobs"),
+        strength=arguments.choice(strength, "strength", (2, 3, 4)),  # type: ignore[arg-type]
+        time_limit=time_limit and arguments.seconds(time_limit, "time_limit"),
+        question_limit=arguments.seconds(question_limit, "question_limit"),
+        threads=arguments.whole_number(threads, "threads"),
+        jobs=None if jobs is None else arguments.whole_number(jobs, "jobs"),
         seed=seed,
         resume=resume,
-        known=options.paths(known),
+        known=arguments.paths(known),
         accept_known=accept_known,
         write_known=None if write_known is None else Path(write_known).expanduser(),
-        plugins=options.paths([*plugins, *options.paths(plugin)]),
+        plugins=arguments.paths([*plugins, *arguments.paths(plugin)]),
         results=place["results"],
     )
     observer = _observer(progress)

@@ -9,23 +9,23 @@ from typing import Any, TypeVar
 
 import click
 
-from convbench.api import options
+from convbench.api import arguments
 
 
 def _kind(reader: Callable[..., Any], **keywords: bool) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         try:
             return reader(value, "the value", **keywords)
-        except options.OptionError as error:
+        except arguments.OptionError as error:
             raise click.BadParameter(str(error)) from None
 
     return read
 
 
-numbers = _kind(options.whole_numbers)
-numbers_in_order = _kind(options.whole_numbers, distinct=False)
-share = _kind(options.share)
-cpus = _kind(options.cpus)
+numbers = _kind(arguments.whole_numbers)
+numbers_in_order = _kind(arguments.whole_numbers, distinct=False)
+share = _kind(arguments.share)
+cpus = _kind(arguments.cpus)
 
 PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., object])

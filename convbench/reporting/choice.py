@@ -75,7 +75,7 @@ def _answer_of_model(model: ModelChoice, layers: int) -> Iterator[Text]:
         if rival is not None and lead is not None:
             word = ", level with " if lead.includes_one else f", {times(lead.value)} over "
             sentence += f"{word}{rival.backend} {_between(lead)}"
-        yield Text(single.backend, style="bold green").append(f"{sentence}.", style="not bold default")
+        yield Text().append(single.backend, style="bold green").append(f"{sentence}.")
     used = len({choice.ranked[0].backend for choice in model.choices})
     best = f"The fastest for each layer: {about}{duration(model.best_s)} a pass with {used} backends"
     lead = model.lead(single.backend) if single else None
@@ -118,9 +118,8 @@ def _why(answer: Answer) -> Iterator[Text]:
         won.setdefault(choice.ranked[0].backend, []).append(choice)
     widest = max(map(len, won), default=0)
     for backend, choices in sorted(won.items(), key=lambda item: -len(item[1])):
-        yield Text(backend.ljust(widest), style="bold green").append(
-            f"  {explanation_of_winner(choices, answer.limits)}", style="not bold default"
-        )
+        name = Text().append(backend.ljust(widest), style="bold green")
+        yield name.append(f"  {explanation_of_winner(choices, answer.limits)}")
 
 
 def _next(choice: LayerChoice) -> tuple[Text, str, Text]:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from convbench.reporting.console import plain_table, print_json, status_style, stderr
@@ -114,11 +114,8 @@ class LiveProgress(Observer):
         self._bar.update(self._task, completed=self._before)
 
     def _draw(self) -> Group:
-        return Group(self._table(), self._bar)
-
-    def _table(self) -> Table:
         headers = ("case", "backend", "status", "median ms", "GFLOP/s")
-        return plain_table(headers, [_cells(record) for record in self._latest], right=(3, 4))
+        return Group(plain_table(headers, map(_cells, self._latest), right=(3, 4)), self._bar)
 
 
 def progress(console: Console, *, plain: bool = False, as_json: bool = False) -> Observer:

@@ -28,7 +28,7 @@ from convbench.measurement.settings import Settings
 from convbench.registry import Row
 from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
 from convbench.runner.observer import Observer
-from convbench.stats.process_variation import ProcessVariation, variation_at
+from convbench.stats.process_variation import variation_at
 from convbench.status import Status
 from convbench.store.ceilings import kept_ceilings
 from convbench.store.journal import Journal, JournalWarning, journals, read_records
@@ -49,9 +49,7 @@ class Measurements:
 
     records: tuple[Record, ...]
     machine_hazards: tuple[Hazard, ...] = ()
-    """Whatever about the machine, rather than about the samples, makes the times less trustworthy."""
     limits: Limits = field(default_factory=lambda: Limits(()))
-    """What the machine can do at most, where that has been measured."""
     journal: Path | None = None
     """The journal that holds the records; None when it was not kept."""
     written: int = 0
@@ -100,6 +98,7 @@ class Session:
     unfinished: str | None = None
     starting_s: float = 0.0
     checkout: CheckoutState = field(default_factory=lambda: checkout_state(find_checkout(Path.cwd())))
+    _resumed: Sequence[Record] = ()
     _learned_from: tuple[str, Settings] | None = None
     id: str = field(default_factory=lambda: f"{time.time_ns():x}-{os.getpid():x}")
 
@@ -138,7 +137,8 @@ class Session:
     def _measure(self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Row], observer: Observer) -> None:
         selected = {entry.name for entry in entries}
         self.records = [record for record in self.records if record["backend"] in selected]
-        for record in self.records:
+        self._resumed = tuple(self.records)
+        for record in self._resumed:
             observer.record(record)
         for settings in self.settings:
             with Engine(settings, observer.doing, race=self.race) as engine:
@@ -157,7 +157,8 @@ class Session:
         start = time.monotonic()
         for outcome in engine.measure(suite.name, case, todo):
             self._learn(outcome)
-            outcome = dataclasses.replace(outcome, variation=self._variation(case))
+            known = [(pair.operand_bytes, pair.log_ratio) for pair in self.known_pairs]
+            outcome = dataclasses.replace(outcome, variation=variation_at(case.problem.bytes, known))
             record = record_of(outcome, self.journal.path.stem, self.id, self.checkout)
             if (release := self.releases.get(outcome.backend)) is not None:
                 record["release"] = dataclasses.asdict(release)
@@ -179,14 +180,11 @@ class Session:
         if self.is_kept:
             keep_pairs(self.journal.path.parent, [pair])
 
-    def _variation(self, case: Case) -> ProcessVariation:
-        return variation_at(case.problem.bytes, [(pair.operand_bytes, pair.log_ratio) for pair in self.known_pairs])
-
     def _todo(self, suite: Suite, case: Case, entries: Sequence[Row], settings: Settings) -> list[Row]:
         # An unavailable backend may have been installed since, and asking again costs nothing.
         done = {
             r["backend"]
-            for r in self.records
+            for r in self._resumed
             if r.get("suite") == suite.name
             and r["case"] == case.name
             and problem_of(r) == case.problem
@@ -209,14 +207,8 @@ def resumable_session(
     for path in reversed(journals(folder)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", JournalWarning)
-            matching = [
-                r
-                for r in read_records(path)
-                if r.get("suite") in names
-                and r.get("settings") in known_settings
-                and (r.get("release") or {}).get("library") == library
-            ]
-        if matching:
+            records = [r for r in read_records(path) if r.get("suite") in names and r.get("settings") in known_settings]
+        if matching := [r for r in records if (r.get("release") or {}).get("library") == library]:
             return Session(settings, Journal(path), matching, releases)
     return None
 

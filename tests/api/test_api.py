@@ -16,8 +16,7 @@ import pytest
 from places import CHECKOUT, PLUGINS
 
 import convbench
-from convbench.api.options import OptionError
-from convbench.api.subject import is_model, subjects
+from convbench.api.arguments import OptionError, is_model, subjects
 from convbench.backend import Backend
 from convbench.errors import BackendError, ConvbenchError, NothingMeasuredError, SuiteError
 from convbench.plans.plan import read_plan

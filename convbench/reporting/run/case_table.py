@@ -16,10 +16,6 @@ _GAP = "  "
 _FEWEST = 2  # columns that are shown however narrow the terminal is
 
 
-def _nothing(case: CaseRanking, place: RankedBackend) -> Text:
-    return Text()
-
-
 @dataclass(frozen=True)
 class CaseTable:
     """The numbers of a suite: `columns` are the cells under each heading, one for each place of each case.
@@ -31,7 +27,7 @@ class CaseTable:
     columns: Mapping[str, Sequence[str]]
     heading: Callable[[CaseRanking], Text]
     """The line above the backends of a case."""
-    marks: Callable[[CaseRanking, RankedBackend], Text] = _nothing
+    marks: Callable[[CaseRanking, RankedBackend], Text] = lambda case, place: Text()
     """The words after a row."""
     groups: Sequence[int] = ()
     """How many columns belong together, group by group; a group stays together if there is room for it."""
@@ -42,10 +38,10 @@ class CaseTable:
         names = [_INDENT + place.record["backend"] for _, place in places]
         width = max(map(len, ("backend", *names)))
         room = options.max_width - width - max(map(len, marks))
-        cells = {heading: _flush_right(heading, column) for heading, column in self.columns.items()}
-        widths = [len(_GAP + column[0]) for column in cells.values()]
-        parts = _parts(widths, self.groups, room) if self.groups else [range(_columns_that_fit(widths, room))]
-        shown = list(cells.values())
+        shown = [_flush_right([heading, *cells]) for heading, cells in self.columns.items()]
+        widths = [len(_GAP + column[0]) for column in shown]
+        fitting = max(_FEWEST, sum(used <= room for used in accumulate(widths)))
+        parts = _parts(widths, self.groups, room) if self.groups else [range(min(fitting, len(widths)))]
         for number, part in enumerate(parts):
             if number:
                 yield Text()
@@ -68,17 +64,9 @@ class CaseTable:
                 row += 1
 
 
-def _flush_right(heading: str, cells: Sequence[str]) -> list[str]:
-    """The heading and its cells, padded to one width."""
-    width = max(map(len, (heading, *cells)))
-    return [text.rjust(width) for text in (heading, *cells)]
-
-
-def _columns_that_fit(widths: Sequence[int], room: int) -> int:
-    shown = len(widths)
-    while shown > _FEWEST and sum(widths[:shown]) > room:
-        shown -= 1
-    return shown
+def _flush_right(texts: Sequence[str]) -> list[str]:
+    width = max(map(len, texts))
+    return [text.rjust(width) for text in texts]
 
 
 def _parts(widths: Sequence[int], groups: Sequence[int], room: int) -> list[range]:
@@ -88,8 +76,8 @@ def _parts(widths: Sequence[int], groups: Sequence[int], room: int) -> list[rang
     if max(together) > room:
         stops, together = list(range(1, len(widths) + 1)), list(widths)
     filled = _filled(together, room)
-    narrower = (_filled(together, less) for less in range(room))
-    ends = [stops[last - 1] for last in next((few for few in narrower if len(few) == len(filled)), filled)]
+    even = next((ends for less in range(room) if len(ends := _filled(together, less)) == len(filled)), filled)
+    ends = [stops[last - 1] for last in even]
     return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 

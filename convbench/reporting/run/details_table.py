@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.ranking import CaseRanking, SuiteRanking
+from convbench.analysis.ranking import SuiteRanking
 from convbench.reporting.console import spaced
 from convbench.reporting.numbers import aligned, mebibytes, milliseconds, percent, significant
 from convbench.reporting.run.case_table import CaseTable
@@ -47,13 +47,10 @@ def details_report(ranking: SuiteRanking) -> RenderableType | None:
     if not known:
         return None
     columns = {column.heading: aligned([cell or "–" for cell in cells]) for column, cells in known.items()}
-    table = CaseTable(ranking, columns, _case_heading, groups=[len(group) for group in groups if group])
+    heading = partial(Text, style="cyan", no_wrap=True)
+    table = CaseTable(ranking, columns, lambda c: heading(c.case), groups=[len(group) for group in groups if group])
     notes = dict.fromkeys(column.note for column in known if column.note)
     return spaced(table, Group(*map(Text, notes)) if notes else None)
-
-
-def _case_heading(case: CaseRanking) -> Text:
-    return Text(case.case, style="cyan", no_wrap=True)
 
 
 # --- figures of a record ----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -17,6 +18,7 @@ from convbench.reporting.numbers import (
     aligned,
     count,
     flops,
+    in_columns,
     interval_column,
     interval_text,
     milliseconds,
@@ -40,17 +42,14 @@ def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details
     limits = limits or Limits(())
     parts: list[RenderableType | None] = [Text(f"Suite {ranking.suite}", style="bold")]
     if any(case.places for case in ranking.cases):
-        parts += [times_table(ranking, limits), details_report(ranking) if details else None]
+        places = [place for case in ranking.cases for place in case.places]
+        heading = partial(_case_heading, limits=limits)
+        parts += [CaseTable(ranking, _columns(places, limits), heading, _marks)]
+        parts += [details_report(ranking) if details else None]
         parts += [_standings(ranking) if len(ranking.cases) > 1 else None, closing(ranking)]
         sentences = limit_sentences(ranking, limits)
         parts.append(Group(*sentences) if sentences else None)
     return spaced(*parts, _failures(ranking), _left_out(ranking))
-
-
-def times_table(ranking: SuiteRanking, limits: Limits) -> CaseTable:
-    """The times of a suite that has some. A narrow terminal shows the first columns only."""
-    places = [place for case in ranking.cases for place in case.places]
-    return CaseTable(ranking, _columns(places, limits), partial(_case_heading, limits=limits), _marks)
 
 
 def _marks(case: CaseRanking, place: RankedBackend) -> Text:
@@ -64,6 +63,8 @@ def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[
     """The cells of each column after the names, by heading."""
     records = [place.record for place in places]
     of_limit = share_cells(records, limits)
+    joules = [r.get("energy_j") for r in records]
+    millijoules = aligned([significant(j * 1e3) if isinstance(j, float) else "–" for j in joules])
     first_answers = [milliseconds((r["prepare_s"] or 0) + (r["first_call_s"] or 0)) for r in records]
     errors = [r["max_error_over_bound"] for r in records]
     return {
@@ -72,18 +73,10 @@ def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[
         "GFLOP/s": aligned([significant(r["gflops"] or 0) for r in records]),
         "% of fastest": aligned([percent(place.share) for place in places]),
         **({HEADING: of_limit} if of_limit else {}),
-        **_energies(records),
+        **({"mJ": millijoules} if any(isinstance(j, float) for j in joules) else {}),
         "first answer ms": aligned(first_answers),
         "error/bound": ["–" if error is None else f"{error:.0e}" for error in errors],
     }
-
-
-def _energies(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Millijoules per call of the CPU packages, if the machine lets them be read."""
-    joules = [r.get("energy_j") for r in records]
-    if not any(isinstance(energy_j, float) for energy_j in joules):
-        return {}
-    return {"mJ": aligned([significant(j * 1e3) if isinstance(j, float) else "–" for j in joules])}
 
 
 def _intervals(records: Sequence[Record]) -> list[str]:
@@ -123,21 +116,17 @@ def closing(ranking: SuiteRanking) -> RenderableType:
     """Which backend was the fastest, and by how much it is ahead of each other backend."""
     best, *others = ranking.standings
     leads = [(_named(other), ranking.lead(best.backend, other.backend)) for other in others]
-    known = [(name, lead) for name, lead in leads if lead is not None]
+    known = sorted(((name, lead) for name, lead in leads if lead is not None), key=lambda pair: pair[1].value)
     if not known:
         only = f" was the only backend timed, in {best.cases} of {len(ranking.cases)} cases."
         return Text().append(best.backend, style="bold green").append(only)
-    sentence = Text().append(_named(best), style="bold green").append(" " + _claim(best, len(ranking.cases)))
-    known.sort(key=lambda pair: pair[1].value)
+    sentence = Text().append(_named(best), style="bold green").append(f" {_claim(best, len(ranking.cases))}")
     sentence.append("; its lead, as a geometric mean over the cases that both ran, with a 95 % interval:")
     values = aligned([times(lead.value) for _, lead in known])
-    rows = [(value, name, _interval(lead)) for value, (name, lead) in zip(values, known, strict=True)]
-    widest = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [
-        Text(f"  {value.rjust(widest[0])}  over {name.ljust(widest[1])}  ").append(interval, style="dim")
-        for value, name, interval in rows
-    ]
-    return Group(sentence, *lines)
+    lines = in_columns([(value, name) for value, (name, _) in zip(values, known, strict=True)], (0,), gap="  over ")
+    width = max(map(len, lines))
+    intervals = [Text(f"  {_interval(lead)}", style="dim") for _, lead in known]
+    return Group(sentence, *(Text(line.ljust(width)) + text for line, text in zip(lines, intervals, strict=True)))
 
 
 def _named(standing: BackendScore) -> str:
@@ -145,12 +134,11 @@ def _named(standing: BackendScore) -> str:
 
 
 def _claim(best: BackendScore, cases: int) -> str:
-    of = f"of {count(cases, 'case', 'cases')}"
-    if best.outright and best.level:
-        return f"was fastest in {best.outright} {of}, and level with the fastest in {best.level} more"
-    if best.outright:
-        return f"was fastest in {best.outright} {of}"
-    return f"was level with the fastest in {best.level} {of}"
+    scope = f"of {count(cases, 'case', 'cases')}"
+    if not best.outright:
+        return f"was level with the fastest in {best.level} {scope}"
+    more = f", and level with the fastest in {best.level} more" if best.level else ""
+    return f"was fastest in {best.outright} {scope}{more}"
 
 
 def _interval(lead: Ratio) -> str:
@@ -163,32 +151,22 @@ def _interval(lead: Ratio) -> str:
 def _failures(ranking: SuiteRanking) -> RenderableType | None:
     """The failures, one line per backend and reason."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
-    for case in ranking.cases:
-        for r in case.untimed:
-            if Status(r["status"]).is_failure:
-                grouped.setdefault((r["status"], r["backend"], _why(r)), []).append(r["case"])
+    for r in (r for case in ranking.cases for r in case.untimed if Status(r["status"]).is_failure):
+        grouped.setdefault((r["status"], r["backend"], _why(r)), []).append(r["case"])
     if not grouped:
         return None
-    rows = [
-        (
-            Text(status, style=status_style(status)),
-            backend,
-            cases[0] if len(cases) == 1 else f"{cases[0]} and {len(cases) - 1} more",
-            reason,
-        )
-        for (status, backend, reason), cases in grouped.items()
-    ]
+    rows = []
+    for (status, backend, reason), cases in grouped.items():
+        more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
+        rows.append((Text(status, style=status_style(status)), backend, cases[0] + more, reason))
     return Group(Text("Broken", style="bold red"), plain_table(("status", "backend", "case", "reason"), rows))
 
 
 def _left_out(ranking: SuiteRanking) -> RenderableType | None:
     """What was not timed although nothing is broken: one line per reason, with its backends and number of cases."""
-    grouped: dict[tuple[str, str], dict[str, int]] = {}
-    for case in ranking.cases:
-        for r in case.untimed:
-            if not Status(r["status"]).is_failure:
-                counts = grouped.setdefault((r["status"], _why(r)), {})
-                counts[r["backend"]] = counts.get(r["backend"], 0) + 1
+    grouped: dict[tuple[str, str], Counter[str]] = {}
+    for r in (r for case in ranking.cases for r in case.untimed if not Status(r["status"]).is_failure):
+        grouped.setdefault((r["status"], _why(r)), Counter())[r["backend"]] += 1
     if not grouped:
         return None
     rows = []

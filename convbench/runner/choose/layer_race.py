@@ -36,9 +36,10 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
     registry.defined_by(request.plugins)
     rows, settings, limits = registry.select(request.backends), request.settings(), machine_limits(request.results)
     earlier = results_folder(request.results) / machine_name()
-    excluded = anything if request.lower_precision else like_for_like
     with journal_folder(request.results, keep=request.keep) as folder:
-        race = Race(known_times(earlier, settings, rows), request.tie, request.max_regret, excluded)
+        race = Race(
+            known_times(earlier, settings, rows), request.tie, request.max_regret, partial(_precision_too_low, request)
+        )
         journal = Journal.new(folder, f"choose-{suite.name}")
         known_pairs = machine_pairs(request.results, settings)
         session = Session([settings], journal, race=race, known_pairs=known_pairs, is_kept=request.keep)
@@ -49,14 +50,10 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
     return Answer(request, tuple(decided()), limits, machine_name()), measurements
 
 
-def like_for_like(entry: Entry, problem: ConvProblem) -> str | None:
+def _precision_too_low(request: Request, entry: Entry, problem: ConvProblem) -> str | None:
     """Why a backend that computes in a lower precision than `problem` does not compete; None for the others."""
     precision = lower_precision({"declared": declared(entry.backend), "dtype": problem.dtype})
-    return precision and f"computes in {precision}"
-
-
-def anything(entry: Entry, problem: ConvProblem) -> None:
-    """Every backend competes."""
+    return f"computes in {precision}" if precision and not request.lower_precision else None
 
 
 def known_times(folder: Path, settings: Settings, rows: Sequence[Row]) -> Times:

@@ -1,24 +1,76 @@
-"""The options of the API's functions: the command line's words, each as text, a number or a sequence of them."""
+"""What the functions of the API take: subjects, which are suites, problems and models; and the options of the command
+line, each as text, a number or a sequence of them."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convbench.backend import Backend
-from convbench.errors import BackendError, ConvbenchError
+from convbench.errors import BackendError, ConvbenchError, ProblemError
+from convbench.problem import ConvProblem
+from convbench.suite import Suite
 
 Words = str | Iterable[str]
 Numbers = int | str | Iterable[int]
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
+Subject = str | PathLike[str] | Suite | ConvProblem
+_MODEL = re.compile(r"[\w.]+:[\w.-]+|.*\.(onnx|pt2)", re.IGNORECASE)
+
+
 class OptionError(ConvbenchError, ValueError):
     """An option with a value that it does not take."""
+
+
+class Subjects(NamedTuple):
+    """Suites, by name, path or value, and problems."""
+
+    suites: tuple[str | Suite, ...]
+    problems: tuple[ConvProblem, ...]
+
+
+def subjects(subject: Subject | Iterable[Subject]) -> Subjects:
+    """The suites and problems of one subject or several. Raises `OptionError` for anything else."""
+    values = subject if isinstance(subject, Iterable) and not isinstance(subject, str) else [subject]
+    resolved = [_resolved(value) for value in values]
+    if not resolved:
+        raise OptionError("there is nothing to measure; give a suite, a path, a ConvProblem, or a list of them.")
+    return Subjects(
+        tuple(value for value in resolved if not isinstance(value, ConvProblem)),
+        tuple(value for value in resolved if isinstance(value, ConvProblem)),
+    )
+
+
+def is_model(subject: Any) -> bool:
+    """Whether `subject` is a model: a torch module, `timm:NAME`, `module:callable`, or an .onnx or .pt2 file."""
+    if isinstance(subject, (str, PathLike)):
+        return _MODEL.fullmatch(fspath(subject)) is not None
+    return not isinstance(subject, (Suite, ConvProblem)) and hasattr(subject, "named_modules")
+
+
+def _resolved(value: Any) -> str | Suite | ConvProblem:
+    """`value`, a text that is a problem in some dialect as that problem, a path as text with a separator in it."""
+    if isinstance(value, (Suite, ConvProblem)):
+        return value
+    if isinstance(value, str):
+        try:
+            return ConvProblem.parse(value)
+        except ProblemError:
+            return value
+    if isinstance(value, PathLike):
+        return str(Path(value).expanduser().absolute())
+    kind = type(value).__name__
+    raise OptionError(f"{kind} is nothing to measure; give a suite, a path, a ConvProblem, or a list of them.")
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
 
 
 def backend_patterns(value: Words | Backend | Iterable[Backend], option: str = "backend") -> tuple[str, ...]:
