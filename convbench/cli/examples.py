@@ -20,6 +20,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "verify": (
         "convbench verify --plugin my_conv.py --time-limit 10",
         "convbench verify --backend numpy-gemm --suite smoke --exact",
+        "convbench verify --backend numpy-gemm --question 'n1c2h5w5_o2k3_g2 normal'",
     ),
     "choose": (
         "convbench choose --suite smoke --backend 'numpy*' --plan plan.json",

@@ -12,21 +12,19 @@ from convbench.cli.options import cpus, numbers
 
 
 @click.command(short_help="Verify and time backends on suites and problems, and record the results.")
-@click.option("--suite", "suites", multiple=True, metavar="NAME|FILE.toml", help="Measure this suite; repeatable.")
-@click.option(
+@options.many("--suite", "suites", "NAME|FILE.toml", "Measure this suite")
+@options.many(
     "--problem",
     "problems",
-    multiple=True,
-    metavar="ID",
-    help="Measure this convolution, such as n1c64h56w56_o64k3_p1, in any form that `convbench show` reads; repeatable.",
+    "ID",
+    "Measure this convolution, such as n1c64h56w56_o64k3_p1, in any form that `convbench show` reads",
 )
 @options.backends
-@click.option(
+@options.many(
     "--python",
     "pythons",
-    multiple=True,
-    metavar="PATH=LABEL",
-    help="Add the backends of another environment, given by its interpreter or folder, as 'torch@LABEL'; repeatable.",
+    "PATH=LABEL",
+    "Add the backends of another environment, given by its interpreter or folder, as 'torch@LABEL'",
 )
 @options.case
 @options.where
@@ -76,13 +74,7 @@ from convbench.cli.options import cpus, numbers
     help="Tune the memory allocator for steady times, or leave it as programs have it.",
 )
 @click.option("--time-wrong", is_flag=True, help="Time wrong answers, too. They stay marked and are never ranked.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    metavar="N",
-    help="Seed of the data and of the order within rounds.",
-)
+@options.whole("--seed", 0, "Seed of the data and of the order within rounds.", default=0)
 @click.option("--details", is_flag=True, help="Show throughput, first calls, memory and sampling below the times.")
 @options.no_asv
 @click.option("--allow-dirty", is_flag=True, help="Store in asv's files although the checkout has uncommitted changes.")

@@ -13,30 +13,19 @@ from convbench.cli import options
 
 @click.command(short_help="Find wrong answers: a sweep, then random search.")
 @options.backends
-@click.option(
-    "--suite",
-    "suites",
-    multiple=True,
-    metavar="NAME|FILE.toml",
-    help="Verify the cases of this suite instead of the sweep and the search; repeatable.",
+@options.many(
+    "--suite", "suites", "NAME|FILE.toml", "Verify the cases of this suite instead of the sweep and the search"
 )
 @click.option(
     "--case", "case_glob", metavar="GLOB", help="Verify only those cases of the suite whose name or case id matches."
 )
 @options.where
 @click.option("--exact", is_flag=True, help="Check the suite's cases on integers only, to the last bit.")
-@click.option(
-    "--question",
-    "questions",
-    multiple=True,
-    metavar="TEXT",
-    help="Ask only this question: a problem and words, as a failure prints it; repeatable.",
-)
+@options.many("--question", "questions", "TEXT", "Ask only this question: a problem and words, as a failure prints it")
 @click.option(
     "--strength",
     type=click.IntRange(2, 4),
     default=3,
-    show_default=True,
     metavar="2|3|4",
     help="Number of parameter classes that the sweep combines in every possible way.",
 )
@@ -44,29 +33,21 @@ from convbench.cli import options
     "--time-limit",
     type=click.FloatRange(0),
     default=60.0,
-    show_default=True,
     metavar="S",
     help="Seconds of random search per backend after the sweep.",
 )
-@click.option(
-    "--question-limit",
-    type=click.FloatRange(0, min_open=True),
-    default=40.0,
-    show_default=True,
-    metavar="S",
-    help="Longest time for one question; less for a backend that answers quickly.",
+@options.seconds(
+    "--question-limit", "Longest time for one question; less for a backend that answers quickly.", default=40.0
 )
 @options.threads
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Backends verified at once.  [default: one per core]")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Seed of the data and the search."
-)
-@click.option(
+@options.whole("--jobs", 1, "Backends verified at once.  [default: one per core]")
+@options.whole("--seed", 0, "Seed of the data and the search.", default=0)
+@options.many(
     "--known",
-    multiple=True,
+    "known",
+    "FILE.toml",
+    "Read known wrong answers from this file, besides convbench's own",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.toml",
-    help="Read known wrong answers from this file, besides convbench's own; repeatable.",
 )
 @click.option("--accept-known", is_flag=True, help="Leave with 0 when every wrong answer is a known one.")
 @click.option(
@@ -85,12 +66,6 @@ def verify(as_json: bool, **words: Any) -> None:
     Failures are grouped by cause and shrunk to the smallest case. Each is reported with code that reproduces it, and is
     asked first the next time. The exit code is 1 when a backend is wrong, crashes or raises. With --plugin and
     without --backend, only the plugin is verified.
-
-    \b
-    Examples:
-      convbench verify --backend numpy-gemm --strength 2 --time-limit 5
-      convbench verify --backend numpy-gemm --question 'n1c2h5w5_o2k3_g2 normal'
-      convbench verify --backend numpy-gemm --suite smoke --exact
     """
     from convbench.reporting.console import show_journal_warnings, stderr, stdout
     from convbench.reporting.verification_progress import verification_progress
