@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -33,7 +32,11 @@ def _section(name: str, command: click.Command, group: click.Context) -> str:
     context = click.Context(command, info_name=name, parent=group)
     usage = " ".join(["convbench", name, *command.collect_usage_pieces(context)])
     examples = "\n".join(["```sh", *EXAMPLES[name], "```"])
-    return "\n\n".join([f"## {name}", f"`{usage}`", _prose(command), *_options(command, context), examples])
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    records = [record for option in options if (record := option.get_help_record(context))]
+    rows = [f"| `{names.replace('|', chr(92) + '|')}` | {_escaped(text)} |" for names, text in records]
+    table = ["\n".join(["| option | |", "|---|---|", *rows])] if rows else []
+    return "\n\n".join([f"## {name}", f"`{usage}`", _prose(command), *table, examples])
 
 
 def _prose(command: click.Command) -> str:
@@ -43,13 +46,6 @@ def _prose(command: click.Command) -> str:
         f"```text\n{text.removeprefix(chr(8)).strip(chr(10))}\n```" if text.startswith("\b") else _escaped(text)
         for text in paragraphs
     )
-
-
-def _options(command: click.Command, context: click.Context) -> Iterator[str]:
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
-    if records := [record for option in options if (record := option.get_help_record(context))]:
-        rows = [f"| `{names.replace('|', chr(92) + '|')}` | {_escaped(text)} |" for names, text in records]
-        yield "\n".join(["| option | |", "|---|---|", *rows])
 
 
 def _escaped(text: str) -> str:

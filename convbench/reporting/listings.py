@@ -19,6 +19,7 @@ from convbench.reporting.numbers import aligned, flops, percent
 from convbench.suite import Suite, builtin_outlines
 
 _SHORT_DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+_COST = ("kind", "reduction_length", "macs", "flops", "bytes", "arithmetic_intensity")
 _DIALECTS = {"benchdnn": to_benchdnn, "miopen": to_miopen, "torch": to_torch}
 
 
@@ -83,14 +84,7 @@ def suites_report() -> RenderableType:
 
 def problem_row(problem: ConvProblem) -> dict[str, Any]:
     """One problem: its parameters, shapes and cost, and its text in each dialect, None where the dialect has none."""
-    cost = {
-        "kind": problem.kind,
-        "reduction_length": problem.reduction_length,
-        "macs": problem.macs,
-        "flops": problem.flops,
-        "bytes": problem.bytes,
-        "arithmetic_intensity": problem.arithmetic_intensity,
-    }
+    cost = {name: getattr(problem, name) for name in _COST}
     texts = {name: text for name, (text, _) in _in_dialects(problem).items()}
     return {"case_id": problem.case_id, **problem.as_dict(), **_shapes(problem), **cost, **texts}
 

@@ -28,15 +28,9 @@ _MOST_SHOWN = 100
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
     """A row for each pair, slowest first, then one for each pair that is broken now; JSON-ready, times in seconds."""
+    names = ("case", "backend", "status", "reason")
     broken = [
-        {
-            "suite": str(record.get("suite", "")),
-            "case": record["case"],
-            "backend": record["backend"],
-            "verdict": "broken",
-            "status": record["status"],
-            "reason": record.get("reason"),
-        }
+        {"suite": str(record.get("suite", "")), "verdict": "broken"} | {name: record.get(name) for name in names}
         for record in comparison.broken
     ]
     return [*map(_row, comparison.changes), *broken]
@@ -68,18 +62,13 @@ def markdown(comparison: Comparison, threshold: float) -> str:
 
 def _row(change: Change) -> dict[str, Any]:
     return {
-        "suite": change.suite,
-        "case": change.case,
-        "backend": change.backend,
+        **{name: getattr(change, name) for name in ("suite", "case", "backend", "q_value", "paired", "drift")},
         "base_s": change.base.get("median_s"),
         "new_s": change.new.get("median_s"),
         "ratio": change.ratio.value,
         "low": change.ratio.low,
         "high": change.ratio.high,
-        "q_value": change.q_value,
         "verdict": str(change.verdict),
-        "paired": change.paired,
-        "drift": change.drift,
     }
 
 

@@ -67,25 +67,19 @@ def rows(shown: TrendReport) -> list[dict[str, Any]]:
 
 
 def _figures(step: Step, shown: TrendReport) -> dict[str, Any]:
-    return {
+    return {name: getattr(step, name) for name in ("gradual", "index", "before_s", "after_s", "p_value", "q_value")} | {
         "direction": "slower" if step.slower else "faster",
         "alarm": step in shown.alarms,
-        "gradual": step.gradual,
         "evidence": str(step.evidence),
         "date": step.first_after.date,
         "from": step.last_before.label,
         "to": step.first_after.label,
-        "index": step.index,
         "points": len(step.series.points),
         "runs_before": step.runs[0],
         "runs_after": step.runs[1],
-        "before_s": step.before_s,
-        "after_s": step.after_s,
         "ratio": step.ratio.value,
         "low": step.ratio.low,
         "high": step.ratio.high,
-        "p_value": step.p_value,
-        "q_value": step.q_value,
     }
 
 
