@@ -32,10 +32,7 @@ def suites(as_json: bool) -> None:
     from convbench.reporting.listings import suite_row, suites_report
     from convbench.suite import builtin_suites
 
-    if as_json:
-        show("", map(suite_row, builtin_suites()), as_json=True)
-    else:
-        show(suites_report(), (), as_json=False)
+    show(suites_report(), map(suite_row, builtin_suites()) if as_json else (), as_json=as_json)
 
 
 @click.command(short_help="Show what is known of this machine, and its limits.")

@@ -143,7 +143,7 @@ def examine(
 def _measured(entry: Entry, case: Case, settings: Sequence[Settings], advance: Callable[[], None]) -> list[AAResult]:
     """The pairs that could be measured. Raises `NothingMeasuredError` without any."""
     pairs: list[AAResult] = []
-    failure: NothingMeasuredError | None = None
+    failure = NothingMeasuredError(f"{entry.name} on {case.name}: too few rounds were measured to judge by.")
     for settings_of_pair in settings:
         try:
             pair = compare_with_itself(entry, case, settings_of_pair)
@@ -155,7 +155,7 @@ def _measured(entry: Entry, case: Case, settings: Sequence[Settings], advance: C
                 break
         advance()
     if not pairs:
-        raise failure or NothingMeasuredError(f"{entry.name} on {case.name}: too few rounds were measured to judge by.")
+        raise failure
     return pairs
 
 

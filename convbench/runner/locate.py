@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 from convbench.errors import ResultsError
 from convbench.store.journal import JournalWarning
+from convbench.store.locations import git
 from convbench.store.records import records
 from convbench.store.schema import Record
 
@@ -29,8 +29,8 @@ def records_named(text: str, folder: Path, only: Iterable[str] | None = None) ->
     """
     if (place := place_named(text, folder)) is not None:
         return list(records(place, only))
-    commit = _commit(text)
-    if commit is None:
+    words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
+    if text.startswith("-") or not (commit := git(Path(), *words)):
         raise ResultsError(
             f"{text!r} is no journal, no machine in {folder} and no commit here; give the path of a .jsonl file or of "
             "a folder of them, the name of a machine, or a commit, tag or branch."
@@ -43,14 +43,3 @@ def records_named(text: str, folder: Path, only: Iterable[str] | None = None) ->
     if not at_commit:
         raise ResultsError(f"{text!r} is commit {commit[:8]}, and no record in {folder} was measured at it.")
     return at_commit
-
-
-def _commit(text: str) -> str | None:
-    if text.startswith("-"):
-        return None
-    words = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-    except (OSError, ValueError):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

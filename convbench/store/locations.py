@@ -59,15 +59,16 @@ def find_checkout(start: Path) -> Path | None:
 
 def checkout_state(checkout: Path | None) -> CheckoutState:
     """The state of `checkout` according to git; empty without a checkout, git or a commit."""
-    if checkout is None or (commit := _git(checkout, "rev-parse", "HEAD")) is None:
+    if checkout is None or (commit := git(checkout, "rev-parse", "HEAD")) is None:
         return CheckoutState()
-    changes = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+    changes = git(checkout, "status", "--porcelain", "--untracked-files=no")
     return CheckoutState(commit, changes != "")
 
 
-def _git(checkout: Path, *words: str) -> str | None:
+def git(folder: Path, *words: str) -> str | None:
+    """What git says in `folder`; None where it fails or is not there."""
     try:
-        done = subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, text=True, check=False)
-    except OSError:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
+    except (OSError, ValueError):  # a ValueError is a word with a NUL in it
         return None
     return done.stdout.strip() if done.returncode == 0 else None
