@@ -3,8 +3,8 @@
 They need no reference. On integers whose sums are exact (`operands.integer_operands`) the two answers are equal to the
 last bit: zeros that a restatement adds leave every sum as it is, and parts are added only in formats that hold them.
 
-The adjoints, <conv(x, w), g> = <x, input_gradient(g, w)> = <w, weight_gradient(x, g)>, are not among them: they need
-the two gradients, which no backend computes yet.
+The adjoints, <conv(x, w), g> = <x, input_gradient(g, w)> = <w, weight_gradient(x, g)>, are not among them, because no
+backend computes the two gradients yet.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from __future__ import annotations
 from convbench.verification.relations.channels import OF_CHANNELS
 from convbench.verification.relations.geometry import OF_GEOMETRY
 from convbench.verification.relations.relation import Relation
-from convbench.verification.relations.sums import OF_SUMS
 
 __all__ = ["RELATIONS", "Relation"]
 
-RELATIONS: tuple[Relation, ...] = (*OF_GEOMETRY, *OF_CHANNELS, *OF_SUMS)
+RELATIONS: tuple[Relation, ...] = (*OF_GEOMETRY, *OF_CHANNELS)

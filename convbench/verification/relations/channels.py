@@ -1,4 +1,5 @@
-"""Relations of channels, filters and groups: their order, and parts of them."""
+"""Relations of channels, filters and groups, of their order and their parts, and of the sums over them: an output is a
+sum of products, linear in the input and in the weight, and then the bias."""
 
 from __future__ import annotations
 
@@ -9,11 +10,17 @@ import numpy as np
 
 from convbench.problem import ConvProblem
 from convbench.verification.operands import Operands
-from convbench.verification.relations.relation import Array, Part, Relation, as_it_is, cut
+from convbench.verification.relations.relation import Array, Part, cut, relation, summands
 
 _LARGEST_DENSE_WEIGHT = 2**21  # elements
 
 
+def _is_small_when_dense(problem: ConvProblem) -> bool:
+    weight = problem.out_channels * problem.in_channels * math.prod(problem.kernel_size)
+    return problem.groups > 1 and weight <= _LARGEST_DENSE_WEIGHT
+
+
+@relation("dense groups", "groups are one group whose weight is block-diagonal", _is_small_when_dense)
 def _dense_groups(problem: ConvProblem, operands: Operands) -> list[Part]:
     """One group, whose weight has the groups' own as blocks along its diagonal and zeros elsewhere."""
     groups, (out, own, *kernel) = problem.groups, operands.w.shape
@@ -23,59 +30,32 @@ def _dense_groups(problem: ConvProblem, operands: Operands) -> list[Part]:
     return [(problem.replace(groups=1), Operands(operands.x, dense.reshape(out, -1, *kernel), operands.b))]
 
 
-def _dense_size(problem: ConvProblem) -> int:
-    return problem.out_channels * problem.in_channels * math.prod(problem.kernel_size)
-
-
+@relation("channels reversed", "the order of the input's channels does not matter", lambda p: p.in_channels > p.groups)
 def _channels_reversed(problem: ConvProblem, operands: Operands) -> list[Part]:
     """Within each group."""
-    x = operands.x.reshape(problem.batch, problem.groups, -1, problem.height, problem.width)[:, :, ::-1]
-    w = np.ascontiguousarray(operands.w[:, ::-1])
-    return [(problem, Operands(x.reshape(operands.x.shape), w, operands.b))]
+    x = np.take(operands.x, _by_group(problem, problem.in_channels)[:, ::-1].ravel(), 1)
+    return [(problem, Operands(x, np.ascontiguousarray(operands.w[:, ::-1]), operands.b))]
 
 
+@relation(
+    "filters reversed",
+    "the order of the filters is that of the output's channels",
+    lambda p: p.out_channels > p.groups,
+    lambda p, outputs: np.take(outputs[0], _by_group(p, p.out_channels)[:, ::-1].ravel(), 1),
+)
 def _filters_reversed(problem: ConvProblem, operands: Operands) -> list[Part]:
     """Within each group."""
-    w, b = (None if a is None else _reversed_filters(problem, a, 0) for a in (operands.w, operands.b))
-    assert w is not None
-    return [(problem, Operands(operands.x, w, b))]
+    return [_with_filters(problem, operands, _by_group(problem, problem.out_channels)[:, ::-1])]
 
 
-def _filters_back(problem: ConvProblem, outputs: Sequence[Array]) -> Array:
-    return _reversed_filters(problem, outputs[0], 1)
-
-
-def _reversed_filters(problem: ConvProblem, array: Array, axis: int) -> Array:
-    order = np.arange(problem.out_channels).reshape(problem.groups, -1)[:, ::-1].ravel()
-    return np.take(array, order, axis)
-
-
+@relation(
+    "groups reversed",
+    "the order of groups is that of the output's groups",
+    lambda p: p.groups > 1,
+    lambda p, outputs: np.take(outputs[0], _by_group(p, p.out_channels)[::-1].ravel(), 1),
+)
 def _groups_reversed(problem: ConvProblem, operands: Operands) -> list[Part]:
-    channels = np.arange(problem.in_channels).reshape(problem.groups, -1)[::-1].ravel()
-    w, b = (None if a is None else _reversed_groups(problem, a, 0) for a in (operands.w, operands.b))
-    assert w is not None
-    return [(problem, Operands(np.take(operands.x, channels, 1), w, b))]
-
-
-def _groups_back(problem: ConvProblem, outputs: Sequence[Array]) -> Array:
-    return _reversed_groups(problem, outputs[0], 1)
-
-
-def _reversed_groups(problem: ConvProblem, array: Array, axis: int) -> Array:
-    order = np.arange(problem.out_channels).reshape(problem.groups, -1)[::-1].ravel()
-    return np.take(array, order, axis)
-
-
-def _filters_apart(problem: ConvProblem, operands: Operands) -> list[Part]:
-    """Some of each group's filters, and the others."""
-    filters = np.arange(problem.out_channels).reshape(problem.groups, -1)
-    middle = cut(filters.shape[1])
-    return [_with_filters(problem, operands, some) for some in (filters[:, :middle], filters[:, middle:])]
-
-
-def _with_filters(problem: ConvProblem, operands: Operands, filters: Array) -> Part:
-    b = None if operands.b is None else operands.b[filters.ravel()]
-    return problem.replace(out_channels=filters.size), Operands(operands.x, operands.w[filters.ravel()], b)
+    return [_with_groups(problem, operands, slice(None, None, -1))]
 
 
 def _filters_together(problem: ConvProblem, outputs: Sequence[Array]) -> Array:
@@ -83,65 +63,86 @@ def _filters_together(problem: ConvProblem, outputs: Sequence[Array]) -> Array:
     return np.concatenate([y.reshape(n, problem.groups, -1, *extent) for y in outputs], 2).reshape(problem.output_shape)
 
 
+@relation(
+    "filters apart",
+    "each filter gives its own channel of the output",
+    lambda p: p.out_channels > p.groups,
+    _filters_together,
+)
+def _filters_apart(problem: ConvProblem, operands: Operands) -> list[Part]:
+    """Some of each group's filters, and the others."""
+    filters = _by_group(problem, problem.out_channels)
+    middle = cut(filters.shape[1])
+    return [_with_filters(problem, operands, some) for some in (filters[:, :middle], filters[:, middle:])]
+
+
+@relation(
+    "groups apart",
+    "groups know nothing of each other",
+    lambda p: p.groups > 1,
+    lambda _, outputs: np.concatenate(outputs, 1),
+)
 def _groups_apart(problem: ConvProblem, operands: Operands) -> list[Part]:
     """Some of the groups, and the others."""
     middle = cut(problem.groups)
-    channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+    return [_with_groups(problem, operands, some) for some in (slice(middle), slice(middle, None))]
+
+
+def _by_group(problem: ConvProblem, channels: int) -> Array:
+    """The indices of channels or filters: (groups, channels of each)."""
+    return np.arange(channels).reshape(problem.groups, -1)
+
+
+def _with_groups(problem: ConvProblem, operands: Operands, groups: slice) -> Part:
+    channels = _by_group(problem, problem.in_channels)[groups]
+    x = np.take(operands.x, channels.ravel(), 1)
+    part = problem.replace(in_channels=channels.size, groups=len(channels), out_channels=len(channels))
+    return _with_filters(part, Operands(x, operands.w, operands.b), _by_group(problem, problem.out_channels)[groups])
+
+
+def _with_filters(problem: ConvProblem, operands: Operands, filters: Array) -> Part:
+    b = None if operands.b is None else operands.b[filters.ravel()]
+    return problem.replace(out_channels=filters.size), Operands(operands.x, operands.w[filters.ravel()], b)
+
+
+@summands("channels apart", "the sum over channels is that of two parts", lambda p: p.in_channels > p.groups)
+def _channels_apart(problem: ConvProblem, operands: Operands) -> list[Part]:
+    """Some of each group's channels, with the bias, and the others."""
+    x = operands.x.reshape(problem.batch, problem.groups, -1, problem.height, problem.width)
+    middle = cut(x.shape[2])
     parts = []
-    for some in (range(middle), range(middle, problem.groups)):
-        own = slice(some.start * filters, some.stop * filters)
-        x = np.ascontiguousarray(operands.x[:, some.start * channels : some.stop * channels])
-        b = None if operands.b is None else operands.b[own]
-        sizes = {"in_channels": len(some) * channels, "out_channels": len(some) * filters}
-        parts.append((problem.replace(groups=len(some), **sizes), Operands(x, operands.w[own], b)))
+    for some, b in ((slice(0, middle), operands.b), (slice(middle, None), None)):
+        own = x[:, :, some].reshape(problem.batch, -1, problem.height, problem.width)
+        part = problem.replace(in_channels=own.shape[1], bias=b is not None)
+        parts.append((part, Operands(own, np.ascontiguousarray(operands.w[:, some]), b)))
     return parts
 
 
-def _groups_together(_: ConvProblem, outputs: Sequence[Array]) -> Array:
-    return np.concatenate(outputs, 1)
+@summands("input in two", "the output is linear in the input")
+def _input_in_two(problem: ConvProblem, operands: Operands) -> list[Part]:
+    """Half of each element, rounded down, with the bias; and what is left of it."""
+    half = np.floor(operands.x / 2)
+    rest = Operands(operands.x - half, operands.w, None)
+    return [(problem, Operands(half, operands.w, operands.b)), (problem.replace(bias=False), rest)]
+
+
+@summands("weight in two", "the output is linear in the weight", lambda p: p.reduction_length > 1)
+def _weight_in_two(problem: ConvProblem, operands: Operands) -> list[Part]:
+    """Every other tap, with the bias, and those between."""
+    odd = np.indices(operands.w.shape[1:]).sum(0) % 2
+    taps = [np.where(odd == parity, operands.w, operands.w.dtype.type(0)) for parity in (0, 1)]
+    first = (problem, Operands(operands.x, taps[0], operands.b))
+    return [first, (problem.replace(bias=False), Operands(operands.x, taps[1], None))]
+
+
+@summands("bias apart", "the bias is added to the output", lambda p: p.bias)
+def _bias_apart(problem: ConvProblem, operands: Operands) -> list[Part]:
+    """Without the bias; and an input of zeros with it."""
+    zeros = Operands(np.zeros_like(operands.x), operands.w, operands.b)
+    return [(problem.replace(bias=False), Operands(operands.x, operands.w, None)), (problem, zeros)]
 
 
 OF_CHANNELS = (
-    Relation(
-        "dense groups",
-        "groups are one group whose weight is block-diagonal",
-        _dense_groups,
-        as_it_is,
-        lambda problem: problem.groups > 1 and _dense_size(problem) <= _LARGEST_DENSE_WEIGHT,
-    ),
-    Relation(
-        "channels reversed",
-        "the order of the input's channels does not matter",
-        _channels_reversed,
-        as_it_is,
-        lambda problem: problem.in_channels > problem.groups,
-    ),
-    Relation(
-        "filters reversed",
-        "the order of the filters is that of the output's channels",
-        _filters_reversed,
-        _filters_back,
-        lambda problem: problem.out_channels > problem.groups,
-    ),
-    Relation(
-        "groups reversed",
-        "the order of groups is that of the output's groups",
-        _groups_reversed,
-        _groups_back,
-        lambda problem: problem.groups > 1,
-    ),
-    Relation(
-        "filters apart",
-        "each filter gives its own channel of the output",
-        _filters_apart,
-        _filters_together,
-        lambda problem: problem.out_channels > problem.groups,
-    ),
-    Relation(
-        "groups apart",
-        "groups know nothing of each other",
-        _groups_apart,
-        _groups_together,
-        lambda problem: problem.groups > 1,
-    ),
+    *(_dense_groups, _channels_reversed, _filters_reversed, _groups_reversed, _filters_apart, _groups_apart),
+    *(_channels_apart, _input_in_two, _weight_in_two, _bias_apart),
 )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
 from convbench.problem import ConvProblem, Pair
 from convbench.verification.operands import Operands
-from convbench.verification.relations.relation import Array, Part, Relation, as_it_is, cut
+from convbench.verification.relations.relation import Array, Part, Relation, cut, relation
 
 _MOST_IMAGES = 16
 
 
+@relation(
+    "spread kernel", "dilation is a kernel with zeros between its taps", lambda problem: problem.dilation != (1, 1)
+)
 def _spread_kernel(problem: ConvProblem, operands: Operands) -> list[Part]:
     (kh, kw), (dh, dw) = problem.kernel_size, problem.dilation
     spread = np.zeros((*operands.w.shape[:2], dh * (kh - 1) + 1, dw * (kw - 1) + 1), operands.w.dtype)
@@ -22,14 +22,21 @@ def _spread_kernel(problem: ConvProblem, operands: Operands) -> list[Part]:
     return [(part, Operands(operands.x, spread, operands.b))]
 
 
+@relation(
+    "every position",
+    "a stride leaves out positions of the output at stride 1",
+    lambda problem: problem.stride != (1, 1),
+    lambda problem, outputs: outputs[0][:, :, :: problem.stride[0], :: problem.stride[1]],
+)
 def _every_position(problem: ConvProblem, operands: Operands) -> list[Part]:
     return [(problem.replace(stride=1), operands)]
 
 
-def _strided(problem: ConvProblem, outputs: Sequence[Array]) -> Array:
-    return outputs[0][:, :, :: problem.stride[0], :: problem.stride[1]]
-
-
+@relation(
+    "padded image",
+    "padding of any mode is a larger image, negative padding a smaller one",
+    lambda problem: problem.padding != ((0, 0), (0, 0)),
+)
 def _padded_image(problem: ConvProblem, operands: Operands) -> list[Part]:
     x = operands.x
     for axis in (0, 1):
@@ -54,15 +61,18 @@ def _padded(x: Array, axis: int, sides: Pair, mode: str) -> Array:
     return padded
 
 
+@relation(
+    "single images",
+    "the images of a batch know nothing of each other",
+    lambda problem: 1 < problem.batch <= _MOST_IMAGES,
+    lambda _, outputs: np.concatenate(outputs),
+)
 def _single_images(problem: ConvProblem, operands: Operands) -> list[Part]:
     one = problem.replace(batch=1)
     return [(one, Operands(operands.x[n : n + 1], operands.w, operands.b)) for n in range(problem.batch)]
 
 
-def _as_batch(_: ConvProblem, outputs: Sequence[Array]) -> Array:
-    return np.concatenate(outputs)
-
-
+@relation("transposed", "height and width may change places", combine=lambda _, outputs: outputs[0].swapaxes(2, 3))
 def _transposed(problem: ConvProblem, operands: Operands) -> list[Part]:
     part = problem.replace(
         height=problem.width,
@@ -73,10 +83,17 @@ def _transposed(problem: ConvProblem, operands: Operands) -> list[Part]:
     return [(part, Operands(x, w, operands.b))]
 
 
-def _transposed_back(_: ConvProblem, outputs: Sequence[Array]) -> Array:
-    return outputs[0].swapaxes(2, 3)
+def _can_be_mirrored(problem: ConvProblem) -> bool:
+    """Whether no side of the padding becomes negative that was not, as not all backends take that."""
+    return all(_unread(problem, axis) <= max(0, problem.padding[axis][1]) for axis in (0, 1))
 
 
+@relation(
+    "mirrored",
+    "a mirrored image under a mirrored kernel gives the mirrored output",
+    _can_be_mirrored,
+    lambda _, outputs: outputs[0][:, :, ::-1, ::-1],
+)
 def _mirrored(problem: ConvProblem, operands: Operands) -> list[Part]:
     """With the padding's sides exchanged, less the rows and columns behind the last output, which no output reads."""
     x, w = (np.ascontiguousarray(array[:, :, ::-1, ::-1]) for array in (operands.x, operands.w))
@@ -84,21 +101,12 @@ def _mirrored(problem: ConvProblem, operands: Operands) -> list[Part]:
     return [(problem.replace(padding=tuple(padding)), Operands(x, w, operands.b))]
 
 
-def _mirrored_back(_: ConvProblem, outputs: Sequence[Array]) -> Array:
-    return outputs[0][:, :, ::-1, ::-1]
-
-
-def _can_be_mirrored(problem: ConvProblem) -> bool:
-    """Whether no side of the padding becomes negative that was not, as not all backends take that."""
-    return all(_unread(problem, axis) <= max(0, problem.padding[axis][1]) for axis in (0, 1))
-
-
 def _unread(problem: ConvProblem, axis: int) -> int:
     padded = problem.input_shape[2 + axis] + sum(problem.padding[axis])
     return (padded - problem.dilation[axis] * (problem.kernel_size[axis] - 1) - 1) % problem.stride[axis]
 
 
-def _outputs_apart(axis: int) -> dict[str, Any]:
+def _outputs_apart(axis: int, name: str, summary: str) -> Relation:
     """The upper outputs (axis 0) or the left ones (axis 1), and the others, each from what they see of the image."""
 
     def halves(problem: ConvProblem) -> list[tuple[range, Pair]]:
@@ -112,7 +120,13 @@ def _outputs_apart(axis: int) -> dict[str, Any]:
             parts.append((range(max(0, start), min(size, stop)), (max(0, -start), max(0, stop - size))))
         return parts
 
-    def restate(problem: ConvProblem, operands: Operands) -> list[Part]:
+    def concerns(problem: ConvProblem) -> bool:
+        if problem.padding_mode != "zeros" or problem.output_shape[2 + axis] < 2:
+            return False
+        return all(seen for seen, _ in halves(problem))  # a half may see padding alone
+
+    @relation(name, summary, concerns, lambda _, outputs: np.concatenate(outputs, 2 + axis))
+    def apart(problem: ConvProblem, operands: Operands) -> list[Part]:
         parts = []
         for seen, sides in halves(problem):
             x = np.ascontiguousarray(np.take(operands.x, seen, 2 + axis))
@@ -121,60 +135,11 @@ def _outputs_apart(axis: int) -> dict[str, Any]:
             parts.append((part, Operands(x, operands.w, operands.b)))
         return parts
 
-    def concerns(problem: ConvProblem) -> bool:
-        if problem.padding_mode != "zeros" or problem.output_shape[2 + axis] < 2:
-            return False
-        return all(seen for seen, _ in halves(problem))  # a half may see padding alone
-
-    def combine(_: ConvProblem, outputs: Sequence[Array]) -> Array:
-        return np.concatenate(outputs, 2 + axis)
-
-    return {"restate": restate, "combine": combine, "concerns": concerns}
+    return apart
 
 
 OF_GEOMETRY = (
-    Relation(
-        "spread kernel",
-        "dilation is a kernel with zeros between its taps",
-        _spread_kernel,
-        as_it_is,
-        lambda problem: problem.dilation != (1, 1),
-    ),
-    Relation(
-        "every position",
-        "a stride leaves out positions of the output at stride 1",
-        _every_position,
-        _strided,
-        lambda problem: problem.stride != (1, 1),
-    ),
-    Relation(
-        "padded image",
-        "padding of any mode is a larger image, negative padding a smaller one",
-        _padded_image,
-        as_it_is,
-        lambda problem: problem.padding != ((0, 0), (0, 0)),
-    ),
-    Relation(
-        "single images",
-        "the images of a batch know nothing of each other",
-        _single_images,
-        _as_batch,
-        lambda problem: 1 < problem.batch <= _MOST_IMAGES,
-    ),
-    Relation(
-        "transposed",
-        "height and width may change places",
-        _transposed,
-        _transposed_back,
-        lambda _: True,
-    ),
-    Relation(
-        "mirrored",
-        "a mirrored image under a mirrored kernel gives the mirrored output",
-        _mirrored,
-        _mirrored_back,
-        _can_be_mirrored,
-    ),
-    Relation("rows apart", "upper and lower rows of the output are each computed alone", **_outputs_apart(0)),
-    Relation("columns apart", "left and right columns of the output are each computed alone", **_outputs_apart(1)),
+    *(_spread_kernel, _every_position, _padded_image, _single_images, _transposed, _mirrored),
+    _outputs_apart(0, "rows apart", "upper and lower rows of the output are each computed alone"),
+    _outputs_apart(1, "columns apart", "left and right columns of the output are each computed alone"),
 )

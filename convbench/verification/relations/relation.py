@@ -14,26 +14,29 @@ from convbench.verification.operands import Operands
 
 Part = tuple[ConvProblem, Operands]
 Array = NDArray[Any]
+Restate = Callable[[ConvProblem, Operands], list[Part]]
+Combine = Callable[[ConvProblem, Sequence[Array]], Array]
+Concerns = Callable[[ConvProblem], bool]
 
 
 @dataclass(frozen=True)
 class Relation:
     """One way to put a convolution differently.
 
-    Where `applies(problem)`, the output for `operands` must equal `combine(problem, outputs)`, `outputs` being those of
-    the convolutions in `restate(problem, operands)`, in that order. Operands and outputs are in the problem's dtype.
-    `exact_in_halves` is false where parts are added: a half format would round each of them.
+    Where `applies(problem)`, the output for `operands` must equal `combine(problem, outputs)`, where `outputs` are
+    those of the convolutions in `restate(problem, operands)`, in that order. Operands and outputs are in the problem's
+    dtype. `exact_in_halves` is false where parts are added, because a half format would round each of them.
     """
 
     name: str
     summary: str
-    restate: Callable[[ConvProblem, Operands], list[Part]]
-    combine: Callable[[ConvProblem, Sequence[Array]], Array]
-    concerns: Callable[[ConvProblem], bool]
-    exact_in_halves: bool = True
+    restate: Restate
+    combine: Combine
+    concerns: Concerns
+    exact_in_halves: bool
 
     def applies(self, problem: ConvProblem) -> bool:
-        """Whether `problem` has what the relation is about, and can be put so exactly."""
+        """Whether `problem` has what the relation is about, and the restatement is exact."""
         exact = self.exact_in_halves or problem.dtype not in ("float16", "bfloat16")
         return exact and problem.direction == "forward" and self.concerns(problem)
 
@@ -44,14 +47,20 @@ class Relation:
         return self.combine(problem, [compute(part, own) for part, own in self.restate(problem, operands)])
 
 
-def as_it_is(_: ConvProblem, outputs: Sequence[Array]) -> Array:
-    """`combine` where the one output is the answer."""
-    return outputs[0]
+def relation(
+    name: str,
+    summary: str,
+    concerns: Concerns = lambda _: True,
+    combine: Combine = lambda _, outputs: outputs[0],
+    exact_in_halves: bool = True,
+) -> Callable[[Restate], Relation]:
+    """Make the decorated function the `restate` of a relation."""
+    return lambda restate: Relation(name, summary, restate, combine, concerns, exact_in_halves)
 
 
-def added(_: ConvProblem, outputs: Sequence[Array]) -> Array:
-    """`combine` where the outputs are summands."""
-    return np.asarray(sum(outputs[1:], outputs[0]))
+def summands(name: str, summary: str, concerns: Concerns = lambda _: True) -> Callable[[Restate], Relation]:
+    """Make the decorated function the `restate` of a relation whose parts are added."""
+    return relation(name, summary, concerns, lambda _, outputs: np.asarray(sum(outputs[1:], outputs[0])), False)
 
 
 def cut(size: int) -> int:
