@@ -10,6 +10,8 @@ import click
 
 from convbench.cli import options
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.command(short_help="Find wrong answers: a sweep, then random search.")
 @options.backends
@@ -47,12 +49,12 @@ from convbench.cli import options
     "known",
     "FILE.toml",
     "Read known wrong answers from this file, besides convbench's own",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=_FILE,
 )
 @click.option("--accept-known", is_flag=True, help="Leave with 0 when every wrong answer is a known one.")
 @click.option(
     "--write-known",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=_FILE,
     metavar="FILE.toml",
     help="Write the new wrong answers to this file, for --known.",
 )

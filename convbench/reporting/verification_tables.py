@@ -77,7 +77,7 @@ def _sentence(rows: Sequence[Row], accept_known: bool) -> Text:
     if not rows:
         return Text("Nothing could be verified.")
     questions = sum(row["cases"] + row["searched"] for row in rows)
-    counts = f"{len(rows)} backend{'s' * (len(rows) > 1)}, {questions:,} questions: "
+    counts = f"{len(rows)} backend{'s' * (len(rows) > 1)}, {questions:,} question{'s' * (questions != 1)}: "
     wrong = [row for row in rows if row["status"] != Status.OK]
     if not wrong:
         return Text(counts + "every answer was right.", style="green")

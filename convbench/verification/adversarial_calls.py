@@ -12,6 +12,7 @@ import threading
 import time
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class Behaviour:
 
 def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: Layout, calls: Calls) -> Behaviour:
     """Call `backend` on this question. It raises whatever the backend raises, and may crash: run it in a worker."""
-    laid_out = _lay_out(operands, layout)
+    laid_out = operands.map(partial(lay_out, layout=layout))
     watched = _Watched(laid_out)
     sizes_bytes = _sizes_bytes(problem)
 
@@ -73,7 +74,7 @@ def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: 
     overwritten = watched.overwritten()
     # Something may be remembered by where its operands lie, which is where the next ones lie as often as not.
     in_place = calls == "few"
-    changed = _lay_out(_changed(operands), layout)
+    changed = _changed(operands).map(partial(lay_out, layout=layout))
     if in_place:
         _overwrite(laid_out, changed)
     second_operands = laid_out if in_place else changed
@@ -85,7 +86,7 @@ def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: 
     if not _same_bits(again := _copied(ready.to_numpy(kept)), first):
         answers.append(PhaseAnswer(KEPT, again))
     if in_place:
-        _overwrite(laid_out, _lay_out(operands, layout))
+        _overwrite(laid_out, operands)
     if not _same_bits(again := _call(ready), first):
         answers.append(PhaseAnswer(RETURNED, again))
     if calls == "many":
@@ -175,11 +176,6 @@ def _call(ready: Ready) -> Any:
 def _copied(output: Any) -> Any:
     # The next call may well write its answer to the same place.
     return np.array(output, order="C") if isinstance(output, np.ndarray) else output
-
-
-def _lay_out(operands: Operands, layout: Layout) -> Operands:
-    bias = None if operands.b is None else lay_out(operands.b, layout)
-    return Operands(lay_out(operands.x, layout), lay_out(operands.w, layout), bias)
 
 
 def _overwrite(operands: Operands, others: Operands) -> None:

@@ -41,7 +41,7 @@ from convbench.verification.question import Calls, Layout, Question, Values
 OWN_TABLE = Path(__file__).with_name("known_wrong.toml")
 
 
-class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """One known wrong answer; the fields are the keys of the file."""
 
     seen: str

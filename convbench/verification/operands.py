@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,10 @@ class Operands:
     w: NDArray[Any]
     b: NDArray[Any] | None
 
+    def map(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Operands:
+        """The operands with `change` applied to each; no bias stays none."""
+        return Operands(change(self.x), change(self.w), None if self.b is None else change(self.b))
+
 
 def normal_operands(problem: ConvProblem, seed: int) -> Operands:
     """Standard normal input; weights normal with variance 1/reduction_length, so that outputs are near 1 in size."""
@@ -60,8 +65,7 @@ def normal_operands(problem: ConvProblem, seed: int) -> Operands:
 
 def positive_operands(problem: ConvProblem, seed: int) -> Operands:
     """The sizes of normal operands: sums grow with their length, and an accumulator that is too narrow shows."""
-    drawn = normal_operands(problem, seed)
-    return Operands(np.abs(drawn.x), np.abs(drawn.w), None if drawn.b is None else np.abs(drawn.b))
+    return normal_operands(problem, seed).map(np.abs)
 
 
 def wide_operands(problem: ConvProblem, seed: int) -> Operands:

@@ -51,9 +51,8 @@ class Oracle:
     @cached_property
     def magnitudes(self) -> NDArray[np.float64]:
         """S = sum |x||w| + |b|, like `exact`, over the operands that are finite."""
-        parts = self._finite
-        magnitudes = (None if part is None else np.abs(part) for part in (parts.x, parts.w, parts.b))
-        return np.asarray(convolve(self.problem, *magnitudes))  # type: ignore[arg-type]
+        sizes = self._finite.map(np.abs)
+        return np.asarray(convolve(self.problem, sizes.x, sizes.w, sizes.b))
 
     def judge(self, arithmetic: Arithmetic, output: Any, spare: float = 0.0) -> Verdict:
         """The verdict on `output` as the answer of a backend that computes by `arithmetic`; its error may be larger by
@@ -96,8 +95,7 @@ class Oracle:
         """The operands, with zeros for what is not finite."""
         if self.values != "special":
             return self.operands
-        x, w, b = self.operands.x, self.operands.w, self.operands.b
-        return Operands(_zero_where_not_finite(x), w, None if b is None else _zero_where_not_finite(b))
+        return self.operands.map(lambda array: np.where(np.isfinite(array), array, array.dtype.type(0)))
 
     def _tainted(self, arithmetic: Arithmetic) -> NDArray[np.bool_] | None:
         """The images over whose outputs a special value may be spread; None where nothing does that."""
@@ -129,10 +127,6 @@ def integer_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int | Non
 def may_taint(problem: ConvProblem, arithmetic: Arithmetic) -> bool:
     """Whether a special value may reach outputs of its image that it does not belong to."""
     return rounds_between(arithmetic) or problem.dtype in arithmetic.taints
-
-
-def _zero_where_not_finite(array: NDArray[Any]) -> NDArray[Any]:
-    return np.where(np.isfinite(array), array, array.dtype.type(0))
 
 
 def rounds_between(arithmetic: Arithmetic) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,8 +42,8 @@ def judge_exact(
     round_to_integer: bool,
 ) -> Verdict:
     """Equality with the exact answer, rounded once to the problem's dtype; nearest integers with `round_to_integer`."""
-    if refusal := _malformed(problem, output):
-        return _refused(exact, refusal)
+    if refused := _refusal(problem, output):
+        return refused
     got = np.asarray(output, np.float64)
     expected = exact.astype(NUMPY_DTYPES[problem.dtype]).astype(np.float64)
     error = _error(got, expected)
@@ -58,8 +59,8 @@ def judge_bound(
     warn: NDArray[np.float64],
 ) -> Verdict:
     """Every element within `bound` of the exact answer; `warned` when some error is above `warn`."""
-    if refusal := _malformed(problem, output):
-        return _refused(exact, refusal)
+    if refused := _refusal(problem, output):
+        return refused
     got = np.asarray(output, np.float64)
     error = _error(got, exact)
     over_bound = _over(error, bound)
@@ -79,37 +80,34 @@ def judge_special(
     true anything not finite will do instead of what is expected. An output that NaN should have reached may not be
     finite all the same. The bound is of the problem without its special values.
     """
-    if refusal := _malformed(problem, output):
-        return _refused(exact, refusal)
+    if refused := _refusal(problem, output):
+        return refused
     got = np.asarray(output, np.float64)
-    with np.errstate(invalid="ignore"):
-        error = np.abs(got - exact)
     alike = (np.isnan(got) & np.isnan(exact)) | (got == exact)
     if tainted is not None:
         alike |= tainted & ~np.isfinite(got)
+    error = _error(got, exact)
     error[alike] = 0
-    error[~np.isfinite(error)] = np.inf
     over_bound = _over(error, bound)
     return _verdict("special", got, exact, error, over_bound, over_bound > 1)
 
 
-def _malformed(problem: ConvProblem, output: Any) -> str | None:
+def _refusal(problem: ConvProblem, output: Any) -> Verdict | None:
+    """The verdict on what is no array of the right shape and dtype."""
     if not isinstance(output, np.ndarray):
-        return f"to_numpy gave {type(output).__name__}, not a NumPy array"
-    if output.shape != problem.output_shape:
-        return f"the output has shape {output.shape}, expected {problem.output_shape} (N, O, out_h, out_w)"
-    if output.dtype != NUMPY_DTYPES[problem.dtype]:
-        return f"the output has dtype {output.dtype}, expected {problem.dtype}"
-    return None
-
-
-def _refused(exact: NDArray[np.float64], reason: str) -> Verdict:
-    infinite = float("inf")
-    return Verdict("output", False, infinite, infinite, wrong_elements=exact.size, elements=exact.size, reason=reason)
+        reason = f"to_numpy gave {type(output).__name__}, not a NumPy array"
+    elif output.shape != problem.output_shape:
+        reason = f"the output has shape {output.shape}, expected {problem.output_shape} (N, O, out_h, out_w)"
+    elif output.dtype != NUMPY_DTYPES[problem.dtype]:
+        reason = f"the output has dtype {output.dtype}, expected {problem.dtype}"
+    else:
+        return None
+    elements = math.prod(problem.output_shape)
+    return Verdict("output", False, math.inf, math.inf, wrong_elements=elements, elements=elements, reason=reason)
 
 
 def _error(got: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    # The expected values are finite by construction, so a NaN or infinity is as wrong as can be.
+    # Where finite values are expected a NaN or infinity is as wrong as can be.
     with np.errstate(invalid="ignore"):
         error = np.abs(got - expected)
     error[~np.isfinite(error)] = np.inf
@@ -135,27 +133,15 @@ def _verdict(
     wrong_elements = int(np.count_nonzero(wrong))
     ranked = np.where(wrong, over_bound, -1.0) if wrong_elements else over_bound
     worst = np.unravel_index(int(np.argmax(ranked)), error.shape)
-    element = tuple(int(i) for i in worst)
-    verdict = {
-        "error_over_bound": float(over_bound.max()),
-        "max_error": float(error.max()),
-        "warned": warned,
-        "element": element,
-        "got": float(got[worst]),
-        "expected": float(expected[worst]),
-        "wrong_elements": wrong_elements,
-        "elements": error.size,
-    }
+    element, actual, right = tuple(map(int, worst)), float(got[worst]), float(expected[worst])
     reason = None
     if wrong_elements:
+        ratio = float(over_bound[worst])
+        times = "infinitely many times" if ratio == math.inf else f"{ratio:.3g} times"
         digits = 17 if check == "exact" else 9  # of an integer every digit counts
         reason = (
             f"{check} check: {wrong_elements:,} of {error.size:,} elements wrong; at {list(element)} "
-            f"got {verdict['got']:.{digits}g}, expected {verdict['expected']:.{digits}g} "
-            f"({_times(float(over_bound[worst]))} the error bound)"
+            f"got {actual:.{digits}g}, expected {right:.{digits}g} ({times} the error bound)"
         )
-    return Verdict(check, not wrong_elements, reason=reason, **verdict)  # type: ignore[arg-type]
-
-
-def _times(ratio: float) -> str:
-    return "infinitely many times" if ratio == float("inf") else f"{ratio:.3g} times"
+    figures = (float(over_bound.max()), float(error.max()), warned, element, actual, right, wrong_elements, error.size)
+    return Verdict(check, not wrong_elements, *figures, reason)

@@ -66,10 +66,12 @@ def main() -> None:
         made = sweep(backend, strength)
         seconds = time.process_time() - start
         macs = sum(question.problem.macs for question in made.questions) / len(made.questions)
+        everything = made.coverage_of(made.questions)
+        reached = f"{everything.reached:,} of {everything.combinations:,} combinations"
         met = questions_until_every_pair(made, sweep(backend, 2)) if strength > 1 else None
         print(
             f"{backend.name:28}{strength:9}{len(made.questions):11,}{seconds:9.2f}{macs:11,.0f}"
-            f"{'–' if met is None else met:>14}  {made.coverage}, {len(made.refusals)} refused"
+            f"{'–' if met is None else met:>14}  {reached}, {len(made.refusals)} refused"
         )
     print()
     for backend in backends:

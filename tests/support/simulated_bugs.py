@@ -127,7 +127,7 @@ def smallest_by_search(bug: Bug) -> tuple[int, ...]:
             found |= set(range(by, 50, by)) if atom.relation == "divisible by" else {max(least, by)}
     best: tuple[int, ...] | None = None
     for values in itertools.product(*domains.values()):
-        for together in ((), (("top", "bottom"),), (("left", "right"),), (("top", "bottom"), ("left", "right"))):
+        for together in ((), (SIDES[:2],), (SIDES[2:],), (SIDES[:2], SIDES[2:])):
             form = plain.replace(**dict(zip(domains, values, strict=True)))
             for one, other in together:
                 form = form.replace(**{side: getattr(form, one if one in domains else other) for side in (one, other)})

@@ -56,6 +56,18 @@ def space_has(space: Space, rows: Any) -> Any:
     return [all(block.possible[tuple(row[list(block.factors)])] for block in space.blocks) for row in rows]
 
 
+def everything(made: Sweep) -> Coverage:
+    return made.coverage_of(made.questions)
+
+
+def refused(made: Sweep) -> tuple[str, ...]:
+    """The refusals in words, such as "depthwise with bfloat16"."""
+    return tuple(
+        " with ".join(FACTORS[factor].words[level] for factor, level in zip(each.factors, each.levels, strict=True))
+        for each in made.refusals
+    )
+
+
 def met(rows: Iterable[tuple[Any, ...]], strength: int) -> set[Any]:
     return {combination for row in rows for combination in itertools.combinations(enumerate(row), strength)}
 
@@ -155,7 +167,7 @@ def rows_of(questions: Iterable[Question]) -> list[tuple[str, ...]]:
 def test_what_a_sweep_says_it_reached_is_what_its_questions_meet(backend: type[Backend], strength: int) -> None:
     made: Sweep = swept(backend, strength)
     counted = met(rows_of(made.questions), strength)
-    assert made.coverage == Coverage(strength, len(counted), len(counted))
+    assert everything(made) == Coverage(strength, len(counted), len(counted))
     assert len(made.questions) == len({str(question) for question in made.questions})
     assert all(backend().unsupported(question.problem) is None for question in made.questions)
 
@@ -179,14 +191,14 @@ def test_a_sweep_is_of_hundreds_not_thousands_of_small_questions() -> None:
 def test_a_stronger_sweep_begins_with_a_weaker_one() -> None:
     weaker, stronger = swept(Particular, 2), swept(Particular, 3)
     assert stronger.questions[: len(weaker.questions)] == weaker.questions
-    assert weaker.coverage_of(stronger.questions) == weaker.coverage
+    assert weaker.coverage_of(stronger.questions) == everything(weaker)
 
 
 def test_what_was_answered_so_far_is_what_is_counted() -> None:
     made: Sweep = swept(Narrow, 3)
     half = made.questions[: len(made.questions) // 2]
     counted = made.coverage_of(iter(half))
-    assert counted == Coverage(3, len(met(rows_of(half), 3)), made.combinations)
+    assert counted == Coverage(3, len(met(rows_of(half), 3)), everything(made).combinations)
     assert 0.8 < counted.share < 1
     assert made.coverage_of([]).reached == 0
     foreign = swept(Winograd, 2).questions  # in float32, which Narrow does not compute
@@ -206,22 +218,22 @@ def test_numbers_vary_within_a_level() -> None:
 
 
 def test_what_was_refused_is_told_in_words() -> None:
-    assert swept(Whole, 2).refused == swept(Narrow, 2).refused == ()
+    assert refused(swept(Whole, 2)) == refused(swept(Narrow, 2)) == ()
     grouped = {"several groups", "depthwise", "depthwise with a multiplier"}
-    assert set(swept(Particular, 2).refused) == {f"{words} with bfloat16" for words in grouped}
-    assert {"1x1 kernel", "stride 2", "1 channel in", "dilation 2 or more"} <= set(swept(Winograd, 2).refused)
+    assert set(refused(swept(Particular, 2))) == {f"{words} with bfloat16" for words in grouped}
+    assert {"1x1 kernel", "stride 2", "1 channel in", "dilation 2 or more"} <= set(refused(swept(Winograd, 2)))
 
 
 def test_where_nothing_is_supported_nothing_is_asked() -> None:
     for backend in (Nothing(), type("Mute", (Idle,), {"supports": Supports(dtypes=set())})()):
         made = sweep(backend, 2)
         assert made.questions == ()
-        assert made.coverage == made.coverage_of(swept(Whole, 2).questions) == Coverage(2, 0, 0)
+        assert everything(made) == made.coverage_of(swept(Whole, 2).questions) == Coverage(2, 0, 0)
 
 
 def test_an_error_of_the_backends_own_is_left_for_the_question_to_meet() -> None:
     made = sweep(Raising(), 2)
-    assert made.coverage.share == 1
+    assert everything(made).share == 1
     assert {question.problem.groups for question in made.questions} == {1}
 
 
@@ -253,8 +265,5 @@ def test_a_sweep_is_the_same_in_every_process(hash_seed: str) -> None:
     assert done.stdout.strip() == mine
 
 
-def test_coverage_never_says_all_when_it_is_not() -> None:
-    assert str(Coverage(3, 41_203, 41_203)) == "100 % of 41,203 combinations of 3"
-    assert str(Coverage(3, 41_202, 41_203)) == "99.9 % of 41,203 combinations of 3"
-    assert str(Coverage(2, 1, 3)) == "33.3 % of 3 combinations of 2"
+def test_coverage_is_a_share() -> None:
     assert math.isclose(Coverage(2, 1, 3).share, 1 / 3)

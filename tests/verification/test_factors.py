@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from convbench.backend import Supports
 from convbench.errors import ProblemError
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
-from convbench.verification.sweep.catalogue import build, catalogue
+from convbench.verification.sweep.catalogue import catalogue
 from convbench.verification.sweep.combinations import FactorBlock, Space
 from convbench.verification.sweep.drawing import DECISIONS, Drawing
 from convbench.verification.sweep.factors import CHANNELS, DETAILS, FACTORS, GEOMETRY, OTHERS, classes, levels_of
@@ -121,6 +122,12 @@ def test_a_level_is_what_its_words_say(words: str) -> None:
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------------
+
+
+def build(levels: Mapping[str, str], variant: int = 0) -> Question | None:
+    """The question of this number with a level of each of `FACTORS`, by name; None when no question has these."""
+    row = [factor.words.index(levels[factor.name]) for factor in FACTORS]
+    return next(catalogue().questions(row, variant), None)
 
 
 @settings(max_examples=200)

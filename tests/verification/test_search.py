@@ -20,7 +20,7 @@ from convbench.problem import ConvProblem
 from convbench.verification.question import Question
 from convbench.verification.sweep.drawing import DECISIONS, MOST_MACS, Drawing
 from convbench.verification.sweep.factors import DETAILS, FACTORS, classes
-from convbench.verification.sweep.search import questions, search
+from convbench.verification.sweep.search import search
 
 pytestmark = pytest.mark.slow
 
@@ -87,12 +87,6 @@ def test_whatever_is_decided_there_is_a_supported_question(
     assert thread_safe or question.calls != "threads"
     assert question.layout != "odd-strides" or 1 in (*question.problem.input_shape, *question.problem.weight_shape)
     assert Question.parse(str(question)) == question
-
-
-@settings(max_examples=50)
-@given(questions(Narrow()))
-def test_the_strategy_may_be_used_on_its_own(question: Question) -> None:
-    assert Narrow().unsupported(question.problem) is None
 
 
 SHOW = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,7 +15,8 @@ from strategies import problems
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.verification.causes.parameters import QuestionParameters, size
-from convbench.verification.causes.shrinking import is_alike, kind, shrink, smaller
+from convbench.verification.causes.shrink_passes import PASSES
+from convbench.verification.causes.shrinking import is_alike, kind, shrink
 from convbench.verification.failure import Failure
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 
@@ -53,6 +54,14 @@ questions = st.builds(
     calls=st.sampled_from(CALLS),
     seed=st.integers(0, 9),
 )
+
+
+def smaller(question: Question) -> Iterator[Question]:
+    """Every question that is one step down from `question`."""
+    form = QuestionParameters.of(question)
+    for candidate in (candidate for step in PASSES for candidate in step(form)):
+        if candidate.question is not None and size(candidate.question) < size(question):
+            yield candidate.question
 
 
 @given(questions)
@@ -142,15 +151,19 @@ def test_the_same_failure_shrinks_to_the_same_question_by_the_same_way() -> None
     [
         (
             "n3c24h17w19_o12k3_s2x3_p1_g4_bias_f16 wide sliced many seed=7",
-            [Atom("stride_h", "==", 2), Atom("groups", ">=", 2), Atom("width", ">=", 5)],
+            [Atom("stride_height", "==", 2), Atom("groups", ">=", 2), Atom("width", ">=", 5)],
             "n1c2h1w5_o2k1_s2x1_g2",
         ),
-        ("n1c64h56w56_o64k3_p1", [Atom("kernel_h", ">=", 2), Atom("kernel_w", ">=", 2)], "n1c1h2w2_o1k2"),
-        ("n2c48h9w9_o7k5_p2", [Atom("channels", "divisible by", 16), Atom("kernel_w", "==", 5)], "n1c16h1w5_o1k1x5"),
-        ("n1c3h9w9_o3k3_p2_reflect", [Atom("padding_mode", "==", "reflect"), Atom("top", ">=", 2)],
+        ("n1c64h56w56_o64k3_p1", [Atom("kernel_height", ">=", 2), Atom("kernel_width", ">=", 2)], "n1c1h2w2_o1k2"),
+        (
+            "n2c48h9w9_o7k5_p2",
+            [Atom("channels", "divisible by", 16), Atom("kernel_width", "==", 5)],
+            "n1c16h1w5_o1k1x5",
+        ),
+        ("n1c3h9w9_o3k3_p2_reflect", [Atom("padding_mode", "==", "reflect"), Atom("padding_top", ">=", 2)],
          "n1c1h3w1_o1k1_p2x0_reflect"),
-        ("n1c3h9w9_o3k3_pt1b2l3r0", [Atom("bottom", ">=", 1)], "n1c1h1w1_o1k1_p1x0"),
-        ("n1c3h9w9_o3k3_pt-1b2l3r-2", [Atom("right", "<", 0)], "n1c1h1w3_o1k1_p0x-1"),
+        ("n1c3h9w9_o3k3_pt1b2l3r0", [Atom("padding_bottom", ">=", 1)], "n1c1h1w1_o1k1_p1x0"),
+        ("n1c3h9w9_o3k3_pt-1b2l3r-2", [Atom("padding_right", "<", 0)], "n1c1h1w3_o1k1_p0x-1"),
         ("n1c3h9w9_o3k3 reversed", [Atom("layout", "!=", "contiguous")], "n1c1h1w1_o1k1 channels-last"),
         ("n1c3h9w9_o3k3_bf16 special threads", [], "n1c1h1w1_o1k1"),
     ],
@@ -171,7 +184,7 @@ def test_both_axes_shrink_together_where_they_must() -> None:
 
 
 def test_an_image_grows_where_that_does_away_with_padding() -> None:
-    bug = Bug([Atom("kernel_h", ">=", 5)])
+    bug = Bug([Atom("kernel_height", ">=", 5)])
     start = failed(bug, Question.parse("n1c2h1w1_o2k5_p2"))
     assert str(shrink(start, bug, anything).question) == "n1c1h5w1_o1k5x1"
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Literal
 
 from convbench.runner.verify.examiner import Examiner
@@ -128,7 +127,7 @@ class Campaign:
                 failure, lambda question: allowed(question) and not any(k.names(question) for k in self.known), until
             )
 
-        return causes(new, self.passed, cache(classes), smaller) if new else []
+        return causes(new, self.passed, classes, smaller) if new else []
 
     def known_causes(self) -> list[tuple[KnownWrong, Cause]]:
         """Each entry of `known` that explains failures, with them and its smallest question."""
@@ -136,12 +135,12 @@ class Campaign:
         for failure in self.failures.values():
             if (entry := self.known_as(failure)) is not None:
                 explained.setdefault(self.known.index(entry), []).append(failure)
-        return [(self.known[number], self._known_cause(self.known[number], met)) for number, met in explained.items()]
-
-    def _known_cause(self, entry: KnownWrong, failures: list[Failure]) -> Cause:
-        smallest = min(failures, key=lambda failure: size(failure.question))
-        representative = self._shrunk(smallest, entry.names, self.clock() + _SHRINKING_ONE_S)
-        return Cause(representative, tuple(failures), (), looked_into=False)
+        causes_of = []
+        for number, failures in explained.items():
+            smallest = min(failures, key=lambda failure: size(failure.question))
+            representative = self._shrunk(smallest, self.known[number].names, self.clock() + _SHRINKING_ONE_S)
+            causes_of.append((self.known[number], Cause(representative, tuple(failures), (), looked_into=False)))
+        return causes_of
 
     def known_as(self, failure: Failure) -> KnownWrong | None:
         """The entry that explains `failure`; None when it is new."""
@@ -194,11 +193,11 @@ class Campaign:
     def reproduced_by(self, failure: Failure) -> tuple[Question, ...]:
         """The questions that show `failure` to a fresh worker: it alone, after another one, or none that is known."""
         alone = (failure.question,)
-        sequences = [alone] + [(before, *alone) for before in filter(None, [self.before.get(failure.question)])]
-        for questions in sequences:
+        before = self.before.get(failure.question)
+        for questions in (alone, (before, *alone)) if before else (alone,):
             if self.stop() or self.gave_up:
                 return alone
-            self.examiner.start_afresh()
+            self.examiner.end_worker()
             if [self.examiner(question) for question in questions][-1] is not None:
                 return questions
         return ()

@@ -25,7 +25,7 @@ from convbench.verification.failure import Failure
 from convbench.verification.oracle import Oracle, oracle_for, rounds_between
 from convbench.verification.question import Question
 from convbench.verification.relations import RELATIONS, Relation
-from convbench.verification.verdict import Verdict
+from convbench.verification.sweep.catalogue import is_supported
 
 # How long to wait for a backend that answers quickly: so many times its slowest answer, and at least so long.
 _TIMES_SLOWEST = 30.0
@@ -60,11 +60,11 @@ class Examiner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
+        self.end_worker()
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the libraries, as the worker found them; empty before the first question."""
+        """Those of the libraries in the worker; empty before the first question."""
         return self._pool.versions.get(self.entry.name, {})
 
     def start(self) -> None:
@@ -72,16 +72,12 @@ class Examiner:
         if not self._pool.runs(self.entry) and (failed := self._pool.start([self.entry])):
             raise failed[self.entry.name]
 
-    def start_afresh(self) -> None:
-        """End the worker: the next question is the first one of another."""
+    def end_worker(self) -> None:
+        """End the worker; the next question starts another."""
         self._pool.shutdown()
 
     def supports(self, problem: ConvProblem) -> bool:
-        """Whether the backend says that it computes `problem`; an error of its own counts as yes, and will be found."""
-        try:
-            return self.backend.unsupported(problem) is None
-        except Exception:
-            return True
+        return is_supported(self.backend, problem)
 
     def __call__(self, question: Question, key: Oracle | None = None) -> Failure | None:
         """Ask, with the operands of `key` where it is given, else with those that the question's words and seed give.
@@ -115,12 +111,12 @@ class Examiner:
         arithmetic = self.backend.arithmetic
         for answer in examined.answers:
             phase = answer.phase
-            judge = key.judge_changed if phase in OF_CHANGED else key.judge
-            verdict = judge(arithmetic, answer.output)
+            verdict = (key.judge_changed if phase in OF_CHANGED else key.judge)(arithmetic, answer.output)
             self.warned += verdict.warned
             if not verdict.passed:
+                figures = (verdict.element, verdict.got, verdict.expected, verdict.error_over_bound)
                 check = verdict.check if phase == FIRST else phase
-                return _failure(question, check, verdict)
+                return Failure(question, Status.WRONG, check, verdict.reason or "", *figures)
             if verdict.check == "bound":
                 self.max_error_over_bound = max(self.max_error_over_bound, verdict.error_over_bound)
         if overwritten := examined.overwritten:
@@ -133,18 +129,13 @@ class Examiner:
         if key.values != "integers" or question.layout != "contiguous":
             return None
         relation = self._next_relation(problem)
-        if relation is None:
+        parts = relation.restate(problem, key.operands) if relation else []
+        if relation is None or not all(self._is_comparable(part, problem) for part, _ in parts):
             return None
-        parts = relation.restate(problem, key.operands)
-        if not all(self._is_comparable(part, problem) for part, _ in parts):
-            return None
-        checks = [Check(problem=part, operands=by_name(operands)) for part, operands in parts]
-        outputs = [self._request(check).output for check in checks]
-        if any(
-            getattr(output, "shape", None) != part.output_shape
-            for output, (part, _) in zip(outputs, parts, strict=True)
-        ):
-            return None  # which a question about that part will find
+        outputs = [self._request(Check(problem=part, operands=by_name(own))).output for part, own in parts]
+        shapes = [getattr(output, "shape", None) for output in outputs]
+        if shapes != [part.output_shape for part, _ in parts]:
+            return None  # a question about that part will find it
         other = relation.combine(problem, [self._whole(output) for output in outputs])
         return _disagreement(question, relation, self._whole(first), other)
 
@@ -172,19 +163,6 @@ class Examiner:
             if relation.applies(problem) and (relation.exact_in_halves or not self._rounds_sums(problem)):
                 return relation
         return None
-
-
-def _failure(question: Question, check: str, verdict: Verdict) -> Failure:
-    return Failure(
-        question,
-        Status.WRONG,
-        check,
-        verdict.reason or "",
-        verdict.element,
-        verdict.got,
-        verdict.expected,
-        verdict.error_over_bound,
-    )
 
 
 def _disagreement(

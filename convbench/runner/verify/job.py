@@ -53,12 +53,12 @@ def _watch_input(over: threading.Event) -> None:
 def campaign_events(entry: Entry, request: dict[str, Any], over: threading.Event) -> Iterator[Event]:
     """Everything that happens, the report last."""
     start = time.monotonic() - request["seconds_before"]
-    with Examiner(entry, request["question_limit_s"], request["threads"]) as examiner:
+    with Examiner(entry, request["question_limit"], request["threads"]) as examiner:
         campaign = Campaign(examiner, stop=over.is_set)
         try:
             examiner.start()
-            table = [*own_table(), *(entry for path in request["known"] for entry in read_known(Path(path)))]
-            campaign.known = applicable(table, examiner.backend.name, examiner.versions, cpu_flags())
+            known = own_table() + [entry for path in request["known"] for entry in read_known(Path(path))]
+            campaign.known = applicable(known, entry.name, examiner.versions, cpu_flags())
             for phase, text, failure in request["answered"]:
                 campaign.remember(Question.parse(text), None if failure is None else _failure_of(failure), phase)
             for answered in campaign.follow(_plan(request)):
@@ -89,7 +89,7 @@ def _plan(request: dict[str, Any]) -> CampaignPlan:
         exact=request["exact"],
         questions=tuple(Question.parse(text) for text in request["questions"]),
         strength=request["strength"],
-        time_limit_s=max(0.0, request["time_limit_s"] - request["searched_s"]),
+        time_limit_s=max(0.0, request["time_limit"] - request["searched_s"]),
         seed=request["seed"],
     )
 

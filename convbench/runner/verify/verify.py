@@ -62,10 +62,13 @@ class Request:
 
     def identity(self) -> dict[str, Any]:
         """What has to be equal for one request to continue another."""
-        fields = json.loads(json.dumps(asdict(self), default=str))
-        if not self.known:
-            del fields["known"]  # which logs of before it have not
-        return {key: value for key, value in fields.items() if key not in _NOT_PART_OF_THE_QUESTIONS}
+        left_out = _NOT_PART_OF_THE_QUESTIONS if self.known else (*_NOT_PART_OF_THE_QUESTIONS, "known")
+        return {key: value for key, value in self.as_json().items() if key not in left_out}  # old logs have no "known"
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, paths as texts."""
+        fields: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return fields
 
 
 @dataclass(frozen=True)
@@ -152,21 +155,13 @@ def _check(request: Request) -> None:
 
 def _job_request(request: Request, backend: str, results: Path, earlier: Sequence[Event]) -> dict[str, Any]:
     answered = [event for event in earlier if event["event"] == "answered"]
-    return {
+    return request.as_json() | {
         "backend": backend,
         "plugins": [str(path.resolve()) for path in request.plugins],
         "known": [str(path.resolve()) for path in request.known],
-        "suites": list(request.suites),
-        "case_glob": request.case_glob,
-        "where": request.where,
-        "exact": request.exact,
-        "questions": list(request.questions),
         "replay": [str(q) for q in read_corpus(corpus_file(results, backend))] if request.is_whole else [],
         "strength": request.strength if request.is_whole else 0,
-        "time_limit_s": request.time_limit if request.is_whole else 0.0,
-        "question_limit_s": request.question_limit,
-        "threads": request.threads,
-        "seed": request.seed,
+        "time_limit": request.time_limit if request.is_whole else 0.0,
         "answered": [[event["phase"], event["question"], event["finding"]] for event in answered],
         "seconds_before": max((event["seconds"] for event in answered), default=0.0),
         "searched_s": max((event["searched_s"] for event in answered), default=0.0),

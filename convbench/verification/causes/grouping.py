@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
+from convbench.status import Status
 from convbench.verification.causes.parameters import QuestionParameters, size
-from convbench.verification.causes.shrinking import is_alike
+from convbench.verification.causes.shrinking import kind
 from convbench.verification.causes.trait_counts import Combination, Occurrences, Trait, TraitCounts, Traits
 from convbench.verification.failure import Failure
 from convbench.verification.question import Question
@@ -56,15 +58,11 @@ def causes(
     which `allowed` is true: those that another cause, known by then, explains are not. `passed` is read again after
     each shrinking: a collection to which that adds the questions that passed meanwhile tells more.
     """
-    buckets: list[list[Failure]] = []
+    buckets: dict[tuple[Status, str], list[Failure]] = {}
     for failure in failures:
-        bucket = next((bucket for bucket in buckets if is_alike(bucket[0], failure)), None)
-        if bucket is None:
-            buckets.append([failure])
-        else:
-            bucket.append(failure)
+        buckets.setdefault((failure.status, kind(failure)), []).append(failure)
     groups: list[Cause] = []
-    for bucket in sorted(buckets, key=len, reverse=True):
+    for bucket in sorted(buckets.values(), key=len, reverse=True):
         sorting = _Sorting(bucket, passed, classes, shrink_one, most_shrunk)
         groups += sorting.causes()
         most_shrunk = max(_LEAST_SHRUNK, most_shrunk - sorting.shrunk)
@@ -95,12 +93,12 @@ class _Sorting:
     ) -> None:
         self.shrunk = 0
         self._failures = sorted(failures, key=lambda failure: (size(failure.question), str(failure.question)))
-        self._passed, self._classes = passed, classes
+        self._passed = passed
         self._shrink_one, self._most_shrunk = shrink_one, most_shrunk
         self._known_passes: list[Question] = []
         self._passes = Occurrences([])
-        self._known_traits: dict[Question, Traits] = {}
-        self._forms: dict[Question, QuestionParameters] = {}
+        self._traits = cache(lambda question: frozenset(classes(question).items()))
+        self._form = cache(QuestionParameters.of)
 
     def causes(self) -> list[Cause]:
         groups: list[_Group] = []
@@ -176,19 +174,9 @@ class _Sorting:
 
         return TraitCounts(with_extent(failed, questions), with_extent(self._passes, self._known_passes))
 
-    def _traits(self, question: Question) -> Traits:
-        if question not in self._known_traits:
-            self._known_traits[question] = frozenset(self._classes(question).items())
-        return self._known_traits[question]
-
     def _reaches(self, question: Question, least: Failure) -> bool:
         """Whether `question` goes as far as `least` in every parameter."""
         return self._form(least.question).is_within(self._form(question))
-
-    def _form(self, question: Question) -> QuestionParameters:
-        if question not in self._forms:
-            self._forms[question] = QuestionParameters.of(question)
-        return self._forms[question]
 
 
 _EXTENT = ("all that ", " has, or more")

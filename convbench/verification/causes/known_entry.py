@@ -13,7 +13,7 @@ from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
 from convbench.suite.filter import parse
 from convbench.verification.causes.grouping import Cause, question_of_extent
-from convbench.verification.causes.parameters import WORDS, QuestionParameters
+from convbench.verification.causes.parameters import SIDES, SIZES, WORDS, QuestionParameters
 from convbench.verification.known import KnownWrong
 from convbench.verification.sweep.level_conditions import OF_A_QUESTION, level_condition
 
@@ -50,13 +50,7 @@ def toml_text(entries: Iterable[KnownWrong]) -> str:
     blocks = []
     for entry in entries:
         fields = msgspec.to_builtins(entry, builtin_types=(datetime.date,))
-        defaults = {name: default for name, default in _defaults().items() if name in fields}
-        lines = [
-            f"{name} = {_toml(value)}"
-            for name, value in fields.items()
-            if name == "status" or name not in defaults or value != defaults[name]
-        ]
-        blocks.append("\n".join(["[[wrong]]", *lines, ""]))
+        blocks.append("\n".join(["[[wrong]]", *(f"{name} = {_toml(value)}" for name, value in fields.items()), ""]))
     return "\n".join(blocks)
 
 
@@ -84,23 +78,10 @@ def _shared(cause: Cause) -> tuple[str | None, set[str]]:
 
 def _as_far_as(form: QuestionParameters) -> list[str]:
     """Conditions for going as far as `form` in every parameter of a problem."""
-    numbers = {
-        "batch": form.batch,
-        "groups": form.groups,
-        "in_channels // groups": form.channels,
-        "out_channels // groups": form.filters,
-        "height": form.height,
-        "width": form.width,
-        "kernel_height": form.kernel_h,
-        "kernel_width": form.kernel_w,
-        "stride_height": form.stride_h,
-        "stride_width": form.stride_w,
-        "dilation_height": form.dilation_h,
-        "dilation_width": form.dilation_w,
-    }
-    sides = dict(zip(("top", "bottom", "left", "right"), form.padding, strict=True))
-    parts = [f"{name} >= {least}" for name, least in numbers.items() if least > 1]
-    parts += [f"padding_{side} {'>=' if size > 0 else '<='} {size}" for side, size in sides.items() if size]
+    of_a_group = {"channels": "in_channels // groups", "filters": "out_channels // groups"}
+    parts = [f"{of_a_group.get(name, name)} >= {getattr(form, name)}" for name in SIZES if getattr(form, name) > 1]
+    sides = zip(SIDES, form.padding, strict=True)
+    parts += [f"{side} {'>=' if size > 0 else '<='} {size}" for side, size in sides if size]
     for name in ("padding_mode", "dtype"):
         words = WORDS[name][WORDS[name].index(getattr(form, name)) :]
         parts += [f"{name} in ({', '.join(map(repr, words))},)"] if len(words) < len(WORDS[name]) else []
@@ -116,12 +97,6 @@ def _shortened(text: str) -> str:
     """One line of plain text."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
-
-
-def _defaults() -> dict[str, Any]:
-    """What the fields that may be left out are then."""
-    required = KnownWrong(seen="", backends=(), cases=(), status=())
-    return {name: value for name, value in msgspec.to_builtins(required).items() if name not in ("seen", "cases")}
 
 
 def _toml(value: Any) -> str:

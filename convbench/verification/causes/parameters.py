@@ -10,7 +10,7 @@ from convbench.errors import ProblemError
 from convbench.problem import PADDING_MODES, ConvProblem, Direction, Dtype, PaddingMode
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Calls, Layout, Question, Values
 
-SIDES = ("top", "bottom", "left", "right")
+SIDES = ("padding_top", "padding_bottom", "padding_left", "padding_right")
 WORDS: dict[str, tuple[Any, ...]] = {
     "values": VALUES,
     "layout": LAYOUTS,
@@ -20,11 +20,10 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "bias": (False, True),
 }
 """What the parameters that are no numbers may be, the plainest first."""
-_SIZES = (
-    "batch", "groups", "channels", "filters", "height", "width", "kernel_h", "kernel_w", "stride_h", "stride_w",
-    "dilation_h", "dilation_w",
-)  # fmt: skip
-NUMBERS = (*_SIZES, *SIDES)
+_AS_IN_THE_PROBLEM = ("batch", "groups", "height", "width", "bias", "padding_mode", "dtype", "direction")
+_AXES = tuple(f"{name}_{axis}" for name in ("kernel", "stride", "dilation") for axis in ("height", "width"))
+SIZES = ("batch", "groups", "channels", "filters", "height", "width", *_AXES)
+NUMBERS = (*SIZES, *SIDES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +36,16 @@ class QuestionParameters:
     filters: int
     height: int
     width: int
-    kernel_h: int
-    kernel_w: int
-    stride_h: int
-    stride_w: int
-    dilation_h: int
-    dilation_w: int
-    top: int
-    bottom: int
-    left: int
-    right: int
+    kernel_height: int
+    kernel_width: int
+    stride_height: int
+    stride_width: int
+    dilation_height: int
+    dilation_width: int
+    padding_top: int
+    padding_bottom: int
+    padding_left: int
+    padding_right: int
     bias: bool
     padding_mode: PaddingMode
     dtype: Dtype
@@ -58,38 +57,14 @@ class QuestionParameters:
 
     @classmethod
     def of(cls, question: Question) -> Self:
-        """The form of `question`."""
         p = question.problem
-        (top, bottom), (left, right) = p.padding
-        return cls(
-            batch=p.batch,
-            groups=p.groups,
-            channels=p.in_channels // p.groups,
-            filters=p.out_channels // p.groups,
-            height=p.height,
-            width=p.width,
-            kernel_h=p.kernel_size[0],
-            kernel_w=p.kernel_size[1],
-            stride_h=p.stride[0],
-            stride_w=p.stride[1],
-            dilation_h=p.dilation[0],
-            dilation_w=p.dilation[1],
-            top=top,
-            bottom=bottom,
-            left=left,
-            right=right,
-            bias=p.bias,
-            padding_mode=p.padding_mode,
-            dtype=p.dtype,
-            direction=p.direction,
-            values=question.values,
-            layout=question.layout,
-            calls=question.calls,
-            seed=question.seed,
-        )
+        numbers: dict[str, Any] = dict(zip(_AXES, (*p.kernel_size, *p.stride, *p.dilation), strict=True))
+        numbers |= zip(SIDES, (*p.padding[0], *p.padding[1]), strict=True)
+        numbers |= {"channels": p.in_channels // p.groups, "filters": p.out_channels // p.groups}
+        numbers |= {name: getattr(p, name) for name in _AS_IN_THE_PROBLEM}
+        return cls(**numbers, **{name: getattr(question, name) for name in ("values", "layout", "calls", "seed")})
 
     def replace(self, **changes: Any) -> Self:
-        """The same form with some parameters changed."""
         return replace(self, **changes)
 
     @cached_property
@@ -97,20 +72,13 @@ class QuestionParameters:
         """The question of this form; None when there is no such convolution."""
         try:
             problem = ConvProblem(
-                batch=self.batch,
                 in_channels=self.groups * self.channels,
-                height=self.height,
-                width=self.width,
                 out_channels=self.groups * self.filters,
-                kernel_size=(self.kernel_h, self.kernel_w),
-                stride=(self.stride_h, self.stride_w),
-                padding=((self.top, self.bottom), (self.left, self.right)),
-                dilation=(self.dilation_h, self.dilation_w),
-                groups=self.groups,
-                bias=self.bias,
-                padding_mode=self.padding_mode,
-                dtype=self.dtype,
-                direction=self.direction,
+                kernel_size=(self.kernel_height, self.kernel_width),
+                stride=(self.stride_height, self.stride_width),
+                padding=(self.padding[:2], self.padding[2:]),
+                dilation=(self.dilation_height, self.dilation_width),
+                **{name: getattr(self, name) for name in _AS_IN_THE_PROBLEM},
             )
         except ProblemError:
             return None
@@ -118,16 +86,15 @@ class QuestionParameters:
 
     @property
     def padding(self) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right)."""
-        return (self.top, self.bottom, self.left, self.right)
+        return (self.padding_top, self.padding_bottom, self.padding_left, self.padding_right)
 
     def least_height(self) -> int:
         """The smallest height that the kernel and the padding leave possible."""
-        return self._least_extent(self.kernel_h, self.dilation_h, self.top, self.bottom)
+        return self._least_extent(self.kernel_height, self.dilation_height, *self.padding[:2])
 
     def least_width(self) -> int:
         """The smallest width that the kernel and the padding leave possible."""
-        return self._least_extent(self.kernel_w, self.dilation_w, self.left, self.right)
+        return self._least_extent(self.kernel_width, self.dilation_width, *self.padding[2:])
 
     def _least_extent(self, kernel: int, dilation: int, before: int, after: int) -> int:
         reflected = max(before, after) + 1 if self.padding_mode == "reflect" else 1
@@ -141,7 +108,7 @@ class QuestionParameters:
         the padding as what it adds and what it crops."""
         words = [known.index(getattr(self, name)) for name, known in WORDS.items()]
         sides = [part for side in self.padding for part in (max(0, side), max(0, -side))]
-        return (*(getattr(self, name) for name in _SIZES), *words, *sides)
+        return (*(getattr(self, name) for name in SIZES), *words, *sides)
 
     def is_within(self, other: Self) -> bool:
         """Whether no parameter goes further than that of `other`."""
@@ -157,14 +124,10 @@ def size(question: Question) -> tuple[int, int, int, int]:
     """
     form = QuestionParameters.of(question)
     words = [known.index(getattr(form, name)) for name, known in WORDS.items()]
-    strides, dilations = (form.stride_h, form.stride_w), (form.dilation_h, form.dilation_w)
-    counted = [*words, form.batch > 1, form.groups > 1, form.seed, max(strides) > 1, max(dilations) > 1]
-    parameters = sum(map(bool, counted)) + _complications(form)
-    channels, filters = form.groups * form.channels, form.groups * form.filters
-    numbers = [form.batch, form.groups, channels, filters, form.height, form.width, form.kernel_h, form.kernel_w]
-    return (parameters, sum([*numbers, *strides, *dilations, *map(abs, form.padding)]), sum(words), form.seed)
-
-
-def _complications(form: QuestionParameters) -> int:
-    symmetric = form.top == form.bottom and form.left == form.right
-    return any(form.padding) + (not symmetric) + (min(form.padding) < 0)
+    top, bottom, left, right = form.padding
+    problem = question.problem
+    counted = [*words, form.batch > 1, form.groups > 1, form.seed, max(problem.stride) > 1, max(problem.dilation) > 1]
+    counted += [any(form.padding), top != bottom or left != right, min(form.padding) < 0]
+    numbers = [form.batch, form.groups, problem.in_channels, problem.out_channels, form.height, form.width]
+    numbers += [getattr(form, name) for name in _AXES]
+    return (sum(map(bool, counted)), sum([*numbers, *map(abs, form.padding)]), sum(words), form.seed)

@@ -12,28 +12,28 @@ ShrinkPass = Callable[[QuestionParameters], Iterator[QuestionParameters]]
 
 # What may have to shrink together: both axes, both sides, what is multiplied, the image and what must fit into it.
 _TOGETHER = (
-    ("top", "bottom"),
-    ("left", "right"),
+    ("padding_top", "padding_bottom"),
+    ("padding_left", "padding_right"),
     SIDES,
     ("height", "width"),
-    ("kernel_h", "kernel_w"),
-    ("stride_h", "stride_w"),
-    ("dilation_h", "dilation_w"),
+    ("kernel_height", "kernel_width"),
+    ("stride_height", "stride_width"),
+    ("dilation_height", "dilation_width"),
     ("channels", "filters"),
-    ("height", "kernel_h"),
-    ("width", "kernel_w"),
-    ("height", "width", "kernel_h", "kernel_w"),
-    ("height", "top", "bottom"),
-    ("width", "left", "right"),
+    ("height", "kernel_height"),
+    ("width", "kernel_width"),
+    ("height", "width", "kernel_height", "kernel_width"),
+    ("height", "padding_top", "padding_bottom"),
+    ("width", "padding_left", "padding_right"),
     ("height", "width", *SIDES),
-    ("kernel_h", "top", "bottom"),
-    ("kernel_w", "left", "right"),
-    ("kernel_h", "kernel_w", *SIDES),
+    ("kernel_height", "padding_top", "padding_bottom"),
+    ("kernel_width", "padding_left", "padding_right"),
+    ("kernel_height", "kernel_width", *SIDES),
     ("batch", "groups"),
     ("groups", "channels"),
     ("groups", "filters"),
-    ("stride_h", "kernel_h"),
-    ("stride_w", "kernel_w"),
+    ("stride_height", "kernel_height"),
+    ("stride_width", "kernel_width"),
 )
 # Where libraries change their ways, and what halving steps over: a failure at multiples of 8 only, say.
 _LANDMARKS = (2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 32, 64, 128)
@@ -63,15 +63,18 @@ def _one_group(form: QuestionParameters) -> Iterator[QuestionParameters]:
 
 
 def _plain_stride(form: QuestionParameters) -> Iterator[QuestionParameters]:
-    for plain in ({"stride_h": 1, "stride_w": 1}, {"stride_w": 1}, {"stride_h": 1}):
+    for plain in ({"stride_height": 1, "stride_width": 1}, {"stride_width": 1}, {"stride_height": 1}):
         yield form.replace(**plain)
 
 
 def _plain_dilation(form: QuestionParameters) -> Iterator[QuestionParameters]:
     """No dilation, perhaps with a kernel as large as it spanned; or none along one axis."""
-    none = {"dilation_h": 1, "dilation_w": 1}
-    spans = {f"kernel_{a}": getattr(form, f"dilation_{a}") * (getattr(form, f"kernel_{a}") - 1) + 1 for a in "hw"}
-    for plain in (none, none | spans, {"dilation_w": 1}, {"dilation_h": 1}):
+    none = {"dilation_height": 1, "dilation_width": 1}
+    spans = {
+        "kernel_height": form.dilation_height * (form.kernel_height - 1) + 1,
+        "kernel_width": form.dilation_width * (form.kernel_width - 1) + 1,
+    }
+    for plain in (none, none | spans, {"dilation_width": 1}, {"dilation_height": 1}):
         yield form.replace(**plain)
 
 
@@ -85,15 +88,15 @@ def _plain_padding(form: QuestionParameters) -> Iterator[QuestionParameters]:
         rows, columns = choose(top, bottom), choose(left, right)
         both = choose(rows, columns)
         yield _fitting(form.replace(**dict.fromkeys(SIDES, both)))
-        yield _fitting(form.replace(top=rows, bottom=rows, left=columns, right=columns))
+        yield _fitting(form.replace(**dict(zip(SIDES, (rows, rows, columns, columns), strict=True))))
     yield form.replace(**{side: max(0, getattr(form, side)) for side in SIDES})
     yield form.replace(**{side: abs(getattr(form, side)) for side in SIDES})
 
 
 def _square(form: QuestionParameters) -> Iterator[QuestionParameters]:
     for name in ("kernel", "stride", "dilation"):
-        both = min(getattr(form, f"{name}_h"), getattr(form, f"{name}_w"))
-        yield form.replace(**{f"{name}_h": both, f"{name}_w": both})
+        names = (f"{name}_height", f"{name}_width")
+        yield form.replace(**dict.fromkeys(names, min(getattr(form, each) for each in names)))
     yield form.replace(height=min(form.height, form.width), width=min(form.height, form.width))
 
 
@@ -149,7 +152,7 @@ PLAIN_PASSES: tuple[ShrinkPass, ...] = (
     _plain_dilation,
     _plain_stride,
     _one_group,
-    *_made(_least, "channels", "filters", "kernel_h", "kernel_w", "height", "width"),
+    *_made(_least, "channels", "filters", "kernel_height", "kernel_width", "height", "width"),
 )
 """The steps whose first candidate leaves one parameter as plain as can be."""
 

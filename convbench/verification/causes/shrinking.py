@@ -6,7 +6,8 @@ steps come in a fixed order, so it ends in the same place every time. It stops w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from convbench.problem import ConvProblem
 from convbench.status import Status
@@ -51,21 +52,16 @@ def shrink(
     return descent.smallest
 
 
+@dataclass
 class _Descent:
-    def __init__(
-        self,
-        failure: Failure,
-        ask: Ask,
-        supported: Callable[[ConvProblem], bool],
-        allowed: Callable[[Question], bool],
-        most_questions: int,
-        most_restarts: int,
-        until: Callable[[], bool],
-    ) -> None:
-        self.smallest = failure
-        self._ask, self._supported, self._allowed, self._until = ask, supported, allowed, until
-        self._questions_left, self._restarts_left = most_questions, most_restarts
-        self._passed: set[Question] = set()
+    smallest: Failure
+    ask: Ask
+    supported: Callable[[ConvProblem], bool]
+    allowed: Callable[[Question], bool]
+    questions_left: int
+    restarts_left: int
+    until: Callable[[], bool]
+    passed: set[Question] = field(default_factory=set)
 
     def round(self) -> bool:
         """Every step once, the boldest first; whether anything came of it and there is leave to go on."""
@@ -95,28 +91,19 @@ class _Descent:
 
     def _goes_down(self, form: QuestionParameters) -> bool:
         question = form.question
-        if question is None or question in self._passed or size(question) >= size(self.smallest.question):
+        if question is None or question in self.passed or size(question) >= size(self.smallest.question):
             return False
-        if self._at_end() or not self._supported(question.problem) or not self._allowed(question):
+        if self._at_end() or not self.supported(question.problem) or not self.allowed(question):
             return False
-        self._questions_left -= 1
-        outcome = self._ask(question)
+        self.questions_left -= 1
+        outcome = self.ask(question)
         if outcome is not None:
-            self._restarts_left -= outcome.status in _ENDED_ITS_WORKER
+            self.restarts_left -= outcome.status in _ENDED_ITS_WORKER
         if outcome is None or not is_alike(outcome, self.smallest):
-            self._passed.add(question)
+            self.passed.add(question)
             return False
         self.smallest = outcome
         return True
 
     def _at_end(self) -> bool:
-        return self._questions_left <= 0 or self._restarts_left <= 0 or self._until()
-
-
-def smaller(question: Question) -> Iterator[Question]:
-    """Every question that is one step down from `question`."""
-    form = QuestionParameters.of(question)
-    for step in PASSES:
-        for candidate in step(form):
-            if candidate.question is not None and size(candidate.question) < size(question):
-                yield candidate.question
+        return self.questions_left <= 0 or self.restarts_left <= 0 or self.until()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 Trait = tuple[str, str]
@@ -29,11 +29,6 @@ class Combination:
     of_passes: int
 
     @property
-    def is_perfect(self) -> bool:
-        """Whether all failures have it and no pass."""
-        return self.failures == self.of_failures and self.passes == 0
-
-    @property
     def words(self) -> str:
         """The classes in a row: "depthwise, stride 2 and a bias"."""
         words = [word for _, word in self.classes]
@@ -46,7 +41,7 @@ class Combination:
 
 
 class Occurrences:
-    """Which of a number of questions have which trait: of each trait, the questions as the bits of an integer."""
+    """Which of a number of questions have which trait: `bits` of a trait are the questions that have it."""
 
     def __init__(self, questions: Sequence[Traits]) -> None:
         self.count = len(questions)
@@ -54,24 +49,20 @@ class Occurrences:
         for number, traits in enumerate(questions):
             for trait in traits:
                 numbers.setdefault(trait, []).append(number)
-        self._bits = {trait: _bits(some, self.count) for trait, some in numbers.items()}
+        self.bits = {trait: _bits(some, self.count) for trait, some in numbers.items()}
 
     def with_trait(self, trait: Trait, numbers: Iterable[int]) -> Occurrences:
         """The same, and a trait of the questions of these numbers."""
         more = Occurrences([])
         more.count = self.count
-        more._bits = self._bits | {trait: _bits(numbers, self.count)}
+        more.bits = self.bits | {trait: _bits(numbers, self.count)}
         return more
-
-    @property
-    def traits(self) -> Set[Trait]:
-        return self._bits.keys()
 
     def having(self, traits: Iterable[Trait]) -> int:
         """How many have all of them."""
         bits = (1 << self.count) - 1
         for trait in traits:
-            bits &= self._bits.get(trait, 0)
+            bits &= self.bits.get(trait, 0)
         return bits.bit_count()
 
 
@@ -80,7 +71,7 @@ class TraitCounts:
 
     def __init__(self, failures: Occurrences, passes: Occurrences) -> None:
         self._failures, self._passes = failures, passes
-        self._different = len(failures.traits | passes.traits)
+        self._different = len(failures.bits | passes.bits)
 
     def best(
         self, traits: Iterable[Trait], whole: Trait | None = None, most_traits: int = _MOST_TRAITS
@@ -92,7 +83,7 @@ class TraitCounts:
         price of `most_traits`. Empty when no combination explains anything.
         """
         bits_of: dict[Traits, float] = {}
-        ordered = sorted(trait for trait in traits if trait in self._failures.traits)
+        ordered = sorted(trait for trait in traits if trait in self._failures.bits)
         for count in range(1, most_traits + 1):
             for some in itertools.combinations(ordered, count):
                 bits_of[frozenset(some)] = self._information_bits(some, count)

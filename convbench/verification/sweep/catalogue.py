@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from convbench.backend import WHOLE_OF_CONV2D, Backend, Supports
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Dtype
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Layout, Question
 from convbench.verification.sweep.factor import Factor, codes
-from convbench.verification.sweep.factors import CALLS_OF, CHANNELS, FACTORS, GEOMETRY, OTHERS
+from convbench.verification.sweep.factors import CALLS_OF, CHANNELS, GEOMETRY, OTHERS
 from convbench.verification.sweep.geometries import every_kind, parameters_of
 from convbench.verification.sweep.parameters import Parameters
 
@@ -202,13 +202,6 @@ def _none_of(refused: frozenset[str], factors: tuple[Factor, ...], parameters: P
         if levels:
             allowed = allowed & ~np.isin(factor.levels_of(parameters), levels)
     return allowed
-
-
-def build(levels: Mapping[str, str], variant: int = 0) -> Question | None:
-    """A question with a level of each of `FACTORS`, by name; None when no question has these. Each `variant` is another
-    question, as long as there are more."""
-    row = [factor.words.index(levels[factor.name]) for factor in FACTORS]
-    return next(catalogue().questions(row, variant), None)
 
 
 def is_supported(backend: Backend, problem: ConvProblem) -> bool:

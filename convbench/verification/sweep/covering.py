@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,10 +32,6 @@ class Coverage:
         """1 when there was nothing to reach."""
         return self.reached / self.combinations if self.combinations else 1.0
 
-    def __str__(self) -> str:
-        percent = "100" if self.reached == self.combinations else f"{min(99.9, 100 * self.share):.1f}"
-        return f"{percent} % of {self.combinations:,} combinations of {self.strength}"
-
 
 @dataclass(frozen=True)
 class Sweep:
@@ -51,30 +46,8 @@ class Sweep:
     space: Space
     refusals: tuple[Refusal, ...]
 
-    @functools.cached_property
-    def coverage(self) -> Coverage:
-        """That of all questions: everything."""
-        return self.coverage_of(self.questions)
-
-    @property
-    def combinations(self) -> int:
-        """Those there are to reach."""
-        return self.coverage.combinations
-
-    @property
-    def reached(self) -> int:
-        return self.coverage.reached
-
-    @property
-    def refused(self) -> tuple[str, ...]:
-        """The refusals in words, such as "depthwise with bfloat16"."""
-        return tuple(
-            " with ".join(FACTORS[factor].words[level] for factor, level in zip(each.factors, each.levels, strict=True))
-            for each in self.refusals
-        )
-
     def coverage_of(self, questions: Iterable[Question]) -> Coverage:
-        """That of `questions`, which may be some of the sweep's or any others."""
+        """The coverage by `questions`, which may be some of the sweep's or any others."""
         if not self.questions:
             return Coverage(self.strength, 0, 0)
         tally = Tally(self.space, self.strength, self.refusals)

@@ -34,6 +34,17 @@ def _channels(name: str, side: str) -> Factor:
     )
 
 
+def _channels_of_a_group(name: str, side: str) -> Factor:
+    return Factor(
+        f"channels {side} of a group",
+        {
+            f"1 channel {side} of each group": lambda p: getattr(p, name) == p.groups,
+            f"2 to 15 channels {side} of each group": lambda p: getattr(p, name) < 16 * p.groups,
+            f"16 or more channels {side} of each group": otherwise,
+        },
+    )
+
+
 def _worded(name: str, known: Sequence[str], words: Mapping[str, str] = MappingProxyType({})) -> Factor:
     """A level for each of the words that a parameter may be, called by `words` where those say it better."""
     levels = {words.get(word, word): equals(name, index) for index, word in enumerate(known)}
@@ -180,22 +191,8 @@ DETAILS = (
     Factor("significand", {"half format": lambda p: p.dtype >= DTYPES.index("float16"), "float": otherwise}),
     Factor("stride down", {"stride 1 down": lambda p: p.down.stride == 1, "stride above 1 down": otherwise}),
     Factor("stride across", {"stride 1 across": lambda p: p.across.stride == 1, "stride above 1 across": otherwise}),
-    Factor(
-        "channels in of a group",
-        {
-            "1 channel in of each group": lambda p: p.channels_in == p.groups,
-            "2 to 15 channels in of each group": lambda p: p.channels_in < 16 * p.groups,
-            "16 or more channels in of each group": otherwise,
-        },
-    ),
-    Factor(
-        "channels out of a group",
-        {
-            "1 channel out of each group": lambda p: p.channels_out == p.groups,
-            "2 to 15 channels out of each group": lambda p: p.channels_out < 16 * p.groups,
-            "16 or more channels out of each group": otherwise,
-        },
-    ),
+    _channels_of_a_group("channels_in", "in"),
+    _channels_of_a_group("channels_out", "out"),
     Factor(
         "reduction",
         {

@@ -83,11 +83,6 @@ class _Fitting:
         return next((question.problem for question in sweep(self._backend, strength=1).questions), None)
 
 
-def questions(backend: Backend) -> SearchStrategy[Question]:
-    """Any question that `backend` supports."""
-    return _any_question(backend).filter(lambda question: is_supported(backend, question.problem))
-
-
 def _any_question(backend: Backend) -> SearchStrategy[Question]:
     """Any that the backend's capabilities as data allow."""
     _keep_hypothesis_out_of_the_working_folder()
