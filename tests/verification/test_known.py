@@ -19,8 +19,7 @@ from convbench.verification.causes.trait_counts import Combination
 from convbench.verification.failure import Failure
 from convbench.verification.known import KnownWrong, applicable, own_table, read_known
 from convbench.verification.question import Question
-from convbench.verification.sweep.factors import DETAILS, FACTORS, classes
-from convbench.verification.sweep.level_conditions import OF_A_QUESTION, level_condition
+from convbench.verification.sweep.factors import DETAILS, FACTORS, NOT_OF_THE_PROBLEM, classes, level_condition
 from convbench.verification.sweep.search import search
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -149,7 +148,7 @@ def test_every_level_s_condition_holds_for_just_its_problems() -> None:
     questions = [next(drawn) for _ in range(300)]
     levels = [classes(question) for question in questions]
     for factor in (*FACTORS, *DETAILS):
-        for level in factor.levels if factor.name not in OF_A_QUESTION else ():
+        for level in factor.levels if factor.name not in NOT_OF_THE_PROBLEM else ():
             text = level_condition(factor.name, level)
             if len(text) > 700:  # too long for a condition: the cases themselves are written
                 continue

@@ -15,7 +15,7 @@ from convbench.suite.filter import parse
 from convbench.verification.causes.grouping import Cause, question_of_extent
 from convbench.verification.causes.parameters import SIDES, SIZES, WORDS, QuestionParameters
 from convbench.verification.known import KnownWrong
-from convbench.verification.sweep.level_conditions import OF_A_QUESTION, level_condition
+from convbench.verification.sweep.factors import NOT_OF_THE_PROBLEM, level_condition
 
 _KEYS = {"values": "values", "layout": "layouts", "calls": "calls"}
 _LONGEST = 200
@@ -59,14 +59,14 @@ def _shared(cause: Cause) -> tuple[str | None, set[str]]:
     if not cause.shared_by_failures:
         return None, set()
     traits = cause.shared_by_failures[0].classes
-    aspects = {factor for factor, _ in traits if factor in OF_A_QUESTION}
+    aspects = {factor for factor, _ in traits if factor in NOT_OF_THE_PROBLEM}
     if {member.question.values for member in cause.members} == {"special"}:
         aspects.add("values")
     parts: list[str] = []
     for factor, level in traits:
         if factor == "extent":
             parts += _as_far_as(QuestionParameters.of(question_of_extent(level)))
-        elif factor not in OF_A_QUESTION:
+        elif factor not in NOT_OF_THE_PROBLEM:
             parts.append(level_condition(factor, level))
     try:
         text = " and ".join(parts) or "True"

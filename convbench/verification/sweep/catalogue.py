@@ -21,8 +21,8 @@ from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Dtype
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Layout, Question
 from convbench.verification.sweep.factor import Factor, codes
 from convbench.verification.sweep.factors import CALLS_OF, CHANNELS, GEOMETRY, OTHERS
-from convbench.verification.sweep.geometries import every_kind, parameters_of
-from convbench.verification.sweep.parameters import Parameters
+from convbench.verification.sweep.geometries import every_kind
+from convbench.verification.sweep.parameters import AXES, CHANNEL_NAMES, Parameters, parameters_of_geometries
 
 Mask = NDArray[np.bool_]
 
@@ -168,29 +168,30 @@ def catalogue(
         ],
         np.int16,
     ).T
-    channels = channels[:, np.full(channels.shape[1], _none_of(refused, CHANNELS, _parameters_of(channels)))]
+    channels = channels[:, np.full(channels.shape[1], _none_of(refused, CHANNELS, _by_name(channels)))]
     dtypes = supports.dtypes if "forward" in supports.directions else ()
     gone = {*refused, *(dtype for dtype in DTYPES if dtype not in dtypes)}
     gone |= set() if thread_safe else {CALLS_OF.words[CALLS.index("threads")]}
     return Catalogue(
-        CombinationListing.of(GEOMETRY, geometries, parameters_of(geometries), _KEPT),
-        CombinationListing.of(CHANNELS, channels, _parameters_of(channels), channels.shape[1]),
+        CombinationListing.of(GEOMETRY, geometries, parameters_of_geometries(geometries), _KEPT),
+        CombinationListing.of(CHANNELS, channels, _by_name(channels), channels.shape[1]),
         tuple(tuple(word not in gone for word in factor.words) for factor in OTHERS),
     )
 
 
-def _parameters_of(channels: NDArray[np.int16]) -> Parameters:
-    return Parameters(channels_in=channels[0], channels_out=channels[1], groups=channels[2])
+def _by_name(channels: NDArray[np.int16]) -> Parameters:
+    return dict(zip(CHANNEL_NAMES, channels, strict=True))
 
 
 def _allowed(supports: Supports, parameters: Parameters) -> Mask:
     """Which geometries the capabilities allow, as `Supports.reason_against` has it."""
-    allowed = np.isin(parameters.padding_mode, [PADDING_MODES.index(mode) for mode in supports.padding_modes])
-    for axis in (parameters.down, parameters.across):
-        allowed &= supports.stride | (axis.stride == 1)
-        allowed &= supports.dilation | (axis.dilation == 1)
-        allowed &= supports.asymmetric_padding | (axis.before == axis.after)
-        allowed &= supports.negative_padding | (np.minimum(axis.before, axis.after) >= 0)
+    allowed = np.isin(parameters["padding_mode"], [PADDING_MODES.index(mode) for mode in supports.padding_modes])
+    for names in AXES:
+        _, stride, dilation, before, after, _ = (parameters[name] for name in names)
+        allowed &= supports.stride | (stride == 1)
+        allowed &= supports.dilation | (dilation == 1)
+        allowed &= supports.asymmetric_padding | (before == after)
+        allowed &= supports.negative_padding | (np.minimum(before, after) >= 0)
     return allowed
 
 

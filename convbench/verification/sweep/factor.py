@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from types import CodeType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.verification.sweep.parameters import Axis, Parameters
+from convbench.verification.sweep.parameters import WORDS, Parameters
 
-Condition = Callable[[Parameters], Any]
+_INDEX = {word: index for words in WORDS.values() for index, word in enumerate(words)}
 
 
 @dataclass(frozen=True)
 class Factor:
-    """A division of all questions into levels: the first whose condition holds; the last one's always does."""
+    """A division of all questions into levels, each a condition in the language of `--where`: the first that holds; the
+    last one always does."""
 
     name: str
-    levels: dict[str, Condition]
+    levels: dict[str, str]
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -27,40 +31,38 @@ class Factor:
 
     def word_of(self, parameters: Parameters) -> str:
         """The level of one question, whose parameters are plain integers."""
-        return next(word for word, holds in self.levels.items() if holds(parameters))
+        held = (word for word, code in zip(self.levels, self._codes, strict=False) if _value(code, parameters))
+        return next(held, self.words[-1])
 
     def levels_of(self, parameters: Parameters) -> NDArray[np.int8]:
         """The index of the level of each of many questions: (questions,) or, where all have the same, ()."""
-        *conditions, _ = self.levels.values()
-        level: Any = np.int8(len(conditions))
-        for index in reversed(range(len(conditions))):
-            level = np.where(conditions[index](parameters), np.int8(index), level)
+        level: Any = np.int8(len(self._codes))
+        for index in reversed(range(len(self._codes))):
+            level = np.where(_value(self._codes[index], parameters), np.int8(index), level)
         return np.asarray(level, np.int8)
 
+    def condition(self, word: str) -> str:
+        """When a problem has the level `word`, for `--where`: its condition holds, and none of those before it."""
+        place = self.words.index(word)
+        *before, own = list(self.levels.values())[: place + 1]
+        parts = [f"not ({text})" for text in before]
+        if (equal := re.fullmatch(r"(\w+) == \S+", own)) is not None:  # a parameter never has two values at once
+            parts = [f"not ({text})" for text in before if not text.startswith(f"{equal[1]} == ")]
+        return " and ".join(parts + [f"({own})"] * (own != "True"))
 
-def otherwise(_: Parameters) -> bool:
-    """Always."""
-    return True
-
-
-def both(holds: Callable[[Axis], Any]) -> Condition:
-    """That it holds of both axes."""
-    return lambda p: holds(p.down) & holds(p.across)
-
-
-def either(holds: Callable[[Axis], Any]) -> Condition:
-    """That it holds of one axis or both."""
-    return lambda p: holds(p.down) | holds(p.across)
-
-
-def differ(name: str) -> Condition:
-    """That the axes are not alike in the parameter of that name."""
-    return lambda p: getattr(p.down, name) != getattr(p.across, name)
+    @cached_property
+    def _codes(self) -> list[CodeType]:
+        """The conditions but the last, as code that NumPy runs element by element. They are the package's own."""
+        texts = [text.replace(" and ", " & ").replace(" or ", " | ") for text in self.levels.values()][:-1]
+        return [compile(re.sub(r"'([\w-]+)'", _index, text), self.name, "eval") for text in texts]
 
 
-def equals(name: str, index: int) -> Condition:
-    """That the parameter of that name is `index`."""
-    return lambda p: getattr(p, name) == index
+def _index(quoted: re.Match[str]) -> str:
+    return str(_INDEX[quoted[1]])
+
+
+def _value(condition: CodeType, parameters: Parameters) -> Any:
+    return eval(condition, {"__builtins__": {}}, parameters)
 
 
 def codes(factors: Sequence[Factor], parameters: Parameters) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from convbench.problem import PADDING_MODES, PaddingMode, Pair
 from convbench.verification.sweep.factor import Factor, codes
 from convbench.verification.sweep.factors import DILATION, GEOMETRY, IMAGE, KERNEL, OUTPUT, PADDING, STRIDE
-from convbench.verification.sweep.parameters import Axis, Parameters
+from convbench.verification.sweep.parameters import Parameters, parameters_of_geometries
 
 Allowed = Callable[[Parameters], NDArray[np.bool_]]
 Columns = NDArray[np.int16]
@@ -52,10 +52,6 @@ _DILATIONS: dict[str, list[Pair]] = {
 }
 
 
-def parameters_of(geometries: Columns) -> Parameters:
-    return Parameters(Axis(*geometries[:6]), Axis(*geometries[6:12]), padding_mode=geometries[12])
-
-
 def every_kind(allowed: Allowed, modes: Sequence[PaddingMode] = PADDING_MODES) -> Columns:
     """Small geometries of every combination of levels that exists among the `allowed` ones in these padding modes,
     several of most; always the same. Where little is allowed, that is looked through the more closely."""
@@ -74,7 +70,7 @@ def every_kind(allowed: Allowed, modes: Sequence[PaddingMode] = PADDING_MODES) -
 
 def _those(allowed: Allowed, geometries: Columns) -> Columns:
     exist = existing(geometries)
-    return exist[:, allowed(parameters_of(exist))]
+    return exist[:, allowed(parameters_of_geometries(exist))]
 
 
 def existing(geometries: Columns) -> Columns:
@@ -241,5 +237,5 @@ def _crossed(geometries: Columns, dice: _Dice) -> Columns:
 
 
 def _one_of_each_kind(geometries: Columns) -> Columns:
-    first = np.unique(codes(GEOMETRY, parameters_of(geometries)), return_index=True)[1]
+    first = np.unique(codes(GEOMETRY, parameters_of_geometries(geometries)), return_index=True)[1]
     return geometries[:, first]
