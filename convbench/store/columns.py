@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +25,27 @@ from convbench.store.schema import REQUIRED, TABLES, Kind, Record
 _ABSENT = (b"", b"null")
 
 
-@dataclass
-class Block:
-    """Some records as columns, in their order.
-
-    `codes` (int32) number the distinct values of texts and tables. `distinct` has the values that are new in this
-    block, a table as the bytes of its JSON; their numbers go on from the blocks before. `arrays` has numbers as float64
-    or int64, deferred fields as objects (bytes of JSON, empty if absent), all others as objects.
-    """
-
-    rows: int = 0
-    codes: dict[str, NDArray[np.int32]] = field(default_factory=dict)
-    distinct: dict[str, list[Any]] = field(default_factory=dict)
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+Block = dict[str, NDArray[Any]]
+"""Some records as columns, in their order: numbers as float64 or int64, all else as objects. Tables and deferred fields
+are bytes of JSON, empty if absent. A text or table that several records share is one object."""
 
 
 def read_blocks(fields: Mapping[str, Kind], part: Sequence[Span]) -> Iterator[Block]:
-    """The blocks of a part. Codes go on from block to block within it."""
+    """The blocks of a part."""
     reader = BlockReader(fields)
     for span in part:
         yield from reader.read(span)
 
 
 class BlockReader:
-    """Reads journals into blocks of `fields`. Codes continue from block to block, so each part has its own reader."""
+    """Reads journals into blocks of `fields`."""
 
     def __init__(self, fields: Mapping[str, Kind]) -> None:
         self._fields = {**fields, **dict.fromkeys(REQUIRED, Kind.TEXT)}
         self._row = _row_type(self._fields)
         is_refused = any(map(_REFUSED_NAME.search, self._fields))
         self._decode: Callable[[bytes], Any] = _refuse if is_refused else msgspec.json.Decoder(self._row).decode
-        numberings = {Kind.TEXT: _Numbering, Kind.TABLE: _TableNumbering}
-        self._numbers = {name: numberings[kind]() for name, kind in self._fields.items() if kind in numberings}
+        self._shared: dict[Any, Any] = {}
 
     def read(self, span: Span) -> Iterator[Block]:
         """The records of `span`, a block at a time. Raises `ResultsError` when the journal cannot be read."""
@@ -99,48 +88,27 @@ class BlockReader:
     def _columns(self, rows: Sequence[Any], *, plain: bool) -> Block:
         """The columns of `rows`; if `plain`, fields have the types of their kinds. Raises `ValueError` if a table is no
         object."""
-        block = Block(len(rows))
         columns = zip(*map(msgspec.structs.astuple, rows), strict=True) if rows else ((),) * len(self._fields)
-        for (name, kind), values in zip(self._fields.items(), columns, strict=True):
-            if kind is Kind.TEXT:
-                block.codes[name] = self._numbers[name].codes(values)
-            elif kind is Kind.TABLE:
-                block.codes[name] = self._numbers[name].codes(map(bytes, values))
-            elif kind is Kind.DEFERRED:
-                block.arrays[name] = _json_bytes(name, list(map(bytes, values)))
-            else:
-                block.arrays[name] = _numbers(values, kind) if plain else _objects(values)
-        block.distinct = {name: numbering.take_new() for name, numbering in self._numbers.items()}
-        return block
+        return {
+            name: self._column(name, kind, values, plain)
+            for (name, kind), values in zip(self._fields.items(), columns, strict=True)
+        }
+
+    def _column(self, name: str, kind: Kind, values: Sequence[Any], plain: bool) -> NDArray[Any]:
+        if kind is Kind.TEXT:
+            return _objects([self._shared.setdefault(value, value) for value in values])
+        if kind not in (Kind.TABLE, Kind.DEFERRED):
+            return _numbers(values, kind) if plain else _objects(values)
+        texts = list(map(bytes, values))
+        is_table = kind is Kind.TABLE
+        if (is_table or name in TABLES) and not all(text.startswith(b"{") or text in _ABSENT for text in texts):
+            raise ValueError(name)
+        # A short value, such as [] or null, is one object for all records that have it, too.
+        longest = sys.maxsize if is_table else _SHORT_BYTES
+        return _objects([self._shared.setdefault(text, text) if len(text) <= longest else text for text in texts])
 
 
-class _Numbering(dict[Any, int]):
-    """Numbers for values, in the order of their first appearance."""
-
-    def __init__(self) -> None:
-        self._new: list[Any] = []
-
-    def __missing__(self, value: Any) -> int:
-        self[value] = number = len(self)
-        self._new.append(value)
-        return number
-
-    def codes(self, values: Iterable[Any]) -> NDArray[np.int32]:
-        return np.array(list(map(self.__getitem__, values)), dtype=np.int32)
-
-    def take_new(self) -> list[Any]:
-        """The values numbered since the last call."""
-        new, self._new = self._new, []
-        return new
-
-
-class _TableNumbering(_Numbering):
-    def __missing__(self, value: bytes) -> int:
-        if not value.startswith(b"{") and value not in _ABSENT:
-            raise ValueError(value)
-        return super().__missing__(value)
-
-
+_SHORT_BYTES = 4
 _TYPES: Mapping[Kind, tuple[Any, Any]] = {
     Kind.TEXT: (str | None, None),
     Kind.NUMBER: (float | None, None),
@@ -166,17 +134,6 @@ def _row_type(fields: Mapping[str, Kind]) -> type[msgspec.Struct]:
 
 def _refuse(line: bytes) -> Any:
     raise ValueError("a field name that msgspec does not decode")
-
-
-def _json_bytes(name: str, values: list[bytes]) -> NDArray[Any]:
-    if name in TABLES and not all(value.startswith(b"{") for value in values if value not in _ABSENT):
-        raise ValueError(name)
-    # A short value, such as [] or null, is one object for all records that have it.
-    return _objects([_short.setdefault(v, v) if len(v) <= _SHORT_BYTES else v for v in values])
-
-
-_SHORT_BYTES = 4
-_short: dict[bytes, bytes] = {}
 
 
 def _numbers(values: Sequence[Any], kind: Kind) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -40,8 +41,8 @@ def load(path: Place | Iterable[Place] | None = None, columns: Iterable[str] | N
     known = _Known(journals)
     sources = {column: known.source(column) for column in (known.columns() if columns is None else columns)}
     fields = {field: known.kinds[field] for field, _ in sources.values()}
-    parts = [list(part) for part in read_parts(journals, functools.partial(read_blocks, fields))]
-    return _frame(parts, sources, fields)
+    parts = read_parts(journals, functools.partial(read_blocks, fields))
+    return _frame(list(itertools.chain.from_iterable(parts)), sources, fields)
 
 
 class _Known:
@@ -89,44 +90,33 @@ def _first(journal: Path) -> dict[str, Any]:
         raise ResultsError(f"the journal {journal} cannot be read: {error.strerror or error}.") from None
 
 
-def _frame(parts: Sequence[Sequence[Block]], sources: Mapping[str, Source], fields: Mapping[str, Kind]) -> pd.DataFrame:
+def _frame(blocks: Sequence[Block], sources: Mapping[str, Source], fields: Mapping[str, Kind]) -> pd.DataFrame:
     import pandas as pd
 
-    if not any(block.rows for blocks in parts for block in blocks):
+    joined = {field: np.concatenate([block[field] for block in blocks]) for field in fields if blocks}
+    if not any(map(len, joined.values())):
         return pd.DataFrame(columns=list(sources))
-    joined = {field: _joined(parts, field, kind) for field, kind in fields.items()}
     return pd.DataFrame(
         {column: _column(fields[field], joined[field], member) for column, (field, member) in sources.items()},
         copy=False,
     )
 
 
-def _joined(parts: Sequence[Sequence[Block]], field: str, kind: Kind) -> tuple[NDArray[Any], list[Any]]:
-    """The field's array over all parts; of texts and tables their codes, and the values that these number."""
-    if kind not in (Kind.TEXT, Kind.TABLE):
-        return np.concatenate([block.arrays[field] for blocks in parts for block in blocks]), []
-    numbers: dict[Any, int] = {}
-    pieces = []
-    for blocks in parts:
-        distinct = [value for block in blocks for value in block.distinct[field]]
-        renumbered = np.array([numbers.setdefault(value, len(numbers)) for value in distinct], dtype=np.int32)
-        pieces += [renumbered[block.codes[field]] for block in blocks]
-    return np.concatenate(pieces), list(numbers)
-
-
-def _column(kind: Kind, joined: tuple[NDArray[Any], list[Any]], member: str | None) -> Any:
+def _column(kind: Kind, array: NDArray[Any], member: str | None) -> Any:
     from convbench.store.lazy_json import LazyJson
 
-    array, distinct = joined
     if kind is Kind.DEFERRED:
         return LazyJson(array, member)
+    if kind not in (Kind.TEXT, Kind.TABLE):
+        return _in_a_frame(_series(array.tolist())) if array.dtype == object else array
+    # Types are found by looking at the distinct values alone.
+    cells = array.tolist()
+    distinct = list(dict.fromkeys(cells))
+    numbers = {value: number for number, value in enumerate(distinct)}
     if kind is Kind.TABLE:
         tables = [json.loads(value) if value else None for value in distinct]
         distinct = tables if member is None else [_hashable((table or {}).get(member)) for table in tables]
-    if kind in (Kind.TEXT, Kind.TABLE):
-        # Types are found by looking at the distinct values alone.
-        return _in_a_frame(_series(distinct).take(array))
-    return _in_a_frame(_series(array.tolist())) if array.dtype == object else array
+    return _in_a_frame(_series(distinct).take([numbers[cell] for cell in cells]))
 
 
 def _in_a_frame(series: pd.Series[Any]) -> Any:

@@ -26,19 +26,17 @@ Fields = Mapping[str, Kind]
 Read = Callable[[Sequence[Path], Fields], Iterator[Block]]
 
 
-def block(fields: Fields, values: Callable[[str], Any], rows: int) -> Block:
+def block(fields: Fields, values: Callable[[str], Any]) -> Block:
     """A block as `load()` makes a frame of, out of columns of plain values, None where there is none."""
-    made = Block(rows)
+    made: Block = {}
     for name, kind in fields.items():
         column = values(name)
         if kind in (Kind.TEXT, Kind.TABLE):
-            codes, distinct = pd.factorize(_objects(column))
-            made.codes[name] = np.where(codes < 0, len(distinct), codes).astype(np.int32)
-            made.distinct[name] = [*distinct, *([None] if (codes < 0).any() else [])]
+            made[name] = _objects(column)
         elif kind is Kind.DEFERRED:
-            made.arrays[name] = _objects([v.encode() if isinstance(v, str) else v or b"" for v in column])
+            made[name] = _objects([v.encode() if isinstance(v, str) else v or b"" for v in column])
         else:
-            made.arrays[name] = column if isinstance(column, np.ndarray) else _objects(column)
+            made[name] = column if isinstance(column, np.ndarray) else _objects(column)
     return made
 
 
@@ -46,7 +44,7 @@ def by_read_records(journals: Sequence[Path], fields: Fields) -> Iterator[Block]
     for journal in journals:
         rows = [row | {name: row.get(name) or None for name in TABLES} for row in read_records(journal)]
         columns = {name: [_as_decoded(row.get(name), kind) for row in rows] for name, kind in fields.items()}
-        yield block(fields, columns.__getitem__, len(rows))
+        yield block(fields, columns.__getitem__)
 
 
 def by_duckdb(journals: Sequence[Path], fields: Fields) -> Iterator[Block]:
@@ -77,7 +75,7 @@ def by_duckdb(journals: Sequence[Path], fields: Fields) -> Iterator[Block]:
             if not is_good.all():
                 raise ValueError("a line that is none of a record, or an odd one")
             found = {n: _of_duckdb(c, k) for c, (n, k) in zip(columns, fields.items(), strict=True)}
-            yield block(fields, found.__getitem__, len(chunk))
+            yield block(fields, found.__getitem__)
 
 
 def _of_duckdb(column: Any, kind: Kind) -> Any:
@@ -98,7 +96,7 @@ def by_polars(journals: Sequence[Path], fields: Fields) -> Iterator[Block]:
         tables = [name for name, kind in fields.items() if name in TABLES or kind is Kind.TABLE]
         if any(table[n].has_nulls() for n in REQUIRED) or not all(table[n].str.starts_with("{").all() for n in tables):
             raise ValueError("a line that is none of a record")
-        yield block(fields, lambda name, table=table: _of_polars(table[name], fields[name]), len(table))
+        yield block(fields, lambda name, table=table: _of_polars(table[name], fields[name]))
 
 
 def _of_polars(column: Any, kind: Kind) -> Any:
@@ -117,7 +115,7 @@ def load_by(read: Read, path: Any, columns: Any = None) -> pd.DataFrame:
         together = list(group)
         for journals in [[journal] for journal in together] if torn else [together]:
             blocks += _read(read, journals, fields)
-    return _frame([[one] for one in blocks], sources, fields)
+    return _frame(blocks, sources, fields)
 
 
 def _is_torn(journal: Path) -> bool:
