@@ -78,31 +78,24 @@ class ModelChoice:
     def lead(self, backend: str, other: str | None = None) -> Ratio | None:
         """How many times longer `backend` takes for a pass than `other`, or than the best of each layer; None if a
         layer lacks."""
-        above, above_half = self._relative(backend)
-        below, below_half = self._relative(other) if other else (self.best_s, 0.0)
-        if not above or not below:
+        above, below = self._pass(backend), self._pass(other)
+        if above is None or below is None:
             return None
-        half = math.hypot(above_half / above, below_half / below)
-        covers = all(self._covers(c, backend) and (other is None or self._covers(c, other)) for c in self.choices)
-        winners = [c.ranked[0].record for c in self.choices if c.ranked[0].record is not None]
-        value = above / below
-        plain = Ratio(value, value * math.exp(-half), value * math.exp(half), covers)
+        value, half = above[0] / below[0], math.hypot(above[1] / above[0], below[1] / below[0])
+        winners = [record for c in self.choices if (record := c.ranked[0].record) is not None]
+        plain = Ratio(value, value * math.exp(-half), value * math.exp(half), above[2] and below[2])
         return plain.widened(half_width_between_processes(winners))
 
-    def _relative(self, backend: str) -> tuple[float, float]:
-        """Seconds per pass, and half of their interval; (0, 0) if it lacks a layer."""
-        total, variance = 0.0, 0.0
-        for c in self.choices:
-            if (between := c.over_fastest(backend)) is None:
-                return 0.0, 0.0
-            seconds = pass_s(c, between)
-            total += seconds
-            variance += (seconds * math.log(between.high / between.low) / 2) ** 2
-        return total, math.sqrt(variance)
-
-    def _covers(self, choice: LayerChoice, backend: str) -> bool:
-        between = choice.over_fastest(backend)
-        return between is not None and between.covers
+    def _pass(self, backend: str | None) -> tuple[float, float, bool] | None:
+        """Seconds per pass with `backend`, or with the best of each layer; half of their interval, and whether it is
+        one. None if a layer lacks."""
+        ratios = [c.over_fastest(backend or c.ranked[0].backend) for c in self.choices]
+        known = [between for between in ratios if between is not None]
+        if not known or len(known) < len(ratios):
+            return None
+        seconds = list(map(pass_s, self.choices, known))
+        halves = [s * math.log(between.high / between.low) / 2 for s, between in zip(seconds, known, strict=True)]
+        return sum(seconds), math.hypot(*halves), all(between.covers for between in known)
 
     def differences(self) -> tuple[Saving, ...]:
         """Where the best single backend loses time, the most first; empty if there is no single backend."""

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from convbench.stats.estimates import MAD_TO_SIGMA, NORMAL_QUANTILE
 from convbench.stats.rank_sum import Floats, Shift, ranks_of, shift_between
 from convbench.stats.ratio import Ratio
-from convbench.stats.segmentation import Cuts, Observed, best_cut, cuts_of_all
+from convbench.stats.segmentation import Cuts, Observed, cuts_of_all
 
 FALSE_DISCOVERY_RATE = 0.05
 FEWEST_IN_SEGMENT = 3
@@ -45,21 +45,6 @@ class ChangePoint:
     """Whether a straight line through both segments fits better than the step."""
 
 
-def change_points(
-    values: ArrayLike,
-    intervals: ArrayLike | None = None,
-    *,
-    min_segment: int = FEWEST_IN_SEGMENT,
-    min_magnitude: float = 0.0,
-    rate: float = FALSE_DISCOVERY_RATE,
-) -> tuple[ChangePoint, ...]:
-    """The change points of one series alone; arguments and errors as for `change_points_of_all`."""
-    (changes,) = change_points_of_all(
-        [values], [intervals], min_segment=min_segment, min_magnitude=min_magnitude, rate=rate
-    )
-    return changes
-
-
 def change_points_of_all(
     series: Sequence[ArrayLike],
     intervals: Sequence[ArrayLike | None] | None = None,
@@ -80,20 +65,14 @@ def change_points_of_all(
     if min_segment < 1 or min_magnitude < 0:
         raise ValueError(f"min_segment is {min_segment}, at least 1; min_magnitude is {min_magnitude}, at least 0")
     all_intervals = intervals if intervals is not None else [None] * len(series)
-    observed = [_observed(values, pairs) for values, pairs in zip(series, all_intervals, strict=True)]
+    logs = list(map(_logs, series))
+    errors = [_standard_errors(pairs, one.size) for one, pairs in zip(logs, all_intervals, strict=True)]
+    observed = list(map(Observed, logs, errors))
     cuts = cuts_of_all(observed, min_segment, rate)
     allowing = _allowing_for_autocorrelation(observed, cuts, groups if groups is not None else [None] * len(series))
     if allowing != observed:
         cuts = cuts_of_all(allowing, min_segment, rate)
     return [_steps(one.values, places, min_magnitude) for one, places in zip(observed, cuts, strict=True)]
-
-
-def p_value_of(values: ArrayLike, intervals: ArrayLike | None = None, *, min_segment: int = FEWEST_IN_SEGMENT) -> float:
-    """The chance of any change as clear as the clearest in a series without change and autocorrelation; 1 if it is too
-    short."""
-    series = _observed(values, intervals)
-    cut = best_cut(series, 0, series.values.size, min_segment)
-    return 1.0 if cut is None else cut[0]
 
 
 def noise_of(values: ArrayLike, changes: Sequence[ChangePoint] = ()) -> float:
@@ -103,10 +82,6 @@ def noise_of(values: ArrayLike, changes: Sequence[ChangePoint] = ()) -> float:
     edges = [0, *(change.index for change in changes), logs.size]
     parts = [logs[a:b] for a, b in pairwise(edges)]
     return float(MAD_TO_SIGMA * np.median(np.abs(np.concatenate([part - np.median(part) for part in parts]))))
-
-
-def _observed(values: ArrayLike, intervals: ArrayLike | None) -> Observed:
-    return Observed(logs := _logs(values), _standard_errors(intervals, logs.size))
 
 
 def _allowing_for_autocorrelation(

@@ -5,7 +5,6 @@ The name does not end like a journal's or asv's. Files are written whole under a
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from convbench.errors import ResultsError
 from convbench.measurement.ceilings.figures import Ceilings
 from convbench.store.journal import JournalWarning
+from convbench.store.locations import draft_of
 
 SUFFIX = ".ceilings"
 _REMEDY = "convbench machine --measure measures anew"
@@ -26,17 +25,8 @@ def keep_ceilings(folder: Path, measured: Sequence[Ceilings]) -> Path:
     """Write what was measured together to a new file in `folder`. Raises `ResultsError` when that cannot be done."""
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     path = folder / f"{started}-{os.getpid()}{SUFFIX}"
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("xb") as file:
-            file.writelines(msgspec.json.encode(one) + b"\n" for one in measured)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise ResultsError(f"the ceilings cannot be written to {path}: {error.strerror or error}.") from None
+    with draft_of(path) as draft:
+        draft.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in measured))
     return path
 
 

@@ -15,8 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, NamedTuple, Required, TypedDict, cast
+from typing import IO, Any, NamedTuple, Required, Self, TypedDict, cast
 
 import msgspec
 
@@ -31,14 +30,42 @@ class JournalWarning(UserWarning):
     """Something in a journal is not a record. The message says what it is and where it is kept; the rest was read."""
 
 
-class Journal:
-    """One run's journal, open for appending. A context manager; the file appears with the first record."""
+class LineFile:
+    """A file that lines are appended to. A context manager; the file appears with the first line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _write(self, line: str, *, durable: bool = True) -> None:
+        """Append `line`; if `durable` it is on disk when this returns."""
+        if self._file is None:
+            self._file = self._open()
+        self._file.write(line)
+        if durable:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def _open(self) -> IO[str]:
+        # A lone surrogate, as from a file name that is no UTF-8, becomes JSON's own escape for it.
+        return self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+class Journal(LineFile):
+    """One run's journal, open for appending."""
 
     def __init__(self, path: Path, *, is_new: bool = False) -> None:
-        self.path = path
+        super().__init__(path)
         self._is_new = is_new
         self.written = 0
-        self._file: IO[str] | None = None
 
     @classmethod
     def new(cls, folder: Path, label: str) -> Journal:
@@ -47,25 +74,11 @@ class Journal:
         stem = f"{started}-{''.join(c if c.isalnum() or c in '._+-' else '-' for c in label)[:60]}"
         return cls(folder / f"{stem}{SUFFIX}", is_new=True)
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record; it is on disk when this returns. Raises `ResultsError` when that cannot be done."""
         line = line_of(record)
         try:
-            if self._file is None:
-                self._file = self._open()
-            self._file.write(line)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._write(line)
         except OSError as error:
             raise ResultsError(
                 f"the journal {self.path} cannot be written: {error.strerror or error}. "
@@ -76,8 +89,7 @@ class Journal:
     def _open(self) -> IO[str]:
         if self._is_new:
             self.path = _made(self.path)
-        # A lone surrogate, as from a file name that is no UTF-8, becomes JSON's own escape for it.
-        file = self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
+        file = super()._open()
         _lock(file, self.path)
         set_torn_line_aside(self.path)
         return file
@@ -152,14 +164,7 @@ def read_records(
                 at += len(line)
                 if not line.strip():
                     continue
-                record: Record | None
-                try:
-                    if not line.isascii():
-                        line.decode()  # msgspec does not look into the texts that it skips
-                    record = decode(line)
-                except (ValueError, RecursionError):
-                    record = _decode_patiently(line)
-                if record is None:
+                if (record := parse_line(line, decode)) is None:
                     warn_of_line(path, begin, number, line)
                 else:
                     yield record
@@ -192,12 +197,20 @@ def journals(folder: Path) -> list[Path]:
     return sorted(folder.rglob(f"*{SUFFIX}"), key=lambda path: (path.stem, path))
 
 
-def parse_line(line: bytes) -> Record | None:
+def _decode_whole(line: bytes) -> Record:
+    return as_record(msgspec.json.decode(line))
+
+
+def parse_line(line: bytes, decode: Callable[[bytes], Record] = _decode_whole) -> Record | None:
     """The record in a line of a journal; None if the line is not a record."""
-    try:
-        return _decode_whole(line)
-    except (ValueError, RecursionError):
-        return _decode_patiently(line)
+    with contextlib.suppress(ValueError, RecursionError):
+        if not line.isascii():
+            line.decode()  # msgspec does not look into the texts that it skips
+        return decode(line)
+    # What msgspec refuses, such as NaN or half a surrogate, `json` reads in four times the time.
+    with contextlib.suppress(ValueError, RecursionError):
+        return as_record(json.loads(line))
+    return None
 
 
 def line_of(record: Mapping[str, Any]) -> str:
@@ -210,17 +223,6 @@ def warn_of_line(path: Path, begin: int, number: int, line: bytes) -> None:
     kind = "an unfinished line" if not line.endswith(b"\n") else "not a record"
     place = f"{path}, line {_lines_before(path, begin) + number}"
     warnings.warn(f"{place}: {kind}, passed over ({len(line)} bytes).", JournalWarning, stacklevel=3)
-
-
-def _decode_whole(line: bytes) -> Record:
-    return as_record(msgspec.json.decode(line))
-
-
-def _decode_patiently(line: bytes) -> Record | None:
-    """By `json`, which reads what msgspec refuses, such as NaN or half a surrogate, in four times the time."""
-    with contextlib.suppress(ValueError, RecursionError):
-        return as_record(json.loads(line))
-    return None
 
 
 def as_record(value: Any) -> Record:

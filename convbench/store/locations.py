@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,3 +75,18 @@ def git(folder: Path, *words: str) -> str | None:
     except (OSError, ValueError):  # a ValueError is a word with a NUL in it
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to; it replaces `path` once it is whole and on disk. Raises `ResultsError` when it
+    cannot be written."""
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convbench-") as scratch:
+            draft = Path(scratch) / path.name
+            yield draft
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            draft.replace(path)
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be written: {error.strerror or error}.") from None

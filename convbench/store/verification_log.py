@@ -5,26 +5,22 @@ The first line is the request; each of the others is an event of one backend's c
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from convbench.errors import ResultsError
+from convbench.store.journal import LineFile
 
 SUFFIX = ".verification"
 Event = dict[str, Any]
 
 
-class VerificationLog:
-    """A log open for appending; a context manager. What matters is on disk when `append` returns."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
+class VerificationLog(LineFile):
+    """A log open for appending."""
 
     @classmethod
     def new(cls, folder: Path, request: Mapping[str, Any]) -> VerificationLog:
@@ -34,26 +30,12 @@ class VerificationLog:
         log.append({"asked": dict(request)}, durable=True)
         return log
 
-    def __enter__(self) -> VerificationLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-
     def append(self, event: Mapping[str, Any], *, durable: bool) -> None:
-        """Write one line; with `durable` it is on disk when this returns. Raises `ResultsError` if it cannot be."""
+        """Write one line; if `durable` it is on disk when this returns. Raises `ResultsError` if it cannot be."""
         try:
-            if self._file is None:
-                self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
-            self._file.write(json.dumps(event) + "\n")
-            if durable:
-                self._file.flush()
-                os.fsync(self._file.fileno())
+            self._write(json.dumps(event) + "\n", durable=durable)
         except OSError as error:
-            message = f"the log {self.path} cannot be written: {error.strerror or error}."
-            raise ResultsError(message) from None
+            raise ResultsError(f"the log {self.path} cannot be written: {error.strerror or error}.") from None
 
 
 def newest_log(folder: Path, request: Mapping[str, Any]) -> tuple[Path, list[Event]] | None:

@@ -21,11 +21,23 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.stats.change_points import change_points, change_points_of_all, p_value_of
+from convbench.stats.change_points import FEWEST_IN_SEGMENT, ChangePoint, change_points_of_all
+from convbench.stats.segmentation import Observed, best_cut
 
 Floats = NDArray[np.float64]
 Detector = Callable[[Floats], Sequence[int]]
 NEAR = 5
+
+
+def change_points(values: Floats, intervals: Floats | None = None, **options: float) -> tuple[ChangePoint, ...]:
+    return change_points_of_all([values], [intervals], **options)[0]  # type: ignore[arg-type]
+
+
+def p_value_of(values: Floats) -> float:
+    cut = best_cut(Observed(np.log(values)), 0, len(values), FEWEST_IN_SEGMENT)
+    return 1.0 if cut is None else cut[0]
+
+
 THRESHOLD = 0.03
 
 

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, mannwhitneyu, rankdata
 
 from convbench.stats.change_points import (
+    FEWEST_IN_SEGMENT,
     ChangePoint,
-    change_points,
     change_points_of_all,
     noise_of,
-    p_value_of,
     variance_inflation,
 )
 from convbench.stats.false_discovery import q_values
@@ -35,8 +34,18 @@ from convbench.stats.rank_sum import (
     shift_between,
     smaller_u,
 )
+from convbench.stats.segmentation import Observed, best_cut
 
 Floats = NDArray[np.float64]
+
+
+def change_points(values: Any, intervals: Any = None, **options: Any) -> tuple[ChangePoint, ...]:
+    return change_points_of_all([values], [intervals], **options)[0]
+
+
+def p_value_of(values: Floats) -> float:
+    cut = best_cut(Observed(np.log(values)), 0, len(values), FEWEST_IN_SEGMENT)
+    return 1.0 if cut is None else cut[0]
 
 
 def series(seed: int, *parts: tuple[int, float], noise: float = 0.03) -> Floats:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from convbench.store.formats.csv_file import read_csv, write_csv
 from convbench.store.formats.parquet_file import read_parquet, write_parquet
 from convbench.store.formats.pyperf_file import write_pyperf
 from convbench.store.journal import SUFFIX, JournalWarning, as_record, line_of, read_records
-from convbench.store.locations import machine_folder
+from convbench.store.locations import draft_of, machine_folder
 from convbench.store.readings import table, time_of
 from convbench.store.records import records
 from convbench.store.schema import Record
@@ -73,7 +70,7 @@ def format_of(path: Path, name: str | None = None) -> Format:
 
 def export_records(path: Path, format_: Format, records: Records) -> int:
     """Write records to `path`, whole or not at all; gives how many. Raises `ResultsError` when it cannot be written."""
-    with _draft(path) as draft:
+    with draft_of(path) as draft:
         return format_.write(draft, records)
 
 
@@ -138,20 +135,6 @@ def _journal(folder: Path, records: list[Record]) -> Imported:
     path = folder / f"{stamp}-imported-{hashlib.sha256(rows.encode()).hexdigest()[:12]}{SUFFIX}"
     if path.exists():
         return Imported(path, 0)
-    with _draft(path) as draft:
+    with draft_of(path) as draft:
         _write_lines(draft, lambda: records)
     return Imported(path, len(records))
-
-
-@contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to; it replaces `path` once it is whole and on disk."""
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convbench-") as scratch:
-            draft = Path(scratch) / path.name
-            yield draft
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
-            draft.replace(path)
-    except OSError as error:
-        raise ResultsError(f"{path} cannot be written: {error.strerror or error}.") from None
