@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,12 +113,11 @@ class Registry:
         Raises `BackendError` when one of them failed to load: a file that the user names has to load, while an
         installed one that is broken must not stop the others.
         """
-        files = {str(path.resolve()) for path in plugins}
-        rows = [row for row in self.rows if row.origin.kind == "file" and row.origin.target in files]
-        for row in rows:
-            if isinstance(row, LoadFailure):
+        origins = {Origin("file", str(path.resolve())) for path in plugins}
+        for row in self.rows:
+            if row.origin in origins and isinstance(row, LoadFailure):
                 raise BackendError(f"the plugin {row.reason}")
-        return [row for row in rows if isinstance(row, Entry)]
+        return [entry for entry in self if entry.origin in origins]
 
     def select(self, patterns: Iterable[str]) -> list[Row]:
         """The rows whose names match any of the shell patterns, in the registry's order; all rows without a pattern.
@@ -144,9 +144,7 @@ def discover(plugins: Sequence[Path] = (), *, entry_points: bool = True) -> Regi
 
     Raises `BackendError` when two have one name, naming both sources.
     """
-    registry = Registry(
-        tuple(row for origin in dict.fromkeys(_origins(plugins, entry_points)) for row in _rows(origin))
-    )
+    registry = Registry(tuple(chain.from_iterable(map(_rows, dict.fromkeys(_origins(plugins, entry_points))))))
     seen: dict[str, Entry] = {}
     for entry in registry:
         if entry.name in seen:

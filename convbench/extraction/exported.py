@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.call_log import CallLog, pair_of, sides_of
-from convbench.extraction.layers import Reading
-from convbench.extraction.padding import Convolution, Padding
+from convbench.extraction.call_log import CallLog, Convolution, Padding, Reading, pair_of, sides_of
 from convbench.extraction.symbolic_size import Sizes, UnknownSizeError
 from convbench.problem.arguments import sides
 

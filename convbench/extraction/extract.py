@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError, ProblemError
-from convbench.extraction.layers import Extracted, Reading, gathered
-from convbench.problem import DTYPES, Dtype
+from convbench.extraction.call_log import Reading
+from convbench.problem import DTYPES, ConvProblem, Dtype
+from convbench.suite import Case, Suite
 
 FORMS = "timm:NAME, torchvision:NAME, module:callable, FILE.onnx or FILE.pt2"
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pkl")
 _GRAPHS = (".onnx", ".pt2")
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The convolutions of the model that `source` names.
+
+    `cases` are its distinct problems in the order of their first runs, with `count` and the first `layer`. `left_out`
+    are sentences on what runs but is not a conv2d, or cannot be seen.
+    """
+
+    name: str
+    source: str
+    input_shape: tuple[int, ...]
+    cases: tuple[Case, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> int:
+        """The number of convolutions that one call of the model runs."""
+        return sum(case.count for case in self.cases)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the convolutions of one call."""
+        return sum(case.count * case.problem.macs for case in self.cases)
+
+    def suite(self) -> Suite:
+        """The same as a suite, without cases if the model has no conv2d."""
+        shape = "x".join(map(str, self.input_shape))
+        convolutions = "The one convolution" if self.runs == 1 else f"The {self.runs} convolutions"
+        distinct = f"{len(self.cases)} distinct, " if len(self.cases) < self.runs else ""
+        summary = f"{convolutions} of {self.source} at {shape}: {distinct}{amount_of_macs(self.macs)}."
+        return Suite(self.name, summary, ("model",), self.cases, Path(self.source))
+
+
+def amount_of_macs(macs: int) -> str:
+    """Multiply-accumulates as text, such as `4.09 GMACs`."""
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if macs >= size:
+            return f"{macs / size:.3g} {prefix}MACs"
+    return f"{macs} MACs"
 
 
 def layers_of(
@@ -40,16 +84,23 @@ def layers_of(
         )
     if batch is not None and batch < 1:
         raise ModelError(f"the batch is {batch}; it should be at least 1.")
-    if not isinstance(source, str):
-        from convbench.extraction.torch_module import read_module
-
-        name = type(source).__name__
-        return gathered(name, name, read_module(source, batch, input_shape), dtype)
+    reading = _read(source, batch, input_shape)
+    names: dict[ConvProblem, list[str]] = {}
+    for layer in reading.layers:
+        problem = layer.problem if dtype is None else layer.problem.replace(dtype=dtype)
+        names.setdefault(problem, []).append(layer.name)
+    cases = tuple(Case(problem, count=len(layers), layer=layers[0] or None) for problem, layers in names.items())
+    source = source if isinstance(source, str) else type(source).__name__
     name = Path(source).stem if Path(source).suffix.lower() in _GRAPHS else source.rpartition(":")[2]
-    return gathered(source, name, _read(source, batch, input_shape), dtype)
+    suite_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-") or "model"
+    return Extracted(suite_name, source, reading.input_shape, cases, reading.left_out)
 
 
-def _read(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+def _read(source: Any, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+    from convbench.extraction.torch_module import PATTERN, read_module
+
+    if not isinstance(source, str):
+        return read_module(source, batch, input_shape)
     library, _, name = source.partition(":")
     suffix = Path(source).suffix.lower()
     if library in ("timm", "torchvision") and name and suffix not in _GRAPHS:
@@ -66,8 +117,6 @@ def _read(source: str, batch: int | None, input_shape: tuple[int, ...] | None) -
         return read_exported(Path(source), batch, input_shape)
     if suffix in _WEIGHTS and ":" not in source:
         raise ModelError(f"{source}: such files hold weights, or code that would be run, and no shapes; give {FORMS}.")
-    from convbench.extraction.torch_module import PATTERN, read_module
-
     if not PATTERN.fullmatch(source):
         raise ModelError(f"{source!r} is no model; it should be {FORMS}.")
     return read_module(source, batch, input_shape)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from convbench.errors import ModelError, did_you_mean
-from convbench.extraction.layers import Reading
+from convbench.extraction.call_log import Reading
 from convbench.extraction.torch_module import made, meta_tensor, require_torch, with_batch
 from convbench.extraction.torchvision_operators import ONE_REGION, STANDINS, compiled_operators
 
@@ -54,7 +54,9 @@ def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] 
             )
         task = models.get_model_builder(name).__module__.split(".")[2]
         size = _size(models, name, task)
-        module = made(f"torchvision:{name}", lambda: models.get_model(name, **_arguments(name, task, size)))
+        backbone: dict[str, Any] = {"weights_backbone": None} if task in ("detection", "segmentation") else {}
+        arguments = backbone | ({"image_size": size[-1]} if name.startswith("vit_") else {})
+        module = made(f"torchvision:{name}", lambda: models.get_model(name, weights=None, **arguments))
         shape = with_batch(input_shape or (1, 3, *size), batch)
         if task != "detection":
             image = meta_tensor(shape)
@@ -93,12 +95,3 @@ def _size(models: Any, name: str, task: str) -> tuple[int, ...]:
     size = getattr(weights, "crop_size", None) or weights.resize_size
     height, width = (size * 2)[:2] if len(size) == 1 else size
     return (16, height, width) if task == "video" else (height, width)
-
-
-def _arguments(name: str, task: str, size: tuple[int, ...]) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"weights": None}
-    if task in ("detection", "segmentation"):
-        arguments["weights_backbone"] = None
-    if name.startswith("vit_"):
-        arguments["image_size"] = size[-1]
-    return arguments

@@ -7,12 +7,12 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 from convbench.errors import ModelError, did_you_mean
-from convbench.extraction.layers import Reading
+from convbench.extraction.call_log import Reading
 from convbench.extraction.torchvision_operators import declared_operators
 
 PATTERN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -25,13 +25,16 @@ def read_module(source: Any, batch: int | None, input_shape: tuple[int, ...] | N
     runs the user's code. Raises `ModelError`.
     """
     require_torch()
+    import torch
+
     from convbench.extraction.tracing import traced
 
     # Standard output is for the answer, not for what the user's code prints.
     with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
         declared_operators()
         name, target = (source, _imported(source)) if isinstance(source, str) else (type(source).__name__, source)
-        modes = _training_modes(target)
+        # Reading puts every part in evaluation mode; a module of the caller's gets its modes back.
+        modes = [(part, part.training) for part in target.modules()] if isinstance(target, torch.nn.Module) else []
         try:
             module = made(name, target)
             shape = with_batch(input_shape or _own_shape(name, module), batch)
@@ -40,13 +43,6 @@ def read_module(source: Any, batch: int | None, input_shape: tuple[int, ...] | N
         finally:
             for part, training in modes:
                 part.training = training
-
-
-def _training_modes(target: Any) -> list[tuple[Any, bool]]:
-    """Each part of a torch module with whether it is in training mode; reading puts all in evaluation mode."""
-    import torch
-
-    return [(part, part.training) for part in target.modules()] if isinstance(target, torch.nn.Module) else []
 
 
 def require_torch() -> None:
@@ -99,33 +95,25 @@ def _called(source: str, maker: Callable[[], Any]) -> Any:
 
 def _imported(source: str) -> Any:
     name, _, path = source.partition(":")
-    with _working_folder_first():
-        try:
-            target: Any = importlib.import_module(name)
-        except (Exception, SystemExit) as error:
-            if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-                raise ModelError(
-                    f"{source}: there is no module {error.name!r} here or among the installed packages; "
-                    "a model of one's own is given as module:callable, from the folder that module.py is in."
-                ) from None
-            raise ModelError(f"{source}: {name} cannot be imported: {_summary(error)}") from error
+    folder = os.getcwd()  # noqa: PTH109
+    sys.path.insert(0, folder)  # as `python -m` does; the path of the `convbench` command starts with another folder
+    try:
+        target: Any = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise ModelError(
+                f"{source}: there is no module {error.name!r} here or among the installed packages; "
+                "a model of one's own is given as module:callable, from the folder that module.py is in."
+            ) from None
+        raise ModelError(f"{source}: {name} cannot be imported: {_summary(error)}") from error
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
     for word in path.split("."):
         if not hasattr(target, word):
             raise ModelError(f"{source}: there is no {word!r} in {name}.{did_you_mean(word, dir(target))}")
         target = getattr(target, word)
     return target
-
-
-@contextmanager
-def _working_folder_first() -> Iterator[None]:
-    """Import as `python -m` does. The path of the `convbench` command starts with another folder."""
-    folder = os.getcwd()  # noqa: PTH109
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        if folder in sys.path:
-            sys.path.remove(folder)
 
 
 def _summary(error: BaseException) -> str:

@@ -12,13 +12,11 @@ from itertools import chain
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.call_log import CallLog, pair_of, sides_of
-from convbench.extraction.layers import Reading
-from convbench.extraction.padding import Convolution, Padding
+from convbench.extraction.call_log import CallLog, Convolution, Padding, Reading, pair_of, sides_of
 
 _CONVOLUTION = "aten::convolution"
 _PADS = {"aten::constant_pad_nd": "zeros", "aten::reflection_pad2d": "reflect", "aten::replication_pad2d": "replicate"}
-_SAME = {"aten::alias", "aten::detach", "aten::clone", "aten::unsqueeze"}
+_SAME = {"aten::alias", "aten::detach", "aten::clone"}
 _DEPENDS_ON_DATA = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"}
 _NOT_A_CONVOLUTION = ("convert", "convolution_backward")
 
@@ -71,8 +69,9 @@ def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
     except Exception as error:
         if "device" in str(error) and torch.get_default_device().type != "meta":
             raise _OnAnotherDeviceError from error
+        shapes = " and ".join("x".join(map(str, tensor.shape)) for tensor in _tensors(inputs))
         raise ModelError(
-            f"the model does not run on an input of shape {_shapes(inputs)}: {_first_line(error)} "
+            f"the model does not run on an input of shape {shapes}: {_first_line(error)} "
             "Give the shape that it takes, such as --input 1,3,224,224."
         ) from error
     return calls
@@ -145,7 +144,8 @@ def _note(calls: CallLog, layer: str, func: Any, name: str, args: Any, result: A
         return _convolution(calls, layer, *args)
     if name in _PADS and (name != "aten::constant_pad_nd" or len(args) < 3 or args[2] == 0):
         return _pad(calls, args[0], result, args[1], _PADS[name])
-    if name in _SAME and calls.knows(id(args[0])) and _same_image(args, result, name):
+    adds_batch = name == "aten::unsqueeze" and args[1] in (0, -args[0].dim() - 1)
+    if (name in _SAME or adds_batch) and calls.knows(id(args[0])) and result.dtype == args[0].dtype:
         calls.same(id(result), id(args[0]))
         return (result,)
     operation = name.split("::")[1]
@@ -193,10 +193,6 @@ def _pad(calls: CallLog, source: Any, result: Any, last_first: Sequence[int], mo
     return (source, result)
 
 
-def _same_image(args: Any, result: Any, name: str) -> bool:
-    return result.dtype == args[0].dtype and (name != "aten::unsqueeze" or args[1] in (0, -args[0].dim() - 1))
-
-
 def _tensors(nested: Any) -> Iterator[Any]:
     if isinstance(nested, (tuple, list)):
         for item in nested:
@@ -209,10 +205,6 @@ def _first_shape(inputs: Any) -> tuple[int, ...]:
     """The shape of the first tensor, with the batch in front. A picture in a list has no batch of its own."""
     shape = tuple(next(_tensors(inputs)).shape)
     return (sum(1 for _ in _tensors(inputs[0])), *shape) if isinstance(inputs[0], list) else shape
-
-
-def _shapes(inputs: Sequence[Any]) -> str:
-    return " and ".join("x".join(map(str, tensor.shape)) for tensor in _tensors(inputs))
 
 
 def _first_line(error: BaseException) -> str:

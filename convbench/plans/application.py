@@ -18,12 +18,19 @@ from convbench.backend import Backend
 from convbench.errors import PlanError
 from convbench.plans.applied import Applied, LayerChange, LayerLeft, Report
 from convbench.plans.equivalence import compare_outputs, outputs_in_float64
-from convbench.plans.interleaved_timing import ratio_of_rounds, time_interleaved
 from convbench.plans.layers import layers_that_run, named_convolutions
 from convbench.plans.plan import Plan, read_plan
 from convbench.plans.planned_layer import follow_plan
 from convbench.plans.resolution import cpu_deviations, registry_with, version_deviations
-from convbench.plans.trial_model import Replacement, Trial, replacement_of, time_in_place, to_channels_last
+from convbench.plans.trial_model import (
+    Replacement,
+    Trial,
+    ratio_of_rounds,
+    replacement_of,
+    time_in_place,
+    time_interleaved,
+    to_channels_last,
+)
 from convbench.stats.estimates import estimate_median
 
 UNCHANGED = "unchanged"
@@ -181,10 +188,10 @@ def _best(
 def _changes(best: _Variant, findings: _Findings) -> list[LayerChange]:
     times_s = findings.times_s[best.trial.channels_last]
     changes = []
-    for name in (name for name in findings.replacements if name in best.layers):
-        replacement = findings.replacements[name]
-        backends = tuple((replacement.problems[s].case_id, backend.name) for s, backend in replacement.backends.items())
-        changes.append(LayerChange(name, backends, *times_s[name]))
+    for name, replacement in findings.replacements.items():
+        if name in best.layers:
+            backends = ((replacement.problems[s].case_id, backend.name) for s, backend in replacement.backends.items())
+            changes.append(LayerChange(name, tuple(backends), *times_s[name]))
     return changes
 
 

@@ -1,9 +1,7 @@
 """`conv2d` and `Conv2d`: torch's conv2d, for NumPy arrays and torch tensors, computed by the backend that a plan names.
 
-    plan = convbench.read_plan("plan.json")
-    y = convbench.conv2d(x, w, bias, stride=2, padding=1, plan=plan)
-
-    conv = convbench.Conv2d(w, bias, stride=2, padding=1, plan=plan)   # for loops: it has weights of its own
+    y = convbench.conv2d(x, w, bias, stride=2, padding=1, plan="plan.json")
+    conv = convbench.Conv2d(w, bias, stride=2, padding=1, plan="plan.json")   # for loops: it has weights of its own
     y = conv(x)
 
 Prepared convolutions, with their packed weights, are kept: a later call with the same weights, shape and arguments uses

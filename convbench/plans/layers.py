@@ -12,6 +12,9 @@ from convbench.errors import ProblemError
 from convbench.plans.arrays import dtype_of, shape_of
 from convbench.problem import ConvProblem
 
+# Attributes of `nn.Conv2d` that are arguments of `ConvProblem`
+_SHARED_NAMES = "in_channels out_channels kernel_size stride padding dilation groups padding_mode".split()
+
 
 @dataclass
 class Layer:
@@ -59,21 +62,9 @@ def problem_of(conv: Any, x: Any) -> ConvProblem:
         raise ProblemError(f"its input has shape {shape}, without a batch")
     if dtype_of("its weight", conv.weight) != dtype:
         raise ProblemError(f"its input is {dtype} and its weight {conv.weight.dtype}")
-    return ConvProblem(
-        batch=shape[0],
-        in_channels=conv.in_channels,
-        height=shape[2],
-        width=shape[3],
-        out_channels=conv.out_channels,
-        kernel_size=conv.kernel_size,
-        stride=conv.stride,
-        padding=conv.padding,
-        dilation=conv.dilation,
-        groups=conv.groups,
-        bias=conv.bias is not None,
-        padding_mode=conv.padding_mode,
-        dtype=dtype,
-    )
+    arguments = {name: getattr(conv, name) for name in _SHARED_NAMES}
+    bias = conv.bias is not None
+    return ConvProblem(batch=shape[0], height=shape[2], width=shape[3], bias=bias, dtype=dtype, **arguments)
 
 
 @contextmanager

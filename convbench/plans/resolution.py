@@ -136,12 +136,12 @@ def _usable(name: str, spec: CallSpec, registry: Registry) -> Backend | str:
 
 
 def _not_in_plan(plan: Plan, problem: ConvProblem) -> str:
-    closest = plan.closest(problem)
-    if closest is None:
+    if (closest := plan.closest(problem)) is None:
         return f"{problem} is not in the plan."
     choice, name = closest
-    value = getattr(choice.problem, name)
-    return f"{problem} is not in the plan, which has {choice.case_id}, where {name} is {value!r}."
+    return (
+        f"{problem} is not in the plan, which has {choice.case_id}, where {name} is {choice.problem.as_dict()[name]!r}."
+    )
 
 
 def cpu_deviations(plan: Plan) -> Iterator[str]:

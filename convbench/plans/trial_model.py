@@ -1,8 +1,13 @@
-"""A copy of a model whose layers can be switched between their own computation and that of a plan."""
+"""A copy of a model whose layers can be switched between their own computation and that of a plan, and its timing.
+
+Several models are timed in interleaved rounds in this process: drift of the machine affects all, and ratios are by
+round.
+"""
 
 from __future__ import annotations
 
 import copy
+import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +18,7 @@ from numpy.typing import NDArray
 
 from convbench.backend import Backend
 from convbench.errors import BackendError
+from convbench.measurement.sampling.sample import SamplingPlan, calibrate, take_sample
 from convbench.plans.arrays import as_numpy, device_of, owned
 from convbench.plans.layers import Layer, named_convolutions, watched
 from convbench.plans.plan import Plan
@@ -21,8 +27,12 @@ from convbench.plans.prepared_call import Call, prepare_call
 from convbench.plans.resolution import CallSpec, limit_threads, resolve_backend
 from convbench.problem import ConvProblem
 from convbench.registry import Registry
+from convbench.stats.estimates import Estimate, estimate_median
 from convbench.verification.operands import Operands
 from convbench.verification.oracle import Oracle
+
+FEWEST_ROUNDS, MOST_ROUNDS = 8, 60
+_SAMPLE_S = 5e-3
 
 
 @dataclass(frozen=True)
@@ -140,6 +150,41 @@ def time_in_place(
             walls_s.append(trial.time_pass(example, sync))
     before, after = ({name: median(p[name] for p in walls_s[1:]) for name in names} for walls_s in passes.values())
     return {name: (before[name], after[name]) for name in names}
+
+
+def time_interleaved(
+    calls: Mapping[str, Callable[[], Any]], limit_s: float, sync: Callable[[], None]
+) -> dict[str, list[float]]:
+    """Seconds per call of each of `calls`, an element per round. Rounds go on for `limit_s`; there are 8 to 60.
+
+    No gradients are recorded, as in inference.
+    """
+    import torch
+
+    walls_s: dict[str, list[float]] = {name: [] for name in calls}
+    order, shuffle = list(calls), random.Random(0).shuffle
+    with torch.no_grad():
+        plans = {name: _sampling_plan(call, sync) for name, call in calls.items()}
+        begin = time.perf_counter()
+        for number in range(MOST_ROUNDS):
+            if number >= FEWEST_ROUNDS and time.perf_counter() - begin > limit_s:
+                break
+            shuffle(order)
+            for name in order:
+                walls_s[name].append(take_sample(calls[name], sync, plans[name])[0].wall_s)
+    return walls_s
+
+
+def ratio_of_rounds(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """The median over the rounds of `before` / `after`, with its interval."""
+    return estimate_median([b / a for b, a in zip(before, after, strict=True)])
+
+
+def _sampling_plan(call: Callable[[], Any], sync: Callable[[], None]) -> SamplingPlan:
+    warm_up = [take_sample(call, sync, SamplingPlan(1, 0))[0].wall_s for _ in range(3)]
+    calls = calibrate(median(warm_up), _SAMPLE_S).calls
+    # One call to warm up: the call before was of another model, which left its weights in the caches.
+    return SamplingPlan(calls, 1)
 
 
 def to_channels_last(model: Any) -> None:

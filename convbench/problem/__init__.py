@@ -16,16 +16,6 @@ from convbench.problem.vocabulary import (
 )
 
 __all__ = [
-    "DIRECTIONS",
-    "DTYPES",
-    "ITEMSIZE_BYTES",
-    "PADDING_MODES",
-    "ConvProblem",
-    "Direction",
-    "Dtype",
-    "Kind",
-    "PaddingMode",
-    "Pair",
-    "Sides",
-    "output_size",
-]
+    "DIRECTIONS", "DTYPES", "ITEMSIZE_BYTES", "PADDING_MODES", "ConvProblem", "Direction", "Dtype", "Kind",
+    "PaddingMode", "Pair", "Sides", "output_size",
+]  # fmt: skip

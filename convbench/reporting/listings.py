@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.errors import ProblemError
-from convbench.extraction.layers import Extracted
+from convbench.extraction.extract import Extracted
 from convbench.problem import DTYPES, ConvProblem
 from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
 from convbench.registry import Entry, Row, versions

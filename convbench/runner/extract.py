@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.extract import layers_of
-from convbench.extraction.layers import Extracted
+from convbench.extraction.extract import Extracted, layers_of
 from convbench.extraction.suite_text import suite_text
 from convbench.suite import Suite
 from convbench.suite.filter import filtered, parse

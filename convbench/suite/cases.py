@@ -9,9 +9,68 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from convbench.errors import SuiteError
 from convbench.problem import ConvProblem, Dtype
-from convbench.suite.case_data import CaseData
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Nested = Any  # a number, or a tuple of `Nested`
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseData:
+    """The data of a case: nested tuples of numbers, or for the input the path of an image. `where` is for messages."""
+
+    where: str
+    input: Nested | None = None
+    input_image: Path | None = None
+    weight: Nested | None = None
+    bias: Nested | None = None
+    expected: Nested | None = None
+
+    def load(self, problem: ConvProblem) -> dict[str, NDArray[np.float64]]:
+        """`input`, `weight`, `bias` and `expected`, as far as given: float64 arrays in the shapes of `problem`.
+
+        The file may leave out leading axes of size 1. An image is RGB in [0, 1], of shape (1, 3, height, width). Raises
+        `SuiteError`, with both shapes, for an array that does not fit.
+        """
+        shapes: dict[str, tuple[int, ...]] = {"input": problem.input_shape, "weight": problem.weight_shape}
+        shapes |= {"bias": problem.bias_shape or (), "expected": problem.output_shape}
+        arrays = {name: self._array(name, shape) for name, shape in shapes.items() if getattr(self, name) is not None}
+        return arrays | ({"input": self._image(self.input_image, problem)} if self.input_image else {})
+
+    def _array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        import numpy as np
+
+        try:
+            array = np.array(getattr(self, name), dtype=np.float64)
+        except (ValueError, TypeError, OverflowError):
+            raise SuiteError(f"{self.where}: {name} should be nested lists of equal length, of numbers.") from None
+        return self._fitted(name, array, shape)
+
+    def _image(self, path: Path, problem: ConvProblem) -> NDArray[np.float64]:
+        import numpy as np
+        from PIL import Image
+
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"), dtype=np.float64) / 255
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise SuiteError(f"{self.where}: the image {path} cannot be read: {error}") from None
+        return self._fitted("input_image", np.ascontiguousarray(pixels.transpose(2, 0, 1)), problem.input_shape)
+
+    def _fitted(self, name: str, array: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+        missing = len(shape) - array.ndim
+        if missing < 0 or (1,) * missing + array.shape != shape:
+            raise SuiteError(
+                f"{self.where}: {name} has shape {array.shape}, and the problem's is {shape}; "
+                "they should be the same, except that leading axes of size 1 may be left out."
+            )
+        return array.reshape(shape)
 
 
 @dataclass(frozen=True)

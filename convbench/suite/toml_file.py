@@ -32,8 +32,7 @@ from typing import Any
 
 from convbench.errors import ProblemError, SuiteError, did_you_mean
 from convbench.problem import ConvProblem
-from convbench.suite.case_data import CaseData, Nested
-from convbench.suite.cases import Case, Outline, Suite
+from convbench.suite.cases import Case, CaseData, Nested, Outline, Suite
 from convbench.suite.csv_table import read_table
 
 MOST_CASES = 100_000
@@ -56,27 +55,24 @@ def read_suite(path: Path) -> Suite:
     if not cases:
         raise SuiteError(f"{path}: there are no cases; it should have a [sweep], a [[case]] or a table.")
     suite = Suite(name, summary, tags, cases, path)
-    if (declared := _totals(path, toml)) is not None and declared != (outline := _outline(suite)):
-        raise SuiteError(
-            f"{path}: totals should be {{ cases = {outline.cases}, macs = {outline.macs} }}, and are "
-            f"{{ cases = {declared.cases}, macs = {declared.macs} }}."
-        )
+    declared, actual = _declared_totals(path, toml), _totals(suite)
+    if declared is not None and declared != actual:
+        right, wrong = (f"{{ cases = {cases}, macs = {macs} }}" for cases, macs in (actual, declared))
+        raise SuiteError(f"{path}: totals should be {right}, and are {wrong}.")
     return suite
 
 
 def read_outline(path: Path) -> Outline:
     """The outline of the suite in the file `path`, from its `totals` if it has them. Raises `SuiteError`."""
-    return _totals(path, _read_toml(path)) or _outline(read_suite(path))
+    toml = _read_toml(path)
+    return Outline(*_head(path, toml), *(_declared_totals(path, toml) or _totals(read_suite(path))), path)
 
 
-def _outline(suite: Suite) -> Outline:
-    macs = sum(case.problem.macs * case.count for case in suite.cases)
-    return Outline(suite.name, suite.summary, suite.tags, len(suite.cases), macs, suite.path)
+def _totals(suite: Suite) -> tuple[int, int]:
+    return len(suite.cases), sum(case.problem.macs * case.count for case in suite.cases)
 
 
-def _totals(path: Path, toml: dict[str, Any]) -> Outline | None:
-    """The outline that the file declares; None without `totals`."""
-    name, summary, tags = _head(path, toml)
+def _declared_totals(path: Path, toml: dict[str, Any]) -> tuple[int, int] | None:
     if "totals" not in toml:
         return None
     totals = _table(path, toml, "totals")
@@ -84,7 +80,7 @@ def _totals(path: Path, toml: dict[str, Any]) -> Outline | None:
     for key in _TOTALS:
         if type(totals.get(key)) is not int or totals[key] < 1:
             raise SuiteError(f"{path}: [totals]: {key} is {totals.get(key)!r}; it should be an integer of at least 1.")
-    return Outline(name, summary, tags, totals["cases"], totals["macs"], path)
+    return totals["cases"], totals["macs"]
 
 
 def _head(path: Path, toml: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:

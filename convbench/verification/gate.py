@@ -54,11 +54,10 @@ def gate_of(case: Case, seed: int) -> Gate:
         return Gate(case.problem, seed)
     own = case.data.load(case.problem)
     drawn = normal_operands(case.problem, seed)
-    x, w = (drawn.x if own.input is None else own.input), (drawn.w if own.weight is None else own.weight)
-    bias = drawn.b if own.bias is None else own.bias
-    gate = Gate(case.problem, seed, rounded(case.problem, x, w, bias))
-    if own.expected is not None:
-        _check_expected(case, own.expected, gate.real.exact)
+    x, w, b = own.get("input", drawn.x), own.get("weight", drawn.w), own.get("bias", drawn.b)
+    gate = Gate(case.problem, seed, rounded(case.problem, x, w, b))
+    if "expected" in own:
+        _check_expected(case, own["expected"], gate.real.exact)
     return gate
 
 

@@ -21,9 +21,8 @@ from strategies import problems
 
 from convbench.cli.main import main
 from convbench.errors import ModelError, ProblemError, SuiteError
-from convbench.extraction.extract import layers_of
-from convbench.extraction.layers import Extracted
-from convbench.extraction.padding import Padding
+from convbench.extraction.call_log import Padding
+from convbench.extraction.extract import Extracted, layers_of
 from convbench.extraction.suite_text import suite_text
 from convbench.extraction.symbolic_size import Sizes, UnknownSizeError
 from convbench.extraction.tracing import traced

@@ -97,21 +97,21 @@ def test_the_tutorials_answer_is_right() -> None:
     sharpen, photo = SUITES["tutorial"].cases
     assert sharpen.data and photo.data
     data = sharpen.data.load(sharpen.problem)
-    assert data.expected is not None and data.expected.tolist() == [[[[11, 12], [15, 16]]]]
-    x, w, b = (torch.from_numpy(array) for array in (data.input, data.weight, data.bias) if array is not None)
+    assert data["expected"].tolist() == [[[[11, 12], [15, 16]]]]
+    x, w, b = (torch.from_numpy(array) for array in (data["input"], data["weight"], data["bias"]))
     assert x.flatten().tolist() == list(range(1, 17)) and b.tolist() == [5]
-    assert torch.nn.functional.conv2d(x, w, b).numpy().tolist() == data.expected.tolist()
+    assert torch.nn.functional.conv2d(x, w, b).numpy().tolist() == data["expected"].tolist()
     assert photo.problem.output_shape == (1, 8, 229, 229)
 
 
 def test_the_photograph_is_one() -> None:
     photo = SUITES["tutorial"].cases[1]
     assert photo.data
-    image = photo.data.load(photo.problem).input
-    assert image is not None and image.shape == (1, 3, 460, 460) and image.dtype == np.float64
+    image = photo.data.load(photo.problem)["input"]
+    assert image.shape == (1, 3, 460, 460) and image.dtype == np.float64
     assert 0 <= image.min() < 0.1 and 0.9 < image.max() <= 1
     assert image.std() > 0.1
-    assert photo.data.load(photo.problem).weight is None
+    assert "weight" not in photo.data.load(photo.problem)
 
 
 def test_an_outline_says_what_the_whole_suite_does() -> None:
@@ -281,9 +281,9 @@ def test_data_may_leave_out_leading_axes_of_one(tmp_path: Path) -> None:
     (case,) = read(tmp_path, text).cases
     assert case.data
     data = case.data.load(case.problem)
-    assert data.input is not None and data.input.shape == (1, 1, 3, 3) and data.input[0, 0, 1, 2] == 6
-    assert data.weight is not None and data.weight.shape == (1, 1, 1, 1)
-    assert data.bias is not None and data.bias.tolist() == [2.0] and data.expected is None
+    assert data["input"].shape == (1, 1, 3, 3) and data["input"][0, 0, 1, 2] == 6
+    assert data["weight"].shape == (1, 1, 1, 1)
+    assert data["bias"].tolist() == [2.0] and "expected" not in data
 
 
 def test_two_cases_with_their_own_data_may_be_one_problem(tmp_path: Path) -> None:
@@ -306,8 +306,8 @@ def test_an_image_is_rgb_from_0_to_1(tmp_path: Path) -> None:
     text = HEAD + DATA.replace("in_channels = 2", "in_channels = 3") + 'input_image = "plain.png"\n'
     (case,) = read(tmp_path, text).cases
     assert case.data
-    image = case.data.load(case.problem).input
-    assert image is not None and image.shape == (1, 3, 4, 5)
+    image = case.data.load(case.problem)["input"]
+    assert image.shape == (1, 3, 4, 5)
     assert [channel.mean() for channel in image[0]] == [1.0, 0.0, pytest.approx(0.2)]
 
 

@@ -46,8 +46,7 @@ def test_the_answers_that_onnx_expects_are_the_references() -> None:
     for case in cases:
         assert case.data
         data = case.data.load(case.problem)
-        assert data.input is not None and data.weight is not None and data.expected is not None
-        assert np.array_equal(convolve(case.problem, data.input, data.weight, data.bias), data.expected)
+        assert np.array_equal(convolve(case.problem, data["input"], data["weight"], data.get("bias")), data["expected"])
 
 
 def test_same_lower_is_written_out_as_onnx_means_it() -> None:

@@ -25,8 +25,7 @@ from typing import Any
 from places import SUITES
 
 from convbench.errors import ModelError
-from convbench.extraction.extract import layers_of
-from convbench.extraction.layers import amount_of_macs
+from convbench.extraction.extract import amount_of_macs, layers_of
 from convbench.extraction.model_zoo import library
 from convbench.problem import ConvProblem
 

@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.call_log import CallLog
-from convbench.extraction.layers import Reading
-from convbench.extraction.onnx.constants import with_inferred_shapes
-from convbench.extraction.onnx.shapes import Shapes, check_external_data, with_input_shape
-from convbench.extraction.padding import Convolution, Padding
+from convbench.extraction.call_log import CallLog, Convolution, Padding, Reading
+from convbench.extraction.onnx.shapes import Shapes, check_external_data, with_inferred_shapes, with_input_shape
 from convbench.problem import Sides
 
 _DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # TensorProto.DataType

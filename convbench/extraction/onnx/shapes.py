@@ -1,4 +1,8 @@
-"""The shapes in an ONNX graph: of its input as requested, and of every tensor as inferred. Reads no external data."""
+"""The shapes in an ONNX graph: of its input as requested, and of every tensor as inferred. Reads no external data.
+
+Exporters write sizes and paddings as chains of nodes that ONNX's shape inference does not follow. The operators named
+here are computed by ONNX's own reference implementation in NumPy, and only on few numbers.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,13 @@ from typing import Any
 from convbench.errors import ModelError
 
 _EXTERNAL = 1  # TensorProto.DataLocation
-MOST_NUMBERS = 4096  # larger tensors are not used to compute shapes
+_MOST_NUMBERS = 4096  # larger tensors are not used to compute shapes
+_OPERATORS = {
+    *("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Min", "Max", "Clip", "Relu", "Floor", "Ceil", "Round", "Cast"),
+    *("Equal", "Less", "Greater", "Not", "And", "Or", "Where", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin"),
+    *("Concat", "ConstantOfShape", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
+}
+_ROUNDS = 20
 
 
 def check_external_data(path: Path, model: Any) -> None:
@@ -36,7 +46,7 @@ def with_input_shape(path: Path, model: Any, batch: int | None, requested: tuple
     """
     graph = model.graph
     for tensor in graph.initializer:
-        if math.prod(tensor.dims) > MOST_NUMBERS:
+        if math.prod(tensor.dims) > _MOST_NUMBERS:
             tensor.ClearField("raw_data")
             tensor.ClearField("float_data")
     entry = _image_input(path, graph)
@@ -125,7 +135,7 @@ class Shapes:
         node = self._made_by.get(name)
         if tensor is None and node is not None and node.op_type == "Constant":
             return _constant_of(node)
-        if tensor is None or tensor.data_location == _EXTERNAL or math.prod(tensor.dims) > MOST_NUMBERS:
+        if tensor is None or tensor.data_location == _EXTERNAL or math.prod(tensor.dims) > _MOST_NUMBERS:
             return None
         try:
             return to_array(tensor)
@@ -140,12 +150,78 @@ def _constant_of(node: Any) -> Any:
 
     for attribute in node.attribute:
         if attribute.name == "value" and attribute.t.data_location != _EXTERNAL:
-            return to_array(attribute.t) if math.prod(attribute.t.dims) <= MOST_NUMBERS else None
+            return to_array(attribute.t) if math.prod(attribute.t.dims) <= _MOST_NUMBERS else None
         if attribute.name in ("value_int", "value_ints"):
             return np.array(get_attribute_value(attribute), np.int64)
         if attribute.name in ("value_float", "value_floats"):
             return np.array(get_attribute_value(attribute), np.float32)
     return None
+
+
+def with_inferred_shapes(model: Any) -> Any:
+    """`model` with the shapes of its tensors, as far as they are known without running it."""
+    from onnx.shape_inference import infer_shapes
+
+    for _ in range(_ROUNDS):
+        model = infer_shapes(model, data_prop=True)
+        if not _fold_constants(model.graph):
+            break
+    return model
+
+
+def _fold_constants(graph: Any) -> bool:
+    """Replace nodes that compute constants by these constants. Returns whether there were any."""
+    shapes = Shapes("", graph)
+    known: dict[str, Any] = {}
+    kept = []
+    for node in graph.node:
+        value = _value(node, shapes, known)
+        if value is None:
+            kept.append(node)
+        else:
+            known[node.output[0]] = value
+    if not known:
+        return False
+    from onnx.numpy_helper import from_array
+
+    graph.initializer.extend(from_array(value, name) for name, value in known.items())
+    del graph.node[:]
+    graph.node.extend(kept)
+    return True
+
+
+def _value(node: Any, shapes: Shapes, known: dict[str, Any]) -> Any:
+    """The array that a node computes; None when it is not known, or too large."""
+    import numpy as np
+
+    if node.domain not in ("", "ai.onnx") or len(node.output) != 1:
+        return None
+    if node.op_type == "Shape":
+        shape = shapes.known(node.input[0])
+        if not shape or min(shape) < 1 or node.attribute:
+            return None
+        return np.array(shape, np.int64)
+    if node.op_type not in _OPERATORS or not any(node.input):
+        return None
+    inputs = {name: known[name] if name in known else shapes.array(name) for name in node.input if name}
+    if any(array is None for array in inputs.values()):
+        return None
+    if node.op_type == "ConstantOfShape" and np.prod(next(iter(inputs.values())), dtype=np.float64) > _MOST_NUMBERS:
+        return None
+    return _evaluated(node, inputs)
+
+
+def _evaluated(node: Any, inputs: dict[str, Any]) -> Any:
+    import numpy as np
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        with np.errstate(all="ignore"):
+            (value,) = ReferenceEvaluator(node).run(None, inputs)
+    except Exception:  # the node is wrong in some way, so its value is not known
+        return None
+    array = np.asarray(value)
+    return array if array.size <= _MOST_NUMBERS and array.dtype.kind in "iufb" else None
 
 
 def _image_input(path: Path, graph: Any) -> Any:

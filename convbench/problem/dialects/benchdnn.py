@@ -88,7 +88,10 @@ def to_benchdnn(problem: Problem) -> str:
         raise ProblemError(f"benchdnn pads with zeros only; {problem} has padding_mode {problem.padding_mode!r}.")
     for axis, name in enumerate(("height", "width")):
         before, after = problem.padding[axis]
-        if before < 0 or _implied_padding(problem, axis)[1] < 0:
+        size, out, stride = problem.input_shape[2 + axis], problem.output_shape[2 + axis], problem.stride[axis]
+        span = problem.dilation[axis] * (problem.kernel_size[axis] - 1) + 1
+        largest_after = out * stride + span - 1 - size - before  # with which the output has this size
+        if before < 0 or largest_after < 0:
             raise ProblemError(f"benchdnn cannot crop; {problem} has padding ({before}, {after}) in {name}.")
     options = ["--conv"]
     if problem.dtype != "float32":
@@ -185,15 +188,6 @@ def _axis(numbers: dict[str, int], axis: str) -> Pair:
             f"leave o{axis} out to have it computed."
         )
     return (before, before if least <= before <= most else max(least, 0))
-
-
-def _implied_padding(problem: Problem, axis: int) -> Pair:
-    """The least and the most padding at the end that give the output its size."""
-    size, out = problem.input_shape[2 + axis], problem.output_shape[2 + axis]
-    stride = problem.stride[axis]
-    span = problem.dilation[axis] * (problem.kernel_size[axis] - 1) + 1
-    least = (out - 1) * stride + span - size - problem.padding[axis][0]
-    return (least, least + stride - 1)
 
 
 def _descriptor(problem: Problem) -> str:
