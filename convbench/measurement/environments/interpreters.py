@@ -20,7 +20,6 @@ from convbench.measurement.workers.json_child import JsonChild
 from convbench.measurement.workers.process_environment import apart
 from convbench.registry import Entry, Registry, Row
 
-_OLDEST = (3, 11)
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _PRINT_VERSION = "import sys; sys.stdout.write('\\n%d.%d.%d' % sys.version_info[:3])"
 _LIMIT_S = 60.0
@@ -51,10 +50,8 @@ def environments(texts: Iterable[str]) -> list[OtherEnvironment]:
                 f"a label of letters, digits and . _ + -, as in {_EXAMPLE}"
             )
         if label in by_label:
-            raise BackendError(
-                f"two environments are labelled {label!r}: {by_label[label].python} and {path}. "
-                "Give each its own label."
-            )
+            both = f"{by_label[label].python} and {path}"
+            raise BackendError(f"two environments are labelled {label!r}: {both}. Give each its own label.")
         by_label[label] = environment(path, label)
     return list(by_label.values())
 
@@ -66,15 +63,7 @@ def environment(path: str, label: str) -> OtherEnvironment:
     """
     python = _interpreter(Path(path).expanduser())
     try:
-        done = subprocess.run(
-            [python, "-c", _PRINT_VERSION],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=apart(),
-            timeout=_LIMIT_S,
-            check=False,
-        )
+        done = run([python, "-c", _PRINT_VERSION], _LIMIT_S)
     except OSError as error:
         raise BackendError(f"{python} cannot be run: {error.strerror or error}. Give a Python interpreter.") from None
     except subprocess.TimeoutExpired:
@@ -82,10 +71,17 @@ def environment(path: str, label: str) -> OtherEnvironment:
     match = re.fullmatch(r"(\d+)\.(\d+)\.\d+", (done.stdout.splitlines() or [""])[-1])
     if done.returncode != 0 or match is None:
         raise BackendError(f"{python} is no working Python interpreter: {_last_words(done)}.")
-    if (int(match[1]), int(match[2])) < _OLDEST:
-        oldest = ".".join(map(str, _OLDEST))
-        raise BackendError(f"{python} is Python {match[0]}; a worker needs Python {oldest} or newer.")
+    if (int(match[1]), int(match[2])) < (3, 11):
+        raise BackendError(f"{python} is Python {match[0]}; a worker needs Python 3.11 or newer.")
     return OtherEnvironment(label, python, match[0])
+
+
+def run(words: Sequence[str], limit_s: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program of another environment and capture what it prints."""
+    variables = apart() | {"NO_COLOR": "1"}  # its last lines become part of a message, where colours do not belong
+    return subprocess.run(
+        words, capture_output=True, text=True, errors="replace", env=variables, timeout=limit_s, check=False
+    )
 
 
 def select(registry: Registry, others: Sequence[OtherEnvironment], patterns: Sequence[str]) -> list[Row]:
@@ -98,10 +94,8 @@ def select(registry: Registry, others: Sequence[OtherEnvironment], patterns: Seq
     known = {row.name: row for row in registry.rows}
     for entry in offered:
         if entry.name in known:
-            raise BackendError(
-                f"two backends are called {entry.name!r}: one in {known[entry.name].origin}, one by its label. Give "
-                "another label."
-            )
+            one = f"one in {known[entry.name].origin}, one by its label"
+            raise BackendError(f"two backends are called {entry.name!r}: {one}. Give another label.")
     rows = Registry((*registry.rows, *offered)).select(patterns)
     answered = {entry.name: entry for entry in with_availability(Registry(tuple(rows)), others)}
     return [answered.get(row.name, row) for row in rows]
@@ -123,17 +117,18 @@ def with_availability(entries: Iterable[Entry], others: Sequence[OtherEnvironmen
 
 def _reasons(other: OtherEnvironment, entries: Sequence[Entry]) -> list[str | None]:
     backends = [{"origin": asdict(e.origin), "name": e.backend.name} for e in entries]
-    module, request, label = "convbench.measurement.environments.probe", {"backends": backends}, other.label
+    module, request = "convbench.measurement.environments.probe", {"backends": backends}
     with JsonChild(module, request, python=other.python, time_limit_s=_LIMIT_S) as child:
         answer = next((message for message in child.messages() if "reasons" in message), None)
         failure = child.failure()
+    labelled = f"{other.python} ({other.label})"
     if child.timed_out:
-        raise BackendError(f"{other.python} ({label}) did not say within {_LIMIT_S:g} s which backends it can run.")
+        raise BackendError(f"{labelled} did not say within {_LIMIT_S:g} s which backends it can run.")
     if answer is None:
-        raise BackendError(f"{other.python} ({label}) could not say which backends it can run: it {failure}.")
+        raise BackendError(f"{labelled} could not say which backends it can run: it {failure}.")
     if missing := answer["missing"]:
         raise BackendError(
-            f"{other.python} ({label}) cannot run a worker, which needs {' and '.join(WORKER_NEEDS)} there: "
+            f"{labelled} cannot run a worker, which needs {' and '.join(WORKER_NEEDS)} there: "
             f"{'; '.join(missing.values())}. Type: {other.python} -m pip install {' '.join(missing)}"
         )
     reasons: list[str | None] = answer["reasons"]

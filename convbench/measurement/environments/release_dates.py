@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
 import importlib.util
 import json
 import os
@@ -25,13 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
+from packaging import utils
 from packaging.version import InvalidVersion, Version
 
 from convbench.measurement.environments.releases import pip, version_of
@@ -66,8 +61,6 @@ def upload_dates(library: str, versions: Iterable[str], index: Index | None = No
 
 def wheel_date(library: str, version: str, python: str) -> str | None:
     """The newest day (YYYY-MM-DD) of a file in the release's wheel; None if there is no wheel or no credible day."""
-    if importlib.util.find_spec("pip") is None:
-        return None
     with tempfile.TemporaryDirectory() as folder:
         words = ["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder, f"{library}=={version}"]
         subprocess.run([*pip(python), *words], capture_output=True, check=False)
@@ -91,28 +84,26 @@ def _pip_settings() -> Iterator[tuple[str, str]]:
     if importlib.util.find_spec("pip") is None:
         yield from ((n[4:].lower().replace("_", "-"), v) for n, v in os.environ.items() if n.startswith("PIP_"))
         return
-    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
     sections: dict[str, dict[str, str]] = {}
-    for line in done.stdout.splitlines():
+    for line in _pip_output("config", "list").splitlines():
         key, _, value = line.partition("=")
         section, _, name = key.rpartition(".")
-        try:
+        with contextlib.suppress(ValueError, SyntaxError):
             sections.setdefault(section, {})[name] = str(ast.literal_eval(value))
-        except (ValueError, SyntaxError):
-            continue
     for section in ("global", "install", ":env:"):
         yield from sections.get(section, {}).items()
 
 
 def _pip_default() -> str | None:
     """The index that pip uses without configuration, from its own help."""
-    if importlib.util.find_spec("pip") is None:
-        return None
-    wide = os.environ | {"COLUMNS": "500"}
-    words = [sys.executable, "-m", "pip", "help", "install"]
-    text = subprocess.run(words, capture_output=True, text=True, env=wide, check=False).stdout
-    match = re.search(r"--index-url\b.*?\(default:?\s+(https?://[^\s)]+)\)", text, re.DOTALL)
+    pattern = r"--index-url\b.*?\(default:?\s+(https?://[^\s)]+)\)"
+    match = re.search(pattern, _pip_output("help", "install"), re.DOTALL)
     return match[1] if match else None
+
+
+def _pip_output(*words: str) -> str:
+    command, wide = [sys.executable, "-m", "pip", *words], os.environ | {"COLUMNS": "500"}
+    return subprocess.run(command, capture_output=True, text=True, env=wide, check=False).stdout
 
 
 def _files(url: str, library: str, certificates: str | None) -> Iterator[tuple[str, str]]:
@@ -120,7 +111,7 @@ def _files(url: str, library: str, certificates: str | None) -> Iterator[tuple[s
     page: Any
     try:
         context = ssl.create_default_context(cafile=certificates)
-        request = _request(f"{url.rstrip('/')}/{canonicalize_name(library)}/")
+        request = _request(f"{url.rstrip('/')}/{utils.canonicalize_name(library)}/")
         with urllib.request.urlopen(request, timeout=_LIMIT_S, context=context) as answer:
             page = json.load(answer)
     except (OSError, ValueError, urllib.error.URLError):
@@ -146,8 +137,9 @@ def _request(url: str) -> urllib.request.Request:
 def _version_in(filename: str) -> Version | None:
     """The version in the name of a wheel or of a source archive; None when it names none."""
     try:
-        return parse_wheel_filename(filename)[1] if filename.endswith(".whl") else parse_sdist_filename(filename)[1]
-    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        is_wheel = filename.endswith(".whl")
+        return (utils.parse_wheel_filename if is_wheel else utils.parse_sdist_filename)(filename)[1]
+    except (utils.InvalidWheelFilename, utils.InvalidSdistFilename, InvalidVersion):
         return None
 
 

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from convbench.errors import BackendError
-from convbench.measurement.environments.interpreters import OtherEnvironment, environment
-from convbench.measurement.workers.process_environment import apart
+from convbench.measurement.environments.interpreters import OtherEnvironment, environment, run
 
 _MARK = "convbench-environment.json"
 _ASK_INSTALLED = "import sys, importlib.metadata as m; sys.stdout.write('\\n' + m.version(sys.argv[1]))"
@@ -87,15 +85,10 @@ def make(recipe: Recipe, folder: Path, base: OtherEnvironment) -> tuple[OtherEnv
         raise BackendError(f"{folder} cannot be made: {error.strerror or error}. Give --environments DIR.") from None
     with FileLock(folder / f"{place.name}.lock"):
         kept = _kept_version(recipe, place)
-        if kept is None:
-            shutil.rmtree(place, ignore_errors=True)
         version = kept or _made(recipe, place, base)
-    return environment(str(place), _label(recipe, version)), kept is None
-
-
-def _label(recipe: Recipe, installed: str) -> str:
-    """The version as a label, without a local part such as +cpu unless that was requested."""
-    return installed if "+" in recipe.version else installed.partition("+")[0]
+    # A local part such as +cpu is in the label only if it was requested.
+    label = version if "+" in recipe.version else version.partition("+")[0]
+    return environment(str(place), label), kept is None
 
 
 def _kept_version(recipe: Recipe, place: Path) -> str | None:
@@ -110,11 +103,12 @@ def _kept_version(recipe: Recipe, place: Path) -> str | None:
 
 
 def _made(recipe: Recipe, place: Path, base: OtherEnvironment) -> str:
-    made = _run([base.python, "-m", "venv", "--without-pip", str(place)])
+    shutil.rmtree(place, ignore_errors=True)
+    made = run([base.python, "-m", "venv", "--without-pip", str(place)])
     if made.returncode != 0:
         raise BackendError(f"{base.python} could not make the environment {place}: {_last_lines(made)}")
     python = environment(str(place), "new").python
-    done = _run([*_installer(python), *recipe.requirements])
+    done = run([*_installer(python), *recipe.requirements])
     if done.returncode != 0:
         raise BackendError(f"{recipe.library} {recipe.version} could not be installed: {_last_lines(done)}")
     version = _installed_version(recipe.library, python)
@@ -140,19 +134,13 @@ def pip(python: str) -> list[str]:
 
 
 def _installed_version(library: str, python: str) -> str:
-    done = _run([python, "-c", _ASK_INSTALLED, library])
+    done = run([python, "-c", _ASK_INSTALLED, library])
     if done.returncode != 0:
         raise BackendError(f"{python} does not know the version of {library}: {_last_lines(done)}")
     return done.stdout.splitlines()[-1].strip()
 
 
-def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    variables = apart() | {"NO_COLOR": "1"}  # its last lines become part of a message, where colours do not belong
-    return subprocess.run(words, capture_output=True, text=True, errors="replace", env=variables, check=False)
-
-
 def _last_lines(done: subprocess.CompletedProcess[str]) -> str:
-    """The last lines that a program printed, each cut to a readable length."""
     lines = [line.rstrip()[:400] for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if line.strip()]
     lines = [line for line in lines if line.startswith("ERROR")] or lines
     if not lines:
