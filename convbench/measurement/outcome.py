@@ -19,8 +19,7 @@ from convbench.verification.verdict import Verdict
 
 @dataclass(frozen=True)
 class RoundSample:
-    """A sample, its round (comparisons pair samples of one round), the machine's load then, and which of the backend's
-    processes took it."""
+    """A sample, its round (comparisons pair samples of one), the machine's load then, and the process that took it."""
 
     round: int
     load: float
@@ -41,9 +40,8 @@ class Settling:
 
 @dataclass(frozen=True, kw_only=True)
 class SelfRatio:
-    """The time of `backend` in one process over its time in another. It would be 1 without measurement error.
-
-    [low, high] is the interval of the median over rounds, if `covers`; it does not include other processes."""
+    """The time of `backend` in one process over its time in another. It would be 1 without measurement error. [low,
+    high] is the interval of the median over rounds, if `covers`; it does not include other processes."""
 
     backend: str
     value: float

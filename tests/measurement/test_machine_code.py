@@ -20,9 +20,9 @@ from places import CHECKOUT
 
 from convbench.measurement.ceilings import aarch64, x86_64
 from convbench.measurement.ceilings.executable import FORBIDDEN, RefusedError, callable_code
+from convbench.measurement.ceilings.floating_point import operands
 from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
 from convbench.measurement.ceilings.listing import ADDITIONS, UNROLLED, Listing
-from convbench.measurement.ceilings.multiply_adds import operands
 from convbench.measurement.ceilings.x86_64 import ADD, LOAD, MULTIPLY_ADD, STORE, Memory, vector
 from convbench.measurement.machine.facts import cpu_flags
 

@@ -55,12 +55,8 @@ def extents(caches: Mapping[str, int], memory_limit: int) -> list[Extent]:
 
 
 def moves(isas: Sequence[InstructionSet], extent: Extent, threads: int) -> Iterator[tuple[str, Callable[[], Task]]]:
-    """Ways to move bytes within `extent`: a name, and a function that makes the task for each of `threads`. Its work is
-    in bytes.
-
-    Machine code moves them if there are instruction sets; otherwise NumPy, if arrays are long enough. Making a task
-    raises as `multiply_adds` does.
-    """
+    """Ways to move bytes within `extent`: a name, and a function that makes the task for each of `threads`, whose work
+    is in bytes. NumPy moves them only without instruction sets and on long arrays. Raises as `multiply_adds`."""
     share, in_parts = extent.measured // threads, extent.holds is None
     for isa in isas:
         yield f"{isa.name} read", partial(read, isa, share, in_parts)
@@ -119,10 +115,8 @@ def add(share: int, in_parts: bool) -> Task:
 
 
 def _task(move: Move, size: int, step: int, moved: int, in_parts: bool) -> Task:
-    """`move` over arrays of `size` bytes in multiples of `step`; `moved` arrays are moved at once.
-
-    In parts, it continues chunk by chunk, so that a chunk has left every cache when its turn comes again.
-    """
+    """`move` over arrays of `size` bytes in multiples of `step`; `moved` arrays are moved at once. In parts, it
+    continues chunk by chunk, so that a chunk has left every cache when its turn comes again."""
     if not in_parts:
         whole = size // step * step
         return Task(lambda passes: move(passes, 0, whole), moved * whole)

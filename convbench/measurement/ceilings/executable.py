@@ -21,10 +21,8 @@ class RefusedError(Exception):
 
 
 def callable_code(code: bytes, result: type[Any] | None, *arguments: type[Any]) -> Callable[..., Any]:
-    """`code` as a C function with these ctypes types; other Python threads run while it does.
-
-    Raises `RefusedError` where the system refuses, as hardened ones do, or is not supported.
-    """
+    """`code` as a C function with these ctypes types; other Python threads run while it does. Raises `RefusedError`
+    where the system refuses, as hardened ones do, or is not supported."""
     if os.environ.get(FORBIDDEN):
         raise RefusedError(f"{FORBIDDEN} is set")
     if sys.platform not in ("linux", "darwin"):

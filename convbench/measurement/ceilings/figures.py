@@ -34,9 +34,7 @@ def figure_of(how: str, rates: Sequence[float]) -> Figure:
 @dataclass(frozen=True, kw_only=True)
 class Level:
     """A cache or main memory: the bytes it holds for all threads together, and bytes per second read and written there.
-
-    `bytes` is None for main memory. A write counts once; the fetch of its cache line before does not.
-    """
+    `bytes` is None for main memory. A write counts once; the fetch of its cache line before does not."""
 
     name: str
     bytes: Count | None

@@ -14,9 +14,8 @@ import scipy
 from convbench.measurement.ceilings.bandwidth import extents, moves
 from convbench.measurement.ceilings.executable import RefusedError, callable_code
 from convbench.measurement.ceilings.figures import Figure, Level, figure_of
+from convbench.measurement.ceilings.floating_point import DTYPES, cycles, matrix_products, multiply_adds
 from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
-from convbench.measurement.ceilings.matrix_products import DTYPES, matrix_products
-from convbench.measurement.ceilings.multiply_adds import cycles, multiply_adds
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
 from convbench.measurement.machine.facts import cpu_flags, memory_limit_bytes
 from convbench.measurement.machine.topology import caches
@@ -93,8 +92,7 @@ class Measurement:
         return levels
 
     def _figure(self, what: str, how: str, make: Callable[[], Task], sharers: int = 1) -> Figure | None:
-        """The figure of the task that `make` returns, in all threads, or the share of each of `sharers`; None,
-        and a note, if its result is wrong."""
+        """What all threads, or each of `sharers`, reach at the task that `make` returns; a note if that is wrong."""
         self._on_step(f"{what}: {how}")
         cpus = self._cpus if self._cpus and len(self._cpus) == self._threads else [None] * self._threads
         try:

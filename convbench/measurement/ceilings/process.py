@@ -23,10 +23,8 @@ def measure_ceilings(
     threads: int, on_step: Callable[[str], None] = lambda step: None, seconds: float = 0.3
 ) -> Ceilings:
     """What `threads` threads of this machine reach, sampled for `seconds` per figure, of which there are about twenty.
-    `on_step` is called with what is measured next.
-
-    Raises `NothingMeasuredError` when the process that measures fails.
-    """
+    `on_step` is called with what is measured next. Raises `NothingMeasuredError` when the process that measures
+    fails."""
     request = {"threads": threads, "seconds": seconds}
     result, failure = _measure(request, on_step, {})
     notes = []

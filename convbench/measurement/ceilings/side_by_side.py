@@ -27,8 +27,7 @@ class WrongResultError(Exception):
 
 @dataclass(frozen=True)
 class Task:
-    """Work to time: `run(n)` does it n times in the calling thread, without the GIL. `work` is the amount done once, in
-    FLOP or bytes."""
+    """Work to time: `run(n)` does it n times in the calling thread, without the GIL. `work` is FLOP or bytes of one."""
 
     run: Callable[[int], object]
     work: float
@@ -44,9 +43,7 @@ class Rates:
 
 def rates(make: Callable[[], Task], cpus: Sequence[int | None], seconds: float) -> Rates:
     """Sample the task that `make` returns for `seconds`, in one thread for each of `cpus`, which is pinned unless None.
-
-    Each thread calls `make`, and so touches its memory first. What `make` raises is raised here.
-    """
+    Each thread calls `make`, and so touches its memory first. What `make` raises is raised here."""
     together = threading.Barrier(len(cpus))
 
     def timed(cpu: int | None) -> tuple[list[float], float, float]:

@@ -70,10 +70,8 @@ MULTIPLY_ADD = {
 
 
 def vector(operation: Operation, size: int, register: int, *sources: int | Memory) -> Instruction:
-    """`operation` on vectors of `size` bytes, 32 or 64: the target, then sources, the last of which may be in memory.
-
-    A store writes `register` to its memory operand.
-    """
+    """`operation` on vectors of `size` bytes, 32 or 64: the target, then sources, the last of which may be in memory. A
+    store writes `register` to its memory operand."""
     second, last = sources if len(sources) == 2 else (None, sources[0])
     assert second is None or isinstance(second, int)
     code = (_evex if size == 64 or operation.evex_only else _vex)(operation, size, register, second or 0, last)
@@ -149,10 +147,8 @@ def accumulators(size: int) -> int:
 
 
 def multiply_add_loop(dtype: str, size: int) -> Listing:
-    """void f(int64 iterations, void *block): each iteration adds a * b once to every accumulator.
-
-    `block` holds vectors of `size` bytes: a, b, then `accumulators(size)` sums, which are read and written back.
-    """
+    """void f(int64 iterations, void *block): each iteration adds a * b once to every accumulator. `block` holds vectors
+    of `size` bytes: a, b, then `accumulators(size)` sums, which are read and written back."""
     places = [(register, Memory("rsi", size * register)) for register in range(2 + accumulators(size))]
     body = [vector(MULTIPLY_ADD[dtype], size, register, 0, 1) for register, _ in places[2:]]
     return Listing(

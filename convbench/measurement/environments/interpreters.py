@@ -57,10 +57,8 @@ def environments(texts: Iterable[str]) -> list[OtherEnvironment]:
 
 
 def environment(path: str, label: str) -> OtherEnvironment:
-    """The environment of the interpreter at `path`, which may be a virtual environment's folder.
-
-    Raises `BackendError` if it is no Python interpreter, or too old.
-    """
+    """The environment of the interpreter at `path`, which may be a virtual environment's folder. Raises `BackendError`
+    if it is no Python interpreter, or too old."""
     python = _interpreter(Path(path).expanduser())
     try:
         done = run([python, "-c", _PRINT_VERSION], _LIMIT_S)
@@ -86,10 +84,8 @@ def run(words: Sequence[str], limit_s: float | None = None) -> subprocess.Comple
 
 def select(registry: Registry, others: Sequence[OtherEnvironment], patterns: Sequence[str]) -> list[Row]:
     """The rows that `patterns` select among those here and, as `NAME@LABEL`, those of the other environments. A pattern
-    selects a backend in all environments: `x*` also selects `x@old`; `x@*` selects the others alone.
-
-    Raises `BackendError` when a pattern selects nothing, or an environment cannot run workers.
-    """
+    selects a backend in all environments: `x*` also selects `x@old`; `x@*` selects the others alone. Raises
+    `BackendError` when a pattern selects nothing, or an environment cannot run workers."""
     offered = [other.offer(entry) for other in others for entry in registry]
     known = {row.name: row for row in registry.rows}
     for entry in offered:
@@ -102,10 +98,8 @@ def select(registry: Registry, others: Sequence[OtherEnvironment], patterns: Seq
 
 
 def with_availability(entries: Iterable[Entry], others: Sequence[OtherEnvironment]) -> list[Entry]:
-    """`entries`; those of other environments have the reason why they cannot run there, if any.
-
-    Raises `BackendError` when an environment cannot run workers.
-    """
+    """`entries`; those of other environments have the reason why they cannot run there, if any. Raises `BackendError`
+    when an environment cannot run workers."""
     entries = list(entries)
     reasons: dict[str, str | None] = {}
     for other in others:

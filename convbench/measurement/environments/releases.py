@@ -72,10 +72,8 @@ def same_version(request: str, installed: str) -> bool:
 
 def make(recipe: Recipe, folder: Path, base: OtherEnvironment) -> tuple[OtherEnvironment, bool]:
     """The environment of a release in `folder`, made with the interpreter `base` if it does not exist, and whether it
-    was made now. Its label is the installed version.
-
-    Raises `BackendError` if it cannot be made, or has another version than requested.
-    """
+    was made now. Its label is the installed version. Raises `BackendError` if it cannot be made, or has another version
+    than requested."""
     from filelock import FileLock
 
     place = folder / recipe.folder_name(base.version)

@@ -51,10 +51,8 @@ def _parsed(words: list[str]) -> Iterator[Requirement]:
 
 
 def _of_extra(extra: str) -> list[str]:
-    """The requirements of an extra of convbench.
-
-    In a checkout they come from pyproject.toml, because the metadata of an editable installation may be older.
-    """
+    """The requirements of an extra of convbench. In a checkout they come from pyproject.toml, because the metadata of
+    an editable installation may be older."""
     if CHECKOUT is not None:
         project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         return list(project["optional-dependencies"].get(extra, []))

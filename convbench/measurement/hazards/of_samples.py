@@ -35,12 +35,9 @@ def hazards_of_samples(
     device: str = "cpu",
     cpus: int | None = None,
 ) -> list[Hazard]:
-    """Hazards in the samples of one record, by column as records have them (seconds are per call).
-
-    Columns: `calls`, `wall_s`, `cpu_s`, `system_s`, `minor_faults`, `load`, and of a GPU `launch_s`, `sm_mhz` and
-    `slowed`. A missing column is not judged. The CPU clock is ignored on a `device` other than the CPU. `cpus` is how
-    many the process may use.
-    """
+    """Hazards in the samples of one record, by column as records have them: `calls`, `wall_s`, `cpu_s`, `system_s` (per
+    call), `minor_faults`, `load`, and of a GPU `launch_s`, `sm_mhz` and `slowed`. A missing column is not judged. The
+    CPU clock is ignored on a `device` other than the CPU. `cpus` is how many the process may use."""
     wall = _numbers(samples, "wall_s")
     if not wall or median(wall) <= 0:
         return []
@@ -121,8 +118,7 @@ def _of_gpu_clock(sm_mhz: Sequence[float], slowed: Sequence[float]) -> Iterator[
 
 
 def _of_launching(wall: Sequence[float], calls: Sequence[float], launch: Sequence[float]) -> Iterator[Hazard]:
-    """Whether the queue ran empty, so that a batch's time was spent launching, except for its last call. One or two
-    calls do not show it."""
+    # The queue ran empty if a batch's time was spent launching all but its last call. One or two calls do not show it.
     if launch and calls and min(calls) >= _FEWEST_LAUNCHED:
         call_s, launch_s, n = median(wall), median(launch), median(calls)
         if launch_s >= LAUNCH_SHARE * call_s * (1 - 1 / n):

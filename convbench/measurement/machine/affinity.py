@@ -45,12 +45,10 @@ def choose_cores(
     taken: Collection[int] = (),
     busy: Collection[int] = (),
 ) -> Cores:
-    """The CPUs for workers of `threads` threads; none means that nothing is pinned.
-
-    With `auto`: one CPU per thread, each of another physical core (`cores` are the CPUs of each). CPUs that no other
-    run has `taken` come first, then those that are not `busy`; CPU 0, which handles most interrupts, comes last. If
-    there are not that many cores, none.
-    """
+    """The CPUs for workers of `threads` threads; none means that nothing is pinned. With `auto`: one CPU per thread,
+    each of another physical core (`cores` are the CPUs of each). CPUs that no other run has `taken` come first, then
+    those that are not `busy`; CPU 0, which handles most interrupts, comes last. If there are not that many cores,
+    none."""
     if pin == NONE:
         return ()
     if pin != AUTO:

@@ -112,11 +112,8 @@ def joules_per_call(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float | None:
-    """Joules per call, from calls without a pause for at least `seconds`; None if the counter cannot be read or stands
-    still.
-
-    One step of the counter spans many calls, so calls are counted from one of its steps to another.
-    """
+    """Joules per call, over at least `seconds` of calls without a pause; None if the counter is unreadable or stands
+    still. One step of the counter spans many calls, so calls are counted from one of its steps to another."""
     begin = clock()
     before_j = energy_j()
     start_j: float | None = None

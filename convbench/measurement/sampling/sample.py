@@ -1,14 +1,20 @@
-"""One sample: a batch of calls between two readings of the clocks. It runs in the worker."""
+"""One sample, taken in the worker: a batch of calls between two readings of the clocks, or a visit read call by call.
+
+A visit follows a switch from another worker. Caches, TLB, allocator and clock frequency need some calls until they are
+as this worker leaves them, and how many is a matter of the pair and the machine. A visit therefore returns every
+reading from the first call on; what to discard is decided from all visits (`convbench.stats.plateau`).
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from convbench.measurement.machine.energy import Meter
+from convbench.stats.plateau import midmean
 
 try:
     import resource
@@ -49,12 +55,9 @@ def system_clock(ends: bool = False) -> Reading:
 @dataclass(frozen=True)
 class Sample:
     """A batch of `calls` calls: seconds and joules are per call, faults of the whole batch. `energy_j` is of the CPU
-    packages, if it can be read.
-
-    On a device, `wall_s` comes from its own clock if it has one, `host_s` from the host's, waiting included, and
-    `launch_s` is the host's time to launch a call. `sm_mhz` is a GPU's clock right after the batch, and `slowed` NVML's
-    bits for what held it back.
-    """
+    packages. On a device, `wall_s` comes from its own clock if it has one, `host_s` from the host's, waiting included,
+    and `launch_s` is the host's time to launch a call. `sm_mhz` is a GPU's clock right after the batch, and `slowed`
+    NVML's bits for what held it back."""
 
     calls: int
     wall_s: float
@@ -99,11 +102,8 @@ class SamplingPlan:
 
 def calibrate(call_s: float, sample_s: float) -> SamplingPlan:
     """Enough calls for a sample to last `sample_s`, and up to 10 discarded calls that last no longer than a sample; at
-    least one unless a call is longer than four samples.
-
-    After a switch of processes, the first call took 1.2 times as long and calls were steady after 3 to 8; the first
-    call of 6 ms still took 2 % longer.
-    """
+    least one unless a call is longer than four samples. After a switch of processes, the first call took 1.2 times as
+    long and calls were steady after 3 to 8; the first call of 6 ms still took 2 % longer."""
     per_call_s = max(call_s, 1e-9)
     calls = max(1, round(sample_s / per_call_s))
     at_least = 1 if call_s <= _ONE_DISCARDED * sample_s else 0
@@ -118,12 +118,8 @@ def take_sample(
     flush: Callable[[], None] | None = None,
     meter: Meter | None = None,
 ) -> tuple[Sample, Any]:
-    """Make the discarded calls, `flush` the caches if given, then time `plan.calls` calls. Returns the sample and the
-    output of its last call.
-
-    Other outputs are dropped before the next call, as in other timers; otherwise two outputs would take turns in the
-    caches.
-    """
+    """Make the discarded calls, `flush` the caches if given, then time `plan.calls` calls; returns the sample and its
+    last output. Others are dropped before the next call, or else two outputs would take turns in the caches."""
     for _ in range(plan.discarded):
         run()
     sync()
@@ -143,11 +139,9 @@ def take_sample(
 
 
 def warm_up(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clock: Clock = system_clock) -> float:
-    """Call until the time of a call has not fallen twice in succession, or `limit_s` has passed. Returns seconds per
+    """Call until the time of a call has not fallen twice in succession, or `limit_s` has passed; returns seconds per
     call. Twice, because a time that falls slowly, like that of the first calls of a process, pauses now and then.
-
-    Batches double, so that the clock is fine enough for calls of microseconds.
-    """
+    Batches double, so that the clock is fine enough for calls of microseconds."""
     begin = clock().wall_s
     calls, fastest_s, stood = 1, math.inf, 0
     while True:
@@ -161,3 +155,68 @@ def warm_up(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, cl
             return fastest_s
         if not long_enough:
             calls *= 2
+
+
+READING_S = 50e-6
+"""A reading lasts at least so long: reading the wall clock takes some 0.05 us, a thousandth of it."""
+MOST_READINGS = 256
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A sample, and the seconds per call of each reading since the switch, those before the sample included."""
+
+    sample: Sample
+    readings: tuple[float, ...]
+
+
+def calls_per_reading(call_s: float, visit_s: float) -> int:
+    """How many calls of about `call_s` seconds each reading takes in a visit of `visit_s`: one, unless calls are too
+    short for the clock or too many to keep."""
+    shortest_s = max(READING_S, visit_s / MOST_READINGS)
+    return max(1, math.ceil(shortest_s / max(call_s, 1e-9)))
+
+
+def take_visit(
+    run: Callable[[], Any],
+    sync: Callable[[], None],
+    plan: SamplingPlan,
+    clock: Clock = system_clock,
+    tick: Callable[[], float] = time.perf_counter,
+    meter: Meter | None = None,
+) -> tuple[Visit, Any]:
+    """Make the discarded and the sampled calls of `plan`; returns the visit and its last output, others being dropped
+    as by `take_sample`. Each reading waits for its last call. The sample's wall time is the midmean of its readings;
+    its other figures are totals over its calls."""
+    per_reading = plan.calls_per_reading
+    readings: list[float] = []
+    _read(run, sync, plan.discarded // per_reading, per_reading, tick, readings)
+    discarded = len(readings)
+    before_uj = meter.read() if meter else None
+    start = clock()
+    output = _read(run, sync, plan.calls // per_reading, per_reading, tick, readings)
+    end = clock(ends=True)
+    used_j = meter.joules(before_uj, meter.read()) if meter else None
+    sample = Sample.between(start, end, plan.calls, used_j)
+    return Visit(replace(sample, wall_s=midmean(readings[discarded:])), tuple(readings)), output
+
+
+def _read(
+    run: Callable[[], Any],
+    sync: Callable[[], None],
+    count: int,
+    per_reading: int,
+    tick: Callable[[], float],
+    readings: list[float],
+) -> Any:
+    """Take `count` readings of so many calls each; returns the last output."""
+    output = None
+    for _ in range(count):
+        output = None
+        start = tick()
+        for _ in range(per_reading - 1):
+            run()
+        output = run()
+        sync()
+        readings.append((tick() - start) / per_reading)
+    return output

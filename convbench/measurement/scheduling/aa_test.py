@@ -25,10 +25,8 @@ from convbench.suite import Case
 
 @dataclass(frozen=True)
 class AAResult:
-    """Samples of two fresh workers of one backend, and the logarithms of the ratio of their times, by round.
-
-    `cpu` is None where the CPU clock is meaningless: on another device, or where a sample shows no CPU time.
-    """
+    """Samples of two fresh workers of one backend, and the logarithms of the ratio of their times, by round. `cpu` is
+    None where the CPU clock is meaningless: on another device, or where a sample shows no CPU time."""
 
     samples: tuple[tuple[RoundSample, ...], tuple[RoundSample, ...]]
     wall: tuple[float, ...]

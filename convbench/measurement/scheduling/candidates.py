@@ -8,8 +8,7 @@ from statistics import median
 
 from convbench.measurement.hazards.of_samples import STOOD_STILL_S, STOOD_STILL_TIMES
 from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio, Settling
-from convbench.measurement.sampling.sample import SamplingPlan
-from convbench.measurement.sampling.visit import calls_per_reading
+from convbench.measurement.sampling.sample import SamplingPlan, calls_per_reading
 from convbench.measurement.settings import Settings
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes

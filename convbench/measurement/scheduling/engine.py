@@ -7,21 +7,22 @@ further process, which measures the run's own error. Afterwards the last timed o
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
-from convbench.measurement.outcome import Outcome
-from convbench.measurement.scheduling.candidates import self_ratio
+from convbench.measurement.machine.facts import load_average
+from convbench.measurement.outcome import Outcome, RoundSample
+from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, self_ratio
 from convbench.measurement.scheduling.case_run import CaseRun
-from convbench.measurement.scheduling.final_check import finish
-from convbench.measurement.scheduling.qualification import AATest, qualify
+from convbench.measurement.scheduling.qualification import AATest, finish, qualify
 from convbench.measurement.scheduling.race import NoRace, Race
-from convbench.measurement.scheduling.rounds import sample_in_rounds
 from convbench.measurement.scheduling.settling import settle
 from convbench.measurement.settings import Settings
+from convbench.measurement.workers.messages import TakeSample
 from convbench.measurement.workers.pool import Worker, WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, LoadFailure, Row
@@ -30,13 +31,11 @@ from convbench.suite import Case
 
 
 class Engine:
-    """Measures cases with one or more workers per backend, which start when first needed.
-
-    A context manager: leaving it ends the workers. `cores` are the CPUs that CPU workers are pinned to, `starting_s`
-    the seconds spent waiting for workers to start. In a `race` only backends that may be the fastest are sampled
-    further. `on_activity` is called with what the engine does, in words, and the share of the case that is done.
-    `start_worker`, `clock` and `sleep` let tests simulate workers without time passing.
-    """
+    """Measures cases with one or more workers per backend, which start when first needed. A context manager: leaving it
+    ends the workers. `cores` are the CPUs that CPU workers are pinned to, `starting_s` the seconds spent waiting for
+    workers to start. In a `race` only backends that may be the fastest are sampled further. `on_activity` is called
+    with what the engine does, in words, and the share of the case that is done. `start_worker`, `clock` and `sleep` let
+    tests simulate workers without time passing."""
 
     def __init__(
         self,
@@ -156,3 +155,39 @@ class Engine:
                 yield qualified
             else:
                 run.candidates.append(qualified)
+
+
+# With several threads, those of the worker that just stopped spin for a moment; a single thread leaves nothing behind.
+_FADE_S = 0.003
+
+
+def sample_in_rounds(
+    run: CaseRun,
+    rule: Race | NoRace,
+    on_round: Callable[[int], None] = lambda number: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Outcome]:
+    """Sample until `rule` has stopped every candidate; yields the outcomes of those that fail on the way."""
+    order = random.Random(f"{run.settings.seed} {run.case.name}")
+    number = 0
+    while turns := [(c, worker) for c in run.candidates for worker in c.to_sample]:
+        on_round(number)
+        order.shuffle(turns)
+        for candidate, worker in turns:
+            if candidate.stopped == "failed":
+                continue  # in another of its processes
+            if run.settings.threads > 1:
+                sleep(_FADE_S)
+            failure = run.guarded(candidate.entry, partial(visit, run, candidate, worker, number))
+            if failure is not None and candidate.lost(worker):
+                yield failure
+        rule.judge(run.candidates, run.settings)
+        number += 1
+
+
+def visit(run: CaseRun, candidate: Candidate, worker: WorkerSamples, number: int) -> None:
+    """One worker's turn in a round: take a sample by its plan and keep it. Raises `WorkerError`."""
+    load = load_average()
+    reply = run.request(worker.entry, TakeSample(plan=worker.plan))
+    sample = RoundSample(number, load, reply.sample, worker.process)
+    candidate.add(worker, sample, reply.was_stopped, reply.readings)

@@ -47,8 +47,7 @@ class LayerHistory:
         return skip_reason(self._behind(backend, problem)) or self._slow_to_prepare(backend, problem)
 
     def expected_log_ratio(self, backend: str, problem: ConvProblem) -> float:
-        """The logarithm of its ratio to the fastest other backend on the most similar problem; infinite if there is
-        none."""
+        """The logarithm of its ratio to the fastest other backend on the most similar problem; infinite without any."""
         ratios = [
             (log_ratio_tolerance(known, problem), _log_ratio(backend, times)) for known, times in self._of(backend)
         ]

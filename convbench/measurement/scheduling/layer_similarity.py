@@ -24,8 +24,8 @@ _OTHER_STRIDE, _OTHER_DILATION, _OTHER_PADDING_MODE = 1.2, 1.2, 1.0
 
 
 def log_ratio_tolerance(known: ConvProblem, problem: ConvProblem) -> float:
-    """How much the natural logarithm of two backends' ratio may differ between the two problems; infinite if their
-    dtypes or directions differ."""
+    """How much the logarithm of two backends' ratio may differ between the problems; infinite across dtypes and
+    directions."""
     if known.dtype != problem.dtype or known.direction != problem.direction:
         return math.inf
     octaves = sum(

@@ -47,12 +47,10 @@ _WORTH_SETTLING = 2.0
 
 class Race:
     """Decides which backends are measured on a case and when each is dropped, and learns from one case for the next.
-
     `known` are earlier times on this machine with these settings. `tie` is a difference that does not matter: two
     backends whose ratio is known to lie within it are level. After some rounds, a backend that can be faster than the
     fastest so far by less than `max_regret` is sampled no more. `excluded` returns why a backend does not compete on a
-    problem. On a case named in `forced`, exactly those backends are measured.
-    """
+    problem. On a case named in `forced`, exactly those backends are measured."""
 
     def __init__(
         self,
@@ -136,8 +134,7 @@ class Race:
         return call_s <= _WORTH_SETTLING * min(worker.call_s for c in candidates for worker in c.workers)
 
     def judge(self, candidates: Sequence[Candidate], settings: Settings) -> None:
-        """After a round: stop the candidates that are beaten, level with the fastest, or sampled enough, each with that
-        word."""
+        """After a round: stop the candidates that are beaten, level with the fastest, or sampled enough."""
         fit = [c for c in candidates if c.stopped not in ("failed", "beaten") and c.qualified.status is Status.OK]
         for c in candidates:
             c.stopped = c.stopped or c.cap(settings)

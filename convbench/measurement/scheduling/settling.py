@@ -15,8 +15,7 @@ from functools import partial
 from statistics import median
 
 from convbench.measurement.outcome import Outcome, Settling
-from convbench.measurement.sampling.sample import SamplingPlan
-from convbench.measurement.sampling.visit import calls_per_reading
+from convbench.measurement.sampling.sample import SamplingPlan, calls_per_reading
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples
 from convbench.measurement.scheduling.case_run import CaseRun
 from convbench.measurement.scheduling.race import NoRace, Race
@@ -84,11 +83,8 @@ class _Probe:
 
 def settle(run: CaseRun, rule: Race | NoRace, on_visits: Callable[[int], None]) -> Iterator[Outcome]:
     """Find out how each worker settles after a switch, and plan its samples by that; yields the outcomes of those that
-    fail meanwhile.
-
-    Left as they are: workers on other devices or with cold caches, candidates that are not worth the time, workers
-    whose calls are long, and a worker that has no other to switch from.
-    """
+    fail. Left as they are: workers on other devices or with cold caches, candidates that are not worth the time,
+    workers whose calls are long, and a worker that has no other to switch from."""
     order = random.Random(f"settling {run.settings.seed} {run.case.name}")
     probes = [_Probe(c, worker) for c in run.candidates for worker in c.to_sample if worker.is_visited]
     pending = [p for p in probes if rule.is_worth_settling(p.candidate, run.candidates) and not p.is_long]

@@ -21,12 +21,10 @@ from convbench.measurement.workers.process_environment import apart, command
 
 
 class JsonChild:
-    """The module `module` as a process that is sent `request`. A context manager: leaving it ends the process.
-
-    It runs in this interpreter, or in the `python` of another environment. After `time_limit_s` seconds it is killed.
-    With `keep_input_open` it may wait for `close_input`, which asks it to end early. With `own_session` a Ctrl-C in the
-    terminal does not reach it.
-    """
+    """The module `module` as a process that is sent `request`. A context manager: leaving it ends the process. It runs
+    in this interpreter, or in the `python` of another environment. After `time_limit_s` seconds it is killed. With
+    `keep_input_open` it may wait for `close_input`, which asks it to end early. With `own_session` a Ctrl-C in the
+    terminal does not reach it."""
 
     def __init__(
         self,

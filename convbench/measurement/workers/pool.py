@@ -57,8 +57,7 @@ class WorkerPool:
         self, entries: Sequence[Entry], on_progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, WorkerError]:
         """Start the workers of `entries` that do not run yet, on all CPUs because importing libraries takes time.
-        Returns the errors of those that failed, by name. `on_progress` is called with how many are done, of how
-        many."""
+        Returns the errors of those that failed, by name. `on_progress` is called with the number done and of all."""
         missing = [entry for entry in entries if not self.runs(entry)]
         if not missing:
             return {}
@@ -81,8 +80,7 @@ class WorkerPool:
         return {entry.name: errors[entry.name] for entry in missing if entry.name in errors}
 
     def request(self, entry: Entry, request: Request[ReplyT], time_limit_s: float | None = None) -> ReplyT:
-        """The worker's reply. Raises `WorkerError` after the time limit (default: that of the settings), or when the
-        worker failed."""
+        """The worker's reply. Raises `WorkerError` when it failed, or after the time limit (else that of settings)."""
         worker = self._workers[entry.name]
         worker.send(request)
         return worker.receive(request, time_limit_s or self._settings.time_limit_s)

@@ -65,10 +65,8 @@ def write_message(stream: BinaryIO, message: Request[Any] | Reply) -> None:
 
 
 def read_frame(stream: BinaryIO, *, from_run: bool = False) -> Frame | None:
-    """Read one frame; None at the end of the stream. Only a frame `from_run` may name a file to read from.
-
-    Raises `EOFError` when the stream ends inside a frame, `ProtocolError` for bytes that are no frame.
-    """
+    """Read one frame; None at the end of the stream. Only a frame `from_run` may name a file to read from. Raises
+    `EOFError` when the stream ends inside a frame, `ProtocolError` for bytes that are no frame."""
     start = stream.read(_LENGTH.size)
     if not start:
         return None

@@ -26,8 +26,7 @@ ArrayLocation = tuple[str, str, tuple[int, ...], int]
 
 
 class SharedArrays(UserDict[str, NDArray[Any]]):
-    """`arrays` by name, and a copy of them in the file at `path`, at `locations`. Raises `OSError` where there can be
-    no such file."""
+    """`arrays` by name, and a copy in the file at `path`, at `locations`. Raises `OSError` if there can be none."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super().__init__(arrays)

@@ -33,9 +33,8 @@ from convbench.measurement.machine.gpu import Gpu, first_gpu
 from convbench.measurement.machine.memory import MemoryWatch, be_killed_first, limit_memory
 from convbench.measurement.sampling.device_metrics import DeviceMetrics, device_memory, energy_per_call, transfers
 from convbench.measurement.sampling.device_sample import refuse_wrong_clock, take_device_sample
-from convbench.measurement.sampling.sample import Sample, take_sample, warm_up
+from convbench.measurement.sampling.sample import Sample, take_sample, take_visit, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
-from convbench.measurement.sampling.visit import take_visit
 from convbench.measurement.workers import messages
 from convbench.measurement.workers.protocol import SENT_DTYPES, ProtocolError, read_frame, request_of, write_message
 from convbench.registry import find, versions
