@@ -101,7 +101,6 @@ def _by_scipy(multiply: Callable[..., object], a: Any, b: Any, out: Any) -> None
 
 
 def _blas_of(library: Any) -> str:
-    """The BLAS that a library reports it was built with."""
     try:
         built = library.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return f"{built['name']} {'.'.join(built['version'].split('.')[:3])}"

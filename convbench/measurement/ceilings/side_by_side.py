@@ -73,7 +73,6 @@ _clock = time.perf_counter if _is_coarse else time.thread_time
 
 
 def _calibrated(task: Task) -> int:
-    """How many times the work makes a sample."""
     times = 1
     while True:
         start = _clock()

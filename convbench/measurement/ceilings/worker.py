@@ -13,7 +13,6 @@ from convbench.measurement.workers.json_child import read_request, send_message
 
 
 def main() -> None:
-    """Measure and send the result."""
     request = read_request()
     threads = int(request["threads"])
     cpus = fastest_cpus(threads)

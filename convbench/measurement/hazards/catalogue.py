@@ -71,7 +71,6 @@ class Hazard:
         return _texts()[self.kind]["remedy"].format_map(self.figures)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, for records."""
         return {"hazard": str(self.kind), **self.figures}
 
     @classmethod

@@ -143,14 +143,12 @@ def _move(thread: int, cores: Collection[int]) -> None:
 
 
 def _busy() -> list[int]:
-    """The CPUs that are busy now."""
     import psutil
 
     return [cpu for cpu, share in enumerate(psutil.cpu_percent(_LOOK_S, percpu=True)) if share > _BUSY_PERCENT]
 
 
 def _taken_by_other_runs() -> set[int]:
-    """The CPUs that other runs' workers are pinned to."""
     import psutil
 
     from convbench.measurement.machine.state import other_runs

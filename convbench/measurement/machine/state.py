@@ -111,7 +111,6 @@ def machine_state(root: Path = ROOT, cpus: Collection[int] | None = None) -> Mac
 
 
 def counters(root: Path = ROOT) -> Counters:
-    """The counters now."""
     used, share = os.times(), cpu_share(root)
     cpus, busy_s, steal_s = _cpu_times(text(root, "proc/stat"))
     swapped = fields(text(root, "proc/vmstat"))
@@ -129,7 +128,6 @@ def counters(root: Path = ROOT) -> Counters:
 
 
 def machine_activity(before: Counters, after: Counters) -> MachineActivity:
-    """The activity between two readings."""
     seconds = after.at_s - before.at_s
     busy_s, steal_s = _grown(before.busy_s, after.busy_s), _grown(before.steal_s, after.steal_s)
     others_cpus = steal_share = None

@@ -81,7 +81,6 @@ class Candidate:
 
     @property
     def to_sample(self) -> list[WorkerSamples]:
-        """The workers to sample in the next round."""
         if self.stopped is not None:
             return []
         return self.workers if self.aa_process is None else [*self.workers, self.aa_process]

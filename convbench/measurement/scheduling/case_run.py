@@ -46,11 +46,9 @@ class CaseRun:
         return [entry.again(number) for number in range(1, self.settings.processes + 1)]
 
     def prepare(self, operands: Operands) -> Prepare:
-        """The request to prepare this case's problem."""
         return Prepare(problem=self.case.problem, operands=self.shared.of(operands))
 
     def check(self, operands: Operands) -> Check:
-        """The request to compute this case's problem once on other operands."""
         return Check(problem=self.case.problem, operands=self.shared.of(operands))
 
     def request(self, entry: Entry, request: Request[ReplyT]) -> ReplyT:
@@ -65,7 +63,6 @@ class CaseRun:
             return self.failed(entry, error)
 
     def failed(self, entry: Entry, error: WorkerError) -> Outcome:
-        """The outcome of a backend whose worker failed."""
         return self.outcome(entry, error.status, error.reason, error.stderr_tail)
 
     def outcome(self, row: Row, status: Status, reason: str | None = None, stderr_tail: str | None = None) -> Outcome:

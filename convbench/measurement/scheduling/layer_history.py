@@ -35,11 +35,9 @@ class LayerHistory:
         self._prepare_s: dict[str, list[float]] = {}
 
     def note_prepare(self, backend: str, seconds: float) -> None:
-        """Record the seconds that preparing and the first call took on a layer."""
         self._prepare_s.setdefault(backend, []).append(seconds)
 
     def note_call(self, backend: str, problem: ConvProblem, low_s: float, high_s: float) -> None:
-        """Record the range of a call's time."""
         self._times.setdefault(problem, {})[backend] = low_s, high_s
 
     def skip_reason(self, backend: str, problem: ConvProblem) -> str | None:

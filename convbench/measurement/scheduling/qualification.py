@@ -110,7 +110,6 @@ def warm_up_and_calibrate(run: CaseRun, worker: Entry, process: int, call_s: flo
 
 
 def sampling_plan(settings: Settings, call_s: float, timer: Timer) -> SamplingPlan:
-    """How to sample calls of about `call_s` seconds."""
     plan = calibrate(call_s, settings.sample_s)
     if settings.cache == "cold":
         # No call may warm the caches for another: a device flushes and times each separately.

@@ -173,7 +173,6 @@ class Race:
     # --- after a case ---------------------------------------------------------------------------------------------
 
     def note(self, outcome: Outcome) -> None:
-        """Learn from the outcome of a backend on a case."""
         name, case = outcome.backend, outcome.case
         if outcome.prepare_s is not None and outcome.first_call_s is not None:
             self._history.note_prepare(name, outcome.prepare_s + outcome.first_call_s)
@@ -198,21 +197,17 @@ class NoRace:
     """No race: each candidate is sampled until its own time is known well enough. See `Race` for the methods."""
 
     def screen(self, case: Case, rows: Sequence[Row]) -> list[Row]:
-        """All of them."""
         return list(rows)
 
     def admit(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
-        """All of them."""
         return list(entries)
 
     def rejection_reason(
         self, backend: str, first_call_s: float, call: Callable[[], float], candidates: Sequence[Candidate]
     ) -> str | None:
-        """None: every backend is timed."""
         return None
 
     def is_worth_settling(self, candidate: Candidate, candidates: Sequence[Candidate]) -> bool:
-        """Always."""
         return True
 
     def judge(self, candidates: Sequence[Candidate], settings: Settings) -> None:
@@ -238,7 +233,6 @@ def is_beaten(ratios: Sequence[float], warm_up_ratio: float) -> bool:
 
 
 def _ratios(c: Candidate, leader: Candidate) -> list[float]:
-    """Its times over the leader's, in the rounds that both have a sample of."""
     return paired_ratios(_walls(c), _walls(leader))
 
 

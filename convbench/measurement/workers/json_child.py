@@ -97,7 +97,6 @@ class JsonChild:
             self._process.stdin.close()
 
     def kill(self) -> None:
-        """End it now, if it runs."""
         self._process.kill()
 
     def _end_late(self) -> None:

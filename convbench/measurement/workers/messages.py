@@ -55,8 +55,6 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """The output for other operands."""
-
     prepare_s: float
     call_s: float
     output: Output
@@ -134,7 +132,6 @@ class Request(Generic[ReplyT]):
 
     @classmethod
     def reply_type(cls) -> type[ReplyT]:
-        """The class of its reply."""
         reply: type[ReplyT] = get_args(cls.__orig_bases__[0])[0]  # type: ignore[attr-defined]
         return reply
 
@@ -168,8 +165,6 @@ class Check(Request[Checked], name="check"):
 
 @dataclass(frozen=True, kw_only=True)
 class Examine(Request[Examined], name="examine"):
-    """Answer a question of `convbench verify`."""
-
     problem: ConvProblem
     operands: Arrays
     layout: Layout
@@ -192,8 +187,6 @@ class Visit(Request[Visited], name="visit"):
 
 @dataclass(frozen=True, kw_only=True)
 class TakeSample(Request[Sampled], name="sample"):
-    """Take one sample."""
-
     plan: SamplingPlan
 
 

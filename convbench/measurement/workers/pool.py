@@ -49,7 +49,6 @@ class WorkerPool:
         self._workers: dict[str, Worker] = {}
 
     def runs(self, entry: Entry) -> bool:
-        """Whether the worker of `entry` is running."""
         worker = self._workers.get(entry.name)
         return worker is not None and worker.alive
 
@@ -86,12 +85,10 @@ class WorkerPool:
         return worker.receive(request, time_limit_s or self._settings.time_limit_s)
 
     def shutdown(self) -> None:
-        """End all workers."""
         for worker in list(self._workers.values()):
             worker.kill()
 
     def _start(self, entry: Entry, slots: SimpleQueue[int]) -> WorkerError | None:
-        """Start the worker of `entry` in the next free slot."""
         on_cpu = entry.backend.device == "cpu"
         request = Start(
             backend=entry.backend.name,

@@ -97,7 +97,6 @@ def read_frame(stream: BinaryIO, *, from_run: bool = False) -> Frame | None:
 
 
 def request_of(frame: Frame) -> Request[Any]:
-    """The request that a run sent."""
     cls = REQUESTS[frame.name]
     types = _field_types(cls)
     return cls(**{name: types[name](**v) if name in types else v for name, v in frame.fields.items()})
@@ -128,7 +127,6 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _field_types(cls: type[Request[Any]]) -> dict[str, type[Any]]:
-    """The fields that are dataclasses, and which."""
     return {name: hint for name, hint in get_type_hints(cls).items() if is_dataclass(hint) and isinstance(hint, type)}
 
 

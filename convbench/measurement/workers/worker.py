@@ -67,7 +67,6 @@ class Worker:
     """How often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed."""
 
     def start(self, request: messages.Start) -> messages.Started | messages.Failed:
-        """Load the backend, limit its threads, import its library."""
         limit_memory(request.memory_limit_bytes)
         self.backend = find(request.origin, request.backend)
         if reason := self.backend.unavailable():
@@ -94,7 +93,6 @@ class Worker:
         )
 
     def prepare(self, request: messages.Prepare) -> messages.Prepared:
-        """Prepare and call once, each timed."""
         self.forget()
         operands = _operands(request)
         self.inputs = [array for array in (operands.x, operands.w, operands.b) if array is not None]
@@ -120,7 +118,6 @@ class Worker:
         )
 
     def check(self, request: messages.Check) -> messages.Checked:
-        """Compute once on other operands, beside the prepared problem, which stays."""
         operands = _operands(request)
         start = time.perf_counter()
         ready = self.backend.prepare(request.problem, operands.x, operands.w, operands.b)
@@ -133,7 +130,6 @@ class Worker:
         return messages.Checked(prepare_s=prepared - start, call_s=called - prepared, output=output)
 
     def examine(self, request: messages.Examine) -> messages.Examined:
-        """Answer a question of `convbench verify`."""
         calls = examine(self.backend, request.problem, _operands(request), request.layout, request.calls)
         answers = tuple(replace(answer, output=_sendable(answer.output)) for answer in calls.answers)
         return messages.Examined(answers=answers, overwritten=calls.overwritten)
@@ -148,7 +144,6 @@ class Worker:
         return messages.WarmedUp(call_s=call_s)
 
     def visit(self, request: messages.Visit) -> messages.Visited:
-        """Make the calls of a visit, and keep nothing of them but the readings."""
         self.output = None
         start = time.perf_counter()
         with _no_garbage_collection():
@@ -157,7 +152,6 @@ class Worker:
         return messages.Visited(readings=readings)
 
     def sample(self, request: messages.TakeSample) -> messages.Sampled:
-        """Take one sample."""
         plan, stops = request.plan, self.stops
         readings: tuple[float, ...] = ()
         self.output = None
@@ -201,7 +195,6 @@ class Worker:
         gc.collect()
 
     def count_stop(self, *_: object) -> None:
-        """Handle the signal that continues a stopped process."""
         self.stops += 1
 
     def _flush(self, size: int) -> Callable[[], None]:
