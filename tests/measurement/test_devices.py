@@ -277,7 +277,7 @@ def told(code: str, environment: dict[str, str]) -> Any:
     return json.loads(run.stdout)
 
 
-FACTS = "gpu = first_gpu()\nprint(json.dumps(gpu and [gpu.facts(), [gpu.state().sm_mhz, gpu.state().slowed]]))"
+FACTS = "gpu = first_gpu()\nprint(json.dumps(gpu and [gpu.facts(), list(gpu.state().values())]))"
 
 
 def test_the_gpu_that_cuda_uses_tells_its_facts_and_its_clock(with_gpu: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from convbench.measurement.machine.sysfs import ROOT, fields, number, text, whole
+from convbench.measurement.machine.sysfs import ROOT, number, numbers, text, whole
 
 _MOUNT = "sys/fs/cgroup"
 
@@ -30,7 +30,7 @@ def cpu_share(root: Path = ROOT) -> CpuShare:
     """The share of this process's group and of all groups above it."""
     groups = list(_groups(root))
     quotas = [quota for group in groups if (quota := _quota(root, group)) is not None]
-    stats = [fields(text(root, f"{group}/cpu.stat")) for group in groups]
+    stats = [numbers(text(root, f"{group}/cpu.stat")) for group in groups]
     throttled = [stat for stat in stats if "nr_throttled" in stat]
     if not throttled:
         return CpuShare(min(quotas, default=None))

@@ -15,7 +15,6 @@ from pathlib import Path
 from convbench.measurement.machine.sysfs import ROOT, names, number, text
 
 _ZONES = "sys/class/powercap"
-_JOULES = 1e-6  # in a counter's unit
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Meter:
         if before is None or after is None:
             return None
         used_uj = (after_uj - before_uj for before_uj, after_uj in zip(before, after, strict=True))
-        return _JOULES * sum(
+        return 1e-6 * sum(
             used if used >= 0 else used + most + 1 for used, (_, most) in zip(used_uj, self.counters, strict=True)
         )
 

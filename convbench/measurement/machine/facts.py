@@ -10,8 +10,10 @@ from typing import Any
 
 import psutil
 
-from convbench.measurement.machine.sysfs import ROOT, number, text
+from convbench.measurement.machine.sysfs import ROOT, first_match, number, text
 from convbench.measurement.machine.topology import CPUS, caches
+
+_VECTOR_ISAS = (("AVX-512", "avx512f"), ("AVX2", "avx2"), ("SVE", "sve"), ("NEON", "asimd"))
 
 
 @functools.cache
@@ -28,7 +30,7 @@ def machine_facts() -> dict[str, Any]:
         "ram": str(psutil.virtual_memory().total),
         "memory_limit_bytes": memory_limit_bytes(),
         "caches_bytes": caches([0]),
-        "vector_isa": _vector_isa(),
+        "vector_isa": next((isa for isa, flag in _VECTOR_ISAS if flag in cpu_flags()), None),
         "governor": text(ROOT, f"{CPUS}/cpu0/cpufreq/scaling_governor"),
         "libc": " ".join(platform.libc_ver()).strip(),
         "python": platform.python_version(),
@@ -62,19 +64,10 @@ def load_average() -> float:
 
 
 def _cpu_model() -> str:
-    match = re.search(r"^model name\s*:\s*(.+)$", text(ROOT, "proc/cpuinfo") or "", re.MULTILINE)
-    return match[1].strip() if match else platform.processor() or platform.machine()
+    model = first_match(ROOT, "proc/cpuinfo", r"^model name\s*:\s*(.+)$")
+    return model or platform.processor() or platform.machine()
 
 
 def cpu_flags() -> frozenset[str]:
     """The CPU's features by their Linux names (`avx2`, `asimd`); empty if unknown."""
-    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text(ROOT, "proc/cpuinfo") or "", re.MULTILINE)
-    return frozenset(match[1].split()) if match else frozenset()
-
-
-def _vector_isa() -> str | None:
-    flags = cpu_flags()
-    for isa, flag in (("AVX-512", "avx512f"), ("AVX2", "avx2"), ("SVE", "sve"), ("NEON", "asimd")):
-        if flag in flags:
-            return isa
-    return None
+    return frozenset((first_match(ROOT, "proc/cpuinfo", r"^(?:flags|Features)\s*:\s*(.+)$") or "").split())

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from convbench.cuda_driver import cuda_driver
@@ -35,14 +34,6 @@ _LOOK_EVERY_S = 0.005
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True)
-class GpuState:
-    """The clock of its multiprocessors at one moment, and NVML's bits for what holds it back."""
-
-    sm_mhz: int | None = None
-    slowed: int | None = None
-
-
 class Gpu:
     """CUDA's first GPU under this process's CUDA_VISIBLE_DEVICES. See `first_gpu`."""
 
@@ -61,12 +52,13 @@ class Gpu:
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def state(self) -> GpuState:
-        """Its state a moment ago: read it right after the work."""
+    def state(self) -> dict[str, Any]:
+        """`sm_mhz`, the clock of its multiprocessors, and `slowed`, NVML's bits for what holds it back, a moment ago:
+        read it right after the work."""
         n = self._nvml
         bits = self._ask(n.nvmlDeviceGetCurrentClocksThrottleReasons, self._handle)
         sm_mhz = self._ask(n.nvmlDeviceGetClockInfo, self._handle, n.NVML_CLOCK_SM)
-        return GpuState(sm_mhz, None if bits is None else bits & ~(_GPU_IDLE | _BY_SETTING))
+        return {"sm_mhz": sm_mhz, "slowed": None if bits is None else bits & ~(_GPU_IDLE | _BY_SETTING)}
 
     def energy_j(self) -> float | None:
         """Joules that the board has used since its driver was loaded."""

@@ -13,7 +13,7 @@ import sys
 from functools import cache
 from typing import Any
 
-from convbench.measurement.machine.sysfs import ROOT, fields, text, write
+from convbench.measurement.machine.sysfs import ROOT, numbers, text, write
 
 
 class MemoryWatch:
@@ -37,12 +37,8 @@ class MemoryWatch:
 class _Mallinfo2(ctypes.Structure):
     """mallinfo(3). `fordblks`: bytes that all arenas keep free."""
 
-    _fields_ = tuple(
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
-        )
-    )  # fmt: skip
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names.split())
 
 
 def kept_by_allocator() -> int:
@@ -77,5 +73,5 @@ def be_killed_first() -> None:
 
 
 def _status_bytes(field: str) -> int | None:
-    kibibytes = fields(text(ROOT, "proc/self/status")).get(field)
+    kibibytes = numbers(text(ROOT, "proc/self/status")).get(field)
     return None if kibibytes is None else kibibytes * 1024

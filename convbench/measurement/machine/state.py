@@ -10,13 +10,13 @@ import os
 import re
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from convbench.measurement.machine.cgroup import cpu_share
 from convbench.measurement.machine.facts import usable_cpus
-from convbench.measurement.machine.sysfs import ROOT, fields, names, number, text, whole
+from convbench.measurement.machine.sysfs import ROOT, first_match, names, number, numbers, text, whole
 from convbench.measurement.machine.topology import CPUS, core_count
 from convbench.measurement.workers.process_environment import WORKER
 
@@ -53,15 +53,10 @@ class MachineState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counters:
-    """Numbers that only grow, at one moment. CPU seconds are those of all CPUs together since the machine started."""
+class _Events:
+    """What is counted, since the machine started or between two readings; None if unknown."""
 
-    at_s: float
-    own_s: float
-    """CPU seconds of this process and of its children that have ended."""
     cpus: int | None = None
-    busy_s: float | None = None
-    steal_s: float | None = None
     heat_stops: int | None = None
     """How often the CPUs slowed down because of heat."""
     quota_stops: int | None = None
@@ -70,19 +65,25 @@ class Counters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineActivity:
+class Counters(_Events):
+    """Numbers that only grow, at one moment. CPU seconds are those of all CPUs together since the machine started."""
+
+    at_s: float
+    own_s: float
+    """CPU seconds of this process and of its children that have ended."""
+    busy_s: float | None = None
+    steal_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineActivity(_Events):
     """What happened on the machine between two readings of the counters; None if unknown."""
 
     seconds: float
-    cpus: int | None = None
     others_cpus: float | None = None
     """How many CPUs other work kept busy, besides this process and its children."""
     steal_share: float | None = None
     """The share of the CPU time needed by anything on this machine that its host gave to other guests."""
-    heat_stops: int | None = None
-    quota_stops: int | None = None
-    quota_stopped_s: float | None = None
-    swapped_pages: int | None = None
 
 
 def machine_state(root: Path = ROOT, cpus: Collection[int] | None = None) -> MachineState:
@@ -104,16 +105,16 @@ def machine_state(root: Path = ROOT, cpus: Collection[int] | None = None) -> Mac
         boost_off=boost_off,
         quota_cpus=cpu_share(root).quota_cpus,
         on_battery=_on_battery(root),
-        virtual=bool(re.search(r"^flags\s*:.*\bhypervisor\b", text(root, "proc/cpuinfo") or "", re.MULTILINE)),
+        virtual=first_match(root, "proc/cpuinfo", r"^flags\s*:.*\b(hypervisor)\b") is not None,
         clock_source=text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource"),
-        huge_pages=_selected(text(root, _HUGE_PAGES)),
+        huge_pages=first_match(root, _HUGE_PAGES, r"\[(always|madvise|never)\]"),
     )
 
 
 def counters(root: Path = ROOT) -> Counters:
     used, share = os.times(), cpu_share(root)
     cpus, busy_s, steal_s = _cpu_times(text(root, "proc/stat"))
-    swapped = fields(text(root, "proc/vmstat"))
+    swapped = numbers(text(root, "proc/vmstat"))
     return Counters(
         at_s=time.monotonic(),
         own_s=used.user + used.system + used.children_user + used.children_system,
@@ -135,15 +136,9 @@ def machine_activity(before: Counters, after: Counters) -> MachineActivity:
         others_cpus = max(0.0, busy_s - (after.own_s - before.own_s)) / seconds
     if busy_s is not None and steal_s is not None:
         steal_share = steal_s / (busy_s + steal_s) if steal_s else 0.0
+    events: dict[str, Any] = {f.name: _grown(getattr(before, f.name), getattr(after, f.name)) for f in fields(_Events)}
     return MachineActivity(
-        seconds=seconds,
-        cpus=after.cpus,
-        others_cpus=others_cpus,
-        steal_share=steal_share,
-        heat_stops=_grown(before.heat_stops, after.heat_stops),
-        quota_stops=_grown(before.quota_stops, after.quota_stops),
-        quota_stopped_s=_grown(before.quota_stopped_s, after.quota_stopped_s),
-        swapped_pages=_grown(before.swapped_pages, after.swapped_pages),
+        seconds=seconds, others_cpus=others_cpus, steal_share=steal_share, **events | {"cpus": after.cpus}
     )
 
 
@@ -188,11 +183,6 @@ def _on_battery_elsewhere() -> bool | None:
 
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     return None if battery is None or battery.power_plugged is None else not battery.power_plugged
-
-
-def _selected(content: str | None) -> str | None:
-    match = re.search(r"\[(always|madvise|never)\]", content or "")
-    return match[1] if match else None
 
 
 def _cpu_times(stat: str | None) -> tuple[int | None, float | None, float | None]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 ROOT = Path("/")
@@ -28,6 +29,12 @@ def number(root: Path, path: str) -> int | None:
     return whole(text(root, path))
 
 
+def first_match(root: Path, path: str, pattern: str) -> str | None:
+    """The first group of `pattern`, in which ^ and $ match at lines, where a file has it."""
+    match = re.search(pattern, text(root, path) or "", re.MULTILINE)
+    return match[1].strip() if match else None
+
+
 def names(root: Path, folder: str) -> list[str]:
     """What a folder contains, sorted; nothing if it cannot be read."""
     try:
@@ -48,7 +55,7 @@ def whole(digits: str | None) -> int | None:
     return int(digits or "") if bare.isascii() and bare.isdigit() and len(bare) <= _MOST_DIGITS else None
 
 
-def fields(content: str | None) -> dict[str, int]:
+def numbers(content: str | None) -> dict[str, int]:
     """The numbers by name in lines such as those of `cpu.stat`, `vmstat` or `status`; other lines are skipped."""
     pairs = (line.split() for line in (content or "").splitlines())
     values = {pair[0].rstrip(":"): whole(pair[1]) for pair in pairs if len(pair) >= 2}

@@ -31,10 +31,9 @@ def check_sync(
     conversion is allowed besides, because the first conversion of an output finds less of it in the caches."""
     if call_s > _LONGEST_CALL_S:
         return
-    convert_twice = _one_output_twice if device == "cpu" else _two_outputs
     late_s: list[float] = []
     for done in range(1, _TRIES + 1):
-        first_s, conversion_s = convert_twice(ready, clock)
+        first_s, conversion_s = _convert_twice(ready, device, clock)
         if first_s - conversion_s > _SHARE * (call_s + conversion_s) + _LEAST_S:
             late_s.append(first_s - conversion_s)
         elif done - len(late_s) == _ENOUGH:
@@ -45,22 +44,17 @@ def check_sync(
     )
 
 
-def _one_output_twice(ready: Ready, clock: Callable[[], float]) -> tuple[float, float]:
-    """Seconds of `to_numpy` of an output, and of the same once more."""
+def _convert_twice(ready: Ready, device: str, clock: Callable[[], float]) -> tuple[float, float]:
+    """Seconds of `to_numpy` of an output; then, on the CPU, of the same once more, or else of another that was left
+    alone for as long as the first took."""
     output = ready.run()
     ready.sync()
-    return _seconds(lambda: ready.to_numpy(output), clock), _seconds(lambda: ready.to_numpy(output), clock)
-
-
-def _two_outputs(ready: Ready, clock: Callable[[], float]) -> tuple[float, float]:
-    """Seconds of `to_numpy` of an output, and of another that was left alone for as long as the first took."""
-    output = ready.run()
-    ready.sync()
-    at_once_s = _seconds(lambda: ready.to_numpy(output), clock)
-    output = ready.run()
-    ready.sync()
-    time.sleep(at_once_s)
-    return at_once_s, _seconds(lambda: ready.to_numpy(output), clock)
+    first_s = _seconds(lambda: ready.to_numpy(output), clock)
+    if device != "cpu":
+        output = ready.run()
+        ready.sync()
+        time.sleep(first_s)
+    return first_s, _seconds(lambda: ready.to_numpy(output), clock)
 
 
 def _seconds(act: Callable[[], object], clock: Callable[[], float]) -> float:

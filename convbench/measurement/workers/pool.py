@@ -61,22 +61,20 @@ class WorkerPool:
         if not missing:
             return {}
         on_progress(0, len(missing))
-        errors: dict[str, WorkerError] = {}
         slots: SimpleQueue[int] = SimpleQueue()
         for slot in range(usable_cpus()):
             slots.put(slot)
         with ThreadPoolExecutor(slots.qsize()) as executor:
             futures = {executor.submit(self._start, entry, slots): entry for entry in missing}
             try:
-                for done, future in enumerate(as_completed(futures), 1):
-                    if (error := future.result()) is not None:
-                        errors[futures[future].name] = error
+                for done, _ in enumerate(as_completed(futures), 1):
                     on_progress(done, len(futures))
+                errors = {entry.name: future.result() for future, entry in futures.items()}
             except BaseException:  # an interrupt: do not wait for the others
                 executor.shutdown(wait=False, cancel_futures=True)
                 self.shutdown()
                 raise
-        return {entry.name: errors[entry.name] for entry in missing if entry.name in errors}
+        return {name: error for name, error in errors.items() if error is not None}
 
     def request(self, entry: Entry, request: Request[ReplyT], time_limit_s: float | None = None) -> ReplyT:
         """The worker's reply. Raises `WorkerError` when it failed, or after the time limit (else that of settings)."""

@@ -98,7 +98,7 @@ def read_frame(stream: BinaryIO, *, from_run: bool = False) -> Frame | None:
 
 def request_of(frame: Frame) -> Request[Any]:
     cls = REQUESTS[frame.name]
-    types = _field_types(cls)
+    types = {name: hint for name, hint in get_type_hints(cls).items() if is_dataclass(hint) and isinstance(hint, type)}
     return cls(**{name: types[name](**v) if name in types else v for name, v in frame.fields.items()})
 
 
@@ -110,10 +110,8 @@ def reply_of(frame: Frame, request: Request[ReplyT]) -> ReplyT | Failed:
     if frame.name not in (expected.__name__, Failed.__name__):
         raise ProtocolError(f"a {frame.name[:40]!r} and no {expected.__name__!r}")
     try:
-        if frame.name == Failed.__name__:
-            return msgspec.convert(frame.fields, Failed)
-        reply: ReplyT = msgspec.convert(frame.fields, expected)
-        return reply
+        received: type[ReplyT | Failed] = Failed if frame.name == Failed.__name__ else expected
+        return msgspec.convert(frame.fields, received)
     except msgspec.ValidationError as error:
         raise ProtocolError(str(error)) from None
 
@@ -124,10 +122,6 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     raw = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT_BYTES
     return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def _field_types(cls: type[Request[Any]]) -> dict[str, type[Any]]:
-    return {name: hint for name, hint in get_type_hints(cls).items() if is_dataclass(hint) and isinstance(hint, type)}
 
 
 def _read_shared(path: str, locations: Sequence[ArrayLocation]) -> dict[str, NDArray[Any]]:

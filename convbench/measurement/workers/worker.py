@@ -19,7 +19,7 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -94,21 +94,14 @@ class Worker:
 
     def prepare(self, request: messages.Prepare) -> messages.Prepared:
         self.forget()
-        operands = _operands(request)
-        self.inputs = [array for array in (operands.x, operands.w, operands.b) if array is not None]
+        self.inputs = list(request.operands.values())
         self.digests = [_digest(array) for array in self.inputs]
         self.memory = MemoryWatch()
         stops = self.stops
-        start = time.perf_counter()
-        self.ready = self.backend.prepare(request.problem, operands.x, operands.w, operands.b)
-        prepared = time.perf_counter()
-        self.output = self.ready.run()
-        self.ready.sync()
-        called = time.perf_counter()
-        self.backend_s = called - start
+        self.ready, self.output, prepare_s, first_call_s = self._call(request)
         return messages.Prepared(
-            prepare_s=prepared - start,
-            first_call_s=called - prepared,
+            prepare_s=prepare_s,
+            first_call_s=first_call_s,
             before_bytes=self.memory.before_bytes,
             inputs_changed=self._inputs_changed(),
             was_stopped=self.stops > stops,
@@ -118,16 +111,8 @@ class Worker:
         )
 
     def check(self, request: messages.Check) -> messages.Checked:
-        operands = _operands(request)
-        start = time.perf_counter()
-        ready = self.backend.prepare(request.problem, operands.x, operands.w, operands.b)
-        prepared = time.perf_counter()
-        output = ready.run()
-        ready.sync()
-        called = time.perf_counter()
-        self.backend_s += called - start
-        output = _sendable(ready.to_numpy(output))
-        return messages.Checked(prepare_s=prepared - start, call_s=called - prepared, output=output)
+        ready, output, prepare_s, call_s = self._call(request)
+        return messages.Checked(prepare_s=prepare_s, call_s=call_s, output=_sendable(ready.to_numpy(output)))
 
     def examine(self, request: messages.Examine) -> messages.Examined:
         calls = examine(self.backend, request.problem, _operands(request), request.layout, request.calls)
@@ -167,7 +152,7 @@ class Worker:
                 sample, readings = visit.sample, visit.readings
         self.backend_s += time.perf_counter() - start
         if self.gpu is not None:
-            sample = replace(sample, **asdict(self.gpu.state()))
+            sample = replace(sample, **self.gpu.state())
         self.samples.append(sample)
         return messages.Sampled(sample=sample, was_stopped=self.stops > stops, readings=readings)
 
@@ -191,8 +176,20 @@ class Worker:
     def forget(self) -> None:
         """Release everything that belongs to a problem."""
         self.__dict__.pop("ready", None)
-        self.output, self.inputs, self.samples = None, [], list[Sample]()
+        self.output, self.inputs, self.samples, self.backend_s = None, [], list[Sample](), 0.0
         gc.collect()
+
+    def _call(self, request: messages.Prepare | messages.Check) -> tuple[Ready, Any, float, float]:
+        """Prepare and call once: what is ready, its output, and the seconds of either."""
+        operands = _operands(request)
+        start = time.perf_counter()
+        ready = self.backend.prepare(request.problem, operands.x, operands.w, operands.b)
+        prepared = time.perf_counter()
+        output = ready.run()
+        ready.sync()
+        called = time.perf_counter()
+        self.backend_s += called - start
+        return ready, output, prepared - start, called - prepared
 
     def count_stop(self, *_: object) -> None:
         self.stops += 1
