@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convbench.measurement.machine.affinity import Cores
-from convbench.measurement.sampling.device_metrics import DeviceMetrics, Timer
+from convbench.measurement.sampling.device import DeviceMetrics, Timer
 from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.stats.estimates import Estimate, estimate_over_processes

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from convbench.backend import Backend
-from convbench.measurement.sampling.device_sample import take_device_sample
+from convbench.measurement.sampling.device import take_device_sample
 from convbench.measurement.sampling.sample import SamplingPlan
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.settings import Settings

@@ -25,7 +25,7 @@ from places import PLUGINS, SUPPORT
 from convbench.backend import DeviceClock, Instruments, Ready
 from convbench.measurement.machine.gpu import SLOWED_BY, joules_per_call
 from convbench.measurement.outcome import Outcome
-from convbench.measurement.sampling.device_sample import DeviceClockError, refuse_wrong_clock, take_device_sample
+from convbench.measurement.sampling.device import DeviceClockError, refuse_wrong_clock, take_device_sample
 from convbench.measurement.sampling.sample import Reading, Sample, SamplingPlan
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.settings import Settings

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from places import PLUGINS
 
-from convbench.measurement.sampling.device_metrics import DeviceMetrics
+from convbench.measurement.sampling.device import DeviceMetrics
 from convbench.measurement.sampling.sample import Sample, SamplingPlan
 from convbench.measurement.workers.messages import (
     REQUESTS,

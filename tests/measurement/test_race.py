@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from test_engine import Stage
 
 from convbench.measurement.outcome import Outcome
-from convbench.measurement.scheduling.layer_history import skip_reason
-from convbench.measurement.scheduling.layer_similarity import log_ratio_tolerance
+from convbench.measurement.scheduling.layer_history import log_ratio_tolerance, skip_reason
 from convbench.measurement.scheduling.race import ERROR_RATE, FEWEST_ROUNDS, MARGINS, Race, is_beaten
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.process import WorkerError

@@ -23,8 +23,8 @@ from convbench.measurement.scheduling.race import NoRace, Race
 from convbench.measurement.scheduling.settling import settle
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import TakeSample
-from convbench.measurement.workers.pool import Worker, WorkerPool
-from convbench.measurement.workers.process import WorkerError
+from convbench.measurement.workers.pool import WorkerPool
+from convbench.measurement.workers.process import WorkerError, WorkerProcess
 from convbench.registry import Entry, LoadFailure, Row
 from convbench.status import Status
 from convbench.suite import Case
@@ -41,7 +41,7 @@ class Engine:
         self,
         settings: Settings,
         on_activity: Callable[[str, float], None] = lambda activity, done: None,
-        start_worker: Callable[[Entry, Settings, int], Worker] | None = None,
+        start_worker: Callable[[Entry, Settings, int], WorkerProcess] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         race: Race | None = None,

@@ -17,8 +17,7 @@ import numpy as np
 
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import OnDevice, Outcome
-from convbench.measurement.sampling.device_metrics import Timer
-from convbench.measurement.sampling.device_sample import COLD_CALLS
+from convbench.measurement.sampling.device import COLD_CALLS, Timer
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, cheapest
 from convbench.measurement.scheduling.case_run import CaseRun

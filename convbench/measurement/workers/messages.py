@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from numpy.typing import NDArray
 
-from convbench.measurement.sampling.device_metrics import DeviceMetrics, Timer
+from convbench.measurement.sampling.device import DeviceMetrics, Timer
 from convbench.measurement.sampling.sample import Sample, SamplingPlan
 from convbench.problem import ConvProblem
 from convbench.registry import Origin

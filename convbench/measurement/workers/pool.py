@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from queue import SimpleQueue
-from typing import Protocol
 
 from convbench.measurement.machine.affinity import Cores, starting_cores
 from convbench.measurement.machine.facts import memory_limit_bytes, usable_cpus
@@ -21,16 +20,6 @@ _START_LIMIT_S = 120.0
 _KEPT_FREE = 0.1
 
 
-class Worker(Protocol):
-    """What a pool needs of a worker: see `WorkerProcess`. Tests put simulated ones in its place."""
-
-    @property
-    def alive(self) -> bool: ...
-    def send(self, request: Request[ReplyT]) -> None: ...
-    def receive(self, request: Request[ReplyT], time_limit_s: float) -> ReplyT: ...
-    def kill(self) -> None: ...
-
-
 class WorkerPool:
     """Workers by entry, pinned to `cores` if any are given. By the entry's name it keeps what each reported when it
     `started`, and the `versions` of its libraries."""
@@ -38,7 +27,7 @@ class WorkerPool:
     def __init__(
         self,
         settings: Settings,
-        start_worker: Callable[[Entry, Settings, int], Worker] | None = None,
+        start_worker: Callable[[Entry, Settings, int], WorkerProcess] | None = None,
         cores: Cores = (),
     ) -> None:
         self.versions: dict[str, dict[str, str]] = {}
@@ -46,7 +35,7 @@ class WorkerPool:
         self._settings = settings
         self._pinned_to = cores
         self._start_worker = start_worker or self._start_process
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, WorkerProcess] = {}
 
     def runs(self, entry: Entry) -> bool:
         worker = self._workers.get(entry.name)
@@ -111,7 +100,7 @@ class WorkerPool:
         self.started[entry.name] = started
         return None
 
-    def _start_process(self, entry: Entry, settings: Settings, slot: int) -> Worker:
+    def _start_process(self, entry: Entry, settings: Settings, slot: int) -> WorkerProcess:
         start_on = starting_cores(self._cores_of(entry), slot)
         return WorkerProcess(entry, settings.threads, settings.allocator, start_on)
 

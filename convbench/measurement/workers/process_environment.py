@@ -17,15 +17,8 @@ from convbench.installation import CHECKOUT
 
 Allocator = Literal["steady", "system"]
 
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NPROC",  # XLA's thread pool
-)
+_LIBRARIES = "OMP_NUM MKL_NUM OPENBLAS_NUM BLIS_NUM VECLIB_MAXIMUM NUMBA_NUM".split()
+_THREAD_VARIABLES = (*(f"{library}_THREADS" for library in _LIBRARIES), "NPROC")  # the last is XLA's
 
 # glibc returns a large block to the system when it is freed, and the next use faults it in again: the same convolution
 # then takes 1.1 or 2.1 ms, depending on what else is allocated. In huge pages that glibc keeps, the time is steady.

@@ -31,8 +31,14 @@ from convbench.measurement.machine.affinity import move_here
 from convbench.measurement.machine.energy import Meter, energy_meter
 from convbench.measurement.machine.gpu import Gpu, first_gpu
 from convbench.measurement.machine.memory import MemoryWatch, be_killed_first, limit_memory
-from convbench.measurement.sampling.device_metrics import DeviceMetrics, device_memory, energy_per_call, transfers
-from convbench.measurement.sampling.device_sample import refuse_wrong_clock, take_device_sample
+from convbench.measurement.sampling.device import (
+    DeviceMetrics,
+    device_memory,
+    energy_per_call,
+    refuse_wrong_clock,
+    take_device_sample,
+    transfers,
+)
 from convbench.measurement.sampling.sample import Sample, take_sample, take_visit, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.workers import messages
@@ -52,7 +58,7 @@ _MEMORY_WORDS = (
 
 
 class Worker:
-    """One method for each request, which takes the request and returns its reply."""
+    """One method for each request, under its name, which takes the request and returns its reply."""
 
     backend: Backend
     ready: Ready
@@ -205,14 +211,7 @@ class Worker:
 
 
 _HANDLERS: dict[type[messages.Request[Any]], Callable[[Worker, Any], messages.Reply]] = {
-    messages.Start: Worker.start,
-    messages.Prepare: Worker.prepare,
-    messages.Check: Worker.check,
-    messages.Examine: Worker.examine,
-    messages.WarmUp: Worker.warm_up,
-    messages.Visit: Worker.visit,
-    messages.TakeSample: Worker.sample,
-    messages.Finish: Worker.finish,
+    request: getattr(Worker, name) for name, request in messages.REQUESTS.items()
 }
 
 

@@ -1,19 +1,22 @@
-"""One sample of work on a device with its own queue, measured by the device's clock if the backend provides it.
+"""Samples of work on a device with its own queue, and what is read of the device besides: memory, transfers, energy.
 
-The host only launches. It stays ahead of the device, whose queue stays filled, so that a sample contains neither the
-wait for the first launch nor that for the last result. If launching takes as long as the work, the queue runs empty;
-then the time is the host's, as `launch_s` shows. With cold caches each call has marks of its own, and before it the
-device overwrites its last-level cache, while the host launches the call.
+The device's clock measures, if the backend provides it. The host only launches. It stays ahead of the device, whose
+queue stays filled, so that a sample contains neither the wait for the first launch nor that for the last result. If
+launching takes as long as the work, the queue runs empty; then the time is the host's, as `launch_s` shows. With cold
+caches each call has marks of its own, and before it the device overwrites its last-level cache, while the host launches
+the call.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from convbench.backend import DeviceClock, Ready
+from convbench.measurement.machine.gpu import Gpu, joules_per_call
 from convbench.measurement.sampling.sample import Clock, Sample, SamplingPlan, system_clock, take_sample
 
 COLD_CALLS = 20
@@ -88,3 +91,62 @@ def refuse_wrong_clock(samples: Sequence[Sample]) -> None:
             f"the device's clock shows {wall_s * 1e3:.3g} ms a call, and the host saw {host_s * 1e3:.3g} ms go by: its "
             "marks are not in the queue that run works in, where DeviceClock.mark should put them"
         )
+
+
+Timer = Literal["host", "device"]
+"""Whose clock measures wall seconds."""
+
+_TRANSFERS, _TRANSFERS_S = 7, 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceMetrics:
+    """None where the library or driver does not report it."""
+
+    held_bytes: int | None = None
+    """On the device between calls: operands and packed or set-aside copies."""
+    peak_bytes: int | None = None
+    """The most at once during a call, output and workspace included."""
+    send_s: float | None = None
+    fetch_s: float | None = None
+    """Seconds to bring the input to the device, and the output back as NCHW; part of no call's time."""
+    energy_j: float | None = None
+    """Joules per call of the whole board."""
+
+
+def transfers(ready: Ready, output: Any) -> tuple[float | None, float | None]:
+    """Seconds to send the input and to fetch `output`; None where the backend cannot send its input again."""
+    send = ready.instruments.send
+    if send is None:
+        return None, None
+
+    def arrive() -> None:
+        send()
+        ready.sync()
+
+    return _median_s(arrive), _median_s(lambda: ready.to_numpy(output))
+
+
+def device_memory(ready: Ready) -> tuple[int | None, int | None]:
+    """Bytes held between calls, and the most during a call, provided that no output is kept meanwhile."""
+    if ready.instruments.memory is None:
+        return None, None
+    memory = ready.instruments.memory(ready.run)
+    return memory.held, memory.peak
+
+
+def energy_per_call(ready: Ready, gpu: Gpu | None, energy_s: float) -> float | None:
+    """Joules per call over `energy_s` seconds of calls; None where the GPU does not count them."""
+    return joules_per_call(ready.run, ready.sync, gpu.energy_j, energy_s) if gpu is not None and energy_s > 0 else None
+
+
+def _median_s(act: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    """The median of a few, after one that does not count."""
+    act()
+    taken_s: list[float] = []
+    begin = clock()
+    while len(taken_s) < _TRANSFERS and (not taken_s or clock() - begin < _TRANSFERS_S):
+        start = clock()
+        act()
+        taken_s.append(clock() - start)
+    return median(taken_s)
