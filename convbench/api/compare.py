@@ -28,9 +28,6 @@ Source: TypeAlias = "str | Path | Result | pd.DataFrame | Iterable[Record]"
 """A journal, folder of journals, machine, commit, tag or branch; a result of `convbench.run`; a frame of
 `convbench.load`; or records."""
 
-_IN_SETTINGS = ("allocator", "cache")
-_IN_SAMPLES = ("round", "wall_s", "process")
-
 
 @dataclass(frozen=True, repr=False)
 class Compared(Result):
@@ -129,12 +126,13 @@ def _records(source: Source, folder: Path) -> list[Record]:
 
 
 def _nested(row: dict[Any, Any]) -> Record:
-    machine = row.get("machine")
+    tables = {"settings": ("allocator", "cache"), "samples": ("round", "wall_s", "process")}
     nested = {
-        "machine": machine if isinstance(machine, dict) else {"machine": machine},
-        "settings": row.get("settings") or {name: row[name] for name in _IN_SETTINGS if row.get(name) is not None},
-        "samples": row.get("samples") or {name: row[name] for name in _IN_SAMPLES if row.get(name) is not None},
+        table: row.get(table) or {name: row[name] for name in names if row.get(name) is not None}
+        for table, names in tables.items()
     }
+    machine = row.get("machine")
+    nested["machine"] = machine if isinstance(machine, dict) else {"machine": machine}
     return cast("Record", row | nested)
 
 

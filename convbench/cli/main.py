@@ -50,18 +50,13 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader of our output has closed it, as `| head` does.
         sys.stderr.close()
         code = 0
-    except ConvbenchError as error:
-        if "--debug" in words:
-            raise
-        click.echo(f"convbench: {error}", err=True)
-        code = error.exit_code
     except Exception as error:
         if "--debug" in words:
             raise
-        click.echo(
-            f"convbench: {type(error).__name__}: {error}\nThis is a bug in convbench; with --debug before the command "
-            "it shows where.",
-            err=True,
-        )
-        code = 1
+        if isinstance(error, ConvbenchError):
+            text, code = str(error), error.exit_code
+        else:
+            bug = "This is a bug in convbench; with --debug before the command it shows where."
+            text, code = f"{type(error).__name__}: {error}\n{bug}", 1
+        click.echo(f"convbench: {text}", err=True)
     sys.exit(code if isinstance(code, int) else 0)

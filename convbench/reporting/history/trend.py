@@ -40,8 +40,7 @@ class TrendReport:
         for step in sorted(self.trend.steps, key=lambda step: -step.index):
             if step.first_after.date >= self.since:
                 by_series.setdefault(step.series.key, []).append(step)
-        groups = sorted(by_series.values(), key=lambda group: -group[0].ratio.value)
-        groups.sort(key=lambda group: group[0].first_after.date, reverse=True)
+        groups = sorted(by_series.values(), key=lambda g: (g[0].first_after.date, g[0].ratio.value), reverse=True)
         groups.sort(key=lambda group: -group[0].ratio.value if group[0] in self.alarms else 0)
         return [step for group in groups for step in group]
 
