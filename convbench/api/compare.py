@@ -93,10 +93,9 @@ def compare(
             )
         comparison = analysis.compare(base_records, new_records, threshold, others)
     if not comparison.changes and not comparison.broken:
-        sizes = (
-            f"{_name(base, 'the base')} has {len(base_records):,} records{_scope(backend)} and "
-            f"{_name(new, 'the new')} {len(new_records):,}{_scope(against or backend)}"
-        )
+        names = [str(s) if isinstance(s, (str, Path)) else place for s, place in ((base, "the base"), (new, "the new"))]
+        of_base, of_new = (f" of backend {name}" if name else "" for name in (backend, against or backend))
+        sizes = f"{names[0]} has {len(base_records):,} records{of_base} and {names[1]} {len(new_records):,}{of_new}"
         raise NothingMeasuredError(_nothing(sizes, comparison.told_apart_by))
     return Compared(comparison, threshold)
 
@@ -158,14 +157,6 @@ def _as_one_backend(base: Sequence[Record], new: Sequence[Record], backend: str,
         chosen.append([r | {"backend": names[r["backend"]]} for r in side if r["backend"] in names])
         others.append([r for r in side if r["backend"] not in names])
     return (chosen[0], chosen[1]), (others[0], others[1])
-
-
-def _name(source: Source, place: str) -> str:
-    return str(source) if isinstance(source, (str, Path)) else place
-
-
-def _scope(backend: str | None) -> str:
-    return f" of backend {backend}" if backend else ""
 
 
 def _nothing(sizes: str, kept_apart: Sequence[str]) -> str:

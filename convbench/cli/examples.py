@@ -37,9 +37,3 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "import": ("convbench import records.csv",),
 }
 """Command lines by command. Files in them (`my_conv.py`, `before.jsonl`) stand for the user's own."""
-
-
-def epilog(command: str) -> str:
-    """The examples of `command` as the last paragraph of its help, which click leaves as it is."""
-    lines = EXAMPLES.get(command, ())
-    return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])

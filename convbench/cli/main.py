@@ -10,7 +10,7 @@ import sys
 import click
 
 from convbench.cli import choose, exchange, history, listings, run, verify
-from convbench.cli.examples import epilog
+from convbench.cli.examples import EXAMPLES
 from convbench.errors import ConvbenchError
 from convbench.installation import VERSION
 
@@ -29,7 +29,9 @@ def cli(debug: bool) -> None:
 for module in (listings, run, verify, choose, history, exchange):
     for command in vars(module).values():
         if isinstance(command, click.Command):
-            command.epilog = epilog(str(command.name))
+            lines = EXAMPLES[str(command.name)]
+            heading = "Examples:" if len(lines) > 1 else "Example:"
+            command.epilog = "\n".join(["\b", heading, *(f"  {line}" for line in lines)])
             cli.add_command(command)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 from convbench.errors import NothingMeasuredError, ResultsError
@@ -24,13 +24,11 @@ def export(where: Sequence[str], to: Path, format_name: str | None, results: Pat
     folder = results_folder(results)
     format_ = format_of(to, format_name)
     sources = [_source(text, folder) for text in where] or [lambda: records(folder)]
-    passes = 0
+    passes = count()
 
     def all_records() -> Iterator[Record]:
-        nonlocal passes
-        passes += 1
         with warnings.catch_warnings():
-            if passes > 1:  # The first pass has warned of what is not a record.
+            if next(passes):  # The first pass has warned of what is not a record.
                 warnings.simplefilter("ignore", JournalWarning)
             yield from chain.from_iterable(source() for source in sources)
 

@@ -22,8 +22,10 @@ def extract_layers(
     Raises `ModelError` for a model that cannot be read or an `output` that cannot be written, and `SuiteError` for a
     condition `where` that cannot be understood; both are found before the model is read, which may take long.
     """
-    if output is not None:
-        _check(output)
+    if output is not None and output.suffix != ".toml":
+        raise ModelError(f"--output is {output}; a suite's file should end in .toml.")
+    if output is not None and not output.resolve().parent.is_dir():
+        raise ModelError(f"--output is {output}; there is no folder {output.resolve().parent}.")
     if where is not None:
         parse(where)
     model = layers_of(source, **inputs)
@@ -31,13 +33,6 @@ def extract_layers(
     if output is not None and suite.cases:
         _write(output, suite)
     return model, suite
-
-
-def _check(path: Path) -> None:
-    if path.suffix != ".toml":
-        raise ModelError(f"--output is {path}; a suite's file should end in .toml.")
-    if not path.resolve().parent.is_dir():
-        raise ModelError(f"--output is {path}; there is no folder {path.resolve().parent}.")
 
 
 def _write(path: Path, suite: Suite) -> None:

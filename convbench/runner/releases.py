@@ -54,7 +54,9 @@ def measure_releases(request: Request, observer: Observer) -> Measurements:
     offers = [(other.offer(entry), release) for other, release in releases for entry in backends]
     entries = with_availability([entry for entry, _ in offers], [other for other, _ in releases])
     if not request.backends:
-        entries = _available_somewhere(entries)
+        # Without backends that are unavailable in every environment; with all if none is available, for the reasons.
+        available = {entry.backend.name for entry in entries if entry.unavailable() is None}
+        entries = [entry for entry in entries if entry.backend.name in available] or entries
     return measure(request, suites, entries, observer, {entry.name: release for entry, release in offers})
 
 
@@ -127,12 +129,6 @@ def _backends(everything: Registry, library: str, patterns: Sequence[str]) -> li
             f"give one of: {', '.join(libraries)}."
         )
     return matching
-
-
-def _available_somewhere(entries: Sequence[Entry]) -> list[Entry]:
-    """Without backends that are unavailable in every environment; all of them if none is available, for the reasons."""
-    available = {entry.backend.name for entry in entries if entry.unavailable() is None}
-    return [entry for entry in entries if entry.backend.name in available] or list(entries)
 
 
 def _environments(

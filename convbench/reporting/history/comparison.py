@@ -15,6 +15,7 @@ from convbench.analysis.comparison import Change, ChangeVerdict, Comparison
 from convbench.reporting.console import plain_table
 from convbench.reporting.markdown import escaped, markdown_table, printable
 from convbench.reporting.numbers import aligned, count, interval_column, milliseconds
+from convbench.store.readings import number
 from convbench.store.schema import Record
 
 _STYLES = {
@@ -97,8 +98,8 @@ def _table(changes: Sequence[Change]) -> tuple[tuple[str, ...], list[tuple[str, 
 
 
 def _median_ms(record: Record) -> str:
-    median_s = record.get("median_s")
-    return milliseconds(median_s) if isinstance(median_s, (int, float)) else "–"
+    median_s = number(record, "median_s")
+    return "–" if median_s is None else milliseconds(median_s)
 
 
 def _broken(comparison: Comparison) -> list[str]:

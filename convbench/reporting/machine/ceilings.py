@@ -24,6 +24,10 @@ _UNKNOWN = (
     "What it can do at most is not known yet: convbench machine --measure finds out, in half a minute, once. "
     "Tables then say what share of that a time is."
 )
+_EITHER = (
+    "Either it was timed without waiting for its work to end (sync), or the ceilings are too low: measure them when "
+    "the machine is idle"
+)
 
 
 def row(machine: Machine) -> dict[str, Any]:
@@ -79,7 +83,10 @@ def _report(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution
             for dtype, how in ceiling.unmeasured.items()
         ]
         notes += [(ceiling.threads, note) for note in (*ceiling.notes, *unmeasured)]
-    notes += [(best.threads, _implausible(best)) for best in convolutions if best.share > IMPLAUSIBLE]
+    for best in convolutions:
+        if best.share > IMPLAUSIBLE:
+            note = f"{best.backend} on {best.case_id} was {best.share:.1f} times as fast as the limit. {_EITHER}"
+            notes.append((best.threads, note))
     if notes:
         parts += [Text(), *(Text(f"{count(threads, 'thread')}: {note}", style="yellow") for threads, note in notes)]
     return Group(*parts)
@@ -113,13 +120,6 @@ def _lines(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]
 def _line(name: str, ceiling: Ceilings, figure: Figure, note: str = "") -> _Line:
     interval = f"± {percent((figure.high - figure.low) / 2 / figure.value)} %"
     return name, ceiling.threads, figure.value / 1e9, interval, figure.how + note
-
-
-def _implausible(best: BestConvolution) -> str:
-    return (
-        f"{best.backend} on {best.case_id} was {best.share:.1f} times as fast as the limit. Either it was timed "
-        "without waiting for its work to end (sync), or the ceilings are too low: measure them when the machine is idle"
-    )
 
 
 def _ages(ceilings: Sequence[Ceilings]) -> str:

@@ -140,12 +140,10 @@ def _heading(diagnosis: Diagnosis) -> Text:
     return Text(f"{facts['cpu']} ({cpus}{cores}{virtual}), {threads}, steady allocator")
 
 
-def _timers(timers: Iterable[Timer]) -> list[Text]:
-    rows = []
-    for what, timer in zip(("wall clock", "CPU clock"), timers, strict=True):
-        steps = "no step seen" if timer.step_s is None else f"steps of {duration(timer.step_s)} or less"
-        rows.append((what, timer.name, steps, f"{duration(timer.cost_s)} to read"))
-    return _lines(rows)
+def _timers(timers: Sequence[Timer]) -> list[Text]:
+    steps = ["no step seen" if t.step_s is None else f"steps of {duration(t.step_s)} or less" for t in timers]
+    rows = zip(("wall clock", "CPU clock"), timers, steps, strict=True)
+    return _lines([(what, t.name, step, f"{duration(t.cost_s)} to read") for what, t, step in rows])
 
 
 def _state(diagnosis: Diagnosis) -> list[Text]:
