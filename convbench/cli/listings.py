@@ -93,7 +93,11 @@ def doctor(backend: str, problem: str, threads: int, quick: bool, plugins: tuple
     show(shown.report(diagnosis), [shown.row(diagnosis)], as_json=as_json)
 
 
-@click.command(short_help="Explain a problem: case id, benchdnn, MIOpenDriver, torch.")
+# Flags of other tools' dialects, such as MIOpenDriver's -n, are part of the problem here and not options of ours.
+@click.command(
+    short_help="Explain a problem: case id, benchdnn, MIOpenDriver, torch.",
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("problem", nargs=-1, required=True)
 @options.json_lines
 def show(problem: tuple[str, ...], as_json: bool) -> None:
@@ -104,10 +108,6 @@ def show(problem: tuple[str, ...], as_json: bool) -> None:
 
     parsed = ConvProblem.parse(" ".join(problem))
     console.show(problem_report(parsed), [problem_row(parsed)], as_json=as_json)
-
-
-# Flags of other tools' dialects, such as MIOpenDriver's -n, are part of the problem here and not options of ours.
-show.context_settings["ignore_unknown_options"] = True
 
 
 @click.command(short_help="List the convolutions of a model, as a suite.")

@@ -1,5 +1,4 @@
-"""Options that several commands share, and kinds of option values. A value that an option does not take is a usage
-error."""
+"""Options that several commands share, and kinds of option values. A value that does not fit is a usage error."""
 
 from __future__ import annotations
 

@@ -69,8 +69,7 @@ class Diagnosis:
     @property
     def clocks(self) -> list[tuple[str, ClockError]]:
         """The wall clock, and the CPU clock if it says anything, each with its error."""
-        wall = [("wall clock", self.wall)]
-        return wall if self.cpu is None else [*wall, ("CPU clock", self.cpu)]
+        return [("wall clock", self.wall), *([("CPU clock", self.cpu)] if self.cpu else [])]
 
 
 def subject(backend: str, problem: str, plugins: Sequence[Path] = ()) -> tuple[Entry, Case]:

@@ -25,8 +25,6 @@ from convbench.runner.session import Measurements
 from convbench.store.asv.release_history import History, write_release_history
 from convbench.store.locations import results_folder
 
-_EXAMPLE = "--versions 1.20.1,1.21.1"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Request(run.Request):
@@ -46,7 +44,12 @@ def measure_releases(request: Request, observer: Observer) -> Measurements:
     Raises `BackendError` for a library, version or environment that cannot be had, and what `convbench run` raises.
     """
     suites = requested_suites(request)
-    library = _library(request.library)
+    try:
+        library = canonicalize_name(request.library, validate=True)
+    except InvalidName:
+        raise BackendError(
+            f"{request.library!r} is no name of a library; it should be what pip installs, such as onnxruntime."
+        ) from None
     versions, days = _versions(request.versions), _days(request.dates)
     backends = _backends(registry(request), library, request.backends)
     environments = _environments(request, library, versions, backends, observer)
@@ -67,15 +70,6 @@ def store_releases(request: Request, measurements: Measurements) -> History | No
     return write_release_history(results_folder(request.results))
 
 
-def _library(text: str) -> str:
-    try:
-        return canonicalize_name(text, validate=True)
-    except InvalidName:
-        raise BackendError(
-            f"{text!r} is no name of a library; it should be what pip installs, such as onnxruntime."
-        ) from None
-
-
 def _words(texts: Sequence[str]) -> list[str]:
     return [word.strip() for text in texts for word in text.split(",")]
 
@@ -85,7 +79,9 @@ def _versions(texts: Sequence[str]) -> list[str]:
     distinct: list[str] = []
     for version in _words(texts):
         if version_of(version) is None:
-            raise BackendError(f"{version!r} is no version; --versions takes versions with commas, as in {_EXAMPLE}")
+            raise BackendError(
+                f"{version!r} is no version; --versions takes versions with commas, as in --versions 1.20.1,1.21.1"
+            )
         if not any(same_version(version, known) for known in distinct):
             distinct.append(version)
     return distinct

@@ -141,11 +141,10 @@ def _table(shown: TrendReport, width: int) -> Iterator[Text]:
 
 def _heading(series: Series, shown: TrendReport) -> Text:
     key = series.key
-    line = Text(no_wrap=True).append(printable(key.backend), style="bold").append("  ")
-    line.append(printable(key.case), style="cyan").append("  ")
-    line.append(sparkline([point.median_s for point in series.points]))
-    parts = [f"{len(series.points)} points", *_parts(key, shown.differing)]
-    return line.append("  " + printable(", ".join(parts)), style="dim")
+    line = sparkline([point.median_s for point in series.points])
+    parts = printable(", ".join([f"{len(series.points)} points", *_parts(key, shown.differing)]))
+    names = (printable(key.backend), "bold"), "  ", (printable(key.case), "cyan")
+    return Text.assemble(*names, f"  {line}  ", (parts, "dim"), no_wrap=True)
 
 
 def _alike(shown: TrendReport) -> str:

@@ -24,6 +24,7 @@ _UNKNOWN = (
     "What it can do at most is not known yet: convbench machine --measure finds out, in half a minute, once. "
     "Tables then say what share of that a time is."
 )
+_Line = tuple[str, int, float, str, str]
 _EITHER = (
     "Either it was timed without waiting for its work to end (sync), or the ceilings are too low: measure them when "
     "the machine is idle"
@@ -60,10 +61,6 @@ def measuring() -> Iterator[Callable[[int, str], None]]:
         yield lambda threads, what: status.update(Text(f"measuring {what or count(threads, 'thread')}"))
 
 
-_Line = tuple[str, int, float, str, str]
-"""Of the table: the ceiling, the threads, the rate, half the width of its 95 % interval as text, and how."""
-
-
 def _report(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]) -> RenderableType:
     lines = list(_lines(ceilings, convolutions))
     rates = aligned([significant(rate) for _, _, rate, _, _ in lines])
@@ -93,7 +90,8 @@ def _report(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution
 
 
 def _lines(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]) -> Iterator[_Line]:
-    """The lines in their order: the clock, then each dtype, then each cache and the memory."""
+    """The lines in their order: the clock, then each dtype, then each cache and the memory. Each is the ceiling, the
+    threads, the rate, half the width of its 95 % interval as text, and how."""
     for ceiling in ceilings:
         if ceiling.clock:
             yield _line("clock, GHz", ceiling, ceiling.clock)

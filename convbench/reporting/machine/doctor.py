@@ -166,21 +166,18 @@ def _state(diagnosis: Diagnosis) -> list[Text]:
 
 
 def _frequency(s: MachineState) -> str:
-    parts = []
-    if s.governors:
-        parts.append(f"governor {', '.join(s.governors)}")
-    if s.frequencies_mhz:
-        low, high = (f"{significant(end(s.frequencies_mhz) / 1e3)}" for end in (min, max))
-        parts.append(f"{low} GHz" if low == high else f"{low} to {high} GHz")
-    if s.boost is not None:
-        parts.append(f"boost {'on' if s.boost else 'off'}")
-    return ", ".join(parts) or "the system does not tell"
+    ends = [significant(end(s.frequencies_mhz) / 1e3) for end in (min, max)] if s.frequencies_mhz else []
+    parts = (
+        f"governor {', '.join(s.governors)}" if s.governors else "",
+        f"{' to '.join(dict.fromkeys(ends))} GHz" if ends else "",
+        "" if s.boost is None else f"boost {'on' if s.boost else 'off'}",
+    )
+    return ", ".join(filter(None, parts)) or "the system does not tell"
 
 
 def _self_comparison(diagnosis: Diagnosis) -> list[RenderableType]:
     pairs = len(diagnosis.rounds)
-    fewest, most = min(diagnosis.rounds), max(diagnosis.rounds)
-    rounds = str(fewest) if fewest == most else f"{fewest} to {most}"
+    rounds = " to ".join(dict.fromkeys(str(end(diagnosis.rounds)) for end in (min, max)))
     work = (
         f"{diagnosis.backend} on {diagnosis.case}, {duration(diagnosis.call_s)} a call: {pairs} pairs of fresh "
         f"processes, {rounds} rounds each"
