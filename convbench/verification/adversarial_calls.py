@@ -61,7 +61,7 @@ class Behaviour:
 def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: Layout, calls: Calls) -> Behaviour:
     """Call `backend` on this question. It raises whatever the backend raises, and may crash: run it in a worker."""
     laid_out = operands.map(partial(lay_out, layout=layout))
-    watched = _Watched(laid_out)
+    checksums = _checksums(laid_out)
     sizes_bytes = _sizes_bytes(problem)
 
     _dirty_memory(sizes_bytes)
@@ -71,7 +71,7 @@ def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: 
     answers += _repeated(ready, first, calls, sizes_bytes)
     kept = ready.run()
     ready.sync()
-    overwritten = watched.overwritten()
+    overwritten = _overwritten(laid_out, checksums)
     # Something may be remembered by where its operands lie, which is where the next ones lie as often as not.
     in_place = calls == "few"
     changed = _changed(operands).map(partial(lay_out, layout=layout))
@@ -93,24 +93,19 @@ def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: 
         answers += _on_other_input(backend, problem, laid_out, first)
     if calls == "threads" and backend.thread_safe:
         answers += _threaded((ready, second_ready), (first, second))
-    return Behaviour(tuple(answers), overwritten or watched.overwritten())
+    return Behaviour(tuple(answers), overwritten or _overwritten(laid_out, checksums))
 
 
-class _Watched:
-    """Operands, and all memory they lie in, as they were."""
+def _checksums(operands: Operands) -> dict[str, int]:
+    """Those of all memory that the operands lie in."""
+    named = {"the input": operands.x, "the weight": operands.w, "the bias": operands.b}
+    return {name: zlib.crc32(memory_of(array).data) for name, array in named.items() if array is not None}
 
-    def __init__(self, operands: Operands) -> None:
-        named = {"the input": operands.x, "the weight": operands.w, "the bias": operands.b}
-        self._arrays = {name: array for name, array in named.items() if array is not None}
-        self._checksums = self._now()
 
-    def overwritten(self) -> str | None:
-        """What is not as it was; None when all is."""
-        now = self._now()
-        return " and ".join(name for name, checksum in self._checksums.items() if now[name] != checksum) or None
-
-    def _now(self) -> dict[str, int]:
-        return {name: zlib.crc32(memory_of(array).data) for name, array in self._arrays.items()}
+def _overwritten(operands: Operands, before: dict[str, int]) -> str | None:
+    """The operands whose checksums changed; None when none did."""
+    now = _checksums(operands)
+    return " and ".join(name for name, checksum in before.items() if now[name] != checksum) or None
 
 
 def _repeated(ready: Ready, first: Any, calls: Calls, sizes_bytes: tuple[int, ...]) -> list[PhaseAnswer]:

@@ -35,8 +35,7 @@ from convbench.errors import KnownWrongError, ProblemError, SuiteError
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.suite.filter import Condition, parse
-from convbench.verification.failure import Failure
-from convbench.verification.question import Calls, Layout, Question, Values
+from convbench.verification.question import Calls, Failure, Layout, Question, Values
 
 OWN_TABLE = Path(__file__).with_name("known_wrong.toml")
 

@@ -143,7 +143,9 @@ def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
     u = UNIT_ROUNDOFF[accumulate]
     of_sums = (u + gamma(terms, UNIT_ROUNDOFF["float64"])) * terms
     if arithmetic.algorithm == "fft":
-        norms = math.sqrt(math.prod(_transformed_extents(problem)) * math.prod(problem.kernel_size))
+        rows, columns = ((0, 0), (0, 0)) if problem.padding_mode == "zeros" else problem.padding  # as far as not zeros
+        transformed = (problem.height + sum(rows)) * (problem.width + sum(columns))
+        norms = math.sqrt(transformed * math.prod(problem.kernel_size))
         channels = problem.in_channels // problem.groups
         magnitude = min(magnitude, _root_below(0.5, fft_error_factor(problem) * u * channels * norms + of_sums))
     elif arithmetic.algorithm in ("winograd", "auto"):
@@ -168,14 +170,6 @@ def _generator(problem: ConvProblem, seed: int) -> np.random.Generator:
 def _nonzero_integers(rng: np.random.Generator, largest: int, shape: tuple[int, ...]) -> NDArray[Any]:
     values = rng.integers(-largest, largest, shape, dtype=np.int64)
     return values + (values >= 0)
-
-
-def _transformed_extents(problem: ConvProblem) -> tuple[int, int]:
-    """Height and width of the padded plane, as far as it is not zeros."""
-    if problem.padding_mode == "zeros":
-        return (problem.height, problem.width)
-    rows, columns = problem.padding
-    return (problem.height + sum(rows), problem.width + sum(columns))
 
 
 def _root_below(limit: float, factor: float) -> int:

@@ -1,4 +1,5 @@
-"""A question: a problem, and how it is put to a backend: the operands' values and memory layout, and the calls.
+"""A question: a problem, and how it is put to a backend: the operands' values and memory layout, and the calls. And a
+failure, when the answer is wrong or none.
 
 A question has one line of text that names it whole, `n1c3h9w9_o4k3 wide sliced many seed=3`, defaults left out: the
 corpus of failures is made of these lines, and `convbench verify --question` takes one.
@@ -6,11 +7,13 @@ corpus of failures is made of these lines, and `convbench verify --question` tak
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from convbench.errors import ProblemError, did_you_mean
 from convbench.problem import ConvProblem
+from convbench.status import Status
 
 Values = Literal["integers", "normal", "positive", "wide", "one-tap", "special"]
 Layout = Literal["contiguous", "channels-last", "sliced", "reversed", "misaligned", "read-only", "odd-strides"]
@@ -65,6 +68,29 @@ class Question:
                 f"{did_you_mean(words[0], known_words)}"
             )
         return cls(problem=ConvProblem.parse(" ".join([problem, *words])), **parts)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure. `status` is wrong, crashed, timeout, out of memory or error.
+
+    `check` says which test of the answer failed: "exact", "bound" or "special" for its numbers; "repeated call",
+    "changed operands", "two threads", "inputs" for its behaviour; "relation NAME" for a metamorphic one; "output" when
+    it was no array of the right shape and dtype; and "call" when there was no answer at all.
+    """
+
+    question: Question
+    status: Status
+    check: str
+    reason: str
+    element: tuple[int, ...] | None = None
+    got: float | None = None
+    expected: float | None = None
+    error_over_bound: float | None = None
+
+
+Ask = Callable[[Question], Failure | None]
+"""Put a question to a backend; None when it passed."""
 
 
 def _part(word: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from convbench.problem import ConvProblem
 
-_NUMPY_MODES: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+NUMPY_MODES: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 # Taps are gathered a row at a time, or fewer where a row would take more than this (256 MiB in float64).
 _GATHERED_ELEMENTS = 2**25
 
@@ -27,7 +27,7 @@ def pad(problem: ConvProblem, x: NDArray[Any]) -> NDArray[Any]:
     sides = ((0, 0), (0, 0), (max(0, top), max(0, bottom)), (max(0, left), max(0, right)))
     if not any(map(any, sides)):
         return x
-    return np.pad(x, sides, mode=_NUMPY_MODES[problem.padding_mode])
+    return np.pad(x, sides, mode=NUMPY_MODES[problem.padding_mode])
 
 
 def convolve(

@@ -12,8 +12,7 @@ from convbench.status import Status
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.shrinking import shrink
 from convbench.verification.causes.trait_counts import Traits
-from convbench.verification.failure import Ask, Failure
-from convbench.verification.question import Question
+from convbench.verification.question import Ask, Failure, Question
 from convbench.verification.sweep import factors
 
 classes = cache(factors.classes)

@@ -13,8 +13,7 @@ from convbench.errors import ProblemError
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 from convbench.status import Status
 from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, QuestionParameters, size
-from convbench.verification.failure import Failure
-from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
+from convbench.verification.question import CALLS, LAYOUTS, VALUES, Failure, Question
 
 _RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,

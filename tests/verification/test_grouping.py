@@ -13,8 +13,7 @@ from convbench.verification.causes.grouping import causes
 from convbench.verification.causes.parameters import size
 from convbench.verification.causes.shrinking import is_alike
 from convbench.verification.causes.trait_counts import Combination, Occurrences, TraitCounts, Traits
-from convbench.verification.failure import Failure
-from convbench.verification.question import Question
+from convbench.verification.question import Failure, Question
 from convbench.verification.sweep.factors import classes
 
 pytestmark = pytest.mark.slow

@@ -16,9 +16,8 @@ from convbench.suite.filter import parse
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.known_entry import known_entry, toml_text
 from convbench.verification.causes.trait_counts import Combination
-from convbench.verification.failure import Failure
 from convbench.verification.known import KnownWrong, applicable, own_table, read_known
-from convbench.verification.question import Question
+from convbench.verification.question import Failure, Question
 from convbench.verification.sweep.factors import DETAILS, FACTORS, NOT_OF_THE_PROBLEM, classes, level_condition
 from convbench.verification.sweep.search import search
 

@@ -26,11 +26,10 @@ from convbench.verification.causes.operand_lines import layout_lines, operand_li
 from convbench.verification.causes.report import report
 from convbench.verification.causes.repro_script import repro_script
 from convbench.verification.causes.trait_counts import Combination
-from convbench.verification.failure import Failure
 from convbench.verification.layouts import lay_out
 from convbench.verification.operands import Operands
 from convbench.verification.oracle import integer_magnitude, oracle_for
-from convbench.verification.question import LAYOUTS, VALUES, Layout, Question, Values
+from convbench.verification.question import LAYOUTS, VALUES, Failure, Layout, Question, Values
 
 BACKENDS = {entry.name: entry.backend for entry in discover(entry_points=False)}
 DIRECT = Arithmetic("direct")

@@ -17,8 +17,7 @@ from convbench.status import Status
 from convbench.verification.causes.parameters import QuestionParameters, size
 from convbench.verification.causes.shrink_passes import PASSES
 from convbench.verification.causes.shrinking import is_alike, kind, shrink
-from convbench.verification.failure import Failure
-from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
+from convbench.verification.question import CALLS, LAYOUTS, VALUES, Failure, Question
 
 BUGS = [(seed, 1 + seed % 3) for seed in range(120)]
 DEAR = (Status.CRASHED, Status.TIMEOUT)

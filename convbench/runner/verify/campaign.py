@@ -17,11 +17,10 @@ from convbench.suite import Case
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.parameters import size
 from convbench.verification.causes.shrinking import shrink
-from convbench.verification.failure import Failure
 from convbench.verification.gate import gate_of
 from convbench.verification.known import KnownWrong
 from convbench.verification.oracle import Oracle
-from convbench.verification.question import Question, Values
+from convbench.verification.question import Failure, Question, Values
 from convbench.verification.sweep.covering import Coverage, Sweep, sweep
 from convbench.verification.sweep.factors import classes
 from convbench.verification.sweep.search import search

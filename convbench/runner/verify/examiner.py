@@ -21,9 +21,8 @@ from convbench.registry import Entry
 from convbench.status import Status
 from convbench.verification.adversarial_calls import FIRST, OF_CHANGED
 from convbench.verification.bounds import UNIT_ROUNDOFF
-from convbench.verification.failure import Failure
 from convbench.verification.oracle import Oracle, oracle_for, rounds_between
-from convbench.verification.question import Question
+from convbench.verification.question import Failure, Question
 from convbench.verification.relations import RELATIONS, Relation
 from convbench.verification.sweep.catalogue import is_supported
 

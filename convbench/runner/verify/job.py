@@ -27,9 +27,8 @@ from convbench.store.journal import JournalWarning
 from convbench.store.verification_log import Event
 from convbench.suite import load_suite
 from convbench.suite.filter import where_it_holds
-from convbench.verification.failure import Failure
 from convbench.verification.known import applicable, own_table, read_known
-from convbench.verification.question import Question
+from convbench.verification.question import Failure, Question
 
 
 def main() -> None:

@@ -20,8 +20,7 @@ from convbench.status import Status
 from convbench.verification.causes.parameters import QuestionParameters, size
 from convbench.verification.causes.shrinking import kind
 from convbench.verification.causes.trait_counts import Combination, Occurrences, Trait, TraitCounts, Traits
-from convbench.verification.failure import Failure
-from convbench.verification.question import Question
+from convbench.verification.question import Failure, Question
 
 Classes = Callable[[Question], Mapping[str, str]]
 Shrink = Callable[[Failure, Callable[[Question], bool]], Failure]

@@ -16,8 +16,7 @@ from convbench.problem.dialects import to_benchdnn
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.repro_script import repro_script
-from convbench.verification.failure import Failure
-from convbench.verification.question import Question
+from convbench.verification.question import Failure, Question
 
 _TITLES = {
     Status.WRONG: "conv2d gives a wrong result",

@@ -9,22 +9,14 @@ import numpy as np
 from convbench.backend import Backend
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.verification.adversarial_calls import (
-    CHANGED,
-    GIVEN,
-    KEPT,
-    REPEATED,
-    RETURNED,
-    THREADED,
-    THREADED_CHANGED,
-)
+from convbench.verification import adversarial_calls as calls
 from convbench.verification.bounds import error_bound
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.shrinking import kind
-from convbench.verification.failure import Failure
 from convbench.verification.oracle import Oracle, integer_magnitude, may_taint, oracle_for, rounds_between
+from convbench.verification.question import Failure
+from convbench.verification.reference import NUMPY_MODES
 
-_NUMPY_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _CHANGED = "-x, w * w.dtype.type(2), None if b is None else -b * b.dtype.type(2)"
 _THREADS = f"""\
 from concurrent.futures import ThreadPoolExecutor
@@ -35,20 +27,20 @@ with ThreadPoolExecutor(2) as pool:
     outs = list(pool.map(lambda i: runs[i % 3 // 2]().copy(), range(36)))
 different = [[y for y in outs[i::3] if not np.array_equal(y, firsts[i // 2], equal_nan=True)] for i in (0, 2)]"""
 _AGAIN = {
-    REPEATED: """\
+    calls.REPEATED: """\
 run = ready(x, w, b)
 first = run().copy()
 out = next((y.copy() for y in (run() for _ in range(40)) if not np.array_equal(y, first, equal_nan=True)), first)""",
-    THREADED: f"{_THREADS}\nout = (different[0] or firsts)[0]",
-    THREADED_CHANGED: f"{_THREADS}\nout, (x, w, b) = (different[1] or firsts[1:])[0], changed",
-    CHANGED: f"""\
+    calls.THREADED: f"{_THREADS}\nout = (different[0] or firsts)[0]",
+    calls.THREADED_CHANGED: f"{_THREADS}\nout, (x, w, b) = (different[1] or firsts[1:])[0], changed",
+    calls.CHANGED: f"""\
 ready(x, w, b)()
 x, w, b = {_CHANGED}
 out = ready(x, w, b)()""",
-    KEPT: f"""\
+    calls.KEPT: f"""\
 out = ready(x, w, b)()
 ready({_CHANGED})()""",
-    RETURNED: f"""\
+    calls.RETURNED: f"""\
 run = ready(x, w, b)
 run()
 ready({_CHANGED})()
@@ -68,7 +60,7 @@ def repro_script(failure: Failure, backend: Backend) -> str | None:
     what the script does not have: an input that is given in the call."""
     question = failure.question
     problem, arithmetic = question.problem, backend.arithmetic
-    script = None if failure.check.startswith("relation") or failure.check == GIVEN else backend.script(problem)
+    script = None if failure.check.startswith("relation") or failure.check == calls.GIVEN else backend.script(problem)
     if script is None:
         return None
     key = oracle_for(question, arithmetic)
@@ -114,7 +106,7 @@ def _by_definition(problem: ConvProblem) -> list[str]:
     sides = (*((0, 0),) * 2, *((max(0, before), max(0, after)) for before, after in problem.padding))
     extents = f"{problem.out_height}, {problem.out_width}, {kh}, {kw}"
     cut = [] if cuts == [":", ":"] else [f"    x = x[:, :, {', '.join(cuts)}]"]
-    padded = [f'    x = np.pad(x, {sides}, mode="{_NUMPY_MODE[problem.padding_mode]}")'] if any(map(any, sides)) else []
+    padded = [f'    x = np.pad(x, {sides}, mode="{NUMPY_MODES[problem.padding_mode]}")'] if any(map(any, sides)) else []
     return [
         "def convolve(x, w, b):  # by definition, in float64",
         "    x, w = x.astype(np.float64), w.astype(np.float64)",
@@ -136,13 +128,9 @@ def _verdict(failure: Failure, key: Oracle, backend: Backend) -> list[str]:
     if failure.check == "inputs":
         return []
     if failure.check == "output":
-        dtype = (
-            "np.dtype(ml_dtypes.bfloat16)" if key.problem.dtype == "bfloat16" else f'np.dtype("{key.problem.dtype}")'
-        )
-        return [
-            'print("got     ", out.shape, out.dtype)',
-            f'print("expected", {key.problem.output_shape}, {dtype})',
-        ]
+        is_own = key.problem.dtype == "bfloat16"
+        dtype = "np.dtype(ml_dtypes.bfloat16)" if is_own else f'np.dtype("{key.problem.dtype}")'
+        return ['print("got     ", out.shape, out.dtype)', f'print("expected", {key.problem.output_shape}, {dtype})']
     return [
         "expected = convolve(x, w, b)",
         *_wrong(key, backend),

@@ -13,8 +13,7 @@ from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.verification.causes.parameters import QuestionParameters, size
 from convbench.verification.causes.shrink_passes import PASSES, PLAIN_PASSES, ShrinkPass
-from convbench.verification.failure import Ask, Failure
-from convbench.verification.question import Question
+from convbench.verification.question import Ask, Failure, Question
 
 _OF_NUMBERS = ("exact", "bound", "special")
 _ENDED_ITS_WORKER = (Status.CRASHED, Status.TIMEOUT)

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from convbench.backend import WHOLE_OF_CONV2D, Backend, Supports
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Dtype
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Layout, Question
-from convbench.verification.sweep.factor import Factor, codes
-from convbench.verification.sweep.factors import CALLS_OF, CHANNELS, GEOMETRY, OTHERS
+from convbench.verification.sweep.factors import CALLS_OF, CHANNELS, GEOMETRY, OTHERS, Factor, codes
 from convbench.verification.sweep.geometries import every_kind
 from convbench.verification.sweep.parameters import AXES, CHANNEL_NAMES, Parameters, parameters_of_geometries
 

@@ -15,8 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.problem import PADDING_MODES, PaddingMode, Pair
-from convbench.verification.sweep.factor import Factor, codes
-from convbench.verification.sweep.factors import DILATION, GEOMETRY, IMAGE, KERNEL, OUTPUT, PADDING, STRIDE
+from convbench.verification.sweep.factors import (
+    DILATION,
+    GEOMETRY,
+    IMAGE,
+    KERNEL,
+    OUTPUT,
+    PADDING,
+    STRIDE,
+    Factor,
+    codes,
+)
 from convbench.verification.sweep.parameters import Parameters, parameters_of_geometries
 
 Allowed = Callable[[Parameters], NDArray[np.bool_]]
@@ -165,55 +174,45 @@ def _paddings(aims: _Aims, span: Columns, here: Columns, odd_one_here: Columns) 
     half = (span - 1 + odd_one_here) // 2
     large = np.where(here, span + aims.dice(0, 1, 2, aims.n), before)
     full = np.where(here, span - 1, before)  # all that still sees the image
-    return aims.choose(
-        PADDING,
-        {
-            "negative padding": (before - 2, np.where(odd_one_here, before, after) - 2),
-            "no padding": (0, 0),
-            "same padding": (half, span - 1 - half),
-            "padding on one side only": (before * here, after * (1 - here)),
-            "asymmetric padding": (before, after),
-            "padding as large as the kernel": (large, large),
-            "symmetric padding": (full, full),
-        },
-    )
+    of_level = {
+        "negative padding": (before - 2, np.where(odd_one_here, before, after) - 2),
+        "no padding": (0, 0),
+        "same padding": (half, span - 1 - half),
+        "padding on one side only": (before * here, after * (1 - here)),
+        "asymmetric padding": (before, after),
+        "padding as large as the kernel": (large, large),
+        "symmetric padding": (full, full),
+    }
+    return aims.choose(PADDING, of_level)
 
 
 def _outputs(aims: _Aims) -> Columns:
     """Heights and widths: (2, n)."""
     dice, n = aims.dice, aims.n
     height = dice(2, 6, n)
-    return np.stack(
-        aims.choose(
-            OUTPUT,
-            {
-                "one-pixel output": (1, 1),
-                "output of one column": (height, 1),
-                "output of one row": (1, dice(2, 17, n)),
-                "output 2 to 7 wide": (height, dice(2, 7, n)),
-                "output 8 to 15 wide": (height, dice(8, 15, n)),
-                "output 16 wide or more": (height, dice(16, 18, n)),
-            },
-        )
-    )
+    of_level = {
+        "one-pixel output": (1, 1),
+        "output of one column": (height, 1),
+        "output of one row": (1, dice(2, 17, n)),
+        "output 2 to 7 wide": (height, dice(2, 7, n)),
+        "output 8 to 15 wide": (height, dice(8, 15, n)),
+        "output 16 wide or more": (height, dice(16, 18, n)),
+    }
+    return np.stack(aims.choose(OUTPUT, of_level))
 
 
 def _shaped(aims: _Aims, size: Columns) -> Columns:
     """`size`, (2, n), made to be of the aimed shape."""
     (height, width), upright = size, aims.dice(0, 1, aims.n)
     longer = np.maximum(height, width)
-    return np.stack(
-        aims.choose(
-            IMAGE,
-            {
-                "one-pixel image": (1, 1),
-                "image of one row or column": (np.where(upright, height, 1), np.where(upright, 1, width)),
-                "square image": (longer, longer),
-                "tall image": (np.maximum(height, width + 1), width),
-                "wide image": (height, np.maximum(width, height + 1)),
-            },
-        )
-    )
+    of_level = {
+        "one-pixel image": (1, 1),
+        "image of one row or column": (np.where(upright, height, 1), np.where(upright, 1, width)),
+        "square image": (longer, longer),
+        "tall image": (np.maximum(height, width + 1), width),
+        "wide image": (height, np.maximum(width, height + 1)),
+    }
+    return np.stack(aims.choose(IMAGE, of_level))
 
 
 def _neighbours(geometries: Columns, changes: int, dice: _Dice) -> Columns:
