@@ -92,16 +92,12 @@ def say(sentence: str, *, error: bool = False) -> None:
 def text_of(shown: RenderableType) -> str:
     """`shown` without colours, as wide as the terminal, or as a file has it when there is none."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_OF_A_FILE
-    console = _console(width)
-    console.print(shown, crop=False)
-    return _trimmed(console.export_text())
+    return _trimmed(_recorded(shown, width).export_text())
 
 
 def html_of(shown: RenderableType) -> str:
     """`shown` as one `<pre>` in the notebook's own colours, all text escaped."""
-    console = _console(WIDTH_OF_A_FILE)
-    console.print(shown, crop=False)
-    return _trimmed(console.export_html(inline_styles=True, code_format=_NOTEBOOK))
+    return _trimmed(_recorded(shown, WIDTH_OF_A_FILE).export_html(inline_styles=True, code_format=_NOTEBOOK))
 
 
 def unwrapped(sentence: str) -> Text:
@@ -109,10 +105,12 @@ def unwrapped(sentence: str) -> Text:
     return Text(sentence, no_wrap=True, overflow="ignore")
 
 
-def _console(width: int) -> Console:
-    return Console(
+def _recorded(shown: RenderableType, width: int) -> Console:
+    console = Console(
         file=io.StringIO(), record=True, width=width, highlight=False, force_terminal=True, force_jupyter=False
     )
+    console.print(shown, crop=False)
+    return console
 
 
 def _trimmed(text: str) -> str:

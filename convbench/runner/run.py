@@ -10,26 +10,19 @@ from typing import Any
 from convbench.measurement.environments.interpreters import environments, select
 from convbench.measurement.environments.releases import Release
 from convbench.measurement.machine.affinity import AUTO
-from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.measurement.settings import Cache, Settings
 from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, Row, discover
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, selected_suites
-from convbench.runner.session import (
-    Measurements,
-    Session,
-    journal_folder,
-    machine_limits,
-    machine_pairs,
-    resumable_session,
-)
+from convbench.runner.session import Measurements, Session, journal_folder, resumable_run
 from convbench.stats.process_variation import processes_needed
 from convbench.store.asv.results import Written, write_asv_results
 from convbench.store.journal import Journal
 from convbench.store.locations import find_checkout, results_folder
-from convbench.store.process_pairs import ProcessPair
+from convbench.store.process_pairs import ProcessPair, kept_pairs
 from convbench.suite import Suite
 
 _MOST_ROUNDS = 10_000
@@ -120,24 +113,22 @@ def measure(
     releases: Mapping[str, Release] | None = None,
 ) -> Measurements:
     """Measure these backends on `suites` and record the outcomes, with the settings of `request`."""
-    releases = releases or {}
-    limits, known_pairs = machine_limits(request.results), machine_pairs(request.results, request.settings()[0])
-    settings = _with_processes(request, known_pairs, observer)
+    releases, machine = releases or {}, results_folder(request.results) / machine_name()
+    settings = _with_processes(request, kept_pairs(machine, request.settings()[0]), observer)
     with journal_folder(request.results, keep=request.keep) as folder:
-        session = resumable_session(folder, suites, settings, releases) if request.resume else None
-        if session is None and request.resume and settings != request.settings():
-            session = resumable_session(folder, suites, request.settings(), releases)
-        if session is None:
-            if request.resume:
-                observer.message("There is no run to resume with this suite and these settings; this is a new one.")
-            libraries = [f"{library}-releases" for library in dict.fromkeys(r.library for r in releases.values())]
-            journal = Journal.new(folder, "+".join([*libraries, *(suite.name for suite in suites)]))
-            session = Session(settings, journal, releases=releases, is_kept=request.keep)
-        session.known_pairs = known_pairs
+        candidates = (settings, request.settings()) if request.resume else ()
+        runs = ((each, resumable_run(folder, suites, each, releases)) for each in candidates)
+        resumed = next(((each, *run) for each, run in runs if run is not None), None)
+        if resumed is None and request.resume:
+            observer.message("There is no run to resume with this suite and these settings; this is a new one.")
+        libraries = [f"{library}-releases" for library in dict.fromkeys(r.library for r in releases.values())]
+        name = "+".join([*libraries, *(suite.name for suite in suites)])
+        settings, journal, records = resumed or (settings, Journal.new(folder, name), [])
+        session = Session(settings, journal, records, releases, machine=machine, is_kept=request.keep)
         observer.message(_heading(session))
         pairs = [(suite, case) for suite in suites for case in suite.cases]
         observer.expect([case for _, case in pairs] * len(session.settings))
-        return session.measure(pairs, rows, observer, limits)
+        return session.measure(pairs, rows, observer)
 
 
 def requested_suites(request: Request) -> list[Suite]:

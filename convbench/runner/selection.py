@@ -34,7 +34,11 @@ def selected_suites(
         loaded.append(Suite("problem", "", (), tuple(Case(problem) for problem in dict.fromkeys(values)), Path()))
     selected = [suite.over(dtypes, batches) for suite in loaded]
     if case_glob is not None:
-        selected = _matching(selected, case_glob)
+        known = [case.name for suite in selected for case in suite.cases]
+        selected = [suite.select(case_glob) for suite in selected]
+        if not any(suite.cases for suite in selected):
+            examples = f"{', '.join(known[:_MOST_CASES_NAMED])}{', ...' if len(known) > _MOST_CASES_NAMED else ''}"
+            raise SuiteError(f"no case matches {case_glob!r}.{did_you_mean(case_glob, known)} There are: {examples}.")
     return where_it_holds(selected, where)
 
 
@@ -47,14 +51,3 @@ def dtypes_named(text: str | None, *, several: bool = True) -> list[Dtype]:
             known = f"one of {', '.join(DTYPES)}{more}.{did_you_mean(word, DTYPES)}"
             raise SuiteError(f"--dtype is {word!r}; it should be {known}")
     return cast(list[Dtype], list(dict.fromkeys(words)))
-
-
-def _matching(suites: Sequence[Suite], case_glob: str) -> list[Suite]:
-    known = [case.name for suite in suites for case in suite.cases]
-    selected = [suite.select(case_glob) for suite in suites]
-    if not any(suite.cases for suite in selected):
-        raise SuiteError(
-            f"no case matches {case_glob!r}.{did_you_mean(case_glob, known)} There are: "
-            f"{', '.join(known[:_MOST_CASES_NAMED])}{', ...' if len(known) > _MOST_CASES_NAMED else ''}."
-        )
-    return selected

@@ -91,24 +91,24 @@ class Session:
     releases: Mapping[str, Release] = field(default_factory=dict)
     race: Race | None = None
     """Set when only the fastest backends are of interest."""
-    known_pairs: Sequence[ProcessPair] = ()
-    """Pairs of processes that earlier runs saw on this machine."""
+    machine: Path | None = None
+    """The folder with what is known of this machine: its ceilings, and pairs of processes that earlier runs saw."""
     is_kept: bool = True
     """Whether the journal stays when the session is over."""
     unfinished: str | None = None
     starting_s: float = 0.0
     checkout: CheckoutState = field(default_factory=lambda: checkout_state(find_checkout(Path.cwd())))
+    _known_pairs: Sequence[ProcessPair] = ()
     _resumed: Sequence[Record] = ()
     _learned_from: tuple[str, Settings] | None = None
     id: str = field(default_factory=lambda: f"{time.time_ns():x}-{os.getpid():x}")
 
-    def measure(
-        self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Row], observer: Observer, limits: Limits
-    ) -> Measurements:
+    def measure(self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Row], observer: Observer) -> Measurements:
         """Measure `entries` on every case. An interrupt, or a journal that cannot be written any more, ends it early,
         and what was measured until then is returned."""
         start, before, others = time.monotonic(), counters(), other_runs()
         interrupted, error = False, None
+        self._known_pairs = kept_pairs(self.machine, self.settings[0]) if self.machine else ()
         with self.journal, terminated_like_interrupted():
             try:
                 self._measure(pairs, entries, observer)
@@ -122,7 +122,7 @@ class Session:
         return Measurements(
             records=tuple(self.records),
             machine_hazards=tuple(hazards),
-            limits=limits,
+            limits=Limits(kept_ceilings(self.machine) if self.machine else ()),
             journal=self.journal.path if self.is_kept else None,
             written=self.journal.written,
             elapsed_s=time.monotonic() - start,
@@ -157,7 +157,7 @@ class Session:
         start = time.monotonic()
         for outcome in engine.measure(suite.name, case, todo):
             self._learn(outcome)
-            known = [(pair.operand_bytes, pair.log_ratio) for pair in self.known_pairs]
+            known = [(pair.operand_bytes, pair.log_ratio) for pair in self._known_pairs]
             outcome = dataclasses.replace(outcome, variation=variation_at(case.problem.bytes, known))
             record = record_of(outcome, self.journal.path.stem, self.id, self.checkout)
             if (release := self.releases.get(outcome.backend)) is not None:
@@ -176,7 +176,7 @@ class Session:
             return
         self._learned_from = outcome.case.name, settings
         pair = pair_here(settings, outcome.case.problem.bytes, math.log(ratio.value))
-        self.known_pairs = [*self.known_pairs, pair]
+        self._known_pairs = [*self._known_pairs, pair]
         if self.is_kept:
             keep_pairs(self.journal.path.parent, [pair])
 
@@ -194,10 +194,10 @@ class Session:
         return [entry for entry in entries if entry.name not in done]
 
 
-def resumable_session(
+def resumable_run(
     folder: Path, suites: Sequence[Suite], settings: Sequence[Settings], releases: Mapping[str, Release]
-) -> Session | None:
-    """The newest run of one of these suites with these settings, with its records; None when there is none.
+) -> tuple[Journal, list[Record]] | None:
+    """The newest run of one of these suites with these settings, and its records; None when there is none.
 
     A run over a library's releases resumes only a run over that library's releases.
     """
@@ -209,7 +209,7 @@ def resumable_session(
             warnings.simplefilter("ignore", JournalWarning)
             records = [r for r in read_records(path) if r.get("suite") in names and r.get("settings") in known_settings]
         if matching := [r for r in records if (r.get("release") or {}).get("library") == library]:
-            return Session(settings, Journal(path), matching, releases)
+            return Journal(path), matching
     return None
 
 
@@ -224,13 +224,3 @@ def journal_folder(results: Path | None, *, keep: bool) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
         yield Path(folder)
-
-
-def machine_limits(results: Path | None) -> Limits:
-    """The ceilings of this machine that were measured before; none when they never were."""
-    return Limits(kept_ceilings(results_folder(results) / machine_name()))
-
-
-def machine_pairs(results: Path | None, settings: Settings) -> list[ProcessPair]:
-    """The pairs of processes that earlier runs with such settings saw on this machine."""
-    return kept_pairs(results_folder(results) / machine_name(), settings)

@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 
 from convbench.analysis.scaling import scalings
-from convbench.reporting.run.report import own_error_sentence
-from convbench.reporting.run.scaling import scaling_report, variants
+from convbench.reporting.run.report import own_error_sentence, scaling_report, variants
 from convbench.stats.estimates import estimate_median
 from convbench.stats.process_variation import EXPECTED
 

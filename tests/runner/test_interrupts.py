@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from convbench.analysis.roofline import Limits
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
@@ -47,7 +46,7 @@ def test_a_record_in_writing_is_kept_and_in_the_answer(tmp_path: Path) -> None:
     journal = InterruptedWhileWriting.new(tmp_path, "mine")
     suite = Suite("mine", "", (), (CASE, OTHER), Path())
     session = Session([Settings(budget_s=0.01)], journal)
-    measured = session.measure([(suite, case) for case in suite.cases], entries, Observer(), Limits(()))
+    measured = session.measure([(suite, case) for case in suite.cases], entries, Observer())
     assert measured.interrupted and measured.exit_code == 130
     assert [(record["case"], record["status"]) for record in measured.records] == [(CASE.name, "ok")]
     assert [record["backend"] for record in read_records(journal.path)] == ["numpy-loop"]

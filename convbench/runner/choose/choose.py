@@ -1,18 +1,29 @@
-"""`convbench choose`: the question, the answer, and the plan."""
+"""`convbench choose`: the layers in question, and the answer by a race, or at once from records and predictions."""
 
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from convbench.errors import PlanError
+from convbench.analysis.backend_times import lower_precision
+from convbench.analysis.choice import decide
+from convbench.analysis.prediction.layer_time import Predictor
+from convbench.analysis.roofline import Limits
+from convbench.errors import NothingMeasuredError, PlanError
+from convbench.measurement.machine.facts import machine_facts, machine_name
+from convbench.registry import discover
 from convbench.runner.choose.answer import Answer
 from convbench.runner.choose.layer_race import answer_by_racing
-from convbench.runner.choose.record_lookup import answer_from_records
 from convbench.runner.choose.request import Request
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, selected_suites
 from convbench.runner.session import Measurements
+from convbench.store.ceilings import kept_ceilings
+from convbench.store.locations import results_folder
+from convbench.store.matching_records import Conditions, by_case_id, earlier_records, machine_with_results
+from convbench.store.readings import number
+from convbench.store.schema import Record
 from convbench.suite import Suite
 from convbench.suite.filter import where_it_holds
 
@@ -41,6 +52,37 @@ def requested_layers(request: Request, observer: Observer) -> Suite:
     for sentence in extracted.left_out:
         observer.message(f"Left out: {sentence}")
     return where_it_holds([extracted.suite()], request.where)[0]
+
+
+def answer_from_records(request: Request, suite: Suite) -> Answer:
+    """Look the layers of `suite` up in the machine's records. Raises `NothingMeasuredError` when it has none that
+    match."""
+    results, name = results_folder(request.results), request.machine or machine_name()
+    folder = machine_with_results(results, name)
+    conditions = Conditions(request.threads, cpu=machine_facts()["cpu"] if name == machine_name() else None)
+    records = [r for r in earlier_records(folder, conditions, whole=True) if _matches(request, r)]
+    if not records:
+        raise NothingMeasuredError(
+            f"there are no records of {name} with {request.threads} thread{'s' * (request.threads != 1)}, the steady "
+            "allocator and warm caches; convbench choose without --from-results and --machine measures here."
+        )
+    by_id, predictor, registry = by_case_id(records), Predictor(records), discover(request.plugins)
+    choices = []
+    for case in suite.cases:
+        recorded = by_id.get(case.problem.case_id, [])
+        predicted = () if any(number(r, "median_s") for r in recorded) else predictor.rank(case.problem)
+        names = {time.backend for time in predicted}
+        entries = (entry for entry in registry if entry.name in names)
+        refused = {entry.name for entry in entries if entry.backend.unsupported(case.problem) is not None}
+        predicted = tuple(time for time in predicted if time.backend not in refused)
+        lower = request.lower_precision
+        choices.append(decide(case, recorded, request.tie, "recorded", predicted=predicted, lower=lower))
+    return Answer(request, tuple(choices), Limits(kept_ceilings(folder)), name)
+
+
+def _matches(request: Request, record: Record) -> bool:
+    selected = not request.backends or any(fnmatchcase(record["backend"], glob) for glob in request.backends)
+    return selected and (request.lower_precision or not lower_precision(record))
 
 
 def _check_place(plan: Path) -> None:

@@ -20,7 +20,7 @@ from convbench.registry import Entry, Row, discover, versions
 from convbench.runner.choose.answer import Answer
 from convbench.runner.choose.request import Request
 from convbench.runner.observer import Observer
-from convbench.runner.session import Measurements, Session, journal_folder, machine_limits, machine_pairs
+from convbench.runner.session import Measurements, Session, journal_folder
 from convbench.status import Status
 from convbench.store.journal import Journal
 from convbench.store.locations import results_folder
@@ -34,20 +34,19 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
     """Race the backends on the layers of `suite`; the answer is for as much as was measured."""
     registry = discover(request.plugins)
     registry.defined_by(request.plugins)
-    rows, settings, limits = registry.select(request.backends), request.settings(), machine_limits(request.results)
-    earlier = results_folder(request.results) / machine_name()
+    rows, settings = registry.select(request.backends), request.settings()
+    machine = results_folder(request.results) / machine_name()
     with journal_folder(request.results, keep=request.keep) as folder:
         race = Race(
-            known_times(earlier, settings, rows), request.tie, request.max_regret, partial(_precision_too_low, request)
+            known_times(machine, settings, rows), request.tie, request.max_regret, partial(_precision_too_low, request)
         )
         journal = Journal.new(folder, f"choose-{suite.name}")
-        known_pairs = machine_pairs(request.results, settings)
-        session = Session([settings], journal, race=race, known_pairs=known_pairs, is_kept=request.keep)
+        session = Session([settings], journal, race=race, machine=machine, is_kept=request.keep)
         observer.message(_heading(suite, settings, rows))
         observer.expect(suite.cases)
         decided = partial(_choices, request, suite, session, race)
-        measurements = session.measure(_heats(suite, session, race, decided, observer), rows, observer, limits)
-    return Answer(request, tuple(decided()), limits, machine_name()), measurements
+        measurements = session.measure(_heats(suite, session, race, decided, observer), rows, observer)
+    return Answer(request, tuple(decided()), measurements.limits, machine_name()), measurements
 
 
 def _precision_too_low(request: Request, entry: Entry, problem: ConvProblem) -> str | None:
