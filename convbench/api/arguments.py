@@ -166,8 +166,10 @@ Reader = Callable[[Any, str], Any]
 _READERS: dict[str, Reader] = {
     "allocator": partial(choice, choices=("steady", "system")),
     "backend": backend_patterns,
+    "batch": whole_number,
     "budget": seconds,
     "cache": partial(choice, choices=("warm", "cold")),
+    "dtype": lambda value, option: ",".join(words(value, option)) or None,
     "input": partial(whole_numbers, distinct=False),
     "pin": cpus,
     "plan": lambda value, option: Path(value),
@@ -175,6 +177,7 @@ _READERS: dict[str, Reader] = {
     "precision": share,
     "processes": whole_number,
     "python": words,
+    "threads": whole_number,
     "tie": share,
     "time_limit": seconds,
 }
@@ -185,6 +188,8 @@ def read_options(values: Mapping[str, Any], **readers: Reader) -> dict[str, Any]
     """The fields of a request from the arguments of a function, each read by `readers` or as such an option usually is;
     None stays None. Raises `OptionError`."""
     readers, fields = _READERS | readers, results_place(values["results"])
+    if values.get("resume") and not fields["keep"]:
+        raise OptionError("resume goes on with a run whose results were kept; give results=True or the folder.")
     for name in values.keys() - {"subject", "results", "progress"}:
         value = values[name]
         fields[_FIELD.get(name, name)] = value if value is None or name not in readers else readers[name](value, name)

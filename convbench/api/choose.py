@@ -10,26 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
-from convbench.api.arguments import (
-    Numbers,
-    OptionError,
-    Paths,
-    Subject,
-    Words,
-    is_model,
-    read_options,
-    subjects,
-    whole_number,
-)
+from convbench.api.arguments import Numbers, OptionError, Paths, Subject, Words, is_model, read_options, subjects
 from convbench.api.result import Result
 from convbench.errors import NothingMeasuredError
 from convbench.plans.plan import Plan
 from convbench.reporting.choice import answer_report
 from convbench.reporting.progress import requested_progress
 from convbench.reporting.run.report import measuring_notes
-from convbench.runner.choose.answer import Answer, answer_lines, plan_of
+from convbench.runner.choose.answer import Answer, Request, answer_lines, plan_of
 from convbench.runner.choose.choose import answer_request
-from convbench.runner.choose.request import Request
 from convbench.runner.observer import Observer
 from convbench.runner.session import Measurements
 
@@ -130,8 +119,7 @@ def choose(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    values = read_options(locals(), threads=whole_number, batch=whole_number)
-    request = Request(**_subject(subject), **values)
+    request = Request(**_subject(subject), **read_options(locals()))
     with requested_progress(progress) as observer:
         return choose_request(request, observer)
 

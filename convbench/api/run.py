@@ -11,17 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 
-from convbench.api.arguments import (
-    Numbers,
-    OptionError,
-    Paths,
-    Subject,
-    Words,
-    read_options,
-    subjects,
-    whole_numbers,
-    words,
-)
+from convbench.api.arguments import Numbers, Paths, Subject, Words, read_options, subjects, whole_numbers
 from convbench.api.result import Result
 from convbench.reporting.console import spaced, unwrapped
 from convbench.reporting.progress import requested_progress
@@ -54,7 +44,10 @@ class RunResult(Result):
     @property
     def frame(self) -> pd.DataFrame:
         """The records as `convbench.load` gives them."""
-        return frame_of(self.records)
+        with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
+            journal = Path(folder) / "records.jsonl"
+            journal.write_text("".join(map(line_of, self.records)), encoding="utf-8", errors="backslashreplace")
+            return load(journal)
 
     @property
     def exit_code(self) -> int:
@@ -127,21 +120,7 @@ def run(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    values = read_options(locals(), threads=whole_numbers, batch=whole_numbers, dtype=_dtypes)
-    if resume and not values["keep"]:
-        raise OptionError("resume goes on with a run whose results were kept; give results=True or the folder.")
+    values = read_options(locals(), threads=whole_numbers, batch=whole_numbers)
     request = Request(**subjects(subject)._asdict(), **values)
     with requested_progress(progress) as observer:
         return run_request(request, observer)
-
-
-def frame_of(records: Iterable[Record]) -> pd.DataFrame:
-    """Records as `convbench.load` gives them."""
-    with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
-        journal = Path(folder) / "records.jsonl"
-        journal.write_text("".join(map(line_of, records)), encoding="utf-8", errors="backslashreplace")
-        return load(journal)
-
-
-def _dtypes(value: Words, option: str) -> str | None:
-    return ",".join(words(value, option)) or None

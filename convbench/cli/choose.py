@@ -57,7 +57,7 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
     from convbench.reporting.console import say, show, show_journal_warnings, stderr
     from convbench.reporting.progress import progress
     from convbench.reporting.run.report import measuring_notes
-    from convbench.runner.choose.request import Request
+    from convbench.runner.choose.answer import Request
 
     request = Request(problems=() if problem is None else (problem,), **values)
     show_journal_warnings()

@@ -19,8 +19,7 @@ from convbench.analysis.prediction.layer_time import Predicted
 from convbench.analysis.roofline import Limits
 from convbench.problem import ConvProblem
 from convbench.reporting.choice import answer_report
-from convbench.runner.choose.answer import Answer
-from convbench.runner.choose.request import Request
+from convbench.runner.choose.answer import Answer, Request
 from convbench.stats.estimates import estimate_median
 from convbench.store.schema import Record
 from convbench.suite import Case

@@ -16,8 +16,7 @@ from convbench.reporting.console import plain_table, say, spaced, stderr, stdout
 from convbench.reporting.gpu import gpu_sentence
 from convbench.reporting.hazards import hazard_report
 from convbench.reporting.numbers import aligned, duration, interval_text, percent, times
-from convbench.reporting.run.limits import doubts
-from convbench.reporting.run.suite_tables import suite_report
+from convbench.reporting.run.suite_tables import doubts, suite_report
 from convbench.runner.run import Request
 from convbench.runner.session import Measurements
 from convbench.store.asv.results import Written

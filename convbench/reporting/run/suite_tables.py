@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from rich.console import Group, RenderableType
@@ -12,11 +12,12 @@ from rich.text import Text
 
 from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.ranking import BackendScore, CaseRanking, RankedBackend, SuiteRanking
-from convbench.analysis.roofline import Limits
+from convbench.analysis.roofline import COMPUTE, IMPLAUSIBLE, Limit, Limits, may_pass
 from convbench.reporting.console import plain_table, spaced, status_style
 from convbench.reporting.numbers import (
     aligned,
     count,
+    duration,
     flops,
     in_columns,
     interval_column,
@@ -28,9 +29,9 @@ from convbench.reporting.numbers import (
 )
 from convbench.reporting.run.case_table import CaseTable
 from convbench.reporting.run.details_table import details_report
-from convbench.reporting.run.limits import HEADING, limit_of_case, limit_sentences, share_cells
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
+from convbench.store.readings import table
 from convbench.store.schema import Record
 
 
@@ -47,7 +48,7 @@ def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details
         parts += [CaseTable(ranking, _columns(places, limits), heading, _marks)]
         parts += [details_report(ranking) if details else None]
         parts += [_standings(ranking) if len(ranking.cases) > 1 else None, closing(ranking)]
-        sentences = limit_sentences(ranking, limits)
+        sentences = _limit_sentences(ranking, limits)
         parts.append(Group(*sentences) if sentences else None)
     return spaced(*parts, _failures(ranking), _left_out(ranking))
 
@@ -62,7 +63,7 @@ def _marks(case: CaseRanking, place: RankedBackend) -> Text:
 def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[str]]:
     """The cells of each column after the names, by heading."""
     records = [place.record for place in places]
-    of_limit = share_cells(records, limits)
+    of_limit = _share_cells(records, limits)
     joules = [r.get("energy_j") for r in records]
     millijoules = aligned([significant(j * 1e3) if isinstance(j, float) else "–" for j in joules])
     first_answers = [milliseconds((r["prepare_s"] or 0) + (r["first_call_s"] or 0)) for r in records]
@@ -72,7 +73,7 @@ def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[
         "95 % interval ms": _intervals(records),
         "GFLOP/s": aligned([significant(r["gflops"] or 0) for r in records]),
         "% of fastest": aligned([percent(place.share) for place in places]),
-        **({HEADING: of_limit} if of_limit else {}),
+        **({"% of limit": of_limit} if of_limit else {}),
         **({"mJ": millijoules} if any(isinstance(j, float) for j in joules) else {}),
         "first answer ms": aligned(first_answers),
         "error/bound": ["–" if error is None else f"{error:.0e}" for error in errors],
@@ -94,7 +95,7 @@ def _case_heading(case: CaseRanking, limits: Limits) -> Text:
     details += [layer] if (layer := record.get("layer")) else []
     details += [f"{record['count']} times"] if (record.get("count") or 1) > 1 else []
     details.append(flops(record["flops"]))
-    details += [limit] if (limit := limit_of_case(case, limits)) else []
+    details += [limit] if (limit := _limit_of_case(case, limits)) else []
     return Text(case.case, style="cyan", no_wrap=True).append("  " + ", ".join(details), style="dim")
 
 
@@ -179,3 +180,65 @@ def _left_out(ranking: SuiteRanking) -> RenderableType | None:
 
 def _why(record: Record) -> str:
     return record["reason"] or Status(record["status"]).sentence
+
+
+# --- the limits of the machine -----------------------------------------------------------------------------------------
+
+
+def _share_cells(records: Sequence[Record], limits: Limits) -> list[str] | None:
+    """The share of its limit that each record reaches; None when no limit is known for any of them."""
+    shares = [limits.share(record) for record in records]
+    if all(share is None for share in shares):
+        return None
+    return aligned(["–" if share is None else percent(share) for share in shares])
+
+
+def _limit_of_case(case: CaseRanking, limits: Limits) -> str | None:
+    """The least time that a case can take here in its dtype, and the bound that sets it."""
+    records = [place.record for place in case.places]
+    plain = next((record for record in records if lower_precision(record) is None), None)
+    limit = limits.of(plain) if plain else None
+    return f"limit {duration(limit.seconds)} ({_bound(limit)})" if limit else None
+
+
+def _limit_sentences(ranking: SuiteRanking, limits: Limits) -> list[Text]:
+    """Which backend came nearest to the limit, which kinds may pass it, what was assumed, and the doubtful times."""
+    judged = list(_judged(ranking, limits))
+    believed = [j for j in judged if j[0] <= IMPLAUSIBLE and not may_pass(table(j[1], "declared"))]
+    sentences = []
+    if believed:
+        share, record, limit = max(believed, key=lambda judgement: judgement[0])
+        came = f" came nearest to what this machine can do: {percent(share)} % of it, {limit.bound}-bound, on "
+        sentences.append(Text(record["backend"], style="bold").append(came).append(f"{record['case']}."))
+    if any(share > 1 and may_pass(table(record, "declared")) for share, record, _ in judged):
+        sentences.append(Text("Winograd and FFT multiply less often than is counted, and may pass 100 % of the limit."))
+    assumed = dict.fromkeys(limit.assumed for _, _, limit in judged if limit.assumed)
+    sentences += [Text(f"In % of limit, {assumption}.") for assumption in assumed]
+    return sentences + doubts(ranking, limits)
+
+
+def doubts(ranking: SuiteRanking, limits: Limits) -> list[Text]:
+    """A warning for each backend that declares a direct computation and is faster than any can be."""
+    worst: dict[str, tuple[float, Record]] = {}
+    for share, record, _ in _judged(ranking, limits):
+        if not may_pass(table(record, "declared")) and share > worst.get(record["backend"], (IMPLAUSIBLE,))[0]:
+            worst[record["backend"]] = share, record
+    return [
+        Text(
+            f"{record['backend']} on {record['case']} is {share:.1f} times as fast as this machine can be: does the "
+            "backend wait for its work to end (sync)? If so, convbench machine --measure when the machine is idle.",
+            style="bold yellow",
+        )
+        for share, record in worst.values()
+    ]
+
+
+def _judged(ranking: SuiteRanking, limits: Limits) -> Iterator[tuple[float, Record, Limit]]:
+    for case in ranking.cases:
+        for place in case.places:
+            if (limit := limits.of(place.record)) is not None:
+                yield limit.share(place.median_s), place.record, limit
+
+
+def _bound(limit: Limit) -> str:
+    return limit.bound if limit.bound in (COMPUTE, "memory") else f"{limit.bound} bandwidth"

@@ -13,9 +13,8 @@ from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, PlanError
 from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.registry import discover
-from convbench.runner.choose.answer import Answer
+from convbench.runner.choose.answer import Answer, Request
 from convbench.runner.choose.layer_race import answer_by_racing
-from convbench.runner.choose.request import Request
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, selected_suites
 from convbench.runner.session import Measurements

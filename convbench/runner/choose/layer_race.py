@@ -17,8 +17,7 @@ from convbench.measurement.scheduling.race import Race
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Row, discover, versions
-from convbench.runner.choose.answer import Answer
-from convbench.runner.choose.request import Request
+from convbench.runner.choose.answer import Answer, Request
 from convbench.runner.observer import Observer
 from convbench.runner.session import Measurements, Session, journal_folder
 from convbench.status import Status
