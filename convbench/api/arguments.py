@@ -77,8 +77,9 @@ def backend_patterns(value: Words | Backend | Iterable[Backend], option: str = "
     """Names or shell patterns of backends. Raises `BackendError` for a backend itself, which no worker could find."""
     values = (value,) if isinstance(value, (str, Backend)) else tuple(value)
     for backend in values:
-        if isinstance(backend, Backend) or (isinstance(backend, type) and issubclass(backend, Backend)):
-            name = backend.__name__ if isinstance(backend, type) else type(backend).__name__
+        kind = backend if isinstance(backend, type) else type(backend)
+        if issubclass(kind, Backend):
+            name = kind.__name__
             raise BackendError(
                 f"backend is an object of the class {name}; backends run in worker processes, which cannot find it. "
                 f"Write the class to a file, such as my_backend.py, that ends with BACKENDS = ({name}(),), and give "

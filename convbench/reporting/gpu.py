@@ -12,15 +12,12 @@ from convbench.store.schema import Record
 
 def gpu_in_words(facts: Mapping[str, Any]) -> str:
     """Its name, memory, power limit, clock and driver, as far as known."""
+    memory, limit_w, most_mhz = (facts.get(name) for name in ("memory_bytes", "power_limit_w", "most_sm_mhz"))
     parts = [str(facts.get("name", "a GPU"))]
-    if isinstance(memory := facts.get("memory_bytes"), int):
-        parts.append(f"{memory / 2**30:.0f} GiB")
-    if isinstance(limit := facts.get("power_limit_w"), (int, float)):
-        parts.append(f"{limit:.0f} W")
-    if isinstance(most := facts.get("most_sm_mhz"), int):
-        parts.append(f"up to {most} MHz")
-    if facts.get("driver"):
-        parts.append(f"driver {facts['driver']}")
+    parts += [f"{memory / 2**30:.0f} GiB"] if isinstance(memory, int) else []
+    parts += [f"{limit_w:.0f} W"] if isinstance(limit_w, (int, float)) else []
+    parts += [f"up to {most_mhz} MHz"] if isinstance(most_mhz, int) else []
+    parts += [f"driver {facts['driver']}"] if facts.get("driver") else []
     return ", ".join(parts)
 
 

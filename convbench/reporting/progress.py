@@ -29,8 +29,7 @@ class PlainProgress(Observer):
     """A line at the end of each case; with `as_json` each record at once, on standard output."""
 
     def __init__(self, console: Console, *, as_json: bool = False) -> None:
-        self._console = console
-        self._as_json = as_json
+        self._console, self._as_json = console, as_json
         self._cases = self._done = 0
         self._starting = True
         self._records: list[Record] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from convbench.measurement.environments.interpreters import environments, select
 from convbench.measurement.environments.releases import Release
@@ -76,15 +75,9 @@ class Request:
 
     def settings(self) -> list[Settings]:
         """One for each number of threads. A precision or budget that was given decides how many rounds there are."""
-        options: dict[str, Any] = {
-            "processes": self.processes or 1,
-            "self_check": not self.quick if self.self_check is None else self.self_check,
-            "pin": self.pin,
-            "cache": self.cache,
-            "allocator": self.allocator,
-            "time_wrong": self.time_wrong,
-            "seed": self.seed,
-        }
+        options = {name: getattr(self, name) for name in ("pin", "cache", "allocator", "time_wrong", "seed")}
+        options["processes"] = self.processes or 1
+        options["self_check"] = not self.quick if self.self_check is None else self.self_check
         if self.time_limit is not None:
             options["time_limit_s"] = self.time_limit
         if self.precision is not None or self.budget is not None:
@@ -133,14 +126,8 @@ def measure(
 
 def requested_suites(request: Request) -> list[Suite]:
     """The suites and problems of `request`, with its cases, dtypes and batches."""
-    return selected_suites(
-        request.suites,
-        request.problems,
-        dtypes=dtypes_named(request.dtype),
-        batches=request.batch,
-        case_glob=request.case_glob,
-        where=request.where,
-    )
+    dtypes = dtypes_named(request.dtype)
+    return selected_suites(request.suites, request.problems, dtypes, request.batch, request.case_glob, request.where)
 
 
 def registry(request: Request) -> Registry:
@@ -185,7 +172,5 @@ def _heading(session: Session) -> str:
     parts += ["1 thread" if counts == "1" else f"{counts} threads", f"{first.allocator} allocator"]
     parts += [f"{first.processes} processes each"] if first.processes > 1 else []
     parts += ["cold caches"] if first.cache == "cold" else []
-    heading = ", ".join(parts)
-    return heading + (
-        f"; resuming {session.journal.path.name} ({len(session.records)} records)" if session.records else ""
-    )
+    resuming = f"; resuming {session.journal.path.name} ({len(session.records)} records)" if session.records else ""
+    return ", ".join(parts) + resuming

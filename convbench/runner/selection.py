@@ -17,7 +17,6 @@ _MOST_CASES_NAMED = 12
 def selected_suites(
     suites: Iterable[str | Suite],
     problems: Iterable[str | ConvProblem] = (),
-    *,
     dtypes: Sequence[Dtype] = (),
     batches: Sequence[int] = (),
     case_glob: str | None = None,

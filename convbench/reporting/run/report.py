@@ -86,13 +86,10 @@ def measuring_notes(measurements: Measurements) -> RenderableType:
 
 def _notes(measurements: Measurements) -> list[RenderableType | None]:
     records = measurements.records
-    sentences = gpu_sentence(records), own_error_sentence(records)
-    journal = [unwrapped(journal_sentence(measurements, "new records"))] if records else []
-    return [
-        *(unwrapped(sentence) for sentence in sentences if sentence is not None),
-        hazard_report(records, measurements.machine_hazards),
-        *journal,
-    ]
+    journal = journal_sentence(measurements, "new records") if records else None
+    sentences = gpu_sentence(records), own_error_sentence(records), journal
+    gpu, error, written = [unwrapped(sentence) if sentence else None for sentence in sentences]
+    return [gpu, error, hazard_report(records, measurements.machine_hazards), written]
 
 
 def own_error_sentence(records: Sequence[Record]) -> str | None:
@@ -138,8 +135,7 @@ def scaling_report(records: Sequence[Record]) -> RenderableType | None:
     several = len({scaling.suite for scaling in results}) > 1
     by_key = {(s.suite, s.backend, s.threads): s for s in results}
     rows = list(dict.fromkeys((s.suite, s.backend) for s in results))
-    columns = [[name for _, name in rows]]
-    columns = [[suite for suite, _ in rows], *columns] if several else columns
+    columns = [*([[suite for suite, _ in rows]] if several else []), [name for _, name in rows]]
     for threads in thread_counts:
         cells = [by_key.get((*row, threads)) for row in rows]
         columns.append(aligned([times(s.speedup.value) if s else "–" for s in cells]))

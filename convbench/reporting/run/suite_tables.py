@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -31,7 +32,7 @@ from convbench.reporting.run.case_table import CaseTable
 from convbench.reporting.run.details_table import details_report
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
-from convbench.store.readings import table
+from convbench.store.readings import number, table
 from convbench.store.schema import Record
 
 
@@ -63,9 +64,6 @@ def _marks(case: CaseRanking, place: RankedBackend) -> Text:
 def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[str]]:
     """The cells of each column after the names, by heading."""
     records = [place.record for place in places]
-    of_limit = _share_cells(records, limits)
-    joules = [r.get("energy_j") for r in records]
-    millijoules = aligned([significant(j * 1e3) if isinstance(j, float) else "–" for j in joules])
     first_answers = [milliseconds((r["prepare_s"] or 0) + (r["first_call_s"] or 0)) for r in records]
     errors = [r["max_error_over_bound"] for r in records]
     return {
@@ -73,11 +71,16 @@ def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[
         "95 % interval ms": _intervals(records),
         "GFLOP/s": aligned([significant(r["gflops"] or 0) for r in records]),
         "% of fastest": aligned([percent(place.share) for place in places]),
-        **({"% of limit": of_limit} if of_limit else {}),
-        **({"mJ": millijoules} if any(isinstance(j, float) for j in joules) else {}),
+        **_if_known("% of limit", [limits.share(r) for r in records], percent),
+        **_if_known("mJ", [number(r, "energy_j") for r in records], lambda joules: significant(joules * 1e3)),
         "first answer ms": aligned(first_answers),
         "error/bound": ["–" if error is None else f"{error:.0e}" for error in errors],
     }
+
+
+def _if_known(heading: str, values: Sequence[float | None], shown: Callable[[float], str]) -> dict[str, list[str]]:
+    cells = aligned(["–" if value is None else shown(value) for value in values])
+    return {heading: cells} if any(value is not None for value in values) else {}
 
 
 def _intervals(records: Sequence[Record]) -> list[str]:
@@ -182,23 +185,17 @@ def _why(record: Record) -> str:
     return record["reason"] or Status(record["status"]).sentence
 
 
-# --- the limits of the machine -----------------------------------------------------------------------------------------
-
-
-def _share_cells(records: Sequence[Record], limits: Limits) -> list[str] | None:
-    """The share of its limit that each record reaches; None when no limit is known for any of them."""
-    shares = [limits.share(record) for record in records]
-    if all(share is None for share in shares):
-        return None
-    return aligned(["–" if share is None else percent(share) for share in shares])
+# --- the limits of the machine ----------------------------------------------------------------------------------------
 
 
 def _limit_of_case(case: CaseRanking, limits: Limits) -> str | None:
     """The least time that a case can take here in its dtype, and the bound that sets it."""
     records = [place.record for place in case.places]
     plain = next((record for record in records if lower_precision(record) is None), None)
-    limit = limits.of(plain) if plain else None
-    return f"limit {duration(limit.seconds)} ({_bound(limit)})" if limit else None
+    if plain is None or (limit := limits.of(plain)) is None:
+        return None
+    bound = limit.bound if limit.bound in (COMPUTE, "memory") else f"{limit.bound} bandwidth"
+    return f"limit {duration(limit.seconds)} ({bound})"
 
 
 def _limit_sentences(ranking: SuiteRanking, limits: Limits) -> list[Text]:
@@ -207,7 +204,7 @@ def _limit_sentences(ranking: SuiteRanking, limits: Limits) -> list[Text]:
     believed = [j for j in judged if j[0] <= IMPLAUSIBLE and not may_pass(table(j[1], "declared"))]
     sentences = []
     if believed:
-        share, record, limit = max(believed, key=lambda judgement: judgement[0])
+        share, record, limit = max(believed, key=itemgetter(0))
         came = f" came nearest to what this machine can do: {percent(share)} % of it, {limit.bound}-bound, on "
         sentences.append(Text(record["backend"], style="bold").append(came).append(f"{record['case']}."))
     if any(share > 1 and may_pass(table(record, "declared")) for share, record, _ in judged):
@@ -238,7 +235,3 @@ def _judged(ranking: SuiteRanking, limits: Limits) -> Iterator[tuple[float, Reco
         for place in case.places:
             if (limit := limits.of(place.record)) is not None:
                 yield limit.share(place.median_s), place.record, limit
-
-
-def _bound(limit: Limit) -> str:
-    return limit.bound if limit.bound in (COMPUTE, "memory") else f"{limit.bound} bandwidth"

@@ -36,9 +36,8 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
     rows, settings = registry.select(request.backends), request.settings()
     machine = results_folder(request.results) / machine_name()
     with journal_folder(request.results, keep=request.keep) as folder:
-        race = Race(
-            known_times(machine, settings, rows), request.tie, request.max_regret, partial(_precision_too_low, request)
-        )
+        known, excluded = known_times(machine, settings, rows), partial(_precision_too_low, request)
+        race = Race(known, request.tie, request.max_regret, excluded)
         journal = Journal.new(folder, f"choose-{suite.name}")
         session = Session([settings], journal, race=race, machine=machine, is_kept=request.keep)
         observer.message(_heading(suite, settings, rows))
