@@ -141,7 +141,7 @@ def _recorder(calls: CallLog, layer: Callable[[], str], standins: Standins) -> I
 def _note(calls: CallLog, layer: str, func: Any, name: str, args: Any, result: Any) -> tuple[Any, ...]:
     """Note the meaning of the call. Returns the tensors that have to be kept alive."""
     if name == _CONVOLUTION:
-        return _convolution(calls, layer, *args)
+        return _convolution(calls, layer, args)
     if name in _PADS and (name != "aten::constant_pad_nd" or len(args) < 3 or args[2] == 0):
         return _pad(calls, args[0], result, args[1], _PADS[name])
     adds_batch = name == "aten::unsqueeze" and args[1] in (0, -args[0].dim() - 1)
@@ -157,19 +157,8 @@ def _note(calls: CallLog, layer: str, func: Any, name: str, args: Any, result: A
     return ()
 
 
-def _convolution(
-    calls: CallLog,
-    layer: str,
-    image: Any,
-    weight: Any,
-    bias: Any,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    _output_padding: Sequence[int],
-    groups: int,
-) -> tuple[Any, ...]:
+def _convolution(calls: CallLog, layer: str, args: Any) -> tuple[Any, ...]:
+    image, weight, bias, stride, padding, dilation, transposed, _output_padding, groups = args
     dimensions = weight.dim() - 2
     if dimensions != 2 or transposed:
         calls.left_out.append((f"A {'transposed ' if transposed else ''}convolution in {dimensions}-D", layer))

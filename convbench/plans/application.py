@@ -18,9 +18,8 @@ from convbench.backend import Backend
 from convbench.errors import PlanError
 from convbench.plans.applied import Applied, LayerChange, LayerLeft, Report
 from convbench.plans.equivalence import compare_outputs, outputs_in_float64
-from convbench.plans.layers import layers_that_run, named_convolutions
+from convbench.plans.layers import follow_plan, layers_that_run, named_convolutions
 from convbench.plans.plan import Plan, read_plan
-from convbench.plans.planned_layer import follow_plan
 from convbench.plans.resolution import cpu_deviations, registry_with, version_deviations
 from convbench.plans.trial_model import (
     Replacement,

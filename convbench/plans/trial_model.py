@@ -20,9 +20,8 @@ from convbench.backend import Backend
 from convbench.errors import BackendError
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate, take_sample
 from convbench.plans.arrays import as_numpy, device_of, owned
-from convbench.plans.layers import Layer, named_convolutions, watched
+from convbench.plans.layers import Layer, follow_plan, named_convolutions, watched
 from convbench.plans.plan import Plan
-from convbench.plans.planned_layer import follow_plan
 from convbench.plans.prepared_call import Call, prepare_call
 from convbench.plans.resolution import CallSpec, limit_threads, resolve_backend
 from convbench.problem import ConvProblem

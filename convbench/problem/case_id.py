@@ -20,15 +20,8 @@ from typing import Any
 from convbench.errors import ProblemError
 from convbench.problem.vocabulary import Pair, Problem, Sides
 
-_WORDS = {
-    "float32": "",
-    "float64": "_f64",
-    "float16": "_f16",
-    "bfloat16": "_bf16",
-    "forward": "",
-    "input_gradient": "_dgrad",
-    "weight_gradient": "_wgrad",
-}
+_WORDS = {"float32": "", "float64": "_f64", "float16": "_f16", "bfloat16": "_bf16"}
+_WORDS |= {"forward": "", "input_gradient": "_dgrad", "weight_gradient": "_wgrad"}
 
 _INT = "[0-9]{1,19}"  # not \d, which matches the digits of every script
 _PAIR = rf"{_INT}(?:x{_INT})?"
@@ -49,20 +42,16 @@ _CASE_ID = re.compile(
 def format_case_id(problem: Problem) -> str:
     """The case id of `problem`, from which `parse_case_id` gives its arguments back."""
     n, c, h, w = problem.input_shape
-    parts = [f"n{n}c{c}h{h}w{w}_o{problem.out_channels}k{_pair_text(problem.kernel_size)}"]
-    if problem.stride != (1, 1):
-        parts.append(f"s{_pair_text(problem.stride)}")
-    if problem.padding != ((0, 0), (0, 0)):
-        parts.append(f"p{_padding_text(problem.padding)}")
-    if problem.dilation != (1, 1):
-        parts.append(f"d{_pair_text(problem.dilation)}")
-    if problem.groups != 1:
-        parts.append(f"g{problem.groups}")
-    if problem.bias:
-        parts.append("bias")
-    if problem.padding_mode != "zeros":
-        parts.append(problem.padding_mode)
-    return "_".join(parts) + _WORDS[problem.dtype] + _WORDS[problem.direction]
+    parts = (
+        f"n{n}c{c}h{h}w{w}_o{problem.out_channels}k{_pair_text(problem.kernel_size)}",
+        f"s{_pair_text(problem.stride)}" if problem.stride != (1, 1) else "",
+        f"p{_padding_text(problem.padding)}" if problem.padding != ((0, 0), (0, 0)) else "",
+        f"d{_pair_text(problem.dilation)}" if problem.dilation != (1, 1) else "",
+        f"g{problem.groups}" if problem.groups != 1 else "",
+        "bias" if problem.bias else "",
+        problem.padding_mode if problem.padding_mode != "zeros" else "",
+    )
+    return "_".join(filter(None, parts)) + _WORDS[problem.dtype] + _WORDS[problem.direction]
 
 
 def parse_case_id(text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict
             names = list(rows.fieldnames or ())
             if len(set(names)) < len(names):
                 raise SuiteError(f"{path}: two columns have one name in {', '.join(names)}; take one out.")
-            for name in names:
-                if name not in columns:
-                    raise SuiteError(
-                        f"{path}: there is no column {name!r}.{did_you_mean(name, columns)} "
-                        f"The columns are {', '.join(columns)}."
-                    )
+            check_names(path, "column", names, columns)
             for row in rows:
                 where = f"{path.name} line {rows.line_num}"
                 if None in row or None in row.values():
@@ -41,6 +36,14 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict
                 yield where, _values(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SuiteError(f"{path}: this cannot be read as a CSV table in UTF-8: {error}.") from None
+
+
+def check_names(place: str | Path, kind: str, names: Iterable[str], known: tuple[str, ...]) -> None:
+    """Raise `SuiteError` for a name, of a column or a key, that is not known."""
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise SuiteError(f"{place}: there is no {kind} {name!r}.{hint} The {kind}s are {', '.join(known)}.")
 
 
 def _values(row: dict[str, str]) -> dict[str, Any]:

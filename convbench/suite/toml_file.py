@@ -33,7 +33,7 @@ from typing import Any
 from convbench.errors import ProblemError, SuiteError, did_you_mean
 from convbench.problem import ConvProblem
 from convbench.suite.cases import Case, CaseData, Nested, Outline, Suite
-from convbench.suite.csv_table import read_table
+from convbench.suite.csv_table import check_names, read_table
 
 MOST_CASES = 100_000
 ARGUMENTS = tuple(field.name for field in fields(ConvProblem))
@@ -76,7 +76,7 @@ def _declared_totals(path: Path, toml: dict[str, Any]) -> tuple[int, int] | None
     if "totals" not in toml:
         return None
     totals = _table(path, toml, "totals")
-    _check_keys(f"{path}: [totals]", totals, _TOTALS)
+    check_names(f"{path}: [totals]", "key", totals, _TOTALS)
     for key in _TOTALS:
         if type(totals.get(key)) is not int or totals[key] < 1:
             raise SuiteError(f"{path}: [totals]: {key} is {totals.get(key)!r}; it should be an integer of at least 1.")
@@ -85,7 +85,7 @@ def _declared_totals(path: Path, toml: dict[str, Any]) -> tuple[int, int] | None
 
 def _head(path: Path, toml: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
     """Name, summary and tags."""
-    _check_keys(f"{path}", toml, _TOP)
+    check_names(path, "key", toml, _TOP)
     for key in ("name", "summary"):
         if not isinstance(toml.get(key), str) or not toml[key].strip():
             raise SuiteError(f'{path}: {key} is {toml.get(key)!r}; it should be a text, as in {key} = "...".')
@@ -116,7 +116,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _cases(path: Path, toml: dict[str, Any]) -> Iterator[tuple[str, Case]]:
     """The place and the case of everything in the file, in this order: the sweep, the table, the cases."""
     defaults = _table(path, toml, "defaults")
-    _check_keys(f"{path}: [defaults]", defaults, ARGUMENTS)
+    check_names(f"{path}: [defaults]", "key", defaults, ARGUMENTS)
     if "sweep" in toml:
         yield from _sweep(path, defaults, _table(path, toml, "sweep"))
     if "table" in toml:
@@ -127,12 +127,12 @@ def _cases(path: Path, toml: dict[str, Any]) -> Iterator[tuple[str, Case]]:
         raise SuiteError(f"{path}: case should be written [[case]], once for each.")
     for number, case in enumerate(cases, 1):
         where = f"case {number}"
-        _check_keys(f"{path}: {where}", case, _CASE)
+        check_names(f"{path}: {where}", "key", case, _CASE)
         yield where, _case(path, where, defaults, case)
 
 
 def _sweep(path: Path, defaults: dict[str, Any], sweep: dict[str, Any]) -> Iterator[tuple[str, Case]]:
-    _check_keys(f"{path}: [sweep]", sweep, ARGUMENTS)
+    check_names(f"{path}: [sweep]", "key", sweep, ARGUMENTS)
     values = {key: value if isinstance(value, list) else [value] for key, value in sweep.items()}
     if not all(values.values()):
         empty = next(key for key, value in values.items() if not value)
@@ -196,7 +196,7 @@ def _data(path: Path, where: str, problem: ConvProblem, data: Any) -> CaseData:
     place = f"{path}: {where}: data"
     if not isinstance(data, dict):
         raise SuiteError(f"{place} is {data!r}; it should be a table, written [case.data].")
-    _check_keys(place, data, _DATA)
+    check_names(place, "key", data, _DATA)
     if "input" in data and "input_image" in data:
         raise SuiteError(f"{place} has input and input_image; it should have one of them.")
     if "bias" in data and not problem.bias:
@@ -236,14 +236,6 @@ def _table(path: Path, toml: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise SuiteError(f"{path}: {key} is {table!r}; it should be a table, written [{key}].")
     return table
-
-
-def _check_keys(place: str, table: dict[str, Any], known: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in known:
-            raise SuiteError(
-                f"{place}: there is no key {key!r}.{did_you_mean(key, known)} The keys are {', '.join(known)}."
-            )
 
 
 def _distinct(path: Path, cases: Iterable[tuple[str, Case]]) -> tuple[Case, ...]:

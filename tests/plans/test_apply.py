@@ -18,9 +18,8 @@ from convbench.errors import PlanError
 from convbench.measurement.machine.facts import machine_facts
 from convbench.plans.applied import Applied
 from convbench.plans.equivalence import compare_outputs, outputs_in_float64
-from convbench.plans.layers import layers_that_run
+from convbench.plans.layers import follow_plan, layers_that_run
 from convbench.plans.plan import Choice, Plan
-from convbench.plans.planned_layer import follow_plan
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.verification.operands import normal_operands

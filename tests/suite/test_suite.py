@@ -459,8 +459,8 @@ def test_a_suite_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_broken_builtin_suite_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import convbench.suite.load
+    import convbench.suite
 
-    monkeypatch.setattr(convbench.suite.load, "_builtin_files", lambda: [write(tmp_path, "name = 3")])
+    monkeypatch.setattr(convbench.suite, "_builtin_files", lambda: [write(tmp_path, "name = 3")])
     with pytest.raises(SuiteError, match=r"mine\.toml"):
         builtin_suites()

@@ -21,12 +21,8 @@ _PAD = ("input", "pad", "mode", "value")
 _TENSORS = ("randn", "rand", "zeros", "ones", "empty")
 _TENSOR_WORDS = ("size", "dtype", "device", "requires_grad")
 _HARMLESS_METHODS = ("backward", "randn_like", "ones_like", "manual_seed", "sum")
-_DTYPES: dict[str, Dtype] = {
-    **{dtype: dtype for dtype in DTYPES},
-    "float": "float32",
-    "double": "float64",
-    "half": "float16",
-}
+_DTYPES: dict[str, Dtype] = {"float": "float32", "double": "float64", "half": "float16"}
+_DTYPES |= {dtype: dtype for dtype in DTYPES}
 
 
 def looks_like_torch(text: str) -> bool:
