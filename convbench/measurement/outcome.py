@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,7 +105,10 @@ class Outcome:
     @property
     def estimate(self) -> Estimate | None:
         """Wall seconds per call; None when nothing was timed."""
-        return estimate_over_processes(by_process(self.samples)) if self.samples else None
+        walls: dict[int, list[float]] = {}
+        for sample in self.samples:
+            walls.setdefault(sample.process, []).append(sample.sample.wall_s)
+        return estimate_over_processes([walls[process] for process in sorted(walls)]) if walls else None
 
     @property
     def energy_j(self) -> float | None:
@@ -122,11 +125,3 @@ class Outcome:
     def max_error_over_bound(self) -> float | None:
         """The largest error on real data as a share of what rounding explains; above 1 is a bug."""
         return max((v.error_over_bound for v in self.verdicts if v.check == "bound"), default=None)
-
-
-def by_process(samples: Iterable[RoundSample]) -> list[list[float]]:
-    """Wall seconds per call, one list for each process, in the order of rounds."""
-    walls: dict[int, list[float]] = {}
-    for sample in samples:
-        walls.setdefault(sample.process, []).append(sample.sample.wall_s)
-    return [walls[process] for process in sorted(walls)]

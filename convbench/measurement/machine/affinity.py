@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from convbench.errors import ConvbenchError
 from convbench.measurement.machine.sysfs import ROOT, cpu_list, names
@@ -87,18 +87,9 @@ def starting_cores(cores: Cores, number: int) -> Cores:
     return groups[number % len(groups)] if groups else cores
 
 
-@contextlib.contextmanager
-def children_on(cores: Cores) -> Iterator[None]:
+def children_on(cores: Cores) -> contextlib.AbstractContextManager[None]:
     """Processes that this thread starts meanwhile start on `cores`."""
-    before = _affinity(0)
-    if not cores or before is None:
-        yield
-        return
-    _move(0, cores)
-    try:
-        yield
-    finally:
-        _move(0, before)
+    return _moved({0: cores})
 
 
 def move_here(cores: Cores) -> Cores:
@@ -111,19 +102,24 @@ def move_here(cores: Cores) -> Cores:
     return tuple(sorted(_affinity(0) or ()))
 
 
-@contextlib.contextmanager
-def kept_off(cores: Cores) -> Iterator[None]:
+def kept_off(cores: Cores) -> contextlib.AbstractContextManager[None]:
     """Meanwhile this process runs on other CPUs than `cores`, if it may use any others."""
-    before = {thread: _affinity(thread) for thread in _threads()} if cores and can_pin() else {}
-    for thread, allowed in before.items():
-        if allowed and (others := allowed - set(cores)):
-            _move(thread, others)
+    threads = _threads() if cores and can_pin() else []
+    return _moved({thread: (_affinity(thread) or set()) - set(cores) for thread in threads})
+
+
+@contextlib.contextmanager
+def _moved(cores_of: Mapping[int, Collection[int]]) -> Iterator[None]:
+    """Meanwhile each of the threads runs on its cores, if it has any."""
+    before = {thread: _affinity(thread) for thread, cores in cores_of.items() if cores}
+    movable = {thread: allowed for thread, allowed in before.items() if allowed}
+    for thread in movable:
+        _move(thread, cores_of[thread])
     try:
         yield
     finally:
-        for thread, allowed in before.items():
-            if allowed:
-                _move(thread, allowed)
+        for thread, allowed in movable.items():
+            _move(thread, allowed)
 
 
 def _threads() -> list[int]:

@@ -198,9 +198,6 @@ def _cpu_times(stat: str | None) -> tuple[int | None, float | None, float | None
 
 
 def _heat_stops(root: Path) -> int | None:
-    counts = [
-        count
-        for path in root.glob(f"{CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count")
-        if (count := number(root, str(path.relative_to(root)))) is not None
-    ]
+    paths = root.glob(f"{CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count")
+    counts = [count for path in paths if (count := number(root, str(path.relative_to(root)))) is not None]
     return sum(counts) if counts else None

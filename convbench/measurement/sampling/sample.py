@@ -162,14 +162,6 @@ READING_S = 50e-6
 MOST_READINGS = 256
 
 
-@dataclass(frozen=True)
-class Visit:
-    """A sample, and the seconds per call of each reading since the switch, those before the sample included."""
-
-    sample: Sample
-    readings: tuple[float, ...]
-
-
 def calls_per_reading(call_s: float, visit_s: float) -> int:
     """How many calls of about `call_s` seconds each reading takes in a visit of `visit_s`: one, unless calls are too
     short for the clock or too many to keep."""
@@ -184,39 +176,32 @@ def take_visit(
     clock: Clock = system_clock,
     tick: Callable[[], float] = time.perf_counter,
     meter: Meter | None = None,
-) -> tuple[Visit, Any]:
-    """Make the discarded and the sampled calls of `plan`; returns the visit and its last output, others being dropped
-    as by `take_sample`. Each reading waits for its last call. The sample's wall time is the midmean of its readings;
-    its other figures are totals over its calls."""
+) -> tuple[Sample, tuple[float, ...], Any]:
+    """Make the discarded and the sampled calls of `plan`; returns the sample, the seconds per call of each reading
+    since the switch, those before the sample included, and the last output, others being dropped as by `take_sample`.
+    Each reading waits for its last call. The sample's wall time is the midmean of its readings; its other figures are
+    totals over its calls."""
     per_reading = plan.calls_per_reading
     readings: list[float] = []
-    _read(run, sync, plan.discarded // per_reading, per_reading, tick, readings)
+
+    def read(count: int) -> Any:
+        output = None
+        for _ in range(count):
+            output = None
+            start = tick()
+            for _ in range(per_reading - 1):
+                run()
+            output = run()
+            sync()
+            readings.append((tick() - start) / per_reading)
+        return output
+
+    read(plan.discarded // per_reading)
     discarded = len(readings)
     before_uj = meter.read() if meter else None
     start = clock()
-    output = _read(run, sync, plan.calls // per_reading, per_reading, tick, readings)
+    output = read(plan.calls // per_reading)
     end = clock(ends=True)
     used_j = meter.joules(before_uj, meter.read()) if meter else None
-    sample = Sample.between(start, end, plan.calls, used_j)
-    return Visit(replace(sample, wall_s=midmean(readings[discarded:])), tuple(readings)), output
-
-
-def _read(
-    run: Callable[[], Any],
-    sync: Callable[[], None],
-    count: int,
-    per_reading: int,
-    tick: Callable[[], float],
-    readings: list[float],
-) -> Any:
-    """Take `count` readings of so many calls each; returns the last output."""
-    output = None
-    for _ in range(count):
-        output = None
-        start = tick()
-        for _ in range(per_reading - 1):
-            run()
-        output = run()
-        sync()
-        readings.append((tick() - start) / per_reading)
-    return output
+    sample = replace(Sample.between(start, end, plan.calls, used_j), wall_s=midmean(readings[discarded:]))
+    return sample, tuple(readings), output

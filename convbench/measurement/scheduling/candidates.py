@@ -113,11 +113,12 @@ class Candidate:
         rounds = self.rounds - self.extra_rounds
         if settings.fewest_rounds <= rounds < settings.most_rounds:
             walls = [worker.walls() for worker in self.workers]
-            width = _width(walls)
+            width = estimate_over_processes(walls).relative_half_width
             if width <= settings.precision:
                 return "precision"
             is_checkpoint = settings.precision > 0 and _is_checkpoint(self.rounds, settings.fewest_rounds)
-            if is_checkpoint and width > _STILL_SHRINKS * _width([w[: self.rounds // 4] for w in walls]):
+            earlier = estimate_over_processes([each[: self.rounds // 4] for each in walls]) if is_checkpoint else None
+            if earlier is not None and width > _STILL_SHRINKS * earlier.relative_half_width:
                 return "noise"
         return self.cap(settings)
 
@@ -171,10 +172,6 @@ def cheapest(candidates: Sequence[Candidate], start_s: Mapping[str, float]) -> C
         return start_s.get(candidate.entry.name, 0.0) + _TYPICAL_ROUNDS * worker.call_s * worker.plan.all_calls
 
     return min(candidates, key=cost_s, default=None)
-
-
-def _width(walls: Sequence[Sequence[float]]) -> float:
-    return estimate_over_processes(walls).relative_half_width
 
 
 def _is_checkpoint(rounds: int, fewest: int) -> bool:

@@ -11,7 +11,7 @@ from convbench.backend import Backend
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.candidates import Candidate
 from convbench.measurement.settings import Settings
-from convbench.measurement.workers.messages import Check, Prepare, ReplyT, Request
+from convbench.measurement.workers.messages import Check, Prepare
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.shared_arrays import SharedArrayCache
@@ -50,10 +50,6 @@ class CaseRun:
 
     def check(self, operands: Operands) -> Check:
         return Check(problem=self.case.problem, operands=self.shared.of(operands))
-
-    def request(self, entry: Entry, request: Request[ReplyT]) -> ReplyT:
-        """The worker's reply. Raises `WorkerError`."""
-        return self.pool.request(entry, request)
 
     def guarded(self, entry: Entry, step: Callable[[], _Value]) -> _Value | Outcome:
         """The result of `step`; if the worker fails, the outcome that says how."""

@@ -188,6 +188,6 @@ def sample_in_rounds(
 def visit(run: CaseRun, candidate: Candidate, worker: WorkerSamples, number: int) -> None:
     """One worker's turn in a round: take a sample by its plan and keep it. Raises `WorkerError`."""
     load = load_average()
-    reply = run.request(worker.entry, TakeSample(plan=worker.plan))
+    reply = run.pool.request(worker.entry, TakeSample(plan=worker.plan))
     sample = RoundSample(number, load, reply.sample, worker.process)
     candidate.add(worker, sample, reply.was_stopped, reply.readings)

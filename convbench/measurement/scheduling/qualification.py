@@ -45,7 +45,7 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
     workers: list[WorkerSamples] = []
     for process, worker in enumerate(run.processes(entry)):
         with ThreadPoolExecutor(1) as judge:
-            first = run.request(worker, run.prepare(run.gate.real.operands))
+            first = run.pool.request(worker, run.prepare(run.gate.real.operands))
             judged = [judge.submit(run.gate.real.judge, arithmetic, first.output)]
             call_s = first.first_call_s
             if reason := rejection_reason(call_s, partial(_one_more_call_s, run, worker)):
@@ -55,7 +55,7 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
                     return replace(outcome, status=Status.TIMEOUT, reason=reason, stopped="beaten")
             # The harder questions are about the code and not about a process, so that one process answers them.
             for oracle in run.gate.further(arithmetic) if process == 0 else ():
-                checked = run.request(worker, run.check(oracle.operands))
+                checked = run.pool.request(worker, run.check(oracle.operands))
                 judged.append(judge.submit(oracle.judge, arithmetic, checked.output))
                 call_s = min(call_s, checked.call_s)
             if run.settings.cache == "cold" and not (on_cpu or first.flushes):
@@ -93,7 +93,7 @@ class AATest:
         if start([worker]):
             return
         with contextlib.suppress(WorkerError):
-            first = run.request(worker, run.prepare(run.gate.real.operands))
+            first = run.pool.request(worker, run.prepare(run.gate.real.operands))
             verdict = run.gate.real.judge(chosen.entry.backend.arithmetic, first.output)
             if failure_reason(first, [verdict]) is None:
                 aa_process = warm_up_and_calibrate(run, worker, 1, first.first_call_s, first.timer)
@@ -103,7 +103,7 @@ class AATest:
 def warm_up_and_calibrate(run: CaseRun, worker: Entry, process: int, call_s: float, timer: Timer) -> WorkerSamples:
     """Warm up a worker, unless its calls of about `call_s` seconds are longer than a warm-up, and plan its samples."""
     if call_s < run.settings.settle_s:
-        call_s = run.request(worker, WarmUp(limit_s=run.settings.settle_s)).call_s
+        call_s = run.pool.request(worker, WarmUp(limit_s=run.settings.settle_s)).call_s
     is_visited = run.settings.cache == "warm" and timer == "host" and worker.backend.device == "cpu"
     return WorkerSamples(worker, process, sampling_plan(run.settings, call_s, timer), call_s, is_visited)
 
@@ -133,7 +133,7 @@ def in_process(reason: str, process: int) -> str:
 
 
 def _one_more_call_s(run: CaseRun, worker: Entry) -> float:
-    return run.request(worker, WarmUp(limit_s=0.0)).call_s
+    return run.pool.request(worker, WarmUp(limit_s=0.0)).call_s
 
 
 def _cannot_flush(entry: Entry) -> str:
@@ -181,10 +181,10 @@ def _finish(run: CaseRun, candidate: Candidate, judge: ThreadPoolExecutor) -> Ca
     backend_s = 0.0
     if candidate.aa_process is not None:
         with contextlib.suppress(WorkerError):
-            backend_s = run.request(candidate.aa_process.entry, Finish(energy_s=0.0)).backend_s
+            backend_s = run.pool.request(candidate.aa_process.entry, Finish(energy_s=0.0)).backend_s
     judged: list[_Judged] = []
     for worker in candidate.workers:
-        reply = run.request(worker.entry, Finish(energy_s=0.0 if worker.process else run.settings.energy_s))
+        reply = run.pool.request(worker.entry, Finish(energy_s=0.0 if worker.process else run.settings.energy_s))
         backend_s += reply.backend_s
         if worker.process == 0:  # like before_bytes
             device = outcome.on_device and replace(outcome.on_device, **asdict(reply.device))

@@ -59,7 +59,7 @@ class _Probe:
         return self.worker.call_s * _FEWEST_READINGS > _LONGEST_VISIT_S
 
     def visit(self, run: CaseRun) -> None:
-        readings = run.request(self.worker.entry, Visit(plan=self.plan)).readings
+        readings = run.pool.request(self.worker.entry, Visit(plan=self.plan)).readings
         self.visits.append(readings)
         self.spent_s += math.fsum(readings) * self.plan.calls_per_reading
 

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from convbench.measurement.workers.process_environment import apart, command
+from convbench.measurement.workers.process_environment import ChildProcess, apart, signal_name
 
 
-class JsonChild:
+class JsonChild(ChildProcess):
     """The module `module` as a process that is sent `request`. A context manager: leaving it ends the process. It runs
     in this interpreter, or in the `python` of another environment. After `time_limit_s` seconds it is killed. With
-    `keep_input_open` it may wait for `close_input`, which asks it to end early. With `own_session` a Ctrl-C in the
-    terminal does not reach it."""
+    `keep_input_open` it may wait for `close_input`, which asks it to end early; a Ctrl-C does not reach it then."""
 
     def __init__(
         self,
@@ -36,28 +32,17 @@ class JsonChild:
         folder: Path | None = None,
         time_limit_s: float | None = None,
         keep_input_open: bool = False,
-        own_session: bool = False,
     ) -> None:
         self.timed_out = False
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        self._process = subprocess.Popen(
-            command(module, python),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            encoding="utf-8",
-            errors="replace",
-            env=environment if environment is not None or python is None else apart(),
-            cwd=folder,
-            start_new_session=own_session,
-        )
+        if environment is None and python is not None:
+            environment = apart()
+        super().__init__(module, python, environment, folder, own_session=keep_input_open)
         self._limit = threading.Timer(time_limit_s, self._end_late) if time_limit_s is not None else None
         if self._limit is not None:
             self._limit.start()
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # `failure` tells that it died
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
+            self._stdin.write(json.dumps(request).encode() + b"\n")
+            self._stdin.flush()
         if not keep_input_open:
             self.close_input()
 
@@ -71,8 +56,7 @@ class JsonChild:
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """The objects that it sends, until it ends."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._stdout:
             with contextlib.suppress(ValueError, RecursionError):
                 if isinstance(message := json.loads(line), dict):
                     yield message
@@ -85,16 +69,14 @@ class JsonChild:
         self.close_input()
         if code == 0:
             return None
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        lines = self._stderr_tail().strip().splitlines()
         how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return f"{how}: {lines[-1].strip()[:300]}" if lines else how
 
     def close_input(self) -> None:
         """Tell a child that reads its input to the end that it should end early."""
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._stdin.close()
 
     def kill(self) -> None:
         self._process.kill()
@@ -113,8 +95,3 @@ def send_message(**fields: Any) -> None:
     """In the child: send one object on a line of its own, whatever was printed before."""
     sys.stdout.write("\n" + json.dumps(fields) + "\n")
     sys.stdout.flush()
-
-
-def signal_name(number: int) -> str:
-    """SIGSEGV for 11, and likewise for others that have a name here."""
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

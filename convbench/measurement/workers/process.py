@@ -7,13 +7,17 @@ import os
 import queue
 import signal
 import subprocess
-import tempfile
 import threading
 
 from convbench.measurement.machine.affinity import Cores, children_on
-from convbench.measurement.workers.json_child import signal_name
 from convbench.measurement.workers.messages import Failed, ReplyT, Request
-from convbench.measurement.workers.process_environment import WORKER, Allocator, command, worker_environment
+from convbench.measurement.workers.process_environment import (
+    WORKER,
+    Allocator,
+    ChildProcess,
+    signal_name,
+    worker_environment,
+)
 from convbench.measurement.workers.protocol import Frame, ProtocolError, read_frame, reply_of, write_message
 from convbench.registry import Entry
 from convbench.status import Status
@@ -31,20 +35,13 @@ class WorkerError(Exception):
         self.stderr_tail = stderr_tail
 
 
-class WorkerProcess:
+class WorkerProcess(ChildProcess):
     """One worker: its process, its pipes, and a thread that reads its replies so that a silent worker can time out."""
 
     def __init__(self, entry: Entry, threads: int, allocator: Allocator, cores: Cores = ()) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
-        with children_on(cores):
-            self._process = subprocess.Popen(
-                command(WORKER, entry.python),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                env=worker_environment(threads, allocator, elsewhere=entry.python is not None),
-                start_new_session=True,  # Ctrl-C in the terminal is for the run, which then ends its workers
-            )
+        environment = worker_environment(threads, allocator, elsewhere=entry.python is not None)
+        with children_on(cores):  # Ctrl-C in the terminal is for the run, which then ends its workers
+            super().__init__(WORKER, entry.python, environment, own_session=True)
         self._frames: queue.SimpleQueue[Frame | ProtocolError | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -54,9 +51,8 @@ class WorkerProcess:
 
     def send(self, request: Request[ReplyT]) -> None:
         """Send a request without waiting, so that several workers can start at once. `receive` waits."""
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # `receive` finds out that the worker died
-            write_message(self._process.stdin, request)  # type: ignore[arg-type]
+            write_message(self._stdin, request)  # type: ignore[arg-type]
 
     def receive(self, request: Request[ReplyT], time_limit_s: float) -> ReplyT:
         """The reply to `request`. Raises `WorkerError` when the worker failed, died, or sent something else; also after
@@ -91,10 +87,9 @@ class WorkerProcess:
                 else:
                     self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        for pipe in (self._stdin, self._stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
 
     def _next_frame(self, time_limit_s: float) -> Frame | ProtocolError | None:
         """Wait in short steps and count them, instead of reading a clock: a run that is stopped (Ctrl-Z) and continued
@@ -110,9 +105,8 @@ class WorkerProcess:
                     raise
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
         try:
-            while (frame := read_frame(self._process.stdout)) is not None:  # type: ignore[arg-type]
+            while (frame := read_frame(self._stdout)) is not None:  # type: ignore[arg-type]
                 self._frames.put(frame)
         except ProtocolError as error:
             self._frames.put(error)
@@ -135,9 +129,3 @@ class WorkerProcess:
         elif code < 0:
             reason = f"killed by {signal_name(-code)} during {request!r}"
         return WorkerError(status, reason, self._stderr_tail())
-
-    def _stderr_tail(self, size: int = 4000) -> str:
-        self._stderr.flush()
-        end = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, end - size))
-        return self._stderr.read().decode(errors="replace")

@@ -1,4 +1,4 @@
-"""What worker processes are started with: their module, their thread limits, and a steady allocator.
+"""How processes are started that run a module of convbench: with which thread limits, and with a steady allocator.
 
 Libraries read their thread limits when they are imported, so the limits are set before the worker's interpreter starts.
 OpenMP's wait policy stays as it is, because passive waiting made two-thread convolutions up to 15 times slower.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -33,11 +36,42 @@ WORKER = "convbench.measurement.workers.worker"
 """The module that a worker process runs; other runs are found by it."""
 
 
-def command(module: str, python: str | None) -> list[str]:
-    """Run a module of convbench in this interpreter, or in the `python` of another environment."""
-    if python is None:
-        return [sys.executable, "-m", module]
-    return [python, str(Path(__file__).with_name("bootstrap.py")), module]
+class ChildProcess:
+    """A module of convbench as a process, in this interpreter or in the `python` of another environment. With
+    `own_session` a Ctrl-C in the terminal does not reach it."""
+
+    def __init__(
+        self,
+        module: str,
+        python: str | None,
+        environment: Mapping[str, str] | None,
+        folder: Path | None = None,
+        own_session: bool = False,
+    ) -> None:
+        bootstrap = str(Path(__file__).with_name("bootstrap.py"))
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module] if python is None else [python, bootstrap, module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=environment,
+            cwd=folder,
+            start_new_session=own_session,
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+
+    def _stderr_tail(self, size: int = 4000) -> str:
+        self._stderr.flush()
+        end = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, end - size))
+        return self._stderr.read().decode(errors="replace")
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV for 11, and likewise for others that have a name here."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def worker_environment(

@@ -138,7 +138,7 @@ class Worker:
         self.output = None
         start = time.perf_counter()
         with _no_garbage_collection():
-            readings = take_visit(self.ready.run, self.ready.sync, request.plan)[0].readings
+            _, readings, _ = take_visit(self.ready.run, self.ready.sync, request.plan)
         self.backend_s += time.perf_counter() - start
         return messages.Visited(readings=readings)
 
@@ -154,8 +154,7 @@ class Worker:
                 flush = self._flush(plan.flush_bytes)
                 sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush, meter=self.meter)
             else:
-                visit, self.output = take_visit(self.ready.run, self.ready.sync, plan, meter=self.meter)
-                sample, readings = visit.sample, visit.readings
+                sample, readings, self.output = take_visit(self.ready.run, self.ready.sync, plan, meter=self.meter)
         self.backend_s += time.perf_counter() - start
         if self.gpu is not None:
             sample = replace(sample, **self.gpu.state())

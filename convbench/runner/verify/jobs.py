@@ -29,8 +29,7 @@ class _Job:
             "convbench.runner.verify.job",
             request,
             environment=worker_environment(request["threads"], "steady"),
-            keep_input_open=True,
-            own_session=True,  # an interrupt is for the run, which then asks the jobs to end
+            keep_input_open=True,  # an interrupt is for the run, which then asks the jobs to end
         )
         self.ask_to_end, self.kill = self._child.close_input, self._child.kill
         threading.Thread(target=self._read, args=(name, events), daemon=True).start()
