@@ -68,19 +68,18 @@ def cycles(loops: Architecture) -> Task:
 
 DTYPES = ("float32", "float64")
 _SIZE = 1024
-_Product = Callable[[Any, Any, Any], object]
 
 
 def matrix_products(dtype: str) -> Iterator[tuple[str, Callable[[], Task]]]:
     """Ways to multiply: a name, and a function that makes the task. Its work is in floating-point operations. The
     environment must have limited the libraries to one thread before they were imported. One product per thread is the
     most that they could do, and other processes delay it less than a product shared by several threads."""
-    by_scipy = partial(_by_scipy, blas.sgemm if dtype == "float32" else blas.dgemm)
-    for name, library, product in (("NumPy", np, _by_numpy), ("SciPy", scipy, by_scipy)):
-        yield f"{name}, {_SIZE} x {_SIZE} ({_blas_of(library)})", partial(_task, product, dtype)
+    multiply = blas.sgemm if dtype == "float32" else blas.dgemm
+    yield _product_name(np), partial(_task, dtype, lambda a, b, out: np.matmul(b.T, a.T, out=out.T))
+    yield _product_name(scipy), partial(_task, dtype, lambda a, b, out: multiply(1.0, a, b, 0.0, out, overwrite_c=1))
 
 
-def _task(product: _Product, dtype: str) -> Task:
+def _task(dtype: str, product: Callable[[Any, Any, Any], object]) -> Task:
     rng = np.random.default_rng(0)
     # In the order that SciPy's BLAS takes directly; for NumPy's it is the same product, transposed.
     a, b, out = (np.asfortranarray(rng.standard_normal((_SIZE, _SIZE)).astype(dtype)) for _ in range(3))
@@ -92,17 +91,10 @@ def _task(product: _Product, dtype: str) -> Task:
     return Task(run, 2 * _SIZE**3)
 
 
-def _by_numpy(a: Any, b: Any, out: Any) -> None:
-    np.matmul(b.T, a.T, out=out.T)
-
-
-def _by_scipy(multiply: Callable[..., object], a: Any, b: Any, out: Any) -> None:
-    multiply(1.0, a, b, 0.0, out, overwrite_c=1)
-
-
-def _blas_of(library: Any) -> str:
+def _product_name(library: Any) -> str:
+    name = {"numpy": "NumPy", "scipy": "SciPy"}[library.__name__]
     try:
         built = library.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        return f"{built['name']} {'.'.join(built['version'].split('.')[:3])}"
+        return f"{name}, {_SIZE} x {_SIZE} ({built['name']} {'.'.join(built['version'].split('.')[:3])})"
     except (KeyError, TypeError):
-        return "BLAS"
+        return f"{name}, {_SIZE} x {_SIZE} (BLAS)"

@@ -68,7 +68,9 @@ def environment(path: str, label: str) -> OtherEnvironment:
         raise BackendError(f"{python} does not answer; it should be a Python interpreter.") from None
     match = re.fullmatch(r"(\d+)\.(\d+)\.\d+", (done.stdout.splitlines() or [""])[-1])
     if done.returncode != 0 or match is None:
-        raise BackendError(f"{python} is no working Python interpreter: {_last_words(done)}.")
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        how = f"it said {lines[-1][:300]!r}" if lines else f"it left with {done.returncode} and said nothing"
+        raise BackendError(f"{python} is no working Python interpreter: {how}.")
     if (int(match[1]), int(match[2])) < (3, 11):
         raise BackendError(f"{python} is Python {match[0]}; a worker needs Python 3.11 or newer.")
     return OtherEnvironment(label, python, match[0])
@@ -142,8 +144,3 @@ def _interpreter(path: Path) -> str:
     if not path.exists():
         raise BackendError(f"there is no {path}; give an interpreter or a virtual environment, as in {_EXAMPLE}")
     return os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps "..", Path.resolve follows links
-
-
-def _last_words(done: subprocess.CompletedProcess[str]) -> str:
-    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return f"it said {lines[-1][:300]!r}" if lines else f"it left with {done.returncode} and said nothing"

@@ -74,7 +74,10 @@ def cores_here(pin: str, threads: int) -> Cores:
             raise ConvbenchError(f"--pin names CPU {others[0]}, which convbench may not use here; it may use {may}.")
         return chosen
     cores = [siblings(cpu) & usable or frozenset((cpu,)) for cpu in usable]
-    return choose_cores(pin, threads, usable, cores, _taken_by_other_runs(), _busy())
+    import psutil  # a worker in another environment need not have it
+
+    busy = [cpu for cpu, share in enumerate(psutil.cpu_percent(_LOOK_S, percpu=True)) if share > _BUSY_PERCENT]
+    return choose_cores(pin, threads, usable, cores, _taken_by_other_runs(), busy)
 
 
 def starting_cores(cores: Cores, number: int) -> Cores:
@@ -136,12 +139,6 @@ def _affinity(thread: int) -> set[int] | None:
 def _move(thread: int, cores: Collection[int]) -> None:
     with contextlib.suppress(OSError):  # the thread has ended, or this process may no longer use the CPUs
         os.sched_setaffinity(thread, cores)
-
-
-def _busy() -> list[int]:
-    import psutil
-
-    return [cpu for cpu, share in enumerate(psutil.cpu_percent(_LOOK_S, percpu=True)) if share > _BUSY_PERCENT]
 
 
 def _taken_by_other_runs() -> set[int]:

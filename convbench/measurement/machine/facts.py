@@ -19,11 +19,12 @@ _VECTOR_ISAS = (("AVX-512", "avx512f"), ("AVX2", "avx2"), ("SVE", "sve"), ("NEON
 @functools.cache
 def machine_facts() -> dict[str, Any]:
     """Plain values, under asv's names where asv has one (machine, os, arch, cpu, num_cpu, ram)."""
+    cpu = first_match(ROOT, "proc/cpuinfo", r"^model name\s*:\s*(.+)$")
     return {
         "machine": machine_name(),
         "os": f"{platform.system()} {platform.release()}",
         "arch": platform.machine(),
-        "cpu": _cpu_model(),
+        "cpu": cpu or platform.processor() or platform.machine(),
         "num_cpu": os.cpu_count() or 1,
         "usable_cpus": usable_cpus(),
         "physical_cores": psutil.cpu_count(logical=False),
@@ -61,11 +62,6 @@ def memory_limit_bytes() -> int:
 def load_average() -> float:
     """Processes running or waiting for a CPU, averaged over the last minute; 0 if unknown."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def _cpu_model() -> str:
-    model = first_match(ROOT, "proc/cpuinfo", r"^model name\s*:\s*(.+)$")
-    return model or platform.processor() or platform.machine()
 
 
 def cpu_flags() -> frozenset[str]:

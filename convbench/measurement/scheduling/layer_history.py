@@ -14,7 +14,7 @@ took 5 times as long with 147 channels, and was the fastest with 624.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean, median, stdev
 
 from convbench.problem import ConvProblem
@@ -124,11 +124,15 @@ def _middle(interval: Interval) -> float:
 
 _PER_OCTAVE_OF_KERNEL_AREA = 0.5
 _PER_OCTAVE = 0.06  # of channels, of pixels, of images
-_OTHER_KIND = 1.5  # pointwise, depthwise, grouped, dense: other algorithms
-_OTHER_KERNEL = 1.2  # libraries have special code for each common size
 _PER_OCTAVE_OF_ALIGNMENT = 0.3
 _VECTOR = 16  # channels: loops over 4, 8 or 16 at a time handle a remainder badly
-_OTHER_STRIDE, _OTHER_DILATION, _OTHER_PADDING_MODE = 1.2, 1.2, 1.0
+_PER_DIFFERENCE = {
+    "kind": 1.5,  # pointwise, depthwise, grouped, dense: other algorithms
+    "kernel_size": 1.2,  # libraries have special code for each common size
+    "stride": 1.2,
+    "dilation": 1.2,
+    "padding_mode": 1.0,
+}
 
 
 def log_ratio_tolerance(known: ConvProblem, problem: ConvProblem) -> float:
@@ -136,34 +140,18 @@ def log_ratio_tolerance(known: ConvProblem, problem: ConvProblem) -> float:
     directions."""
     if known.dtype != problem.dtype or known.direction != problem.direction:
         return math.inf
-    octaves = sum(
-        abs(math.log2(a / b))
-        for a, b in (
-            (known.in_channels / known.groups, problem.in_channels / problem.groups),
-            (known.out_channels, problem.out_channels),
-            (known.out_height * known.out_width, problem.out_height * problem.out_width),
-            (known.batch, problem.batch),
-        )
+
+    def octaves(size: Callable[[ConvProblem], float]) -> float:
+        return abs(math.log2(size(known) / size(problem)))
+
+    sizes = octaves(lambda p: p.in_channels / p.groups) + octaves(lambda p: p.out_channels)
+    sizes += octaves(lambda p: p.out_height * p.out_width) + octaves(lambda p: p.batch)
+    area = octaves(lambda p: math.prod(p.kernel_size))
+    alignments = (
+        octaves(lambda p: math.gcd(p.in_channels, _VECTOR)),
+        octaves(lambda p: math.gcd(p.out_channels, _VECTOR)),
     )
-    kernel = abs(math.log2(math.prod(known.kernel_size) / math.prod(problem.kernel_size)))
-    alignments = [
-        abs(math.log2(_alignment(a) / _alignment(b)))
-        for a, b in ((known.in_channels, problem.in_channels), (known.out_channels, problem.out_channels))
-    ]
     # A depthwise layer has as many output channels as input channels, or a whole multiple.
     misaligned = max(alignments) if known.kind == problem.kind == "depthwise" else sum(alignments)
-    return (
-        _PER_OCTAVE * octaves
-        + _PER_OCTAVE_OF_KERNEL_AREA * kernel
-        + _OTHER_KERNEL * (known.kernel_size != problem.kernel_size)
-        + _PER_OCTAVE_OF_ALIGNMENT * misaligned
-        + _OTHER_KIND * (known.kind != problem.kind)
-        + _OTHER_STRIDE * (known.stride != problem.stride)
-        + _OTHER_DILATION * (known.dilation != problem.dilation)
-        + _OTHER_PADDING_MODE * (known.padding_mode != problem.padding_mode)
-    )
-
-
-def _alignment(channels: int) -> int:
-    """The largest power of two, up to a whole vector, that divides them."""
-    return math.gcd(channels, _VECTOR)
+    differences = sum(n for name, n in _PER_DIFFERENCE.items() if getattr(known, name) != getattr(problem, name))
+    return _PER_OCTAVE * sizes + _PER_OCTAVE_OF_KERNEL_AREA * area + _PER_OCTAVE_OF_ALIGNMENT * misaligned + differences

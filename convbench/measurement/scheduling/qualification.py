@@ -59,7 +59,9 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
                 judged.append(judge.submit(oracle.judge, arithmetic, checked.output))
                 call_s = min(call_s, checked.call_s)
             if run.settings.cache == "cold" and not (on_cpu or first.flushes):
-                return replace(outcome, status=Status.UNSUPPORTED, reason=_cannot_flush(entry))
+                reason = f"its Ready has no Instruments(flush=...) for those of {entry.backend.device}"
+                reason = f"its device's caches cannot be made cold: {reason}; --cache warm times it"
+                return replace(outcome, status=Status.UNSUPPORTED, reason=reason)
             workers.append(warm_up_and_calibrate(run, worker, process, call_s, first.timer))
             verdicts = [verdict.result() for verdict in judged]
         outcome = replace(outcome, verdicts=(*outcome.verdicts, *verdicts))
@@ -134,13 +136,6 @@ def in_process(reason: str, process: int) -> str:
 
 def _one_more_call_s(run: CaseRun, worker: Entry) -> float:
     return run.pool.request(worker, WarmUp(limit_s=0.0)).call_s
-
-
-def _cannot_flush(entry: Entry) -> str:
-    return (
-        f"its device's caches cannot be made cold: its Ready has no Instruments(flush=...) for those of "
-        f"{entry.backend.device}; --cache warm times it"
-    )
 
 
 def _first_figures(firsts: Sequence[Prepared]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ by evidence that may be checked after every round (`convbench.stats.sequential`)
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import median
 
@@ -71,7 +72,7 @@ class Race:
         self._history = LayerHistory(known)
         self._first_over_later: dict[str, list[float]] = {}
         self._silent: dict[str, str] = {}
-        self._crashes: dict[str, int] = {}
+        self._crashes: Counter[str] = Counter()
 
     # --- before a case --------------------------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class Race:
             leader.stopped = "decided"
 
     def _verdict(self, c: Candidate, leader: Candidate, settings: Settings, is_next: bool) -> str | None:
-        ratios = _ratios(c, leader)
+        ratios = paired_ratios(_walls(c), _walls(leader))  # in the rounds that both have a sample of
         if not ratios:
             return None
         wants_interval = is_next and len(ratios) < FEWEST_ROUNDS and median(ratios) < _FAR_BEHIND
@@ -188,7 +189,7 @@ class Race:
         elif outcome.status is Status.TIMEOUT:
             self._silent[name] = f"gave no answer in time on {case.name}"
         elif outcome.status is Status.CRASHED:
-            self._crashes[name] = self._crashes.get(name, 0) + 1
+            self._crashes[name] += 1
             if self._crashes[name] > 1:
                 self._silent[name] = f"crashed on {self._crashes[name]} layers before this one"
 
@@ -230,10 +231,6 @@ def is_beaten(ratios: Sequence[float], warm_up_ratio: float) -> bool:
     if slower == rounds and sequential_t_test([math.log(ratio) for ratio in ratios], ERROR_RATE):
         return True
     return sign_test_e_value(slower, rounds - slower) >= 1 / ERROR_RATE
-
-
-def _ratios(c: Candidate, leader: Candidate) -> list[float]:
-    return paired_ratios(_walls(c), _walls(leader))
 
 
 def _walls(c: Candidate) -> dict[tuple[int, int], float]:
