@@ -22,9 +22,9 @@ import convbench
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.measurement.ceilings import process
 from convbench.measurement.ceilings.bandwidth import extents
-from convbench.measurement.ceilings.executable import FORBIDDEN
 from convbench.measurement.ceilings.figures import Ceilings, Figure, Level, figure_of
 from convbench.measurement.ceilings.instruction_sets import instruction_sets
+from convbench.measurement.ceilings.machine_code import FORBIDDEN
 from convbench.measurement.ceilings.process import measure_ceilings
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
 from convbench.measurement.machine.facts import cpu_flags, machine_facts, usable_cpus

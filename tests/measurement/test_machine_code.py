@@ -19,10 +19,16 @@ from hypothesis import strategies as st
 from places import CHECKOUT
 
 from convbench.measurement.ceilings import aarch64, x86_64
-from convbench.measurement.ceilings.executable import FORBIDDEN, RefusedError, callable_code
 from convbench.measurement.ceilings.floating_point import operands
 from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
-from convbench.measurement.ceilings.listing import ADDITIONS, UNROLLED, Listing
+from convbench.measurement.ceilings.machine_code import (
+    ADDITIONS,
+    FORBIDDEN,
+    UNROLLED,
+    Listing,
+    RefusedError,
+    callable_code,
+)
 from convbench.measurement.ceilings.x86_64 import ADD, LOAD, MULTIPLY_ADD, STORE, Memory, vector
 from convbench.measurement.machine.facts import cpu_flags
 
@@ -263,7 +269,7 @@ import ctypes, sys
 PR_SET_MDWE, REFUSE_EXEC_GAIN = 65, 1
 if ctypes.CDLL(None).prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0):
     sys.exit("not known here")
-from convbench.measurement.ceilings.executable import RefusedError, callable_code
+from convbench.measurement.ceilings.machine_code import RefusedError, callable_code
 try:
     callable_code(b"\\xc3", None)()
 except RefusedError as refused:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from functools import partial
 
-from convbench.measurement.ceilings.listing import ADDITIONS, UNROLLED, Instruction, Listing, repeated
+from convbench.measurement.ceilings.machine_code import ADDITIONS, UNROLLED, Instruction, Listing, repeated
 
 _FREE = (*range(8), *range(16, 32))  # vector registers that a function may change
 _MULTIPLY_ADD = {"float32": ("fmla", 0x4E20CC00, "4s"), "float64": ("fmla", 0x4E60CC00, "2d")}

@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.measurement.ceilings.executable import callable_code
 from convbench.measurement.ceilings.instruction_sets import InstructionSet
+from convbench.measurement.ceilings.machine_code import callable_code
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError
 
 _PAGE = 4096

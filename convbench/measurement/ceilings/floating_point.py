@@ -18,9 +18,8 @@ import scipy
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
-from convbench.measurement.ceilings.executable import callable_code
 from convbench.measurement.ceilings.instruction_sets import Architecture, InstructionSet
-from convbench.measurement.ceilings.listing import ADDITIONS
+from convbench.measurement.ceilings.machine_code import ADDITIONS, callable_code
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError
 
 _MULTIPLIED = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}

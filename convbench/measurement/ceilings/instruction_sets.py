@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from convbench.measurement.ceilings import aarch64, x86_64
-from convbench.measurement.ceilings.listing import UNROLLED, Listing
+from convbench.measurement.ceilings.machine_code import UNROLLED, Listing
 
 
 class Architecture(Protocol):

@@ -12,10 +12,10 @@ import numpy as np
 import scipy
 
 from convbench.measurement.ceilings.bandwidth import extents, moves
-from convbench.measurement.ceilings.executable import RefusedError, callable_code
 from convbench.measurement.ceilings.figures import Figure, Level, figure_of
 from convbench.measurement.ceilings.floating_point import DTYPES, cycles, matrix_products, multiply_adds
 from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
+from convbench.measurement.ceilings.machine_code import RefusedError, callable_code
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
 from convbench.measurement.machine.facts import cpu_flags, memory_limit_bytes
 from convbench.measurement.machine.topology import caches

@@ -10,8 +10,8 @@ import msgspec
 
 import convbench
 from convbench.errors import NothingMeasuredError
-from convbench.measurement.ceilings.executable import FORBIDDEN
 from convbench.measurement.ceilings.figures import Ceilings
+from convbench.measurement.ceilings.machine_code import FORBIDDEN
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.workers.json_child import JsonChild
 from convbench.measurement.workers.process_environment import worker_environment

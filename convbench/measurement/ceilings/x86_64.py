@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from functools import partial
 
-from convbench.measurement.ceilings.listing import ADDITIONS, UNROLLED, Instruction, Listing, repeated
+from convbench.measurement.ceilings.machine_code import ADDITIONS, UNROLLED, Instruction, Listing, repeated
 
 _GENERAL = tuple("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())
 _NONE, _66, _F3 = 0, 1, 2  # prefixes, as VEX and EVEX number them

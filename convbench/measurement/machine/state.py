@@ -47,7 +47,6 @@ class MachineState:
     on_battery: bool | None = None
     virtual: bool = False
     """Whether there is a hypervisor that shows itself."""
-    clock_source: str | None = None
     huge_pages: str | None = None
     """`always`, `madvise` or `never`."""
 
@@ -106,7 +105,6 @@ def machine_state(root: Path = ROOT, cpus: Collection[int] | None = None) -> Mac
         quota_cpus=cpu_share(root).quota_cpus,
         on_battery=_on_battery(root),
         virtual=first_match(root, "proc/cpuinfo", r"^flags\s*:.*\b(hypervisor)\b") is not None,
-        clock_source=text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource"),
         huge_pages=first_match(root, _HUGE_PAGES, r"\[(always|madvise|never)\]"),
     )
 

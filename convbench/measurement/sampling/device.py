@@ -140,13 +140,13 @@ def energy_per_call(ready: Ready, gpu: Gpu | None, energy_s: float) -> float | N
     return joules_per_call(ready.run, ready.sync, gpu.energy_j, energy_s) if gpu is not None and energy_s > 0 else None
 
 
-def _median_s(act: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+def _median_s(act: Callable[[], Any]) -> float:
     """The median of a few, after one that does not count."""
     act()
     taken_s: list[float] = []
-    begin = clock()
-    while len(taken_s) < _TRANSFERS and (not taken_s or clock() - begin < _TRANSFERS_S):
-        start = clock()
+    begin = time.perf_counter()
+    while len(taken_s) < _TRANSFERS and (not taken_s or time.perf_counter() - begin < _TRANSFERS_S):
+        start = time.perf_counter()
         act()
-        taken_s.append(clock() - start)
+        taken_s.append(time.perf_counter() - start)
     return median(taken_s)

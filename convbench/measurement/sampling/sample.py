@@ -170,12 +170,7 @@ def calls_per_reading(call_s: float, visit_s: float) -> int:
 
 
 def take_visit(
-    run: Callable[[], Any],
-    sync: Callable[[], None],
-    plan: SamplingPlan,
-    clock: Clock = system_clock,
-    tick: Callable[[], float] = time.perf_counter,
-    meter: Meter | None = None,
+    run: Callable[[], Any], sync: Callable[[], None], plan: SamplingPlan, meter: Meter | None = None
 ) -> tuple[Sample, tuple[float, ...], Any]:
     """Make the discarded and the sampled calls of `plan`; returns the sample, the seconds per call of each reading
     since the switch, those before the sample included, and the last output, others being dropped as by `take_sample`.
@@ -188,20 +183,20 @@ def take_visit(
         output = None
         for _ in range(count):
             output = None
-            start = tick()
+            start = time.perf_counter()
             for _ in range(per_reading - 1):
                 run()
             output = run()
             sync()
-            readings.append((tick() - start) / per_reading)
+            readings.append((time.perf_counter() - start) / per_reading)
         return output
 
     read(plan.discarded // per_reading)
     discarded = len(readings)
     before_uj = meter.read() if meter else None
-    start = clock()
+    start = system_clock()
     output = read(plan.calls // per_reading)
-    end = clock(ends=True)
+    end = system_clock(ends=True)
     used_j = meter.joules(before_uj, meter.read()) if meter else None
     sample = replace(Sample.between(start, end, plan.calls, used_j), wall_s=midmean(readings[discarded:]))
     return sample, tuple(readings), output
