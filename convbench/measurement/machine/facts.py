@@ -47,9 +47,7 @@ def machine_name() -> str:
 
 def usable_cpus() -> int:
     """CPUs that this process may run on; a container or task set may allow fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_limit_bytes() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -19,7 +19,6 @@ from convbench.stats.ratio import paired_ratios
 # that more rounds do not reduce.
 _STILL_SHRINKS = 0.9
 _MOST_EXTRA_ROUNDS = 10
-_TYPICAL_ROUNDS = 20
 
 
 @dataclass
@@ -141,14 +140,9 @@ class Candidate:
         """Its outcome with all samples, by round and process."""
         samples = [sample for worker in self.workers for sample in worker.samples]
         samples.sort(key=lambda sample: (sample.round, sample.process))
+        outcome = replace(self.qualified, samples=tuple(samples), stopped=self.stopped)
         aa_samples = tuple(self.aa_process.samples) if self.aa_process else ()
-        return replace(
-            self.qualified,
-            samples=tuple(samples),
-            stopped=self.stopped,
-            settling=self.workers[0].settling,
-            aa_samples=aa_samples,
-        )
+        return replace(outcome, settling=self.workers[0].settling, aa_samples=aa_samples)
 
 
 def self_ratio(candidates: Sequence[Candidate]) -> SelfRatio | None:
@@ -162,16 +156,6 @@ def self_ratio(candidates: Sequence[Candidate]) -> SelfRatio | None:
             e = estimate_median(ratios)
             return SelfRatio(backend=c.entry.name, value=e.median, low=e.low, high=e.high, covers=e.covers)
     return None
-
-
-def cheapest(candidates: Sequence[Candidate], start_s: Mapping[str, float]) -> Candidate | None:
-    """The candidate whose A/A process costs the least time to start (`start_s`, by name) and to sample."""
-
-    def cost_s(candidate: Candidate) -> float:
-        worker = candidate.workers[0]
-        return start_s.get(candidate.entry.name, 0.0) + _TYPICAL_ROUNDS * worker.call_s * worker.plan.all_calls
-
-    return min(candidates, key=cost_s, default=None)
 
 
 def _is_checkpoint(rounds: int, fewest: int) -> bool:

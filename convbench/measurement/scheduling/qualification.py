@@ -19,7 +19,7 @@ from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import OnDevice, Outcome
 from convbench.measurement.sampling.device import COLD_CALLS, Timer
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate
-from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, cheapest
+from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples
 from convbench.measurement.scheduling.case_run import CaseRun
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Finish, Finished, Prepared, WarmUp
@@ -29,6 +29,7 @@ from convbench.status import Status
 from convbench.verification.verdict import Verdict
 
 _CACHE_IF_UNKNOWN = 32 << 20
+_TYPICAL_ROUNDS = 20
 
 RejectionReason = Callable[[float, Callable[[], float]], str | None]
 """Why a backend is not worth timing after a first call of so many seconds. It may make one more call, which returns the
@@ -83,13 +84,17 @@ class AATest:
         self._chosen: str | None = None
 
     def start_aa_process(self, run: CaseRun, start: Callable[[Sequence[Entry]], Mapping[str, WorkerError]]) -> None:
-        """Give one candidate an A/A process. If that fails, the case has no self-check."""
+        """Give the candidate that costs the least time an A/A process. If that fails, the case has no self-check."""
         correct = [c for c in run.candidates if c.qualified.status is Status.OK]
         same = [c for c in correct if c.entry.name == self._chosen]
-        start_s = {c.entry.name: run.pool.started[c.entry.name].import_s for c in correct}
-        chosen = cheapest(same or correct, start_s)
-        if chosen is None:
+        if not correct:
             return
+
+        def cost_s(candidate: Candidate) -> float:
+            worker, import_s = candidate.workers[0], run.pool.started[candidate.entry.name].import_s
+            return import_s + _TYPICAL_ROUNDS * worker.call_s * worker.plan.all_calls
+
+        chosen = min(same or correct, key=cost_s)
         self._chosen = chosen.entry.name
         worker = chosen.entry.again(2)
         if start([worker]):

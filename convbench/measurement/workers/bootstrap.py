@@ -17,19 +17,12 @@ def main() -> None:
     here = Path(__file__).resolve().parent
     # Python puts a script's folder first on the path, where its modules would hide others of the same names.
     sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != here]
-    make_importable(here.parents[1])
-    importlib.import_module(sys.argv[1]).main()
-
-
-def make_importable(package: Path) -> None:
-    """Import the folder `package` as `convbench`."""
-    spec = importlib.util.spec_from_file_location(
-        "convbench", package / "__init__.py", submodule_search_locations=[str(package)]
-    )
+    init = here.parents[1] / "__init__.py"
+    spec = importlib.util.spec_from_file_location("convbench", init, submodule_search_locations=[str(init.parent)])
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["convbench"] = module
-    spec.loader.exec_module(module)
+    sys.modules["convbench"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["convbench"])
+    importlib.import_module(sys.argv[1]).main()
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, get_type_hints
+from typing import Any, BinaryIO, NamedTuple, get_type_hints
 
 import ml_dtypes
 import numpy as np
@@ -36,8 +36,7 @@ class ProtocolError(Exception):
     """Bytes that are not a frame, or a reply of another type than its request needs."""
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """A message as it was read: the name of its class or request, and its fields, not checked yet."""
 
     name: str
