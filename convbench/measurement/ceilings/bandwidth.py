@@ -22,8 +22,7 @@ from convbench.measurement.ceilings.side_by_side import Task, WrongResultError
 _PAGE = 4096
 _CHUNK = 4 << 20
 _LEAST_OF_MEMORY, _MOST_OF_MEMORY = 128 << 20, 1 << 30
-_WORTH_NUMPY = 1 << 20
-"""Bytes of an array beyond which NumPy's own cost per call no longer shows."""
+_WORTH_NUMPY = 1 << 20  # bytes of an array beyond which NumPy's own cost per call no longer shows
 
 Move = Callable[[int, int, int], object]
 """Moves bytes for a number of passes, from an offset in each of its arrays and over a length in bytes."""

@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-UNROLLED = 8
-"""Vectors per iteration of the loops over arrays."""
-ADDITIONS = 64
-"""Per iteration of the loop that counts cycles."""
+UNROLLED = 8  # vectors per iteration of the loops over arrays
+ADDITIONS = 64  # per iteration of the loop that counts cycles
 
 
 @dataclass(frozen=True)

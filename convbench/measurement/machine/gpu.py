@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 from convbench.cuda_driver import cuda_driver
 
-_GPU_IDLE, _BY_SETTING = 0x1, 0x2
-"""Bits of NVML that are harmless: an idle GPU, and a clock that its user has set."""
+_GPU_IDLE, _BY_SETTING = 0x1, 0x2  # bits of NVML that are harmless: an idle GPU, and a clock that its user has set
 SLOWED_BY = {
     0x4: "its power limit",
     0x8: "heat or power (hardware)",

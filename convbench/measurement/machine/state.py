@@ -32,23 +32,16 @@ class MachineState:
     """The settings of the machine, which stay until they are changed."""
 
     usable_cpus: int
-    cores: int | None = None
-    """Physical cores among the usable CPUs."""
-    governors: tuple[str, ...] = ()
-    """The distinct governors of the usable CPUs."""
-    fixed_frequency: bool = False
-    """Whether the lowest and the highest allowed frequency are equal on every usable CPU."""
-    frequencies_mhz: tuple[float, ...] = ()
-    """Of each usable CPU, now."""
+    cores: int | None = None  # physical cores among the usable CPUs
+    governors: tuple[str, ...] = ()  # the distinct governors of the usable CPUs
+    fixed_frequency: bool = False  # whether the lowest and the highest allowed frequency are equal on every usable CPU
+    frequencies_mhz: tuple[float, ...] = ()  # of each usable CPU, now
     boost: bool | None = None
-    boost_off: str | None = None
-    """The command that turns boost off."""
+    boost_off: str | None = None  # the command that turns boost off
     quota_cpus: float | None = None
     on_battery: bool | None = None
-    virtual: bool = False
-    """Whether there is a hypervisor that shows itself."""
-    huge_pages: str | None = None
-    """`always`, `madvise` or `never`."""
+    virtual: bool = False  # whether there is a hypervisor that shows itself
+    huge_pages: str | None = None  # `always`, `madvise` or `never`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +49,7 @@ class _Events:
     """What is counted, since the machine started or between two readings; None if unknown."""
 
     cpus: int | None = None
-    heat_stops: int | None = None
-    """How often the CPUs slowed down because of heat."""
+    heat_stops: int | None = None  # how often the CPUs slowed down because of heat
     quota_stops: int | None = None
     quota_stopped_s: float | None = None
     swapped_pages: int | None = None
@@ -68,8 +60,7 @@ class Counters(_Events):
     """Numbers that only grow, at one moment. CPU seconds are those of all CPUs together since the machine started."""
 
     at_s: float
-    own_s: float
-    """CPU seconds of this process and of its children that have ended."""
+    own_s: float  # CPU seconds of this process and of its children that have ended
     busy_s: float | None = None
     steal_s: float | None = None
 
@@ -79,8 +70,7 @@ class MachineActivity(_Events):
     """What happened on the machine between two readings of the counters; None if unknown."""
 
     seconds: float
-    others_cpus: float | None = None
-    """How many CPUs other work kept busy, besides this process and its children."""
+    others_cpus: float | None = None  # how many CPUs other work kept busy, besides this process and its children
     steal_share: float | None = None
     """The share of the CPU time needed by anything on this machine that its host gave to other guests."""
 

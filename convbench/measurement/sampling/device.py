@@ -19,12 +19,9 @@ from convbench.backend import DeviceClock, Ready
 from convbench.measurement.machine.gpu import Gpu, joules_per_call
 from convbench.measurement.sampling.sample import Clock, Sample, SamplingPlan, system_clock, take_sample
 
-COLD_CALLS = 20
-"""Calls in a sample with cold caches, each with marks of its own."""
-_AHEAD = 2
-"""Calls in the queue before the first mark, which keep the device busy until the host launches the next."""
-_MOST_BESIDE = 0.5
-"""How much longer than by the device's clock a batch may take by the host's, without the calls ahead."""
+COLD_CALLS = 20  # calls in a sample with cold caches, each with marks of its own
+_AHEAD = 2  # calls in the queue before the first mark, which keep the device busy until the host launches the next
+_MOST_BESIDE = 0.5  # how much longer than by the device's clock a batch may take by the host's, without the calls ahead
 
 
 class DeviceClockError(RuntimeError):
@@ -93,8 +90,7 @@ def refuse_wrong_clock(samples: Sequence[Sample]) -> None:
         )
 
 
-Timer = Literal["host", "device"]
-"""Whose clock measures wall seconds."""
+Timer = Literal["host", "device"]  # whose clock measures wall seconds
 
 _TRANSFERS, _TRANSFERS_S = 7, 0.2
 

@@ -157,8 +157,7 @@ def warm_up(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, cl
             calls *= 2
 
 
-READING_S = 50e-6
-"""A reading lasts at least so long: reading the wall clock takes some 0.05 us, a thousandth of it."""
+READING_S = 50e-6  # a reading lasts at least so long: reading the wall clock takes some 0.05 us, a thousandth of it
 MOST_READINGS = 256
 
 

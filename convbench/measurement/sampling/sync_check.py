@@ -15,8 +15,7 @@ from statistics import median
 from convbench.backend import Ready
 
 _TRIES, _ENOUGH = 5, 2  # a single prompt output may be due to a second conversion that was delayed
-_LONGEST_CALL_S = 0.05
-"""A longer call did wait, because a call that does not wait returns at once."""
+_LONGEST_CALL_S = 0.05  # a longer call did wait, because a call that does not wait returns at once
 _SHARE, _LEAST_S = 0.5, 5e-5
 
 

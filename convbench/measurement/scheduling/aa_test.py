@@ -32,8 +32,7 @@ class AAResult:
     wall: tuple[float, ...]
     cpu: tuple[float, ...] | None
     call_s: float
-    round_s: float
-    """Seconds of one round of both workers, discarded calls included."""
+    round_s: float  # seconds of one round of both workers, discarded calls included
 
 
 def settings_for(sampling_s: float, threads: int = 1, seed: int = 0) -> Settings:

@@ -28,10 +28,8 @@ class WorkerSamples:
     entry: Entry
     process: int
     plan: SamplingPlan
-    call_s: float
-    """Of a warmed-up call, roughly."""
-    is_visited: bool = True
-    """Whether calls are read one by one: on the CPU, with warm caches."""
+    call_s: float  # of a warmed-up call, roughly
+    is_visited: bool = True  # whether calls are read one by one: on the CPU, with warm caches
     samples: list[RoundSample] = field(default_factory=list)
     settling: Settling | None = None
     _visits: list[tuple[float, ...]] = field(default_factory=list)
@@ -75,8 +73,7 @@ class Candidate:
     workers: list[WorkerSamples]
     aa_process: WorkerSamples | None = None
     stopped: str | None = None
-    extra_rounds: int = 0
-    """Rounds that replace samples in which the process stood still."""
+    extra_rounds: int = 0  # rounds that replace samples in which the process stood still
 
     @property
     def to_sample(self) -> list[WorkerSamples]:

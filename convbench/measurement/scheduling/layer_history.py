@@ -19,10 +19,8 @@ from statistics import fmean, median, stdev
 
 from convbench.problem import ConvProblem
 
-Interval = tuple[float, float]
-"""The least and the most seconds that a call may take; the most may be infinite."""
-Times = Mapping[ConvProblem, Mapping[str, Interval]]
-"""Times by problem and backend."""
+Interval = tuple[float, float]  # the least and the most seconds that a call may take; the most may be infinite
+Times = Mapping[ConvProblem, Mapping[str, Interval]]  # times by problem and backend
 
 _BEHIND, _FEWEST_ALIKE = 1.35, 2
 _FAR_BEHIND_ON_ONE = 3.0

@@ -30,8 +30,7 @@ ERROR_RATE = 0.01
 signs, whatever the noise, and to the mean, if the noise is normal or has longer tails."""
 MARGINS = (3.0, 1.7, 1.4, 1.3, 1.22, 1.16, 1.12, 1.1)
 """How many times slower in every round so far counts as beaten without further evidence, by the number of rounds."""
-FEWEST_ROUNDS = 8
-"""For the two fastest, so that their ratio has an interval."""
+FEWEST_ROUNDS = 8  # for the two fastest, so that their ratio has an interval
 _ENOUGH_ROUNDS = 14  # unless more than `max_regret` depends on further ones
 
 _WARM_UP_AGREES = 2.0  # a single sample far behind may be a hiccup; the warm-up before it has to agree

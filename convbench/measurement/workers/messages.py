@@ -21,8 +21,7 @@ from convbench.verification.adversarial_calls import Behaviour
 from convbench.verification.question import Calls, Layout
 
 Arrays = Mapping[str, NDArray[Any]]
-Output = Any
-"""An array as `to_numpy` gave it, or the name of the type that it gave instead."""
+Output = Any  # an array as `to_numpy` gave it, or the name of the type that it gave instead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +41,12 @@ class Prepared:
 
     prepare_s: float
     first_call_s: float
-    before_bytes: int | None
-    """Resident memory before `prepare`, inputs included; None where the system does not tell."""
+    before_bytes: int | None  # resident memory before `prepare`, inputs included; None where the system does not tell
     inputs_changed: bool
     was_stopped: bool
     """Whether the process was stopped (SIGSTOP) and continued meanwhile, which makes the times meaningless."""
     timer: Timer
-    flushes: bool
-    """Whether its device can overwrite its caches."""
+    flushes: bool  # whether its device can overwrite its caches
     output: Output
 
 
@@ -122,8 +119,7 @@ REQUESTS: dict[str, type[Request[Any]]] = {}
 class Request(Generic[ReplyT]):
     """Something that a worker is asked to do, answered by a `ReplyT` or by `Failed`."""
 
-    name: ClassVar[str]
-    """As it appears in frames and in messages to users."""
+    name: ClassVar[str]  # as it appears in frames and in messages to users
 
     def __init_subclass__(cls, name: str) -> None:
         super().__init_subclass__()

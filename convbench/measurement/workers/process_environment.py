@@ -32,8 +32,7 @@ _STEADY_GLIBC = (
 
 _PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
-WORKER = "convbench.measurement.workers.worker"
-"""The module that a worker process runs; other runs are found by it."""
+WORKER = "convbench.measurement.workers.worker"  # the module that a worker process runs; other runs are found by it
 
 
 class ChildProcess:

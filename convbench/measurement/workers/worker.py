@@ -67,10 +67,8 @@ class Worker:
     flush_buffer: NDArray[np.uint8] | None = None
     meter: Meter | None = None
     gpu: Gpu | None = None
-    backend_s = 0.0
-    """Seconds spent in the backend's own code for this problem, in calls of any purpose."""
-    stops = 0
-    """How often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed."""
+    backend_s = 0.0  # seconds spent in the backend's own code for this problem, in calls of any purpose
+    stops = 0  # how often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed
 
     def start(self, request: messages.Start) -> messages.Started | messages.Failed:
         limit_memory(request.memory_limit_bytes)
