@@ -64,7 +64,10 @@ def wheel_date(library: str, version: str, python: str) -> str | None:
     with tempfile.TemporaryDirectory() as folder:
         words = ["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder, f"{library}=={version}"]
         subprocess.run([*pip(python), *words], capture_output=True, check=False)
-        days = [info.date_time[:3] for wheel in Path(folder).glob("*.whl") for info in _members(wheel)]
+        days: list[tuple[int, int, int]] = []
+        for wheel in Path(folder).glob("*.whl"):
+            with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(wheel) as archive:
+                days += [info.date_time[:3] for info in archive.infolist()]
     days = [day for day in days if day[0] >= _FIRST_CREDIBLE_YEAR]
     return "{:04}-{:02}-{:02}".format(*max(days)) if days else None
 
@@ -141,11 +144,3 @@ def _version_in(filename: str) -> Version | None:
         return (utils.parse_wheel_filename if is_wheel else utils.parse_sdist_filename)(filename)[1]
     except (utils.InvalidWheelFilename, utils.InvalidSdistFilename, InvalidVersion):
         return None
-
-
-def _members(wheel: Path) -> list[zipfile.ZipInfo]:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            return archive.infolist()
-    except (OSError, zipfile.BadZipFile):
-        return []

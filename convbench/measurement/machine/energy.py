@@ -26,9 +26,8 @@ class Meter:
 
     def read(self) -> tuple[int, ...] | None:
         """The counters in microjoules; None if one can no longer be read."""
-        values = [number(self.root, path) for path, _ in self.counters]
-        known = tuple(value for value in values if value is not None)
-        return known if len(known) == len(values) else None
+        known = tuple(value for path, _ in self.counters if (value := number(self.root, path)) is not None)
+        return known if len(known) == len(self.counters) else None
 
     def joules(self, before: tuple[int, ...] | None, after: tuple[int, ...] | None) -> float | None:
         """Joules that all packages used between two readings. Each counter may have restarted once."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
-from functools import cache
-from typing import Any
 
 from convbench.measurement.machine.sysfs import ROOT, numbers, text, write
 
@@ -43,19 +41,12 @@ class _Mallinfo2(ctypes.Structure):
 
 def kept_by_allocator() -> int:
     """Free bytes that glibc keeps; 0 with another allocator, or glibc before 2.33."""
-    mallinfo2 = _mallinfo2()
-    return 0 if mallinfo2 is None else int(mallinfo2().fordblks)
-
-
-@cache
-def _mallinfo2() -> Any:
-    if sys.platform != "linux":
-        return None
-    with contextlib.suppress(AttributeError, OSError):
-        mallinfo2 = ctypes.CDLL(None).mallinfo2
-        mallinfo2.restype = _Mallinfo2
-        return mallinfo2
-    return None
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):
+            mallinfo2 = ctypes.CDLL(None).mallinfo2
+            mallinfo2.restype = _Mallinfo2
+            return int(mallinfo2().fordblks)
+    return 0
 
 
 def limit_memory(limit_bytes: int | None) -> None:

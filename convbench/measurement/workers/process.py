@@ -95,14 +95,11 @@ class WorkerProcess(ChildProcess):
         """Wait in short steps and count them, instead of reading a clock: a run that is stopped (Ctrl-Z) and continued
         has not waited meanwhile, and finds the reply that came. Raises `queue.Empty`."""
         left_s = time_limit_s
-        while True:
-            step_s = min(left_s, _WAIT_S)
-            try:
-                return self._frames.get(timeout=step_s)
-            except queue.Empty:
-                left_s -= step_s
-                if left_s <= 0:
-                    raise
+        while left_s > _WAIT_S:
+            with contextlib.suppress(queue.Empty):
+                return self._frames.get(timeout=_WAIT_S)
+            left_s -= _WAIT_S
+        return self._frames.get(timeout=left_s)
 
     def _read(self) -> None:
         try:
