@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.registry import discover
-from convbench.store.asv.metrics import METRICS, Metric, benchmark_version, class_name
+from convbench.store.asv.files import METRICS, Metric, benchmark_version, class_name
 from convbench.suite import Suite, builtin_outlines, load_suite
 
 _BACKENDS = [e.name for e in discover(entry_points=False)]

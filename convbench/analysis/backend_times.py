@@ -61,14 +61,10 @@ class BackendTime:
 def lower_precision(record: Mapping[str, object]) -> str | None:
     """The precision that the backend of a record declares it computes in, if that is lower than the dtype."""
     roundoff = {str(precision): value for precision, value in UNIT_ROUNDOFF.items()}
-    declared = table(record, "declared")
-    used = [
-        p for key in ("operand", "accumulate", "output") if isinstance(p := declared.get(key), str) if p in roundoff
-    ]
-    lowest = max(used, key=lambda precision: roundoff[precision], default=None)
-    return (
-        lowest if lowest is not None and roundoff[lowest] > roundoff.get(str(record.get("dtype")), math.inf) else None
-    )
+    dtype, declared = str(record.get("dtype")), table(record, "declared")
+    used = [str(declared.get(key)) for key in ("operand", "accumulate", "output")]
+    lowest = max([dtype, *(p for p in used if p in roundoff)], key=lambda p: roundoff.get(p, math.inf))
+    return None if lowest == dtype else lowest
 
 
 def time_by(record: Record, basis: Basis = "measured") -> BackendTime | None:

@@ -17,8 +17,8 @@ import numpy as np
 
 from convbench.analysis.drift import Drift, drifts, p_value_of
 from convbench.analysis.paired_ratio import compare_processes
-from convbench.stats.false_discovery import q_values
 from convbench.stats.ragged import Ragged
+from convbench.stats.rank_sum import q_values
 from convbench.stats.ratio import Ratio
 from convbench.stats.two_sample import TwoSample, independent, paired
 from convbench.status import Status

@@ -19,15 +19,8 @@ _MUCH_WORSE = 1.5
 
 _TAKE_THE_CPU = (Kind.QUOTA_STOPS, Kind.QUOTA, Kind.CPUSET, Kind.OVERLAP, Kind.BUSY, Kind.STEAL, Kind.SIBLINGS)
 _CHANGE_ITS_SPEED = (
-    Kind.OVERLAP,
-    Kind.BUSY,
-    Kind.SWAP,
-    Kind.HEAT,
-    Kind.BATTERY,
-    Kind.GOVERNOR,
-    Kind.SIBLINGS,
-    Kind.BOOST,
-)
+    Kind.OVERLAP, Kind.BUSY, Kind.SWAP, Kind.HEAT, Kind.BATTERY, Kind.GOVERNOR, Kind.SIBLINGS, Kind.BOOST,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

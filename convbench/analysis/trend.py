@@ -24,8 +24,7 @@ from convbench.stats.change_points import (
     noise_of,
 )
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
-from convbench.stats.false_discovery import q_values
-from convbench.stats.rank_sum import Floats, p_of_difference, shift_between
+from convbench.stats.rank_sum import Floats, p_of_difference, q_values, shift_between
 from convbench.stats.ratio import Ratio
 from convbench.store.schema import Record
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convbench.analysis.best_convolution import BestConvolution, best_convolutions
+from convbench.analysis.roofline import BestConvolution, best_convolutions
 from convbench.errors import ConvbenchError
 from convbench.measurement.ceilings.figures import Ceilings
 from convbench.measurement.ceilings.process import measure_ceilings

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from convbench.errors import NothingMeasuredError, ResultsError
-from convbench.store.asv.metrics import METRICS, benchmark_name
+from convbench.store.asv.files import METRICS, benchmark_name
 from convbench.store.locations import CONFIGURATION, find_checkout
 from convbench.store.records import records
 from convbench.store.schema import Record

@@ -16,8 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from convbench.stats.estimates import MAD_TO_SIGMA
-from convbench.stats.false_discovery import q_values
-from convbench.stats.rank_sum import Floats, log_p, p_of_best_split, p_of_best_stretch, ranks_of, smaller_u
+from convbench.stats.rank_sum import Floats, log_p, p_of_best_split, p_of_best_stretch, q_values, ranks_of, smaller_u
 
 FEWEST_POINTS = 8
 """Of fewer no order is rarer than 5 %, with the best cut allowed for."""

@@ -170,7 +170,7 @@ def paired_walls(slower: Record, faster: Record) -> list[tuple[NDArray[np.float6
         return []
     one, other = walls_by_process(slower), walls_by_process(faster)
     return [
-        (_of_rounds(one[process], shared), _of_rounds(other[process], shared))
+        (np.array([one[process][r] for r in shared]), np.array([other[process][r] for r in shared]))
         for process in sorted(one.keys() & other.keys())
         if (shared := sorted(one[process].keys() & other[process].keys()))
     ]
@@ -179,10 +179,6 @@ def paired_walls(slower: Record, faster: Record) -> list[tuple[NDArray[np.float6
 def paired_log_ratios(slower: Record, faster: Record) -> list[NDArray[np.float64]]:
     """The logarithm of slower over faster in each round that both were sampled in, an array for each process."""
     return [np.log(one / other) for one, other in paired_walls(slower, faster)]
-
-
-def _of_rounds(walls: Mapping[int, float], chosen: Sequence[int]) -> NDArray[np.float64]:
-    return np.array([walls[round_] for round_ in chosen])
 
 
 def _are_numbers(values: Sequence[object]) -> bool:

@@ -35,7 +35,7 @@ from power import by_asv
 
 from convbench.analysis.comparison import FALSE_DISCOVERY_RATE, compare
 from convbench.analysis.drift import library_of
-from convbench.stats.false_discovery import q_values
+from convbench.stats.rank_sum import q_values
 from convbench.stats.two_sample import independent
 from convbench.store.readings import ragged_walls
 from convbench.store.schema import Record

@@ -25,12 +25,12 @@ from convbench.stats.change_points import (
     noise_of,
     variance_inflation,
 )
-from convbench.stats.false_discovery import q_values
 from convbench.stats.rank_sum import (
     log_p,
     p_of_best_split,
     p_of_best_stretch,
     p_of_difference,
+    q_values,
     shift_between,
     smaller_u,
 )

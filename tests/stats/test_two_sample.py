@@ -13,9 +13,9 @@ from scipy.stats import false_discovery_control, iqr, mannwhitneyu, wilcoxon
 
 from convbench.analysis.comparison import ChangeVerdict, compare
 from convbench.analysis.paired_ratio import ratio
-from convbench.stats.false_discovery import q_values
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import Ragged
+from convbench.stats.rank_sum import q_values
 from convbench.stats.two_sample import TwoSample, independent, paired, signed_rank_p_values
 
 times = st.floats(1e-9, 1e3)

@@ -16,7 +16,7 @@ import suite_of_onnx_node
 import suite_of_torch_opinfo
 from places import SUPPORT
 
-from convbench.store.asv.metrics import class_name
+from convbench.store.asv.files import class_name
 from convbench.suite import builtin_suites, load_suite
 from convbench.verification.reference import convolve
 

@@ -12,8 +12,7 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.best_convolution import BestConvolution
-from convbench.analysis.roofline import IMPLAUSIBLE
+from convbench.analysis.roofline import IMPLAUSIBLE, BestConvolution
 from convbench.measurement.ceilings.figures import Ceilings, Figure
 from convbench.reporting.console import plain_table, stderr
 from convbench.reporting.gpu import gpu_in_words

@@ -20,8 +20,8 @@ from convbench.runner.selection import dtypes_named, selected_suites
 from convbench.runner.session import Measurements
 from convbench.store.ceilings import kept_ceilings
 from convbench.store.locations import results_folder
-from convbench.store.matching_records import Conditions, by_case_id, earlier_records, machine_with_results
 from convbench.store.readings import number
+from convbench.store.records import Conditions, by_case_id, earlier_records, machine_with_results
 from convbench.store.schema import Record
 from convbench.suite import Suite
 from convbench.suite.filter import where_it_holds

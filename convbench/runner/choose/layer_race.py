@@ -23,8 +23,8 @@ from convbench.runner.session import Measurements, Session, journal_folder
 from convbench.status import Status
 from convbench.store.journal import Journal
 from convbench.store.locations import results_folder
-from convbench.store.matching_records import Conditions, earlier_records
 from convbench.store.readings import number, problem_of
+from convbench.store.records import Conditions, earlier_records
 from convbench.store.schema import Record
 from convbench.suite import Case, Suite
 

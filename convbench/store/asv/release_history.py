@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,9 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from convbench.measurement.environments.releases import Release
+from convbench.measurement.workers.json_child import JsonChild, read_request, send_message
 from convbench.status import Status
-from convbench.store.asv.files import Point, save_benchmarks, slim, store_records
-from convbench.store.asv.metrics import METRICS, SlimRecord, benchmark_name, benchmark_version
+from convbench.store.asv.files import (
+    METRICS,
+    Point,
+    SlimRecord,
+    benchmark_name,
+    benchmark_version,
+    save_benchmarks,
+    slim,
+    store_records,
+)
 from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
 from convbench.store.journal import JournalWarning, journals, read_records
 from convbench.store.locations import CONFIGURATION
@@ -62,16 +69,12 @@ def history_folder(results: Path) -> Path:
 
 def write_release_history(results: Path) -> History:
     """Make asv's files of all releases in the journals of `results`. Never raises for what asv or git refuse."""
-    done = subprocess.run(
-        [sys.executable, "-m", "convbench.store.asv.release_history", str(results.resolve())],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return History(refusal=f"asv's files of releases could not be made: {last}")
-    made = json.loads(done.stdout.splitlines()[-1])
+    module, request = "convbench.store.asv.release_history", {"results": str(results.resolve())}
+    with JsonChild(module, request) as child:
+        made = next((message["made"] for message in child.messages() if "made" in message), None)
+        failure = child.failure()
+    if failure or made is None:
+        return History(refusal=f"asv's files of releases could not be made: {failure or 'its process sent no result'}")
     return History(made["values"], tuple(made["tags"]))
 
 
@@ -79,10 +82,9 @@ def write_release_history(results: Path) -> History:
 
 
 def main() -> None:
-    """Make the history for the results folder on the command line; what was made is the last line of the output."""
-    results = Path(sys.argv[1])
-    made = _make(list(_released(results)), history_folder(results))
-    sys.stdout.write("\n" + json.dumps(made) + "\n")
+    """Make the history for the results folder of the request, and send what was made."""
+    results = Path(read_request()["results"])
+    send_message(made=_make(list(_released(results)), history_folder(results)))
 
 
 def _released(results: Path) -> Iterator[tuple[Release, Record]]:

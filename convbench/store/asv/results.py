@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.measurement.workers.json_child import JsonChild, read_request, send_message
-from convbench.store.asv.files import Point, clear_leftovers, save_benchmarks, slim, store_records
-from convbench.store.asv.metrics import SlimRecord
+from convbench.store.asv.files import Point, SlimRecord, clear_leftovers, save_benchmarks, slim, store_records
 from convbench.store.locations import CONFIGURATION, CheckoutState, checkout_state
 from convbench.store.schema import Record
 
@@ -76,6 +75,7 @@ def _store(checkout: Path, results: Path, records: list[SlimRecord]) -> dict[str
     from asv.environment import get_environments
     from asv.plugin_manager import plugin_manager
     from asv.repo import get_repo
+    from asv_runner.discovery import list_benchmarks
     from filelock import FileLock
 
     conf = Config.load(CONFIGURATION)
@@ -86,7 +86,9 @@ def _store(checkout: Path, results: Path, records: list[SlimRecord]) -> dict[str
     commit = repo.get_hash_from_name("HEAD")
     environment = next(iter(get_environments(conf, None)))
     point = Point(commit, repo.get_date(commit), environment.python)
-    benchmarks = Benchmarks(conf, _discovered(checkout / conf.benchmark_dir))
+    discovered = io.StringIO()
+    list_benchmarks(str(checkout / conf.benchmark_dir), discovered)
+    benchmarks = Benchmarks(conf, json.loads(discovered.getvalue()))
     values = 0
     results.mkdir(parents=True, exist_ok=True)
     with FileLock(results / ".asv.lock"):
@@ -96,15 +98,6 @@ def _store(checkout: Path, results: Path, records: list[SlimRecord]) -> dict[str
             machine = _machine(results, records[0]["machine"])
             values = store_records(results, benchmarks, point, machine, records)
     return {"values": values, "commit": commit}
-
-
-def _discovered(benchmark_dir: Path) -> list[dict[str, Any]]:
-    from asv_runner.discovery import list_benchmarks
-
-    text = io.StringIO()
-    list_benchmarks(str(benchmark_dir), text)
-    benchmarks: list[dict[str, Any]] = json.loads(text.getvalue())
-    return benchmarks
 
 
 def _machine(results: Path, facts: Mapping[str, Any]) -> dict[str, str]:

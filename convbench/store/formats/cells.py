@@ -1,16 +1,20 @@
-"""A record as one row of plain cells, and back.
+"""A record as one row of plain cells, and back; and as CSV (RFC 4180, UTF-8).
 
 Tables are spread over columns with dotted names, `problem.in_channels`, `samples.wall_s`. A table that is empty, or
-whose keys are not plain words, stays whole. Only the difference between a null member and a missing one is lost.
+whose keys are not plain words, stays whole. Only the difference between a null member and a missing one is lost. In CSV
+lists are JSON, and a text that a spreadsheet might run as a formula is JSON in quotes.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+from convbench.errors import ResultsError
 from convbench.store.schema import FIELDS, TABLES, Record
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
@@ -72,7 +76,7 @@ def text_of(value: Any) -> str:
         isinstance(value, str)
         and value.isprintable()
         and value[:1] not in _NOT_AT_THE_BEGINNING
-        and not _is_json(value)
+        and isinstance(value_of(value), str)
     ):
         return value
     return json.dumps(value)
@@ -91,5 +95,32 @@ def value_of(text: str) -> Any:
         return text
 
 
-def _is_json(text: str) -> bool:
-    return not isinstance(value_of(text), str)
+_LONGEST_CELL = 2**31 - 1
+
+
+def write_csv(path: Path, records: Callable[[], Iterable[Record]]) -> int:
+    """Write them; gives how many. They are asked for twice: first for the columns."""
+    columns = ordered(column for record in records() for column in row_of(record))
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for record in records():
+            row = row_of(record)
+            writer.writerow([text_of(row.get(column)) for column in columns])
+            count += 1
+    return count
+
+
+def read_csv(path: Path) -> Iterator[dict[str, Any]]:
+    """A row each, as what `write_csv` may have made it from. Raises `ResultsError` where the file is no such table."""
+    csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            columns = next(rows, [])
+            for row in rows:
+                if row:
+                    yield record_of_row(dict(zip(columns, map(value_of, row), strict=False)))
+    except (csv.Error, ValueError) as error:
+        raise ResultsError(f"{path} cannot be read as CSV: {error}.") from None

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ResultsError, did_you_mean
-from convbench.store.formats.cells import row_of
-from convbench.store.formats.csv_file import read_csv, write_csv
+from convbench.store.formats.cells import read_csv, row_of, write_csv
 from convbench.store.formats.parquet_file import read_parquet, write_parquet
 from convbench.store.formats.pyperf_file import write_pyperf
 from convbench.store.journal import SUFFIX, JournalWarning, as_record, line_of, read_records

@@ -39,7 +39,9 @@ def write_parquet(path: Path, records: Callable[[], Iterable[Record]]) -> int:
     count = 0
     with parquet.ParquetWriter(path, schema) as writer:
         while some := list(islice(rows, _AT_A_TIME)):
-            columns = {c: [_cell(row.get(c), marked=types[c] is None) for row in some] for c in types}
+            columns = {c: [row.get(c) for row in some] for c in types}
+            for c in (c for c, type_ in types.items() if type_ is None):
+                columns[c] = [None if value is None else json.dumps(value) for value in columns[c]]
             arrays = [pyarrow.array(cells, schema.field(c).type) for c, cells in columns.items()]
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
             count += len(some)
@@ -54,7 +56,8 @@ def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
             marked = {field.name for field in file.schema_arrow if (field.metadata or {}).items() >= _MARK.items()}
             for batch in file.iter_batches(_AT_A_TIME):
                 for row in batch.to_pylist():
-                    yield record_of_row({c: _decoded(v) if c in marked else v for c, v in row.items()})
+                    texts = {c: json.loads(row[c]) for c in marked if isinstance(row[c], str)}
+                    yield record_of_row(row | texts)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ResultsError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:200]}.") from None
 
@@ -87,17 +90,9 @@ def _kind(value: Any) -> str:
         return f"list of {_common({_kind(item) for item in value})}"
     if isinstance(value, int) and not isinstance(value, bool):
         return "int" if abs(value) <= _EXACT_AS_FLOAT else "long" if abs(value) <= _LARGEST else "json"
-    if isinstance(value, str) and not _is_utf8(value):
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):  # half a surrogate
         return "json"
     return type(value).__name__
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half a surrogate
-        return False
-    return True
 
 
 def _common(kinds: set[str]) -> str:
@@ -111,11 +106,3 @@ def _common(kinds: set[str]) -> str:
         if kinds == numbers:
             return kind
     return "json"
-
-
-def _cell(value: Any, *, marked: bool) -> Any:
-    return json.dumps(value) if marked and value is not None else value
-
-
-def _decoded(text: Any) -> Any:
-    return json.loads(text) if isinstance(text, str) else text

@@ -41,14 +41,10 @@ def _name(record: Record) -> str:
 
 
 def _benchmark(name: str, record: Record) -> dict[str, Any]:
-    return {"metadata": {"name": name, "unit": "second"} | _metadata(record), "runs": [_run(record)]}
-
-
-def _run(record: Record) -> dict[str, Any]:
     run: dict[str, Any] = {"values": [float(wall_s) for wall_s in walls(record)]}
     if time := time_of(record):
         run["metadata"] = {"date": time.replace(tzinfo=None).isoformat(" ")}  # as pyperf writes it: without the zone
-    return run
+    return {"metadata": {"name": name, "unit": "second"} | _metadata(record), "runs": [run]}
 
 
 def _metadata(record: Record) -> dict[str, Any]:
