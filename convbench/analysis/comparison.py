@@ -126,6 +126,8 @@ def compare(
 _FAILURES = frozenset(str(status) for status in Status if status.is_failure)
 _APART = ("machine", "allocator", "cache", "dtype")
 _Shared = tuple[Pair, Record, Record]
+_Compared = tuple[TwoSample, bool, float | None]
+"""The result, whether the samples are paired, and the machine's drift where it is known."""
 
 
 def _changes(pairs: Sequence[_Shared], compared: Sequence[_Compared], threshold: float) -> list[Change]:
@@ -150,9 +152,6 @@ def _verdict(ratio: Ratio, q_value: float, threshold: float) -> ChangeVerdict:
     if q_value < FALSE_DISCOVERY_RATE and not ratio.includes_one:
         return ChangeVerdict.SLOWER if ratio.value > 1 else ChangeVerdict.FASTER
     return ChangeVerdict.SAME if ratio.within(threshold) else ChangeVerdict.UNCLEAR
-
-
-# --- pairs of records -------------------------------------------------------------------------------------------------
 
 
 def _kind(record: Record) -> tuple[str, ...]:
@@ -181,15 +180,6 @@ def _by_pair(records: Iterable[Record], apart: Sequence[str]) -> dict[Pair, Reco
     return pairs
 
 
-# --- samples against samples ------------------------------------------------------------------------------------------
-
-
-class _Compared(NamedTuple):
-    result: TwoSample
-    paired: bool
-    drift: float | None
-
-
 def _compared(shared: Sequence[_Shared], was: Ragged, now: Ragged, *, of_one_kind: bool) -> list[_Compared]:
     """Compare each two records, whose samples are the rows. For records of two runs the known drift of the machine is
     divided out, and the interval is widened by the unknown drift. `of_one_kind`: all are of one machine, allocator,
@@ -206,9 +196,9 @@ def _compared(shared: Sequence[_Shared], was: Ragged, now: Ragged, *, of_one_kin
         now[apart],
         [results[place][0].ratio.value for place in places],
     )
-    compared = [_Compared(result, side_by_side, None) for result, side_by_side in results]
+    compared: list[_Compared] = [(*result, None) for result in results]
     for place, drift in zip(places, machine_drifts, strict=True):
-        compared[place] = _Compared(_without(drift, compared[place].result), False, drift.factor)
+        compared[place] = (_without(drift, results[place][0]), False, drift.factor)
     return compared
 
 

@@ -33,8 +33,11 @@ def method(record: Record) -> str:
 
 def _algorithm(record: Record) -> str:
     algorithm = table(record, "declared").get("algorithm")
-    if algorithm == "winograd" and not _suits_winograd(record):
-        return ""  # a backend declares its best algorithm, and computes other problems in other ways
+    if algorithm == "winograd":
+        problem = table(record, "problem")
+        kernel, stride = problem.get("kernel_size") or [3, 3], problem.get("stride") or [1, 1]
+        if min(kernel) == 1 or max(stride) > 1 or problem.get("groups", 1) != 1:
+            return ""  # a backend declares its best algorithm, and computes other problems in other ways
     return _ALGORITHMS.get(str(algorithm), "")
 
 
@@ -42,12 +45,6 @@ def _packing(record: Record) -> str:
     packed = set(table(record, "declared").get("prepacks") or ())
     weights = ["packed weights"] if "weight" in packed else []
     return ", ".join(weights + (["own layout"] if packed & {"input", "output"} else []))
-
-
-def _suits_winograd(record: Record) -> bool:
-    problem = table(record, "problem")
-    kernel, stride = problem.get("kernel_size") or [3, 3], problem.get("stride") or [1, 1]
-    return bool(min(kernel) > 1 and max(stride) == 1 and problem.get("groups", 1) == 1)
 
 
 def explanation_of_winner(choices: Sequence[LayerChoice], limits: Limits) -> str:

@@ -29,13 +29,11 @@ class Total:
     layers: int
     """How many distinct layers it has a time on."""
     without: tuple[LayerChoice, ...]
-    """The layers it has no time on."""
     known_s: float
     """Seconds per pass for the layers that it has a time on."""
     first_s: float | None
     """Seconds to prepare and make the first call, over the distinct layers; None if unknown."""
     peak_bytes: int | None
-    """The peak memory of its process, over all layers."""
 
     @property
     def is_whole(self) -> bool:

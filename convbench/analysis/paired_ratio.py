@@ -13,7 +13,6 @@ from convbench.stats.ragged import normal_spread
 from convbench.stats.ratio import Ratio
 from convbench.stats.two_sample import TwoSample
 from convbench.store.readings import (
-    Walls,
     half_width_between_processes,
     paired_log_ratios,
     paired_walls,
@@ -35,7 +34,7 @@ def ratio(slower: Record, faster: Record) -> Ratio | None:
     processes = paired_log_ratios(slower, faster)
     if not processes:
         return None
-    paired = _over_processes([np.exp(logs).tolist() for logs in processes])
+    paired = Ratio.of(estimate_over_processes([np.exp(logs).tolist() for logs in processes]))
     if len(processes) > 1:
         return paired
     spread = float(normal_spread(processes[0]))
@@ -54,7 +53,7 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     if (count := min(map(len, by_process))) > 1:
         # A process computes all cases, one after the other, so its variation is in all of them alike.
         means = [float(np.mean([np.median(case[p]) for case in by_process])) for p in range(count)]
-        return _over_processes([[math.exp(mean)] for mean in means])
+        return Ratio.of(estimate_over_processes([[math.exp(mean)] for mean in means]))
     cases = [np.concatenate(processes) for processes in by_process]
     rng = np.random.default_rng(seed)
     means_drawn = np.zeros(_RESAMPLES)
@@ -69,10 +68,6 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     spread = math.sqrt(np.mean([normal_spread(logs) ** 2 for logs in cases]))
     records = [record for pair in pairs for record in pair]
     return over_cases.widened(half_width_between_processes(records, spread))
-
-
-def _over_processes(ratios: Sequence[Sequence[float]]) -> Ratio:
-    return Ratio.of(estimate_over_processes(ratios))
 
 
 def compare_processes(base: Record, new: Record) -> tuple[TwoSample, bool] | None:
@@ -91,11 +86,8 @@ def compare_processes(base: Record, new: Record) -> tuple[TwoSample, bool] | Non
     if base.get("session") is not None and (side_by_side := ratio(new, base)) is not None:
         logs = [math.log(np.median(later / earlier)) for later, earlier in paired_walls(new, base)]
         return TwoSample(side_by_side, _p_of_mean(logs) if side_by_side.covers else 1.0), True
-    return _welch(_log_medians(before), _log_medians(after)), False
-
-
-def _log_medians(walls: Walls) -> list[float]:
-    return [math.log(median(by_round.values())) for by_round in walls.values()]
+    medians = ([math.log(median(walls.values())) for walls in side.values()] for side in (before, after))
+    return _welch(*medians), False
 
 
 def _p_of_mean(values: Sequence[float]) -> float:

@@ -112,9 +112,6 @@ def _passing(moved: int, levels: Sequence[Level], cold: bool) -> list[tuple[floa
     return least
 
 
-# --- what cannot be done without --------------------------------------------------------------------------------------
-
-
 def flops_needed(problem: ConvProblem) -> int:
     """Two per multiply-add of a tap that meets the input, where padding is zeros; `problem.flops` otherwise."""
     (rows, _, _), (columns, _, _) = _axes(problem)

@@ -79,15 +79,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Trend:
-    """Every step of every series, and what else there is to say."""
+    """Every step of every series. Those in `long` were looked at run by run, those in `short` release by release, by
+    samples; `untold` have too little to say anything of."""
 
     steps: tuple[Step, ...]
     long: tuple[Series, ...]
-    """Looked at run by run."""
     short: tuple[Series, ...]
-    """Looked at release by release, by samples."""
     untold: tuple[Series, ...]
-    """With too little to say anything of."""
     left_out: Counter[str]
     noise: float | None
     """The median over the long series of the spread of single runs, as a share; None without any."""

@@ -44,17 +44,14 @@ class Kernel:
     def closeness(self, points: Floats, others: Floats) -> Floats:
         """m(r) of each pair, (points, others): 1 for a point and itself, 0 for those with nothing in common."""
         r = math.sqrt(3) * np.sqrt(self._squares(points, others))
-        matern: Floats = (1 + r) * np.exp(-r)
-        return matern
+        return np.asarray((1 + r) * np.exp(-r))
 
     def covariance(self, points: Floats, others: Floats) -> Floats:
         linear = math.exp(self.log_slope) * points @ others.T
-        covariance: Floats = self.closeness(points, others) + linear + _CONSTANT
-        return covariance
+        return np.asarray(self.closeness(points, others) + linear + _CONSTANT)
 
     def variance(self, points: Floats) -> Floats:
-        variance: Floats = 1 + math.exp(self.log_slope) * np.square(points).sum(axis=1) + _CONSTANT
-        return variance
+        return np.asarray(1 + math.exp(self.log_slope) * np.square(points).sum(axis=1) + _CONSTANT)
 
     def _squares(self, points: Floats, others: Floats) -> Floats:
         root = np.exp(self.log_weights / 2)
@@ -86,8 +83,7 @@ class Fit:
     def scales(self) -> Floats:
         """The signal's variance of each quantity, its most likely value (GPML, section 5.4.1's product of the two)."""
         squares = np.einsum("ij,ij->j", self.values, self._solved)
-        scales: Floats = (squares + _SCALE_SUM) / (len(self.points) + _SCALE_DEGREES)
-        return scales
+        return np.asarray((squares + _SCALE_SUM) / (len(self.points) + _SCALE_DEGREES))
 
     def predict(self, points: Floats) -> tuple[Floats, Floats]:
         """Means (points, quantities) and standard deviations of a new measurement (GPML, 2.25 and 2.26)."""
@@ -145,5 +141,4 @@ def _inverse(factor: tuple[Floats, bool]) -> Floats:
     lower, failed = lapack.dpotri(factor[0], lower=1)
     if failed:
         raise np.linalg.LinAlgError("a covariance that is not positive definite")
-    inverse: Floats = np.tril(lower) + np.tril(lower, -1).T
-    return inverse
+    return np.asarray(np.tril(lower) + np.tril(lower, -1).T)

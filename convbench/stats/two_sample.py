@@ -13,7 +13,7 @@ Methods, 3rd ed. (2014), chapters 3 and 4; F. Wilcoxon, Biometrics Bulletin 1 (1
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ def paired(first: Ragged, second: Ragged) -> list[TwoSample]:
 
 
 def _in_groups(
-    first: Ragged, second: Ragged, compare: Callable[[Floats, Floats], Iterator[TwoSample]]
+    first: Ragged, second: Ragged, compare: Callable[[Floats, Floats], tuple[bool, list[Floats]]]
 ) -> list[TwoSample]:
     """`compare` all pairs of rows, those of the same lengths together."""
     if not len(first):
@@ -60,11 +60,14 @@ def _in_groups(
     results: list[TwoSample] = []
     for (size, other), group in zip(lengths.T.tolist(), groups, strict=True):
         for some in np.split(group, range(at := max(1, _AT_ONCE // (size * other)), len(group), at)):
-            results += compare(first.matrix(some), second.matrix(some))
+            covers, columns = compare(first.matrix(some), second.matrix(some))
+            for value, low, high, p_value, spread in zip(*(c.tolist() for c in columns), strict=True):
+                results.append(TwoSample(Ratio(value, low, high, covers), p_value, spread))
     return [results[place] for place in np.argsort(order, kind="stable").tolist()]
 
 
-def _independent(first: Floats, second: Floats) -> Iterator[TwoSample]:
+def _independent(first: Floats, second: Floats) -> tuple[bool, list[Floats]]:
+    """Whether there are intervals; and the ratios, their lows and highs, p values and spreads."""
     size, other = first.shape[1], second.shape[1]
     values = np.median(second, axis=1) / np.median(first, axis=1)
     differences = (np.log(second)[:, :, None] - np.log(first)[:, None, :]).reshape(len(first), -1)
@@ -74,33 +77,18 @@ def _independent(first: Floats, second: Floats) -> Iterator[TwoSample]:
     u = (differences > 0).sum(axis=1) + (differences == 0).sum(axis=1) / 2
     smaller = np.minimum(np.minimum(u, size * other - u), size * other // 2)  # no half at the middle: p is 1 there
     p_values = np.exp(log_p(size + other, np.full(len(u), size), smaller)) if covers else np.ones(len(u))
-    return _results(
-        values,
-        np.minimum(np.exp(low), values),
-        np.maximum(np.exp(high), values),
-        p_values,
-        covers,
-        np.zeros_like(values),
-    )
+    low, high = np.minimum(np.exp(low), values), np.maximum(np.exp(high), values)
+    return covers, [values, low, high, p_values, np.zeros_like(values)]
 
 
-def _paired(first: Floats, second: Floats) -> Iterator[TwoSample]:
+def _paired(first: Floats, second: Floats) -> tuple[bool, list[Floats]]:
     ratios = second / first
     size = ratios.shape[1]
     covers = size >= FEWEST_FOR_INTERVAL
     # How many to leave out at either end is what the interval of 0, 1, ..., n - 1 begins with.
     low, high = _order_statistics(ratios, int(estimate_median(range(size)).low))
     p_values = signed_rank_p_values(np.log(ratios)) if covers else np.ones(len(ratios))
-    spreads = normal_spread(np.log(ratios))
-    return _results(np.median(ratios, axis=1), low, high, p_values, covers, spreads)
-
-
-def _results(
-    values: Floats, low: Floats, high: Floats, p_values: Floats, covers: bool, spreads: Floats
-) -> Iterator[TwoSample]:
-    columns = (column.tolist() for column in (values, low, high, p_values, spreads))
-    for value, least, most, p_value, spread in zip(*columns, strict=True):
-        yield TwoSample(Ratio(value, least, most, covers), p_value, spread)
+    return covers, [np.median(ratios, axis=1), low, high, p_values, normal_spread(np.log(ratios))]
 
 
 def _left_out(size: int, other: int) -> int:
@@ -128,8 +116,7 @@ def signed_rank_p_values(differences: Floats) -> Floats:
     above = (sums > 0).sum(axis=1) + (sums == 0).sum(axis=1) / 2
     smaller = np.minimum(above, sums.shape[1] - above)
     if size <= _COUNTED_DIFFERENCES:
-        exact: Floats = _signed_rank_table(size)[np.ceil(smaller).astype(np.int64)]
-        return exact
+        return np.asarray(_signed_rank_table(size)[np.ceil(smaller).astype(np.int64)])
     from scipy.special import ndtr
 
     spread = math.sqrt(size * (size + 1) * (2 * size + 1) / 24)

@@ -41,12 +41,12 @@ def kept_ceilings(folder: Path) -> list[Ceilings]:
 
 
 def _read(path: Path) -> list[Ceilings]:
-    ceilings = []
+    ceilings: list[Ceilings] = []
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         warnings.warn(f"{path} cannot be read: {error.strerror or error}; {_REMEDY}.", JournalWarning, stacklevel=3)
-        return []
+        return ceilings
     for number, line in enumerate(lines, 1):
         try:
             ceilings.append(msgspec.json.decode(line, type=Ceilings))

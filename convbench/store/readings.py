@@ -29,9 +29,6 @@ Walls = dict[int, dict[int, float]]
 """Seconds per call by process, then by round."""
 
 
-# --- fields -----------------------------------------------------------------------------------------------------------
-
-
 def as_number(value: object) -> float | None:
     """`value`, if it is a finite number."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
@@ -118,9 +115,6 @@ def half_width_not_included(records: Iterable[Record], cases: int = 1) -> float:
 def _variation(record: Record) -> ProcessVariation | None:
     scale, pairs = (number(table(record, "process_variation"), name) for name in ("scale", "pairs"))
     return ProcessVariation(scale, int(pairs)) if scale is not None and 0 < scale < 1 and pairs is not None else None
-
-
-# --- samples ----------------------------------------------------------------------------------------------------------
 
 
 def column(record: Record, name: str) -> list[float]:

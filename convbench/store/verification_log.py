@@ -5,6 +5,7 @@ The first line is the request; each of the others is an event of one backend's c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -41,15 +42,13 @@ class VerificationLog(LineFile):
 def newest_log(folder: Path, request: Mapping[str, Any]) -> tuple[Path, list[Event]] | None:
     """The newest log of just this request, with its events; lines that are no events are passed over."""
     for path in sorted(folder.glob(f"*{SUFFIX}"), reverse=True):
-        lines = [event for line in path.read_bytes().splitlines() if (event := _parsed(line)) is not None]
-        if lines and lines[0].get("asked") == json.loads(json.dumps(request)):
-            return path, lines[1:]
+        events = [event for line in path.read_bytes().splitlines() if isinstance(event := _parsed(line), dict)]
+        if events and events[0].get("asked") == json.loads(json.dumps(request)):
+            return path, events[1:]
     return None
 
 
-def _parsed(line: bytes) -> Event | None:
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) else None
+def _parsed(line: bytes) -> Any:
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(line)
+    return None

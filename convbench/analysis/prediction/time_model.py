@@ -108,10 +108,7 @@ class TimeModel:
         )
 
     def _point(self, layer: ConvProblem) -> Floats:
-        point: Floats = (np.array([features(layer)]) - self._centre) / self._spread
-        return point
-
-    # --- the kernel -----------------------------------------------------------------------------------------------
+        return np.asarray((np.array([features(layer)]) - self._centre) / self._spread)
 
     @cached_property
     def _kernel(self) -> Kernel:
@@ -134,8 +131,6 @@ class TimeModel:
         chosen = complete[_evenly(len(complete), _MOST_FITTED)]
         values = self._logs[np.ix_(chosen, columns)]
         return fitted_kernel(self._points[chosen], values - values.mean(axis=0), start)
-
-    # --- a backend ------------------------------------------------------------------------------------------------
 
     def _of(self, column: int) -> _Known:
         is_known = self._is_known[:, column]

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -82,5 +82,5 @@ def _stream(ordered: Iterable[Release]) -> str:
 
 def _git(*words: str, stdin: str = "") -> None:
     # Called from a hook of git's, there are variables that speak of another repository.
-    variables: Mapping[str, str] = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     subprocess.run(["git", *words], input=stdin, capture_output=True, text=True, env=variables, check=True)
