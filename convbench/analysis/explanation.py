@@ -36,7 +36,7 @@ def _algorithm(record: Record) -> str:
     if algorithm == "winograd":
         problem = table(record, "problem")
         kernel, stride = problem.get("kernel_size") or [3, 3], problem.get("stride") or [1, 1]
-        if min(kernel) == 1 or max(stride) > 1 or problem.get("groups", 1) != 1:
+        if min(kernel) <= 1 or max(stride) > 1 or problem.get("groups", 1) != 1:
             return ""  # a backend declares its best algorithm, and computes other problems in other ways
     return _ALGORITHMS.get(str(algorithm), "")
 
