@@ -17,6 +17,7 @@ import numpy as np
 
 from convbench.analysis.drift import Drift, drifts, p_value_of
 from convbench.analysis.paired_ratio import compare_processes
+from convbench.stats.change_points import FALSE_DISCOVERY_RATE
 from convbench.stats.ragged import Ragged
 from convbench.stats.rank_sum import q_values
 from convbench.stats.ratio import Ratio
@@ -25,7 +26,6 @@ from convbench.status import Status
 from convbench.store.readings import half_width_between_processes, paired_walls, ragged_walls, table
 from convbench.store.schema import Record
 
-FALSE_DISCOVERY_RATE = 0.05
 FIELDS = (
     "suite", "case", "backend", "threads", "status", "reason", "median_s", "session", "commit", "dtype",
     "settings.allocator", "settings.cache", "machine.machine", "declared.device", "versions",
@@ -59,8 +59,7 @@ class Change(NamedTuple):
     paired: bool = False
     """Whether the two were measured side by side, and compared round by round."""
     drift: float | None = None
-    """For two runs: how many times slower the machine was in the new one, by the other libraries on the same case; None
-    if these are too few."""
+    """How many times slower the machine was in the new run, by other libraries on the same case, if known."""
 
     @property
     def changed(self) -> bool:

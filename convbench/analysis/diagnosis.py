@@ -46,8 +46,7 @@ class ClockError:
         return int(seconds / self.round_s)
 
     def minimum_detectable_effect(self, seconds: float, processes: int = 1) -> float | None:
-        """The smallest share by which one of two has to be slower to be detected in `seconds` of rounds; None if too
-        few."""
+        """The smallest share that is detected in `seconds` of rounds; None if they are too few."""
         return self.spread.minimum_detectable_effect(self.rounds(seconds), processes)
 
     def share_between_processes(self, seconds: float) -> float:

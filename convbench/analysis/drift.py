@@ -41,8 +41,8 @@ _MEDIAN_TO_MEAN = 1.2533
 
 
 class Drift(NamedTuple):
-    """How many times slower the machine was in the new run, if known; and half of the 95 % interval for the unknown
-    rest, of a logarithm."""
+    """How many times slower the machine was in the new run, if known; half of the 95 % interval of the log for the
+    rest."""
 
     factor: float | None
     half_width: float
@@ -106,8 +106,7 @@ def _drift(others: Sequence[float], spread: float) -> Drift:
 
 
 def library_of(record: Record) -> str:
-    """What a backend computes with: the first distribution that it names, and NumPy only if it names no other; if it
-    names none, the beginning of its own name."""
+    """The first distribution that a backend names, NumPy only if it names no other; else the beginning of its name."""
     if versions := table(record, "versions"):
         return str(next((name for name in versions if name != "numpy"), "numpy"))
     return record["backend"].partition("@")[0].partition("-")[0]

@@ -74,8 +74,7 @@ class ModelChoice:
         return sum(c.case.count * c.ranked[0].call_s for c in self.choices)
 
     def lead(self, backend: str, other: str | None = None) -> Ratio | None:
-        """How many times longer `backend` takes for a pass than `other`, or than the best of each layer; None if a
-        layer lacks."""
+        """How many times longer a pass takes with `backend` than with `other`, or the best of each layer, if known."""
         above, below = self._pass(backend), self._pass(other)
         if above is None or below is None:
             return None
@@ -85,8 +84,7 @@ class ModelChoice:
         return plain.widened(half_width_between_processes(winners))
 
     def _pass(self, backend: str | None) -> tuple[float, float, bool] | None:
-        """Seconds per pass with `backend`, or with the best of each layer; half of their interval, and whether it is
-        one. None if a layer lacks."""
+        """Seconds per pass with `backend`, or the best of each layer, half of their interval, and whether it is one."""
         ratios = [c.over_fastest(backend or c.ranked[0].backend) for c in self.choices]
         known = [between for between in ratios if between is not None]
         if not known or len(known) < len(ratios):
@@ -107,8 +105,7 @@ class ModelChoice:
         return tuple(sorted((saving for saving in savings if saving.saved_s > 0), key=lambda saving: -saving.saved_s))
 
     def contender(self) -> tuple[str, tuple[LayerChoice, ...]] | None:
-        """A backend that might be the best single one or the next, but was left out of layers, with these; None if both
-        are known."""
+        """A backend that might be the best single one or the next but was left out of layers, with these."""
         expected = [(total.expected_s, total) for total in self.totals if total.expected_s is not None]
         expected.sort(key=lambda entry: entry[0])
         return next(((total.backend, total.without) for _, total in expected[:2] if not total.is_whole), None)

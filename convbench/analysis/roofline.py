@@ -52,8 +52,7 @@ class Limits:
         self._ceilings: dict[tuple[Any, Any], Ceilings] = {(one.cpu, one.threads): one for one in ceilings}
 
     def of(self, record: Record) -> Limit | None:
-        """None where no ceilings are known for its CPU, number of threads or precision, and for other devices than the
-        CPU."""
+        """None without ceilings for its CPU, number of threads or precision, and for other devices than the CPU."""
         ceilings = self._ceilings.get((table(record, "machine").get("cpu"), record.get("threads")))
         declared = table(record, "declared")
         if ceilings is None or declared.get("device", "cpu") != "cpu" or (problem := problem_of(record)) is None:
@@ -73,8 +72,7 @@ def may_pass(declared: Mapping[str, Any]) -> bool:
 
 
 def limit(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings, cold: bool = False) -> Limit | None:
-    """The limit of `problem` for a backend that declares its `operand` and `accumulate` precisions and what it
-    `prepacks`; None without a ceiling."""
+    """The limit for a backend that declares `operand` and `accumulate` precisions and what it `prepacks`, if known."""
     peak, assumed = _peak(problem, declared, ceilings)
     if peak is None:
         return None

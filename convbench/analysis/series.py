@@ -44,8 +44,7 @@ class SeriesKey(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One run of a series: its place on the axis, its median with interval (NaN without one), and its raw samples, in
-    seconds."""
+    """One run of a series: its place on the axis, its median with interval (or NaN), and its samples, in seconds."""
 
     label: str
     """`onnxruntime 1.20.0`; else `1a2b3c4d`, with a `+` where the checkout had changes; else `2026-11-03 14:05`."""

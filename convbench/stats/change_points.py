@@ -29,9 +29,8 @@ FEWEST_IN_SEGMENT = 3
 
 @dataclass(frozen=True)
 class ChangePoint:
-    """A step at `index`, which lasts up to the next change. `before` and `after` are the medians of the two segments.
-    `ratio` is the median of all ratios of a value after to one before, with a 95 % interval; it is steadier than the
-    ratio of the medians."""
+    """A step at `index`, up to the next change. `before` and `after` are the medians of the two segments; `ratio` is
+    the median of all ratios of a value after to one before, which is steadier than the ratio of the medians."""
 
     index: int
     before: float
@@ -153,10 +152,9 @@ _MOST = 0.9
 
 
 def variance_inflation(series: Sequence[Floats], cuts: Sequence[Iterable[int]]) -> float:
-    """By how much the variance of a mean is larger than that of independent points: (1 + r) / (1 - r) (G. E. P. Box and
+    """By how much the variance of a mean exceeds that of independent points: (1 + r) / (1 - r) (G. E. P. Box and
     others, Time Series Analysis, on first-order autoregression). r is the correlation of neighbours' ranks within the
-    segments that `cuts` makes of each series, as far as it is beyond doubt over all of them; without any the result is
-    1."""
+    segments that `cuts` makes of each series, as far as it is beyond doubt over all of them, or 0."""
     products, pairs = 0.0, 0
     for values, places in zip(series, cuts, strict=True):
         for start, stop in pairwise([0, *sorted(places), values.size]):

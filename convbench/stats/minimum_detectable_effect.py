@@ -30,9 +30,8 @@ _LARGEST_LOG = 700.0  # so that its exponential is still a number
 
 @dataclass(frozen=True)
 class Spread:
-    """How far a program differs from itself, as logarithms of ratios (0.01 is 1 %), from so many `pairs`. `noise` is
-    that of one round, scaled as a median's; `between_processes` the standard deviation between pairs of fresh
-    processes, beyond what noise explains."""
+    """How far a program differs from itself, as logarithms of ratios (0.01 is 1 %), in so many `pairs`: the `noise` of
+    one round, scaled as a median's, and the standard deviation `between_processes` beyond what noise explains."""
 
     noise: float
     between_processes: float
@@ -47,8 +46,7 @@ class Spread:
         return abs(result) > student_quantile(self.pairs) * self.standard_error(rounds, processes)
 
     def minimum_detectable_effect(self, rounds: int, processes: int = 1) -> float | None:
-        """The share by which one has to be slower to be detected in 80 % of the cases; None with too few rounds for an
-        interval in each pair."""
+        """The share that is detected in 80 % of the cases; None with too few rounds for an interval in each pair."""
         if rounds < FEWEST_FOR_INTERVAL * processes:
             return None
         noncentrality = float(nctdtrinc(self.pairs, 1 - POWER, student_quantile(self.pairs)))

@@ -60,8 +60,7 @@ def _without_stalls(tail: Floats) -> Floats:
 
 
 def midmean(values: Sequence[float]) -> float:
-    """The mean of the middle half, Tukey's midmean: close to the mean where times are bimodal, and unmoved by stalls.
-    Raises `ValueError` without values."""
+    """The mean of the middle half (Tukey), which stalls do not move. Raises `ValueError` without values."""
     if not len(values):
         raise ValueError("no values to take a midmean of")
     ordered = np.sort(np.asarray(values, dtype=np.float64))

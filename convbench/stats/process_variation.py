@@ -49,13 +49,11 @@ class ProcessVariation:
 
     @property
     def half_width_of_time(self) -> float:
-        """Half of the 95 % interval for the logarithm of one process's time over a typical one's: a ratio has the
-        variance of two."""
+        """Half of the 95 % interval for the logarithm of one process's time over a typical one's."""
         return self.half_width_of_ratio / math.sqrt(2)
 
     def learned_from(self, log_ratios: Sequence[float]) -> ProcessVariation:
-        """The variation after further pairs, by the logarithms of their ratios; what was known weighs as its pairs and
-        one more."""
+        """The variation after further pairs, by their log ratios; what was known weighs as its pairs and one more."""
         if not log_ratios:
             return self
         known = _WORTH + self.pairs

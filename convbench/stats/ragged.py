@@ -72,7 +72,6 @@ class Ragged:
 
 
 def normal_spread(values: Floats) -> Floats:
-    """How far values lie apart along the last axis: the distance of their quartiles, as the standard deviation of a
-    normal distribution with these quartiles."""
+    """The distance of the quartiles along the last axis, as the standard deviation of a normal distribution."""
     low, high = np.quantile(values, (0.25, 0.75), axis=-1)
     return np.asarray((high - low) / _QUARTILES_APART)

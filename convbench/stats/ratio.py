@@ -14,8 +14,7 @@ Key = TypeVar("Key", int, tuple[int, int])
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times slower the first is than the second. [low, high] is a 95 % interval if `covers`, else the range
-    seen, because there were too few samples."""
+    """How many times slower the first is. [low, high] is a 95 % interval if `covers`, else the range seen."""
 
     value: float
     low: float

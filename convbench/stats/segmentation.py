@@ -32,8 +32,7 @@ _MOST_PASSES = 5
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """A series, (n,) numbers; their standard errors, (n,) or None; and how much more a mean of its points varies than
-    one of independent points."""
+    """A series, (n,) numbers; standard errors, (n,); how much more its means vary than those of independent points."""
 
     values: Floats
     errors: Floats | None = None

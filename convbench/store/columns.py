@@ -86,7 +86,7 @@ class BlockReader:
         return self._row(**{f"field_{number}": value for number, value in enumerate(values)})
 
     def _columns(self, rows: Sequence[Any], *, plain: bool) -> Block:
-        """The columns of `rows`; if `plain`, fields have the types of their kinds. Raises `ValueError` if a table is no
+        """The columns of `rows`; if `plain`, of the types of their kinds. Raises `ValueError` for a table that is no
         object."""
         columns = zip(*map(msgspec.structs.astuple, rows), strict=True) if rows else ((),) * len(self._fields)
         return {
@@ -124,8 +124,7 @@ _REFUSED_NAME = re.compile(r'["\\\x00-\x1f]')
 
 
 def _row_type(fields: Mapping[str, Kind]) -> type[msgspec.Struct]:
-    """The type of a decoded line: `fields` in their order, named `field_0` and so on, because a field may have any
-    name."""
+    """The type of a decoded line. Members are `field_0` and so on, because a field may have any name."""
     members = {f"field_{number}": name for number, name in enumerate(fields)}
     types = [(member, str) if name in REQUIRED else (member, *_TYPES[fields[name]]) for member, name in members.items()]
     names = {member: name for member, name in members.items() if not _REFUSED_NAME.search(name)}

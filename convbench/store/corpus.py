@@ -43,8 +43,7 @@ def read_corpus(path: Path) -> list[Question]:
 
 
 def add_to_corpus(path: Path, failed: Iterable[tuple[Question, str]]) -> int:
-    """Append the questions that are not there yet, each with a remark; gives how many. Raises `ResultsError` when the
-    file cannot be written."""
+    """Append new questions, each with a remark; gives how many. Raises `ResultsError` if it cannot be written."""
     known = set(read_corpus(path))
     new = {question: remark for question, remark in failed if question not in known}
     if not new:

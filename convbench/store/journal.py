@@ -240,8 +240,7 @@ def as_record(value: Any) -> Record:
 
 @functools.cache
 def _decoder(only: tuple[str, ...]) -> Callable[[bytes], Record]:
-    """A decoder of lines to records with only these fields and members. It raises `ValueError` for a line that is not a
-    record."""
+    """A decoder of lines to records with only these fields and members; it raises `ValueError` for other lines."""
     types: dict[str, Any] = {}
     members: dict[str, dict[str, Any]] = {}
     for name in only:

@@ -79,8 +79,7 @@ def git(folder: Path, *words: str) -> str | None:
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to; it replaces `path` once it is whole and on disk. Raises `ResultsError` when it
-    cannot be written."""
+    """A file to write to; it replaces `path` once it is whole and on disk. Raises `ResultsError` if that fails."""
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convbench-") as scratch:
             draft = Path(scratch) / path.name

@@ -114,8 +114,7 @@ def _per_second(amount: int, estimate: Estimate | None, unit: float = 1.0) -> fl
 
 
 def _columns(samples: tuple[RoundSample, ...]) -> dict[str, list[Any]]:
-    """The samples by column. Which process each was taken in (`process`, from 0) where there are several; what could
-    be read in every one."""
+    """The samples by column: what could be read in every one, and `process`, from 0, where there are several."""
     rows = [{"round": s.round, "load": s.load, **asdict(s.sample), "process": s.process} for s in samples]
     absent = {"process"} if not any(s.process for s in samples) else set()
     absent |= {name for row in rows for name, value in row.items() if value is None}

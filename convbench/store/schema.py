@@ -50,16 +50,6 @@ class Samples(TypedDict, total=False):
     process: list[int]
 
 
-class SelfRatio(TypedDict):
-    """The ratio of two processes of one backend, which shows the run's own error."""
-
-    backend: str
-    value: float
-    low: float
-    high: float
-    covers: bool
-
-
 class Record(TypedDict, total=False):
     """One backend on one case, as a run writes it; seconds are per call.
 
@@ -110,7 +100,7 @@ class Record(TypedDict, total=False):
     gpu: Annotated[dict[str, Any] | None, Kind.TABLE]
     samples: Annotated[Samples, Kind.DEFERRED]
     twin: Annotated[Samples | None, Kind.DEFERRED]
-    self_ratio: Annotated[SelfRatio | None, Kind.DEFERRED]
+    self_ratio: Annotated[dict[str, Any] | None, Kind.DEFERRED]
     process_variation: Annotated[dict[str, Any] | None, Kind.DEFERRED]
     hazards: Annotated[list[dict[str, Any]], Kind.DEFERRED]
     verdicts: Annotated[list[dict[str, Any]], Kind.DEFERRED]

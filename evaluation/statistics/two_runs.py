@@ -33,8 +33,9 @@ from statistics import median
 
 from power import by_asv
 
-from convbench.analysis.comparison import FALSE_DISCOVERY_RATE, compare
+from convbench.analysis.comparison import compare
 from convbench.analysis.drift import library_of
+from convbench.stats.change_points import FALSE_DISCOVERY_RATE
 from convbench.stats.rank_sum import q_values
 from convbench.stats.two_sample import independent
 from convbench.store.readings import ragged_walls

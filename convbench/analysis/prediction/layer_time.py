@@ -60,8 +60,7 @@ class Predictor:
         return tuple(sorted({backend for times in layers for backend in times}))
 
     def predict(self, backend: str, problem: ConvProblem) -> Predicted | None:
-        """The time of `backend` for `problem`; None if it was timed on fewer than 9 layers, on no similar one, or was
-        left out of similar ones."""
+        """The time of `backend` for `problem`; None with fewer than 9 layers, no similar one, or if left out there."""
         model = self._model(problem)
         if model is None or self._would_be_left_out(backend, problem, model):
             return None
@@ -118,8 +117,7 @@ class Races:
 
 
 def _key(problem: ConvProblem) -> Key:
-    """What has to be equal for one layer to say anything about another. Libraries have separate code for depthwise
-    layers."""
+    """What layers have to share to say anything of another. Libraries have separate code for depthwise layers."""
     is_depthwise = problem.groups == problem.in_channels == problem.out_channels != 1
     return problem.dtype, problem.direction, is_depthwise
 

@@ -51,8 +51,7 @@ def store_records(
     machine: Mapping[str, str],
     records: Iterable[SlimRecord],
 ) -> int:
-    """Store slim `records` of one machine, whose strings asv knows as `machine`, in the folder `results`; gives how
-    many values."""
+    """Store slim `records` of one machine, whose strings asv knows, in the folder `results`; gives how many values."""
     return sum(
         _store_group(results, benchmarks, point, machine, dict(tags), group)
         for tags, group in _by_settings(records).items()
@@ -182,8 +181,7 @@ class Metric:
     read: Callable[[SlimRecord], Any]
 
     def value(self, record: SlimRecord) -> Any:
-        """What asv takes as the result: a number, samples, NaN where the pair does not apply. Raises `LookupError` with
-        the reason when the pair failed."""
+        """The result: a number, samples, NaN where the pair does not apply. Raises `LookupError` if the pair failed."""
         status = Status(record["status"])
         if status in _ABSENT:
             return math.nan

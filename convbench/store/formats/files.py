@@ -84,9 +84,9 @@ class Imported:
 
 
 def import_records(path: Path, format_: Format, results: Path) -> list[Imported]:
-    """Make journals, one for each machine, of the records in a file, without those that the machine's folder has. Rows
-    that are not records are passed over with a `JournalWarning`. Raises `ResultsError` when the file cannot be read or
-    the results folder not be written."""
+    """Make journals, one for each machine, of the records in a file that the machine's folder lacks. Other rows are
+    passed over with a `JournalWarning`. Raises `ResultsError` when the file cannot be read or the folder not be
+    written."""
     if format_.read is None:
         raise ResultsError(f"{path}: {format_.name} is written, and not read; its files lack what makes a record.")
     machines: dict[str, list[Record]] = {}
@@ -126,8 +126,7 @@ def _machine(record: Record) -> str:
 
 
 def _journal(folder: Path, records: list[Record]) -> Imported:
-    """The name has the time of the first record, so that journals sort by time, and a hash of the records, whatever
-    format they came in."""
+    """Named by the time of the first record, so that journals sort by time, and by a hash of the records."""
     rows = json.dumps([row_of(record) for record in records], sort_keys=True)
     time = time_of(records[0])
     stamp = f"{time:%Y%m%dT%H%M%SZ}" if time else "00000000T000000Z"
