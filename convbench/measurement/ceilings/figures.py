@@ -51,25 +51,20 @@ class Ceilings:
     """The most that `threads` threads of this machine can do."""
 
     threads: Count
-    time: str
-    """ISO 8601, UTC."""
+    time: str  # ISO 8601, UTC
     cpu: str
     convbench: str
     versions: Mapping[str, str]
-    cpus: tuple[int, ...] | None
-    """The CPUs that the threads were pinned to; None where the system cannot pin."""
-    clock: Figure | None
-    """Cycles per second of one CPU while all of them work."""
+    cpus: tuple[int, ...] | None  # the CPUs that the threads were pinned to; None where the system cannot pin
+    clock: Figure | None  # cycles per second of one CPU while all of them work
     multiply_adds: Mapping[str, tuple[Figure, ...]]
     """Floating-point operations per second in registers, by the dtype that is multiplied, the fastest way first."""
     matrix_products: Mapping[str, tuple[Figure, ...]]
     """Floating-point operations per second in matrix products, likewise."""
-    levels: tuple[Level, ...]
-    """From the innermost cache to main memory; empty if the caches are unknown."""
+    levels: tuple[Level, ...]  # from the innermost cache to main memory; empty if the caches are unknown
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     """Dtypes that this CPU multiplies with instructions that no loop here uses, and their names."""
-    notes: tuple[str, ...] = ()
-    """What prevented a measurement, in sentences."""
+    notes: tuple[str, ...] = ()  # what prevented a measurement, in sentences
 
     def peak(self, dtype: str) -> Figure | None:
         """The fastest multiply-add of `dtype`; None if it was not measured."""

@@ -3,7 +3,6 @@
 A counter covers a whole package: all its cores, caches and memory controllers, whatever they work for. It moves about
 once a millisecond, so its figure is coarse for one sample but not for all samples of a backend. Since Linux 5.10 only
 root may read the counters, because they leak secrets of other processes (CVE-2020-8694).
-
 Source: the kernel's documentation, power/powercap; the names of zones, and that `package-N` holds its sub-zones.
 """
 

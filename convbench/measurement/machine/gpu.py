@@ -52,8 +52,7 @@ class Gpu:
         return {name: value for name, value in values.items() if value is not None}
 
     def state(self) -> dict[str, Any]:
-        """`sm_mhz`, the clock of its multiprocessors, and `slowed`, NVML's bits for what holds it back, a moment ago:
-        read it right after the work."""
+        """`sm_mhz`, its clock, and `slowed`, NVML's bits for what holds it back: to be read right after the work."""
         n = self._nvml
         bits = self._ask(n.nvmlDeviceGetCurrentClocksThrottleReasons, self._handle)
         sm_mhz = self._ask(n.nvmlDeviceGetClockInfo, self._handle, n.NVML_CLOCK_SM)

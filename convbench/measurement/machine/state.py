@@ -159,18 +159,14 @@ def _on_battery(root: Path) -> bool | None:
     """Whether a battery is discharging; None without a battery."""
     folders = [f"sys/class/power_supply/{name}" for name in names(root, "sys/class/power_supply")]
     if not folders:
-        return _on_battery_elsewhere() if root == ROOT else None
+        import psutil
+
+        battery = psutil.sensors_battery() if root == ROOT and hasattr(psutil, "sensors_battery") else None
+        return None if battery is None or battery.power_plugged is None else not battery.power_plugged
     # A mouse also has a battery, with the scope "Device".
     own = [f for f in folders if text(root, f"{f}/type") == "Battery" and text(root, f"{f}/scope") != "Device"]
     batteries = [text(root, f"{folder}/status") for folder in own]
     return "Discharging" in batteries if batteries else None
-
-
-def _on_battery_elsewhere() -> bool | None:
-    import psutil
-
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    return None if battery is None or battery.power_plugged is None else not battery.power_plugged
 
 
 def _cpu_times(stat: str | None) -> tuple[int | None, float | None, float | None]:

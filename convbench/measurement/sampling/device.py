@@ -99,15 +99,12 @@ _TRANSFERS, _TRANSFERS_S = 7, 0.2
 class DeviceMetrics:
     """None where the library or driver does not report it."""
 
-    held_bytes: int | None = None
-    """On the device between calls: operands and packed or set-aside copies."""
-    peak_bytes: int | None = None
-    """The most at once during a call, output and workspace included."""
+    held_bytes: int | None = None  # on the device between calls: operands and packed or set-aside copies
+    peak_bytes: int | None = None  # the most at once during a call, output and workspace included
     send_s: float | None = None
     fetch_s: float | None = None
     """Seconds to bring the input to the device, and the output back as NCHW; part of no call's time."""
-    energy_j: float | None = None
-    """Joules per call of the whole board."""
+    energy_j: float | None = None  # joules per call of the whole board
 
 
 def transfers(ready: Ready, output: Any) -> tuple[float | None, float | None]:
@@ -123,7 +120,7 @@ def transfers(ready: Ready, output: Any) -> tuple[float | None, float | None]:
     return _median_s(arrive), _median_s(lambda: ready.to_numpy(output))
 
 
-def device_memory(ready: Ready) -> tuple[int | None, int | None]:
+def memory_use(ready: Ready) -> tuple[int | None, int | None]:
     """Bytes held between calls, and the most during a call, provided that no output is kept meanwhile."""
     if ready.instruments.memory is None:
         return None, None

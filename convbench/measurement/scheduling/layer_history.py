@@ -2,7 +2,6 @@
 
 A backend that was far behind on layers like this one is skipped. One that takes long to prepare, as compilers do, is
 also skipped if all layers of the kind suggest that it is hardly ever the fastest.
-
 A backend that is far behind on one layer is likely to be behind on the next, but certainly not on all: FFT loses on 3x3
 and wins on 31x31, and a library may have a fast kernel for one size and stride, or for channels that fill its vectors,
 and a plain loop for the rest. `log_ratio_tolerance` bounds how far the ratio of two backends may move from one problem
@@ -134,8 +133,7 @@ _PER_DIFFERENCE = {
 
 
 def log_ratio_tolerance(known: ConvProblem, problem: ConvProblem) -> float:
-    """How much the logarithm of two backends' ratio may differ between the problems; infinite across dtypes and
-    directions."""
+    """How much the logarithm of two backends' ratio may differ; infinite across dtypes and directions."""
     if known.dtype != problem.dtype or known.direction != problem.direction:
         return math.inf
 

@@ -21,7 +21,6 @@ from convbench.measurement.sampling.device import COLD_CALLS, Timer
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples
 from convbench.measurement.scheduling.case_run import CaseRun
-from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Finish, Finished, Prepared, WarmUp
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry
@@ -32,8 +31,7 @@ _CACHE_IF_UNKNOWN = 32 << 20
 _TYPICAL_ROUNDS = 20
 
 RejectionReason = Callable[[float, Callable[[], float]], str | None]
-"""Why a backend is not worth timing after a first call of so many seconds. It may make one more call, which returns the
-seconds that it took."""
+"""Why a backend is not worth timing after a first call of so many seconds. It may call once more for its seconds."""
 
 
 def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Candidate | Outcome:
@@ -109,20 +107,17 @@ class AATest:
 
 def warm_up_and_calibrate(run: CaseRun, worker: Entry, process: int, call_s: float, timer: Timer) -> WorkerSamples:
     """Warm up a worker, unless its calls of about `call_s` seconds are longer than a warm-up, and plan its samples."""
-    if call_s < run.settings.settle_s:
-        call_s = run.pool.request(worker, WarmUp(limit_s=run.settings.settle_s)).call_s
-    is_visited = run.settings.cache == "warm" and timer == "host" and worker.backend.device == "cpu"
-    return WorkerSamples(worker, process, sampling_plan(run.settings, call_s, timer), call_s, is_visited)
-
-
-def sampling_plan(settings: Settings, call_s: float, timer: Timer) -> SamplingPlan:
+    settings = run.settings
+    if call_s < settings.settle_s:
+        call_s = run.pool.request(worker, WarmUp(limit_s=settings.settle_s)).call_s
     plan = calibrate(call_s, settings.sample_s)
     if settings.cache == "cold":
         # No call may warm the caches for another: a device flushes and times each separately.
         caches: dict[str, int] = machine_facts()["caches_bytes"]
         flush_bytes = 2 * max(caches.values(), default=_CACHE_IF_UNKNOWN)  # a private cache of another core may survive
-        return SamplingPlan(min(plan.calls, COLD_CALLS) if timer == "device" else 1, 0, flush_bytes)
-    return plan
+        plan = SamplingPlan(min(plan.calls, COLD_CALLS) if timer == "device" else 1, 0, flush_bytes)
+    is_visited = settings.cache == "warm" and timer == "host" and worker.backend.device == "cpu"
+    return WorkerSamples(worker, process, plan, call_s, is_visited)
 
 
 def failure_reason(reply: Prepared | Finished, verdicts: Sequence[Verdict]) -> str | None:

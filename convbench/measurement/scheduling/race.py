@@ -93,13 +93,9 @@ class Race:
 
     def admit(self, case: Case, entries: Sequence[Entry]) -> list[Entry]:
         """Those of `entries`, all of which can compute `case` here, that are not excluded."""
-        admitted = []
-        for entry in entries:
-            if (reason := self._excluded(entry, case.problem)) is None:
-                admitted.append(entry)
-            else:
-                self.left_out[case.name, entry.name] = reason
-        return admitted
+        reasons = {entry.name: self._excluded(entry, case.problem) for entry in entries}
+        self.left_out |= {(case.name, name): reason for name, reason in reasons.items() if reason is not None}
+        return [entry for entry in entries if reasons[entry.name] is None]
 
     # --- within a case --------------------------------------------------------------------------------------------
 
@@ -123,8 +119,7 @@ class Race:
         if hopeless("first", first_call_s, _HOPELESS) is None:
             return None
         second_s = call()
-        reason = hopeless("second", second_s, _HOPELESS)
-        if reason is not None:  # of the others it is known when they have been timed
+        if reason := hopeless("second", second_s, _HOPELESS):  # of the others it is known when they have been timed
             earlier.append(first_call_s / max(second_s, 1e-9))
         return reason
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from convbench.measurement.workers.process_environment import ChildProcess, apart, signal_name
+from convbench.measurement.workers.process_environment import ChildProcess, apart
 
 
 class JsonChild(ChildProcess):
@@ -70,7 +70,7 @@ class JsonChild(ChildProcess):
         if code == 0:
             return None
         lines = self._stderr_tail().strip().splitlines()
-        how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        how = f"was ended by {self._signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return f"{how}: {lines[-1].strip()[:300]}" if lines else how
 
     def close_input(self) -> None:

@@ -11,13 +11,7 @@ import threading
 
 from convbench.measurement.machine.affinity import Cores, children_on
 from convbench.measurement.workers.messages import Failed, ReplyT, Request
-from convbench.measurement.workers.process_environment import (
-    WORKER,
-    Allocator,
-    ChildProcess,
-    signal_name,
-    worker_environment,
-)
+from convbench.measurement.workers.process_environment import WORKER, Allocator, ChildProcess, worker_environment
 from convbench.measurement.workers.protocol import Frame, ProtocolError, read_frame, reply_of, write_message
 from convbench.registry import Entry
 from convbench.status import Status
@@ -124,5 +118,5 @@ class WorkerProcess(ChildProcess):
             status = Status.OUT_OF_MEMORY
             reason = f"killed during {request!r} (SIGKILL), as the system does when memory runs out"
         elif code < 0:
-            reason = f"killed by {signal_name(-code)} during {request!r}"
+            reason = f"killed by {self._signal_name(-code)} during {request!r}"
         return WorkerError(status, reason, self._stderr_tail())

@@ -67,10 +67,9 @@ class ChildProcess:
         self._stderr.seek(max(0, end - size))
         return self._stderr.read().decode(errors="replace")
 
-
-def signal_name(number: int) -> str:
-    """SIGSEGV for 11, and likewise for others that have a name here."""
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    @staticmethod
+    def _signal_name(number: int) -> str:
+        return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def worker_environment(

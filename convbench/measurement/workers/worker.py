@@ -12,6 +12,7 @@ import gc
 import os
 import platform
 import queue
+import re
 import signal
 import sys
 import threading
@@ -31,14 +32,7 @@ from convbench.measurement.machine.affinity import move_here
 from convbench.measurement.machine.energy import Meter, energy_meter
 from convbench.measurement.machine.gpu import Gpu, first_gpu
 from convbench.measurement.machine.memory import MemoryWatch, be_killed_first, limit_memory
-from convbench.measurement.sampling.device import (
-    DeviceMetrics,
-    device_memory,
-    energy_per_call,
-    refuse_wrong_clock,
-    take_device_sample,
-    transfers,
-)
+from convbench.measurement.sampling import device
 from convbench.measurement.sampling.sample import Sample, take_sample, take_visit, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.workers import messages
@@ -48,13 +42,7 @@ from convbench.status import Status
 from convbench.verification.adversarial_calls import examine
 from convbench.verification.operands import Operands
 
-_MEMORY_WORDS = (
-    "out of memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "not enough memory",
-    "resource_exhausted",
-)
+_NO_MEMORY = re.compile("out of memory|can(?:no|')t allocate memory|not enough memory|resource_exhausted", re.I)
 
 
 class Worker:
@@ -87,12 +75,11 @@ class Worker:
         self.gpu = first_gpu() if self.backend.device == "cuda" else None
         gc.freeze()  # imported objects stay, and scanning them after each case would take longer than small cases
         # Libraries have counted CPUs and started threads by now: their threads move along, and new ones are born there.
-        cores = move_here(tuple(request.cores))
         return messages.Started(
             import_s=import_s,
             versions=versions(self.backend),
             python=platform.python_version(),
-            cores=cores,
+            cores=move_here(tuple(request.cores)),
             gpu=None if self.gpu is None else self.gpu.facts(),
         )
 
@@ -147,7 +134,7 @@ class Worker:
         start = time.perf_counter()
         with _no_garbage_collection():
             if self.backend.device != "cpu":
-                sample, self.output = take_device_sample(self.ready, plan)
+                sample, self.output = device.take_device_sample(self.ready, plan)
             elif plan.flush_bytes:
                 flush = self._flush(plan.flush_bytes)
                 sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush, meter=self.meter)
@@ -161,19 +148,21 @@ class Worker:
 
     def finish(self, request: messages.Finish) -> messages.Finished:
         """Return the last timed call's output and what is only read at the end, and forget the problem."""
-        refuse_wrong_clock(self.samples)
+        device.refuse_wrong_clock(self.samples)
         memory, inputs_changed = self.memory.at_the_end(), self._inputs_changed()
         output = _sendable(self.ready.to_numpy(self.output))
         start = time.perf_counter()
-        send_s, fetch_s = transfers(self.ready, self.output)
-        energy_j = energy_per_call(self.ready, self.gpu, request.energy_s)
+        send_s, fetch_s = device.transfers(self.ready, self.output)
+        energy_j = device.energy_per_call(self.ready, self.gpu, request.energy_s)
         self.output = None
-        held, peak = device_memory(self.ready)
+        held, peak = device.memory_use(self.ready)
         backend_s = self.backend_s + time.perf_counter() - start
         self.forget()
-        device = DeviceMetrics(held_bytes=held, peak_bytes=peak, send_s=send_s, fetch_s=fetch_s, energy_j=energy_j)
+        metrics = device.DeviceMetrics(
+            held_bytes=held, peak_bytes=peak, send_s=send_s, fetch_s=fetch_s, energy_j=energy_j
+        )
         return messages.Finished(
-            inputs_changed=inputs_changed, output=output, backend_s=backend_s, device=device, **memory
+            inputs_changed=inputs_changed, output=output, backend_s=backend_s, device=metrics, **memory
         )
 
     def forget(self) -> None:
@@ -235,7 +224,7 @@ def _reply(worker: Worker, request: messages.Request[Any]) -> messages.Reply:
         if isinstance(error, SystemExit):
             return messages.Failed(status=Status.CRASHED, reason=f"called sys.exit({error.code!r})")
         out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if out_of_memory or any(words in str(error).lower() for words in _MEMORY_WORDS):
+        if out_of_memory or _NO_MEMORY.search(str(error)):
             return messages.Failed(status=Status.OUT_OF_MEMORY, reason=f"raised {_one_line(error)}")
         return messages.Failed(status=Status.ERROR, reason=f"raised {_one_line(error)}")
 
