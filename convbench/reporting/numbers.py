@@ -19,8 +19,7 @@ def _decimals(value: float, digits: int) -> int:
 
 
 def interval_text(low: float, high: float, covers: bool = True, digits: int = 3) -> str:
-    """A 95 % interval as `[1.02, 1.13]`. Where too few samples for an interval were taken (not `covers`), their range
-    as `(1.02 … 1.13)`.
+    """A 95 % interval as `[1.02, 1.13]`; the range of too few samples for one (not `covers`) as `(1.02 … 1.13)`.
 
     Both ends have the same number of decimals: enough for `digits` significant digits of each, one more than the larger
     end needs at most, and up to two more where the ends would look alike.

@@ -49,9 +49,8 @@ def import_files(files: Sequence[Path], format_name: str | None, results: Path |
     Raises `ResultsError` for a file that cannot be read and `NothingMeasuredError` when no file has a record.
     """
     folder = results_folder(results)
-    for path in files:
-        if not path.is_file():
-            raise ResultsError(f"there is no file {path} to import.")
+    if missing := [path for path in files if not path.is_file()]:
+        raise ResultsError(f"there is no file {missing[0]} to import.")
     journals = [
         (path, imported) for path in files for imported in import_records(path, format_of(path, format_name), folder)
     ]

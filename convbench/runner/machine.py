@@ -54,10 +54,8 @@ def measure_machine(threads: list[int], results: Path | None, doing: Callable[[i
 
 
 def ceiling_threads(threads: Sequence[int] | None, *, measure: bool) -> list[int]:
-    """The numbers of threads of `--threads`; without it, one and as many as there are CPUs.
-
-    Raises `ConvbenchError` without --measure, and for more threads than CPUs.
-    """
+    """The numbers of threads of `--threads`; without it, one and as many as there are CPUs. Raises `ConvbenchError`
+    without --measure, and for more threads than CPUs."""
     if threads is None:
         return sorted({1, usable_cpus()})
     if not measure:

@@ -74,8 +74,7 @@ def _graphs(pages: Path, suites: set[str]) -> dict[str, str]:
         known = json.loads((pages / "index.json").read_text(encoding="utf-8"))["benchmarks"]
     except (OSError, ValueError, LookupError, TypeError):
         return {}
-    names = {suite: benchmark_name(suite, METRICS[0]) for suite in suites}
-    return {suite: f"index.html#{name}" for suite, name in names.items() if name in known}
+    return {suite: f"index.html#{name}" for suite in suites if (name := benchmark_name(suite, METRICS[0])) in known}
 
 
 def _link(index: Path) -> None:

@@ -124,10 +124,9 @@ def _closing(comparison: Comparison, threshold: float) -> str:
         sentences.append(f"{len(comparison.broken):,} broken.")
     if len(changes) > _MOST_SHOWN:
         sentences.append(f"{_MOST_SHOWN} are shown, those that changed most; --json has all.")
-    if comparison.only_base or comparison.only_new:
-        sentences.append(
-            f"Not compared: {comparison.only_base:,} only in the base, {comparison.only_new:,} only in the new."
-        )
+    base, new = comparison.only_base, comparison.only_new
+    if base or new:
+        sentences.append(f"Not compared: {base:,} only in the base, {new:,} only in the new.")
     return " ".join(sentences)
 
 

@@ -22,8 +22,6 @@ from convbench.store.asv.release_commits import tag
 from convbench.store.asv.release_history import History, history_folder
 from convbench.store.locations import results_folder
 
-_HEADERS = ("backend", "release", "came out", "cases", "times as fast", "95 % interval", "")
-
 
 def show_steps(measurements: Measurements, history: History | None, request: Request) -> None:
     """Print the steps from release to release, unless as JSON, and on standard error how asv shows its `history`."""
@@ -61,7 +59,8 @@ def steps_report(ranking: SuiteRanking, releases: Mapping[str, Release]) -> Rend
         for backend, names in series.items()
         if (lead := ranking.lead(names[-1], names[0])) is not None and len(names) > 1
     ]
-    return Group(heading, plain_table(_HEADERS, cells, right=(3, 4, 5)), Text(), *overall)
+    headers = ("backend", "release", "came out", "cases", "times as fast", "95 % interval", "")
+    return Group(heading, plain_table(headers, cells, right=(3, 4, 5)), Text(), *overall)
 
 
 def _interval(speed: Ratio | None) -> str:
