@@ -29,23 +29,20 @@ if TYPE_CHECKING:
     from convbench.store.frame import load as load
     from convbench.suite import load_suite as load_suite
 
-_MODULES = {
-    "Arithmetic": "backend",
-    "Backend": "backend",
-    "Conv2d": "plans.dispatch",
-    "ConvProblem": "problem",
-    "Ready": "backend",
-    "Supports": "backend",
-    "apply": "plans.application",
-    "choose": "api.choose",
-    "compare": "api.compare",
-    "conv2d": "plans.dispatch",
-    "load": "store.frame",
-    "load_suite": "suite",
-    "read_plan": "plans.plan",
-    "run": "api.run",
-    "verify": "api.verify",
+_NAMES = {
+    "api.choose": "choose",
+    "api.compare": "compare",
+    "api.run": "run",
+    "api.verify": "verify",
+    "backend": "Arithmetic Backend Ready Supports",
+    "plans.application": "apply",
+    "plans.dispatch": "Conv2d conv2d",
+    "plans.plan": "read_plan",
+    "problem": "ConvProblem",
+    "store.frame": "load",
+    "suite": "load_suite",
 }
+_MODULES = {name: f"convbench.{module}" for module, names in _NAMES.items() for name in names.split()}
 __all__ = ["__version__", *_MODULES]
 
 
@@ -53,7 +50,7 @@ def __getattr__(name: str) -> Any:
     # Late, because `convbench --help` must not pay for pandas.
     if name not in _MODULES:
         raise AttributeError(f"module 'convbench' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"convbench.{_MODULES[name]}"), name)
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
 
 

@@ -53,13 +53,10 @@ def answer_report(answer: Answer) -> RenderableType:
 
 def _answer_of_one(choice: LayerChoice) -> Text:
     winner, lead, level = choice.ranked[0], choice.lead, choice.level
-    sentence = Text().append(winner.backend, style="bold green")
-    sentence.append(f", {_about(winner)}{duration(winner.call_s)} a call")
-    if level:
-        sentence.append(f", level with {_names(level)}")
-    if lead is not None:
-        sentence.append(f"; {times(lead.ratio.value)} over {lead.time.backend} {_between(lead.ratio)}")
-    return sentence.append(".")
+    sentence = f", {_about(winner)}{duration(winner.call_s)} a call"
+    sentence += f", level with {_names(level)}" if level else ""
+    sentence += f"; {times(lead.ratio.value)} over {lead.time.backend} {_between(lead.ratio)}" if lead else ""
+    return Text().append(winner.backend, style="bold green").append(f"{sentence}.")
 
 
 def _answer_of_model(model: ModelChoice, layers: int) -> Iterator[Text]:
@@ -127,10 +124,9 @@ def _next(choice: LayerChoice) -> tuple[Text, str, Text]:
     rival, level = choice.runner_up, choice.level
     if rival is None:
         return Text("–"), "", Text()
-    more = f" and {len(level) - 1} more" if len(level) > 1 and rival.level else ""
     between = Text(_between(rival.ratio))
     if rival.level:
-        between.append(" tie" + more, style="green")
+        between.append(f" tie and {len(level) - 1} more" if len(level) > 1 else " tie", style="green")
     return Text(rival.time.backend), times(rival.ratio.value), between
 
 
@@ -164,15 +160,13 @@ def _totals(model: ModelChoice) -> RenderableType:
         memory = "–" if total.peak_bytes is None else f"{total.peak_bytes / 2**20:,.0f}"
         rows.append((name, str(total.layers), at_least + ms, takes, _between(lead) if lead else "", first, memory))
     headers = ("all layers by", "layers", "a pass ms", "takes", "95 %", "first answers s", "memory MiB")
-    remarks = []
+    lines: list[RenderableType] = [plain_table(headers, rows, right=(1, 2, 3, 5, 6))]
     if any(not total.is_whole and total.expected_s is not None for total in shown):
-        remarks.append(
-            f"≥ counts {LEFT_OUT_IS_BEHIND} times the fastest's time for layers that the backend did not run."
-        )
+        behind = f"≥ counts {LEFT_OUT_IS_BEHIND} times the fastest's time for layers that the backend did not run."
+        lines.append(Text(behind, style="dim"))
     if hidden := len(model.totals) - len(shown):
-        remarks.append(f"... and {hidden} more backends; --json has all.")
-    table = plain_table(headers, rows, right=(1, 2, 3, 5, 6))
-    return Group(table, *(Text(remark, style="dim") for remark in remarks))
+        lines.append(Text(f"... and {hidden} more backends; --json has all.", style="dim"))
+    return Group(*lines)
 
 
 # --- the sentences after them -----------------------------------------------------------------------------------------
@@ -190,17 +184,13 @@ def _confidence(answer: Answer) -> Iterator[Text]:
         tie = percent(answer.request.tie)
         yield Text(f"{sentence}; a tie is a ratio whose 95 % interval contains 1 or lies within {tie} %.")
     if not answer.request.measures:
-        days = " to ".join(answer.days)
-        when = f" of {days}" if days else ""
-        threads = count(answer.request.threads, "thread", "threads")
+        when = f" of {' to '.join(answer.days)}" if answer.days else ""
+        threads = count(answer.request.threads, "thread")
         yield Text(f"From records of {answer.machine}{when}, {threads}; nothing was measured now.")
-    predicted = [choice for choice in choices if choice.ranked[0].basis == "predicted"]
-    if predicted:
-        plural = "layer was" if len(predicted) == 1 else "layers were"
-        yield Text(
-            f"~ {len(predicted)} {plural} never measured: predicted from similar layers that were, with an interval "
-            "that covers 90 % of such layers."
-        )
+    if predicted := sum(choice.ranked[0].basis == "predicted" for choice in choices):
+        layers = count(predicted, "layer was", "layers were")
+        how = "predicted from similar layers that were, with an interval that covers 90 % of such layers"
+        yield Text(f"~ {layers} never measured: {how}.")
 
 
 def _about(time: BackendTime) -> str:

@@ -11,8 +11,6 @@ from convbench.problem import DTYPES, ConvProblem, Dtype
 from convbench.suite import Case, Suite, load_suite
 from convbench.suite.filter import where_it_holds
 
-_MOST_CASES_NAMED = 12
-
 
 def selected_suites(
     suites: Iterable[str | Suite],
@@ -36,7 +34,7 @@ def selected_suites(
         known = [case.name for suite in selected for case in suite.cases]
         selected = [suite.select(case_glob) for suite in selected]
         if not any(suite.cases for suite in selected):
-            examples = f"{', '.join(known[:_MOST_CASES_NAMED])}{', ...' if len(known) > _MOST_CASES_NAMED else ''}"
+            examples = ", ".join([*known[:12], *(["..."] if len(known) > 12 else [])])
             raise SuiteError(f"no case matches {case_glob!r}.{did_you_mean(case_glob, known)} There are: {examples}.")
     return where_it_holds(selected, where)
 

@@ -51,12 +51,11 @@ class Measurements:
     machine_hazards: tuple[Hazard, ...] = ()
     limits: Limits = field(default_factory=lambda: Limits(()))
     journal: Path | None = None
-    """The journal that holds the records; None when it was not kept."""
+    """None when it was not kept."""
     written: int = 0
     """How many of the records are new."""
     elapsed_s: float = 0.0
     starting_s: float = 0.0
-    """Seconds that starting workers took."""
     commit: str | None = None
     releases: Mapping[str, Release] = field(default_factory=dict)
     """Which release of a library each backend, by its name, was measured with, in a run over releases."""

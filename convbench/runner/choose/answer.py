@@ -27,7 +27,6 @@ from convbench.suite import Suite
 
 _PRECISION = 0.01
 _MOST_ROUNDS, _MOST_ROUNDS_FOR_PRECISION = 28, 10_000
-_MAX_REGRET = 0.05  # a choice may be that much slower than the fastest before a noisy machine gets more rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +58,6 @@ class Request:
     @property
     def measures(self) -> bool:
         return not self.from_results and self.machine is None
-
-    @property
-    def max_regret(self) -> float:
-        """How much slower than the fastest a choice may be when a race ends; nothing when a precision was asked for."""
-        return _MAX_REGRET if self.precision is None else 0.0
 
     def settings(self) -> Settings:
         return Settings(

@@ -28,6 +28,10 @@ from convbench.store.records import Conditions, earlier_records
 from convbench.store.schema import Record
 from convbench.suite import Case, Suite
 
+_MAX_REGRET = 0.05
+"""A choice may be that much slower than the fastest before a noisy machine gets more rounds, unless a precision was
+given."""
+
 
 def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tuple[Answer, Measurements]:
     """Race the backends on the layers of `suite`; the answer is for as much as was measured."""
@@ -37,7 +41,7 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
     machine = results_folder(request.results) / machine_name()
     with journal_folder(request.results, keep=request.keep) as folder:
         known, excluded = known_times(machine, settings, rows), partial(_precision_too_low, request)
-        race = Race(known, request.tie, request.max_regret, excluded)
+        race = Race(known, request.tie, _MAX_REGRET if request.precision is None else 0.0, excluded)
         journal = Journal.new(folder, f"choose-{suite.name}")
         session = Session([settings], journal, race=race, machine=machine, is_kept=request.keep)
         observer.message(_heading(suite, settings, rows))
