@@ -49,16 +49,12 @@ def hazard_report(records: Sequence[Record], machine_hazards: Sequence[Hazard] =
                 seen.setdefault(hazard.kind, []).append((record, hazard))
     for kind in Kind:
         if kind in seen:
-            record, hazard = seen[kind][0]
-            parts += _paragraphs(f"{_where([record for record, _ in seen[kind]])}: {hazard.sentence}", hazard)
+            (record, hazard), *others = seen[kind]  # the numbers of the sentence are those of the first
+            more = f" and {len(others)} more" if others else ""
+            where = f"{record.get('backend')} on {record.get('case')}{more}"
+            parts += _paragraphs(f"{where}: {hazard.sentence}", hazard)
     return Group(Text("To know when reading these times", style="bold"), *parts) if parts else None
 
 
 def _paragraphs(sentence: str, hazard: Hazard) -> list[RenderableType]:
     return [Paragraph(sentence, _SEEN, style="yellow"), Paragraph(hazard.remedy, _REMEDY)]
-
-
-def _where(records: Sequence[Record]) -> str:
-    """`torch on n1c2h6w6_o3k3 and 4 more`: the first pair, whose numbers follow, and the number of others."""
-    more = f" and {len(records) - 1} more" if len(records) > 1 else ""
-    return f"{records[0].get('backend')} on {records[0].get('case')}{more}"

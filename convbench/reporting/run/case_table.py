@@ -53,15 +53,14 @@ class CaseTable:
         """A table of some of the columns, each with its heading before its cells."""
         lines = [_GAP + _GAP.join(cells) for cells in zip(*columns, strict=True)]
         yield Text("backend".ljust(width) + lines[0], style="bold", no_wrap=True)
-        row = 0
+        rows = zip(names, lines[1:], marks, strict=True)
         for case in self.ranking.cases:
             yield Text()
             yield self.heading(case)
             for place in case.places:
-                line = Text(no_wrap=True)
-                line.append(names[row].ljust(width), style="bold green" if place.level else "")
-                yield line.append(lines[row + 1]).append(marks[row])
-                row += 1
+                name, cells, mark = next(rows)
+                line = Text(no_wrap=True).append(name.ljust(width), style="bold green" if place.level else "")
+                yield line.append(cells).append(mark)
 
 
 def _flush_right(texts: Sequence[str]) -> list[str]:
