@@ -73,7 +73,7 @@ def _resolved(value: Any) -> str | Suite | ConvProblem:
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
-def backend_patterns(value: Words | Backend | Iterable[Backend], option: str = "backend") -> tuple[str, ...]:
+def backend_patterns(value: Words | Backend | Iterable[Backend], option: str) -> tuple[str, ...]:
     """Names or shell patterns of backends. Raises `BackendError` for a backend itself, which no worker could find."""
     values = (value,) if isinstance(value, (str, Backend)) else tuple(value)
     for backend in values:
@@ -149,8 +149,8 @@ def cpus(value: str, option: str) -> str:
         raise OptionError(f"{option} is {value!r}; it should be auto, none or CPUs such as 2,3 or 2-5.") from None
 
 
-def choice(value: str, option: str, choices: tuple[str, ...]) -> Any:
-    """One of a few words."""
+def choice(value: Any, option: str, choices: tuple[Any, ...]) -> Any:
+    """One of a few words or numbers."""
     if value not in choices:
         raise OptionError(f"{option} is {value!r}; it should be {' or '.join(map(repr, choices))}.")
     return value
@@ -172,17 +172,21 @@ _READERS: dict[str, Reader] = {
     "cache": partial(choice, choices=("warm", "cold")),
     "dtype": lambda value, option: ",".join(words(value, option)) or None,
     "input": partial(whole_numbers, distinct=False),
+    "jobs": whole_number,
     "pin": cpus,
-    "plan": lambda value, option: Path(value),
+    "plan": lambda value, option: Path(value).expanduser(),
     "plugin": paths,
     "precision": share,
     "processes": whole_number,
     "python": words,
+    "suite": words,
     "threads": whole_number,
     "tie": share,
     "time_limit": seconds,
+    "write_known": lambda value, option: Path(value).expanduser(),
 }
-_FIELD = {"backend": "backends", "case": "case_glob", "input": "input_shape", "plugin": "plugins", "python": "pythons"}
+_FIELDS = {"case": "case_glob", "input": "input_shape"}
+_FIELDS |= {name: f"{name}s" for name in ("backend", "plugin", "python", "question", "suite")}
 
 
 def read_options(values: Mapping[str, Any], **readers: Reader) -> dict[str, Any]:
@@ -190,8 +194,8 @@ def read_options(values: Mapping[str, Any], **readers: Reader) -> dict[str, Any]
     None stays None. Raises `OptionError`."""
     readers, fields = _READERS | readers, results_place(values["results"])
     if values.get("resume") and not fields["keep"]:
-        raise OptionError("resume goes on with a run whose results were kept; give results=True or the folder.")
+        raise OptionError("resume continues what was kept; give results=True or the folder.")
     for name in values.keys() - {"subject", "results", "progress"}:
         value = values[name]
-        fields[_FIELD.get(name, name)] = value if value is None or name not in readers else readers[name](value, name)
+        fields[_FIELDS.get(name, name)] = value if value is None or name not in readers else readers[name](value, name)
     return fields

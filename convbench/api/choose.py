@@ -28,10 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class ChoiceResult(Result):
-    """A backend for each layer and for all of them; it prints as `convbench choose` does.
-
-    `ok` is whether there is a choice, whatever became of other backends.
-    """
+    """A backend for each layer and for all of them; it prints as `convbench choose` does. `ok`: there is a choice."""
 
     answer: Answer
     measurements: Measurements | None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 
-from convbench.api import arguments
-from convbench.api.arguments import OptionError, Paths, Words
+from convbench.api.arguments import Paths, Words, choice, paths, read_options, seconds
 from convbench.api.result import Result
 from convbench.problem import ConvProblem
 from convbench.reporting.console import stderr
@@ -86,38 +86,30 @@ def verify(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    place = arguments.results_place(results)
-    if resume and not place["keep"]:
-        raise OptionError("resume continues a verification whose results were kept; give results=True or the folder.")
-    subjects = [subject] if isinstance(subject, (str, PathLike)) else list(subject)
-    plugins = [value for value in subjects if isinstance(value, PathLike) or str(value).endswith(".py")]
-    questions = [question] if isinstance(question, (str, ConvProblem)) else list(question)
-    request = Request(
-        backends=arguments.backend_patterns([value for value in subjects if value not in plugins]),  # type: ignore[arg-type]
-        suites=arguments.words(suite, "suite"),
-        case_glob=case,
-        where=where,
-        exact=exact,
-        questions=tuple(q.case_id if isinstance(q, ConvProblem) else q for q in questions),
-        strength=arguments.choice(strength, "strength", (2, 3, 4)),  # type: ignore[arg-type]
-        time_limit=time_limit and arguments.seconds(time_limit, "time_limit"),
-        question_limit=arguments.seconds(question_limit, "question_limit"),
-        threads=arguments.whole_number(threads, "threads"),
-        jobs=None if jobs is None else arguments.whole_number(jobs, "jobs"),
-        seed=seed,
-        resume=resume,
-        known=arguments.paths(known),
-        accept_known=accept_known,
-        write_known=None if write_known is None else Path(write_known).expanduser(),
-        plugins=arguments.paths([*plugins, *arguments.paths(plugin)]),
-        results=place["results"],
+    values = locals()
+    names = [subject] if isinstance(subject, (str, PathLike)) else list(subject)
+    files = [name for name in names if isinstance(name, PathLike) or str(name).endswith(".py")]
+    values |= {"backend": [name for name in names if name not in files], "plugin": [*files, *paths(plugin)]}
+    fields = read_options(
+        values,
+        known=paths,
+        question=_questions,
+        question_limit=seconds,
+        strength=partial(choice, choices=(2, 3, 4)),
+        time_limit=lambda value, option: value and seconds(value, option),
     )
+    keep, request = fields.pop("keep"), Request(**fields)
     observer = _observer(progress)
-    if place["keep"]:
+    if keep:
         return VerifyResult(_with_reports(verify_backends(request, observer), keep=True))
     with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
         verification = verify_backends(replace(request, results=Path(folder)), observer)
         return VerifyResult(_with_reports(verification, keep=False))
+
+
+def _questions(value: str | ConvProblem | Iterable[str | ConvProblem], option: str) -> tuple[str, ...]:
+    questions = [value] if isinstance(value, (str, ConvProblem)) else value
+    return tuple(question.case_id if isinstance(question, ConvProblem) else question for question in questions)
 
 
 def _observer(progress: bool | None) -> VerifyObserver:

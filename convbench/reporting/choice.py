@@ -48,9 +48,6 @@ def answer_report(answer: Answer) -> RenderableType:
     return spaced(*parts, *(Group(*sentences) for sentences in (list(_confidence(answer)), remarks) if sentences))
 
 
-# --- the first line ---------------------------------------------------------------------------------------------------
-
-
 def _answer_of_one(choice: LayerChoice) -> Text:
     winner, lead, level = choice.ranked[0], choice.lead, choice.level
     sentence = f", {_about(winner)}{duration(winner.call_s)} a call"
@@ -87,9 +84,6 @@ def _answer_of_model(model: ModelChoice, layers: int) -> Iterator[Text]:
         ]
         share = sum(d.saved_s for d in shown) / sum(d.saved_s for d in differences)
         yield Text(f"{percent(share)} % of that lies in {_names(parts)}.")
-
-
-# --- the tables -------------------------------------------------------------------------------------------------------
 
 
 def _layers(model: ModelChoice) -> RenderableType:
@@ -167,9 +161,6 @@ def _totals(model: ModelChoice) -> RenderableType:
     if hidden := len(model.totals) - len(shown):
         lines.append(Text(f"... and {hidden} more backends; --json has all.", style="dim"))
     return Group(*lines)
-
-
-# --- the sentences after them -----------------------------------------------------------------------------------------
 
 
 def _confidence(answer: Answer) -> Iterator[Text]:

@@ -196,10 +196,8 @@ class Session:
 def resumable_run(
     folder: Path, suites: Sequence[Suite], settings: Sequence[Settings], releases: Mapping[str, Release]
 ) -> tuple[Journal, list[Record]] | None:
-    """The newest run of one of these suites with these settings, and its records; None when there is none.
-
-    A run over a library's releases resumes only a run over that library's releases.
-    """
+    """The newest run of one of these suites with these settings, and over the same library's releases if over any, with
+    its records; None when there is none."""
     names = {suite.name for suite in suites}
     known_settings = [dataclasses.asdict(each) for each in settings]
     library = next((release.library for release in releases.values()), None)
@@ -214,10 +212,7 @@ def resumable_run(
 
 @contextlib.contextmanager
 def journal_folder(results: Path | None, *, keep: bool) -> Iterator[Path]:
-    """The folder for this machine's journals; unless they are to be kept, one that disappears afterwards.
-
-    Raises `ResultsError` when the folder cannot be written.
-    """
+    """This machine's folder of journals, or without `keep` one that disappears. Raises `ResultsError` if unwritable."""
     if keep:
         yield machine_folder(results_folder(results), machine_name())
         return

@@ -23,11 +23,8 @@ Figure = Callable[[Record], float | str | None]
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, and the figure of a record under it, as `shown` writes it.
-
-    The figure is None when the record lacks it, as records of earlier versions do. `note` is a sentence below a table
-    that has the column.
-    """
+    """A heading, and the figure of a record under it, as `shown` writes it; None when the record lacks it, as records
+    of earlier versions do. `note` is a sentence below a table that has the column."""
 
     heading: str
     figure: Figure
@@ -51,9 +48,6 @@ def details_report(ranking: SuiteRanking) -> RenderableType | None:
     table = CaseTable(ranking, columns, lambda c: heading(c.case), groups=[len(group) for group in groups if group])
     notes = dict.fromkeys(column.note for column in known if column.note)
     return spaced(table, Group(*map(Text, notes)) if notes else None)
-
-
-# --- figures of a record ----------------------------------------------------------------------------------------------
 
 
 def _field(name: str) -> Figure:

@@ -37,10 +37,8 @@ from convbench.store.schema import Record
 
 
 def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details: bool = False) -> RenderableType:
-    """The table of one suite, the standings, the closing sentence, and what was left out.
-
-    The machine's `limits`, if known, add a column; `details` adds a second table.
-    """
+    """The table of one suite, the standings, the closing sentence, and what was left out. The machine's `limits`, if
+    known, add a column; `details` adds a second table."""
     limits = limits or Limits(())
     parts: list[RenderableType | None] = [Text(f"Suite {ranking.suite}", style="bold")]
     if any(case.places for case in ranking.cases):
