@@ -109,13 +109,9 @@ def in_order(times: Sequence[BackendTime]) -> tuple[tuple[BackendTime, Ratio], .
     leader = ordered[0] if ordered else None
     while leader is not None:
         if any(ranking[0][0] is leader for ranking in tried):  # some beat each other in a circle
-            return max(tried, key=_least_ratio)
+            return max(tried, key=lambda ranking: min(between.value for _, between in ranking[1:]))
         others = [time for time in ordered if time is not leader]
         tried.append(((leader, Ratio(1.0, 1.0, 1.0)), *((time, ratio_of_times(time, leader)) for time in others)))
         ahead = min(tried[-1][1:], key=lambda entry: entry[1].value, default=None)
         leader = ahead[0] if ahead is not None and ahead[1].value < 1 else None
     return tried[-1] if tried else ()
-
-
-def _least_ratio(ranking: Sequence[tuple[BackendTime, Ratio]]) -> float:
-    return min(between.value for _, between in ranking[1:])

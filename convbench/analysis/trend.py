@@ -115,7 +115,9 @@ def trend(records: Iterable[Record], threshold: float = 0.0, min_segment: int = 
     at most 5 % over all long series, and over all neighbouring releases of the short ones."""
     series, left_out = series_of(records)
     fewest = max(FEWEST_POINTS, 2 * min_segment)
-    is_long = [len(one.points) >= fewest and not _few_releases(one) for one in series]
+    # A step lies between two releases: with few of them these are compared, however many the runs.
+    releases = [len({point.label for point in one.points}) if one.key.library else FEWEST_POINTS for one in series]
+    is_long = [len(one.points) >= fewest and n >= FEWEST_POINTS for one, n in zip(series, releases, strict=True)]
     long = tuple(compress(series, is_long))
     neighbours = [(one, list(_neighbours(one))) for one, among in zip(series, is_long, strict=True) if not among]
     steps, noise = _by_runs(long, threshold, min_segment)
@@ -126,10 +128,6 @@ def trend(records: Iterable[Record], threshold: float = 0.0, min_segment: int = 
     short = tuple(one for one, pairs in neighbours if pairs)
     untold = tuple(one for one, pairs in neighbours if not pairs)
     return Trend(tuple(steps), long, short, untold, left_out, noise)
-
-
-def _few_releases(series: Series) -> bool:
-    return bool(series.key.library) and len({point.label for point in series.points}) < FEWEST_POINTS
 
 
 def _by_runs(series: Sequence[Series], threshold: float, min_segment: int) -> tuple[list[Step], float | None]:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from convbench.analysis.prediction.time_model import LogEstimate, TimeModel
+from convbench.analysis.prediction.time_model import TimeModel
 from convbench.problem import ConvProblem
 from convbench.store.readings import median_s, problem_of
 from convbench.store.schema import Record
@@ -64,8 +64,16 @@ class Predictor:
         model = self._model(problem)
         if model is None or self._would_be_left_out(backend, problem, model):
             return None
-        estimate = model.estimate(backend, problem)
-        return None if estimate is None else _predicted(backend, estimate)
+        if (estimate := model.estimate(backend, problem)) is None:
+            return None
+        return Predicted(
+            backend=backend,
+            call_s=math.exp(estimate.log),
+            low_s=math.exp(estimate.log - estimate.half),
+            high_s=math.exp(estimate.log + estimate.half),
+            neighbours=tuple(layer.case_id for layer in estimate.neighbours),
+            cautious_s=math.exp(estimate.log + estimate.expected_half / 2),
+        )
 
     def rank(self, problem: ConvProblem) -> tuple[Predicted, ...]:
         """Every backend with a prediction, the one to choose first."""
@@ -120,14 +128,3 @@ def _key(problem: ConvProblem) -> Key:
     """What layers have to share to say anything of another. Libraries have separate code for depthwise layers."""
     is_depthwise = problem.groups == problem.in_channels == problem.out_channels != 1
     return problem.dtype, problem.direction, is_depthwise
-
-
-def _predicted(backend: str, estimate: LogEstimate) -> Predicted:
-    return Predicted(
-        backend=backend,
-        call_s=math.exp(estimate.log),
-        low_s=math.exp(estimate.log - estimate.half),
-        high_s=math.exp(estimate.log + estimate.half),
-        neighbours=tuple(layer.case_id for layer in estimate.neighbours),
-        cautious_s=math.exp(estimate.log + estimate.expected_half / 2),
-    )

@@ -118,7 +118,9 @@ def _make(released: list[tuple[Release, Record]], folder: Path) -> dict[str, Any
     points: dict[tuple[Release, str, str], list[SlimRecord]] = {}
     for release, record in released:
         key = (dated[release.library, release.version], record["machine"]["machine"], _python(record))
-        points.setdefault(key, []).append(_plain(release, record))
+        # Under the backend's own name, so that its releases are one series.
+        fields = slim(record) | {"backend": record["backend"].removesuffix(f"@{release.version}")}
+        points.setdefault(key, []).append(fields)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"), tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as scratch:
         new = Path(scratch)
@@ -158,11 +160,6 @@ def _store(
         point = Point(commits[release], milliseconds(release), python)
         values += store_records(results, benchmarks, point, machines[name], records)
     return values
-
-
-def _plain(release: Release, record: Record) -> SlimRecord:
-    """What asv's files need of a record, under the backend's own name, so that its releases are one series."""
-    return slim(record) | {"backend": record["backend"].removesuffix(f"@{release.version}")}
 
 
 def _python(record: Record) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from convbench.measurement.workers.json_child import JsonChild, read_request, send_message
 from convbench.store.asv.files import Point, SlimRecord, clear_leftovers, save_benchmarks, slim, store_records
-from convbench.store.locations import CONFIGURATION, CheckoutState, checkout_state
+from convbench.store.locations import CONFIGURATION, checkout_state
 from convbench.store.schema import Record
 
 
@@ -34,8 +34,12 @@ def write_asv_results(
     """Store `records` under the commit that `checkout` stands at. Never raises for what asv refuses: says it."""
     if checkout is None:
         return Written(refusal=f"this is no checkout with an {CONFIGURATION}")
-    if refusal := _refusal(checkout_state(checkout), allow_dirty):
-        return Written(refusal=refusal)
+    state = checkout_state(checkout)
+    if state.commit is None:
+        return Written(refusal="the checkout has no commit to store them under (is it under git?)")
+    if state.dirty and not allow_dirty:
+        why = "the checkout has uncommitted changes (--allow-dirty stores them under its commit all the same)"
+        return Written(refusal=why)
     request = {"checkout": str(checkout), "results": str(results.resolve()), "records": [slim(r) for r in records]}
     with JsonChild("convbench.store.asv.results", request, folder=checkout) as child:
         written = next((message["written"] for message in child.messages() if "written" in message), None)
@@ -43,15 +47,6 @@ def write_asv_results(
     if failure or written is None:
         return Written(refusal=f"asv could not store them: its process {failure or 'sent no result'}")
     return Written(**written)
-
-
-def _refusal(state: CheckoutState, allow_dirty: bool) -> str | None:
-    """Why results could stand under no commit; None when they can."""
-    if state.commit is None:
-        return "the checkout has no commit to store them under (is it under git?)"
-    if state.dirty and not allow_dirty:
-        return "the checkout has uncommitted changes (--allow-dirty stores them under its commit all the same)"
-    return None
 
 
 # --- in asv's own process ---------------------------------------------------------------------------------------------
