@@ -92,8 +92,8 @@ def _ending(event: dict[str, Any]) -> str:
     row = event["row"]
     if row["reason"]:
         return f"{row['status']}: {row['reason']}"
-    asked = row["cases"] + row["searched"]
-    questions = f"{asked:,} question{'s' * (asked != 1)} in {row['seconds']:.0f} s"
+    number = row["cases"] + row["searched"]
+    questions = f"{number:,} question{'s' * (number != 1)} in {row['seconds']:.0f} s"
     count = len(row["failures"])
     failures = f", {count} cause{'s' * (count > 1)} of failures" if count else ""
     return f"{row['status']}, {questions}{failures}"

@@ -1,6 +1,6 @@
 """The corpus: questions that some backend once failed, a file per backend, asked first ever after.
 
-A line is a question; what follows a `#` is for people, who may edit the files. Other lines are passed over with a
+A line is a question; what follows a `#` is for people; they may edit the files. Other lines are passed over with a
 warning.
 """
 
