@@ -32,7 +32,7 @@ MUTATIONS: dict[str, tuple[str, str]] = {
     "reflection repeats the edge": ('"reflect": "reflect"', '"reflect": "symmetric"'),
     "the edge is reflected": ('"replicate": "edge"', '"replicate": "reflect"'),
     "nothing wraps round": ('"circular": "wrap"', '"circular": "edge"'),
-    "every mode is zeros": ("mode=_NUMPY_MODES[problem.padding_mode]", 'mode="constant"'),
+    "every mode is zeros": ("mode=NUMPY_MODES[problem.padding_mode]", 'mode="constant"'),
     "rows dilated by the stride": ("padded[:, :, :, i * dh : i * dh +", "padded[:, :, :, i * sh : i * sh +"),
     "rows dilated as columns": ("padded[:, :, :, i * dh : i * dh +", "padded[:, :, :, i * dw : i * dw +"),
     "rows not strided": ("(out_h - 1) * sh + 1 : sh]", "out_h]"),
