@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,12 +99,11 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
     results = results_folder(request.results)
     folder = machine_folder(results, machine_name())
     log, earlier = _log(folder, request, observer)
-    finished = {name: row for name, events in earlier.items() if (row := _finished(events)) is not None}
-    kept = {name: _without_files(row, _keep(row, results, folder)) for name, row in finished.items()}
-    reports = list(finished.values())
+    rows = {name: row for name, events in earlier.items() if (row := _finished(events)) is not None}
     for entry in entries:
-        if (reason := entry.unavailable()) is not None:  # which takes no process to find out
-            kept[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
+        if (reason := entry.unavailable()) is not None:  # this takes no process to find out
+            rows[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
+    kept = {name: _kept(row, results, folder) for name, row in rows.items()}
     requests = {
         e.name: _job_request(request, e.name, results, earlier.get(e.name, [])) for e in entries if e.name not in kept
     }
@@ -119,13 +118,12 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
                 log.append({"backend": name, **event}, durable=event["event"] != "answered" or bool(event["finding"]))
                 observer.event(name, event)
                 if (last := _last_row(name, event)) is not None:
-                    reports.append(last)
-                    kept[name] = _without_files(last, _keep(last, results, folder))
+                    rows[name], kept[name] = last, _kept(last, results, folder)
                     observer.row(kept[name])
     finally:
         observer.end()
     if request.write_known is not None:
-        _write_known(request.write_known, reports)
+        _write_known(request.write_known, rows.values())
     return Verification(request, tuple(kept[e.name] for e in entries if e.name in kept), jobs.interrupted)
 
 
@@ -208,10 +206,9 @@ def _last_row(name: str, event: Event) -> Row | None:
 # --- what is kept -----------------------------------------------------------------------------------------------------
 
 
-def _keep(row: Row, results: Path, folder: Path) -> list[Path]:
-    """Add the failures to the corpus and write their reports; returns the reports' files."""
-    remarks = []
-    paths = []
+def _kept(row: Row, results: Path, folder: Path) -> Row:
+    """Add the failures to the corpus and write their reports; the row, with the files' paths for what is in them."""
+    remarks, failures = [], []
     for number, failure in enumerate(row["failures"], 1):
         remarks += [(Question.parse(text), failure["reason"]) for text in (failure["case"], *failure["found_by"])]
         path = folder / "failures" / f"{row['backend']}-{number}.md"
@@ -220,21 +217,13 @@ def _keep(row: Row, results: Path, folder: Path) -> list[Path]:
             path.write_text(failure["report"], encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise ResultsError(f"the report {path} cannot be written: {error.strerror or error}.") from None
-        paths.append(path)
+        shown = {key: value for key, value in failure.items() if key not in _FOR_THE_FILES}
+        failures.append(shown | {"report_file": str(path)})
     add_to_corpus(corpus_file(results, row["backend"]), remarks)
-    return paths
-
-
-def _without_files(row: Row, reports: Sequence[Path]) -> Row:
-    """The row with the files' paths for what is in them."""
-    failures = [
-        {key: value for key, value in failure.items() if key not in _FOR_THE_FILES} | {"report_file": str(path)}
-        for failure, path in zip(row["failures"], reports, strict=True)
-    ]
     return row | {"failures": failures}
 
 
-def _write_known(path: Path, rows: Sequence[Row]) -> None:
+def _write_known(path: Path, rows: Iterable[Row]) -> None:
     """Add an entry for each new cause to the file. Raises `KnownWrongError` when it cannot be written."""
     entries = [
         msgspec.convert(failure["entry"], KnownWrong)
