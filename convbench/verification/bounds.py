@@ -81,9 +81,11 @@ def error_bound(
     u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
     terms = problem.reduction_length + problem.bias
     if arithmetic.algorithm == "fft":
-        bound = fft_error_factor(problem) * u * _plane_norms(problem, pad(problem, x), w) + u * magnitudes
+        sizes = _per_output(problem, _norms(pad(problem, x)), _norms(w))
+        bound = fft_error_factor(problem) * u * sizes + u * magnitudes
     elif arithmetic.algorithm in ("winograd", "auto"):
-        bound = winograd_error_factor(problem) * u * _plane_maxima(problem, x, w) + u * magnitudes
+        largest, sums = np.abs(x).max((2, 3)).astype(np.float64), np.abs(w.astype(np.float64)).sum((2, 3))
+        bound = winograd_error_factor(problem) * u * _per_output(problem, largest, sums) + u * magnitudes
     else:
         bound = gamma(terms, u) * magnitudes
     operand = UNIT_ROUNDOFF[arithmetic.operand_precision(problem.dtype)]
@@ -116,23 +118,12 @@ def _output_roundoff(problem: ConvProblem, arithmetic: Arithmetic) -> float:
     return max(UNIT_ROUNDOFF[problem.dtype], UNIT_ROUNDOFF[arithmetic.output or problem.dtype])
 
 
-def _plane_norms(problem: ConvProblem, x: NDArray[Any], w: NDArray[Any]) -> NDArray[np.float64]:
-    """sum over the channels of a group of |x_c| |w_oc|, 2-norms of planes: (N, O, 1, 1)."""
-    inputs = np.sqrt(np.square(x, dtype=np.float64).sum((2, 3)))
-    weights = np.sqrt(np.square(w, dtype=np.float64).sum((2, 3)))
-    return _per_output(problem, inputs, weights)
-
-
-def _plane_maxima(problem: ConvProblem, x: NDArray[Any], w: NDArray[Any]) -> NDArray[np.float64]:
-    """sum over the channels of a group of max|x_c| sum|w_oc|: (N, O, 1, 1)."""
-    inputs = np.abs(x).max((2, 3)).astype(np.float64)
-    weights = np.abs(w.astype(np.float64)).sum((2, 3))
-    return _per_output(problem, inputs, weights)
+def _norms(planes: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(np.sqrt(np.square(planes, dtype=np.float64).sum((2, 3))))
 
 
 def _per_output(problem: ConvProblem, inputs: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
-    groups = problem.groups
-    summed = np.einsum(
-        "ngc,goc->ngo", inputs.reshape(problem.batch, groups, -1), weights.reshape(groups, -1, weights.shape[1])
-    )
-    return np.asarray(summed.reshape(problem.batch, problem.out_channels, 1, 1))
+    """The sum over the channels of a group of inputs (N, C) times weights (O, C/groups): (N, O, 1, 1)."""
+    n, groups = problem.batch, problem.groups
+    summed = np.einsum("ngc,goc->ngo", inputs.reshape(n, groups, -1), weights.reshape(groups, -1, weights.shape[1]))
+    return np.asarray(summed.reshape(n, problem.out_channels, 1, 1))

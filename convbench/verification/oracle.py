@@ -81,9 +81,8 @@ class Oracle:
         in_dtype = self.exact.astype(self.operands.x.dtype)
         if isinstance(output, np.ndarray) and output.dtype == in_dtype.dtype and np.array_equal(output, in_dtype):
             return Verdict("exact", True, 0.0, 0.0, elements=output.size)
-        bound = self._bound(arithmetic)
         to_integer = rounds_between(arithmetic)
-        return judge_exact(self.problem, output, self.exact, bound, round_to_integer=to_integer)
+        return judge_exact(self.problem, output, self.exact, self._bound(arithmetic), round_to_integer=to_integer)
 
     def _bound(self, arithmetic: Arithmetic) -> NDArray[np.float64]:
         finite = self._finite

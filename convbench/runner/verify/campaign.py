@@ -151,7 +151,9 @@ class Campaign:
 
         return shrink(failure, self._ask_again, self.examiner.supports, allowed=allowed, until=over)
 
-    def _ask(self, phase: Phase, questions: Iterable[Question]) -> Iterator[Answered]:
+    def _ask(
+        self, phase: Phase, questions: Iterable[Question], oracle: Callable[[], Oracle] | None = None
+    ) -> Iterator[Answered]:
         """Put the questions that were not put yet and that the backend supports. Ends early when `stop` says so."""
         for question in questions:
             if self.gave_up or self.stop():
@@ -159,16 +161,12 @@ class Campaign:
             if question in self.passed or question in self.failures or not self.examiner.supports(question.problem):
                 continue
             self.questions += 1
-            yield Answered(phase, question, self._ask_again(question))
+            yield Answered(phase, question, self._ask_again(question, oracle and oracle()))
 
     def _ask_case(self, case: Case, seed: int) -> Iterator[Answered]:
         """On the case's own data where it brings some, and on harder data of our own."""
         normal = Question(problem=case.problem, values="normal", seed=seed)
-        if self.gave_up or self.stop() or not self.examiner.supports(case.problem):
-            return
-        if normal not in self.passed and normal not in self.failures:
-            self.questions += 1
-            yield Answered("suite", normal, self._ask_again(normal, gate_of(case, seed).real))
+        yield from self._ask("suite", [normal], lambda: gate_of(case, seed).real)
         yield from self._ask("suite", [normal.replace(values=values) for values in _OF_A_CASE])
 
     def _search(self, plan: CampaignPlan) -> Iterator[Answered]:

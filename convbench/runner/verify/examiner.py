@@ -145,21 +145,18 @@ class Examiner:
         larger = part.macs > max(_MOST_TIMES_THE_WORK * problem.macs, _LITTLE_WORK_MACS)
         return self.supports(part) and not larger and not (longer and rounds_between(self.backend.arithmetic))
 
-    def _rounds_sums(self, problem: ConvProblem) -> bool:
-        """Whether integers may be so large that their sums are rounded to the output: parts may then not be added."""
-        accumulate = self.backend.arithmetic.accumulate_precision(problem.dtype)
-        return UNIT_ROUNDOFF[accumulate] < UNIT_ROUNDOFF[problem.dtype]
-
     def _whole(self, output: NDArray[Any]) -> NDArray[np.float64]:
         wide = output.astype(np.float64)
         return np.rint(wide) if rounds_between(self.backend.arithmetic) else wide
 
     def _next_relation(self, problem: ConvProblem) -> Relation | None:
-        """In turn, one of those that apply."""
+        """In turn, one of those that apply. No parts are added where integers may be so large that sums are rounded."""
+        accumulate = self.backend.arithmetic.accumulate_precision(problem.dtype)
+        rounds_sums = UNIT_ROUNDOFF[accumulate] < UNIT_ROUNDOFF[problem.dtype]
         for _ in RELATIONS:
             self._relations += 1
             relation = RELATIONS[self._relations % len(RELATIONS)]
-            if relation.applies(problem) and (relation.exact_in_halves or not self._rounds_sums(problem)):
+            if relation.applies(problem) and (relation.exact_in_halves or not rounds_sums):
                 return relation
         return None
 

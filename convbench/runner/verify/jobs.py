@@ -65,7 +65,9 @@ class Jobs:
                     if message is None:
                         self._end_early()
                     elif message[1] is None:
-                        yield from self._ended(message[0])
+                        ending = self._running.pop(message[0]).ending()
+                        if message[0] not in self._reported:
+                            yield message[0], {"event": "died", "reason": ending}
                     else:
                         if message[1]["event"] == "report":
                             self._reported.add(message[0])
@@ -89,11 +91,6 @@ class Jobs:
             for job in self._running.values():
                 job.kill()
             return self._events.get()
-
-    def _ended(self, name: str) -> Iterator[tuple[str, Event]]:
-        ending = self._running.pop(name).ending()
-        if name not in self._reported:
-            yield name, {"event": "died", "reason": ending}
 
     def _end_early(self) -> None:
         if self.interrupted:

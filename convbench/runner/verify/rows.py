@@ -45,9 +45,8 @@ def row_of(
     status = next((status for status in _GRAVEST_FIRST if status in statuses), Status.OK)
     if not campaign.questions:
         return row_of_none(examiner.entry.name, Status.UNSUPPORTED, "it supports nothing of what was asked")
-    coverage, reason = campaign.coverage, None
-    if campaign.gave_up:
-        reason = f"gave up after it had ended {examiner.lost_workers} workers"
+    coverage = campaign.coverage
+    reason = f"gave up after it had ended {examiner.lost_workers} workers" if campaign.gave_up else None
     return {
         "backend": examiner.entry.name,
         "status": str(status),

@@ -136,7 +136,7 @@ class _Sorting:
         """Whether shrinking led to a known cause again: to what it explains, or to less of what makes it fail."""
         if self._explains(group, representative.question):
             return True
-        by_extent = group.traits == frozenset([_extent(group.least)])
+        by_extent = group.traits == frozenset({_extent(group.least)})
         return by_extent and self._form(representative.question).is_within(self._form(group.least.question))
 
     def _explains(self, group: _Group, question: Question) -> bool:

@@ -133,12 +133,11 @@ def _normal(problem: ConvProblem, seed: int, values: Values) -> list[str]:
 
 def _wide(problem: ConvProblem, seed: int, _: Values) -> list[str]:
     binades, dtype = WIDE_BINADES[problem.dtype], dtype_word(problem)
-    bias = [f"b = drawn(({problem.out_channels},)).astype({dtype})"] if problem.bias else ["b = None"]
     return [
         f"rng = {_rng(problem, seed + 2)}",
         "def drawn(shape):",
         f"    return np.exp2(rng.uniform({-binades}, {binades}, shape)) * rng.choice((-1.0, 1.0), shape)",
-        *bias,
+        _bias(problem, f"drawn(({problem.out_channels},)).astype({dtype})"),
         f"x = drawn({problem.input_shape}).astype({dtype})",
         f"w = (drawn({problem.weight_shape}) * {1 / math.sqrt(problem.reduction_length)!r}).astype({dtype})",
     ]

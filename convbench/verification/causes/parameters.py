@@ -93,7 +93,7 @@ class QuestionParameters:
         return self._least_extent(self.kernel_height, self.dilation_height, *self.padding[:2])
 
     def least_width(self) -> int:
-        """The smallest width that the kernel and the padding leave possible."""
+        """The same of the width."""
         return self._least_extent(self.kernel_width, self.dilation_width, *self.padding[2:])
 
     def _least_extent(self, kernel: int, dilation: int, before: int, after: int) -> int:

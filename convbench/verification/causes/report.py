@@ -59,10 +59,9 @@ def report(cause: Cause, backend: Backend, versions: Mapping[str, str], command:
     """The report of `cause`, found with `backend`, whose libraries have `versions`; `command` shows it again, if not
     just the one question to the backend by its name."""
     failure = cause.representative
-    question = failure.question
     sections = [
         f"# {backend.name}: {_title(failure)}",
-        _in_words(question),
+        _in_words(failure.question),
         _what_happened(failure),
         _shared(cause),
         _table(cause, backend, versions),
@@ -123,21 +122,17 @@ def _shared(cause: Cause) -> str:
 
 
 def _table(cause: Cause, backend: Backend, versions: Mapping[str, str]) -> str:
-    question = cause.representative.question
+    question, arithmetic = cause.representative.question, backend.arithmetic
+    dtype = question.problem.dtype
+    operands, sums = arithmetic.operand_precision(dtype), arithmetic.accumulate_precision(dtype)
     rows = {
         "case": f"`{question}`",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "unknown",
         "backend": f"`{backend.name}` of convbench {VERSION}: {backend.summary}".rstrip(": "),
-        "declared": _declared(backend, question.problem),
+        "declared": f"algorithm {arithmetic.algorithm}, operands in {operands}, sums in {sums}",
         "machine": f"{platform.machine()}, {platform.system()}, Python {sys.version.split()[0]}",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items())])
-
-
-def _declared(backend: Backend, problem: ConvProblem) -> str:
-    arithmetic = backend.arithmetic
-    operands, sums = arithmetic.operand_precision(problem.dtype), arithmetic.accumulate_precision(problem.dtype)
-    return f"algorithm {arithmetic.algorithm}, operands in {operands}, sums in {sums}"
 
 
 def _reproduce(failure: Failure, backend: Backend, command: str | None) -> str:

@@ -176,7 +176,6 @@ def _bound(key: Oracle, backend: Backend) -> tuple[float, float, float]:
     """(what the bound has for each unit of sum |x||w| + |b|, for each unit of |y|, and whatever those are).
 
     The last is the largest over the planes where the bound is one of norms of planes."""
-
     x, w = (np.nan_to_num(a.astype(np.float64), posinf=0, neginf=0) for a in (key.operands.x, key.operands.w))
 
     def at(exact: float, magnitudes: float) -> float:

@@ -115,7 +115,8 @@ def _fewer(names: tuple[str, ...], form: QuestionParameters) -> Iterator[Questio
     room = {name: abs(getattr(form, name)) - (_limit(form, name) if alone else name not in SIDES) for name in names}
     down = max(room.values())
     while down > 0:
-        yield form.replace(**{name: _towards_zero(getattr(form, name), min(down, room[name])) for name in names})
+        by = {name: min(down, room[name]) * (1 if getattr(form, name) > 0 else -1) for name in names}
+        yield form.replace(**{name: getattr(form, name) - by[name] for name in names})
         down //= 2
 
 
@@ -132,10 +133,6 @@ def _limit(form: QuestionParameters, name: str) -> int:
     if name == "width":
         return form.least_width()
     return 0 if name in SIDES else 1
-
-
-def _towards_zero(value: int, by: int) -> int:
-    return value - by if value > 0 else value + by
 
 
 def _made(step: Callable[[Any, QuestionParameters], Iterator[QuestionParameters]], *arguments: Any) -> list[ShrinkPass]:

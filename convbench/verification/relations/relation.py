@@ -40,12 +40,6 @@ class Relation:
         exact = self.exact_in_halves or problem.dtype not in ("float16", "bfloat16")
         return exact and problem.direction == "forward" and self.concerns(problem)
 
-    def answer(
-        self, problem: ConvProblem, operands: Operands, compute: Callable[[ConvProblem, Operands], Array]
-    ) -> Array:
-        """The answer to `problem` by way of this relation, where `compute` answers one convolution."""
-        return self.combine(problem, [compute(part, own) for part, own in self.restate(problem, operands)])
-
 
 def relation(
     name: str,

@@ -66,7 +66,6 @@ class CombinationListing:
         return table.reshape(self.shape)
 
     def numbers_of(self, levels: Sequence[int]) -> list[list[int]]:
-        """Those that have these levels."""
         code = np.ravel_multi_index(tuple(levels), self.shape)
         first, last = np.searchsorted(self.codes, [code, code + 1])
         numbers: list[list[int]] = self.columns[:, first:last].T.tolist()

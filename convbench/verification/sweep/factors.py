@@ -63,11 +63,8 @@ class Factor:
     def _codes(self) -> list[CodeType]:
         """The conditions but the last, as code that NumPy runs element by element. They are the package's own."""
         texts = [text.replace(" and ", " & ").replace(" or ", " | ") for text in self.levels.values()][:-1]
-        return [compile(re.sub(r"'([\w-]+)'", _index, text), self.name, "eval") for text in texts]
-
-
-def _index(quoted: re.Match[str]) -> str:
-    return str(_INDEX[quoted[1]])
+        numbers = [re.sub(r"'([\w-]+)'", lambda quoted: str(_INDEX[quoted[1]]), text) for text in texts]
+        return [compile(text, self.name, "eval") for text in numbers]
 
 
 def _value(condition: CodeType, parameters: Parameters) -> Any:

@@ -47,7 +47,8 @@ def parameters_of(question: Question) -> Parameters:
         for axis in (0, 1)
     ]
     numbers: dict[str, Any] = {name: getattr(p, name) for name in ("batch", "bias", *CHANNEL_NAMES)}
-    numbers |= {name: words.index(getattr(_owner(question, name), name)) for name, words in WORDS.items()}
+    for name, words in WORDS.items():
+        numbers[name] = words.index(getattr(question if hasattr(question, name) else p, name))
     return {**numbers, **parameters_of_geometries((*axes[0], *axes[1], numbers["padding_mode"]))}
 
 
@@ -55,7 +56,3 @@ def parameters_of_all(questions: Sequence[Question]) -> Parameters:
     """Those of `questions`, each as an array (questions,) of int64."""
     rows = [parameters_of(question) for question in questions]
     return {name: np.array([row[name] for row in rows], np.int64) for name in rows[0]}
-
-
-def _owner(question: Question, name: str) -> Any:
-    return question if hasattr(question, name) else question.problem
