@@ -37,8 +37,6 @@ from convbench.suite import Case
 from convbench.suite.filter import Condition, parse
 from convbench.verification.question import Calls, Failure, Layout, Question, Values
 
-OWN_TABLE = Path(__file__).with_name("known_wrong.toml")
-
 
 class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """One known wrong answer; the fields are the keys of the file."""
@@ -140,7 +138,7 @@ def read_known(path: Path) -> list[KnownWrong]:
 
 def own_table() -> list[KnownWrong]:
     """The entries that come with convbench."""
-    return read_known(OWN_TABLE)
+    return read_known(Path(__file__).with_name("known_wrong.toml"))
 
 
 def applicable(
