@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from convbench.measurement.outcome import Outcome
 from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Sampled, TakeSample, Visit, Visited
-from convbench.stats.plateau import midmean
 from convbench.stats.process_variation import ProcessVariation
 from convbench.status import Status
 from convbench.store.locations import CheckoutState
@@ -22,6 +22,7 @@ from convbench.store.records import record_of
 
 SMALL = (1.27, 1.07, 1.03)
 GATHERED = (2.0, 1.63, 1.38, 1.21, 1.13, 1.08, 1.04, 1.04)
+STALLS_PER_S = 1
 WEIGHTS = tuple(1 + np.exp(-i / 6) for i in range(20))
 
 
@@ -41,7 +42,7 @@ class SimulatedWorker(ScriptedWorker):
     def sample(self, request: TakeSample) -> Sampled:
         plan = request.plan
         readings = self._readings(plan.all_calls, plan.calls_per_reading)
-        wall_s = midmean(readings[plan.discarded // plan.calls_per_reading :])
+        wall_s = fmean(readings[plan.discarded // plan.calls_per_reading :])
         return Sampled(sample=Sample(plan.calls, wall_s, wall_s, 0.0, 0), was_stopped=False, readings=readings)
 
     def _readings(self, calls: int, per_reading: int) -> tuple[float, ...]:
@@ -50,7 +51,8 @@ class SimulatedWorker(ScriptedWorker):
             after[: len(self.transient)] = self.transient[:calls]
         self.turn[0] = self.name
         made = self.call_s * self.factor * after * np.exp(self.generator.normal(0, self.noise, calls))
-        made = np.where(self.generator.random(calls) < 0.01, made * self.generator.uniform(1.5, 4, calls), made)
+        stalled = self.generator.random(calls) < STALLS_PER_S * self.call_s
+        made += np.where(stalled, self.generator.uniform(0.001, 0.006, calls), 0.0)
         self.clock.now_s += made.sum()
         return tuple(made.reshape(-1, per_reading).mean(axis=1).tolist())
 

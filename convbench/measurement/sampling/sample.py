@@ -11,10 +11,10 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Protocol
 
 from convbench.measurement.machine.energy import Meter
-from convbench.stats.plateau import midmean
 
 try:
     import resource
@@ -173,16 +173,16 @@ def take_visit(
 ) -> tuple[Sample, tuple[float, ...], Any]:
     """Make the discarded and the sampled calls of `plan`; returns the sample, the seconds per call of each reading
     since the switch, those before the sample included, and the last output, others being dropped as by `take_sample`.
-    Each reading waits for its last call. The sample's wall time is the midmean of its readings; its other figures are
-    totals over its calls."""
+    Each reading waits for its last call. The sample's wall time is the mean of its readings, as that of a loop is; its
+    other figures are totals over its calls."""
     per_reading = plan.calls_per_reading
     readings: list[float] = []
 
     def read(count: int) -> Any:
         output = None
         for _ in range(count):
-            output = None
             start = time.perf_counter()
+            output = None  # dropping it is part of a loop's time
             for _ in range(per_reading - 1):
                 run()
             output = run()
@@ -197,5 +197,5 @@ def take_visit(
     output = read(plan.calls // per_reading)
     end = system_clock(ends=True)
     used_j = meter.joules(before_uj, meter.read()) if meter else None
-    sample = replace(Sample.between(start, end, plan.calls, used_j), wall_s=midmean(readings[discarded:]))
+    sample = replace(Sample.between(start, end, plan.calls, used_j), wall_s=fmean(readings[discarded:]))
     return sample, tuple(readings), output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from statistics import median
+from statistics import fmean, median
 
 from convbench.measurement.hazards.of_samples import STOOD_STILL_S, STOOD_STILL_TIMES
 from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio, Settling
@@ -12,7 +12,7 @@ from convbench.measurement.sampling.sample import SamplingPlan, calls_per_readin
 from convbench.measurement.settings import Settings
 from convbench.registry import Entry
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
-from convbench.stats.plateau import FEWEST_READINGS, midmean, plateau
+from convbench.stats.plateau import FEWEST_READINGS, plateau
 from convbench.stats.ratio import paired_ratios
 
 # Four times the rounds halve the interval of independent samples. An interval that stays as it was contains an error
@@ -53,7 +53,7 @@ class WorkerSamples:
         planned = self.plan.discarded // self.plan.calls_per_reading
         discarded = max(planned, plateau(self._visits).discarded)
         self.samples = [
-            replace(taken, sample=replace(taken.sample, wall_s=midmean(visit[discarded:])))
+            replace(taken, sample=replace(taken.sample, wall_s=fmean(visit[discarded:])))
             for taken, visit in zip(self.samples, self._visits, strict=True)
         ]
         if self.settling is not None:

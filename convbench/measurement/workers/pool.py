@@ -36,6 +36,7 @@ class WorkerPool:
         self._pinned_to = cores
         self._start_worker = start_worker or self._start_process
         self._workers: dict[str, WorkerProcess] = {}
+        self._is_shut_down = False
 
     def runs(self, entry: Entry) -> bool:
         worker = self._workers.get(entry.name)
@@ -49,6 +50,7 @@ class WorkerPool:
         missing = [entry for entry in entries if not self.runs(entry)]
         if not missing:
             return {}
+        self._is_shut_down = False
         on_progress(0, len(missing))
         slots: SimpleQueue[int] = SimpleQueue()
         for slot in range(usable_cpus()):
@@ -72,6 +74,7 @@ class WorkerPool:
         return worker.receive(request, time_limit_s or self._settings.time_limit_s)
 
     def shutdown(self) -> None:
+        self._is_shut_down = True
         for worker in list(self._workers.values()):
             worker.kill()
 
@@ -88,6 +91,8 @@ class WorkerPool:
         slot = slots.get()
         try:
             worker = self._workers[entry.name] = self._start_worker(entry, self._settings, slot)
+            if self._is_shut_down:  # meanwhile, by an interrupt, which did not see this worker yet
+                worker.kill()
             worker.send(request)
             started = worker.receive(request, _START_LIMIT_S)
         except WorkerError as error:
