@@ -8,7 +8,7 @@ the geometric mean of their times. How far the two lie apart is printed, too, be
 Printed: how far a run's times lie from the loops', in how many pairs the stated 95 % interval holds the loops' time,
 and what is lost by taking the run's fastest backend of each layer instead of the loops'.
 
-    python evaluation/accuracy/steady_loop.py [--backend NAME ...] [--layers 20] [--loop-s 0.4] [--records FILE]
+    python evaluation/accuracy/steady_loop.py [--backend NAME ...] [--layers 20] [--loop-s 0.4] [--python PATH]
 """
 
 from __future__ import annotations
@@ -111,27 +111,17 @@ def _on_one_core() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def measured(backends: Sequence[str], cases: Sequence[str], options: Sequence[str]) -> list[dict[str, object]]:
+def measured(
+    python: str, backends: Sequence[str], cases: Sequence[str], options: Sequence[str]
+) -> list[dict[str, object]]:
     """The records of `convbench run` over the cases."""
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder) / "layers.toml"
         suite.write_text('name = "steady-loop"\nsummary = "0.03 to 20 ms"\ntable = "layers.csv"\n', encoding="utf-8")
         suite.with_name("layers.csv").write_text("problem\n" + "\n".join(cases) + "\n", encoding="utf-8")
         chosen = [word for name in backends for word in ("--backend", name)]
-        words = [
-            sys.executable,
-            "-m",
-            "convbench",
-            "run",
-            "--suite",
-            str(suite),
-            "--json",
-            "--no-asv",
-            *chosen,
-            *options,
-        ]
-        words += ["--results", str(Path(folder) / "results")]
-        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+        words = [python, *"-m convbench run --suite ./layers.toml --results results --json --no-asv".split()]
+        done = subprocess.run([*words, *chosen, *options], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -141,6 +131,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=len(LAYERS), help="so many of the layers, evenly spread")
     parser.add_argument("--loop-s", type=float, default=0.4, help="seconds that each loop is timed for")
     parser.add_argument("--option", action="append", default=[], help="further words for `convbench run`")
+    parser.add_argument("--python", default=sys.executable, help="whose convbench runs, such as an earlier commit's")
     parser.add_argument("--records", type=Path, help="where to keep what was measured, as JSON")
     parser.add_argument("--loop", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -153,7 +144,7 @@ def main() -> None:
     cases = [LAYERS[i * len(LAYERS) // options.layers] for i in range(options.layers)]
     before = loops(backends, cases, options.loop_s)
     start = time.monotonic()
-    records = measured(backends, cases, options.option)
+    records = measured(options.python, backends, cases, options.option)
     seconds = time.monotonic() - start
     after = loops(backends, cases, options.loop_s)
     if options.records:
