@@ -120,7 +120,7 @@ def measured(
         suite.write_text('name = "steady-loop"\nsummary = "0.03 to 20 ms"\ntable = "layers.csv"\n', encoding="utf-8")
         suite.with_name("layers.csv").write_text("problem\n" + "\n".join(cases) + "\n", encoding="utf-8")
         chosen = [word for name in backends for word in ("--backend", name)]
-        words = [python, *"-m convbench run --suite ./layers.toml --results results --json --no-asv".split()]
+        words = [python, *"-m convbench run --results results --json --no-asv --suite".split(), f"./{suite.name}"]
         done = subprocess.run([*words, *chosen, *options], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
