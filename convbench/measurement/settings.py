@@ -22,7 +22,8 @@ class Settings:
     fewest_rounds: int = 10
     most_rounds: int = 30
     budget_s: float = 1.0
-    """Sampling time after which a pair is done in any case, once it has `fewest_slow_samples`."""
+    """Sampling time after which a pair is done in any case, once it has the six samples of an interval; after twice
+    that time `fewest_slow_samples` are enough."""
     fewest_slow_samples: int = 3
     settle_s: float = 0.05
     time_limit_s: float = 60.0

@@ -1,7 +1,7 @@
 """What was seen of between-process variation on a machine: ratios of two processes of one backend, kept for later runs.
 
-One file of JSON lines beside the journals, appended to by every run and by `doctor`, and not named like a journal. A
-line that cannot be read is passed over.
+One file of JSON lines beside the journals, which every run appends to. It has no suffix, so that neither asv nor a
+reader of journals takes it for its own. A line that cannot be read is passed over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.settings import Settings
 
-NAME = "process-pairs.jsonl.kept"
+NAME = "process-pairs"
 _NEWEST = 200
 _LONGEST_BYTES = 1 << 20
 

@@ -2,7 +2,8 @@
 
 Workers are visited in turn, in an order shuffled anew, each after another one had the core. Visits become longer until
 the calls of a worker reach a plateau: by the curve over its visits (`convbench.stats.plateau`), and by the time that
-they took while nothing else ran. A worker that does not get there keeps the longest visits, and its record says so.
+they took while nothing else ran. A worker that does not get there keeps the longest visits; where its curve has no
+plateau at all, its record says so.
 """
 
 from __future__ import annotations
