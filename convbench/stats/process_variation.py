@@ -6,10 +6,7 @@ operands, so it is learned from pairs of processes that ran the same backend, in
 it is that of repeated pairs on one machine (`evaluation/accuracy/self_agreement.py`: 0.3 % in the median, 0.43 % as a
 standard deviation), which weighs as much as one pair.
 
-Pairs have heavy tails. The variation is therefore the scale of a Student distribution with four degrees of freedom,
-fitted by expectation-maximization (K. L. Lange, R. J. A. Little, J. M. G. Taylor, J. Am. Stat. Assoc. 84, 1989): a
-single bad pair counts little, while the interval reaches as far as the tails do. While few pairs are known the interval
-has fewer degrees, down to two, because the scale itself is uncertain.
+How it is learned, with heavy tails allowed for, is in `convbench.stats.learned_scale`.
 
 On a busy host neighbours disturb one process and not another. That shows in the spread of the rounds' ratios, so rounds
 count as at most 60. There two copies of a convolution in NumPy were 0.84 % apart in the median of 40 trials, and 3.3 %
@@ -22,60 +19,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convbench.stats.estimates import NORMAL_QUANTILE, student_quantile
+from convbench.stats.estimates import NORMAL_QUANTILE
+from convbench.stats.learned_scale import LearnedScale, scale_at
 
 EXPECTED = 0.0043
 """The scale of the logarithm of two processes' ratio, as expected before any is seen."""
-_WORTH = 1
-_DEGREES, _FEWEST_DEGREES, _PAIRS_FOR_A_DEGREE = 4, 2, 4
 _MOST_ROUNDS = 60
-_STEPS = 50
-_NEAR, _MOST_OTHER_PAIRS = 8.0, 4
 _ENOUGH_PAIRS = 6
 
 
 @dataclass(frozen=True)
-class ProcessVariation:
+class ProcessVariation(LearnedScale):
     """The `scale` of the logarithm of the ratio of two processes that run the same code, learned from so many pairs."""
 
     scale: float = EXPECTED
-    pairs: int = 0
-
-    @property
-    def half_width_of_ratio(self) -> float:
-        """Half of the 95 % interval for the logarithm of the ratio of two processes of equal speed."""
-        degrees = min(_DEGREES, _FEWEST_DEGREES + self.pairs / _PAIRS_FOR_A_DEGREE)
-        return student_quantile(degrees) * self.scale
-
-    @property
-    def half_width_of_time(self) -> float:
-        """Half of the 95 % interval for the logarithm of one process's time over a typical one's."""
-        return self.half_width_of_ratio / math.sqrt(2)
-
-    def learned_from(self, log_ratios: Sequence[float]) -> ProcessVariation:
-        """The variation after further pairs, by their log ratios; what was known weighs as its pairs and one more."""
-        if not log_ratios:
-            return self
-        known = _WORTH + self.pairs
-        squares = [log * log for log in log_ratios]
-        variance = self.scale**2
-        for _ in range(_STEPS):
-            weighted = sum(square * (_DEGREES + 1) / (_DEGREES + square / variance) for square in squares)
-            variance = (known * self.scale**2 + weighted) / (known + len(squares))
-        return ProcessVariation(math.sqrt(variance), self.pairs + len(squares))
+    pairs: float = 0
 
 
 def variation_at(size: float, pairs: Sequence[tuple[float, float]]) -> ProcessVariation:
-    """The variation for operands of `size` from pairs of (size, logarithm of the ratio): that of sizes within a factor
-    of eight and, on a logarithmic scale and with the weight of four pairs at most, that of the other sizes."""
-    logs: tuple[list[float], list[float]] = ([], [])
-    for other, log in pairs:
-        logs[size / _NEAR <= other <= size * _NEAR].append(log)
-    far, near = logs
-    own, others = (ProcessVariation().learned_from(some) for some in (near, far))
-    borrowed = min(others.pairs, _MOST_OTHER_PAIRS)
-    weight = borrowed / (borrowed + own.pairs) if borrowed else 0.0
-    return ProcessVariation(others.scale**weight * own.scale ** (1 - weight), own.pairs + borrowed)
+    """The variation for operands of `size` from pairs of (size, logarithm of the ratio), as by `scale_at`."""
+    return scale_at(ProcessVariation(), size, pairs)
 
 
 def processes_needed(log_ratios: Sequence[float], precision: float) -> int:

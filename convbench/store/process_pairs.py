@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +18,7 @@ from convbench.measurement.settings import Settings
 
 NAME = "process-pairs"
 _NEWEST = 200
+_LARGEST = 10.0
 _LONGEST_BYTES = 1 << 20
 
 
@@ -36,23 +38,40 @@ def pair_here(settings: Settings, operand_bytes: int, log_ratio: float) -> Proce
 
 def keep_pairs(folder: Path, pairs: Sequence[ProcessPair]) -> None:
     """Append the pairs. Does nothing where that is not possible: the records are what counts."""
-    with contextlib.suppress(OSError), (folder / NAME).open("ab") as file:
-        file.write(b"".join(msgspec.json.encode(pair) + b"\n" for pair in pairs))
+    keep_lines(folder / NAME, pairs)
 
 
 def kept_pairs(folder: Path, settings: Settings) -> list[ProcessPair]:
     """The newest pairs of this CPU with these threads and this allocator, oldest first."""
+    like = pair_here(settings, 0, 0.0)
+    pairs = [
+        pair
+        for pair in kept_lines(folder / NAME, ProcessPair)
+        if (pair.cpu, pair.threads, pair.allocator) == (like.cpu, like.threads, like.allocator)
+        and abs(pair.log_ratio) < _LARGEST
+    ]
+    return pairs[-_NEWEST:]
+
+
+Line = TypeVar("Line", bound=msgspec.Struct)
+
+
+def keep_lines(path: Path, lines: Sequence[msgspec.Struct]) -> None:
+    """Append a line of JSON for each. Does nothing where that is not possible."""
+    with contextlib.suppress(OSError), path.open("ab") as file:
+        file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+
+
+def kept_lines(path: Path, type_of_line: type[Line]) -> list[Line]:
+    """The newest lines of a file, up to 1 MiB of them, oldest first, without those that are something else."""
     try:
-        with (folder / NAME).open("rb") as file:
+        with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _LONGEST_BYTES))
             lines = file.read().splitlines()
     except OSError:
         return []
-    like = pair_here(settings, 0, 0.0)
-    pairs: list[ProcessPair] = []
+    found: list[Line] = []
     for line in lines:
         with contextlib.suppress(msgspec.DecodeError):
-            pair = msgspec.json.decode(line, type=ProcessPair)
-            if (pair.cpu, pair.threads, pair.allocator) == (like.cpu, like.threads, like.allocator):
-                pairs.append(pair)
-    return [pair for pair in pairs if abs(pair.log_ratio) < 10][-_NEWEST:]
+            found.append(msgspec.json.decode(line, type=type_of_line))
+    return found
