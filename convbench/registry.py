@@ -24,9 +24,11 @@ from typing import Any, Literal
 
 from convbench.backend import Backend
 from convbench.errors import BackendError, did_you_mean
+from convbench.user_file import FileKind, check_regular, real_path
 
 ENTRY_POINT_GROUP = "convbench.backends"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
+_PLUGIN = FileKind("a plugin", 16 * 2**20, "--plugin takes a Python file that defines BACKENDS", BackendError)
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Registry:
         Raises `BackendError` when one of them failed to load: a file that the user names has to load, while an
         installed one that is broken must not stop the others.
         """
-        origins = {Origin("file", str(path.resolve())) for path in plugins}
+        origins = {Origin("file", str(real_path(path))) for path in plugins}
         for row in self.rows:
             if row.origin in origins and isinstance(row, LoadFailure):
                 raise BackendError(f"the plugin {row.reason}")
@@ -208,7 +210,7 @@ def _origins(plugins: Sequence[Path], entry_points: bool) -> Iterator[Origin]:
     for point in sorted(points, key=lambda p: (p.name, p.value)):
         yield Origin("module", point.value)
     for path in plugins:
-        yield Origin("file", str(path.resolve()))
+        yield Origin("file", str(real_path(path)))
 
 
 def _rows(origin: Origin) -> list[Row]:
@@ -223,8 +225,7 @@ def _rows(origin: Origin) -> list[Row]:
 
 
 def _import_file(path: Path) -> Any:
-    if not path.is_file():
-        raise BackendError(f"{path} is not a file; --plugin takes a Python file that defines BACKENDS.")
+    check_regular(path, _PLUGIN)
     name = f"convbench_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
     if name in sys.modules:
         return sys.modules[name]

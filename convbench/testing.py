@@ -23,6 +23,7 @@ from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, Origin, discover
 from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
+from convbench.user_file import real_path
 from convbench.verification.causes.report import report
 from convbench.verification.known import applicable, own_table, read_known
 
@@ -84,7 +85,7 @@ def _origin(backend: Backend) -> Origin:
     file = getattr(sys.modules.get(name), "__file__", None)
     if file is None:
         return Origin("module", name)
-    path = Path(file).resolve()
+    path = real_path(file)
     if name == "__main__":
         return Origin("file", str(path))
     inside = name.split(".") if path.stem != "__init__" else [*name.split("."), "__init__"]

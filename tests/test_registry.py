@@ -172,7 +172,7 @@ def test_a_broken_plugin_is_a_row_with_its_reason_and_the_others_are_still_there
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("missing.py", "is not a file; --plugin takes a Python file"), ("folder.py", "is not a file"),
+    [("missing.py", "there is no such file; --plugin takes a Python file"), ("folder.py", "this is a folder"),
      ("mine.txt", "is not a Python file; --plugin takes a .py file")],
 )  # fmt: skip
 def test_a_plugin_that_is_no_python_file_is_a_row_that_says_so(name: str, reason: str, tmp_path: Path) -> None:

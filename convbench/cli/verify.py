@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from convbench.cli import options
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(short_help="Find wrong answers: a sweep, then random search.")
@@ -45,11 +42,18 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @options.whole("--jobs", 1, "Backends verified at once.  [default: one per core]")
 @options.whole("--seed", 0, "Seed of the data and the search.", default=0)
 @options.many(
-    "--known", "known", "FILE.toml", "Read known wrong answers from this file, besides convbench's own", type=_FILE
+    "--known",
+    "known",
+    "FILE.toml",
+    "Read known wrong answers from this file, besides convbench's own",
+    type=options.PATH,
 )
 @click.option("--accept-known", is_flag=True, help="Leave with 0 when every wrong answer is a known one.")
 @click.option(
-    "--write-known", type=_FILE, metavar="FILE.toml", help="Write the new wrong answers to this file, for --known."
+    "--write-known",
+    type=options.PATH,
+    metavar="FILE.toml",
+    help="Write the new wrong answers to this file, for --known.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last verification that had these options.")
 @options.plugins

@@ -29,10 +29,12 @@ import msgspec
 
 from convbench.errors import PlanError, ProblemError, did_you_mean
 from convbench.problem import ConvProblem, Dtype
+from convbench.user_file import FileKind, read_bytes
 
 FORMAT, VERSION = "convbench-plan", 1
-LARGEST_BYTES = 64 * 2**20
-"""The size limit of a file: ten times a plan for every layer of every model in timm."""
+_KIND = FileKind(  # the size: ten times a plan for every layer of every model in timm
+    "a plan", 64 * 2**20, "`convbench choose --plan FILE` writes a plan", PlanError
+)
 
 Basis = Literal["measured", "recorded", "predicted"]
 """Raced for this plan; taken from earlier records; or inferred from similar layers, without a measurement."""
@@ -155,14 +157,7 @@ class Plan:
 def read_plan(path: str | PathLike[str]) -> Plan:
     """The plan in a file. Raises `PlanError`, with one sentence, if the file cannot be read or is not a valid plan."""
     where = repr(os.fspath(path))
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        fault = getattr(error, "strerror", None) or error
-        raise PlanError(f"the plan {where} cannot be read: {fault}.") from None
-    if len(content) > LARGEST_BYTES:
-        raise PlanError(f"{where} is larger than {LARGEST_BYTES // 2**20} MiB, which no plan is.")
+    content = read_bytes(path, _KIND)
     try:
         return _plan(msgspec.json.decode(content))
     except (ValueError, RecursionError) as error:

@@ -14,6 +14,9 @@ from convbench.store.journal import JournalWarning
 from convbench.store.locations import results_folder
 from convbench.store.records import records
 from convbench.store.schema import Record
+from convbench.user_file import FileKind, check_regular
+
+_IMPORTED = FileKind("a file of records", 16 * 2**30, "give a file that `convbench export` wrote", ResultsError)
 
 
 def export(where: Sequence[str], to: Path, format_name: str | None, results: Path | None) -> tuple[int, Format]:
@@ -49,8 +52,8 @@ def import_files(files: Sequence[Path], format_name: str | None, results: Path |
     Raises `ResultsError` for a file that cannot be read and `NothingMeasuredError` when no file has a record.
     """
     folder = results_folder(results)
-    if missing := [path for path in files if not path.is_file()]:
-        raise ResultsError(f"there is no file {missing[0]} to import.")
+    for path in files:
+        check_regular(path, _IMPORTED)
     journals = [
         (path, imported) for path in files for imported in import_records(path, format_of(path, format_name), folder)
     ]

@@ -11,6 +11,7 @@ from convbench.extraction.extract import Extracted, layers_of
 from convbench.extraction.suite_text import suite_text
 from convbench.suite import Suite
 from convbench.suite.filter import filtered, parse
+from convbench.user_file import real_path
 
 
 def extract_layers(
@@ -24,8 +25,8 @@ def extract_layers(
     """
     if output is not None and output.suffix != ".toml":
         raise ModelError(f"--output is {output}; a suite's file should end in .toml.")
-    if output is not None and not output.resolve().parent.is_dir():
-        raise ModelError(f"--output is {output}; there is no folder {output.resolve().parent}.")
+    if output is not None and not real_path(output).parent.is_dir():
+        raise ModelError(f"--output is {output}; there is no folder {real_path(output).parent}.")
     if where is not None:
         parse(where)
     model = layers_of(source, **inputs)

@@ -5,6 +5,8 @@ Suites are read from TOML files, which `convbench.suite.toml_file` describes.
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from convbench.errors import SuiteError
 from convbench.problem import ConvProblem, Dtype
+from convbench.suite.file_kinds import IMAGE
+from convbench.user_file import read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,21 +60,27 @@ class CaseData:
         import numpy as np
         from PIL import Image
 
+        content = io.BytesIO(read_bytes(path, IMAGE))
         try:
-            with Image.open(path) as image:
+            with warnings.catch_warnings(action="ignore"), Image.open(content) as image:
+                # Before the pixels are decoded, because a small file may claim to be a very large image.
+                self._check_shape("input_image", (3, image.height, image.width), problem.input_shape)
                 pixels = np.asarray(image.convert("RGB"), dtype=np.float64) / 255
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise SuiteError(f"{self.where}: the image {path} cannot be read: {error}") from None
-        return self._fitted("input_image", np.ascontiguousarray(pixels.transpose(2, 0, 1)), problem.input_shape)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1)).reshape(problem.input_shape)
 
     def _fitted(self, name: str, array: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
-        missing = len(shape) - array.ndim
-        if missing < 0 or (1,) * missing + array.shape != shape:
+        self._check_shape(name, array.shape, shape)
+        return array.reshape(shape)
+
+    def _check_shape(self, name: str, has: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        missing = len(shape) - len(has)
+        if missing < 0 or (1,) * missing + has != shape:
             raise SuiteError(
-                f"{self.where}: {name} has shape {array.shape}, and the problem's is {shape}; "
+                f"{self.where}: {name} has shape {has}, and the problem's is {shape}; "
                 "they should be the same, except that leading axes of size 1 may be left out."
             )
-        return array.reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ or, for the padding, also `t0b1l0r1`. An empty cell means the default. Model and
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 from convbench.errors import SuiteError, did_you_mean
 from convbench.problem.case_id import parse_sizes
+from convbench.suite.file_kinds import TABLE
+from convbench.user_file import read_text
 
 _INT = "-?[0-9]{1,18}"
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
@@ -22,20 +25,19 @@ _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The place and the values by column of each row. Raises `SuiteError` for a table of another form."""
+    rows = csv.DictReader(io.StringIO(read_text(path, TABLE), newline=""))
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            names = list(rows.fieldnames or ())
-            if len(set(names)) < len(names):
-                raise SuiteError(f"{path}: two columns have one name in {', '.join(names)}; take one out.")
-            check_names(path, "column", names, columns)
-            for row in rows:
-                where = f"{path.name} line {rows.line_num}"
-                if None in row or None in row.values():
-                    raise SuiteError(f"{path}: line {rows.line_num} should have {len(row)} cells, as the first line.")
-                yield where, _values(row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SuiteError(f"{path}: this cannot be read as a CSV table in UTF-8: {error}.") from None
+        names = list(rows.fieldnames or ())
+        if len(set(names)) < len(names):
+            raise SuiteError(f"{path}: two columns have one name in {', '.join(names)}; take one out.")
+        check_names(path, "column", names, columns)
+        for row in rows:
+            where = f"{path.name} line {rows.line_num}"
+            if None in row or None in row.values():
+                raise SuiteError(f"{path}: line {rows.line_num} should have {len(row)} cells, as the first line.")
+            yield where, _values(row)
+    except csv.Error as error:
+        raise SuiteError(f"{path}: this cannot be read as a CSV table: {error}.") from None
 
 
 def check_names(place: str | Path, kind: str, names: Iterable[str], known: tuple[str, ...]) -> None:

@@ -34,6 +34,8 @@ from convbench.errors import ProblemError, SuiteError, did_you_mean
 from convbench.problem import ConvProblem
 from convbench.suite.cases import Case, CaseData, Nested, Outline, Suite
 from convbench.suite.csv_table import check_names, read_table
+from convbench.suite.file_kinds import IMAGE, SUITE, TABLE
+from convbench.user_file import FileKind, check_regular, read_text, real_path
 
 MOST_CASES = 100_000
 ARGUMENTS = tuple(field.name for field in fields(ConvProblem))
@@ -98,16 +100,9 @@ def _head(path: Path, toml: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    text = ""
+    text = read_text(path, SUITE)
     try:
-        text = path.read_bytes().decode()
         return tomllib.loads(text)
-    except FileNotFoundError:
-        raise SuiteError(f"{path}: there is no such file; give the path of a suite's TOML file.") from None
-    except IsADirectoryError:
-        raise SuiteError(f"{path}: this is a folder; give the path of a suite's TOML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: this cannot be read as a text in UTF-8: {error}.") from None
     except (ValueError, RecursionError) as error:  # also numbers too long for int()
         fault = str(error).replace("end of document", f"the end, line {text.count(chr(10)) + 1}")
         raise SuiteError(f"{path}: this is not TOML: {fault}.") from None
@@ -120,7 +115,7 @@ def _cases(path: Path, toml: dict[str, Any]) -> Iterator[tuple[str, Case]]:
     if "sweep" in toml:
         yield from _sweep(path, defaults, _table(path, toml, "sweep"))
     if "table" in toml:
-        for where, row in read_table(_inside(path, "table", toml["table"]), _COLUMNS):
+        for where, row in read_table(_inside(path, "table", toml["table"], TABLE), _COLUMNS):
             yield where, _case(path, where, defaults, row)
     cases = toml.get("case", [])
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
@@ -205,7 +200,7 @@ def _data(path: Path, where: str, problem: ConvProblem, data: Any) -> CaseData:
         key: _numbers(f"{place}: {key}", value) for key, value in data.items() if key != "input_image"
     }
     if "input_image" in data:
-        values["input_image"] = _inside(path, f"{where}: input_image", data["input_image"])
+        values["input_image"] = _inside(path, f"{where}: input_image", data["input_image"], IMAGE)
     return CaseData(where=place, **values)
 
 
@@ -218,17 +213,19 @@ def _numbers(place: str, value: Any) -> Nested:
     return value
 
 
-def _inside(path: Path, key: str, relative: Any) -> Path:
-    """The file beside the suite's that `relative` names. Nothing else can be read, because a suite may be anyone's."""
+def _inside(path: Path, key: str, relative: Any, kind: FileKind) -> Path:
+    """The file of that kind beside the suite's that `relative` names. Nothing else can be read,
+    because a suite may be anyone's."""
     if not isinstance(relative, str) or not relative.strip() or "\0" in relative:
         raise SuiteError(f"{path}: {key} is {relative!r}; it should be the name of a file beside the suite's.")
-    folder = path.resolve().parent
-    file = (folder / relative).resolve()
+    folder = real_path(path).parent
+    file = real_path(folder / relative)
     if Path(relative).is_absolute() or not file.is_relative_to(folder):
         raise SuiteError(f"{path}: {key} is {relative!r}; it should be inside the suite's own folder, {folder}.")
-    if not file.is_file():
-        raise SuiteError(f"{path}: {key} is {relative!r}; there is no such file in {folder}.")
-    return file
+    try:
+        return check_regular(file, kind)
+    except SuiteError as error:
+        raise SuiteError(f"{path}: {key} is {relative!r}; {error}") from None
 
 
 def _table(path: Path, toml: dict[str, Any], key: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from convbench.errors import KnownWrongError, ProblemError, SuiteError
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.suite.filter import Condition, parse
+from convbench.user_file import FileKind, read_bytes
 from convbench.verification.question import Calls, Failure, Layout, Question, Values
 
 
@@ -116,16 +117,20 @@ class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return False
 
 
+_KIND = FileKind(
+    "a table of known wrong answers", 4 * 2**20, "give the path of a table of known wrong answers", KnownWrongError
+)
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     wrong: list[KnownWrong] = []
 
 
 def read_known(path: Path) -> list[KnownWrong]:
     """The entries of a file. Raises `KnownWrongError`, with the entry and the key, when it is not well formed."""
+    content = read_bytes(path, _KIND)
     try:
-        entries = msgspec.toml.decode(path.read_bytes(), type=_File).wrong
-    except OSError as error:
-        raise KnownWrongError(f"the known wrong answers {path} cannot be read: {error.strerror or error}.") from None
+        entries = msgspec.toml.decode(content, type=_File).wrong
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise KnownWrongError(f"{path} is no table of known wrong answers: {error}.") from None
     for number, entry in enumerate(entries, 1):

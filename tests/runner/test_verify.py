@@ -272,7 +272,7 @@ def test_a_wrong_plugin_fails_the_test_with_a_report(tmp_path: Path) -> None:
 
 
 def test_what_is_no_plugin_is_said(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match="is not a file"):
+    with pytest.raises(BackendError, match="there is no such file"):
         verify_plugin(tmp_path / "missing.py")
 
 

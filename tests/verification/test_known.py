@@ -135,7 +135,7 @@ def test_a_malformed_file_is_refused_in_a_sentence(text: str, told: str, tmp_pat
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(KnownWrongError, match="No such file"):
+    with pytest.raises(KnownWrongError, match="there is no such file"):
         read_known(tmp_path / "none.toml")
 
 

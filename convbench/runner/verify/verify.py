@@ -22,6 +22,7 @@ from convbench.store.locations import machine_folder, results_folder
 from convbench.store.verification_log import Event, VerificationLog, newest_log
 from convbench.suite import load_suite
 from convbench.suite.filter import where_it_holds
+from convbench.user_file import real_path
 from convbench.verification.causes.known_entry import toml_text
 from convbench.verification.known import KnownWrong, read_known
 from convbench.verification.question import Question
@@ -147,7 +148,7 @@ def _check(request: Request) -> None:
     for path in request.known:
         read_known(path)
     target = request.write_known
-    if target is not None and target.exists() and target.resolve() not in {path.resolve() for path in request.known}:
+    if target is not None and target.exists() and real_path(target) not in map(real_path, request.known):
         raise KnownWrongError(f"{target} exists; add to it with --known {target} as well, or give another name.")
 
 
@@ -155,8 +156,8 @@ def _job_request(request: Request, backend: str, results: Path, earlier: Sequenc
     answered = [event for event in earlier if event["event"] == "answered"]
     return request.as_json() | {
         "backend": backend,
-        "plugins": [str(path.resolve()) for path in request.plugins],
-        "known": [str(path.resolve()) for path in request.known],
+        "plugins": [str(real_path(path)) for path in request.plugins],
+        "known": [str(real_path(path)) for path in request.known],
         "replay": [str(q) for q in read_corpus(corpus_file(results, backend))] if request.is_whole else [],
         "strength": request.strength if request.is_whole else 0,
         "time_limit": request.time_limit if request.is_whole else 0.0,
