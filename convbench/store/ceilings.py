@@ -13,12 +13,15 @@ from pathlib import Path
 
 import msgspec
 
+from convbench.errors import ResultsError
 from convbench.measurement.ceilings.figures import Ceilings
 from convbench.store.journal import JournalWarning
 from convbench.store.locations import draft_of
+from convbench.user_file import FileKind, read_bytes
 
 SUFFIX = ".ceilings"
 _REMEDY = "convbench machine --measure measures anew"
+_KIND = FileKind("a file of ceilings", 2**20, _REMEDY, ResultsError)
 
 
 def keep_ceilings(folder: Path, measured: Sequence[Ceilings]) -> Path:
@@ -43,9 +46,9 @@ def kept_ceilings(folder: Path) -> list[Ceilings]:
 def _read(path: Path) -> list[Ceilings]:
     ceilings: list[Ceilings] = []
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        warnings.warn(f"{path} cannot be read: {error.strerror or error}; {_REMEDY}.", JournalWarning, stacklevel=3)
+        lines = read_bytes(path, _KIND).splitlines()
+    except ResultsError as error:
+        warnings.warn(str(error), JournalWarning, stacklevel=3)
         return ceilings
     for number, line in enumerate(lines, 1):
         try:

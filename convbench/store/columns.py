@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.errors import ResultsError
-from convbench.store.journal import BUFFER_BYTES, Span, parse_line, seek_line, warn_of_line
+from convbench.store.journal import BUFFER_BYTES, JOURNAL, Span, parse_line, seek_line, warn_of_line
 from convbench.store.schema import REQUIRED, TABLES, Kind, Record
+from convbench.user_file import opened
 
 _ABSENT = (b"", b"null")
 
@@ -50,18 +50,13 @@ class BlockReader:
     def read(self, span: Span) -> Iterator[Block]:
         """The records of `span`, a block at a time. Raises `ResultsError` when the journal cannot be read."""
         path, start, stop = span
-        try:
-            with path.open("rb", buffering=BUFFER_BYTES) as file:
-                at = begin = seek_line(file, start)
-                number = 1
-                while at < stop and (lines := file.readlines(min(BUFFER_BYTES, stop - at))):
-                    yield self._block(lines) or self._columns(
-                        list(self._parsed(path, begin, number, lines)), plain=False
-                    )
-                    at += sum(map(len, lines))
-                    number += len(lines)
-        except OSError as error:
-            raise ResultsError(f"the journal {path} cannot be read: {error.strerror or error}.") from None
+        with opened(path, JOURNAL, BUFFER_BYTES) as file:
+            at = begin = seek_line(file, start)
+            number = 1
+            while at < stop and (lines := file.readlines(min(BUFFER_BYTES, stop - at))):
+                yield self._block(lines) or self._columns(list(self._parsed(path, begin, number, lines)), plain=False)
+                at += sum(map(len, lines))
+                number += len(lines)
 
     def _block(self, lines: list[bytes]) -> Block | None:
         """The block of `lines`; None if msgspec refuses one of them."""

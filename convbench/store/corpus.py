@@ -12,9 +12,11 @@ from pathlib import Path
 
 from convbench.errors import ProblemError, ResultsError
 from convbench.store.journal import JournalWarning
+from convbench.user_file import FileKind, read_bytes
 from convbench.verification.question import Question
 
 FOLDER = "corpus"
+_KIND = FileKind("a corpus", 64 * 2**20, "move it away, or put a file of questions there", ResultsError)
 
 
 def corpus_file(results: Path, backend: str) -> Path:
@@ -26,10 +28,7 @@ def read_corpus(path: Path) -> list[Question]:
     """The questions, oldest first; none where there is no such file. Raises `ResultsError` if it cannot be read."""
     if not path.exists():
         return []
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise ResultsError(f"the corpus {path} cannot be read: {error.strerror or error}.") from None
+    lines = read_bytes(path, _KIND).decode(errors="replace").splitlines()
     questions = []
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from convbench.errors import ResultsError, did_you_mean
 from convbench.problem import ConvProblem
 from convbench.store.columns import Block, read_blocks
-from convbench.store.journal import parse_line
+from convbench.store.journal import JOURNAL, parse_line
 from convbench.store.parallel_read import read_parts
 from convbench.store.records import Place, journals_at
 from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT, TABLES, Kind
+from convbench.user_file import opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,11 +84,8 @@ class _Known:
 
 
 def _first(journal: Path) -> dict[str, Any]:
-    try:
-        with journal.open("rb") as file:
-            return cast("dict[str, Any]", parse_line(file.readline()) or {})
-    except OSError as error:
-        raise ResultsError(f"the journal {journal} cannot be read: {error.strerror or error}.") from None
+    with opened(journal, JOURNAL) as file:
+        return cast("dict[str, Any]", parse_line(file.readline()) or {})
 
 
 def _frame(blocks: Sequence[Block], sources: Mapping[str, Source], fields: Mapping[str, Kind]) -> pd.DataFrame:

@@ -21,9 +21,11 @@ import msgspec
 
 from convbench.errors import ResultsError
 from convbench.store.schema import REQUIRED, TABLES, Record
+from convbench.user_file import FileKind, opened
 
 SUFFIX = ".jsonl"
 BUFFER_BYTES = 1 << 20
+JOURNAL = FileKind("a journal", 64 * 2**30, "give a journal, or a folder of journals", ResultsError)
 
 
 class JournalWarning(UserWarning):
@@ -155,21 +157,18 @@ def read_records(
     file.
     """
     decode = _decode_whole if only is None else _decoder(tuple(only))
-    try:
-        with path.open("rb", buffering=BUFFER_BYTES) as file:
-            at = begin = seek_line(file, start)
-            for number, line in enumerate(file, 1):
-                if stop is not None and at >= stop:
-                    break
-                at += len(line)
-                if not line.strip():
-                    continue
-                if (record := parse_line(line, decode)) is None:
-                    warn_of_line(path, begin, number, line)
-                else:
-                    yield record
-    except OSError as error:
-        raise ResultsError(f"the journal {path} cannot be read: {error.strerror or error}.") from None
+    with opened(path, JOURNAL, BUFFER_BYTES) as file:
+        at = begin = seek_line(file, start)
+        for number, line in enumerate(file, 1):
+            if stop is not None and at >= stop:
+                break
+            at += len(line)
+            if not line.strip():
+                continue
+            if (record := parse_line(line, decode)) is None:
+                warn_of_line(path, begin, number, line)
+            else:
+                yield record
 
 
 def seek_line(file: IO[bytes], start: int) -> int:

@@ -15,8 +15,10 @@ from typing import Any
 
 from convbench.errors import ResultsError
 from convbench.store.journal import LineFile
+from convbench.user_file import FileKind, read_bytes
 
 SUFFIX = ".verification"
+_KIND = FileKind("a log of a verification", 2**30, "move it away, or verify without --resume", ResultsError)
 Event = dict[str, Any]
 
 
@@ -42,7 +44,7 @@ class VerificationLog(LineFile):
 def newest_log(folder: Path, request: Mapping[str, Any]) -> tuple[Path, list[Event]] | None:
     """The newest log of just this request, with its events; lines that are no events are passed over."""
     for path in sorted(folder.glob(f"*{SUFFIX}"), reverse=True):
-        events = [event for line in path.read_bytes().splitlines() if isinstance(event := _parsed(line), dict)]
+        events = [event for line in read_bytes(path, _KIND).splitlines() if isinstance(event := _parsed(line), dict)]
         if events and events[0].get("asked") == json.loads(json.dumps(request)):
             return path, events[1:]
     return None

@@ -46,7 +46,7 @@ def test_a_path_is_a_plugin_and_results_are_kept_where_asked(tmp_path: Path) -> 
         ({"strength": 5}, "strength is 5"),
         ({"time_limit": -1.0}, "time_limit is -1.0"),
         ({"question": "nonsense"}, "names no convolution"),
-        ({"known": "missing.toml"}, "No such file"),
+        ({"known": "missing.toml"}, "there is no such file"),
         ({"resume": True}, "results=True"),
     ],
 )

@@ -351,7 +351,8 @@ def test_known_crashes_do_not_end_a_campaign(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("[[wrong]]\nseen = 3\n", "no table"), (None, "No such file"), ("x = 1", "unknown field")]
+    ("text", "told"),
+    [("[[wrong]]\nseen = 3\n", "no table"), (None, "there is no such file"), ("x = 1", "unknown field")],
 )
 def test_a_malformed_table_is_refused_before_anything_runs(tmp_path: Path, text: str | None, told: str) -> None:
     file = tmp_path / "known.toml"

@@ -272,7 +272,7 @@ def test_a_format_that_is_unknown_or_only_written_is_told(tmp_path: Path) -> Non
     done = convbench_("import", tmp_path / "a.txt", "--format", "pyperf")
     assert done.returncode == 2 and "written, and not read" in done.stderr
     done = convbench_("import", tmp_path / "missing.csv")
-    assert done.returncode == 2 and "there is no file" in done.stderr
+    assert done.returncode == 2 and "there is no such file" in done.stderr
 
 
 def test_without_pyarrow_it_says_what_to_install(tmp_path: Path) -> None:

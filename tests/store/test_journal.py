@@ -243,8 +243,8 @@ def test_a_journal_that_cannot_be_written_says_so_with_its_path(tmp_path: Path) 
 
 
 def test_a_journal_that_cannot_be_read_says_so_with_its_path(tmp_path: Path) -> None:
-    for path in (tmp_path / "missing.jsonl", tmp_path):
-        with pytest.raises(ResultsError, match="cannot be read") as raised:
+    for path, words in ((tmp_path / "missing.jsonl", "no such file"), (tmp_path, "this is a folder")):
+        with pytest.raises(ResultsError, match=words) as raised:
             list(read_records(path))
         assert str(path) in str(raised.value)
 
