@@ -102,8 +102,8 @@ def is_level(between: Ratio, tie: float = 0.0, beaten: bool = False) -> bool:
 
 
 def in_order(times: Sequence[BackendTime]) -> tuple[tuple[BackendTime, Ratio], ...]:
-    """Each time with its ratio to the fastest, in the order of the medians, except that the first is the one that the
-    rounds put first: medians of backends that were not sampled in all the same rounds are of different moments."""
+    """Each time with its ratio to the fastest, in the order of these ratios. They are paired by round where that is
+    possible, because medians of backends that were not sampled in all the same rounds are of different moments."""
     ordered = sorted(times, key=lambda time: time.call_s)
     tried: list[tuple[tuple[BackendTime, Ratio], ...]] = []
     leader = ordered[0] if ordered else None
@@ -111,7 +111,8 @@ def in_order(times: Sequence[BackendTime]) -> tuple[tuple[BackendTime, Ratio], .
         if any(ranking[0][0] is leader for ranking in tried):  # some beat each other in a circle
             return max(tried, key=lambda ranking: min(between.value for _, between in ranking[1:]))
         others = [time for time in ordered if time is not leader]
-        tried.append(((leader, Ratio(1.0, 1.0, 1.0)), *((time, ratio_of_times(time, leader)) for time in others)))
+        behind = [(time, ratio_of_times(time, leader)) for time in others]
+        tried.append(((leader, Ratio(1.0, 1.0, 1.0)), *sorted(behind, key=lambda entry: entry[1].value)))
         ahead = min(tried[-1][1:], key=lambda entry: entry[1].value, default=None)
         leader = ahead[0] if ahead is not None and ahead[1].value < 1 else None
     return tried[-1] if tried else ()

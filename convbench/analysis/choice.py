@@ -55,6 +55,16 @@ class LayerChoice:
         return self.rivals[0] if self.rivals else None
 
     @property
+    def nearest(self) -> Rival | None:
+        """The rival that decides whether this is a tie: the first that is level with the winner, else the runner-up."""
+        return next((rival for rival in self.rivals if rival.level), self.runner_up)
+
+    @property
+    def is_circle(self) -> bool:
+        """Whether the rounds put another backend before the winner, each two having been sampled in other rounds."""
+        return any(rival.ratio.value < 1 for rival in self.rivals)
+
+    @property
     def level(self) -> tuple[str, ...]:
         """The backends that are level with the winner."""
         return tuple(rival.time.backend for rival in self.rivals if rival.level)

@@ -117,7 +117,7 @@ def choose(
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
     request = Request(**_subject(subject), **read_options(locals()))
-    with requested_progress(progress) as observer:
+    with requested_progress(progress, lower=lower_precision) as observer:
         return choose_request(request, observer)
 
 

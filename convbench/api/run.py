@@ -69,7 +69,7 @@ class RunResult(Result):
         return () if self.stored is None else (asv_sentence(self.stored),)
 
     def __rich__(self) -> RenderableType:
-        report = run_report(self.measurements, self.request.axes, details=self.request.details)
+        report = run_report(self.measurements, self.request)
         error = () if self.measurements.error is None else (str(self.measurements.error),)
         endings = [*self.remarks, *error, *([interrupted_sentence(self.measurements)] if self.interrupted else ())]
         return spaced(report, Group(*map(unwrapped, endings)) if endings else None)
@@ -103,6 +103,7 @@ def run(
     time_limit: float | None = None,
     allocator: str = "steady",
     time_wrong: bool = False,
+    lower_precision: bool = False,
     seed: int = 0,
     details: bool = False,
     no_asv: bool = False,
@@ -122,5 +123,5 @@ def run(
     """
     values = read_options(locals(), threads=whole_numbers, batch=whole_numbers)
     request = Request(**subjects(subject)._asdict(), **values)
-    with requested_progress(progress) as observer:
+    with requested_progress(progress, lower=lower_precision) as observer:
         return run_request(request, observer)

@@ -35,9 +35,7 @@ from convbench.cli import options
 )
 @options.percent("--tie", "Treat differences smaller than this as a tie.", "2%")
 @options.seconds("--time-limit", "Stop a backend that takes longer for one step, such as prepare and first call.", 30.0)
-@click.option(
-    "--lower-precision", is_flag=True, help="Admit backends that compute in a lower precision than the layer's dtype."
-)
+@options.lower_precision
 @options.plugins
 @options.results
 @options.json_lines
@@ -61,7 +59,7 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
 
     request = Request(problems=() if problem is None else (problem,), **values)
     show_journal_warnings()
-    with progress(stderr(), plain=as_json) as observer:
+    with progress(stderr(), plain=as_json, lower=request.lower_precision) as observer:
         result = choose_request(request, observer)
     measurements = result.measurements
     if measurements is not None and measurements.error is not None:

@@ -73,6 +73,11 @@ processes = click.option(
     help="Fresh worker processes per backend. With 3 or more, intervals include the variation between processes.  "
     "[default: 1; `run` takes more where processes differ by more than the precision]",
 )
+lower_precision = click.option(
+    "--lower-precision",
+    is_flag=True,
+    help="Let backends compete that compute in a lower precision than the dtype, such as bfloat16 for float32.",
+)
 quick = click.option("--quick", is_flag=True, help="Take a first look, with fewer and shorter samples.")
 no_asv = click.option("--no-asv", is_flag=True, help="Do not write asv's files; the journal is written all the same.")
 markdown = click.option("--markdown", is_flag=True, help="Print a GitHub-flavoured table, for a comment.")

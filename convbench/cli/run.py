@@ -74,6 +74,7 @@ from convbench.cli.options import cpus, numbers
     help="Tune the memory allocator for steady times, or leave it as programs have it.",
 )
 @click.option("--time-wrong", is_flag=True, help="Time wrong answers, too. They stay marked and are never ranked.")
+@options.lower_precision
 @options.whole("--seed", 0, "Seed of the data and of the order within rounds.", default=0)
 @click.option("--details", is_flag=True, help="Show throughput, first calls, memory and sampling below the times.")
 @options.no_asv
@@ -93,7 +94,7 @@ def run(**values: Any) -> None:
 
     request = Request(**values)
     show_journal_warnings()
-    with progress(stderr(), as_json=request.as_json) as observer:
+    with progress(stderr(), as_json=request.as_json, lower=request.lower_precision) as observer:
         result = run_request(request, observer)
     show_run(result.measurements, request)
     end_run(result.measurements, *result.remarks)

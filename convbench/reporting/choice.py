@@ -43,7 +43,8 @@ def answer_report(answer: Answer) -> RenderableType:
     if len(answer.choices) == 1:
         parts: list[RenderableType] = [_answer_of_one(model.choices[0]), _ranking(model.choices[0], answer)]
     else:
-        parts = [Group(*_answer_of_model(model, len(answer.choices))), _layers(model)]
+        selected = answer.request.where is not None
+        parts = [Group(*_answer_of_model(model, len(answer.choices), selected)), _layers(model)]
         parts += [Group(*_why(answer)), _totals(model)]
     return spaced(*parts, *(Group(*sentences) for sentences in (list(_confidence(answer)), remarks) if sentences))
 
@@ -56,13 +57,14 @@ def _answer_of_one(choice: LayerChoice) -> Text:
     return Text().append(winner.backend, style="bold green").append(f"{sentence}.")
 
 
-def _answer_of_model(model: ModelChoice, layers: int) -> Iterator[Text]:
+def _answer_of_model(model: ModelChoice, layers: int, selected: bool) -> Iterator[Text]:
     single, known = model.single, len(model.choices)
     about = "~" if any(choice.ranked[0].basis == "predicted" for choice in model.choices) else ""
     if single is None:
         yield Text("No backend has a time on every layer, so none can be named for all of them.", style="bold")
     else:
-        scope = "all layers" if known == layers else f"the {known} of {layers} layers with a known time"
+        all_of_them = f"the {count(layers, 'layer')} that --where selects" if selected else "all layers"
+        scope = all_of_them if known == layers else f"the {known} of {layers} layers with a known time"
         sentence = f" for {scope}: {about}{duration(single.known_s)} a pass"
         rival = next((total for total in model.totals if total.is_whole and total is not single), None)
         lead = model.lead(rival.backend, single.backend) if rival else None
@@ -97,7 +99,7 @@ def _layers(model: ModelChoice) -> RenderableType:
         short = name if len(name) <= _WIDEST_NAME else f"{name[:12]}…{name[-15:]}"
         fastest = Text(winner.backend, style="bold green")
         rows.append((short, str(choice.case.count), fastest, _about(winner) + ms, *_next(choice)))
-    table = plain_table(("layer", "times", "fastest", "ms", "next", "takes", "95 %"), rows, right=(1, 3, 5))
+    table = plain_table(("layer", "times", "fastest", "ms", "next", "takes", "95 %", ""), rows, right=(1, 3, 5))
     left = len(model.choices) - len(shown)
     return Group(table, Text(f"... and {left} layers that take less; --json has all.", style="dim")) if left else table
 
@@ -113,15 +115,13 @@ def _why(answer: Answer) -> Iterator[Text]:
         yield name.append(f"  {explanation_of_winner(choices, answer.limits)}")
 
 
-def _next(choice: LayerChoice) -> tuple[Text, str, Text]:
-    """The backend that comes next, how many times as long it takes, and whether it is a tie, with how many more."""
-    rival, level = choice.runner_up, choice.level
+def _next(choice: LayerChoice) -> tuple[str, str, str, Text]:
+    """The backend that decides whether this is a tie, how many times as long it takes, and with how many it is one."""
+    rival, more = choice.nearest, len(choice.level) - 1
     if rival is None:
-        return Text("–"), "", Text()
-    between = Text(_between(rival.ratio))
-    if rival.level:
-        between.append(f" tie and {len(level) - 1} more" if len(level) > 1 else " tie", style="green")
-    return Text(rival.time.backend), times(rival.ratio.value), between
+        return "–", "", "", Text("alone", style="dim")
+    word = "" if not rival.level else f"tie, and {more} more" if more else "tie"
+    return rival.time.backend, times(rival.ratio.value), _between(rival.ratio), Text(word, style="green")
 
 
 def _ranking(choice: LayerChoice, answer: Answer) -> Table:
@@ -174,6 +174,11 @@ def _confidence(answer: Answer) -> Iterator[Text]:
         sentence += f", {alone} a single backend" if alone else ""
         tie = percent(answer.request.tie)
         yield Text(f"{sentence}; a tie is a ratio whose 95 % interval contains 1 or lies within {tie} %.")
+    if circles := sum(choice.is_circle for choice in choices):
+        where = "" if len(choices) == 1 else f" on {count(circles, 'layer')}"
+        yield Text(
+            f"A ratio below 1: backends beat each other in a circle{where}, in rounds apart; that is a tie, too."
+        )
     if not answer.request.measures:
         when = f" of {' to '.join(answer.days)}" if answer.days else ""
         threads = count(answer.request.threads, "thread")

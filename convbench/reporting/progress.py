@@ -4,6 +4,7 @@ live table, else a line for each case."""
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Column
 from rich.text import Text
 
+from convbench.analysis.backend_times import lower_precision
 from convbench.reporting.console import plain_table, print_json, status_style, stderr
 from convbench.reporting.numbers import duration, milliseconds, significant
 from convbench.runner.observer import Observer
@@ -26,10 +28,11 @@ _FLOPS_OF_OVERHEAD = 3e8
 
 
 class PlainProgress(Observer):
-    """A line at the end of each case; with `as_json` each record at once, on standard output."""
+    """A line at the end of each case; with `as_json` each record at once, on standard output. Backends that compute in
+    a lower precision than the dtype are the fastest only if `lower`."""
 
-    def __init__(self, console: Console, *, as_json: bool = False) -> None:
-        self._console, self._as_json = console, as_json
+    def __init__(self, console: Console, *, as_json: bool = False, lower: bool = False) -> None:
+        self._console, self._as_json, self._lower = console, as_json, lower
         self._cases = self._done = 0
         self._starting = True
         self._records: list[Record] = []
@@ -55,15 +58,21 @@ class PlainProgress(Observer):
 
     def end(self, elapsed_s: float) -> None:
         self._done += 1
-        timed = {r["backend"]: median_s for r in self._records if (median_s := r["median_s"]) is not None}
-        fastest = min(timed, key=timed.__getitem__, default=None)
-        best = f"fastest {fastest} {milliseconds(timed[fastest])} ms" if fastest else "none timed"
+        timed = [record for record in self._records if record["median_s"] is not None]
         self._console.print(
             f"[{self._done}/{self._cases}] {self._suite} {self._case.name}: {len(timed)} timed, "
-            f"{len(self._records) - len(timed)} not; {best}; {duration(elapsed_s)}",
+            f"{len(self._records) - len(timed)} not; {self._best(timed)}; {duration(elapsed_s)}",
             markup=False,
             soft_wrap=True,
         )
+
+    def _best(self, timed: Sequence[Record]) -> str:
+        """The fastest of those that compete; a backend that is alone is not called that."""
+        compete = [record for record in timed if self._lower or not lower_precision(record)] or timed
+        best = min(compete, key=lambda record: record["median_s"] or math.inf, default=None)
+        if best is None:
+            return "none timed"
+        return f"{'fastest ' if len(compete) > 1 else ''}{_named(best)} {milliseconds(best['median_s'] or 0)} ms"
 
 
 class LiveProgress(Observer):
@@ -117,10 +126,10 @@ class LiveProgress(Observer):
         return Group(plain_table(headers, map(_cells, self._latest), right=(3, 4)), self._bar)
 
 
-def progress(console: Console, *, plain: bool = False, as_json: bool = False) -> Observer:
+def progress(console: Console, *, plain: bool = False, as_json: bool = False, lower: bool = False) -> Observer:
     """Live progress on a terminal, or lines when other output shares it. `as_json` prints each record at once."""
     live = console.is_terminal and not (plain or as_json)
-    return LiveProgress(console) if live else PlainProgress(console, as_json=as_json)
+    return LiveProgress(console) if live else PlainProgress(console, as_json=as_json, lower=lower)
 
 
 def is_drawn(console: Console) -> bool:
@@ -128,13 +137,13 @@ def is_drawn(console: Console) -> bool:
     return console.is_terminal or (console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None)
 
 
-def requested_progress(wanted: bool | None) -> Observer:
+def requested_progress(wanted: bool | None, *, lower: bool = False) -> Observer:
     """Live progress where it can be drawn and disappears at the end. `True` adds the messages, and prints lines where
     it cannot be drawn; `False` shows nothing."""
     console = stderr()
     if is_drawn(console) and wanted is not False:
         return LiveProgress(console, messages=bool(wanted))
-    return PlainProgress(console) if wanted else Observer()
+    return PlainProgress(console, lower=lower) if wanted else Observer()
 
 
 def _weight(case: Case) -> float:
@@ -145,4 +154,10 @@ def _cells(record: Record) -> tuple[Any, ...]:
     status = Text(record["status"], style=status_style(record["status"]))
     median_s, gflops = record["median_s"], record["gflops"]
     numbers = ("", "") if median_s is None else (milliseconds(median_s), significant(gflops or 0))
-    return (record["case"], record["backend"], status, *numbers)
+    return (record["case"], _named(record), status, *numbers)
+
+
+def _named(record: Record) -> str:
+    """The backend, with the precision that it computes in if that is lower than the dtype."""
+    precision = lower_precision(record)
+    return f"{record['backend']} (in {precision})" if precision else record["backend"]

@@ -53,6 +53,8 @@ class Request:
     time_limit: float | None = None
     allocator: Allocator = "steady"
     time_wrong: bool = False
+    lower_precision: bool = False
+    """Whether backends that compute in a lower precision than the dtype are ranked."""
     seed: int = 0
     plugins: tuple[Path, ...] = ()
     results: Path | None = None
@@ -72,6 +74,10 @@ class Request:
     @property
     def thread_counts(self) -> tuple[int, ...]:
         return (self.threads,) if isinstance(self.threads, int) else self.threads
+
+    @property
+    def takes_whole_suites(self) -> bool:
+        return self.case_glob is None and self.where is None
 
     def settings(self) -> list[Settings]:
         """One for each number of threads. A precision or budget that was given decides how many rounds there are."""

@@ -437,4 +437,38 @@ def test_a_backend_that_computes_in_less_than_was_asked_is_named_so(
     one = timed("a", [1.0] * 8) | {"dtype": dtype, "declared": declared}
     assert lower_precision(one) == told
     (suite,) = rank([one])
-    assert suite.standings[0].precision == told
+    assert suite.apart == ({"a": told} if told else {})
+    assert [place.precision for place in suite.cases[0].timed] == [told]
+    (suite,) = rank([one], lower=True)
+    assert suite.standings[0].precision == told and not suite.apart
+
+
+def in_bfloat16(backend: str, seconds: float, **more: Any) -> Record:
+    return steady(backend, seconds, **more) | {"dtype": "float32", "declared": {"operand": "bfloat16"}}
+
+
+def test_what_computes_in_less_than_was_asked_competes_only_where_it_is_asked_to() -> None:
+    found = [in_bfloat16("cheap", 1.0), steady("exact", 2.0), steady("slow", 4.0)]
+    (suite,) = rank(found)
+    (case,) = suite.cases
+    assert (names(case), case.outright) == (["exact", "slow"], "exact")
+    assert [(p.record["backend"], p.level) for p in case.apart] == [("cheap", False)]
+    assert case.apart[0].share == pytest.approx(2, rel=0.02)
+    assert [standing.backend for standing in suite.standings] == ["exact", "slow"]
+    (suite,) = rank(found, lower=True)
+    assert (names(suite.cases[0]), suite.cases[0].outright) == (["cheap", "exact", "slow"], "cheap")
+
+
+def test_where_nothing_computes_as_asked_nothing_is_ranked() -> None:
+    (suite,) = rank([in_bfloat16("cheap", 1.0)])
+    assert suite.standings == () and suite.timed_cases == 0
+    assert math.isnan(suite.cases[0].apart[0].share)
+
+
+def test_shares_are_those_of_the_paired_ratio_that_decided() -> None:
+    # The machine became slow when "late" had left, so its median is the lower one.
+    early = timed("early", [1.0] * 8 + [4.0] * 8) | {"session": "x"}
+    late = timed("late", [2.0] * 8) | {"session": "x"}
+    case = case_of(early, late)
+    assert names(case) == ["early", "late"] and late["median_s"] < early["median_s"]  # type: ignore[operator]
+    assert case.places[1].share == pytest.approx(0.5)

@@ -268,6 +268,32 @@ def test_the_report_begins_with_the_answer_for_all_layers() -> None:
     assert "2 of 2 layers have a clear fastest backend, 0 a tie" in text
 
 
+def test_every_layer_that_counts_as_a_tie_says_so_with_the_ratio_that_made_it_one() -> None:
+    # "near" comes next and is slower beyond doubt; "wide" is behind it and may be as fast as the first.
+    near = record("near", [1.03] * 12)
+    wide = record("wide", [*[0.8] * 6, *[1.6] * 6])
+    choice = decide(ONE, [record("first", [1.0] * 12), near, wide], TIE)
+    assert choice.runner_up is not None and not choice.runner_up.level and choice.level == ("wide",)
+    text = shown([choice, decide(case(9), [steady("first", 1.0), steady("near", 2.0)], TIE)])
+    rows = [line.split() for line in text.splitlines() if line.startswith("n1c4h")]
+    assert [("wide" in row, "tie" in row) for row in rows] == [(True, True), (False, False)]
+    assert "1 of 2 layers have a clear fastest backend, 1 a tie" in text
+
+
+def test_a_ratio_below_one_is_explained() -> None:
+    a = record("a", [1.0] * 6 + [3.0] * 6)
+    b = record("b", [1.2] * 6, samples={"round": [0, 1, 2, 3, 4, 5], "wall_s": [1.2] * 6})
+    c = record("c", [1.25] * 6, samples={"round": [6, 7, 8, 9, 10, 11], "wall_s": [2.9] * 6})
+    choice = decide(ONE, [a, b, c], TIE)
+    assert choice.is_circle and choice.nearest is not None and choice.nearest.level
+    assert "A ratio below 1: backends beat each other in a circle" in shown([choice])
+    assert "A ratio below 1" not in shown([decide(ONE, [a, b], TIE)])
+
+
+def test_a_part_of_a_model_is_not_called_all_layers() -> None:
+    assert shown(model(a=[1.0, 3.0]).choices, where="height > 2").startswith("a for the 2 layers that --where selects:")
+
+
 def test_what_is_predicted_is_marked_everywhere_and_explained() -> None:
     predicted = [Predicted("p", 1.0, 0.8, 1.3, ("n1c4h8w8_o4k3",), 1.1)]
     text = shown([decide(case(8), [], TIE, predicted=predicted), decide(case(9), [steady("p", 2.0)], TIE)])

@@ -26,7 +26,7 @@ from convbench.store.locations import results_folder
 def show_steps(measurements: Measurements, history: History | None, request: Request) -> None:
     """Print the steps from release to release, unless as JSON, and on standard error how asv shows its `history`."""
     if not request.as_json:
-        for ranking in rank(measurements.records):
+        for ranking in rank(measurements.records, lower=True):  # each backend is compared with itself
             if (report := steps_report(ranking, measurements.releases)) is not None:
                 stdout().print(Group(Text(), report))
     if history is not None:

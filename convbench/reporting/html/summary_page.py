@@ -79,7 +79,7 @@ def _suite(ranking: SuiteRanking, records: Iterable[Record], graphs: Mapping[str
     notes += [f"newest at commit <code>{_text(list(commits)[-1])}</code>"] if commits else []
     notes += [f'<a href="{escape(graphs[ranking.suite])}">history</a>'] if ranking.suite in graphs else []
     failed = [record["backend"] for case in ranking.cases for record in case.untimed if _is_failure(record)]
-    backends = list(dict.fromkeys([*(standing.backend for standing in ranking.standings), *failed]))
+    backends = list(dict.fromkeys([*(standing.backend for standing in ranking.standings), *ranking.apart, *failed]))
     header = "".join(f"<th>{_text(name)}</th>" for name in backends)
     rows = "\n".join(_row(case, backends) for case in ranking.cases)
     return (
@@ -90,10 +90,10 @@ def _suite(ranking: SuiteRanking, records: Iterable[Record], graphs: Mapping[str
 
 
 def _row(case: CaseRanking, backends: Iterable[str]) -> str:
-    places = {place.record["backend"]: place for place in case.places}
+    places = {place.record["backend"]: place for place in case.timed}
     untimed = {record["backend"]: record for record in case.untimed}
     cells = [_time(places[name]) if name in places else _no_time(untimed.get(name)) for name in backends]
-    record = case.places[0].record if case.places else case.untimed[0]
+    record = case.record
     work = number(record, "flops")
     below = ", ".join(filter(None, (_text(record.get("layer") or ""), "" if work is None else flops(work))))
     return f"<tr><th>{_text(case.case)}<small>{below}</small></th>{''.join(cells)}</tr>"
@@ -101,13 +101,15 @@ def _row(case: CaseRanking, backends: Iterable[str]) -> str:
 
 def _time(place: RankedBackend) -> str:
     record = place.record
-    kind = "time best" if place.level else "time"
+    kind = "time apart" if place.precision else "time best" if place.level else "time"
     low, high = (_gflops(record, end) for end in ("high_s", "low_s"))
     interval = interval_text(low, high, has_interval(record)) if low and high else ""
-    title = f"{percent(place.share)} % of the fastest"
+    title, mark, share = f"{percent(place.share)} % of the fastest", "", place.share
+    if place.precision:
+        title, mark, share = f"computes in {place.precision}: not ranked", f"<small>in {place.precision}</small>", 0.0
     value = significant(_gflops(record, "median_s") or 0)
-    attributes = f'class="{kind}" style="--share:{place.share:.3f}" title="{title}"'
-    return f"<td {attributes}><b>{value}</b><small>{interval}</small></td>"
+    attributes = f'class="{kind}" style="--share:{share:.3f}" title="{title}"'
+    return f"<td {attributes}><b>{value}</b>{mark}<small>{interval}</small></td>"
 
 
 def _gflops(record: Record, seconds: str) -> float | None:

@@ -33,7 +33,7 @@ class CaseTable:
     """How many columns belong together, group by group; a group stays together if there is room for it."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        places = [(case, place) for case in self.ranking.cases for place in case.places]
+        places = [(case, place) for case in self.ranking.cases for place in case.timed]
         marks = [self.marks(case, place) for case, place in places]
         names = [_INDENT + place.record["backend"] for _, place in places]
         width = max(map(len, ("backend", *names)))
@@ -57,7 +57,7 @@ class CaseTable:
         for case in self.ranking.cases:
             yield Text()
             yield self.heading(case)
-            for place in case.places:
+            for place in case.timed:
                 name, cells, mark = next(rows)
                 line = Text(no_wrap=True).append(name.ljust(width), style="bold green" if place.level else "")
                 yield line.append(cells).append(mark)

@@ -38,7 +38,7 @@ class Column:
 
 def details_report(ranking: SuiteRanking) -> RenderableType | None:
     """The table and the notes that explain it, without columns that no record has; None when there are no others."""
-    records = [place.record for case in ranking.cases for place in case.places]
+    records = [place.record for case in ranking.cases for place in case.timed]
     groups = [{c: cells for c in group if any(cells := [c.cell(r) for r in records])} for group in GROUPS]
     known = {column: cells for group in groups for column, cells in group.items()}
     if not known:

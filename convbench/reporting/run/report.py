@@ -29,7 +29,7 @@ def show_run(measurements: Measurements, request: Request) -> None:
         warnings = [text for ranking in rank(measurements.records) for text in doubts(ranking, measurements.limits)]
         stderr().print(*warnings, Text(), spaced(*_notes(measurements)), sep="\n", crop=False)
     else:
-        stdout().print(run_report(measurements, request.axes, details=request.details), crop=False)
+        stdout().print(run_report(measurements, request), crop=False)
 
 
 def end_run(measurements: Measurements, *remarks: str) -> None:
@@ -40,13 +40,17 @@ def end_run(measurements: Measurements, *remarks: str) -> None:
         say(remark, error=True)
 
 
-def run_report(measurements: Measurements, axes: Sequence[str] = (), *, details: bool = False) -> RenderableType:
-    """The tables, apart for each combination of values on `axes`, and the notes."""
+def run_report(measurements: Measurements, request: Request) -> RenderableType:
+    """The tables, apart for each combination of values on the request's axes, and the notes."""
     parts: list[RenderableType] = []
-    for heading, records in variants(measurements.records, axes):
+    whole = request.takes_whole_suites and not (measurements.interrupted or measurements.error)
+    for heading, records in variants(measurements.records, request.axes):
         if heading:
             parts.append(Text(heading[0].upper() + heading[1:], style="bold underline"))
-        parts += [suite_report(ranking, measurements.limits, details=details) for ranking in rank(records)]
+        parts += [
+            suite_report(ranking, measurements.limits, details=request.details, whole=whole)
+            for ranking in rank(records, request.lower_precision)
+        ]
     return Group(Text(), spaced(*parts, scaling_report(measurements.records), *_notes(measurements)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -36,17 +37,18 @@ from convbench.store.readings import number, table
 from convbench.store.schema import Record
 
 
-def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details: bool = False) -> RenderableType:
+def suite_report(
+    ranking: SuiteRanking, limits: Limits | None = None, *, details: bool = False, whole: bool = True
+) -> RenderableType:
     """The table of one suite, the standings, the closing sentence, and what was left out. The machine's `limits`, if
-    known, add a column; `details` adds a second table."""
+    known, add a column; `details` adds a second table. Unless `whole`, the cases are a part of the suite."""
     limits = limits or Limits(())
     parts: list[RenderableType | None] = [Text(f"Suite {ranking.suite}", style="bold")]
-    if any(case.places for case in ranking.cases):
-        places = [place for case in ranking.cases for place in case.places]
+    if places := [place for case in ranking.cases for place in case.timed]:
         heading = partial(_case_heading, limits=limits)
         parts += [CaseTable(ranking, _columns(places, limits), heading, _marks)]
         parts += [details_report(ranking) if details else None]
-        parts += [_standings(ranking) if len(ranking.cases) > 1 else None, closing(ranking)]
+        parts += [_standings(ranking, whole) if len(ranking.cases) > 1 else None, closing(ranking), _apart(ranking)]
         sentences = _limit_sentences(ranking, limits)
         parts.append(Group(*sentences) if sentences else None)
     return spaced(*parts, _failures(ranking), _left_out(ranking))
@@ -55,8 +57,7 @@ def suite_report(ranking: SuiteRanking, limits: Limits | None = None, *, details
 def _marks(case: CaseRanking, place: RankedBackend) -> Text:
     """The words after a row: level with the fastest, or computed in a lower precision than the case's dtype."""
     marks = Text(" level" if place.level and case.outright is None else "", style="green")
-    precision = lower_precision(place.record)
-    return marks.append(f" in {precision}", style="yellow") if precision else marks
+    return marks.append(f" in {place.precision}", style="yellow") if place.precision else marks
 
 
 def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[str]]:
@@ -68,7 +69,7 @@ def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[
         "median ms": aligned([milliseconds(place.median_s) for place in places]),
         "95 % interval ms": _intervals(records),
         "GFLOP/s": aligned([significant(r["gflops"] or 0) for r in records]),
-        "% of fastest": aligned([percent(place.share) for place in places]),
+        "% of fastest": aligned(["–" if math.isnan(place.share) else percent(place.share) for place in places]),
         **_if_known("% of limit", [limits.share(r) for r in records], percent),
         **_if_known("mJ", [number(r, "energy_j") for r in records], lambda joules: significant(joules * 1e3)),
         "first answer ms": aligned(first_answers),
@@ -91,7 +92,7 @@ def _intervals(records: Sequence[Record]) -> list[str]:
 
 
 def _case_heading(case: CaseRanking, limits: Limits) -> Text:
-    record = case.places[0].record if case.places else case.untimed[0]
+    record = case.record
     details: list[str] = [record["case_id"]] if record["case_id"] != case.case else []
     details += [layer] if (layer := record.get("layer")) else []
     details += [f"{record['count']} times"] if (record.get("count") or 1) > 1 else []
@@ -100,11 +101,13 @@ def _case_heading(case: CaseRanking, limits: Limits) -> Text:
     return Text(case.case, style="cyan", no_wrap=True).append("  " + ", ".join(details), style="dim")
 
 
-def _standings(ranking: SuiteRanking) -> Table:
+def _standings(ranking: SuiteRanking, whole: bool) -> Table | None:
+    if not ranking.standings:
+        return None
     total = len(ranking.cases)
     weighted = any((place.record.get("count") or 1) > 1 for case in ranking.cases for place in case.places)
     headers = ["backend", "cases", "fastest in", "level in", "mean % of fastest"]
-    headers += ["whole model ms"] if weighted else []
+    headers += ["whole model ms" if whole else "these layers ms"] if weighted else []
     rows = []
     totals = aligned([milliseconds(s.total_s) if s.cases == total else "–" for s in ranking.standings])
     for standing, total_ms in zip(ranking.standings, totals, strict=True):
@@ -115,19 +118,21 @@ def _standings(ranking: SuiteRanking) -> Table:
 
 
 def closing(ranking: SuiteRanking) -> RenderableType:
-    """Which backend was the fastest, and by how much it is ahead of each other backend."""
+    """Which backend was the fastest, and how much longer each other backend takes."""
+    if not ranking.standings:
+        return Text("No backend is ranked.", style="bold")
     best, *others = ranking.standings
-    leads = [(_named(other), ranking.lead(best.backend, other.backend)) for other in others]
-    known = sorted(((name, lead) for name, lead in leads if lead is not None), key=lambda pair: pair[1].value)
+    ratios = [(_named(other), ranking.lead(best.backend, other.backend)) for other in others]
+    known = sorted(((name, ratio) for name, ratio in ratios if ratio is not None), key=lambda pair: pair[1].value)
     if not known:
         only = f" was the only backend timed, in {best.cases} of {len(ranking.cases)} cases."
-        return Text().append(best.backend, style="bold green").append(only)
-    sentence = Text().append(_named(best), style="bold green").append(f" {_claim(best, len(ranking.cases))}")
-    sentence.append("; its lead, as a geometric mean over the cases that both ran, with a 95 % interval:")
-    values = aligned([times(lead.value) for _, lead in known])
-    lines = in_columns([(value, name) for value, (name, _) in zip(values, known, strict=True)], (0,), gap="  over ")
+        return Text().append(_named(best), style="bold green").append(only)
+    sentence = Text().append(_named(best), style="bold green").append(f" {_claim(best, ranking)}")
+    sentence.append(". The others take so many times as long, as a geometric mean over the cases that both ran:")
+    values = aligned([times(ratio.value) for _, ratio in known])
+    lines = in_columns([(value, name) for value, (name, _) in zip(values, known, strict=True)], (0,), gap="  ")
     width = max(map(len, lines))
-    intervals = [Text(f"  {_interval(lead)}", style="dim") for _, lead in known]
+    intervals = [Text(f"  {_interval(ratio)}", style="dim") for _, ratio in known]
     return Group(sentence, *(Text(line.ljust(width)) + text for line, text in zip(lines, intervals, strict=True)))
 
 
@@ -135,19 +140,32 @@ def _named(standing: BackendScore) -> str:
     return f"{standing.backend} (in {standing.precision})" if standing.precision else standing.backend
 
 
-def _claim(best: BackendScore, cases: int) -> str:
-    scope = f"of {count(cases, 'case', 'cases')}"
+def _claim(best: BackendScore, ranking: SuiteRanking) -> str:
+    timed = ranking.timed_cases
+    scope = f"of {count(timed, 'case')}" + (" that were timed" if timed < len(ranking.cases) else "")
+    scope += f" (it ran {best.cases})" if best.cases < timed else ""
     if not best.outright:
         return f"was level with the fastest in {best.level} {scope}"
     more = f", and level with the fastest in {best.level} more" if best.level else ""
     return f"was fastest in {best.outright} {scope}{more}"
 
 
-def _interval(lead: Ratio) -> str:
-    span = interval_text(lead.low, lead.high, lead.covers)
-    if not lead.covers:
+def _interval(ratio: Ratio) -> str:
+    span = interval_text(ratio.low, ratio.high, ratio.covers)
+    if not ratio.covers:
         return f"{span}, a range: too few samples for an interval"
-    return f"{span}, which includes 1: level" if lead.includes_one else span
+    if ratio.includes_one:
+        return f"{span}, which includes 1: level"
+    return f"{span}, faster over these cases" if ratio.value < 1 else span
+
+
+def _apart(ranking: SuiteRanking) -> RenderableType | None:
+    """Which backends are not ranked because they compute in less than was asked for."""
+    if not ranking.apart:
+        return None
+    names = ", ".join(f"{name} (in {precision})" for name, precision in ranking.apart.items())
+    why = "computes in less precision than the dtype; --lower-precision ranks it, too"
+    return Text(f"Not ranked: {names} {why}." if len(ranking.apart) == 1 else f"Not ranked: {names}: each {why}.")
 
 
 def _failures(ranking: SuiteRanking) -> RenderableType | None:
@@ -188,7 +206,7 @@ def _why(record: Record) -> str:
 
 def _limit_of_case(case: CaseRanking, limits: Limits) -> str | None:
     """The least time that a case can take here in its dtype, and the bound that sets it."""
-    records = [place.record for place in case.places]
+    records = [place.record for place in case.timed]
     plain = next((record for record in records if lower_precision(record) is None), None)
     if plain is None or (limit := limits.of(plain)) is None:
         return None
@@ -199,7 +217,9 @@ def _limit_of_case(case: CaseRanking, limits: Limits) -> str | None:
 def _limit_sentences(ranking: SuiteRanking, limits: Limits) -> list[Text]:
     """Which backend came nearest to the limit, which kinds may pass it, what was assumed, and the doubtful times."""
     judged = list(_judged(ranking, limits))
-    believed = [j for j in judged if j[0] <= IMPLAUSIBLE and not may_pass(table(j[1], "declared"))]
+    believed = [
+        j for j in judged if j[0] <= IMPLAUSIBLE and not (may_pass(table(j[1], "declared")) or lower_precision(j[1]))
+    ]
     sentences = []
     if believed:
         share, record, limit = max(believed, key=itemgetter(0))
@@ -230,6 +250,6 @@ def doubts(ranking: SuiteRanking, limits: Limits) -> list[Text]:
 
 def _judged(ranking: SuiteRanking, limits: Limits) -> Iterator[tuple[float, Record, Limit]]:
     for case in ranking.cases:
-        for place in case.places:
+        for place in case.timed:
             if (limit := limits.of(place.record)) is not None:
                 yield limit.share(place.median_s), place.record, limit
