@@ -145,13 +145,13 @@ def _rank_case(case: str, records: list[Record], lower: bool) -> CaseRanking:
     untimed = tuple(record for record in records if not any(record is time.record for time in times))
     ordered = in_order([time for time in times if lower or not _in_less(time)])
     places = tuple(
-        _place(time, min(1.0, 1 / between.value), is_level(between, beaten=time.was_beaten))
+        _ranked(time, min(1.0, 1 / between.value), is_level(between, beaten=time.was_beaten))
         for time, between in ordered
     )
     others = sorted((time for time in times if not lower and _in_less(time)), key=lambda time: time.call_s)
     fastest = ordered[0][0] if ordered else None
     shares = [1 / ratio_of_times(time, fastest).value if fastest else math.nan for time in others]
-    apart = tuple(_place(time, share, False) for time, share in zip(others, shares, strict=True))
+    apart = tuple(_ranked(time, share, False) for time, share in zip(others, shares, strict=True))
     return CaseRanking(case, places, untimed, apart)
 
 
@@ -159,6 +159,6 @@ def _in_less(time: BackendTime) -> bool:
     return time.record is not None and lower_precision(time.record) is not None
 
 
-def _place(time: BackendTime, share: float, level: bool) -> RankedBackend:
+def _ranked(time: BackendTime, share: float, level: bool) -> RankedBackend:
     assert time.record is not None
     return RankedBackend(time.record, time.call_s, share, level)

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.comparison import Change, ChangeVerdict, Comparison
 from convbench.reporting.console import plain_table
 from convbench.reporting.markdown import escaped, markdown_table, printable
@@ -90,11 +91,17 @@ def _table(changes: Sequence[Change]) -> tuple[tuple[str, ...], list[tuple[str, 
     with_drift = any(change.drift for change in changes)
     cells = []
     for c, base, new, interval in zip(changes, base_ms, new_ms, intervals, strict=True):
-        names = (str(c.verdict), printable(c.suite), printable(c.case), printable(c.backend))
+        names = (str(c.verdict), printable(c.suite), printable(c.case), printable(_named(c)))
         drift = (f"{c.drift:.3f}" if c.drift else "–",) if with_drift else ()
         cells.append((*names, base, new, *drift, f"{c.ratio.value:.3f}", interval))
     headers = ("verdict", "suite", "case", "backend", "base ms", "new ms", "new/base", "95 % interval")
     return (*headers[:6], *(("drift",) if with_drift else ()), *headers[6:]), cells
+
+
+def _named(change: Change) -> str:
+    """The backend, with the precision that it computes in now if that is lower than the dtype."""
+    precision = lower_precision(change.new)
+    return f"{change.backend} (in {precision})" if precision else change.backend
 
 
 def _median_ms(record: Record) -> str:
