@@ -196,7 +196,7 @@ class Ready:
     The input has the problem's shape and dtype. A NumPy input is contiguous and aligned, and may be read-only. A tensor
     is on the backend's device, in any strides, and needs no gradient. Neither may be written to. The output is of the
     same kind, in NCHW and any strides, and belongs to the caller: no later call changes it. Conversions into the
-    backend's own layout are part of the call. Without a function the backend is prepared anew for each input.
+    backend's own layout are part of the call. Without a function no plan is followed with this backend.
     """
     instruments: Instruments = NO_INSTRUMENTS
     """For backends on a device of its own, such as a GPU."""

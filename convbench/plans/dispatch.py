@@ -24,8 +24,15 @@ from typing import Any
 from convbench.errors import PlanError, ProblemError
 from convbench.plans.arrays import Changed, changed_since, device_of, dtype_of, kind_of, owned, shape_of
 from convbench.plans.plan import Plan, read_plan
-from convbench.plans.prepared_call import Call, prepare_call
-from convbench.plans.resolution import CallSpec, limit_threads, registry_with, report_deviations, resolve_backend
+from convbench.plans.prepared_call import Call, OneInputError, prepare_call
+from convbench.plans.resolution import (
+    CallSpec,
+    Resolution,
+    limit_threads,
+    registry_with,
+    report_deviations,
+    resolve_backend,
+)
 from convbench.problem import ConvProblem
 
 MOST_KEPT = 512
@@ -174,13 +181,23 @@ class Conv2d:
         with self._lock:
             if (call := self._calls.get((x.shape, x.dtype, x.device))) is not None:
                 return call  # another thread was first
-            resolution = resolve_backend(spec, self._plan, self._registry)
+            resolution, call = self._resolved(spec)
             report_deviations(resolution, strict=self._strict)
-            limit_threads(resolution.backend, self._plan)
-            call = prepare_call(resolution.backend, spec, self._w, self._b)
             self._calls[x.shape, x.dtype, x.device] = call
             self._backends[spec.problem.case_id] = resolution.backend.name
             return call
+
+    def _resolved(self, spec: CallSpec) -> tuple[Resolution, Call]:
+        """The backend that computes, and its call. A backend that would be prepared in each call, which takes longer
+        than what it saves, is passed over."""
+        refused: dict[str, str] = {}
+        while True:
+            resolution = resolve_backend(spec, self._plan, self._registry, refused)
+            limit_threads(resolution.backend, self._plan)
+            try:
+                return resolution, prepare_call(resolution.backend, spec, self._w, self._b)
+            except OneInputError as error:
+                refused[resolution.backend.name] = f"The plan's {error} Preparing it in each call would take longer."
 
 
 @dataclass(frozen=True)

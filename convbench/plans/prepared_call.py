@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from convbench.backend import Backend
 from convbench.errors import BackendError, PlanError
 from convbench.plans.arrays import as_numpy, as_tensor, dtype_of, shape_of
-from convbench.plans.resolution import CallSpec, warn_once
-from convbench.problem import ConvProblem
+from convbench.plans.resolution import CallSpec
 from convbench.verification.operands import NUMPY_DTYPES
 
 Call = Callable[[Any], Any]
+
+
+class OneInputError(BackendError):
+    """The backend takes no other input than the one that it was prepared with, so it would be prepared in each call."""
 
 
 def prepare_call(
@@ -28,8 +31,8 @@ def prepare_call(
     call the function: a backend that is not thread-safe computes one input at a time. It has been called once with
     zeros, so work that is done once is done.
 
-    Raises `BackendError` when the backend cannot be prepared or gives another shape or dtype. Without `may_copy`,
-    also when the backend is known to copy each input or output into another layout.
+    Raises `BackendError` when the backend cannot be prepared or gives another shape or dtype, `OneInputError` when it
+    takes no other input. Without `may_copy`, also when it is known to copy each input or output into another layout.
     """
     problem = spec.problem
     zeros = np.zeros(problem.input_shape, NUMPY_DTYPES[problem.dtype])
@@ -54,13 +57,13 @@ def _call(
     on = backend.prepare(spec.problem, zeros, w, b).on
     if spec.arrays == "torch" and "torch" in on:
         return _without_gradient(_one_at_a_time(backend, on["torch"]))
-    if not may_copy and "numpy" not in on:
-        raise BackendError(f"{backend.name} takes no other input than it was prepared with.")
+    if "numpy" not in on:
+        raise OneInputError(f"{backend.name} takes no other input than the one that it was prepared with.")
     if not may_copy and {"input", "output"} & set(backend.prepacks):
         raise BackendError(
             f"{backend.name} has a layout of its own, into which every input and output would be copied."
         )
-    on_array = _one_at_a_time(backend, on.get("numpy") or _prepared_anew(backend, spec.problem, w, b))
+    on_array = _one_at_a_time(backend, on["numpy"])
     if spec.arrays == "torch":
         if spec.device != "cpu":
             raise BackendError(f"{backend.name} takes no torch tensors.")
@@ -69,18 +72,6 @@ def _call(
     def call(x: NDArray[Any]) -> Any:
         flags = x.flags
         return on_array(x if flags.c_contiguous and flags.aligned else np.require(x, requirements=["C", "A"]))
-
-    return call
-
-
-def _prepared_anew(backend: Backend, problem: ConvProblem, w: NDArray[Any], b: NDArray[Any] | None) -> Call:
-    warn_once(f"{backend.name} cannot be given another input: it is prepared anew in each call, which takes long.")
-
-    def call(x: NDArray[Any]) -> NDArray[Any]:
-        ready = backend.prepare(problem, x, w, b)
-        output = ready.run()
-        ready.sync()
-        return np.array(ready.to_numpy(output))  # a copy, because the memory may go with `ready`
 
     return call
 

@@ -9,7 +9,7 @@ import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +44,11 @@ class Resolution:
     """The deviation because of which this backend computes and not the planned one."""
 
 
-def resolve_backend(spec: CallSpec, plan: Plan | None, registry: Registry) -> Resolution:
-    """The plan's choice; else the plan's default; else the backend that stands in for arrays of this kind.
+def resolve_backend(
+    spec: CallSpec, plan: Plan | None, registry: Registry, refused: Mapping[str, str] | None = None
+) -> Resolution:
+    """The plan's choice; else the plan's default; else the backend that stands in for arrays of this kind. Backends in
+    `refused` are passed over for these reasons, a sentence each.
 
     Raises `PlanError` when none of them can compute it.
     """
@@ -58,14 +61,14 @@ def resolve_backend(spec: CallSpec, plan: Plan | None, registry: Registry) -> Re
         for name in dict.fromkeys((choice.backend if choice else plan.default, plan.default)):
             if name is None:
                 continue
-            candidate = _usable(name, spec, registry)
+            candidate = (refused or {}).get(name) or _usable(name, spec, registry)
             if isinstance(candidate, Backend):
                 planned = choice is not None and name == choice.backend
                 cause = None if planned else reasons[-1]
                 return Resolution(candidate, (*reasons, *version_deviations(plan, candidate)), cause)
             reasons.append(candidate)
     for entry in registry:
-        if entry.backend.stands_in_for == spec.arrays:
+        if entry.backend.stands_in_for == spec.arrays and entry.name not in (refused or {}):
             candidate = _usable(entry.name, spec, registry)
             if isinstance(candidate, Backend):
                 return Resolution(candidate, tuple(reasons), reasons[-1] if reasons else None)

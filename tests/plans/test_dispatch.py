@@ -119,14 +119,21 @@ def test_an_answer_is_the_callers_own_and_the_input_is_left_alone(prepared: list
     assert prepared == ["reference"]
 
 
-def test_a_backend_without_other_inputs_is_prepared_anew_and_says_so() -> None:
+@pytest.mark.parametrize(("default", "computes"), [(None, "numpy-gemm"), ("reference", "reference")])
+def test_a_backend_that_would_be_prepared_in_each_call_is_passed_over_and_that_is_said_once(
+    default: str | None, computes: str, prepared: list[str]
+) -> None:
     given, other = normal_operands(PROBLEM, 0), normal_operands(PROBLEM, 1)
-    plan = plan_for(PROBLEM, "bound")
-    with pytest.warns(PlanWarning, match="prepared anew in each call"):
-        conv = convbench.Conv2d(given.w, given.b, **words_of(PROBLEM), plan=plan, plugins=PLUGINS)
-        answers = [conv(one.x) for one in (given, other)]
-    for got, one in zip(answers, (given, other), strict=True):
+    plan = plan_for(PROBLEM, "bound", default=default)
+    conv = convbench.Conv2d(given.w, given.b, **words_of(PROBLEM), plan=plan, plugins=PLUGINS)
+    with pytest.warns(PlanWarning, match=f"bound takes no other input .* {computes} computes it") as warned:
+        answers = [conv(one.x) for one in (given, other, given)]
+    assert len(warned) == 1 and prepared.count("bound") == 1
+    for got, one in zip(answers, (given, other, given), strict=True):
         assert close(got, right(PROBLEM, one.x, given.w, given.b))
+    assert conv.backends == {PROBLEM.case_id: computes}
+    with pytest.raises(PlanError, match="bound takes no other input"):
+        convbench.conv2d(given.x, given.w, given.b, **words_of(PROBLEM), plan=plan, plugins=PLUGINS, strict=True)
 
 
 def test_bfloat16_tensors_are_computed_by_backends_that_take_arrays() -> None:
