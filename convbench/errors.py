@@ -50,6 +50,16 @@ class NothingMeasuredError(ConvbenchError):
     exit_code = 3
 
 
+class OutputError(ConvbenchError):
+    """Standard output cannot be written, and the answer is lost."""
+
+    exit_code = 74
+
+
+BUG_EXIT_CODE = 70
+"""Of an exception that is no `ConvbenchError`: a bug in convbench. No answer of a command has it."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?`, or an empty string when no known name is close to `word`."""
     names = list(known)

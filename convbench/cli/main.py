@@ -5,14 +5,22 @@ Commands import what they need when they are called, so `--help` imports neither
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
+import traceback
 
 import click
 
 from convbench.cli import choose, exchange, history, listings, run, verify
 from convbench.cli.examples import EXAMPLES
-from convbench.errors import ConvbenchError
+from convbench.errors import BUG_EXIT_CODE, ConvbenchError
 from convbench.installation import VERSION
+from convbench.reporting.streams import Messages, Output, as_file, open_standard_streams
+from convbench.reporting.terminal_text import printable
+
+READER_GONE = 128 + 13
+"""As a shell gives it for a program that SIGPIPE ended."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True})
@@ -22,7 +30,7 @@ def cli(debug: bool) -> None:
     """Is this conv2d right, how fast is it here, and which one should I use?
 
     Exit codes: 0 fine, 1 something is wrong or crashed, 2 the command could not be understood, 3 nothing could be
-    measured, 130 interrupted.
+    measured, 70 a bug in convbench, 74 standard output could not be written, 130 interrupted.
     """
 
 
@@ -38,27 +46,37 @@ for module in (listings, run, verify, choose, history, exchange):
 def main(arguments: list[str] | None = None) -> None:
     """The program. An error that the user can mend is one sentence on standard error and an exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    open_standard_streams()
     try:
-        code = cli.main(words, prog_name="convbench", standalone_mode=False)
+        with contextlib.redirect_stdout(as_file(Output(sys.stdout))):
+            try:
+                code = cli.main(words, prog_name="convbench", standalone_mode=False)
+            finally:
+                sys.stdout.flush()
     except click.exceptions.Exit as leave:
         code = leave.exit_code
     except click.ClickException as error:
-        error.show()
-        code = 2
+        usage = io.StringIO()
+        error.show(usage)
+        code = _complain(usage.getvalue().rstrip(), 2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        code = 130
-    except BrokenPipeError:
-        # The reader of our output has closed it, as `| head` does.
-        sys.stderr.close()
-        code = 0
+        code = _complain("Interrupted.", 130)
+    except BrokenPipeError:  # the reader of the rows has closed its end, as `| head` does
+        code = READER_GONE
     except Exception as error:
         if "--debug" in words:
-            raise
+            _complain(traceback.format_exc().rstrip(), 0)
         if isinstance(error, ConvbenchError):
-            text, code = str(error), error.exit_code
+            code = _complain(f"convbench: {error}", error.exit_code)
         else:
             bug = "This is a bug in convbench; with --debug before the command it shows where."
-            text, code = f"{type(error).__name__}: {error}\n{bug}", 1
-        click.echo(f"convbench: {text}", err=True)
+            code = _complain(f"convbench: {type(error).__name__}: {error}\n{bug}", BUG_EXIT_CODE)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str, code: int) -> int:
+    """Write `text` on standard error, whatever is in it; gives `code`."""
+    output = Messages(sys.stderr)
+    output.write(printable(text, keep="\n") + "\n")
+    output.flush()
+    return code

@@ -1,6 +1,7 @@
 """Where output goes: consoles, JSON lines, tables, sentences, warnings, plain text, and HTML for a notebook.
 
-What comes from elsewhere is text: nothing in it becomes markup or runs.
+What comes from elsewhere is text: nothing in it becomes markup or runs, moves a cursor or hides. The console sees to
+that for everything that is printed on it, so callers give texts as they are.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
-from rich.text import Text
+from rich.text import Span, Text
 
+from convbench.reporting.streams import Messages, Output, Rows, as_file
+from convbench.reporting.terminal_text import fits, fitted, json_line, printable
 from convbench.status import Status
 from convbench.store.journal import JournalWarning
 
@@ -40,14 +46,64 @@ def status_style(status: str) -> str:
     return _STYLES.get(Status(status), "dim")
 
 
+class FittingConsole(Console):
+    """A console whose texts are fit for its file: what cannot be seen is visible, what it cannot write has an
+    equivalent, and nothing is markup. A text that is not wrapped is one line, whatever is in it; in others lines stay.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    @property
+    def encoding(self) -> str:
+        """UTF-8 for rich, so that lines and boxes are the same everywhere; the file writes equivalents."""
+        return "utf-8"
+
+    @property
+    def file_encoding(self) -> str:
+        """The encoding of the file."""
+        return getattr(self.file, "encoding", None) or "utf-8"
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        shown = Text(renderable) if isinstance(renderable, str) else renderable
+        return super().render(self.fitted(shown) if isinstance(shown, Text) else shown, options)
+
+    def fitted(self, text: Text) -> Text:
+        """`text` as this console shows it, in the same styles."""
+        if fits(text.plain, self.file_encoding):
+            return text
+        parts = fitted(text.plain, self.file_encoding, keep="" if text.no_wrap else "\n\t")
+        ends = [0, *accumulate(map(len, parts))]
+        copy = text.blank_copy("".join(parts))
+        copy.spans = [Span(ends[span.start], ends[min(span.end, len(parts))], span.style) for span in text.spans]
+        return copy
+
+
+class _Cell:
+    """A text in a table, as wide as the console shows it."""
+
+    def __init__(self, text: str | Text) -> None:
+        self._text = text if isinstance(text, Text) else Text(printable(text))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._shown(console))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._shown(console)
+
+    def _shown(self, console: Console) -> Text:
+        return console.fitted(self._text) if isinstance(console, FittingConsole) else self._text
+
+
 def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Iterable[int] = ()) -> Table:
-    """A table of texts without lines but one under the header; the columns `right` are set flush right."""
+    """A table of texts without lines but one under the header; the columns `right` are set flush right. A `str` may
+    come from anywhere and is one line."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     flush = set(right)
     for index, header in enumerate(headers):
-        table.add_column(header, justify="right" if index in flush else "left", overflow="fold")
+        table.add_column(_Cell(header), justify="right" if index in flush else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        table.add_row(*map(_Cell, row))
     return table
 
 
@@ -57,27 +113,34 @@ def spaced(*parts: RenderableType | None) -> Group:
 
 
 def print_json(rows: Iterable[Any]) -> None:
-    """JSON lines on standard output, and nothing else there."""
-    import json
+    """JSON lines on standard output, and nothing else there. Raises `BrokenPipeError` when their reader is gone."""
+    _print_json(rows, Rows(sys.stdout))
 
+
+def _print_json(rows: Iterable[Any], output: Output) -> None:
     for row in rows:
-        sys.stdout.write(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n")
+        output.write(json_line(row, output.encoding) + "\n")
+    output.flush()
 
 
-def stdout() -> Console:
+def stdout() -> FittingConsole:
     """Where answers go."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+    return _console(Output(sys.stdout))
 
 
-def stderr() -> Console:
+def stderr() -> FittingConsole:
     """Where progress, warnings and errors go."""
-    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH_OF_A_FILE)
+    return _console(Messages(sys.stderr))
+
+
+def _console(output: Output) -> FittingConsole:
+    return FittingConsole(file=as_file(output), width=None if output.isatty() else WIDTH_OF_A_FILE)
 
 
 def show(report: RenderableType, rows: Iterable[Any], *, as_json: bool, markdown: str | None = None) -> None:
     """Print `rows` as JSON lines if asked to, else `markdown` if there is some, else `report`."""
     if as_json:
-        print_json(rows)
+        _print_json(rows, Output(sys.stdout))
     elif markdown is not None:
         stdout().print(Text(markdown), soft_wrap=True)
     else:
@@ -85,14 +148,15 @@ def show(report: RenderableType, rows: Iterable[Any], *, as_json: bool, markdown
 
 
 def say(sentence: str, *, error: bool = False) -> None:
-    """Print a sentence as it is: nothing in it is markup, and lines are not broken. On standard error if `error`."""
-    (stderr() if error else stdout()).print(Text(sentence), soft_wrap=True)
+    """Print a sentence on one line as it is: nothing in it is markup. On standard error if `error`."""
+    (stderr() if error else stdout()).print(unwrapped(sentence), soft_wrap=True)
 
 
 def text_of(shown: RenderableType) -> str:
     """`shown` without colours, as wide as the terminal, or as a file has it when there is none."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_OF_A_FILE
-    return _trimmed(_recorded(shown, width).export_text())
+    text = _trimmed(_recorded(shown, width).export_text())
+    return "".join(fitted(text, sys.stdout.encoding or "utf-8", keep="\n"))
 
 
 def html_of(shown: RenderableType) -> str:
@@ -101,14 +165,12 @@ def html_of(shown: RenderableType) -> str:
 
 
 def unwrapped(sentence: str) -> Text:
-    """A sentence on one line however long it is, for a console that prints it with `crop=False`."""
-    return Text(sentence, no_wrap=True, overflow="ignore")
+    """A sentence on one line, whatever is in it, for a console that prints it with `crop=False`."""
+    return Text(printable(sentence), no_wrap=True, overflow="ignore")
 
 
-def _recorded(shown: RenderableType, width: int) -> Console:
-    console = Console(
-        file=io.StringIO(), record=True, width=width, highlight=False, force_terminal=True, force_jupyter=False
-    )
+def _recorded(shown: RenderableType, width: int) -> FittingConsole:
+    console = FittingConsole(file=io.StringIO(), record=True, width=width, force_terminal=True, force_jupyter=False)
     console.print(shown, crop=False)
     return console
 
@@ -125,4 +187,4 @@ def show_journal_warnings() -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     if category is JournalWarning:
-        stderr().print(Text(f"convbench: {message}"))
+        say(f"convbench: {message}", error=True)

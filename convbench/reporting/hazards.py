@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from convbench.measurement.hazards.catalogue import Hazard, Kind
-from convbench.reporting.markdown import printable
+from convbench.reporting.terminal_text import printable
 from convbench.store.schema import Record
 
 _SEEN, _REMEDY = 2, 6  # columns

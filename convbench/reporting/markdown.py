@@ -1,4 +1,4 @@
-"""Text for others' screens: tables in GitHub's Markdown, and texts without control characters.
+"""Tables in GitHub's Markdown, for others' screens.
 
 What comes from a journal is text: nothing in it is markup, moves a cursor or changes a colour.
 """
@@ -6,6 +6,8 @@ What comes from a journal is text: nothing in it is markup, moves a cursor or ch
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+
+from convbench.reporting.terminal_text import printable
 
 _MARKUP = frozenset("\\`*_{}[]<>|~#!&@")
 
@@ -21,8 +23,3 @@ def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]], right:
 def escaped(text: str) -> str:
     """`text` with whatever Markdown or HTML would take for markup escaped, on one line."""
     return "".join("\\" + c if c in _MARKUP else c for c in printable(" ".join(text.split())))
-
-
-def printable(text: str) -> str:
-    """`text` with characters that cannot be seen, such as a terminal's escape codes, written as Python writes them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from convbench.analysis.series import series_of
 from convbench.analysis.trend import Evidence, trend
 from convbench.reporting.history.trend import sparkline
-from convbench.reporting.markdown import escaped, printable
+from convbench.reporting.markdown import escaped
+from convbench.reporting.terminal_text import printable
 
 Record = dict[str, Any]
 FIRST_NIGHT = datetime(2026, 9, 1, 3, 0, tzinfo=UTC)

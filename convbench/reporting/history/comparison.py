@@ -14,8 +14,9 @@ from rich.text import Text
 from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.comparison import Change, ChangeVerdict, Comparison
 from convbench.reporting.console import plain_table
-from convbench.reporting.markdown import escaped, markdown_table, printable
+from convbench.reporting.markdown import escaped, markdown_table
 from convbench.reporting.numbers import aligned, count, interval_column, milliseconds
+from convbench.reporting.terminal_text import printable
 from convbench.store.readings import number
 from convbench.store.schema import Record
 

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from convbench.analysis.series import Series, SeriesKey
 from convbench.analysis.trend import Evidence, Step, Trend
-from convbench.reporting.markdown import escaped, markdown_table, printable
+from convbench.reporting.markdown import escaped, markdown_table
 from convbench.reporting.numbers import aligned, count, in_columns, interval_column, milliseconds, percent
+from convbench.reporting.terminal_text import printable
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 from convbench.analysis.ranking import CaseRanking, RankedBackend, SuiteRanking, rank
-from convbench.reporting.markdown import printable
 from convbench.reporting.numbers import flops, interval_text, percent, significant
+from convbench.reporting.terminal_text import printable
 from convbench.status import Status
 from convbench.store.readings import has_interval, number, table
 from convbench.store.schema import Record

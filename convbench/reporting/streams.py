@@ -1,0 +1,96 @@
+"""Standard output and standard error as files that can always be written to.
+
+Their encoding may lack characters, their reader may have gone, and the disk behind them may be full.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import IO, Any, TextIO, cast
+
+from convbench.errors import OutputError
+from convbench.reporting.terminal_text import write_equivalents
+
+
+def open_standard_streams() -> None:
+    """Open what the caller has closed (`>&-`) on the null device, before another file gets its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        write_equivalents(stream)
+
+
+class Output:
+    """Standard output. What its reader no longer takes is dropped; the command goes on, because its exit code counts.
+
+    Raises `OutputError` where it cannot be written for another reason, such as a full disk.
+    """
+
+    name = "standard output"
+
+    def __init__(self, stream: TextIO) -> None:
+        write_equivalents(stream)
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except OSError as error:
+            self._lost(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lost(error)
+
+    def _lost(self, error: OSError) -> None:
+        discard(self._stream)
+        self.refuse(error)
+
+    def refuse(self, error: OSError) -> None:
+        """What a loss means to the command."""
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError(f"{self.name} cannot be written: {error.strerror or error}.") from None
+
+
+class Messages(Output):
+    """Standard error. What cannot be written there is lost, and nothing else."""
+
+    def refuse(self, error: OSError) -> None:
+        pass
+
+
+class Rows(Output):
+    """Standard output for rows that are printed as they come. Raises `BrokenPipeError` when their reader is gone."""
+
+    def refuse(self, error: OSError) -> None:
+        if isinstance(error, BrokenPipeError):
+            raise error
+        super().refuse(error)
+
+
+def as_file(output: Output) -> IO[str]:
+    """`output`, for a caller that wants a file."""
+    return cast("IO[str]", output)
+
+
+def discard(stream: TextIO) -> None:
+    """Lead all that is still to be written to `stream`, and what is in its buffer, to the null device."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
