@@ -12,6 +12,7 @@ from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.stats.estimates import Estimate, estimate_over_processes
 from convbench.stats.process_variation import ProcessVariation
+from convbench.stats.session_drift import SessionDrift
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.verification.verdict import Verdict
@@ -75,6 +76,8 @@ class Outcome:
     samples: tuple[RoundSample, ...] = ()
     variation: ProcessVariation = field(default_factory=ProcessVariation)
     """Between-process variation, as it was known on this machine when the case ended."""
+    drift: SessionDrift | None = None
+    """What times move by from session to session, as it was known here then; None where no session asked for it."""
     settling: Settling | None = None
     """Of its first process; None where nothing was to settle: cold caches, another device, or no worker beside it."""
     stopped: str | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import os
 import tempfile
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.measurement.environments.releases import Release
-from convbench.measurement.hazards.catalogue import Hazard
+from convbench.measurement.hazards.catalogue import Hazard, in_order
 from convbench.measurement.hazards.of_machine import hazards_of_machine
 from convbench.measurement.machine.facts import machine_name
 from convbench.measurement.machine.state import counters, machine_activity, machine_state, other_runs
@@ -25,15 +24,14 @@ from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
 from convbench.measurement.settings import Settings
-from convbench.registry import Row
+from convbench.registry import Entry, Row
 from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
 from convbench.runner.observer import Observer
-from convbench.stats.process_variation import variation_at
+from convbench.runner.variation import LearnedVariation
 from convbench.status import Status
 from convbench.store.ceilings import kept_ceilings
 from convbench.store.journal import Journal, JournalWarning, journals, read_records
 from convbench.store.locations import CheckoutState, checkout_state, find_checkout, machine_folder, results_folder
-from convbench.store.process_pairs import ProcessPair, keep_pairs, kept_pairs, pair_here
 from convbench.store.readings import problem_of
 from convbench.store.records import record_of
 from convbench.store.schema import Record
@@ -91,23 +89,26 @@ class Session:
     race: Race | None = None
     """Set when only the fastest backends are of interest."""
     machine: Path | None = None
-    """The folder with what is known of this machine: its ceilings, and pairs of processes that earlier runs saw."""
+    """The folder with what is known of this machine: its ceilings, and what times vary by as earlier runs saw it."""
     is_kept: bool = True
     """Whether the journal stays when the session is over."""
     unfinished: str | None = None
     starting_s: float = 0.0
     checkout: CheckoutState = field(default_factory=lambda: checkout_state(find_checkout(Path.cwd())))
-    _known_pairs: Sequence[ProcessPair] = ()
     _resumed: Sequence[Record] = ()
-    _learned_from: tuple[str, Settings] | None = None
     id: str = field(default_factory=lambda: f"{time.time_ns():x}-{os.getpid():x}")
+
+    def __post_init__(self) -> None:
+        self._variation = LearnedVariation(self.id)
 
     def measure(self, pairs: Iterable[tuple[Suite, Case]], entries: Sequence[Row], observer: Observer) -> Measurements:
         """Measure `entries` on every case. An interrupt, or a journal that cannot be written any more, ends it early,
         and what was measured until then is returned."""
         start, before, others = time.monotonic(), counters(), other_runs()
         interrupted, error = False, None
-        self._known_pairs = kept_pairs(self.machine, self.settings[0]) if self.machine else ()
+        from_files = {row.name for row in entries if isinstance(row, Entry) and row.origin.kind == "file"}
+        kept_in = self.journal.path.parent if self.is_kept else None
+        self._variation = LearnedVariation(self.id, self.machine, kept_in, from_files)
         with self.journal, terminated_like_interrupted():
             try:
                 self._measure(pairs, entries, observer)
@@ -118,6 +119,7 @@ class Session:
         others = tuple(sorted({*others, *other_runs()}))
         threads = max(settings.threads for settings in self.settings)
         hazards = hazards_of_machine(machine_state(), machine_activity(before, counters()), threads, others)
+        hazards = in_order([*hazards, *(hazard for each in self.settings for hazard in self._variation.hazards(each))])
         return Measurements(
             records=tuple(self.records),
             machine_hazards=tuple(hazards),
@@ -154,10 +156,12 @@ class Session:
         observer.begin(suite.name, case)
         self.unfinished = case.name
         start = time.monotonic()
+        outcomes: list[Outcome] = []
         for outcome in engine.measure(suite.name, case, todo):
-            self._learn(outcome)
-            known = [(pair.operand_bytes, pair.log_ratio) for pair in self._known_pairs]
-            outcome = dataclasses.replace(outcome, variation=variation_at(case.problem.bytes, known))
+            if outcome.self_ratio is not None and all(earlier.self_ratio is None for earlier in outcomes):
+                self._variation.learn_pair(outcome)
+            outcome = self._variation.included(outcome)
+            outcomes.append(outcome)
             record = record_of(outcome, self.journal.path.stem, self.id, self.checkout)
             if (release := self.releases.get(outcome.backend)) is not None:
                 record["release"] = dataclasses.asdict(release)
@@ -167,17 +171,8 @@ class Session:
             observer.record(record)
         self.unfinished = None
         observer.end(time.monotonic() - start)
-
-    def _learn(self, outcome: Outcome) -> None:
-        """Keep what the run's own pair of processes shows, once for a case."""
-        ratio, settings = outcome.self_ratio, outcome.settings
-        if ratio is None or ratio.value <= 0 or self._learned_from == (outcome.case.name, settings):
-            return
-        self._learned_from = outcome.case.name, settings
-        pair = pair_here(settings, outcome.case.problem.bytes, math.log(ratio.value))
-        self._known_pairs = [*self._known_pairs, pair]
-        if self.is_kept:
-            keep_pairs(self.journal.path.parent, [pair])
+        self._variation.learn_times(outcomes)
+        self._variation.learn_revisits(engine.settings, engine.revisit())
 
     def _todo(self, suite: Suite, case: Case, entries: Sequence[Row], settings: Settings) -> list[Row]:
         # An unavailable backend may have been installed since, and asking again costs nothing.

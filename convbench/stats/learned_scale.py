@@ -59,13 +59,18 @@ class LearnedScale:
 Scale = TypeVar("Scale", bound=LearnedScale)
 
 
+def is_near(size: float, other: float) -> bool:
+    """Whether operands of one size tell of those of the other: within a factor of eight."""
+    return size / _NEAR <= other <= size * _NEAR
+
+
 def scale_at(start: Scale, size: float, pairs: Sequence[tuple[float, float]], weights: Sequence[float] = ()) -> Scale:
     """The scale for operands of `size`, known as `start`, from pairs of (size, logarithm of the ratio): by those of
     sizes within a factor of eight and, on a logarithmic scale and with the weight of four pairs at most, by those of
     other sizes."""
     sides: tuple[list[int], list[int]] = ([], [])
     for index, (other, _) in enumerate(pairs):
-        sides[size / _NEAR <= other <= size * _NEAR].append(index)
+        sides[is_near(size, other)].append(index)
     others, own = (
         start.learned_from([pairs[i][1] for i in side], [weights[i] for i in side] if weights else None)
         for side in sides

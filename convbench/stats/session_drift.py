@@ -41,7 +41,7 @@ class SessionDrift(LearnedScale):
 
     def exceeds(self, precision: float) -> bool:
         """Whether it is known to move a time by more than `precision` (0.01 is 1 %) to either side."""
-        return self.pairs >= _ENOUGH_PAIRS and self.half_width_of_time > precision
+        return self.pairs >= _ENOUGH_PAIRS and self.half_width_of_ratio > precision
 
 
 class Timed(NamedTuple):
@@ -79,14 +79,14 @@ def deviations(times: Iterable[Timed]) -> tuple[list[Deviation], list[Deviation]
 def _deviations(groups: Iterable[Sequence[Timed]]) -> list[Deviation]:
     repeated = [group for group in groups if len(group) > 1]
     together = Counter((t.case, t.session, t.visit) for group in repeated for t in group)
-    found: list[Deviation] = []
+    moved: list[Deviation] = []
     for group in repeated:
         logs, m = [math.log(timed.seconds) for timed in group], len(group)
         centre = median(logs)
         for timed, log in zip(group, logs, strict=True):
             weight = (m - 1) / m / together[timed.case, timed.session, timed.visit]
-            found.append(Deviation(timed.size, (log - centre) * math.sqrt(2 * m / (m - 1)), weight))
-    return found
+            moved.append(Deviation(timed.size, (log - centre) * math.sqrt(2 * m / (m - 1)), weight))
+    return moved
 
 
 def drift_at(
@@ -104,6 +104,6 @@ def drift_at(
     return _learned(expected, size, without)
 
 
-def _learned(start: SessionDrift, size: float, found: Sequence[Deviation]) -> SessionDrift:
-    pairs, weights = [(d.size, d.log_ratio) for d in found], [d.weight for d in found]
-    return scale_at(start, size, pairs, weights) if found else start
+def _learned(start: SessionDrift, size: float, moved: Sequence[Deviation]) -> SessionDrift:
+    pairs, weights = [(d.size, d.log_ratio) for d in moved], [d.weight for d in moved]
+    return scale_at(start, size, pairs, weights) if moved else start

@@ -70,8 +70,8 @@ def kept_lines(path: Path, type_of_line: type[Line]) -> list[Line]:
             lines = file.read().splitlines()
     except OSError:
         return []
-    found: list[Line] = []
+    read: list[Line] = []
     for line in lines:
         with contextlib.suppress(msgspec.DecodeError):
-            found.append(msgspec.json.decode(line, type=type_of_line))
-    return found
+            read.append(msgspec.json.decode(line, type=type_of_line))
+    return read

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from convbench.problem import ConvProblem
 from convbench.stats.process_variation import ProcessVariation, half_width_of_process_variation
 from convbench.stats.ragged import Ragged
+from convbench.stats.session_drift import SessionDrift
 from convbench.status import Status
 from convbench.store.schema import Record
 
@@ -112,9 +113,34 @@ def half_width_not_included(records: Iterable[Record], cases: int = 1) -> float:
     return half_width_between_processes(records) * math.sqrt(1 - included / (2 * cases**2))
 
 
+def interval_within_session(record: Record) -> tuple[float, float] | None:
+    """low_s and high_s without what sessions differ by: what two times of one session are compared by. None where the
+    record has no interval."""
+    middle, low, high = (number(record, name) for name in ("median_s", "low_s", "high_s"))
+    if middle is None or low is None or high is None or not 0 < low <= middle <= high:
+        return None
+    drift = half_width_of_session_drift(record) if has_interval(record) else 0.0
+    if not drift:
+        return low, high
+    below, above = (math.sqrt(max(0.0, math.log(ratio) ** 2 - drift**2)) for ratio in (middle / low, high / middle))
+    return middle * math.exp(-below), middle * math.exp(above)
+
+
+def half_width_of_session_drift(record: Record) -> float:
+    """Half of the 95 % interval, of a logarithm, for what sessions differ by, as it was known when the record was made;
+    0 in old records."""
+    known = _scale(record, "session_drift")
+    return SessionDrift(*known).half_width_of_ratio if known else 0.0
+
+
 def _variation(record: Record) -> ProcessVariation | None:
-    scale, pairs = (number(table(record, "process_variation"), name) for name in ("scale", "pairs"))
-    return ProcessVariation(scale, int(pairs)) if scale is not None and 0 < scale < 1 and pairs is not None else None
+    known = _scale(record, "process_variation")
+    return ProcessVariation(*known) if known else None
+
+
+def _scale(record: Record, name: str) -> tuple[float, float] | None:
+    scale, pairs = (number(table(record, name), part) for part in ("scale", "pairs"))
+    return (scale, pairs) if scale is not None and 0 < scale < 1 and pairs is not None and pairs >= 0 else None
 
 
 def column(record: Record, name: str) -> list[float]:

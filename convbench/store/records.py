@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from functools import partial
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
+from statistics import median
 from typing import Any, cast
 
 from convbench.errors import ResultsError, did_you_mean
@@ -19,6 +21,7 @@ from convbench.measurement.machine.facts import machine_facts, usable_cpus
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.settings import Cache
 from convbench.stats.estimates import Estimate
+from convbench.stats.process_groups import Groups, two_groups
 from convbench.store.journal import Span, journals, read_records
 from convbench.store.locations import CheckoutState, results_folder
 from convbench.store.parallel_read import read_parts
@@ -62,6 +65,7 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "twin": _columns(outcome.aa_samples) or None,
         "self_ratio": asdict(outcome.self_ratio) if outcome.self_ratio else None,
         "process_variation": asdict(outcome.variation) if samples else None,
+        "session_drift": asdict(outcome.drift) if samples and outcome.drift else None,
         "hazards": [hazard.as_dict() for hazard in _hazards(outcome, samples)],
         "verdicts": [asdict(verdict) for verdict in outcome.verdicts],
         "problem": problem.as_dict(),
@@ -100,12 +104,15 @@ def _device_fields(outcome: Outcome) -> dict[str, Any]:
 
 
 def _estimate(outcome: Outcome) -> Estimate | None:
-    """The time of a call, with an interval that includes between-process variation. That over several processes has it
-    already, and a range of too few samples stays one."""
+    """The time of a call, with an interval that holds what another session would measure: it includes between-process
+    variation and session drift. That over several processes has the former already, and a range of too few samples
+    stays one."""
     estimate = outcome.estimate
-    if estimate is None or estimate.processes > 1 or not estimate.covers:
+    if estimate is None or not estimate.covers:
         return estimate
-    return estimate.widened(outcome.variation.half_width_of_time)
+    processes = outcome.variation.half_width_of_time if estimate.processes == 1 else 0.0
+    drift = outcome.drift.half_width_of_ratio if outcome.drift else 0.0
+    return estimate.widened(math.hypot(processes, drift))
 
 
 def _per_second(amount: int, estimate: Estimate | None, unit: float = 1.0) -> float | None:
@@ -128,7 +135,25 @@ def _hazards(outcome: Outcome, samples: dict[str, list[Any]]) -> list[Hazard]:
     hazards = hazards_of_samples(samples, settings.threads, settings.allocator, device, cpus=usable_cpus())
     if samples and outcome.settling and not outcome.settling.reached:
         hazards.append(Hazard(Kind.SETTLING, {"visit_ms": outcome.settling.visit_s * 1e3}))
+    if (groups := _groups(outcome)) is not None:
+        hazards.append(groups)
     return in_order(hazards)
+
+
+def _groups(outcome: Outcome) -> Hazard | None:
+    """Two groups among the processes of an outcome, if they are further apart than the precision."""
+    walls: dict[int, list[float]] = {}
+    for s in outcome.samples:
+        walls.setdefault(s.process, []).append(s.sample.wall_s)
+    medians = [median(of_process) for of_process in walls.values()]
+    groups = two_groups([math.log(seconds) for seconds in medians]) if medians and min(medians) > 0 else None
+    return process_groups(groups, outcome.settings.precision)
+
+
+def process_groups(groups: Groups | None, precision: float) -> Hazard | None:
+    """The hazard of two groups of processes that are further apart than the precision."""
+    apart = math.expm1(groups.apart) if groups else 0.0
+    return Hazard(Kind.PROCESS_GROUPS, {"apart": apart}) if apart > precision else None
 
 
 def records(path: Place | Iterable[Place] | None = None, only: Iterable[str] | None = None) -> Iterator[Record]:

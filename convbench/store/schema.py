@@ -102,6 +102,7 @@ class Record(TypedDict, total=False):
     twin: Annotated[Samples | None, Kind.DEFERRED]
     self_ratio: Annotated[dict[str, Any] | None, Kind.DEFERRED]
     process_variation: Annotated[dict[str, Any] | None, Kind.DEFERRED]
+    session_drift: Annotated[dict[str, Any] | None, Kind.DEFERRED]
     hazards: Annotated[list[dict[str, Any]], Kind.DEFERRED]
     verdicts: Annotated[list[dict[str, Any]], Kind.DEFERRED]
     problem: Table

@@ -495,7 +495,8 @@ def seen_in_these_tests() -> list[Hazard]:
     found += hazards_of_machine(state, happened, 3, [7])
     found += hazards_of_machine(MachineState(usable_cpus=2), None, 3)
     found += hazards_of_timers([Timer("perf_counter", 1e-6, 1e-3)], 0.005)
-    return [*found, Hazard(Kind.PROCESS_LUCK, {"luck": 0.012}), Hazard(Kind.SETTLING, {"visit_ms": 128.0})]
+    found += [Hazard(Kind.PROCESS_LUCK, {"luck": 0.012}), Hazard(Kind.PROCESS_GROUPS, {"apart": 0.31})]
+    return [*found, Hazard(Kind.DRIFT, {"drift": 0.04, "precision": 0.01}), Hazard(Kind.SETTLING, {"visit_ms": 128.0})]
 
 
 def test_every_kind_is_told_and_has_a_remedy() -> None:

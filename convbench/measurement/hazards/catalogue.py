@@ -36,6 +36,8 @@ class Kind(StrEnum):
     GPU_CLOCK = "gpu clock"
     LAUNCH_BOUND = "launch bound"
     PROCESS_LUCK = "process luck"
+    PROCESS_GROUPS = "process groups"
+    DRIFT = "drift"
     STOOD_STILL = "stood still"
     WAITING = "waiting"
     STALLS = "stalls"

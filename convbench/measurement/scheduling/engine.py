@@ -20,6 +20,7 @@ from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples
 from convbench.measurement.scheduling.case_run import CaseRun
 from convbench.measurement.scheduling.qualification import AATest, finish, qualify
 from convbench.measurement.scheduling.race import NoRace, Race
+from convbench.measurement.scheduling.revisits import Revisit, Revisits
 from convbench.measurement.scheduling.settling import settle
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import TakeSample
@@ -55,6 +56,7 @@ class Engine:
         self._sleep = sleep
         self._pool = WorkerPool(settings, start_worker, self.cores)
         self._aa_test = AATest()
+        self._revisits = Revisits(clock)
         self._unavailable: dict[str, str | None] = {}
 
     def __enter__(self) -> Engine:
@@ -67,9 +69,23 @@ class Engine:
         """The outcome of each row on `case` as soon as it is known; the timed ones come together, after the last round.
         In a race some rows have none, and the race says why."""
         run = CaseRun(suite, case, self.settings, self._pool)
+        self._revisits.begin()
         for outcome in self._outcomes(run, self._rule.screen(case, rows)):
             self._rule.note(outcome)
             yield outcome
+        self._revisits.note(run)
+
+    def revisit(self) -> list[Revisit]:
+        """Sample a case that was measured before once more, where the run has time for it. Not in a race, where samples
+        of a case say which backend is fastest and no more."""
+        if isinstance(self._rule, Race):
+            return []
+        with kept_off(self.cores):
+            return self._revisits.visit(self.settings, self._pool, self._sample_again)
+
+    def _sample_again(self, run: CaseRun, rule: NoRace) -> Iterator[Outcome]:
+        self._on_activity(f"coming back to {run.case.name}, to see what the machine did meanwhile", 1.0)
+        return sample_in_rounds(run, rule, sleep=self._sleep)
 
     def _outcomes(self, run: CaseRun, rows: Sequence[Row]) -> Iterator[Outcome]:
         able: list[Entry] = []
