@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import os
+import sys
 
-from convbench.installation import CHECKOUT, VERSION
+try:
+    from convbench.installation import CHECKOUT, VERSION
+except KeyboardInterrupt:
+    if "convbench" in (os.path.basename(sys.argv[0]), *sys.orig_argv[2:3]):  # noqa: PTH119, pathlib takes long to import
+        os._exit(130)  # as the command does from its own first line on
+    raise
 
 __version__ = VERSION
 
 if CHECKOUT is not None:  # where `backends/` and `suites/` stand beside this package and are part of it
-    __path__.append(str(CHECKOUT))
+    __path__.append(CHECKOUT)
 
+TYPE_CHECKING = False  # that of `typing`, which takes long to import: an interrupt meanwhile would show a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from convbench.api.choose import choose as choose
     from convbench.api.compare import compare as compare
     from convbench.api.run import run as run
@@ -50,6 +58,8 @@ def __getattr__(name: str) -> Any:
     # Late, because `convbench --help` must not pay for pandas.
     if name not in _MODULES:
         raise AttributeError(f"module 'convbench' has no attribute {name!r}")
+    from importlib import import_module
+
     value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
 

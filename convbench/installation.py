@@ -1,15 +1,20 @@
-"""This installation of convbench: its version, its folder, and the checkout that it runs from."""
+"""This installation of convbench: its version, its folder, and the checkout that it runs from.
 
-from pathlib import Path
+It imports what every interpreter has imported already, and nothing else (`convbench/__main__.py` says why).
+"""
+# ruff: noqa: PTH112, PTH113, PTH118, PTH120
+
+import os
 
 VERSION = "0.1.0"
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = os.path.dirname(os.path.realpath(__file__))
 
 
-def _checkout() -> Path | None:
+def _checkout() -> "str | None":
     # In a checkout `backends/` and `suites/` stand beside the package; installed, they are inside it.
-    folder = PACKAGE.parent
-    return folder if (folder / "backends").is_dir() and (folder / "pyproject.toml").is_file() else None
+    folder = os.path.dirname(PACKAGE)
+    is_one = os.path.isdir(os.path.join(folder, "backends")) and os.path.isfile(os.path.join(folder, "pyproject.toml"))
+    return folder if is_one else None
 
 
 CHECKOUT = _checkout()

@@ -18,7 +18,9 @@ from convbench.errors import BUG_EXIT_CODE, ConvbenchError
 from convbench.installation import VERSION
 from convbench.reporting.streams import Messages, Output, as_file, open_standard_streams
 from convbench.reporting.terminal_text import printable
+from convbench.runner.interrupts import interrupt_arrived
 
+INTERRUPTED = 130
 READER_GONE = 128 + 13
 """As a shell gives it for a program that SIGPIPE ended."""
 
@@ -44,7 +46,12 @@ for module in (listings, run, verify, choose, history, exchange):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The program. An error that the user can mend is one sentence on standard error and an exit code."""
+    """The program for a caller with its own answer to Ctrl-C. Raises `SystemExit`."""
+    sys.exit(exit_code(arguments))
+
+
+def exit_code(arguments: list[str] | None = None) -> int:
+    """Run the command and give its exit code. An error that the user can mend is one sentence on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
     open_standard_streams()
     try:
@@ -55,15 +62,19 @@ def main(arguments: list[str] | None = None) -> None:
                 sys.stdout.flush()
     except click.exceptions.Exit as leave:
         code = leave.exit_code
+    except SystemExit as leave:
+        code = leave.code
     except click.ClickException as error:
         usage = io.StringIO()
         error.show(usage)
         code = _complain(usage.getvalue().rstrip(), 2)
     except (click.Abort, KeyboardInterrupt):
-        code = _complain("Interrupted.", 130)
+        code = INTERRUPTED
     except BrokenPipeError:  # the reader of the rows has closed its end, as `| head` does
         code = READER_GONE
     except Exception as error:
+        if interrupt_arrived():
+            return INTERRUPTED
         if "--debug" in words:
             _complain(traceback.format_exc().rstrip(), 0)
         if isinstance(error, ConvbenchError):
@@ -71,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             bug = "This is a bug in convbench; with --debug before the command it shows where."
             code = _complain(f"convbench: {type(error).__name__}: {error}\n{bug}", BUG_EXIT_CODE)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _complain(text: str, code: int) -> int:

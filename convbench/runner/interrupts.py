@@ -1,29 +1,60 @@
-"""Interrupts of a run: what was measured is kept and shown, and no record is half kept."""
+"""Interrupts: what was measured is kept and shown, no record is half kept, and before that a command just ends."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
+
+
+@dataclass
+class _Interrupts:
+    keeping: int = 0
+    """How many blocks are under way that have something to keep."""
+    arrived: bool = False
+
+
+_STATE = _Interrupts()
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """The command line's handler of SIGINT. Raises `KeyboardInterrupt`; while a library is imported and nothing has to
+    be kept, ends the process at once with 130, because an interrupted library may raise anything or nothing."""
+    _STATE.arrived = True
+    if not _STATE.keeping and _is_importing(frame):
+        os._exit(130)
+    raise KeyboardInterrupt
+
+
+def interrupt_arrived() -> bool:
+    """Whether `interrupt` was called: an exception that came after it may be a library's answer to it."""
+    return _STATE.arrived
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextlib.contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
     """Treat SIGTERM as Ctrl-C: what was measured is kept and shown."""
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     if threading.current_thread() is not threading.main_thread():  # only the main thread may install handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, interrupt)
+    _STATE.keeping += 1
     try:
         yield
     finally:
+        _STATE.keeping -= 1
         signal.signal(signal.SIGTERM, before)
 
 

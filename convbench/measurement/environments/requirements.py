@@ -10,6 +10,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
@@ -54,7 +55,7 @@ def _of_extra(extra: str) -> list[str]:
     """The requirements of an extra of convbench. In a checkout they come from pyproject.toml, because the metadata of
     an editable installation may be older."""
     if CHECKOUT is not None:
-        project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        project = tomllib.loads((Path(CHECKOUT) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         return list(project["optional-dependencies"].get(extra, []))
     lines = importlib.metadata.requires("convbench") or []
     return [line for line in lines if extra in _EXTRA.findall(str(Requirement(line).marker))]

@@ -83,7 +83,7 @@ def worker_environment(
         environment["GLIBC_TUNABLES"] = _STEADY_GLIBC
     if not elsewhere and CHECKOUT is not None:
         # The worker has to find convbench in a checkout that is not installed, too.
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), environment.get("PYTHONPATH"))))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (CHECKOUT, environment.get("PYTHONPATH"))))
     return environment
 
 
