@@ -24,7 +24,7 @@ from rich.text import Span, Text
 from convbench.reporting.streams import Messages, Output, Rows, as_file
 from convbench.reporting.terminal_text import fits, fitted, json_line, printable
 from convbench.status import Status
-from convbench.store.journal import JournalWarning
+from convbench.store.line_file import JournalWarning
 
 WIDTH_OF_A_FILE = 132
 _NOTEBOOK = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.runner.locate import place_named, records_named
 from convbench.store.formats.files import Format, Imported, export_records, format_of, import_records
-from convbench.store.journal import JournalWarning
+from convbench.store.line_file import JournalWarning
 from convbench.store.locations import results_folder
 from convbench.store.records import records
 from convbench.store.schema import Record

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convbench.errors import ResultsError
-from convbench.store.journal import JournalWarning
+from convbench.store.line_file import JournalWarning
 from convbench.store.locations import git
 from convbench.store.records import records
 from convbench.store.schema import Record

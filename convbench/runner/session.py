@@ -30,7 +30,8 @@ from convbench.runner.observer import Observer
 from convbench.runner.variation import LearnedVariation
 from convbench.status import Status
 from convbench.store.ceilings import kept_ceilings
-from convbench.store.journal import Journal, JournalWarning, journals, read_records
+from convbench.store.journal import Journal, journals, read_records
+from convbench.store.line_file import JournalWarning
 from convbench.store.locations import CheckoutState, checkout_state, find_checkout, machine_folder, results_folder
 from convbench.store.readings import problem_of
 from convbench.store.records import record_of

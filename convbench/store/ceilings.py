@@ -15,7 +15,7 @@ import msgspec
 
 from convbench.errors import ResultsError
 from convbench.measurement.ceilings.figures import Ceilings
-from convbench.store.journal import JournalWarning
+from convbench.store.line_file import JournalWarning
 from convbench.store.locations import draft_of
 from convbench.user_file import FileKind, read_bytes
 

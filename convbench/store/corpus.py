@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convbench.errors import ProblemError, ResultsError
-from convbench.store.journal import JournalWarning
+from convbench.store.line_file import JournalWarning, LineFile
 from convbench.user_file import FileKind, read_bytes
 from convbench.verification.question import Question
 
@@ -50,8 +50,8 @@ def add_to_corpus(path: Path, failed: Iterable[tuple[Question, str]]) -> int:
     lines = [f"{question}  # {' '.join(remark.split())[:200]}\n" for question, remark in new.items()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(lines)
+        with LineFile(path) as file:
+            file.write("".join(lines))
     except OSError as error:
         raise ResultsError(f"the corpus {path} cannot be written: {error.strerror or error}.") from None
     return len(new)

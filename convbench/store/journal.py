@@ -10,16 +10,16 @@ import contextlib
 import functools
 import json
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Required, Self, TypedDict, cast
+from typing import IO, Any, NamedTuple, Required, TypedDict, cast
 
 import msgspec
 
 from convbench.errors import ResultsError
+from convbench.store.line_file import JournalWarning, LineFile
 from convbench.store.schema import REQUIRED, TABLES, Record
 from convbench.user_file import FileKind, opened
 
@@ -28,44 +28,11 @@ BUFFER_BYTES = 1 << 20
 JOURNAL = FileKind("a journal", 64 * 2**30, "give a journal, or a folder of journals", ResultsError)
 
 
-class JournalWarning(UserWarning):
-    """Something in a journal is not a record. The message says what it is and where it is kept; the rest was read."""
-
-
-class LineFile:
-    """A file that lines are appended to. A context manager; the file appears with the first line."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-
-    def _write(self, line: str, *, durable: bool = True) -> None:
-        """Append `line`; if `durable` it is on disk when this returns."""
-        if self._file is None:
-            self._file = self._open()
-        self._file.write(line)
-        if durable:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def _open(self) -> IO[str]:
-        # A lone surrogate, as from a file name that is no UTF-8, becomes JSON's own escape for it.
-        return self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
-
-
 class Journal(LineFile):
     """One run's journal, open for appending."""
 
     def __init__(self, path: Path, *, is_new: bool = False) -> None:
-        super().__init__(path)
+        super().__init__(path, _is_record)
         self._is_new = is_new
         self.written = 0
 
@@ -80,7 +47,7 @@ class Journal(LineFile):
         """Write one record; it is on disk when this returns. Raises `ResultsError` when that cannot be done."""
         line = line_of(record)
         try:
-            self._write(line)
+            self.write(line)
         except OSError as error:
             raise ResultsError(
                 f"the journal {self.path} cannot be written: {error.strerror or error}. "
@@ -93,7 +60,6 @@ class Journal(LineFile):
             self.path = _made(self.path)
         file = super()._open()
         _lock(file, self.path)
-        set_torn_line_aside(self.path)
         return file
 
 
@@ -111,32 +77,8 @@ def _made(path: Path) -> Path:
             return path
 
 
-def set_torn_line_aside(path: Path) -> Path | None:
-    """Move an unfinished last line of the journal to a file beside it; gives that file, or None without such a line. A
-    whole record that lacks only the end of its line stays."""
-    if not path.is_file():
-        return None  # such as a pipe, which has no end to look at
-    with path.open("rb+") as file:
-        content = file.read()
-        end = content.rfind(b"\n") + 1
-        torn = content[end:]
-        if not torn:
-            return None
-        if parse_line(torn) is not None:
-            file.write(b"\n")
-            return None
-        aside = path.with_suffix(".torn")
-        with aside.open("ab") as kept:
-            kept.write(torn + b"\n")
-            kept.flush()
-            os.fsync(kept.fileno())
-        file.truncate(end)
-    warnings.warn(
-        f"{path.name} ended in an unfinished line of {len(torn)} bytes; it is kept in {aside.name}.",
-        JournalWarning,
-        stacklevel=2,
-    )
-    return aside
+def _is_record(line: bytes) -> bool:
+    return parse_line(line) is not None
 
 
 class Span(NamedTuple):

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from convbench.measurement.machine.facts import usable_cpus
-from convbench.store.journal import JournalWarning, Span
+from convbench.store.journal import Span
+from convbench.store.line_file import JournalWarning
 
 WORTH_A_PROCESS_BYTES = 64 << 20
 _BOOT = (

@@ -15,6 +15,7 @@ import msgspec
 
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.settings import Settings
+from convbench.store.line_file import LineFile
 
 NAME = "process-pairs"
 _NEWEST = 200
@@ -58,8 +59,8 @@ Line = TypeVar("Line", bound=msgspec.Struct)
 
 def keep_lines(path: Path, lines: Sequence[msgspec.Struct]) -> None:
     """Append a line of JSON for each. Does nothing where that is not possible."""
-    with contextlib.suppress(OSError), path.open("ab") as file:
-        file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    with contextlib.suppress(OSError), LineFile(path) as file:
+        file.write("".join(msgspec.json.encode(line).decode() + "\n" for line in lines), durable=False)
 
 
 def kept_lines(path: Path, type_of_line: type[Line]) -> list[Line]:

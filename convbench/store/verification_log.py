@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ResultsError
-from convbench.store.journal import LineFile
+from convbench.store.line_file import LineFile
 from convbench.user_file import FileKind, read_bytes
 
 SUFFIX = ".verification"
@@ -24,6 +24,9 @@ Event = dict[str, Any]
 
 class VerificationLog(LineFile):
     """A log open for appending."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, lambda line: isinstance(_parsed(line), dict))
 
     @classmethod
     def new(cls, folder: Path, request: Mapping[str, Any]) -> VerificationLog:
@@ -36,7 +39,7 @@ class VerificationLog(LineFile):
     def append(self, event: Mapping[str, Any], *, durable: bool) -> None:
         """Write one line; if `durable` it is on disk when this returns. Raises `ResultsError` if it cannot be."""
         try:
-            self._write(json.dumps(event) + "\n", durable=durable)
+            self.write(json.dumps(event) + "\n", durable=durable)
         except OSError as error:
             raise ResultsError(f"the log {self.path} cannot be written: {error.strerror or error}.") from None
 

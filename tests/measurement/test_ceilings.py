@@ -31,7 +31,7 @@ from convbench.measurement.machine.facts import cpu_flags, machine_facts, usable
 from convbench.measurement.machine.sysfs import cpu_list
 from convbench.measurement.machine.topology import CPUS, caches, fastest_cpus
 from convbench.store.ceilings import keep_ceilings, kept_ceilings
-from convbench.store.journal import JournalWarning
+from convbench.store.line_file import JournalWarning
 
 HERE = instruction_sets(platform.machine(), cpu_flags())
 needs_machine_code = pytest.mark.skipif(not HERE, reason="no machine code for this CPU")

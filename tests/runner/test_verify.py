@@ -21,7 +21,7 @@ from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.runner.verify.examiner import Examiner
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
-from convbench.store.journal import JournalWarning
+from convbench.store.line_file import JournalWarning
 from convbench.suite import load_suite
 from convbench.testing import WrongBackendError
 from convbench.testing import verify as verify_plugin

@@ -27,8 +27,8 @@ from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.store import parallel_read as parts
-from convbench.store.journal import JournalWarning
 from convbench.store.lazy_json import LazyJson
+from convbench.store.line_file import JournalWarning
 from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of, records
 from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT, Record

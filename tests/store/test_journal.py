@@ -29,7 +29,8 @@ from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.store.journal import Journal, JournalWarning, journals, read_records, set_torn_line_aside
+from convbench.store.journal import Journal, journals, parse_line, read_records
+from convbench.store.line_file import JournalWarning, end_last_line
 from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of, records
 from convbench.store.schema import Record
@@ -163,9 +164,9 @@ def test_a_journal_of_a_torn_line_alone_is_one_without_records(tmp_path: Path) -
     path.write_bytes(b'{"backend": "b')
     assert read_with_warnings(path)[0] == []
     with pytest.warns(JournalWarning):
-        assert set_torn_line_aside(path) == tmp_path / "a.torn"
+        assert end_last_line(path, lambda line: parse_line(line) is not None) == tmp_path / "a.torn"
     assert path.read_bytes() == b""
-    assert set_torn_line_aside(path) is None
+    assert end_last_line(path, lambda line: parse_line(line) is not None) is None
 
 
 def test_what_is_torn_twice_is_kept_twice(tmp_path: Path) -> None:

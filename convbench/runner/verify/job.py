@@ -23,7 +23,7 @@ from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.runner.verify.rows import row_of, row_of_none
 from convbench.status import Status
-from convbench.store.journal import JournalWarning
+from convbench.store.line_file import JournalWarning
 from convbench.store.verification_log import Event
 from convbench.suite import load_suite
 from convbench.suite.filter import where_it_holds

@@ -29,7 +29,8 @@ from convbench.store.asv.files import (
     store_records,
 )
 from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
-from convbench.store.journal import JournalWarning, journals, read_records
+from convbench.store.journal import journals, read_records
+from convbench.store.line_file import JournalWarning
 from convbench.store.locations import CONFIGURATION
 from convbench.store.readings import table
 from convbench.store.schema import Record

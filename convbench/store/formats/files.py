@@ -15,7 +15,8 @@ from convbench.errors import ResultsError, did_you_mean
 from convbench.store.formats.cells import read_csv, row_of, write_csv
 from convbench.store.formats.parquet_file import read_parquet, write_parquet
 from convbench.store.formats.pyperf_file import write_pyperf
-from convbench.store.journal import SUFFIX, JournalWarning, as_record, line_of, read_records
+from convbench.store.journal import SUFFIX, as_record, line_of, read_records
+from convbench.store.line_file import JournalWarning
 from convbench.store.locations import draft_of, machine_folder
 from convbench.store.readings import table, time_of
 from convbench.store.records import records
