@@ -12,20 +12,21 @@ code that reproduces it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
 from convbench.backend import Backend
-from convbench.errors import BackendError
+from convbench.errors import BackendError, ConvbenchError
 from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, Origin, discover
 from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
+from convbench.runner.verify.rows import command_for
 from convbench.user_file import real_path
 from convbench.verification.causes.report import report
-from convbench.verification.known import applicable, own_table, read_known
+from convbench.verification.known import KnownWrong, applicable, own_table, read_known
 
 __all__ = ["WrongBackendError", "verify"]
 
@@ -38,38 +39,51 @@ def verify(
     plugin: str | PathLike[str] | Backend,
     *,
     strength: int = 2,
-    time_limit_s: float = 5.0,
+    search_s: float = 5.0,
     seed: int = 0,
     threads: int = 1,
     known: Iterable[str | PathLike[str]] = (),
+    time_limit_s: float | None = None,
 ) -> None:
     """Verify every backend that a plugin file defines, or one backend in the `BACKENDS` of its module.
 
     The sweep has every combination of `strength` parameter classes that the backend supports; random questions follow
-    for `time_limit_s` seconds. The backend runs in its own process, so a crash fails the test and nothing else. `known`
-    are files of known wrong answers (`convbench verify --write-known`), which are no failures.
+    for `search_s` seconds, of which `time_limit_s` is the older name. The backend runs in its own process, so a crash
+    fails the test and nothing else. `known` are files of known wrong answers (`convbench verify --write-known`), which
+    are no failures.
 
     Raises `WrongBackendError`, an `AssertionError`, for a failure, and `BackendError` for a backend that cannot run.
     """
-    table = [*own_table(), *(entry for path in known for entry in read_known(Path(path)))]
-    reports: list[str] = []
-    for entry in _entries(plugin):
-        if reason := entry.unavailable():
-            raise BackendError(f"{entry.name} cannot be verified here: {reason}")
-        with Examiner(entry, threads=threads) as examiner:
-            try:
-                examiner.start()
-                known_here = applicable(table, examiner.backend.name, examiner.versions, cpu_flags())
-                campaign = Campaign(examiner, known_here)
-                plan = CampaignPlan(strength=strength, time_limit_s=time_limit_s, seed=seed)
-                answers = sum(1 for _ in campaign.follow(plan))
-            except WorkerError as error:
-                raise BackendError(f"{entry.name} cannot be verified: {error.reason}") from None
-            if not answers:
-                raise BackendError(f"{entry.name} supports no question of the sweep.")
-            reports += [report(cause, examiner.backend, examiner.versions) for cause in campaign.causes()]
+    __tracebackhide__ = True  # pytest shows the line that calls this, and no frames of convbench
+    search_s = search_s if time_limit_s is None else time_limit_s
+    try:
+        table = [*own_table(), *(entry for path in known for entry in read_known(Path(path)))]
+        plan = CampaignPlan(strength=strength, search_s=search_s, seed=seed)
+        reports = [text for entry in _entries(plugin) for text in _reports(entry, plan, threads, table)]
+    except ConvbenchError as error:
+        raise type(error)(*error.args) from None
     if reports:
         raise WrongBackendError("\n\n".join(["the backend is wrong", *reports]))
+
+
+def _reports(entry: Entry, plan: CampaignPlan, threads: int, table: Sequence[KnownWrong]) -> list[str]:
+    """A report of each cause of failures. Raises `BackendError`."""
+    if reason := entry.unavailable():
+        raise BackendError(f"{entry.name} cannot be verified here: {reason}")
+    with Examiner(entry, threads=threads) as examiner:
+        try:
+            examiner.start()
+            known_here = applicable(table, examiner.backend.name, examiner.versions, cpu_flags())
+            campaign = Campaign(examiner, known_here)
+            answers = sum(1 for _ in campaign.follow(plan))
+        except WorkerError as error:
+            raise BackendError(f"{entry.name} cannot be verified: {error.reason}") from None
+        if not answers:
+            raise BackendError(f"{entry.name} supports no question of the sweep.")
+        return [
+            report(cause, examiner.backend, examiner.versions, command_for(examiner, [cause.representative.question]))
+            for cause in campaign.causes()
+        ]
 
 
 def _entries(plugin: str | PathLike[str] | Backend) -> list[Entry]:

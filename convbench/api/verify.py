@@ -21,7 +21,7 @@ from convbench.reporting.verification_progress import LiveProgress, PlainProgres
 from convbench.reporting.verification_tables import verification_report
 from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.rows import Row
-from convbench.runner.verify.verify import Request, Verification, verify_backends
+from convbench.runner.verify.verify import Request, Verification, verify_backends, with_older_words
 
 Subject = str | PathLike[str]
 """A backend's name or shell pattern, or the path of a plugin."""
@@ -64,8 +64,8 @@ def verify(
     exact: bool = False,
     question: str | ConvProblem | Iterable[str | ConvProblem] = (),
     strength: int = 3,
-    time_limit: float = 60.0,
-    question_limit: float = 40.0,
+    search_time: float = 60.0,
+    time_limit: float | None = None,
     threads: int = 1,
     jobs: int | None = None,
     seed: int = 0,
@@ -74,12 +74,15 @@ def verify(
     write_known: str | PathLike[str] | None = None,
     resume: bool = False,
     plugin: Paths = (),
+    python: Words = (),
+    question_limit: float | None = None,
     results: bool | str | PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> VerifyResult:
     """Verify backends, selected by name or pattern, or those of a plugin, such as "my_conv.py"; all without a subject.
 
-    The options are those of `convbench verify`; times are in seconds. `question` takes problems as well. Nothing is
+    The options are those of `convbench verify`; times are in seconds, and `question_limit` is an older name of
+    `time_limit`. `question` takes problems as well. Nothing is
     written unless `results` is a folder, or True for the usual one, or `write_known` a file. `progress` None draws a
     line per backend in a terminal or notebook, True prints what happens, False shows nothing. An interrupt returns what
     was found.
@@ -96,15 +99,20 @@ def verify(
         question=_questions,
         question_limit=seconds,
         strength=partial(choice, choices=(2, 3, 4)),
-        time_limit=lambda value, option: value and seconds(value, option),
+        search_time=_seconds_or_none,
+        time_limit=_seconds_or_none,
     )
-    keep, request = fields.pop("keep"), Request(**fields)
+    keep, request = fields.pop("keep"), Request(**with_older_words(fields))
     observer = _observer(progress)
     if keep:
         return VerifyResult(_with_reports(verify_backends(request, observer), keep=True))
     with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
         verification = verify_backends(replace(request, results=Path(folder)), observer)
         return VerifyResult(_with_reports(verification, keep=False))
+
+
+def _seconds_or_none(value: float, option: str) -> float:
+    return value and seconds(value, option)
 
 
 def _questions(value: str | ConvProblem | Iterable[str | ConvProblem], option: str) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from convbench.cli import options
     "--precision", "Sample close backends until their ratio is known this precisely, within --budget.  [default: 1%]"
 )
 @options.percent("--tie", "Treat differences smaller than this as a tie.", "2%")
-@options.seconds("--time-limit", "Stop a backend that takes longer for one step, such as prepare and first call.", 30.0)
+@options.time_limit(default=30.0)
 @options.lower_precision
 @options.plugins
 @options.results

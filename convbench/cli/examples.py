@@ -18,7 +18,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convbench run --suite smoke --backend numpy-gemm --where 'kernel_size == 3' --json",
     ),
     "verify": (
-        "convbench verify --plugin my_conv.py --time-limit 10",
+        "convbench verify --plugin my_conv.py --search-time 10",
         "convbench verify --backend numpy-gemm --suite smoke --exact",
         "convbench verify --backend numpy-gemm --question 'n1c2h5w5_o2k3_g2 normal'",
     ),

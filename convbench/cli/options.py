@@ -51,6 +51,12 @@ def whole(name: str, least: int, help: str, default: int | None = None) -> Calla
 
 
 plugins = many("--plugin", "plugins", "FILE.py", "Add the backends that this file defines", type=PATH)
+pythons = many(
+    "--python",
+    "pythons",
+    "PATH=LABEL",
+    "Add the backends of another environment, given by its interpreter or folder, as 'torch@LABEL'",
+)
 results = click.option(
     "--results",
     type=PATH,
@@ -78,6 +84,15 @@ lower_precision = click.option(
     is_flag=True,
     help="Let backends compete that compute in a lower precision than the dtype, such as bfloat16 for float32.",
 )
+
+
+def time_limit(
+    step: str = "prepare and first call", default: float | None = None, note: str = ""
+) -> Callable[[Command], Command]:
+    """How long one step of a backend may take: the same in every command. `note` says a default that is set later."""
+    return seconds("--time-limit", f"Stop a backend that takes longer for one step, such as {step}.{note}", default)
+
+
 quick = click.option("--quick", is_flag=True, help="Take a first look, with fewer and shorter samples.")
 no_asv = click.option("--no-asv", is_flag=True, help="Do not write asv's files; the journal is written all the same.")
 markdown = click.option("--markdown", is_flag=True, help="Print a GitHub-flavoured table, for a comment.")

@@ -20,12 +20,7 @@ from convbench.cli.options import cpus, numbers
     "Measure this convolution, such as n1c64h56w56_o64k3_p1, in any form that `convbench show` reads",
 )
 @options.backends
-@options.many(
-    "--python",
-    "pythons",
-    "PATH=LABEL",
-    "Add the backends of another environment, given by its interpreter or folder, as 'torch@LABEL'",
-)
+@options.pythons
 @options.case
 @options.where
 @click.option(
@@ -64,9 +59,7 @@ from convbench.cli.options import cpus, numbers
 @options.seconds("--budget", "Sample each backend on each case for at most this many seconds.  [default: 1]")
 @options.quick
 @click.option("--resume", is_flag=True, help="Continue the last run of this suite with these settings.")
-@options.seconds(
-    "--time-limit", "Stop a backend that takes longer for one step, such as prepare and first call.  [default: 60]"
-)
+@options.time_limit(note="  [default: 60]")
 @click.option(
     "--allocator",
     type=click.Choice(["steady", "system"]),

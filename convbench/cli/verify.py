@@ -29,15 +29,19 @@ from convbench.cli import options
     help="Number of parameter classes that the sweep combines in every possible way.",
 )
 @click.option(
-    "--time-limit",
+    "--search-time",
     type=click.FloatRange(0),
     default=60.0,
     metavar="S",
     help="Seconds of random search per backend after the sweep.",
 )
-@options.seconds(
-    "--question-limit", "Longest time for one question; less for a backend that answers quickly.", default=40.0
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0),
+    metavar="S",
+    help="Stop a backend that takes longer for one step, such as the calls of one question.  [default: 40]",
 )
+@options.seconds("--question-limit", "An older name of --time-limit.")
 @options.threads
 @options.whole("--jobs", 1, "Backends verified at once.  [default: one per core]")
 @options.whole("--seed", 0, "Seed of the data and the search.", default=0)
@@ -57,6 +61,7 @@ from convbench.cli import options
 )
 @click.option("--resume", is_flag=True, help="Continue the last verification that had these options.")
 @options.plugins
+@options.pythons
 @options.results
 @options.json_lines
 def verify(as_json: bool, **words: Any) -> None:
@@ -69,10 +74,11 @@ def verify(as_json: bool, **words: Any) -> None:
     from convbench.reporting.console import show_journal_warnings, stderr, stdout
     from convbench.reporting.verification_progress import verification_progress
     from convbench.reporting.verification_tables import verification_report
-    from convbench.runner.verify.verify import Request, verify_backends
+    from convbench.runner.verify.verify import Request, verify_backends, with_older_words
 
     show_journal_warnings()
-    verification = verify_backends(Request(**words), verification_progress(stderr(), as_json=as_json))
+    request = Request(**with_older_words(words))
+    verification = verify_backends(request, verification_progress(stderr(), as_json=as_json))
     if not as_json:
         stdout().print(verification_report(verification))
     if verification.interrupted:

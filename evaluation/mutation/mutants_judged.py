@@ -77,14 +77,14 @@ class Judged:
         return fields
 
 
-def verified(backend: str, time_limit_s: float, whole: bool) -> Verified:
+def verified(backend: str, search_s: float, whole: bool) -> Verified:
     """Run `convbench verify` on one backend, with results of its own: what an earlier run found would be asked first.
 
     Ended at the first failure unless `whole`.
     """
     with tempfile.TemporaryDirectory() as results:
         command = [sys.executable, "-m", "convbench", "verify", "--plugin", str(HERE / "faults.py")]
-        command += ["--backend", backend, "--time-limit", str(time_limit_s)]
+        command += ["--backend", backend, "--search-time", str(search_s)]
         command += ["--jobs", "1", "--json", "--results", results]
         output, errors = Path(results, "output"), Path(results, "errors")
         start, first, seconds = time.monotonic(), None, 0.0

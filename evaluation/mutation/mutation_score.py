@@ -1,6 +1,6 @@
 """How many seeded faults `convbench verify` catches, beside what criteria in common use catch on a sweep of problems.
 
-    python evaluation/mutation/mutation_score.py [--only 'fault-padding*'] [--time-limit 60] [--jobs 2] [--json]
+    python evaluation/mutation/mutation_score.py [--only 'fault-padding*'] [--search-time 60] [--jobs 2] [--json]
 
 Each fault of `faults.py` is verified alone, by the command, until its first failure or the end; and it is called once
 for each problem of the command's sweep, and criteria judge those answers, as do the ONNX node tests. A criterion
@@ -52,7 +52,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", action="append", metavar="GLOB", help="only these backends of faults.py; repeatable")
-    parser.add_argument("--time-limit", type=float, default=60.0, metavar="S", help="of the search after the sweep")
+    parser.add_argument("--search-time", type=float, default=60.0, metavar="S", help="of the search after the sweep")
     parser.add_argument("--whole", action="store_true", help="verify on after the first failure, too")
     parser.add_argument("--no-verify", action="store_true", help="the criteria alone")
     parser.add_argument("--problems", type=int, metavar="N", help="ask the criteria on the first N of the sweep's only")
@@ -70,7 +70,7 @@ def _judged(backends: list[Any], options: argparse.Namespace) -> Iterator[Judged
         one = Judged(backend.name, getattr(backend, "fault", None))
         judge_plain_calls(one, case_ids)
         if not options.no_verify:
-            one.verified = verified(one.backend, options.time_limit, options.whole)
+            one.verified = verified(one.backend, options.search_time, options.whole)
         return one
 
     with ThreadPoolExecutor(options.jobs) as pool:

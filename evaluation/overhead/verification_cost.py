@@ -38,10 +38,10 @@ def questions_a_second(name: str) -> None:
         campaign = Campaign(examiner)
         examiner(questions[0])
         cpu_s, start = time.process_time(), time.perf_counter()
-        plan = CampaignPlan(questions=questions, strength=0, time_limit_s=0)
-        failed = sum(answered.finding is not None for answered in campaign.follow(plan))
+        plan = CampaignPlan(questions=questions, strength=0, search_s=0)
+        failed = sum(answered.failure is not None for answered in campaign.follow(plan))
         cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - start
-        asked = len(campaign.passed) + len(campaign.findings)
+        asked = len(campaign.passed) + len(campaign.failures)
     print(
         f"{name:20s} {asked:5d} questions  {asked / wall_s:6.0f} a second  harness {cpu_s / asked * 1e3:5.2f} ms of "
         f"{wall_s / asked * 1e3:5.2f} ms a question  {failed} failed"

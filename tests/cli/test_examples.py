@@ -21,7 +21,7 @@ LINES = [line for lines in EXAMPLES.values() for line in lines]
 SLOW = {
     "convbench machine --measure --threads 1",
     "convbench doctor --backend numpy-gemm --problem n1c16h14w14_o16k3_p1",
-    "convbench verify --plugin my_conv.py --time-limit 10",
+    "convbench verify --plugin my_conv.py --search-time 10",
 }
 ANSWERS = {"compare": {0, 1}}  # One of two backends is slower on some case.
 NEEDS_MORE = {"publish": "a checkout that asv knows", "releases": "a package index"}

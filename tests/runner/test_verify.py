@@ -30,7 +30,7 @@ from convbench.verification.question import Question
 from convbench.verification.relations import RELATIONS
 
 PLUGIN = PLUGINS / "doubtful.py"
-BRIEFLY = ("--strength", "2", "--time-limit", "0")
+BRIEFLY = ("--strength", "2", "--search-time", "0")
 
 
 def words(results: Path, backends: str, *more: str) -> list[str]:
@@ -59,7 +59,7 @@ def test_a_right_backend_is_ok_with_the_whole_coverage(tmp_path: Path) -> None:
 
 def test_each_misbehaviour_gets_its_word_and_stops_nobody_else(tmp_path: Path) -> None:
     asked = "right wrong-in-groups crashes-when-strided raises-when-dilated exits hangs-on-bias"
-    done = verify(tmp_path, asked, *BRIEFLY, "--question-limit", "3", "--json")
+    done = verify(tmp_path, asked, *BRIEFLY, "--time-limit", "3", "--json")
     assert done.returncode == 1, done.stderr
     found = rows(done)
     assert {name: row["status"] for name, row in found.items()} == {
@@ -85,7 +85,7 @@ def test_each_misbehaviour_gets_its_word_and_stops_nobody_else(tmp_path: Path) -
 
 def test_an_answer_that_never_comes_is_a_failure(tmp_path: Path) -> None:
     done = verify(
-        tmp_path, "right hangs-on-bias", "--question", "n1c2h9w9_o2k3_s2_d2_g2_bias wide", "--question-limit", "2"
+        tmp_path, "right hangs-on-bias", "--question", "n1c2h9w9_o2k3_s2_d2_g2_bias wide", "--time-limit", "2"
     )
     assert done.returncode == 1 and "hangs-on-bias fails" in done.stdout, done.stdout
 
@@ -122,7 +122,7 @@ def _events(results: Path, done: subprocess.CompletedProcess[str]) -> list[dict[
 def test_the_same_seed_asks_the_same_and_another_seed_other_questions(tmp_path: Path) -> None:
     asked = []
     for number, seed in enumerate((5, 5, 6)):
-        done = verify(tmp_path / str(number), "right", "--strength", "2", "--time-limit", "2", "--seed", str(seed))
+        done = verify(tmp_path / str(number), "right", "--strength", "2", "--search-time", "2", "--seed", str(seed))
         asked.append([e["question"] for e in _events(tmp_path / str(number), done)])
     common = min(map(len, asked))
     assert common > 80
@@ -145,7 +145,7 @@ def test_what_a_backend_is_called_and_says_is_text_only(tmp_path: Path) -> None:
 
 
 def test_interrupted_it_keeps_what_it_found_and_goes_on(tmp_path: Path) -> None:
-    options = ("--strength", "2", "--time-limit", "6")
+    options = ("--strength", "2", "--search-time", "6")
     command = words(tmp_path, "wrong-in-groups slow", *options, "--jobs", "1")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         _wait_until(lambda: _answers(tmp_path) > 30)
@@ -181,7 +181,7 @@ def _wait_until(holds: Any, limit_s: float = 60) -> None:
 
 
 def test_a_run_killed_outright_leaves_no_process_and_a_log_to_go_on_from(tmp_path: Path) -> None:
-    command = words(tmp_path, "slow", "--strength", "2", "--time-limit", "60")
+    command = words(tmp_path, "slow", "--strength", "2", "--search-time", "60")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _wait_until(lambda: _answers(tmp_path) > 5)
         started = psutil.Process(process.pid).children(recursive=True)
@@ -190,7 +190,7 @@ def test_a_run_killed_outright_leaves_no_process_and_a_log_to_go_on_from(tmp_pat
     [log] = tmp_path.rglob("*.verification")
     with log.open("a") as file:
         file.write('{"backend": "slow", "event": "answ')  # torn
-    done = verify(tmp_path, "slow", "--strength", "2", "--time-limit", "60", "--resume", "--question", "n1c1h1w1_o1k1")
+    done = verify(tmp_path, "slow", "--strength", "2", "--search-time", "60", "--resume", "--question", "n1c1h1w1_o1k1")
     assert "nothing to resume" in done.stderr  # since these options are others
     _wait_until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in started))
 
@@ -243,7 +243,7 @@ def test_a_corpus_line_that_is_no_question_is_passed_over(tmp_path: Path) -> Non
 def test_one_line_verifies_a_plugin(tmp_path: Path) -> None:
     sound = tmp_path / "sound.py"
     sound.write_text(PLUGIN.read_text().partition("BACKENDS = ")[0] + "BACKENDS = (Right('mine'),)\n")
-    verify_plugin(sound, time_limit_s=0.5)
+    verify_plugin(sound, search_s=0.5)
 
 
 @pytest.mark.parametrize(("backend", "wrong"), [("Right", False), ("WrongInGroups", True)])
@@ -259,14 +259,14 @@ def test_a_backend_of_ones_own_package_is_verified_where_it_stands(
     monkeypatch.syspath_prepend(str(tmp_path))
     (mine,) = importlib.import_module(f"{package.name}.conv").BACKENDS
     with pytest.raises(WrongBackendError, match="the backend is wrong") if wrong else nullcontext():
-        verify_plugin(mine, time_limit_s=0)
+        verify_plugin(mine, search_s=0)
 
 
 def test_a_wrong_plugin_fails_the_test_with_a_report(tmp_path: Path) -> None:
     faulty = tmp_path / "faulty.py"
     faulty.write_text(PLUGIN.read_text().partition("BACKENDS = ")[0] + "BACKENDS = (WrongInGroups('mine'),)\n")
     with pytest.raises(WrongBackendError) as failed:
-        verify_plugin(faulty, time_limit_s=0)
+        verify_plugin(faulty, search_s=0)
     assert isinstance(failed.value, AssertionError)
     assert "--question" in str(failed.value)
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from convbench.runner.verify.examiner import Examiner
+from convbench.status import Status
 from convbench.suite import Case
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.parameters import size
-from convbench.verification.causes.shrinking import shrink
+from convbench.verification.causes.shrinking import is_alike, shrink
 from convbench.verification.gate import gate_of
 from convbench.verification.known import KnownWrong
 from convbench.verification.oracle import Oracle
@@ -27,15 +28,15 @@ from convbench.verification.sweep.search import search
 
 Phase = Literal["replay", "suite", "question", "sweep", "search"]
 
-# A campaign ends after so many crashes: each costs seconds, and the picture is clear.
-MOST_LOST_WORKERS = 20
+# A campaign ends after so many crashes, or hangs: each costs seconds, or the whole limit, and the picture is clear.
+MOST_LOST_WORKERS, MOST_HANGS = 20, 3
 _SHRINKING_S, _SHRINKING_ONE_S = 60.0, 15.0
 _OF_A_CASE: tuple[Values, ...] = ("integers", "one-tap", "special")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignPlan:
-    """The questions. `strength` 0 leaves out the sweep, and `time_limit_s` 0 the search. With `exact` the cases are
+    """The questions. `strength` 0 leaves out the sweep, and `search_s` 0 the search. With `exact` the cases are
     asked on integers only, not on their own data."""
 
     replay: tuple[Question, ...] = ()
@@ -43,7 +44,7 @@ class CampaignPlan:
     exact: bool = False
     questions: tuple[Question, ...] = ()
     strength: int = 3
-    time_limit_s: float = 60.0
+    search_s: float = 60.0
     seed: int = 0
 
 
@@ -76,10 +77,20 @@ class Campaign:
     """The question that was put just before one that failed: what a backend remembers may be to blame."""
     _last: Question | None = None
     _lost_to_known: int = 0
+    _hangs: int = 0
 
     @property
-    def gave_up(self) -> bool:
-        """Whether the backend has ended too many workers to be asked on; those lost to what is known do not count."""
+    def gave_up(self) -> str | None:
+        """Why the backend is not asked on: it ended or kept too many workers. What is known does not count."""
+        if self._hangs >= MOST_HANGS:
+            limit_s = self.examiner.limit_s
+            return f"gave up after {self._hangs} questions without an answer within {limit_s:g} s each (--time-limit)"
+        if self._lost_too_many:
+            return f"gave up after it had ended {self.examiner.lost_workers} workers"
+        return None
+
+    @property
+    def _lost_too_many(self) -> bool:
         return self.examiner.lost_workers - self._lost_to_known >= MOST_LOST_WORKERS
 
     @property
@@ -89,6 +100,15 @@ class Campaign:
             return None
         return self.swept.coverage_of(q for q in self.swept.questions if q in self.passed or q in self.failures)
 
+    def expected(self, plan: CampaignPlan) -> int:
+        """How many questions `plan` has before the search, those that were answered already left out."""
+        if plan.strength and self.swept is None:
+            self.swept = sweep(self.examiner.backend, strength=plan.strength, seed=plan.seed)
+        of_cases = len(plan.cases) * (1 if plan.exact else 1 + len(_OF_A_CASE))
+        swept = self.swept.questions if self.swept is not None else ()
+        of_sweep = sum(question not in self.passed and question not in self.failures for question in swept)
+        return len(plan.replay) + of_cases + len(plan.questions) + of_sweep
+
     def follow(self, plan: CampaignPlan) -> Iterator[Answered]:
         """Ask everything that `plan` says and that was not asked yet."""
         yield from self._ask("replay", plan.replay)
@@ -97,10 +117,10 @@ class Campaign:
         for case in () if plan.exact else plan.cases:
             yield from self._ask_case(case, plan.seed)
         yield from self._ask("question", plan.questions)
-        if plan.strength:
-            self.swept = sweep(self.examiner.backend, strength=plan.strength, seed=plan.seed)
+        self.expected(plan)
+        if self.swept is not None:
             yield from self._ask("sweep", self.swept.questions)
-        if plan.time_limit_s > 0:
+        if plan.search_s > 0:
             yield from self._search(plan)
 
     def remember(self, question: Question, failure: Failure | None, phase: Phase = "sweep") -> None:
@@ -147,9 +167,13 @@ class Campaign:
 
     def _shrunk(self, failure: Failure, allowed: Callable[[Question], bool], until_s: float) -> Failure:
         def over() -> bool:
-            return self.clock() > until_s or self.stop() or self.gave_up
+            return self.clock() > until_s or self.stop() or self._lost_too_many
 
-        return shrink(failure, self._ask_again, self.examiner.supports, allowed=allowed, until=over)
+        smallest = shrink(failure, self._ask_briefly, self.examiner.supports, allowed=allowed, until=over)
+        if smallest.status is Status.TIMEOUT and smallest is not failure and not over():
+            confirmed = self.examiner(smallest.question)
+            return confirmed if confirmed is not None and is_alike(confirmed, failure) else failure
+        return smallest
 
     def _ask(
         self, phase: Phase, questions: Iterable[Question], oracle: Callable[[], Oracle] | None = None
@@ -171,7 +195,7 @@ class Campaign:
 
     def _search(self, plan: CampaignPlan) -> Iterator[Answered]:
         start = self.clock()
-        drawn = search(self.examiner.backend, plan.seed, lambda: self.clock() - start >= plan.time_limit_s)
+        drawn = search(self.examiner.backend, plan.seed, lambda: self.clock() - start >= plan.search_s)
         for answered in self._ask("search", drawn):
             self.searched += 1
             yield replace(answered, searched_s=self.clock() - start)
@@ -181,6 +205,18 @@ class Campaign:
         failure = self.examiner(question, oracle)
         if failure is not None and self.known_as(failure) is not None:
             self._lost_to_known += self.examiner.lost_workers - lost_before
+        elif failure is not None:
+            self._hangs += failure.status is Status.TIMEOUT
+        return self._noted(question, failure)
+
+    def _ask_briefly(self, question: Question) -> Failure | None:
+        """For shrinking, where what may be a hang is not waited for to the limit, and not kept as a failure."""
+        failure = self.examiner(question, briefly=True)
+        if failure is not None and failure.status is Status.TIMEOUT:
+            return failure
+        return self._noted(question, failure)
+
+    def _noted(self, question: Question, failure: Failure | None) -> Failure | None:
         if failure is not None and self._last is not None:
             self.before[question] = self._last
         self._last = question
@@ -192,9 +228,10 @@ class Campaign:
         alone = (failure.question,)
         before = self.before.get(failure.question)
         for questions in (alone, (before, *alone)) if before else (alone,):
-            if self.stop() or self.gave_up:
+            if self.stop() or self._lost_too_many:
                 return alone
             self.examiner.end_worker()
-            if [self.examiner(question) for question in questions][-1] is not None:
+            briefly = failure.status is Status.TIMEOUT
+            if [self.examiner(question, briefly=briefly) for question in questions][-1] is not None:
                 return questions
         return ()

@@ -6,18 +6,20 @@ A backend that crashes, hangs or runs out of memory loses its worker and that qu
 from __future__ import annotations
 
 import time
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convbench.measurement.settings import Settings
-from convbench.measurement.workers.messages import Check, Examine, Examined, Request
+from convbench.measurement.workers.messages import Check, Examine, Examined
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.measurement.workers.shared_arrays import by_name
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
+from convbench.runner.verify.patience import Patience
 from convbench.status import Status
 from convbench.verification.adversarial_calls import FIRST, OF_CHANGED
 from convbench.verification.bounds import UNIT_ROUNDOFF
@@ -26,34 +28,39 @@ from convbench.verification.question import Failure, Question
 from convbench.verification.relations import RELATIONS, Relation
 from convbench.verification.sweep.catalogue import is_supported
 
-# How long to wait for a backend that answers quickly: so many times its slowest answer, and at least so long.
-_TIMES_SLOWEST = 30.0
-_LEAST_LIMIT_S = 5.0
-_ANSWERS_THAT_TELL = 5
+_BRIEFLY_S = 10.0
+"""The longest to wait for an answer in shrinking, which asks many questions."""
 _MOST_TIMES_THE_WORK, _LITTLE_WORK_MACS = 4, 10**8
 """How much more work than its question a restatement may be; less than so much is always allowed."""
-
-_Reply = TypeVar("_Reply")
 
 
 class Examiner:
     """Asks one backend; a context manager that ends the worker. A call asks a question: None when the backend passed.
 
-    One question may take `limit_s`, or less when the backend answers quickly. `warned` and `max_error_over_bound` are
-    over all questions so far.
+    One question may take `limit_s`. A backend that answers quickly is waited for less at first; without an answer it is
+    asked again, with the whole limit, before that is a timeout. `on_wait` is called before that, with the question and
+    the seconds waited. `warned` and `max_error_over_bound` are over all questions so far.
     """
 
-    def __init__(self, entry: Entry, limit_s: float = 40.0, threads: int = 1) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        limit_s: float = 40.0,
+        threads: int = 1,
+        on_wait: Callable[[Question, float], None] = lambda question, waited_s: None,
+    ) -> None:
         self.entry = entry
+        self.threads = threads
         self.warned = 0
         self.max_error_over_bound = 0.0
         self.lost_workers = 0
         self.backend = entry.backend
-        self._limit_s = limit_s
-        self._slowest_s = 0.0
-        self._answers = 0
+        self._on_wait = on_wait
+        self._patience = Patience(limit_s)
         self._pool = WorkerPool(Settings(threads=threads, time_limit_s=limit_s))
         self._relations = 0
+        self._at_most_s: float | None = None
+        """The longest to wait for an answer that should come sooner; None to wait as long as the limit says."""
 
     def __enter__(self) -> Examiner:
         return self
@@ -65,6 +72,11 @@ class Examiner:
     def versions(self) -> dict[str, str]:
         """Those of the libraries in the worker; empty before the first question."""
         return self._pool.versions.get(self.entry.name, {})
+
+    @property
+    def limit_s(self) -> float:
+        """The longest that a question may take."""
+        return self._patience.limit_s
 
     def start(self) -> None:
         """Start the worker if it does not run. Raises `WorkerError` when it does not start."""
@@ -78,33 +90,51 @@ class Examiner:
     def supports(self, problem: ConvProblem) -> bool:
         return is_supported(self.backend, problem)
 
-    def __call__(self, question: Question, key: Oracle | None = None) -> Failure | None:
+    def __call__(self, question: Question, key: Oracle | None = None, *, briefly: bool = False) -> Failure | None:
         """Ask, with the operands of `key` where it is given, else with those that the question's words and seed give.
+        Asked `briefly`, a backend that takes much longer than it should by its other answers is not asked again.
 
         Raises `WorkerError` when no worker can be started at all.
         """
+        relations = self._relations
+        try:
+            self._at_most_s = _BRIEFLY_S if briefly else self.limit_s
+            return self._failure_with(question, key)
+        except _LateError as late:
+            if briefly:
+                return _without_answer(question, late)
+            self._on_wait(question, late.waited_s)
+        self._relations = relations  # the same relation as before: it may be what takes so long
+        self._at_most_s = None
+        return self._failure_with(question, key)
+
+    def _failure_with(self, question: Question, key: Oracle | None) -> Failure | None:
         self.start()
         key = key or oracle_for(question, self.backend.arithmetic)
         try:
             arrays = by_name(key.operands)
             request = Examine(problem=question.problem, operands=arrays, layout=question.layout, calls=question.calls)
             answer = self._request(request)
-            return self._judged(question, key, answer) or self._related(question, key, answer.answers[0].output)
+            failure = self._judged(question, key, answer)
+            return failure or self._related(question, key, answer.answers[0].output)
+        except _LateError:
+            raise
         except WorkerError as error:
             self.lost_workers += not self._pool.runs(self.entry)
-            return Failure(question, error.status, "call", error.reason)
+            return _without_answer(question, error)
 
-    def _request(self, request: Request[_Reply]) -> _Reply:
+    def _request(self, request: Examine | Check) -> Any:
         start = time.monotonic()
-        reply = self._pool.request(self.entry, request, self._patience_s())
-        self._slowest_s = max(self._slowest_s, time.monotonic() - start)
-        self._answers += 1
+        expected_s = self._patience.for_(request.problem)
+        limit_s = self.limit_s if self._at_most_s is None else min(self._at_most_s, expected_s)
+        try:
+            reply = self._pool.request(self.entry, request, limit_s)
+        except WorkerError as error:
+            if error.status is Status.TIMEOUT and limit_s < self.limit_s:
+                raise _LateError(error, limit_s) from None
+            raise
+        self._patience.learn(request.problem, time.monotonic() - start)
         return reply
-
-    def _patience_s(self) -> float:
-        if self._answers < _ANSWERS_THAT_TELL:
-            return self._limit_s
-        return min(self._limit_s, max(_LEAST_LIMIT_S, _TIMES_SLOWEST * self._slowest_s))
 
     def _judged(self, question: Question, key: Oracle, examined: Examined) -> Failure | None:
         arithmetic = self.backend.arithmetic
@@ -131,7 +161,8 @@ class Examiner:
         parts = relation.restate(problem, key.operands) if relation else []
         if relation is None or not all(self._is_comparable(part, problem) for part, _ in parts):
             return None
-        outputs = [self._request(Check(problem=part, operands=by_name(own))).output for part, own in parts]
+        checks = [Check(problem=part, operands=by_name(own)) for part, own in parts]
+        outputs = [self._request(check).output for check in checks]
         shapes = [getattr(output, "shape", None) for output in outputs]
         if shapes != [part.output_shape for part, _ in parts]:
             return None  # a question about that part will find it
@@ -159,6 +190,18 @@ class Examiner:
             if relation.applies(problem) and (relation.exact_in_halves or not rounds_sums):
                 return relation
         return None
+
+
+class _LateError(WorkerError):
+    """No answer within the time that the backend's other answers let expect, which is less than the limit."""
+
+    def __init__(self, error: WorkerError, waited_s: float) -> None:
+        super().__init__(error.status, error.reason, error.stderr_tail)
+        self.waited_s = waited_s
+
+
+def _without_answer(question: Question, error: WorkerError) -> Failure:
+    return Failure(question, error.status, "call", error.reason)
 
 
 def _disagreement(

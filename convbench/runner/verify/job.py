@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def main() -> None:
     threading.Thread(target=_watch_input, args=(over,), daemon=True).start()
     warnings.simplefilter("ignore", JournalWarning)
     registry = discover([Path(path) for path in request["plugins"]])
-    [entry] = [entry for entry in registry if entry.name == request["backend"]]
+    [here] = [entry for entry in registry if entry.name == request["of"]]
+    entry = replace(here, name=request["backend"], python=request["python"])
     for event in campaign_events(entry, request, over):
         send_message(**event)
 
@@ -52,12 +53,12 @@ def _watch_input(over: threading.Event) -> None:
 def campaign_events(entry: Entry, request: dict[str, Any], over: threading.Event) -> Iterator[Event]:
     """Everything that happens, the report last."""
     start = time.monotonic() - request["seconds_before"]
-    with Examiner(entry, request["question_limit"], request["threads"]) as examiner:
+    with Examiner(entry, request["time_limit"], request["threads"]) as examiner:
         campaign = Campaign(examiner, stop=over.is_set)
         try:
             examiner.start()
             known = own_table() + [entry for path in request["known"] for entry in read_known(Path(path))]
-            campaign.known = applicable(known, entry.name, examiner.versions, cpu_flags())
+            campaign.known = applicable(known, entry.backend.name, examiner.versions, cpu_flags())
             for phase, text, failure in request["answered"]:
                 campaign.remember(Question.parse(text), None if failure is None else _failure_of(failure), phase)
             for answered in campaign.follow(_plan(request)):
@@ -88,7 +89,7 @@ def _plan(request: dict[str, Any]) -> CampaignPlan:
         exact=request["exact"],
         questions=tuple(Question.parse(text) for text in request["questions"]),
         strength=request["strength"],
-        time_limit_s=max(0.0, request["time_limit"] - request["searched_s"]),
+        search_s=max(0.0, request["search_time"] - request["searched_s"]),
         seed=request["seed"],
     )
 

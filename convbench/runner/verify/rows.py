@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from convbench.registry import Entry
 from convbench.runner.verify.campaign import Campaign
+from convbench.runner.verify.examiner import Examiner
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.known_entry import known_entry
@@ -46,11 +48,10 @@ def row_of(
     if not campaign.questions:
         return row_of_none(examiner.entry.name, Status.UNSUPPORTED, "it supports nothing of what was asked")
     coverage = campaign.coverage
-    reason = f"gave up after it had ended {examiner.lost_workers} workers" if campaign.gave_up else None
     return {
         "backend": examiner.entry.name,
         "status": str(status),
-        "reason": reason,
+        "reason": campaign.gave_up,
         "cases": campaign.questions - campaign.searched,
         "searched": campaign.searched,
         "coverage": coverage.share if coverage else None,
@@ -68,11 +69,28 @@ def row_of(
     }
 
 
-def _words(entry: Entry, questions: Sequence[Question]) -> list[str]:
-    """The command that asks just this."""
-    plugin = ["--plugin", entry.origin.target] if entry.origin.kind == "file" else []
-    options = [word for question in questions for word in ("--question", str(question))]
-    return ["convbench", "verify", *plugin, "--backend", entry.name, *options]
+def command_for(examiner: Examiner, questions: Sequence[Question], *, with_limit: bool = False) -> str:
+    """The command that asks just this, as it was asked; with the time limit where that matters."""
+    entry = examiner.entry
+    words = ["convbench", "verify"]
+    words += ["--plugin", plugin] if (plugin := _plugin(entry)) is not None else []
+    label = entry.name.removeprefix(f"{entry.backend.name}@")
+    words += ["--python", f"{entry.python}={label}"] if entry.python is not None else []
+    words += ["--backend", entry.name]
+    words += ["--threads", str(examiner.threads)] if examiner.threads > 1 else []
+    words += ["--time-limit", f"{examiner.limit_s:g}"] if with_limit else []
+    return shlex.join([*words, *(word for question in questions for word in ("--question", str(question)))])
+
+
+def _plugin(entry: Entry) -> str | None:
+    """The file to give to --plugin; None for a backend that is found without."""
+    origin = entry.origin
+    if origin.kind == "file":
+        return origin.target
+    if not origin.folder or origin.target.startswith("convbench."):
+        return None
+    module = Path(origin.folder, *origin.target.split("."))
+    return next((str(path) for path in (module.with_suffix(".py"), module / "__init__.py") if path.exists()), None)
 
 
 def _figure(value: float | None) -> float | str | None:
@@ -84,7 +102,8 @@ def _failure(campaign: Campaign, cause: Cause, known: KnownWrong | None = None) 
     smallest = cause.representative
     question = smallest.question
     shown = campaign.reproduced_by(smallest)
-    command = shlex.join(_words(campaign.examiner.entry, shown or (question,)))
+    limited = smallest.status is Status.TIMEOUT
+    command = command_for(campaign.examiner, shown or (question,), with_limit=limited)
     return {
         "case": str(question),
         "status": str(smallest.status),

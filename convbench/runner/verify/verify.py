@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from convbench.errors import KnownWrongError, NothingMeasuredError, ResultsError, SuiteError
+from convbench.errors import KnownWrongError, NothingMeasuredError, SuiteError
+from convbench.measurement.environments.interpreters import OtherEnvironment, environments, select
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
-from convbench.registry import Entry, LoadFailure, discover
+from convbench.registry import Entry, LoadFailure, Registry, discover
 from convbench.runner.verify.jobs import Jobs
 from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.rows import Row, row_of_none
 from convbench.status import Status
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
+from convbench.store.failure_reports import keep_report
 from convbench.store.locations import machine_folder, results_folder
 from convbench.store.verification_log import Event, VerificationLog, newest_log
 from convbench.suite import load_suite
@@ -30,6 +32,7 @@ from convbench.verification.question import Question
 _INTERRUPTED = 130
 _NO_FAILURE = {Status.OK, Status.UNSUPPORTED, Status.UNAVAILABLE}  # an answer that never comes is one, when asked for
 _NOT_PART_OF_THE_QUESTIONS = ("resume", "results", "jobs", "accept_known", "write_known")
+_STORED_AS = {"search_time": "time_limit", "time_limit": "question_limit"}
 _FOR_THE_FILES = ("report", "entry")  # what a failure has that is written to files of its own
 
 
@@ -44,8 +47,8 @@ class Request:
     exact: bool = False
     questions: tuple[str, ...] = ()
     strength: int = 3
-    time_limit: float = 60.0
-    question_limit: float = 40.0
+    search_time: float = 60.0
+    time_limit: float = 40.0
     threads: int = 1
     jobs: int | None = None
     seed: int = 0
@@ -54,6 +57,7 @@ class Request:
     accept_known: bool = False
     write_known: Path | None = None
     plugins: tuple[Path, ...] = ()
+    pythons: tuple[str, ...] = ()
     results: Path | None = None
 
     @property
@@ -62,14 +66,31 @@ class Request:
         return not self.suites and not self.questions
 
     def identity(self) -> dict[str, Any]:
-        """What has to be equal for one request to continue another."""
-        left_out = _NOT_PART_OF_THE_QUESTIONS if self.known else (*_NOT_PART_OF_THE_QUESTIONS, "known")
-        return {key: value for key, value in self.as_json().items() if key not in left_out}  # old logs have no "known"
+        """What has to be equal for one request to continue another, under the names that logs have it by. What came
+        later than the first logs is left out where it was not given."""
+        since = {name for name in ("known", "pythons") if not getattr(self, name)}
+        named = {_STORED_AS.get(name, name): value for name, value in self.as_json().items() if name not in since}
+        return {name: value for name, value in named.items() if name not in _NOT_PART_OF_THE_QUESTIONS}
+
+    def as_was_meant_before(self) -> Request:
+        """The request that these words were, before `--time-limit` was the limit of one question."""
+        return replace(self, search_time=self.time_limit, time_limit=Request.time_limit)
 
     def as_json(self) -> dict[str, Any]:
         """All fields, paths as texts."""
         fields: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return fields
+
+
+def with_older_words(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `Request` from options that may be given as they were before `--time-limit` meant the same in all
+    commands: `--question-limit` was its name, and `--time-limit 0` left out the search."""
+    fields = dict(values)
+    older = fields.pop("question_limit", None)
+    if fields["time_limit"] == 0:
+        fields |= {"search_time": 0.0, "time_limit": None}
+    limit = older if fields["time_limit"] is None else fields["time_limit"]
+    return fields | {"time_limit": Request.time_limit if limit is None else limit}
 
 
 @dataclass(frozen=True)
@@ -95,18 +116,21 @@ class Verification:
 def verify_backends(request: Request, observer: VerifyObserver | None = None) -> Verification:
     """Verify what `request` says. Raises `ConvbenchError` when that cannot be done."""
     observer = observer or VerifyObserver()
-    entries = _entries(request)
+    others = environments(request.pythons)
+    entries = _entries(request, others)
     _check(request)
     results = results_folder(request.results)
     folder = machine_folder(results, machine_name())
-    log, earlier = _log(folder, request, observer)
+    request, log, earlier = _log(folder, request, observer)
     rows = {name: row for name, events in earlier.items() if (row := _finished(events)) is not None}
     for entry in entries:
         if (reason := entry.unavailable()) is not None:  # this takes no process to find out
             rows[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
     kept = {name: _kept(row, results, folder) for name, row in rows.items()}
     requests = {
-        e.name: _job_request(request, e.name, results, earlier.get(e.name, [])) for e in entries if e.name not in kept
+        e.name: _job_request(request, e, results, earlier.get(e.name, []))
+        for e in entries
+        if e.name not in kept and isinstance(e, Entry)
     }
     observer.message(_heading(request, entries, log, len(kept)))
     for row in kept.values():
@@ -131,11 +155,12 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def _entries(request: Request) -> Sequence[Entry | LoadFailure]:
+def _entries(request: Request, others: Sequence[OtherEnvironment]) -> Sequence[Entry | LoadFailure]:
     registry = discover(request.plugins)
     own = registry.defined_by(request.plugins)
-    # A plugin is verified alone unless backends are named.
-    return own if own and not request.backends else registry.select(request.backends)
+    if own and not request.backends:  # a plugin is verified alone unless backends are named
+        registry = Registry(tuple(own))
+    return select(registry, others, request.backends)
 
 
 def _check(request: Request) -> None:
@@ -152,15 +177,18 @@ def _check(request: Request) -> None:
         raise KnownWrongError(f"{target} exists; add to it with --known {target} as well, or give another name.")
 
 
-def _job_request(request: Request, backend: str, results: Path, earlier: Sequence[Event]) -> dict[str, Any]:
+def _job_request(request: Request, entry: Entry, results: Path, earlier: Sequence[Event]) -> dict[str, Any]:
+    backend = entry.name
     answered = [event for event in earlier if event["event"] == "answered"]
     return request.as_json() | {
         "backend": backend,
+        "of": entry.backend.name,
+        "python": entry.python,
         "plugins": [str(real_path(path)) for path in request.plugins],
         "known": [str(real_path(path)) for path in request.known],
         "replay": [str(q) for q in read_corpus(corpus_file(results, backend))] if request.is_whole else [],
         "strength": request.strength if request.is_whole else 0,
-        "time_limit": request.time_limit if request.is_whole else 0.0,
+        "search_time": request.search_time if request.is_whole else 0.0,
         "answered": [[event["phase"], event["question"], event["finding"]] for event in answered],
         "seconds_before": max((event["seconds"] for event in answered), default=0.0),
         "searched_s": max((event["searched_s"] for event in answered), default=0.0),
@@ -177,17 +205,21 @@ def _heading(request: Request, entries: Sequence[Entry | LoadFailure], log: Veri
 # --- continuing an interrupted verification ---------------------------------------------------------------------------
 
 
-def _log(folder: Path, request: Request, observer: VerifyObserver) -> tuple[VerificationLog, dict[str, list[Event]]]:
-    """The log to write to, and the events by backend that it has already."""
+def _log(
+    folder: Path, request: Request, observer: VerifyObserver
+) -> tuple[Request, VerificationLog, dict[str, list[Event]]]:
+    """What to ask, the log to write to, and the events by backend that it has already."""
     if request.resume:
-        if (newest := newest_log(folder, request.identity())) is not None:
-            path, events = newest
-            by_backend: dict[str, list[Event]] = {}
-            for event in events:
-                by_backend.setdefault(event["backend"], []).append(event)
-            return VerificationLog(path), by_backend
+        # An earlier convbench may have begun it, by the same words.
+        for meant in (request, request.as_was_meant_before()):
+            if (newest := newest_log(folder, meant.identity())) is not None:
+                path, events = newest
+                by_backend: dict[str, list[Event]] = {}
+                for event in events:
+                    by_backend.setdefault(event["backend"], []).append(event)
+                return meant, VerificationLog(path), by_backend
         observer.message("There is nothing to resume with these options; this starts anew.")
-    return VerificationLog.new(folder, request.identity()), {}
+    return request, VerificationLog.new(folder, request.identity()), {}
 
 
 def _finished(events: Sequence[Event]) -> Row | None:
@@ -210,14 +242,11 @@ def _last_row(name: str, event: Event) -> Row | None:
 def _kept(row: Row, results: Path, folder: Path) -> Row:
     """Add the failures to the corpus and write their reports; the row, with the files' paths for what is in them."""
     remarks, failures = [], []
-    for number, failure in enumerate(row["failures"], 1):
+    for failure in row["failures"]:
         remarks += [(Question.parse(text), failure["reason"]) for text in (failure["case"], *failure["found_by"])]
-        path = folder / "failures" / f"{row['backend']}-{number}.md"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(failure["report"], encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise ResultsError(f"the report {path} cannot be written: {error.strerror or error}.") from None
+        path = keep_report(
+            folder / "failures", f"{row['backend']} {failure['case']} {failure['check']}", failure["report"]
+        )
         shown = {key: value for key, value in failure.items() if key not in _FOR_THE_FILES}
         failures.append(shown | {"report_file": str(path)})
     add_to_corpus(corpus_file(results, row["backend"]), remarks)
