@@ -14,12 +14,12 @@ from convbench.errors import KnownWrongError, NothingMeasuredError, SuiteError
 from convbench.measurement.environments.interpreters import OtherEnvironment, environments, select
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
 from convbench.registry import Entry, LoadFailure, Registry, discover
+from convbench.runner.verify.failure_reports import keep_report
 from convbench.runner.verify.jobs import Jobs
 from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.rows import Row, row_of_none
 from convbench.status import Status
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
-from convbench.store.failure_reports import keep_report
 from convbench.store.locations import machine_folder, results_folder
 from convbench.store.verification_log import Event, VerificationLog, newest_log
 from convbench.suite import load_suite
