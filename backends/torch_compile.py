@@ -1,6 +1,6 @@
 """conv2d of PyTorch compiled by torch.compile: inductor's code around oneDNN's convolution, with packed weights.
 
-Inductor caches compiled C++ code on disk (TORCHINDUCTOR_CACHE_DIR), so later runs prepare faster than the first.
+Inductor's cache of compiled C++ code is kept, so later runs prepare faster than the first.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class TorchCompile(Backend):
     supports = WHOLE_OF_CONV2D
     arithmetic = Arithmetic(CPU_ALGORITHM, taints=("bfloat16",))
     prepacks = ("input", "weight", "output")
+    kept_caches = ("TORCHINDUCTOR_CACHE_DIR",)
 
     def unavailable(self) -> str | None:
         compiler = os.environ.get("CXX") or _COMPILER.get(platform.system(), "g++")

@@ -224,6 +224,9 @@ class Backend(ABC):
     limits_itself_alone: bool = False
     """Whether `limit_threads` changes only what this backend prepares afterwards. It may then be called more than once,
     and in a process that already uses the library."""
+    kept_caches: tuple[str, ...] = ()
+    """Environment variables by which the library finds folders for what it compiles. convbench gives it folders that
+    stay. Whatever else it writes to its temporary folder is removed when its worker ends."""
     summary: str = ""
     """One line for `convbench backends`."""
 

@@ -23,7 +23,7 @@ HEAD = "import os, signal, sys, time\nfrom convbench.measurement.workers.json_ch
 @pytest.fixture(autouse=True)
 def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, code in CHILDREN.items():
-        (tmp_path / f"child_{name}.py").write_text(f"{HEAD}if __name__ == '__main__':\n    {code}\n")
+        (tmp_path / f"child_{name}.py").write_text(f"{HEAD}def main():\n    {code}\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
 
 

@@ -51,6 +51,7 @@ from convbench.status import Status
 from convbench.verification.adversarial_calls import PhaseAnswer
 
 PROBLEM = ConvProblem(in_channels=2, height=3, width=4, out_channels=3, kernel_size=1)
+PREFIX, MARK = struct.Struct("<4sIQI"), b"\xc0nv\x02"
 X = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
 SAMPLE = Sample(calls=5, wall_s=1e-3, cpu_s=9e-4, system_s=0.0, minor_faults=2, launch_s=1e-6)
 
@@ -158,7 +159,7 @@ JSON = st.recursive(
 def test_any_json_is_a_frame_or_refused(header: Any, rest: bytes) -> None:
     text = json.dumps(header).encode()
     with contextlib.suppress(ProtocolError, EOFError):
-        received = read_frame(io.BytesIO(struct.pack("<I", len(text)) + text + rest))
+        received = read_frame(io.BytesIO(PREFIX.pack(MARK, 1, 1, len(text)) + text + rest))
         assert received is not None
         reply_of(received, WarmUp(limit_s=1))
 
@@ -170,10 +171,16 @@ def test_any_bytes_are_a_frame_or_refused(content: bytes) -> None:
 
 
 IMPOSTOR = """
-import sys, time
+import json, os, struct, sys, time
 sys.path.insert(0, {folder!r})
 from convbench.measurement.workers.protocol import read_frame, write_message
 from convbench.measurement.workers.messages import Checked
+def send(length, header, number=1):
+    prefix = struct.pack("<4sIQI", b"\\xc0nv\\x02", os.getpid(), number, length)
+    sys.stdout.buffer.write(prefix + header)
+def send_json(header, number=1):
+    text = json.dumps(header).encode()
+    send(len(text), text, number)
 read_frame(sys.stdin.buffer)
 {act}
 sys.stdout.buffer.flush()
@@ -184,9 +191,24 @@ time.sleep(60)
 @pytest.mark.parametrize(
     ("act", "says"),
     [
-        ("sys.stdout.buffer.write(b'hello, this is a library that prints')", "a header of "),
-        ("sys.stdout.buffer.write(b'\\x02\\0\\0\\0[[')", "a header that cannot be read"),
-        ("write_message(sys.stdout.buffer, Checked(prepare_s=0, call_s=0, output='x'))", "'Checked' and no 'WarmedUp'"),
+        ("sys.stdout.buffer.write(b'hello, this is a library that prints')", "which no message begins with"),
+        ("send(2, b'[[')", "a header that cannot be read"),
+        ("send(2**31, b'')", "a header of 2,147,483,648 bytes"),
+        ("send_json(['WarmedUp', ['call_s']])", "a header without a name and fields"),
+        ("send_json(['WarmedUp', {'call_s': {'$array': ['float32', [2**50]]}}])", "4,503,599,627,370,496 bytes"),
+        ("send_json(['WarmedUp', {'call_s': {'$array': ['float32', [-8]]}}])", "an array of shape [-8]"),
+        ("send_json(['WarmedUp', {'call_s': {'$array': ['float32', [1.5]]}}])", "an array of shape [1.5]"),
+        ("send_json(['WarmedUp', {'call_s': {'$array': ['object', [1]]}}])", "an array of dtype 'object'"),
+        ("send_json(['WarmedUp', {'call_s': {'$array': 7}}])", "a header that cannot be read"),
+        ("send_json(['WarmedUp', {'call_s': float('nan')}])", "NaN is no finite number"),
+        ('send(40, b\'["WarmedUp", {"call_s": 1e999}]\'.ljust(40))', "1e999 is no finite number"),
+        ("send_json(['WarmedUp', {'call_s': -1.0}])", "-1 seconds"),
+        ("send_json(['WarmedUp', {'call_s': 1e9}])", "it says that 1e+09 s passed, where the run waited "),
+        ("send_json(['Failed', {'status': 'ok', 'reason': ''}])", "a failure whose status is 'ok'"),
+        ("send_json(['WarmedUp', {'call_s': 1e-9}], number=7)", "it answers request 7, and 1 was the last"),
+        ("send_json(['Stage', {'name': 'coffee'}])", "Invalid enum value 'coffee'"),
+        ("[send_json(['Stage', {'name': 'run'}]) for _ in range(200)]", "'Stage' and no 'WarmedUp'"),
+        ("write_message(sys.stdout.buffer, Checked(prepare_s=0, call_s=0, output='x'), 1)", "'Checked' and no 'Warm"),
     ],
 )
 def test_a_worker_that_replies_nonsense_is_an_error_and_is_ended(

@@ -95,7 +95,7 @@ def test_a_wrong_answer_is_timed_only_on_request_and_stays_wrong() -> None:
 @pytest.mark.parametrize(
     ("name", "status", "told"),
     [
-        ("segfault", Status.CRASHED, "killed by SIGSEGV during 'prepare'"),
+        ("segfault", Status.CRASHED, "killed by SIGSEGV during 'run'"),
         ("segfault-later", Status.CRASHED, "killed by SIGSEGV during"),
         ("exit", Status.CRASHED, "exited with code 3"),
         ("sys-exit", Status.CRASHED, "called sys.exit(4)"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/")
@@ -41,6 +42,14 @@ def names(root: Path, folder: str) -> list[str]:
         return sorted(path.name for path in (root / folder).iterdir())
     except (OSError, ValueError):
         return []
+
+
+def environments(root: Path) -> Iterator[tuple[int, bytes]]:
+    """The processes whose environments this user may read, with the variables that each was started with."""
+    for name in names(root, "proc"):
+        if name.isdecimal():
+            with contextlib.suppress(OSError), (root / "proc" / name / "environ").open("rb", buffering=0) as file:
+                yield int(name), file.read(_MOST_CHARACTERS) or b""
 
 
 def write(root: Path, path: str, value: str) -> None:

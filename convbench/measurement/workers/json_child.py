@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from convbench.measurement.workers.process_environment import ChildProcess, apart
+from convbench.measurement.workers.child_process import ChildProcess
+from convbench.measurement.workers.process_environment import apart
 
 
 class JsonChild(ChildProcess):
@@ -50,7 +51,7 @@ class JsonChild(ChildProcess):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
+        self.end()
         self.failure()
         self._stderr.close()
 
@@ -78,12 +79,9 @@ class JsonChild(ChildProcess):
         with contextlib.suppress(OSError):
             self._stdin.close()
 
-    def kill(self) -> None:
-        self._process.kill()
-
     def _end_late(self) -> None:
         self.timed_out = True
-        self.kill()
+        self.end()
 
 
 def read_request() -> Any:

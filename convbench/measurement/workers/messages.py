@@ -6,9 +6,10 @@ both classes here and a method in `worker.py`; `protocol.py` encodes whatever fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from numpy.typing import NDArray
 
@@ -102,12 +103,23 @@ class Finished:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Sent before a reply: the method of the contract that the worker calls next, to say where it hangs or crashes."""
+
+    name: Literal["prepare", "run", "to_numpy"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failed:
     """The worker could not do what was requested."""
 
     status: Status
     reason: str
 
+
+_SPARE_TIMES, _SPARE_BYTES = 8, 2**26
+"""A wrong output may be larger than the right one, and should be received to be told apart from garbage."""
+_MOST_ANSWERS = 16
 
 Reply = Started | Prepared | Checked | Examined | WarmedUp | Visited | Sampled | Finished | Failed
 ReplyT = TypeVar("ReplyT", covariant=True)
@@ -131,6 +143,20 @@ class Request(Generic[ReplyT]):
         reply: type[ReplyT] = get_args(cls.__orig_bases__[0])[0]  # type: ignore[attr-defined]
         return reply
 
+    @property
+    def most_bytes(self) -> int | None:
+        """The most that the arrays of a reply may take; None for as much as for the problem that was prepared."""
+        return 0
+
+    def claimed_s(self, reply: Any) -> Iterable[float]:
+        """Seconds that passed while the worker made `reply`, according to itself, one after the other."""
+        return ()
+
+    def objection(self, reply: Any) -> str | None:
+        """What in the figures of `reply`, which has the right types, cannot be; None if nothing is."""
+        least = min(self.claimed_s(reply), default=0.0)
+        return f"{least:.3g} seconds" if least < 0 else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start(Request[Started], name="start"):
@@ -142,6 +168,9 @@ class Start(Request[Started], name="start"):
     cores: tuple[int, ...] = ()
     memory_limit_bytes: int | None = None
 
+    def claimed_s(self, reply: Started) -> Iterable[float]:
+        return (reply.import_s,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(Request[Prepared], name="prepare"):
@@ -149,6 +178,13 @@ class Prepare(Request[Prepared], name="prepare"):
 
     problem: ConvProblem
     operands: Arrays
+
+    @property
+    def most_bytes(self) -> int:
+        return _most_bytes(self.problem)
+
+    def claimed_s(self, reply: Prepared) -> Iterable[float]:
+        return reply.prepare_s, reply.first_call_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +194,13 @@ class Check(Request[Checked], name="check"):
     problem: ConvProblem
     operands: Arrays
 
+    @property
+    def most_bytes(self) -> int:
+        return _most_bytes(self.problem)
+
+    def claimed_s(self, reply: Checked) -> Iterable[float]:
+        return reply.prepare_s, reply.call_s
+
 
 @dataclass(frozen=True, kw_only=True)
 class Examine(Request[Examined], name="examine"):
@@ -166,12 +209,22 @@ class Examine(Request[Examined], name="examine"):
     layout: Layout
     calls: Calls
 
+    @property
+    def most_bytes(self) -> int:
+        return _MOST_ANSWERS * _most_bytes(self.problem)
+
+    def objection(self, reply: Examined) -> str | None:
+        return f"{len(reply.answers)} answers" if len(reply.answers) > _MOST_ANSWERS else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class WarmUp(Request[WarmedUp], name="warm_up"):
     """Call until the time of a call no longer falls, for `limit_s` seconds at most."""
 
     limit_s: float
+
+    def claimed_s(self, reply: WarmedUp) -> Iterable[float]:
+        return (reply.call_s,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,10 +233,31 @@ class Visit(Request[Visited], name="visit"):
 
     plan: SamplingPlan
 
+    def claimed_s(self, reply: Visited) -> Iterable[float]:
+        return (reading * self.plan.calls_per_reading for reading in reply.readings)
+
+    def objection(self, reply: Visited) -> str | None:
+        return _not_these(self.plan, reply.readings) or super().objection(reply)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TakeSample(Request[Sampled], name="sample"):
     plan: SamplingPlan
+
+    def claimed_s(self, reply: Sampled) -> Iterable[float]:
+        if reply.readings:
+            return (reading * self.plan.calls_per_reading for reading in reply.readings)
+        per_call_s = reply.sample.wall_s if reply.sample.host_s is None else reply.sample.host_s
+        return (per_call_s * reply.sample.calls,)
+
+    def objection(self, reply: Sampled) -> str | None:
+        sample = reply.sample
+        if sample.calls != self.plan.calls:
+            return f"a sample of {sample.calls} calls, where {self.plan.calls} were asked for"
+        if sample.wall_s <= 0:
+            return f"{sample.wall_s:.3g} seconds for {sample.calls} calls: its clock stands still"
+        wrong_count = _not_these(self.plan, reply.readings) if reply.readings else None
+        return wrong_count or super().objection(reply)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,3 +265,18 @@ class Finish(Request[Finished], name="finish"):
     """Send the last output, measure a GPU's energy for `energy_s` seconds, and forget the problem."""
 
     energy_s: float
+
+    @property
+    def most_bytes(self) -> None:
+        return None
+
+
+def _not_these(plan: SamplingPlan, readings: Iterable[float]) -> str | None:
+    """Why `readings` are not those of a visit by `plan`; None if they may be."""
+    expected = plan.discarded // plan.calls_per_reading + plan.calls // plan.calls_per_reading
+    count = len(tuple(readings))
+    return None if count == expected else f"{count} readings of a visit that has {expected}"
+
+
+def _most_bytes(problem: ConvProblem) -> int:
+    return _SPARE_TIMES * 8 * math.prod(problem.output_shape) + _SPARE_BYTES

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import queue
 import signal
-import subprocess
-import threading
+import time
 
 from convbench.measurement.machine.affinity import Cores, children_on
-from convbench.measurement.workers.messages import Failed, ReplyT, Request
-from convbench.measurement.workers.process_environment import WORKER, Allocator, ChildProcess, worker_environment
-from convbench.measurement.workers.protocol import Frame, ProtocolError, read_frame, reply_of, write_message
+from convbench.measurement.workers.child_process import ChildProcess
+from convbench.measurement.workers.messages import Failed, ReplyT, Request, Stage
+from convbench.measurement.workers.pipes import LateError, Patience, ReplyPipe, RequestPipe
+from convbench.measurement.workers.process_environment import WORKER, Allocator, kept_caches, worker_environment
+from convbench.measurement.workers.protocol import Frame, ProtocolError, encoded_message, read_frame, reply_of, stage_of
 from convbench.registry import Entry
 from convbench.status import Status
 
-_WAIT_S = 1.0
+_MOST_STAGES = 100
+_DYING_S = 5.0
+# Both processes read one clock, so that what passed for a worker passed for the run; this is for what it rounds.
+_CLOCK_SHARE, _CLOCK_S = 0.02, 0.002
 
 
 class WorkerError(Exception):
@@ -30,38 +32,44 @@ class WorkerError(Exception):
 
 
 class WorkerProcess(ChildProcess):
-    """One worker: its process, its pipes, and a thread that reads its replies so that a silent worker can time out."""
+    """One worker: its process and its pipes. It is not trusted: nothing that it does, or a process that it starts,
+    makes the run wait for longer than a limit, and what it sends is checked. `waited_s` is how long its last reply
+    took."""
 
     def __init__(self, entry: Entry, threads: int, allocator: Allocator, cores: Cores = ()) -> None:
         environment = worker_environment(threads, allocator, elsewhere=entry.python is not None)
+        environment = kept_caches(entry.backend.kept_caches) | environment
         with children_on(cores):  # Ctrl-C in the terminal is for the run, which then ends its workers
             super().__init__(WORKER, entry.python, environment, own_session=True)
-        self._frames: queue.SimpleQueue[Frame | ProtocolError | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
+        self.waited_s = 0.0
+        self._requests = RequestPipe(self._stdin, lambda: self.alive)
+        self._replies = ReplyPipe(self._stdout, lambda: self.alive)
+        self._number = 0
+        self._sent_at_s = 0.0
+        self._stage: str | None = None  # what it does now to reply, if it has said so
+        self._pid: int | None = None  # as its first frame has it, because an interpreter may be started by a script
+        self._most_bytes = 0  # of the output for the problem that is prepared
 
     def send(self, request: Request[ReplyT]) -> None:
-        """Send a request without waiting, so that several workers can start at once. `receive` waits."""
-        with contextlib.suppress(OSError):  # `receive` finds out that the worker died
-            write_message(self._stdin, request)  # type: ignore[arg-type]
+        """Send a request without waiting, so that several workers can start at once. `receive` waits, and sends what
+        did not fit into the pipe."""
+        self._number += 1
+        self._stage, self._sent_at_s = None, time.perf_counter()
+        with contextlib.suppress(OSError, ValueError):  # `receive` finds out that the worker died
+            self._requests.begin(encoded_message(request, self._number))
 
     def receive(self, request: Request[ReplyT], time_limit_s: float) -> ReplyT:
         """The reply to `request`. Raises `WorkerError` when the worker failed, died, or sent something else; also after
         `time_limit_s` seconds, and then the worker is killed."""
         try:
-            frame = self._next_frame(time_limit_s)
-            if frame is None:
-                raise self._death(request.name)
-            if isinstance(frame, ProtocolError):
-                raise frame
-            reply = reply_of(frame, request)
-        except queue.Empty:
+            reply = self._receive(request, time_limit_s)
+        except LateError:
             self.kill()
-            reason = f"no answer to {request.name!r} within the time limit of {time_limit_s:g} s (--time-limit)"
+            what = self._stage or request.name
+            reason = f"no answer to {what!r} within the time limit of {time_limit_s:g} s (--time-limit)"
             raise WorkerError(Status.TIMEOUT, reason, self._stderr_tail()) from None
+        except (EOFError, OSError, ValueError):  # it died, perhaps in the middle of a frame
+            raise self._death(self._stage or request.name) from None
         except ProtocolError as error:
             self.kill()
             reason = f"its worker's reply to {request.name!r} is invalid: {error}"
@@ -74,43 +82,52 @@ class WorkerProcess(ChildProcess):
 
     def kill(self) -> None:
         """End the process and whatever it started."""
-        if self.alive:
-            with contextlib.suppress(OSError):
-                if hasattr(os, "killpg"):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                else:
-                    self._process.kill()
-        self._process.wait()
-        for pipe in (self._stdin, self._stdout):
+        self.end()
+        for pipe in (self._requests, self._replies):
             with contextlib.suppress(OSError):
                 pipe.close()
 
-    def _next_frame(self, time_limit_s: float) -> Frame | ProtocolError | None:
-        """Wait in short steps and count them, instead of reading a clock: a run that is stopped (Ctrl-Z) and continued
-        has not waited meanwhile, and finds the reply that came. Raises `queue.Empty`."""
-        left_s = time_limit_s
-        while left_s > _WAIT_S:
-            with contextlib.suppress(queue.Empty):
-                return self._frames.get(timeout=_WAIT_S)
-            left_s -= _WAIT_S
-        return self._frames.get(timeout=left_s)
+    def _receive(self, request: Request[ReplyT], time_limit_s: float) -> ReplyT | Failed:
+        """The reply. Raises `LateError`, `EOFError`, `OSError`, `ValueError` or `ProtocolError`."""
+        patience = self._replies.patience = Patience(time_limit_s)
+        self._requests.finish(patience)
+        if request.most_bytes:
+            self._most_bytes = request.most_bytes
+        most_bytes = self._most_bytes if request.most_bytes is None else request.most_bytes
+        for _ in range(_MOST_STAGES):
+            frame = self._next_frame(most_bytes)
+            if frame.name != Stage.__name__:
+                break
+            self._stage = stage_of(frame)
+        self.waited_s = time.perf_counter() - self._sent_at_s
+        reply = reply_of(frame, request)
+        claimed_s = 0.0 if isinstance(reply, Failed) else sum(request.claimed_s(reply))
+        if claimed_s > self.waited_s * (1 + _CLOCK_SHARE) + _CLOCK_S:
+            raise ProtocolError(
+                f"it says that {claimed_s:.3g} s passed, where the run waited {self.waited_s:.3g} s for it"
+            )
+        return reply
 
-    def _read(self) -> None:
-        try:
-            while (frame := read_frame(self._stdout)) is not None:  # type: ignore[arg-type]
-                self._frames.put(frame)
-        except ProtocolError as error:
-            self._frames.put(error)
-        except (EOFError, OSError, ValueError):  # it died in the middle of a frame, or the pipe was closed here
-            pass
-        self._frames.put(None)
+    def _next_frame(self, most_bytes: int) -> Frame:
+        """A frame that this worker sent about the last request."""
+        frame = read_frame(self._replies, most_bytes=most_bytes)
+        if frame is None:
+            raise EOFError
+        if self._pid is None:
+            self._pid = frame.sender
+        if frame.sender != self._pid:
+            raise ProtocolError(f"process {frame.sender} wrote it, and the worker is {self._pid}")
+        if frame.number != self._number:
+            raise ProtocolError(f"it answers request {frame.number}, and {self._number} was the last")
+        return frame
 
     def _death(self, request: str) -> WorkerError:
-        try:
-            code = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            code = None
+        end_s = time.monotonic() + _DYING_S
+        while self.alive and time.monotonic() < end_s:  # a process closes its pipes before it is gone
+            time.sleep(0.005)
+        is_gone = not self.alive
         self.kill()
+        code = self._process.returncode if is_gone else None
         status, reason = Status.CRASHED, f"exited with code {code} during {request!r}"
         if code is None:
             reason = f"stopped answering during {request!r}"

@@ -1,4 +1,4 @@
-"""How processes are started that run a module of convbench: with which thread limits, and with a steady allocator.
+"""The environment variables of processes that run backends: thread limits, and a steady allocator.
 
 Libraries read their thread limits when they are imported, so the limits are set before the worker's interpreter starts.
 OpenMP's wait policy stays as it is, because passive waiting made two-thread convolutions up to 15 times slower.
@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
-
-from convbench.installation import CHECKOUT
 
 Allocator = Literal["steady", "system"]
 
@@ -35,43 +29,6 @@ _PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 WORKER = "convbench.measurement.workers.worker"  # the module that a worker process runs; other runs are found by it
 
 
-class ChildProcess:
-    """A module of convbench as a process, in this interpreter or in the `python` of another environment. With
-    `own_session` a Ctrl-C in the terminal does not reach it."""
-
-    def __init__(
-        self,
-        module: str,
-        python: str | None,
-        environment: Mapping[str, str] | None,
-        folder: Path | None = None,
-        own_session: bool = False,
-    ) -> None:
-        bootstrap = str(Path(__file__).with_name("bootstrap.py"))
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module] if python is None else [python, bootstrap, module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=environment,
-            cwd=folder,
-            start_new_session=own_session,
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
-
-    def _stderr_tail(self, size: int = 4000) -> str:
-        self._stderr.flush()
-        end = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, end - size))
-        return self._stderr.read().decode(errors="replace")
-
-    @staticmethod
-    def _signal_name(number: int) -> str:
-        return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-
-
 def worker_environment(
     threads: int, allocator: Allocator, inherited: Mapping[str, str] | None = None, *, elsewhere: bool = False
 ) -> dict[str, str]:
@@ -81,10 +38,22 @@ def worker_environment(
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if allocator == "steady" and platform.libc_ver()[0] == "glibc":
         environment["GLIBC_TUNABLES"] = _STEADY_GLIBC
-    if not elsewhere and CHECKOUT is not None:
-        # The worker has to find convbench in a checkout that is not installed, too.
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (CHECKOUT, environment.get("PYTHONPATH"))))
     return environment
+
+
+def kept_caches(variables: Sequence[str]) -> dict[str, str]:
+    """A folder for each of these variables in this user's cache of convbench, where later runs find it; none if there
+    can be none."""
+    import platformdirs
+
+    inside = Path(platformdirs.user_cache_dir("convbench", appauthor=False)) / "compiled"
+    folders = {variable: inside / variable.lower() for variable in variables}
+    try:
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return {}
+    return {variable: str(folder) for variable, folder in folders.items()}
 
 
 def apart(inherited: Mapping[str, str] | None = None) -> dict[str, str]:

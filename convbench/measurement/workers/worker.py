@@ -16,12 +16,13 @@ import re
 import signal
 import sys
 import threading
-import time
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from io import BufferedReader
+from time import perf_counter  # kept from a backend that replaces the one in `time`
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -36,7 +37,14 @@ from convbench.measurement.sampling import device
 from convbench.measurement.sampling.sample import Sample, take_sample, take_visit, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.workers import messages
-from convbench.measurement.workers.protocol import SENT_DTYPES, ProtocolError, read_frame, request_of, write_message
+from convbench.measurement.workers.protocol import (
+    SENT_DTYPES,
+    ProtocolError,
+    Stream,
+    read_frame,
+    request_of,
+    write_message,
+)
 from convbench.registry import find, versions
 from convbench.status import Status
 from convbench.verification.adversarial_calls import examine
@@ -56,6 +64,7 @@ class Worker:
     meter: Meter | None = None
     gpu: Gpu | None = None
     backend_s = 0.0  # seconds spent in the backend's own code for this problem, in calls of any purpose
+    on_stage: Callable[[messages.Stage], None] = staticmethod(lambda stage: None)
     stops = 0  # how often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed
 
     def start(self, request: messages.Start) -> messages.Started | messages.Failed:
@@ -63,14 +72,14 @@ class Worker:
         self.backend = find(request.origin, request.backend)
         if reason := self.backend.unavailable():
             return messages.Failed(status=Status.UNAVAILABLE, reason=reason)
-        begin = time.perf_counter()
+        begin = perf_counter()
         self.backend.limit_threads(request.threads)
         try:
             for module in self.backend.requires:
                 __import__(module)
         except Exception as error:
             return messages.Failed(status=Status.UNAVAILABLE, reason=f"importing it raised {_one_line(error)}")
-        import_s = time.perf_counter() - begin
+        import_s = perf_counter() - begin
         self.meter = energy_meter() if self.backend.device == "cpu" else None
         self.gpu = first_gpu() if self.backend.device == "cuda" else None
         gc.freeze()  # imported objects stay, and scanning them after each case would take longer than small cases
@@ -98,12 +107,12 @@ class Worker:
             was_stopped=self.stops > stops,
             timer="host" if self.ready.instruments.clock is None else "device",
             flushes=self.ready.instruments.flush is not None,
-            output=_sendable(self.ready.to_numpy(self.output)),
+            output=self._converted(self.ready, self.output),
         )
 
     def check(self, request: messages.Check) -> messages.Checked:
         ready, output, prepare_s, call_s = self._call(request)
-        return messages.Checked(prepare_s=prepare_s, call_s=call_s, output=_sendable(ready.to_numpy(output)))
+        return messages.Checked(prepare_s=prepare_s, call_s=call_s, output=self._converted(ready, output))
 
     def examine(self, request: messages.Examine) -> messages.Examined:
         calls = examine(self.backend, request.problem, _operands(request), request.layout, request.calls)
@@ -113,25 +122,25 @@ class Worker:
     def warm_up(self, request: messages.WarmUp) -> messages.WarmedUp:
         """Warm up, and check that `sync` waits for the work."""
         self.output = None  # it was sent, and would be in the way of new outputs
-        start = time.perf_counter()
+        start = perf_counter()
         call_s = warm_up(self.ready.run, self.ready.sync, request.limit_s)
         check_sync(self.ready, call_s, self.backend.device)
-        self.backend_s += time.perf_counter() - start
+        self.backend_s += perf_counter() - start
         return messages.WarmedUp(call_s=call_s)
 
     def visit(self, request: messages.Visit) -> messages.Visited:
         self.output = None
-        start = time.perf_counter()
+        start = perf_counter()
         with _no_garbage_collection():
             _, readings, _ = take_visit(self.ready.run, self.ready.sync, request.plan)
-        self.backend_s += time.perf_counter() - start
+        self.backend_s += perf_counter() - start
         return messages.Visited(readings=readings)
 
     def sample(self, request: messages.TakeSample) -> messages.Sampled:
         plan, stops = request.plan, self.stops
         readings: tuple[float, ...] = ()
         self.output = None
-        start = time.perf_counter()
+        start = perf_counter()
         with _no_garbage_collection():
             if self.backend.device != "cpu":
                 sample, self.output = device.take_device_sample(self.ready, plan)
@@ -140,7 +149,7 @@ class Worker:
                 sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush, meter=self.meter)
             else:
                 sample, readings, self.output = take_visit(self.ready.run, self.ready.sync, plan, meter=self.meter)
-        self.backend_s += time.perf_counter() - start
+        self.backend_s += perf_counter() - start
         if self.gpu is not None:
             sample = replace(sample, **self.gpu.state())
         self.samples.append(sample)
@@ -151,12 +160,12 @@ class Worker:
         device.refuse_wrong_clock(self.samples)
         memory, inputs_changed = self.memory.at_the_end(), self._inputs_changed()
         output = _sendable(self.ready.to_numpy(self.output))
-        start = time.perf_counter()
+        start = perf_counter()
         send_s, fetch_s = device.transfers(self.ready, self.output)
         energy_j = device.energy_per_call(self.ready, self.gpu, request.energy_s)
         self.output = None
         held, peak = device.memory_use(self.ready)
-        backend_s = self.backend_s + time.perf_counter() - start
+        backend_s = self.backend_s + perf_counter() - start
         self.forget()
         metrics = device.DeviceMetrics(
             held_bytes=held, peak_bytes=peak, send_s=send_s, fetch_s=fetch_s, energy_j=energy_j
@@ -174,14 +183,21 @@ class Worker:
     def _call(self, request: messages.Prepare | messages.Check) -> tuple[Ready, Any, float, float]:
         """Prepare and call once: what is ready, its output, and the seconds of either."""
         operands = _operands(request)
-        start = time.perf_counter()
+        self.on_stage(messages.Stage(name="prepare"))
+        start = perf_counter()
         ready = self.backend.prepare(request.problem, operands.x, operands.w, operands.b)
-        prepared = time.perf_counter()
+        prepare_s = perf_counter() - start
+        self.on_stage(messages.Stage(name="run"))
+        start = perf_counter()
         output = ready.run()
         ready.sync()
-        called = time.perf_counter()
-        self.backend_s += called - start
-        return ready, output, prepared - start, called - prepared
+        call_s = perf_counter() - start
+        self.backend_s += prepare_s + call_s
+        return ready, output, prepare_s, call_s
+
+    def _converted(self, ready: Ready, output: Any) -> Any:
+        self.on_stage(messages.Stage(name="to_numpy"))
+        return _sendable(ready.to_numpy(output))
 
     def count_stop(self, *_: object) -> None:
         self.stops += 1
@@ -204,16 +220,24 @@ _HANDLERS: dict[type[messages.Request[Any]], Callable[[Worker, Any], messages.Re
 def main() -> None:
     """Serve requests until the run closes its end."""
     incoming, outgoing = _private_streams()
-    worker = Worker()
+    worker, this_process = Worker(), os.getpid()
     if hasattr(signal, "SIGCONT"):
         signal.signal(signal.SIGCONT, worker.count_stop)
         signal.siginterrupt(signal.SIGCONT, False)  # it must not make a library's system call fail
     faulthandler.enable()
     be_killed_first()
-    requests: queue.SimpleQueue[messages.Request[Any]] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[tuple[int, messages.Request[Any]]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(incoming, requests), daemon=True).start()
     while True:
-        write_message(outgoing, _reply(worker, requests.get()))
+        number, request = requests.get()
+
+        def send(message: messages.Reply | messages.Stage, number: int = number) -> None:
+            if os.getpid() != this_process:  # a fork that came back from the backend's code, where nobody expects it
+                os._exit(0)
+            write_message(outgoing, message, number)
+
+        worker.on_stage = send
+        send(_reply(worker, request))
 
 
 def _reply(worker: Worker, request: messages.Request[Any]) -> messages.Reply:
@@ -240,23 +264,30 @@ def _sendable(output: Any) -> Any:
     return type(output).__name__
 
 
-def _listen(incoming: BinaryIO, requests: queue.SimpleQueue[messages.Request[Any]]) -> None:
+def _listen(incoming: Stream, requests: queue.SimpleQueue[tuple[int, messages.Request[Any]]]) -> None:
     """Pass requests on. When the run is gone, end at once, even in the middle of a call: a library's own exit handlers
     have hung and crashed before."""
     with contextlib.suppress(EOFError, OSError, ProtocolError):
         while (frame := read_frame(incoming, from_run=True)) is not None:
-            requests.put(request_of(frame))
+            requests.put((frame.number, request_of(frame)))
     sys.stderr.flush()
     os._exit(0)
 
 
-def _private_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Keep the two pipes for this module, whatever a backend, or C code under it, does with descriptors 0 and 1."""
+def _private_streams() -> tuple[BufferedReader, BinaryIO]:
+    """Keep the two pipes for this process and module, whatever a backend, or C code under it, does with descriptors 0
+    and 1. A process that the backend forks has neither."""
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    null = os.open(os.devnull, os.O_RDONLY)
+    null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
-    os.close(null)
     os.dup2(2, 1)
+
+    def leave_the_pipes() -> None:
+        os.dup2(null, incoming.fileno(), inheritable=False)
+        os.dup2(null, outgoing.fileno(), inheritable=False)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=leave_the_pipes)
     return incoming, outgoing
 
 

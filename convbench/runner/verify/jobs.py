@@ -31,7 +31,7 @@ class _Job:
             environment=worker_environment(request["threads"], "steady"),
             keep_input_open=True,  # an interrupt is for the run, which then asks the jobs to end
         )
-        self.ask_to_end, self.kill = self._child.close_input, self._child.kill
+        self.ask_to_end, self.kill = self._child.close_input, self._child.end
         threading.Thread(target=self._read, args=(name, events), daemon=True).start()
 
     def _read(self, name: str, events: queue.SimpleQueue[Any]) -> None:

@@ -1,0 +1,99 @@
+"""The run's ends of the two pipes to a worker, which no worker can make it wait at for longer than a limit.
+
+A worker may stop reading or writing in the middle of a message, and a process that it forked may hold its ends open
+after it is gone. So the run never blocks in a read or a write: it waits until the pipe is ready, in short steps, and
+looks after each whether the worker still lives.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import IO, Any
+
+_STEP_S = 0.5
+_PIECE_BYTES = 2**20
+
+
+class LateError(Exception):
+    """The limit was over before everything was read or written."""
+
+
+class Patience:
+    """Seconds left to wait. Short steps of waiting are added up, and none counts for more than its length: a run that
+    is stopped (Ctrl-Z) and continued, or a laptop that sleeps, has not waited meanwhile."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._left_s = limit_s
+
+    def wait(self, file: int, event: int, goes_on: Callable[[], bool]) -> bool:
+        """Wait for an event of `select.poll`; False when there is none to come, as `goes_on` has ended. Raises
+        `LateError`."""
+        poll = select.poll()
+        poll.register(file, event)
+        while True:
+            start = time.monotonic()
+            is_ready = poll.poll(1000 * min(_STEP_S, max(0.0, self._left_s)))
+            self._left_s -= min(_STEP_S, time.monotonic() - start)
+            if is_ready and self._left_s > 0:
+                return True
+            if not goes_on():
+                return bool(poll.poll(0))
+            if self._left_s <= 0:
+                raise LateError
+
+
+class RequestPipe:
+    """Writes to a worker: what its pipe takes at once, and the rest when there is time to wait."""
+
+    def __init__(self, file: IO[bytes], goes_on: Callable[[], bool]) -> None:
+        self._file, self._goes_on = file, goes_on
+        self._left: deque[memoryview] = deque()
+        os.set_blocking(file.fileno(), False)
+
+    def begin(self, pieces: Iterable[Any]) -> None:
+        """Write as much of `pieces` of bytes as goes without waiting. Raises `OSError` when nobody is left to read."""
+        self._left = deque(memoryview(piece).cast("B") for piece in pieces)
+        self._write()
+
+    def finish(self, patience: Patience) -> None:
+        """Write the rest. Raises `OSError` when nobody is left to read, and `LateError`."""
+        while self._left:
+            if not patience.wait(self._file.fileno(), select.POLLOUT, self._goes_on):
+                raise BrokenPipeError
+            self._write()
+
+    def close(self) -> None:
+        self._left.clear()
+        self._file.close()
+
+    def _write(self) -> None:
+        while self._left:
+            try:
+                written = os.write(self._file.fileno(), self._left[0][:_PIECE_BYTES])
+            except BlockingIOError:
+                return
+            self._left[0] = self._left[0][written:]
+            if not self._left[0].nbytes:
+                self._left.popleft()
+
+
+class ReplyPipe:
+    """A stream that reads what a worker writes, for as long as `patience` lasts."""
+
+    patience: Patience
+
+    def __init__(self, file: IO[bytes], goes_on: Callable[[], bool]) -> None:
+        self._file, self._goes_on = file, goes_on
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill some of `buffer`; 0 when the worker has closed its end or is gone. Raises `LateError`."""
+        if not self.patience.wait(self._file.fileno(), select.POLLIN, self._goes_on):
+            return 0
+        return os.readv(self._file.fileno(), [buffer])
+
+    def close(self) -> None:
+        self._file.close()
