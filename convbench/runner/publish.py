@@ -61,7 +61,7 @@ def _project() -> tuple[Path, str, Path, Path]:
 
 
 def _run_asv(checkout: Path) -> None:
-    words = [sys.executable, "-m", "asv", "publish", "--no-pull"]
+    words = [sys.executable, "-P", "-m", "asv", "publish", "--no-pull"]
     done = subprocess.run(words, cwd=checkout, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]

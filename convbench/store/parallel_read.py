@@ -75,7 +75,7 @@ def _size(path: Path) -> int:
 
 
 def _started(part: Sequence[Span], reader: Reader[Read]) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-c", _BOOT]
+    words = [sys.executable, "-P", "-c", _BOOT]  # without the modules of the current folder
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdin is not None
     with contextlib.suppress(OSError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import convbench
 from convbench.measurement.workers.json_child import JsonChild
 
 CHILDREN = {
@@ -41,6 +42,37 @@ def test_how_a_child_failed_is_told(name: str, failure: str) -> None:
     with JsonChild(f"child_{name}", {}) as child:
         assert list(child.messages()) == []
         assert child.failure() == failure
+
+
+@pytest.mark.parametrize("looks_here", [False, True], ids=["installed", "python -m"])
+def test_a_folder_of_the_same_name_in_the_current_one_hides_nothing(
+    looks_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    (here / "convbench").mkdir(parents=True)
+    (here / "convbench" / "__init__.py").write_text("raise SystemExit('the wrong convbench')")
+    (here / "mine.py").write_text("SEEN = True")
+    (tmp_path / "child_looks.py").write_text(
+        f"{HEAD}import importlib.util\n"
+        "def main():\n    import convbench\n"
+        "    send_message(of=convbench.__file__, mine=importlib.util.find_spec('mine') is not None)\n"
+    )
+    monkeypatch.chdir(here)
+    if looks_here:
+        monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with JsonChild("child_looks", {}) as child:
+        assert list(child.messages()) == [{"of": convbench.__file__, "mine": looks_here}]
+        assert child.failure() is None
+
+
+def test_a_child_has_a_temporary_folder_that_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "child_writes.py").write_text(
+        f"{HEAD}import tempfile\ndef main():\n    send_message(folder=tempfile.mkdtemp())\n    time.sleep(600)\n"
+    )
+    with JsonChild("child_writes", {}) as child:
+        folder = Path(next(child.messages())["folder"])
+        assert folder.is_dir()
+    assert not folder.parent.exists() and folder.parents[1].name.startswith("convbench-run-")
 
 
 def test_a_child_that_is_no_module_is_a_failure() -> None:

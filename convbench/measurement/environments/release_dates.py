@@ -105,7 +105,7 @@ def _pip_default() -> str | None:
 
 
 def _pip_output(*words: str) -> str:
-    command, wide = [sys.executable, "-m", "pip", *words], os.environ | {"COLUMNS": "500"}
+    command, wide = [sys.executable, "-P", "-m", "pip", *words], os.environ | {"COLUMNS": "500"}
     return subprocess.run(command, capture_output=True, text=True, env=wide, check=False).stdout
 
 

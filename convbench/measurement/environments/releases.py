@@ -128,7 +128,7 @@ def _installer(python: str) -> list[str]:
 
 def pip(python: str) -> list[str]:
     """This interpreter's pip for the environment of `python`, which then needs no pip."""
-    return [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--no-input"]
+    return [sys.executable, "-P", "-m", "pip", "--python", python, "--disable-pip-version-check", "--no-input"]
 
 
 def _installed_version(library: str, python: str) -> str:

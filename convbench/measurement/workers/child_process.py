@@ -64,7 +64,7 @@ class ChildProcess:
         if not hasattr(os, "waitid"):
             return self._process.poll() is None
         with contextlib.suppress(ChildProcessError):
-            # A process that ended and was not waited for keeps its id, and so its group, from being anybody else's.
+            # A process that ended and was not waited for keeps its id, so no other process or group gets it.
             return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         return False
 

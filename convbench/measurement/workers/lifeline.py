@@ -1,8 +1,8 @@
 """A pipe from a run to a child process that nothing is ever written to. When the run ends, however it ends, the kernel
 ends the child and all of its process group.
 
-A child sees its input end only when it reads, which native code that never returns keeps it from. Linux sends a signal
-of one's choice when a pipe's last writer is gone (fcntl(2), F_SETSIG). Elsewhere there is no such pipe.
+A child sees its input end only when it reads, which native code that never returns keeps it from. Linux can send
+SIGKILL when the last writer of a pipe is gone (fcntl(2), F_SETSIG). Elsewhere there is no such pipe.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Failed:
 
 
 _SPARE_TIMES, _SPARE_BYTES = 8, 2**26
-"""A wrong output may be larger than the right one, and should be received to be told apart from garbage."""
+"""A wrong output may be larger than the right one, and should be received, because it is no garbage."""
 _MOST_ANSWERS = 16
 
 Reply = Started | Prepared | Checked | Examined | WarmedUp | Visited | Sampled | Finished | Failed

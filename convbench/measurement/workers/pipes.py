@@ -55,12 +55,12 @@ class RequestPipe:
         os.set_blocking(file.fileno(), False)
 
     def begin(self, pieces: Iterable[Any]) -> None:
-        """Write as much of `pieces` of bytes as goes without waiting. Raises `OSError` when nobody is left to read."""
+        """Write what goes of `pieces` of bytes without waiting. Raises `OSError` when no process is left to read."""
         self._left = deque(memoryview(piece).cast("B") for piece in pieces)
         self._write()
 
     def finish(self, patience: Patience) -> None:
-        """Write the rest. Raises `OSError` when nobody is left to read, and `LateError`."""
+        """Write the rest. Raises `OSError` when no process is left to read, and `LateError`."""
         while self._left:
             if not patience.wait(self._file.fileno(), select.POLLOUT, self._goes_on):
                 raise BrokenPipeError

@@ -5,8 +5,8 @@ length of its header, the header (JSON, UTF-8: the message's name and fields), t
 header an array is its dtype and shape, and shared arrays are their file and locations. It is JSON rather than pickle
 because data from a worker must not run anything, and because worker and run may be different versions of Python.
 
-The run believes nothing: it bounds every length before it allocates, and checks who sent a frame, which request it
-answers, and the type of every field. The worker, which may lack msgspec, trusts the run.
+The run believes nothing: it bounds every length before it allocates, and checks which process sent a frame, which
+request it answers, and the type of every field. The worker, which may lack msgspec, trusts the run.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def read_frame(stream: Stream, *, from_run: bool = False, most_bytes: int | None
     def decoded(value: dict[str, Any]) -> Any:
         if value.keys() == {_ARRAY}:
             arrays.append(_checked_array(*value[_ARRAY]))
-            return _Place(len(arrays) - 1)
+            return _Position(len(arrays) - 1)
         return _read_shared(*value[_SHARED]) if from_run and value.keys() == {_SHARED} else value
 
     try:
@@ -125,7 +125,7 @@ def read_frame(stream: Stream, *, from_run: bool = False, most_bytes: int | None
         raise ProtocolError("arrays in a header that is nested too deeply") from None
 
 
-class _Place(int):
+class _Position(int):
     """Where in the list of arrays one is that stands in a header."""
 
 
@@ -154,7 +154,7 @@ def _received(stream: Stream, dtype: str, shape: tuple[int, ...]) -> NDArray[Any
 
 def _placed(content: Any, arrays: Sequence[NDArray[Any]]) -> Any:
     """`content` with the arrays at their places."""
-    if isinstance(content, _Place):
+    if isinstance(content, _Position):
         return arrays[content]
     if isinstance(content, dict):
         return {key: _placed(value, arrays) for key, value in content.items()}

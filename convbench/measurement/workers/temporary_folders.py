@@ -1,8 +1,8 @@
 """A temporary folder for each child process, removed with it. Whatever still runs in it is ended as well.
 
 TMPDIR of a child names its folder, and that of whatever the child starts names it too. All lie in one folder of this
-process, which is locked for as long as this process lives. A folder that nobody has locked was left by a process that
-was killed; the next process that starts children removes it.
+process, which is locked for as long as this process lives. An unlocked folder was left by a process that was killed;
+the next process that starts children removes it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -32,6 +33,7 @@ _ABANDONED_S = 3600.0  # the age of a folder that was never locked
 _SCANS = 5  # a process may start another while it is looked for
 
 _numbers = itertools.count(1)
+_one_at_a_time = threading.Lock()
 _own: dict[int, Path] = {}
 """The folder of this process, by its id: a fork needs another."""
 
@@ -39,7 +41,7 @@ _own: dict[int, Path] = {}
 def new_folder() -> Path:
     """An empty folder for one child process. Raises `OSError` where there can be none."""
     folder = _folder_of_this_process() / str(next(_numbers))
-    folder.mkdir()
+    folder.mkdir(parents=True)  # a cleaner of old files may have removed it
     return folder
 
 
@@ -73,24 +75,25 @@ def collect_abandoned(inside: Path) -> None:
 
 
 def _folder_of_this_process() -> Path:
-    if os.getpid() not in _own:
-        inside = Path(tempfile.gettempdir())
-        collect_abandoned(inside)
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=inside))
-        _lock(folder)
-        _own[os.getpid()] = folder
-        atexit.register(_remove_own, os.getpid())
-    return _own[os.getpid()]
+    with _one_at_a_time:
+        if os.getpid() not in _own:
+            inside = Path(tempfile.gettempdir())
+            collect_abandoned(inside)
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=inside))
+            _lock(folder)
+            _own[os.getpid()] = folder
+            atexit.register(_remove_own, os.getpid())
+        return _own[os.getpid()]
 
 
 def _remove_own(pid: int) -> None:
-    if pid == os.getpid():
+    if pid == os.getpid() and pid in _own:
         shutil.rmtree(_own.pop(pid), ignore_errors=True)
 
 
 def _lock(folder: Path) -> None:
-    """Hold a lock on `folder` until this process ends. It is locked before it gets its name, so nobody ever sees it
-    unlocked."""
+    """Hold a lock on `folder` until this process ends. The file is locked before it gets its name, so it never
+    appears unlocked."""
     if fcntl is None:
         return
     unnamed = folder / f".{_LOCK}"
@@ -101,7 +104,7 @@ def _lock(folder: Path) -> None:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    """Whether `folder` is this user's and nobody has locked it. Raises `OSError` where that cannot be found out."""
+    """Whether `folder` is this user's and unlocked. Raises `OSError` where that cannot be found out."""
     state = folder.lstat()
     if fcntl is None or folder.is_symlink() or state.st_uid != os.getuid():
         return False

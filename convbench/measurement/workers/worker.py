@@ -232,7 +232,7 @@ def main() -> None:
         number, request = requests.get()
 
         def send(message: messages.Reply | messages.Stage, number: int = number) -> None:
-            if os.getpid() != this_process:  # a fork that came back from the backend's code, where nobody expects it
+            if os.getpid() != this_process:  # a fork that came back from the backend's code
                 os._exit(0)
             write_message(outgoing, message, number)
 
