@@ -74,13 +74,17 @@ def clock_error(pairs: Sequence[Sequence[float]], round_s: float) -> ClockError:
     )
 
 
+def takes_the_cpu(hazards: Sequence[Hazard]) -> bool:
+    """Whether other work takes the CPU away now and then, so that processes differ for that reason."""
+    return any(hazard.kind in _TAKE_THE_CPU for hazard in hazards)
+
+
 def process_hazards(wall: ClockError, cpu: ClockError | None, hazards: Sequence[Hazard]) -> list[Hazard]:
     """The hazard of between-process variation, if it is notable and larger than the noise of rounds by the steadier
     clock. Empty where other work comes and goes, because pairs then differ for that reason."""
     clock = cpu or wall
-    disturbed = any(hazard.kind in _TAKE_THE_CPU for hazard in hazards)
     variation = clock.spread.between_processes
-    if disturbed or variation <= _NOTABLE_VARIATION or clock.share_between_processes(_IN_S) < 0.5:
+    if takes_the_cpu(hazards) or variation <= _NOTABLE_VARIATION or clock.share_between_processes(_IN_S) < 0.5:
         return []
     # The ratio of a pair has the variation of two processes.
     return [Hazard(Kind.PROCESS_LUCK, {"luck": variation / math.sqrt(2)})]

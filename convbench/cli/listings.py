@@ -73,23 +73,34 @@ def machine(measure: bool, threads: tuple[int, ...] | None, results: Path | None
     help="Compute this problem; short calls say more in the same time.",
 )
 @click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="Threads of the backend.")
-@click.option("--quick", is_flag=True, help="Take some 8 seconds instead of half a minute.")
+@click.option("--quick", is_flag=True, help="Take some 12 seconds instead of three quarters of a minute.")
+@options.results
 @options.plugins
 @options.json_lines
-def doctor(backend: str, problem: str, threads: int, quick: bool, plugins: tuple[Path, ...], as_json: bool) -> None:
+def doctor(
+    backend: str,
+    problem: str,
+    threads: int,
+    quick: bool,
+    results: Path | None,
+    plugins: tuple[Path, ...],
+    as_json: bool,
+) -> None:
     """Find out how well this machine can measure, what limits it, and what to do about that.
 
     Reads the clocks and the state of the machine, measures the same work against itself, and derives which difference
-    could be detected in 1, 10 and 60 seconds.
+    could be detected in 1, 10 and 60 seconds. Then it looks at working sets in each cache and in memory: how long calls
+    take to be steady after a switch between processes, and how processes differ. The pairs of processes that it saw are
+    kept, and `run`, `choose` and `compare` widen their intervals by them.
     """
     from convbench.reporting.console import show
     from convbench.reporting.machine import doctor as shown
-    from convbench.runner.doctor import QUICK, WHOLE, examine, subject
+    from convbench.runner.doctor import QUICK, WHOLE, examine, folder_for_pairs, subject
 
     entry, case = subject(backend, problem, plugins)
     effort = QUICK if quick else WHOLE
     with shown.progress(entry, effort.pairs) as advance:
-        diagnosis = examine(entry, case, threads, effort, advance)
+        diagnosis = examine(entry, case, threads, effort, advance, folder_for_pairs(results))
     show(shown.report(diagnosis), [shown.row(diagnosis)], as_json=as_json)
 
 

@@ -31,12 +31,14 @@ class RoundSample:
 @dataclass(frozen=True, kw_only=True)
 class Settling:
     """How a worker becomes steady after another one had the core: by its call number `calls`, if the plateau was
-    `reached` within visits of `visit_s` seconds. `spent_s` seconds went into finding that out."""
+    `reached` within visits of `visit_s` seconds. `spent_s` seconds went into finding that out. A call took `alone_s`
+    seconds while no other worker ran."""
 
     calls: int
     reached: bool
     visit_s: float
     spent_s: float
+    alone_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

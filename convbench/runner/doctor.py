@@ -1,7 +1,9 @@
-"""How well this machine can measure: watch it at rest, measure a backend against itself, and judge both."""
+"""How well this machine can measure: watch it at rest, measure a backend against itself and on working sets in each
+level of the memory, and judge all of it. What is learned of its processes is kept for later runs."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -9,38 +11,64 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from convbench.analysis.diagnosis import ClockError, LimitingFactor, clock_error, limiting_factor, process_hazards
-from convbench.errors import BackendError, NothingMeasuredError
+from convbench.analysis.diagnosis import (
+    ClockError,
+    LimitingFactor,
+    clock_error,
+    limiting_factor,
+    process_hazards,
+    takes_the_cpu,
+)
+from convbench.analysis.survey import Level, hazards_of_levels
+from convbench.errors import BackendError, NothingMeasuredError, ResultsError
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.hazards.of_machine import hazards_of_machine, hazards_of_timers
 from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.measurement.machine import state
 from convbench.measurement.machine.clocks import Timer, timers
-from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.measurement.outcome import RoundSample
 from convbench.measurement.scheduling.aa_test import AAResult, compare_with_itself, settings_for
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, LoadFailure, discover
+from convbench.runner.working_sets import examine_levels
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.stats.ragged import Ragged
+from convbench.store.locations import machine_folder, results_folder
+from convbench.store.process_pairs import NAME as PAIRS_FILE
+from convbench.store.process_pairs import keep_pairs, kept_pairs, pair_here
 from convbench.suite import Case
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to measure: seconds of rest, pairs of fresh processes, and seconds of sampling for each process."""
+    """How much to measure: seconds of rest, pairs of fresh processes, seconds of sampling for each of them, processes
+    on the working sets, and seconds for everything together. On a slow machine there are fewer pairs and working
+    sets."""
 
     rest_s: float
     pairs: int
     sampling_s: float
+    processes: int
+    most_s: float
 
 
-WHOLE = Effort(rest_s=1.0, pairs=6, sampling_s=1.5)
-QUICK = Effort(rest_s=0.3, pairs=3, sampling_s=0.7)
+WHOLE = Effort(rest_s=1.0, pairs=6, sampling_s=1.0, processes=4, most_s=50.0)
+QUICK = Effort(rest_s=0.3, pairs=3, sampling_s=0.5, processes=2, most_s=16.0)
+_SHARE_OF_PAIRS = 0.6  # of the time; the rest is for the working sets
+_FEWEST_PAIRS = 3
 
 # The counters of the machine and the comparison itself see these better than single samples do.
 _SEEN_BETTER = (Kind.LOAD, Kind.WAITING, Kind.SPREAD, Kind.STALLS, Kind.STOOD_STILL)
+
+
+@dataclass(frozen=True)
+class KeptPairs:
+    """How many pairs of processes were kept in a file, for later runs to widen their intervals by."""
+
+    count: int
+    file: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +93,12 @@ class Diagnosis:
     spread: float
     """Of the samples of a process: the standard deviation of their logarithms."""
     seconds: float
+    levels: tuple[Level, ...] = ()
+    """The working sets, from the innermost cache to main memory. Those that there was no time for are missing."""
+    known_pairs: tuple[tuple[int, float], ...] = ()
+    """Of two processes of one backend, in this examination and what was kept on the machine before: the bytes of the
+    operands, and the logarithm of the ratio of their times."""
+    kept: KeptPairs | None = None
 
     @property
     def clocks(self) -> list[tuple[str, ClockError]]:
@@ -89,10 +123,24 @@ def subject(backend: str, problem: str, plugins: Sequence[Path] = ()) -> tuple[E
     return row, case
 
 
+def folder_for_pairs(results: Path | None) -> Path | None:
+    """This machine's results folder; None where nothing can be written, which does not keep anybody from examining."""
+    try:
+        return machine_folder(results_folder(results), machine_name())
+    except ResultsError:
+        return None
+
+
 def examine(
-    entry: Entry, case: Case, threads: int, effort: Effort, advance: Callable[[], None] = lambda: None
+    entry: Entry,
+    case: Case,
+    threads: int,
+    effort: Effort,
+    advance: Callable[[], None] = lambda: None,
+    folder: Path | None = None,
 ) -> Diagnosis:
-    """Watch the machine at rest, measure `entry` against itself, and judge both. `advance` is called after each pair.
+    """Watch the machine at rest, measure `entry` against itself and on working sets, and judge all of it. `advance` is
+    called after each pair and each working set. What is learned of processes is kept in `folder`, if one is given.
 
     Raises `NothingMeasuredError` when no pair can be measured.
     """
@@ -101,7 +149,8 @@ def examine(
     machine, clocks, runs, start = state.machine_state(), timers(), state.other_runs(), state.counters()
     time.sleep(effort.rest_s)
     rested = state.counters()
-    pairs = _measured(entry, case, settings, advance)
+    pairs = _measured(entry, case, settings, begin + _SHARE_OF_PAIRS * effort.most_s, advance)
+    levels = tuple(examine_levels(entry, threads, effort.processes, begin + effort.most_s, advance))
     at_rest, meanwhile = state.machine_activity(start, rested), state.machine_activity(rested, state.counters())
     runs = tuple(sorted({*runs, *state.other_runs()}))
     processes = [samples for pair in pairs for samples in pair.samples]
@@ -117,8 +166,11 @@ def examine(
             *_hazards_of_samples(processes, entry, threads),
         ]
     )
-    hazards = in_order([*hazards, *process_hazards(wall, cpu, hazards)])
+    judged = [*process_hazards(wall, cpu, hazards), *hazards_of_levels(levels, takes_the_cpu(hazards))]
+    hazards = in_order([*hazards, *judged])
     walls = Ragged.of([[timed.sample.wall_s for timed in samples] for samples in processes])
+    seen = [(case.problem.bytes, math.log(answer)) for answer in wall.answers]
+    seen += [(p.operand_bytes, log) for level in levels for p in level.backends for log in p.pairs]
     return Diagnosis(
         facts=machine_facts(),
         threads=threads,
@@ -135,15 +187,38 @@ def examine(
         hazards=tuple(hazards),
         limit=limiting_factor(wall, cpu, hazards),
         spread=median(walls.log_spreads().tolist()),
+        levels=levels,
+        known_pairs=tuple(_known_before(folder, settings[0]) + seen),
+        kept=_keep(folder, settings[0], seen),
         seconds=time.monotonic() - begin,
     )
 
 
-def _measured(entry: Entry, case: Case, settings: Sequence[Settings], advance: Callable[[], None]) -> list[AAResult]:
-    """The pairs that could be measured. Raises `NothingMeasuredError` without any."""
+_Pairs = list[tuple[int, float]]  # bytes of the operands, logarithm of the ratio of two processes
+
+
+def _known_before(folder: Path | None, settings: Settings) -> _Pairs:
+    pairs = kept_pairs(folder, settings) if folder is not None else []
+    return [(pair.operand_bytes, pair.log_ratio) for pair in pairs]
+
+
+def _keep(folder: Path | None, settings: Settings, seen: _Pairs) -> KeptPairs | None:
+    if folder is None:
+        return None
+    keep_pairs(folder, [pair_here(settings, size, log) for size, log in seen])
+    return KeptPairs(len(seen), folder / PAIRS_FILE)
+
+
+def _measured(
+    entry: Entry, case: Case, settings: Sequence[Settings], until_s: float, advance: Callable[[], None]
+) -> list[AAResult]:
+    """The pairs that could be measured, a few at least, and until `until_s` by the monotonic clock. Raises
+    `NothingMeasuredError` without any."""
     pairs: list[AAResult] = []
     failure = NothingMeasuredError(f"{entry.name} on {case.name}: too few rounds were measured to judge by.")
     for settings_of_pair in settings:
+        if len(pairs) >= _FEWEST_PAIRS and time.monotonic() > until_s:
+            break
         try:
             pair = compare_with_itself(entry, case, settings_of_pair)
             if len(pair.wall) >= FEWEST_FOR_INTERVAL:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import scipy
 
-from convbench.measurement.ceilings.bandwidth import extents, moves
+from convbench.measurement.ceilings.bandwidth import Extent, extents, moves
 from convbench.measurement.ceilings.figures import Figure, Level, figure_of
 from convbench.measurement.ceilings.floating_point import DTYPES, cycles, matrix_products, multiply_adds
 from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
@@ -84,9 +84,21 @@ class Measurement:
                 by_dtype.setdefault(dtype, []).append(figure)
         return {dtype: sorted(figures, key=lambda figure: -figure.value) for dtype, figures in by_dtype.items()}
 
+    def reading(self) -> dict[str, float]:
+        """Bytes per second that are read, by level; of levels without a loop that reads, nothing."""
+        found = {}
+        for extent in self._extents():
+            for how, make in moves(self._isas[:1], extent, self._threads):
+                if how.endswith("read") and (figure := self._figure(extent.name, how, make)):
+                    found[extent.name] = figure.value
+        return found
+
+    def _extents(self) -> list[Extent]:
+        return extents(caches(self._cpus or ()), memory_limit_bytes())
+
     def _levels(self) -> list[Level]:
         levels = []
-        for extent in extents(caches(self._cpus or ()), memory_limit_bytes()):
+        for extent in self._extents():
             tried = [self._figure(extent.name, how, make) for how, make in moves(self._isas, extent, self._threads)]
             levels.append(Level(name=extent.name, bytes=extent.holds, figures=tuple(filter(None, tried))))
         return levels

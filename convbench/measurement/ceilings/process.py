@@ -42,6 +42,16 @@ def measure_ceilings(
     return msgspec.convert(result | context, Ceilings)
 
 
+_READING_S = 0.05
+
+
+def measure_reading(threads: int) -> dict[str, float]:
+    """Bytes per second that `threads` threads read from each cache and from memory, by its name; brief, and so less
+    exact than ceilings. Empty where that cannot be measured."""
+    result, _ = _measure({"threads": threads, "seconds": _READING_S, "only": "reading"}, lambda step: None, {})
+    return dict(result) if result is not None else {}
+
+
 def _measure(
     request: dict[str, Any], on_step: Callable[[str], None], variables: dict[str, str]
 ) -> tuple[dict[str, Any] | None, str]:

@@ -75,7 +75,13 @@ class _Probe:
         if len(self.visits) < _VISITS:
             return False
         visit_s = len(self.visits[0]) * self.plan.calls_per_reading * level_s
-        settling = Settling(calls=calls, reached=fit.reached, visit_s=visit_s, spent_s=self.spent_s)
+        settling = Settling(
+            calls=calls,
+            reached=fit.reached,
+            visit_s=visit_s,
+            spent_s=self.spent_s,
+            alone_s=self.worker.call_s,
+        )
         self.worker.settled(settling, level_s, sample_s)
         return True
 
