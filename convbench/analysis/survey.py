@@ -16,7 +16,7 @@ from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.settings import Settings
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, NORMAL_QUANTILE
-from convbench.stats.minimum_detectable_effect import Spread, detected_beyond, spread_of
+from convbench.stats.minimum_detectable_effect import Spread, detected_beyond, spread_of_few_rounds
 from convbench.stats.process_variation import ProcessVariation
 
 _SLOW_SWITCH_S = 4 * Settings().sample_s
@@ -73,13 +73,18 @@ class Processes:
             visit_s=((calls or 0) + sampled) * call_s,
             speeds=tuple(level - fmean(levels) for level in levels),
             pairs=tuple(median(logs[i][r] - logs[i + 1][r] for r in rounds) for i in paired),
-            spread=spread_of(ratios),
+            spread=spread_of_few_rounds(ratios),
         )
 
     @property
     def luck(self) -> float:
         """The standard deviation by which single processes differ, as a share, beyond what noise explains."""
         return self.spread.between_processes / math.sqrt(2)
+
+    @property
+    def noise(self) -> float:
+        """The standard deviation of one process's rounds, as a share."""
+        return self.spread.noise / math.sqrt(2)
 
     def rounds(self, seconds: float) -> int:
         """Rounds of two backends that fit into `seconds`."""
@@ -150,7 +155,7 @@ def _luck(seen: _Seen) -> Hazard | None:
 def _noise(seen: _Seen) -> Hazard | None:
     if not seen:
         return None
-    noise = {(name, p.backend): p.spread.noise / math.sqrt(2) for name, p in seen}
+    noise = {(name, p.backend): p.noise for name, p in seen}
     noisiest, quietest = max(noise, key=noise.__getitem__), min(noise, key=noise.__getitem__)
     if noise[noisiest] < max(_NOTABLE_NOISE, _MUCH_NOISIER * noise[quietest]):
         return None

@@ -34,6 +34,7 @@ from convbench.problem import ConvProblem
 from convbench.registry import Entry, LoadFailure, discover
 from convbench.runner.working_sets import examine_levels
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
+from convbench.stats.process_variation import ProcessVariation, variation_at
 from convbench.stats.ragged import Ragged
 from convbench.store.locations import machine_folder, results_folder
 from convbench.store.process_pairs import NAME as PAIRS_FILE
@@ -54,9 +55,9 @@ class Effort:
     most_s: float
 
 
-WHOLE = Effort(rest_s=1.0, pairs=6, sampling_s=1.0, processes=4, most_s=50.0)
+WHOLE = Effort(rest_s=1.0, pairs=6, sampling_s=1.0, processes=4, most_s=45.0)
 QUICK = Effort(rest_s=0.3, pairs=3, sampling_s=0.5, processes=2, most_s=16.0)
-_SHARE_OF_PAIRS = 0.6  # of the time; the rest is for the working sets
+_SHARE_OF_PAIRS = 0.4  # of the time; the rest is for the working sets
 _FEWEST_PAIRS = 3
 
 # The counters of the machine and the comparison itself see these better than single samples do.
@@ -99,6 +100,10 @@ class Diagnosis:
     """Of two processes of one backend, in this examination and what was kept on the machine before: the bytes of the
     operands, and the logarithm of the ratio of their times."""
     kept: KeptPairs | None = None
+
+    def variation(self, operand_bytes: int) -> ProcessVariation:
+        """What is known now of between-process variation on this machine, for operands of so many bytes."""
+        return variation_at(operand_bytes, self.known_pairs)
 
     @property
     def clocks(self) -> list[tuple[str, ClockError]]:

@@ -15,6 +15,7 @@ from convbench.analysis.survey import Level, Processes
 from convbench.measurement.ceilings.process import measure_reading
 from convbench.measurement.machine.facts import memory_limit_bytes
 from convbench.measurement.machine.topology import caches
+from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
@@ -24,7 +25,7 @@ from convbench.suite import Case
 
 _ASSUMED_BYTES = tuple(1 << exponent for exponent in (14, 18, 22, 26))  # where the system does not tell the caches
 _LARGEST_BYTES = 1 << 27  # a larger one takes seconds to verify in each process
-_FLOPS = 4e8  # of a call at most, so that some tens of calls fit into the time
+_FLOPS = 1e8  # of a call at most, so that some tens of calls fit into the time
 _IN_MEMORY = 2  # times all caches
 _SHARE_OF_MEMORY = 8
 _TILE_BYTES = 12  # float32 input, weight and output of equal sizes
@@ -41,13 +42,14 @@ class WorkingSet:
 
 def working_sets(caches: Mapping[str, int], memory_limit: int) -> list[WorkingSet]:
     """One for each cache and one for main memory, the innermost first. A cache's is as many times larger than what the
-    caches inside it hold as it is smaller than the cache; the innermost is filled by half. What is too large to verify
+    caches inside it hold as it is smaller than the cache; the innermost is filled by half, and one that is no larger
+    than those inside it by a quarter. What is too large to verify
     in a moment, or for the memory, is left out."""
     sizes: dict[str, int] = {}
     inside = 0
     for name, size in caches.items():
-        between = math.isqrt(inside * size) if 0 < inside < size else 0
-        sizes[name] = min(max(between, inside + size // 8), inside + size // 2) if inside else size // 2
+        between = math.isqrt(inside * size) if inside else size // 2
+        sizes[name] = between if 4 * between > 5 * inside else inside + size // 4
         inside += size
     if caches:
         sizes["memory"] = _IN_MEMORY * inside
@@ -62,8 +64,10 @@ def _problem(size: int) -> ConvProblem:
     computes for too long then."""
     channels = max(1, min(math.isqrt(size // _TILE_BYTES), int(4 * _FLOPS / size)))
     pixels = max(1, (size // 4 - channels**2) // (2 * channels))
-    side = max(1, math.isqrt(pixels))
-    return ConvProblem(in_channels=channels, out_channels=channels, height=side, width=side, kernel_size=1)
+    height = max(1, math.isqrt(pixels))
+    return ConvProblem(
+        in_channels=channels, out_channels=channels, height=height, width=-(-pixels // height), kernel_size=1
+    )
 
 
 def _size_in_words(size: int) -> str:
@@ -114,7 +118,9 @@ def examine_levels(
         known = caches(engine.cores or range(threads))
         sets = working_sets(known, memory_limit_bytes())
         reading = measure_reading(threads)
-        backends = {entry: processes} | dict.fromkeys(_beside(entry), _PROCESSES_BESIDE)
+        others = _others(entry)
+        examined, *beside = [entry, *others[:1]] if entry.backend.device == "cpu" else others
+        backends = [(examined, processes), *((other, _PROCESSES_BESIDE) for other in beside)]
         return [
             Level(
                 name=working_set.level,
@@ -124,33 +130,38 @@ def examine_levels(
                 backends=found,
             )
             for working_set, found in survey(engine, sets, backends, deadline, advance)
-        ][::-1]
+        ]
 
 
-def _beside(entry: Entry) -> list[Entry]:
-    others = [other for name in _BESIDE for other in discover().select([name]) if isinstance(other, Entry)]
-    return [other for other in others if other.name != entry.name and other.unavailable() is None][:1]
+def _others(entry: Entry) -> list[Entry]:
+    """The backends that can take turns with `entry`, the best for it first."""
+    known = [other for other in discover() if other.name in _BESIDE and other.name != entry.name]
+    return sorted((e for e in known if e.unavailable() is None), key=lambda e: _BESIDE.index(e.name))
+
+
+def _is_timed(outcome: Outcome) -> bool:
+    return len(outcome.samples) >= FEWEST_FOR_INTERVAL
 
 
 def survey(
     engine: Engine,
     sets: Sequence[WorkingSet],
-    backends: Mapping[Entry, int],
+    backends: Sequence[tuple[Entry, int]],
     deadline: Deadline,
     advance: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[WorkingSet, tuple[Processes, ...]]]:
-    """Sample each backend in so many worker processes, all by turns, on each working set; the largest first, because
-    they show most. Ends early at the deadline. A backend that cannot be timed on a working set is left out there."""
-    rows = {entry.name: [entry.again(number) for number in range(1, count + 1)] for entry, count in backends.items()}
+    """Sample each backend in so many worker processes, all by turns, on each working set in order. Ends early at the
+    deadline. A backend that cannot be timed on a working set is left out there."""
+    rows = {entry.name: [entry.again(number) for number in range(1, count + 1)] for entry, count in backends}
     every = [row for again in rows.values() for row in again]
-    for working_set in reversed(sets):
+    for working_set in sets:
         try:
             deadline()
             outcomes = {outcome.backend: outcome for outcome in engine.measure("doctor", working_set.case, every)}
         except OutOfTimeError:
             return
         timed = {
-            name: [outcomes[row.name] for row in again if row.name in outcomes and outcomes[row.name].samples]
+            name: [outcomes[row.name] for row in again if row.name in outcomes and _is_timed(outcomes[row.name])]
             for name, again in rows.items()
         }
         yield working_set, tuple(Processes.of(name, found) for name, found in timed.items() if len(found) > 1)

@@ -22,7 +22,7 @@ from statistics import fmean as mean
 
 from scipy.special import nctdtrinc
 
-from convbench.stats.estimates import FEWEST_FOR_INTERVAL, student_quantile
+from convbench.stats.estimates import FEWEST_FOR_INTERVAL, MAD_TO_SIGMA, student_quantile
 
 POWER = 0.80
 _LARGEST_LOG = 700.0  # so that its exponential is still a number
@@ -71,9 +71,25 @@ def spread_of(pairs: Sequence[Sequence[float]]) -> Spread:
     from order statistics around the middle, which a few stalls do not move; the mean square over the pairs. Raises
     `ValueError` if a pair has fewer rounds than an interval needs.
     """
+    _check(pairs)
+    return _split(pairs, math.sqrt(mean(_error_of_median(pair) ** 2 * len(pair) for pair in pairs)))
+
+
+def spread_of_few_rounds(pairs: Sequence[Sequence[float]]) -> Spread:
+    """As `spread_of`, where pairs have so few rounds that order statistics reach to the most extreme ones: the noise is
+    the median absolute deviation from the pairs' medians, over all rounds, scaled as a median's of normal noise."""
+    _check(pairs)
+    apart = [abs(log - centre) for pair in pairs for centre in [median(pair)] for log in pair]
+    return _split(pairs, math.sqrt(math.pi / 2) * MAD_TO_SIGMA * median(apart))
+
+
+def _check(pairs: Sequence[Sequence[float]]) -> None:
     if not pairs or any(len(pair) < FEWEST_FOR_INTERVAL for pair in pairs):
         raise ValueError(f"each pair should have {FEWEST_FOR_INTERVAL} rounds or more")
-    noise = math.sqrt(mean(_error_of_median(pair) ** 2 * len(pair) for pair in pairs))
+
+
+def _split(pairs: Sequence[Sequence[float]], noise: float) -> Spread:
+    """The spread of pairs with that noise of a round."""
     explained = mean(noise**2 / len(pair) for pair in pairs)
     observed = mean(median(pair) ** 2 for pair in pairs)
     return Spread(noise, math.sqrt(max(0.0, observed - explained)), len(pairs))

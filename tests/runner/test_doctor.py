@@ -16,12 +16,16 @@ from places import PLUGINS
 from rich.console import Console
 
 from convbench.analysis.diagnosis import ClockError, clock_error, limiting_factor, process_hazards
+from convbench.analysis.survey import Level, Processes
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.measurement.machine.clocks import Timer
 from convbench.measurement.machine.state import MachineActivity, MachineState
+from convbench.measurement.settings import Settings
 from convbench.registry import discover
 from convbench.reporting.machine.doctor import report, verdict
-from convbench.runner.doctor import Diagnosis
+from convbench.runner.doctor import Diagnosis, KeptPairs, folder_for_pairs
+from convbench.stats.minimum_detectable_effect import Spread
+from convbench.store.process_pairs import kept_pairs
 
 FAKES = PLUGINS / "fakes.py"
 SMALL = "n1c2h6w6_o3k3"
@@ -35,8 +39,8 @@ def doctor(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(asked, capture_output=True, text=True, timeout=120)
 
 
-def test_the_command_gives_one_json_document_and_nothing_else() -> None:
-    done = doctor("--quick", "--json")
+def test_the_command_gives_one_json_document_and_nothing_else(tmp_path: Path) -> None:
+    done = doctor("--quick", "--json", "--results", tmp_path)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     found = json.loads(line)
@@ -61,6 +65,22 @@ def test_the_command_gives_one_json_document_and_nothing_else() -> None:
     assert found["limit"] is None or found["limit"] in [hazard["hazard"] for hazard in found["hazards"]]
     assert found["verdict"].startswith("This machine can")
     assert "Measuring numpy-gemm against itself" in done.stderr
+
+    for level in found["working_sets"]:  # as many as there was time for
+        assert level["bytes"] > 0 and level["case"]
+        for backend in level["backends"]:
+            assert backend["call_s"] > 0 and backend["noise"] >= 0 and backend["luck"] >= 0
+            assert len(backend["processes"]) == 2
+            assert backend["smallest_difference"].keys() == {"in_10_s", "run"}
+    (kept,) = tmp_path.rglob("process-pairs")
+    assert Path(found["pairs"]["file"]) == kept
+    sets = sum(len(level["backends"]) for level in found["working_sets"])
+    assert found["pairs"]["kept"] == len(found["rounds"]) + sets
+    known = kept_pairs(kept.parent, Settings())  # as a run with these settings reads them
+    assert len(known) == found["pairs"]["kept"]
+    assert [round(pair.log_ratio, 9) for pair in known[: len(found["rounds"])]] == [
+        round(float(np.log(ratio)), 9) for ratio in found["clocks"]["wall"]["ratios"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -215,3 +235,55 @@ def test_a_machine_that_can_tell_next_to_nothing_apart_is_told_so() -> None:
     assert "> 100 %" in shown(examined(clock(9.0), None), 80)
     slow = replace(clock(0.01), round_s=3.0)
     assert "too long to tell differences apart in 10 s" in verdict(examined(slow, None, call_s=1.4))
+
+
+# --- working sets -----------------------------------------------------------------------------------------------------
+
+
+def level(name: str, call_s: float = 0.001, luck: float = 0.003, read_per_s: float = 123.4e9) -> Level:
+    backends = tuple(
+        Processes(
+            backend=backend,
+            operand_bytes=1 << 20,
+            call_s=call_s,
+            alone_s=call_s,
+            settle_s=3 * call_s,
+            settle_calls=3,
+            is_steady=True,
+            visit_s=10 * call_s,
+            speeds=(0.0, 0.0, 0.0, 0.0),
+            pairs=(luck, -luck),
+            spread=Spread(noise=0.01, between_processes=luck, pairs=6),
+        )
+        for backend in ("numpy-gemm", "torch-channels-last")
+    )
+    return Level(name=name, case="n1c1h1w1_o1k1", bytes=123456789, read_per_s=read_per_s, backends=backends)
+
+
+LEVELS = tuple(level(name, call_s) for name, call_s in (("L1", 1e-5), ("L2", 2e-4), ("L3", 3e-3), ("memory", 0.0123)))
+
+
+def test_working_sets_fit_80_columns_and_say_that_their_pairs_were_kept() -> None:
+    kept = KeptPairs(14, Path("results/here/process-pairs"))
+    text = shown(examined(clock(0.01), clock(0.01), levels=LEVELS, kept=kept), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [line.split() for line in text.splitlines()]
+    assert ["L1", "L2", "L3", "memory"] in lines
+    assert ["read", "there", *["123", "GB/s"] * 4] in lines
+    assert ["steady", "after", "a", "switch", "30.0", "µs", "600", "µs", "9.00", "ms", "36.9", "ms"] in lines
+    assert "14 pairs of processes kept in results/here/process-pairs" in " ".join(text.split())
+    assert "There was no time for them" in shown(examined(clock(0.01), None), 80)
+
+
+def test_the_verdict_says_where_less_can_be_told_apart() -> None:
+    pairs = tuple((1 << 20, sign * 0.2) for sign in (1, -1) for _ in range(10))
+    sentence = verdict(examined(clock(0.001), None, levels=LEVELS, known_pairs=pairs))
+    assert "% in 10 s on one thread, but none below" in sentence and "where the working set is in" in sentence
+    same = tuple((1 << 20, sign * 0.0001) for sign in (1, -1) for _ in range(40))
+    assert "but none below" not in verdict(examined(clock(0.1), None, levels=LEVELS, known_pairs=same))
+
+
+def test_without_a_folder_to_write_to_nothing_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert folder_for_pairs(tmp_path / "file") is None
+    assert folder_for_pairs(tmp_path) is not None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
-from convbench.stats.minimum_detectable_effect import Spread, spread_of
+from convbench.stats.minimum_detectable_effect import Spread, detected_beyond, spread_of, spread_of_few_rounds
 
 SIMULATED = 400
 SCALE = 0.01
@@ -136,3 +136,29 @@ def test_rounds_that_have_nothing_in_common_state_a_number_all_the_same() -> Non
 def test_too_few_rounds_have_no_spread(pairs: Sequence[Sequence[float]]) -> None:
     with pytest.raises(ValueError, match="6 rounds or more"):
         spread_of(pairs)
+
+
+@given(st.integers(0, 10_000))
+def test_a_stall_does_not_move_the_noise_of_few_rounds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pairs = SCALE * rng.normal(size=(6, 8))
+    stalled = pairs.copy()
+    stalled[range(6), rng.integers(0, 8, 6)] += rng.choice([-1.0, 1.0], 6)
+    plain, with_stalls = (spread_of_few_rounds(logs.tolist()) for logs in (pairs, stalled))
+    assert 0.5 * SCALE < plain.noise < 3 * SCALE
+    assert with_stalls.noise < 2.5 * plain.noise
+    assert spread_of(stalled.tolist()).noise > 5 * plain.noise
+
+
+def test_processes_that_differ_are_seen_in_few_rounds() -> None:
+    rng = np.random.default_rng(3)
+    pairs = SCALE * rng.normal(size=(200, 8)) + 5 * SCALE * rng.normal(size=(200, 1))
+    assert spread_of_few_rounds(pairs.tolist()).between_processes == pytest.approx(5 * SCALE, rel=0.15)
+    with pytest.raises(ValueError, match="6 rounds"):
+        spread_of_few_rounds([[0.0] * 5])
+
+
+def test_what_lies_beyond_an_interval_is_detected_in_80_percent() -> None:
+    half_width, error = 0.02, 0.01
+    results = np.log1p(detected_beyond(half_width, error)) + error * np.random.default_rng(4).normal(size=20_000)
+    assert np.mean(results > half_width) == pytest.approx(0.8, abs=0.02)

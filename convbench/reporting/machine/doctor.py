@@ -19,6 +19,7 @@ from convbench.measurement.machine.state import MachineState
 from convbench.registry import Entry
 from convbench.reporting.console import stderr
 from convbench.reporting.hazards import Paragraph, hazard_paragraphs
+from convbench.reporting.machine import working_sets
 from convbench.reporting.numbers import count, duration, in_columns, percent, significant
 from convbench.runner.doctor import Diagnosis
 from convbench.stats.estimates import CONFIDENCE
@@ -27,6 +28,8 @@ from convbench.stats.minimum_detectable_effect import POWER
 _INDENT = 2
 _VERDICT_S = 10
 _COARSE, _HOPELESS = 0.05, 1.0
+_LEVELS = 4  # three caches and memory, on most machines
+_WORSE = 1.25
 
 
 def report(diagnosis: Diagnosis) -> RenderableType:
@@ -36,6 +39,7 @@ def report(diagnosis: Diagnosis) -> RenderableType:
         "State": _state(diagnosis),
         "The same work against itself": _self_comparison(diagnosis),
         "Smallest difference it can tell apart": _smallest_differences(diagnosis),
+        "Working sets, by turns with other processes": _working_sets(diagnosis),
         "What to do": hazard_paragraphs(diagnosis.hazards) or [Text("  Nothing: no hazard was seen.", style="green")],
     }
     parts = [part for title, lines in sections.items() for part in (Text(f"\n{title}", style="bold"), *lines)]
@@ -45,7 +49,7 @@ def report(diagnosis: Diagnosis) -> RenderableType:
 def row(diagnosis: Diagnosis) -> dict[str, Any]:
     """All of it, JSON-ready; shares are fractions, not percent."""
     limiting, fields = diagnosis.limit.hazard, asdict(diagnosis)
-    clocks, spread = (("wall", diagnosis.wall), ("cpu", diagnosis.cpu)), diagnosis.spread
+    clocks, spread, kept = (("wall", diagnosis.wall), ("cpu", diagnosis.cpu)), diagnosis.spread, diagnosis.kept
     as_they_are = ("threads", "backend", "case", "call_s", "rounds", "timers", "at_rest", "meanwhile")
     return {
         "machine": diagnosis.facts,
@@ -59,6 +63,8 @@ def row(diagnosis: Diagnosis) -> dict[str, Any]:
             "alone": smallest_between_runs(spread, beside_others=False),
             "beside_others": smallest_between_runs(spread, beside_others=True),
         },
+        "working_sets": working_sets.as_dicts(diagnosis.levels, diagnosis.variation),
+        "pairs": {"kept": kept.count, "file": str(kept.file)} if kept else None,
         "hazards": [h.as_dict() | {"sentence": h.sentence, "remedy": h.remedy} for h in diagnosis.hazards],
         "limit": str(limiting.kind) if limiting else None,
         "verdict": verdict(diagnosis),
@@ -87,12 +93,12 @@ def _clock_dict(clock: ClockError) -> dict[str, Any]:
 def progress(entry: Entry, pairs: int) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, elsewhere a line; on standard error. Gives the function that advances it by a pair."""
     console = stderr()
-    title = f"Measuring {entry.name} against itself in {pairs} pairs of fresh processes"
+    title = f"Measuring {entry.name} against itself in {pairs} pairs of fresh processes, then working sets"
     if not console.is_terminal:
         console.print(Text(f"{title} ..."))
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=pairs)
+        task = bar.add_task(title, total=pairs + _LEVELS)
         yield lambda: bar.advance(task)
 
 
@@ -115,7 +121,24 @@ def verdict(diagnosis: Diagnosis) -> str:
     sentence = f"This machine {able} in {_VERDICT_S} s on {threads}"
     if diagnosis.limit.waiting and cpu is not None and cpu < _HOPELESS:
         sentence += f" (by the CPU clock it can tell {percent(cpu)} %)"
+    sentence += _where_it_is_worse(diagnosis, wall)
     return f"{sentence}; {_limit(diagnosis)}."
+
+
+def _where_it_is_worse(diagnosis: Diagnosis, wall: float) -> str:
+    """A clause about the working set on which differences are hardest to tell, if they are harder than `wall`."""
+    smallest = [
+        (share, level.name)
+        for level in diagnosis.levels
+        for p in level.backends
+        if (share := working_sets.smallest_in_10_s(p, diagnosis.variation)) is not None
+    ]
+    share, name = max(smallest, default=(0.0, ""))
+    if share <= _WORSE * wall:
+        return ""
+    if share >= _HOPELESS:
+        return f", but not even what is twice as slow where the working set is in {name}"
+    return f", but none below {percent(share)} % where the working set is in {name}"
 
 
 def _limit(diagnosis: Diagnosis) -> str:
@@ -203,6 +226,18 @@ def _smallest_differences(diagnosis: Diagnosis) -> list[RenderableType]:
         f"{FEWEST_OTHERS} other libraries in both at least {beside}."
     )
     return [*_table(rows), Paragraph(between, _INDENT, style="dim")]
+
+
+def _working_sets(diagnosis: Diagnosis) -> list[RenderableType]:
+    rows = working_sets.rows(diagnosis.levels, diagnosis.variation)
+    lines: list[RenderableType] = [*_table(rows)] if rows else [Text("  There was no time for them.", style="dim")]
+    if (kept := diagnosis.kept) is not None:
+        told = (
+            f"{count(kept.count, 'pair')} of processes kept in {kept.file}: run, choose and compare widen their "
+            "intervals by them."
+        )
+        lines.append(Paragraph(told, _INDENT, style="dim"))
+    return lines
 
 
 def _percent(share: float | None) -> str:
