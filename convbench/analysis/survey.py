@@ -1,6 +1,6 @@
 """Several processes of a backend on one working set, sampled by turns: what settling, processes and noise hide.
 
-The difference that can be told apart is by the rule that `run` uses: the interval of a ratio holds the noise of the
+The smallest difference is by the rule that `run` uses: the interval of a ratio holds the noise of the
 rounds and the between-process variation that is known of the machine (`convbench.stats.process_variation`).
 """
 
@@ -17,11 +17,13 @@ from convbench.measurement.outcome import Outcome
 from convbench.measurement.settings import Settings
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, NORMAL_QUANTILE
 from convbench.stats.minimum_detectable_effect import Spread, detected_beyond, spread_of_few_rounds
+from convbench.stats.process_groups import two_groups
 from convbench.stats.process_variation import ProcessVariation
+from convbench.store.records import process_groups
 
 _SLOW_SWITCH_S = 4 * Settings().sample_s
 """A way back longer than this takes most of a visit."""
-_NOTABLE_LUCK = Settings().precision
+_NOTABLE_VARIATION = Settings().precision
 _NOTABLE_NOISE, _MUCH_NOISIER = 0.03, 3.0
 _NO_FASTER = 1.3  # than the memory behind it
 
@@ -77,7 +79,7 @@ class Processes:
         )
 
     @property
-    def luck(self) -> float:
+    def variation(self) -> float:
         """The standard deviation by which single processes differ, as a share, beyond what noise explains."""
         return self.spread.between_processes / math.sqrt(2)
 
@@ -123,7 +125,7 @@ def hazards_of_levels(levels: Sequence[Level], disturbed: bool) -> list[Hazard]:
     seen = [(level.name, processes) for level in levels for processes in level.backends]
     hazards = [_slow_switch(seen)]
     if not disturbed:
-        hazards += [_luck(seen), _noise(seen)]
+        hazards += [_two_groups(seen), _processes_differ(seen), _noise(seen)]
     return [hazard for hazard in [*hazards, _slow_cache(levels)] if hazard is not None]
 
 
@@ -141,15 +143,22 @@ def _slow_switch(seen: _Seen) -> Hazard | None:
     return Hazard(Kind.SLOW_SWITCH, figures)
 
 
-def _luck(seen: _Seen) -> Hazard | None:
+def _processes_differ(seen: _Seen) -> Hazard | None:
     def explained(p: Processes) -> float:
         return p.spread.noise / math.sqrt(FEWEST_FOR_INTERVAL)
 
-    varied = [(p.luck, name, p) for name, p in seen if p.luck > max(_NOTABLE_LUCK, explained(p))]
+    varied = [(p.variation, name, p) for name, p in seen if p.variation > max(_NOTABLE_VARIATION, explained(p))]
     if not varied:
         return None
-    luck, name, p = max(varied, key=lambda each: each[0])
-    return Hazard(Kind.PROCESSES_DIFFER, {"luck": luck, "level": name, "backend": p.backend})
+    variation, name, p = max(varied, key=lambda each: each[0])
+    return Hazard(Kind.PROCESSES_DIFFER, {"variation": variation, "level": name, "backend": p.backend})
+
+
+def _two_groups(seen: _Seen) -> Hazard | None:
+    """Two groups of processes, where they are furthest apart."""
+    every = [two_groups(p.speeds) for _, p in seen]
+    furthest = max((groups for groups in every if groups), key=lambda groups: groups.apart, default=None)
+    return process_groups(furthest, _NOTABLE_VARIATION)
 
 
 def _noise(seen: _Seen) -> Hazard | None:

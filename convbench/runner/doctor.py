@@ -129,7 +129,7 @@ def subject(backend: str, problem: str, plugins: Sequence[Path] = ()) -> tuple[E
 
 
 def folder_for_pairs(results: Path | None) -> Path | None:
-    """This machine's results folder; None where nothing can be written, which does not keep anybody from examining."""
+    """This machine's results folder; None where it cannot be written."""
     try:
         return machine_folder(results_folder(results), machine_name())
     except ResultsError:

@@ -120,16 +120,16 @@ def examine_levels(
         reading = measure_reading(threads)
         others = _others(entry)
         examined, *beside = [entry, *others[:1]] if entry.backend.device == "cpu" else others
-        backends = [(examined, processes), *((other, _PROCESSES_BESIDE) for other in beside)]
+        turns = [(examined, processes), *((other, _PROCESSES_BESIDE) for other in beside)]
         return [
             Level(
                 name=working_set.level,
                 case=working_set.case.name,
                 bytes=working_set.case.problem.bytes,
                 read_per_s=reading.get(working_set.level),
-                backends=found,
+                backends=backends,
             )
-            for working_set, found in survey(engine, sets, backends, deadline, advance)
+            for working_set, backends in survey(engine, sets, turns, deadline, advance)
         ]
 
 
@@ -164,5 +164,5 @@ def survey(
             name: [outcomes[row.name] for row in again if row.name in outcomes and _is_timed(outcomes[row.name])]
             for name, again in rows.items()
         }
-        yield working_set, tuple(Processes.of(name, found) for name, found in timed.items() if len(found) > 1)
+        yield working_set, tuple(Processes.of(name, some) for name, some in timed.items() if len(some) > 1)
         advance()

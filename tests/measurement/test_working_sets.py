@@ -52,7 +52,7 @@ class Machine(SimulatedMachine):
             ]
 
 
-def told(levels: Sequence[Level], disturbed: bool = False) -> dict[str, Hazard]:
+def hazards_by_name(levels: Sequence[Level], disturbed: bool = False) -> dict[str, Hazard]:
     return {str(hazard.kind): hazard for hazard in hazards_of_levels(levels, disturbed)}
 
 
@@ -64,15 +64,15 @@ def processes(levels: Sequence[Level], backend: str = "a") -> list[Processes]:
 def test_a_quiet_machine_is_told_nothing(seed: int) -> None:
     levels = Machine(seed, a={"call_s": 0.001, "transient": SMALL}, b={"call_s": 0.0008}).surveyed()
     assert [level.name for level in levels] == ["L1", "L2", "L3", "memory"]
-    assert told(levels) == {}
+    assert hazards_by_name(levels) == {}
     for p in processes(levels):
-        assert p.is_steady and p.luck < 0.005
+        assert p.is_steady and p.variation < 0.005
         assert p.call_s == pytest.approx(0.001, rel=0.02) and p.alone_s == pytest.approx(0.001)
 
 
 def test_a_machine_with_a_way_back_of_60_ms_is_warned_about() -> None:
     levels = Machine(1, a={"call_s": 0.004, "transient": SIXTY_MS}, b={"call_s": 0.001}).surveyed()
-    hazard = told(levels)["slow switch"]
+    hazard = hazards_by_name(levels)["slow switch"]
     assert 45 <= hazard.figures["settle_ms"] <= 130
     assert "after another process had the core, calls of a in" in hazard.sentence
     assert "--budget" in hazard.remedy
@@ -83,7 +83,7 @@ def test_a_machine_with_a_way_back_of_60_ms_is_warned_about() -> None:
 def test_a_machine_whose_calls_never_settle_is_warned_about() -> None:
     endless = tuple(1 + np.exp(-i / 200) for i in range(2000))
     levels = Machine(2, a={"call_s": 0.001, "transient": endless}, b={"call_s": 0.001}).surveyed()
-    assert "in all of a visit" in told(levels)["slow switch"].sentence
+    assert "in all of a visit" in hazards_by_name(levels)["slow switch"].sentence
     assert "never" in [cell for line in shown.rows(levels, lambda size: ProcessVariation()) for cell in line]
 
 
@@ -92,10 +92,10 @@ def test_a_machine_whose_processes_differ_by_20_percent_is_warned_about_and_tell
         Machine(3, factors, a={"call_s": 0.001}, b={"call_s": 0.001}).surveyed()
         for factors in ((), (1.0, 1.2, 0.85, 1.05))
     )
-    hazard = told(varied)["processes differ"]
-    assert hazard.figures["luck"] == pytest.approx(np.std(np.log([1.0, 1.2, 0.85, 1.05]), ddof=1), rel=0.1)
+    hazard = hazards_by_name(varied)["processes differ"]
+    assert hazard.figures["variation"] == pytest.approx(np.std(np.log([1.0, 1.2, 0.85, 1.05]), ddof=1), rel=0.1)
     assert "--processes 5" in hazard.remedy
-    assert told(varied, disturbed=True).keys() == told(steady).keys() == set()
+    assert hazards_by_name(varied, disturbed=True).keys() == hazards_by_name(steady).keys() == set()
 
     def smallest(levels: Sequence[Level]) -> float:
         pairs = [(p.operand_bytes, log) for p in processes(levels) for log in p.pairs]
@@ -106,11 +106,22 @@ def test_a_machine_whose_processes_differ_by_20_percent_is_warned_about_and_tell
     assert smallest(varied) > 0.15
 
 
+def test_two_groups_of_processes_are_named() -> None:
+    scripts = {"a": {"call_s": 0.001}, "b": {"call_s": 0.001}}
+    levels = Machine(10, (1.0, 1.31, 1.0, 1.31), **scripts).surveyed()
+    hazard = hazards_by_name(levels)["process groups"]
+    assert hazard.figures["apart"] == pytest.approx(0.31, abs=0.02)
+    assert "two groups, 31" in hazard.sentence.replace("30", "31")
+    assert "--allocator steady" in hazard.remedy
+    one_apart = Machine(10, (1.0, 1.31, 1.0, 1.0), **scripts).surveyed()
+    assert "process groups" not in hazards_by_name(one_apart)
+
+
 def test_noise_in_one_level_is_told_with_the_level_that_is_quiet() -> None:
     quiet, noisy = ({"call_s": 0.001, "noise": noise} for noise in (0.002, 0.3))
     levels = Machine(4, a=quiet, b=quiet).surveyed(sets=SETS[:1])
     levels += Machine(5, a=noisy, b=noisy).surveyed(sets=SETS[2:3])
-    hazard = told(levels)["noisy level"]
+    hazard = hazards_by_name(levels)["noisy level"]
     assert (hazard.figures["level"], hazard.figures["quiet_level"]) == ("L3", "L1")
 
 
@@ -118,12 +129,12 @@ def read_at(speeds: Mapping[str, float]) -> list[Level]:
     return [Level(name=name, case="c", bytes=1, read_per_s=1e9 * each, backends=()) for name, each in speeds.items()]
 
 
-def test_a_last_cache_that_is_no_faster_than_memory_is_told() -> None:
-    hazard = told(read_at({"L1": 300, "L2": 150, "L3": 18, "memory": 15}))["slow cache"]
+def test_a_last_cache_that_is_no_faster_than_memory_is_named() -> None:
+    hazard = hazards_by_name(read_at({"L1": 300, "L2": 150, "L3": 18, "memory": 15}))["slow cache"]
     assert "L3 reads 18 GB/s, hardly more than memory (15 GB/s)" in hazard.sentence
     assert "does not fit into L2" in hazard.remedy
-    assert told(read_at({"L1": 300, "L2": 150, "L3": 60, "memory": 15})) == {}
-    assert told(read_at({"L1": 300})) == told([]) == {}
+    assert hazards_by_name(read_at({"L1": 300, "L2": 150, "L3": 60, "memory": 15})) == {}
+    assert hazards_by_name(read_at({"L1": 300})) == hazards_by_name([]) == {}
 
 
 def test_pairs_of_processes_are_apart_from_each_other_and_have_the_ratio_of_the_two() -> None:

@@ -86,12 +86,12 @@ class Measurement:
 
     def reading(self) -> dict[str, float]:
         """Bytes per second that are read, by level; of levels without a loop that reads, nothing."""
-        found = {}
+        rates_by_level = {}
         for extent in self._extents():
             for how, make in moves(self._isas[:1], extent, self._threads):
                 if how.endswith("read") and (figure := self._figure(extent.name, how, make)):
-                    found[extent.name] = figure.value
-        return found
+                    rates_by_level[extent.name] = figure.value
+        return rates_by_level
 
     def _extents(self) -> list[Extent]:
         return extents(caches(self._cpus or ()), memory_limit_bytes())

@@ -232,11 +232,11 @@ def _working_sets(diagnosis: Diagnosis) -> list[RenderableType]:
     rows = working_sets.rows(diagnosis.levels, diagnosis.variation)
     lines: list[RenderableType] = [*_table(rows)] if rows else [Text("  There was no time for them.", style="dim")]
     if (kept := diagnosis.kept) is not None:
-        told = (
+        sentence = (
             f"{count(kept.count, 'pair')} of processes kept in {kept.file}: run, choose and compare widen their "
             "intervals by them."
         )
-        lines.append(Paragraph(told, _INDENT, style="dim"))
+        lines.append(Paragraph(sentence, _INDENT, style="dim"))
     return lines
 
 

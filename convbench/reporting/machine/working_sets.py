@@ -27,8 +27,8 @@ def rows(levels: Sequence[Level], variation: Variation) -> list[tuple[str, ...]]
         ("read there", *(_rate(level.read_per_s) for level in levels)),
     ]
     for name in dict.fromkeys(p.backend for level in levels for p in level.backends):
-        found = [next((p for p in level.backends if p.backend == name), None) for level in levels]
-        lines += [(title, *(_UNKNOWN if p is None else cell(p, variation) for p in found)) for title, cell in _of(name)]
+        cells = [next((p for p in level.backends if p.backend == name), None) for level in levels]
+        lines += [(title, *(_UNKNOWN if p is None else cell(p, variation) for p in cells)) for title, cell in _of(name)]
     return lines
 
 
@@ -61,10 +61,10 @@ def _of(backend: str) -> list[tuple[str, Callable[[Processes, Variation], str]]]
         (f"{backend}, a call", lambda p, _: duration(p.call_s)),
         ("  alone", lambda p, _: _UNKNOWN if p.alone_s is None else duration(p.alone_s)),
         ("  steady after a switch", lambda p, _: _settled(p)),
-        ("  processes differ by", lambda p, _: _share(p.luck)),
+        ("  processes differ by", lambda p, _: _share(p.variation)),
         ("  noise of a round", lambda p, _: _share(p.noise)),
-        (f"  told apart in {IN_S} s", lambda p, variation: _share(smallest_in_10_s(p, variation))),
-        ("  told apart by run", lambda p, variation: _share(smallest_by_run(p, variation))),
+        (f"  tells apart in {IN_S} s", lambda p, variation: _share(smallest_in_10_s(p, variation))),
+        ("  tells apart in a run", lambda p, variation: _share(smallest_by_run(p, variation))),
     ]
 
 
@@ -77,7 +77,7 @@ def _as_dict(p: Processes, variation: ProcessVariation) -> dict[str, Any]:
         "settle_calls": p.settle_calls,
         "steady": p.is_steady,
         "visit_s": p.visit_s,
-        "luck": p.luck,
+        "variation": p.variation,
         "noise": p.noise,
         "processes": list(p.speeds),
         "smallest_difference": {
