@@ -26,6 +26,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convbench choose --suite smoke --backend 'numpy*' --plan plan.json",
         "convbench choose --problem n1c16h14w14_o16k3_p1 --backend 'numpy*' --budget 0.1",
     ),
+    "report": (
+        "convbench report before.jsonl -o report.html",
+        "convbench report before.jsonl after.jsonl --compare",
+    ),
     "compare": (
         "convbench compare before.jsonl after.jsonl",
         "convbench compare before.jsonl after.jsonl --backend numpy-gemm --against numpy-loop --markdown",

@@ -12,7 +12,7 @@ import traceback
 
 import click
 
-from convbench.cli import choose, exchange, history, listings, run, verify
+from convbench.cli import choose, exchange, history, listings, report, run, verify
 from convbench.cli.examples import EXAMPLES
 from convbench.errors import BUG_EXIT_CODE, ConvbenchError
 from convbench.installation import VERSION
@@ -36,7 +36,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for module in (listings, run, verify, choose, history, exchange):
+for module in (listings, run, verify, choose, history, report, exchange):
     for command in vars(module).values():
         if isinstance(command, click.Command):
             lines = EXAMPLES[str(command.name)]

@@ -155,8 +155,12 @@ def say(sentence: str, *, error: bool = False) -> None:
 def text_of(shown: RenderableType) -> str:
     """`shown` without colours, as wide as the terminal, or as a file has it when there is none."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_OF_A_FILE
-    text = _trimmed(_recorded(shown, width).export_text())
-    return "".join(fitted(text, sys.stdout.encoding or "utf-8", keep="\n"))
+    return "".join(fitted(plain_text(shown, width), sys.stdout.encoding or "utf-8", keep="\n"))
+
+
+def plain_text(shown: RenderableType, width: int) -> str:
+    """`shown` without colours, `width` columns wide, in any characters."""
+    return _trimmed(_recorded(shown, width).export_text())
 
 
 def html_of(shown: RenderableType) -> str:

@@ -1,0 +1,122 @@
+"""`convbench.report`: one page of HTML with the answer, the tables, the figures and the samples of runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, cast
+
+from convbench.analysis.comparison import compare as compare_records
+from convbench.api.result import Result
+from convbench.errors import NothingMeasuredError, ResultsError
+from convbench.reporting.page.page import Report, page_of
+from convbench.reporting.page.rows import FIELDS
+from convbench.runner.locate import place_named, records_named
+from convbench.store.ceilings import kept_ceilings
+from convbench.store.journal import journals
+from convbench.store.locations import draft_of, results_folder
+from convbench.store.readings import table
+from convbench.store.schema import Record
+from convbench.store.verification_log import SUFFIX
+
+Source: TypeAlias = "str | PathLike[str] | Result"
+"""A journal, folder of journals, machine, commit, tag or branch, a file of `convbench verify --json`, or a result."""
+
+
+class WrittenReport(NamedTuple):
+    """The page's path, how many records and verified backends it shows, and whether it has figures."""
+
+    path: Path
+    records: int
+    verified: int
+    has_figures: bool
+
+
+def report(
+    *sources: Source,
+    to: str | PathLike[str] = "report.html",
+    compare: bool = False,
+    threshold: float = 0.05,
+    title: str | None = None,
+    results: str | PathLike[str] | None = None,
+) -> WrittenReport:
+    """Write the page of `sources` to the file `to`; of the newest run without any.
+
+    With `compare` there are two sources, and the page says what changed from the first to the second; a slow-down above
+    `threshold` (0.05 is 5 %) is a regression. Machines and commits are looked for in the folder `results`, by default
+    the usual one. Figures need `pip install 'convbench[report]'`.
+
+    Raises `ResultsError` for a source that names no records and a file that cannot be written, and
+    `NothingMeasuredError` when there is nothing to show.
+    """
+    folder = results_folder(None if results is None else Path(results))
+    named = list(sources) or [_newest(folder)]
+    if compare and len(named) != 2:
+        raise ResultsError(f"a comparison needs two runs, a base and a new one; there are {len(named)}.")
+    parts = [_read(source, folder) for source in named]
+    shown = [record for records, _ in parts for record in records]
+    verified = [row for _, rows in parts for row in rows]
+    if not shown and not verified:
+        raise NothingMeasuredError(f"{' and '.join(map(_name, named))} hold no records, so there is nothing to report.")
+    page, has_figures = page_of(
+        Report(
+            title or f"convbench: {' and '.join(map(_name, named))}",
+            shown,
+            _ceilings(folder, shown),
+            verified,
+            compare_records(parts[0][0], parts[1][0], threshold) if compare else None,
+            (_name(named[0]), _name(named[-1])),
+            threshold,
+        )
+    )
+    with draft_of(Path(to)) as draft:
+        draft.write_text(page, encoding="utf-8")
+    return WrittenReport(Path(to), len(shown), len(verified), has_figures)
+
+
+def _newest(folder: Path) -> Path:
+    newest = max(journals(folder), key=lambda path: path.name, default=None) if folder.is_dir() else None
+    if newest is None:
+        raise NothingMeasuredError(f"{folder} has no runs; convbench run makes some.")
+    return newest
+
+
+def _name(source: Source) -> str:
+    return "this result" if isinstance(source, Result) else Path(source).name
+
+
+def _read(source: Source, folder: Path) -> tuple[Sequence[Record], list[dict[str, Any]]]:
+    """The records of a source, or the rows of a verification."""
+    if isinstance(source, Result):
+        rows = [dict(row) for row in source.records]
+        verified = [row for row in rows if "failures" in row]
+        return ([], verified) if verified else (cast("list[Record]", rows), [])
+    place = place_named(str(source), folder)
+    if place is not None and place.is_file() and (verified := list(_verified(place))):
+        return [], verified
+    logs = sorted(place.glob(f"*{SUFFIX}")) if place is not None and place.is_dir() else []
+    newest = {str(row.get("backend")): row for log in logs for row in _verified(log)}
+    return records_named(str(source), folder, FIELDS), list(newest.values())
+
+
+def _verified(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a verification: of its log, or of a file of `convbench verify --json`; none in other files."""
+    with path.open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError, RecursionError):
+                event = json.loads(line)
+                row = event.get("row", event) if isinstance(event, dict) else None
+                if isinstance(row, dict) and isinstance(row.get("failures"), list):
+                    yield row
+                elif not isinstance(event, dict) or not {"asked", "event"} & event.keys():
+                    return
+
+
+def _ceilings(folder: Path, shown: Iterable[Record]) -> list[Any]:
+    """What the machines of the records can do at most, where it is kept in the results folder."""
+    machines = {str(table(record, "machine").get("machine")) for record in shown}
+    known = [path for path in folder.iterdir() if path.name in machines] if folder.is_dir() else []
+    return [ceilings for path in known for ceilings in kept_ceilings(path)]

@@ -1,0 +1,155 @@
+"""The records of a report as rows: what the page's table and figures show of each pair under its conditions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from convbench.analysis.backend_times import lower_precision
+from convbench.analysis.ranking import SuiteRanking, rank
+from convbench.analysis.roofline import Limits, bytes_needed, flops_needed
+from convbench.reporting.markdown import printable
+from convbench.status import Status
+from convbench.store.readings import has_interval, number, problem_of, rounds, table, walls
+from convbench.store.schema import Record
+
+FIELDS = (
+    "suite", "case", "case_id", "backend", "status", "reason", "median_s", "low_s", "high_s", "interval", "gflops",
+    "flops", "time", "threads", "dtype", "count", "layer", "commit", "dirty", "run", "session", "release", "declared",
+    "problem", "processes", "prepare_s", "first_call_s", "peak_bytes", "max_error_over_bound", "stopped", "hazards",
+    "twin", "self_ratio", "process_variation", "settle_s", "versions", "samples", "settings", "machine", "convbench",
+)  # fmt: skip
+"""What a report shows, or needs to compare, of a record."""
+
+Row = dict[str, Any]
+_Conditions = tuple[str, str, str, str, str]
+
+
+class Group:
+    """The newest record of each pair under one set of conditions, and the ranking of each of their suites."""
+
+    def __init__(self, name: str, records: Sequence[Record]) -> None:
+        self.name, self.records = name, records
+        self.rankings: list[SuiteRanking] = rank(records)
+
+    @property
+    def machine(self) -> str:
+        return _machine(self.records[0])
+
+
+def groups_of(records: Iterable[Record]) -> list[Group]:
+    """The records by machine, threads, dtype, allocator and cache state. A name says what differs between groups."""
+    by_conditions: dict[_Conditions, dict[tuple[str, str, str], Record]] = {}
+    for record in records:
+        pair = str(record.get("suite", "")), record["case"], record["backend"]
+        by_conditions.setdefault(_conditions(record), {})[pair] = record
+    several = [len(set(values)) > 1 for values in zip(*by_conditions, strict=True)]
+    return [
+        Group(_name(conditions, several), list(pairs.values())) for conditions, pairs in sorted(by_conditions.items())
+    ]
+
+
+def _machine(record: Record) -> str:
+    return str(table(record, "machine").get("machine") or "a machine without a name")
+
+
+def _conditions(record: Record) -> _Conditions:
+    settings = table(record, "settings")
+    allocator, cache = str(settings.get("allocator") or "steady"), str(settings.get("cache") or "warm")
+    threads = record.get("threads")
+    words = f"{threads} thread{'s' if threads != 1 else ''}"
+    return _machine(record), words, str(record.get("dtype")), f"{allocator} allocator", f"{cache} caches"
+
+
+def _name(conditions: _Conditions, several: Sequence[bool]) -> str:
+    """The machine and its threads, and what else differs between groups or is no default."""
+    usual = (None, None, None, "steady allocator", "warm caches")
+    shown = [
+        value
+        for value, differs, default, always in zip(conditions, several, usual, (1, 1, 0, 0, 0), strict=True)
+        if always or differs or (default is not None and value != default)
+    ]
+    return printable(", ".join(shown))
+
+
+def rows_of(groups: Sequence[Group], limits: Limits) -> list[Row]:
+    """A row for each pair of each group; times in ms, memory in MiB. Texts are printable, and not escaped."""
+    return [
+        row
+        for group in groups
+        for ranking in group.rankings
+        for case in ranking.cases
+        for row in [
+            *(_row(group, place.record, limits, place.share, place.level) for place in case.places),
+            *(_row(group, record, limits) for record in case.untimed),
+        ]
+    ]
+
+
+def _row(group: Group, record: Record, limits: Limits, share: float | None = None, level: bool = False) -> Row:
+    times = {f"{name}_ms": _scaled(record, f"{name}_s", 1e3) if share else None for name in ("median", "low", "high")}
+    return {
+        "conditions": group.name,
+        **{name: _text(record.get(name)) for name in ("suite", "case", "case_id", "layer", "backend", "status")},
+        "reason": _text(record.get("reason") or _sentence(record)) if share is None else "",
+        "precision": lower_precision(record) or "",
+        "count": record.get("count") or 1,
+        **times,
+        "covers": has_interval(record),
+        "share": share,
+        "level": level,
+        "gflops": _scaled(record, "gflops"),
+        "limit": limits.share(record) if share else None,
+        "error": _scaled(record, "max_error_over_bound"),
+        "first_ms": _first_ms(record) if share else None,
+        "peak_mib": _scaled(record, "peak_bytes", 1 / 2**20) if share else None,
+        "mflop": _scaled(record, "flops", 1e-6),
+        "intensity": _intensity(record) if share else None,
+        "hazards": sorted({_text(h.get("hazard")) for h in record.get("hazards") or [] if isinstance(h, dict)}),
+        **(_samples(record) if share else {"rounds": [], "samples_ms": []}),
+    }
+
+
+def _samples(record: Record) -> dict[str, list[Any]]:
+    """Milliseconds of each sample, to four digits, with its round and, where there are several, its process."""
+    seconds, numbers = walls(record), rounds(record)
+    if len(seconds) != len(numbers):
+        return {"rounds": [], "samples_ms": []}
+    columns: dict[str, list[Any]] = {"rounds": numbers, "samples_ms": [float(f"{s * 1e3:.4g}") for s in seconds]}
+    processes = table(record, "samples").get("process")
+    if isinstance(processes, list) and len(processes) == len(numbers):
+        columns["processes"] = processes
+    return columns
+
+
+def _intensity(record: Record) -> float | None:
+    """Floating-point operations for each byte that has to be moved."""
+    if (problem := problem_of(record)) is None:
+        return None
+    return float(f"{flops_needed(problem) / bytes_needed(problem, table(record, 'declared')):.4g}")
+
+
+def _first_ms(record: Record) -> float | None:
+    seconds = [number(record, name) for name in ("prepare_s", "first_call_s")]
+    return None if None in seconds else float(f"{sum(filter(None, seconds)) * 1e3:.4g}")
+
+
+def _scaled(record: Record, name: str, scale: float = 1.0) -> float | None:
+    value = number(record, name)
+    return None if value is None or not math.isfinite(value * scale) else float(f"{value * scale:.5g}")
+
+
+def _sentence(record: Record) -> str:
+    try:
+        return Status(record["status"]).sentence
+    except ValueError:
+        return ""
+
+
+def _text(value: object) -> str:
+    return "" if value is None else printable(" ".join(str(value).split()))
+
+
+def is_failure(status: str) -> bool:
+    return status in {str(one) for one in Status if one.is_failure}
