@@ -10,8 +10,8 @@ from convbench.analysis.comparison import Change
 from convbench.analysis.scaling import scalings
 from convbench.analysis.trend import trend
 from convbench.measurement.ceilings.figures import Ceilings
-from convbench.reporting.markdown import printable
 from convbench.reporting.page.rows import Group, Row
+from convbench.reporting.terminal_text import printable
 from convbench.store.readings import number, table
 from convbench.store.schema import Record
 
@@ -105,10 +105,10 @@ def _totals(group: Group) -> Iterator[Row]:
 
 def _history(records: Sequence[Record]) -> Iterator[Row]:
     """The points of the series that have several, those with steps first, with the ratio of a step at its point."""
-    found = trend(records, _THRESHOLD, _FEWEST_IN_SEGMENT)
-    steps = {(step.series.key, step.index): step.ratio.value for step in found.steps}
-    stepped = {key for key, _ in steps}
-    series = [one for one in (*found.long, *found.short, *found.untold) if len(one.points) >= _FEWEST_POINTS]
+    trends = trend(records, _THRESHOLD, _FEWEST_IN_SEGMENT)
+    ratios = {(step.series.key, step.index): step.ratio.value for step in trends.steps}
+    stepped = {key for key, _ in ratios}
+    series = [one for one in (*trends.long, *trends.short, *trends.untold) if len(one.points) >= _FEWEST_POINTS]
     for one in sorted(series, key=lambda s: s.key not in stepped)[:_MOST_LINES]:
         for index, point in enumerate(one.points):
             yield {
@@ -120,7 +120,7 @@ def _history(records: Sequence[Record]) -> Iterator[Row]:
                 "median_ms": point.median_s * 1e3,
                 "low_ms": _milliseconds(point.low_s),
                 "high_ms": _milliseconds(point.high_s),
-                "step": steps.get((one.key, index)),
+                "step": ratios.get((one.key, index)),
             }
 
 

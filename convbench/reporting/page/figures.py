@@ -1,16 +1,16 @@
 """The figures of a report, as Vega-Lite specifications: data, so that a label stays a label.
 
-A specification names its data and holds none. The page fills in the rows that its reader has selected.
+A specification names its data and holds none. The page fills in the rows that its reader has selected. This module is
+imported where Altair is installed, which the extra `report` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import altair as alt
+import altair as alt
 
 _POINT, _WIDTH, _HEIGHT = 55, "container", 340
 _FIT = {"type": "fit-x", "contains": "padding"}
@@ -30,7 +30,7 @@ class Figure:
 
 
 def figures() -> tuple[Figure, ...]:
-    """All figures, in the order of the page. One whose data are empty is not shown. Imports Altair."""
+    """All figures, in the order of the page. One whose data are empty is not shown."""
     return (
         Figure(
             "changes",
@@ -105,8 +105,6 @@ def figures() -> tuple[Figure, ...]:
 
 def samples_figure() -> Mapping[str, Any]:
     """The samples of one pair by round: the page opens it for a row of its table."""
-    import altair as alt
-
     base = alt.Chart(alt.NamedData("samples"))
     points = base.mark_circle(size=_POINT).encode(
         alt.X("round:Q", title="round", axis=alt.Axis(tickMinStep=1)),
@@ -120,8 +118,6 @@ def samples_figure() -> Mapping[str, Any]:
 
 
 def _time_against_work() -> Mapping[str, Any]:
-    import altair as alt
-
     base = alt.Chart(alt.NamedData("rows")).transform_filter("isValid(datum.median_ms)")
     chosen = alt.selection_point(fields=["backend"], bind="legend")
     x = alt.X("mflop:Q", scale=alt.Scale(type="log"), title="work, MFLOP a call")
@@ -134,8 +130,6 @@ def _time_against_work() -> Mapping[str, Any]:
 
 
 def _heat_map() -> Mapping[str, Any]:
-    import altair as alt
-
     base = alt.Chart(alt.NamedData("rows")).transform_calculate(
         times="datum.share ? 1 / datum.share : null",
         shown="datum.share ? format(1 / datum.share, datum.share > 0.1 ? '.2f' : '.0f') : datum.status",
@@ -157,8 +151,6 @@ def _heat_map() -> Mapping[str, Any]:
 
 
 def _layers() -> Mapping[str, Any]:
-    import altair as alt
-
     base = alt.Chart(alt.NamedData("layers"))
     y = alt.Y("case:N", sort=None, title=None)
     bars = base.mark_bar().encode(
@@ -174,8 +166,6 @@ def _layers() -> Mapping[str, Any]:
 
 
 def _roofline() -> Mapping[str, Any]:
-    import altair as alt
-
     x = alt.X("intensity:Q", scale=alt.Scale(type="log", nice=False), title="work, FLOP for each byte moved")
     y = alt.Y("gflops:Q", scale=alt.Scale(type="log", nice=False), title="GFLOP/s")
     lines = (
@@ -193,8 +183,6 @@ def _roofline() -> Mapping[str, Any]:
 
 
 def _first_answer() -> Mapping[str, Any]:
-    import altair as alt
-
     points = alt.Chart(alt.NamedData("rows")).transform_filter("datum.first_ms > 0 && isValid(datum.median_ms)")
     return _finished(
         points.mark_point(filled=True, size=_POINT).encode(
@@ -207,8 +195,6 @@ def _first_answer() -> Mapping[str, Any]:
 
 
 def _memory() -> Mapping[str, Any]:
-    import altair as alt
-
     bars = alt.Chart(alt.NamedData("rows")).transform_filter("isValid(datum.peak_mib)").mark_bar()
     return _finished(
         bars.encode(
@@ -221,8 +207,6 @@ def _memory() -> Mapping[str, Any]:
 
 
 def _scaling() -> Mapping[str, Any]:
-    import altair as alt
-
     base = alt.Chart(alt.NamedData("scaling"))
     x = alt.X("threads:O", title="threads")
     line = base.mark_line(point=True).encode(
@@ -236,8 +220,6 @@ def _scaling() -> Mapping[str, Any]:
 
 
 def _machines() -> Mapping[str, Any]:
-    import altair as alt
-
     bars = alt.Chart(alt.NamedData("machines")).mark_bar()
     return _finished(
         bars.encode(
@@ -252,8 +234,6 @@ def _machines() -> Mapping[str, Any]:
 
 
 def _history() -> Mapping[str, Any]:
-    import altair as alt
-
     base = alt.Chart(alt.NamedData("history"))
     x = alt.X("place:O", title=None, axis=alt.Axis(labelAngle=-40, labelLimit=120))
     line = base.mark_line(point=True).encode(
@@ -270,8 +250,6 @@ def _history() -> Mapping[str, Any]:
 
 
 def _changes() -> Mapping[str, Any]:
-    import altair as alt
-
     base = alt.Chart(alt.NamedData("changes"))
     y = alt.Y("pair:N", sort=None, title=None, axis=alt.Axis(labelLimit=320))
     verdicts = alt.Scale(
@@ -288,14 +266,10 @@ def _changes() -> Mapping[str, Any]:
 
 
 def _colour() -> alt.Color:
-    import altair as alt
-
     return alt.Color("backend:N", title="backend", scale=alt.Scale(scheme="tableau20"))
 
 
 def _logarithmic_ms(field: str, title: str = "ms a call") -> alt.Y:
-    import altair as alt
-
     return alt.Y(f"{field}:Q", scale=alt.Scale(type="log"), title=title)
 
 
@@ -324,8 +298,6 @@ _NUMBERS = {
 
 
 def _tooltip(*fields: str) -> list[alt.Tooltip]:
-    import altair as alt
-
     tooltips = []
     for field in fields:
         is_number = field in _FORMATS or field in _NUMBERS

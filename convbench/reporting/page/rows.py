@@ -9,7 +9,7 @@ from typing import Any
 from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.ranking import SuiteRanking, rank
 from convbench.analysis.roofline import Limits, bytes_needed, flops_needed
-from convbench.reporting.markdown import printable
+from convbench.reporting.terminal_text import printable
 from convbench.status import Status
 from convbench.store.readings import has_interval, number, problem_of, rounds, table, walls
 from convbench.store.schema import Record
