@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 
 from convbench.api.arguments import Numbers, Paths, Subject, Words, read_options, subjects, whole_numbers
 from convbench.api.result import Result
-from convbench.reporting.console import spaced, unwrapped
+from convbench.reporting.console import Sentence, spaced
 from convbench.reporting.progress import requested_progress
 from convbench.reporting.run.report import asv_sentence, interrupted_sentence, run_report
 from convbench.runner.observer import Observer
@@ -72,7 +72,7 @@ class RunResult(Result):
         report = run_report(self.measurements, self.request)
         error = () if self.measurements.error is None else (str(self.measurements.error),)
         endings = [*self.remarks, *error, *([interrupted_sentence(self.measurements)] if self.interrupted else ())]
-        return spaced(report, Group(*map(unwrapped, endings)) if endings else None)
+        return spaced(report, Group(*map(Sentence, endings)) if endings else None)
 
 
 def run_request(request: Request, observer: Observer) -> RunResult:

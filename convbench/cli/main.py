@@ -16,8 +16,8 @@ from convbench.cli import choose, exchange, history, listings, report, run, veri
 from convbench.cli.examples import EXAMPLES
 from convbench.errors import BUG_EXIT_CODE, ConvbenchError
 from convbench.installation import VERSION
-from convbench.reporting.streams import Messages, Output, as_file, open_standard_streams
-from convbench.reporting.terminal_text import printable
+from convbench.reporting.streams import Messages, Output, as_file, open_standard_streams, width_of
+from convbench.reporting.terminal_text import printable, wrapped
 from convbench.runner.interrupts import interrupt_arrived
 
 INTERRUPTED = 130
@@ -88,6 +88,6 @@ def exit_code(arguments: list[str] | None = None) -> int:
 def _complain(text: str, code: int) -> int:
     """Write `text` on standard error, whatever is in it; gives `code`."""
     output = Messages(sys.stderr)
-    output.write(printable(text, keep="\n") + "\n")
+    output.write(wrapped(printable(text, keep="\n"), width_of(output)) + "\n")
     output.flush()
     return code

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from convbench.analysis.backend_times import BackendTime
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.explanation import explanation, explanation_of_winner
 from convbench.analysis.model_total import LEFT_OUT_IS_BEHIND, ModelChoice
-from convbench.reporting.console import plain_table, spaced
+from convbench.reporting.console import spaced
 from convbench.reporting.numbers import (
     aligned,
     count,
@@ -24,7 +23,10 @@ from convbench.reporting.numbers import (
     significant,
     times,
 )
+from convbench.reporting.run.suite_tables import absent_sentence
+from convbench.reporting.tables import plain_table
 from convbench.runner.choose.answer import Answer
+from convbench.runner.selection import is_exact
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
 from convbench.store.schema import Record
@@ -99,7 +101,8 @@ def _layers(model: ModelChoice) -> RenderableType:
         short = name if len(name) <= _WIDEST_NAME else f"{name[:12]}…{name[-15:]}"
         fastest = Text(winner.backend, style="bold green")
         rows.append((short, str(choice.case.count), fastest, _about(winner) + ms, *_next(choice)))
-    table = plain_table(("layer", "times", "fastest", "ms", "next", "takes", "95 %", ""), rows, right=(1, 3, 5))
+    headers = ("layer", "times", "fastest", "ms", "next", "takes", "95 %", "")
+    table = plain_table(headers, rows, right=(1, 3, 5), drops=(6, 1, 4, 5, 7))
     left = len(model.choices) - len(shown)
     return Group(table, Text(f"... and {left} layers that take less; --json has all.", style="dim")) if left else table
 
@@ -124,7 +127,7 @@ def _next(choice: LayerChoice) -> tuple[str, str, str, Text]:
     return rival.time.backend, times(rival.ratio.value), _between(rival.ratio), Text(word, style="green")
 
 
-def _ranking(choice: LayerChoice, answer: Answer) -> Table:
+def _ranking(choice: LayerChoice, answer: Answer) -> RenderableType:
     """A row for each backend on one problem."""
     ranked = choice.ranked
     spans = interval_column((t.low_s * 1e3, t.high_s * 1e3, t.covers) for t in ranked)
@@ -136,7 +139,8 @@ def _ranking(choice: LayerChoice, answer: Answer) -> Table:
         name = Text(timed.backend, style="bold green" if rival is None or rival.level else "")
         mark = Text("level" if rival and rival.level else "", style="green")
         rows.append((name, _about(timed) + ms, span, *over, mark, explanation(timed, answer.limits)))
-    return plain_table(("backend", "ms", "95 % interval ms", "takes", "95 %", "", "how"), rows, right=(1, 2, 3))
+    headers = ("backend", "ms", "95 % interval ms", "takes", "95 %", "", "how")
+    return plain_table(headers, rows, right=(1, 2, 3), wraps=(6,), drops=(2, 6, 4))
 
 
 def _totals(model: ModelChoice) -> RenderableType:
@@ -154,7 +158,7 @@ def _totals(model: ModelChoice) -> RenderableType:
         memory = "–" if total.peak_bytes is None else f"{total.peak_bytes / 2**20:,.0f}"
         rows.append((name, str(total.layers), at_least + ms, takes, _between(lead) if lead else "", first, memory))
     headers = ("all layers by", "layers", "a pass ms", "takes", "95 %", "first answers s", "memory MiB")
-    lines: list[RenderableType] = [plain_table(headers, rows, right=(1, 2, 3, 5, 6))]
+    lines: list[RenderableType] = [plain_table(headers, rows, right=(1, 2, 3, 5, 6), drops=(6, 5, 4, 1))]
     if any(not total.is_whole and total.expected_s is not None for total in shown):
         behind = f"≥ counts {LEFT_OUT_IS_BEHIND} times the fastest's time for layers that the backend did not run."
         lines.append(Text(behind, style="dim"))
@@ -210,13 +214,18 @@ def _notes(answer: Answer) -> Iterator[Text]:
     for record in (record for choice in answer.choices for record in choice.untimed):
         groups.setdefault((record["backend"], Status(record["status"])), []).append(record)
     not_timed: dict[str, list[str]] = {}
+    absent: list[str] = []
     for (backend, status), records in groups.items():
         if status.is_failure:
             yield Text(f"{backend} {status}{_where_and_why(records, answer)}", style="red")
+        elif status is Status.UNAVAILABLE and not any(is_exact(name) for name in answer.request.backends):
+            absent.append(backend)
         elif status is not Status.OK:
             not_timed.setdefault(_where_and_why(records, answer), []).append(backend)
     for reason, backends in not_timed.items():
         yield Text(f"{_names(backends)} not timed{reason}", style="dim")
+    if absent:
+        yield Text(absent_sentence(absent), style="dim")
     yield from _left_out(answer.choices)
 
 

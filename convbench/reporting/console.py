@@ -7,22 +7,18 @@ that for everything that is printed on it, so callers give texts as they are.
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
-from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Span, Text
 
-from convbench.reporting.streams import Messages, Output, Rows, as_file
-from convbench.reporting.terminal_text import fits, fitted, json_line, printable
+from convbench.reporting.streams import Messages, Output, Rows, as_file, width_of
+from convbench.reporting.terminal_text import fits, fitted, json_line, printable, wrapped
 from convbench.status import Status
 from convbench.store.line_file import JournalWarning
 
@@ -51,8 +47,10 @@ class FittingConsole(Console):
     equivalent, and nothing is markup. A text that is not wrapped is one line, whatever is in it; in others lines stay.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, wraps_sentences: bool = False, **settings: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
+        self.wraps_sentences = wraps_sentences
+        """Whether a person reads lines of this width, so that sentences are wrapped between words."""
 
     @property
     def encoding(self) -> str:
@@ -77,34 +75,6 @@ class FittingConsole(Console):
         copy = text.blank_copy("".join(parts))
         copy.spans = [Span(ends[span.start], ends[min(span.end, len(parts))], span.style) for span in text.spans]
         return copy
-
-
-class _Cell:
-    """A text in a table, as wide as the console shows it."""
-
-    def __init__(self, text: str | Text) -> None:
-        self._text = text if isinstance(text, Text) else Text(printable(text))
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement.get(console, options, self._shown(console))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._shown(console)
-
-    def _shown(self, console: Console) -> Text:
-        return console.fitted(self._text) if isinstance(console, FittingConsole) else self._text
-
-
-def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Iterable[int] = ()) -> Table:
-    """A table of texts without lines but one under the header; the columns `right` are set flush right. A `str` may
-    come from anywhere and is one line."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    flush = set(right)
-    for index, header in enumerate(headers):
-        table.add_column(_Cell(header), justify="right" if index in flush else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(_Cell, row))
-    return table
 
 
 def spaced(*parts: RenderableType | None) -> Group:
@@ -134,7 +104,8 @@ def stderr() -> FittingConsole:
 
 
 def _console(output: Output) -> FittingConsole:
-    return FittingConsole(file=as_file(output), width=None if output.isatty() else WIDTH_OF_A_FILE)
+    width = width_of(output)
+    return FittingConsole(file=as_file(output), width=width or WIDTH_OF_A_FILE, wraps_sentences=width is not None)
 
 
 def show(report: RenderableType, rows: Iterable[Any], *, as_json: bool, markdown: str | None = None) -> None:
@@ -148,14 +119,16 @@ def show(report: RenderableType, rows: Iterable[Any], *, as_json: bool, markdown
 
 
 def say(sentence: str, *, error: bool = False) -> None:
-    """Print a sentence on one line as it is: nothing in it is markup. On standard error if `error`."""
-    (stderr() if error else stdout()).print(unwrapped(sentence), soft_wrap=True)
+    """Print a sentence as it is: nothing in it is markup. On standard error if `error`."""
+    (stderr() if error else stdout()).print(Sentence(sentence), crop=False)
 
 
 def text_of(shown: RenderableType) -> str:
     """`shown` without colours, as wide as the terminal, or as a file has it when there is none."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_OF_A_FILE
-    return "".join(fitted(plain_text(shown, width), sys.stdout.encoding or "utf-8", keep="\n"))
+    width = width_of(sys.stdout)
+    console = _recorded(shown, width or WIDTH_OF_A_FILE, wraps_sentences=width is not None)
+    return "".join(fitted(_trimmed(console.export_text()), sys.stdout.encoding or "utf-8", keep="
+"))
 
 
 def plain_text(shown: RenderableType, width: int) -> str:
@@ -168,13 +141,28 @@ def html_of(shown: RenderableType) -> str:
     return _trimmed(_recorded(shown, WIDTH_OF_A_FILE).export_html(inline_styles=True, code_format=_NOTEBOOK))
 
 
-def unwrapped(sentence: str) -> Text:
-    """A sentence on one line, whatever is in it, for a console that prints it with `crop=False`."""
-    return Text(printable(sentence), no_wrap=True, overflow="ignore")
+class Sentence:
+    """A sentence from anywhere: on one line in a file, wrapped between words where a person reads it. Printed with
+    `crop=False`, it keeps a word that is longer than a line, such as a path."""
+
+    def __init__(self, text: str, style: str = "") -> None:
+        self._text, self._style = text, style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wraps = isinstance(console, FittingConsole) and console.wraps_sentences
+        for line in wrapped(printable(self._text), options.max_width if wraps else None).split("\n"):
+            yield Text(line, style=self._style, no_wrap=True, overflow="ignore")
 
 
-def _recorded(shown: RenderableType, width: int) -> FittingConsole:
-    console = FittingConsole(file=io.StringIO(), record=True, width=width, force_terminal=True, force_jupyter=False)
+def _recorded(shown: RenderableType, width: int, *, wraps_sentences: bool = False) -> FittingConsole:
+    console = FittingConsole(
+        file=io.StringIO(),
+        record=True,
+        width=width,
+        force_terminal=True,
+        force_jupyter=False,
+        wraps_sentences=wraps_sentences,
+    )
     console.print(shown, crop=False)
     return console
 

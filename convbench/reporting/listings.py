@@ -14,8 +14,9 @@ from convbench.extraction.extract import Extracted
 from convbench.problem import DTYPES, ConvProblem
 from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
 from convbench.registry import Entry, Row, versions
-from convbench.reporting.console import plain_table, spaced
+from convbench.reporting.console import spaced
 from convbench.reporting.numbers import aligned, flops, percent
+from convbench.reporting.tables import plain_table
 from convbench.suite import Suite, builtin_outlines
 
 _SHORT_DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
@@ -63,8 +64,8 @@ def backends_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
     status = Text("unavailable", style="yellow")
     others = [(", ".join(names), status, reason) for reason, names in by_reason.items()]
     return spaced(
-        plain_table(("backend", "status", "computes", "versions", ""), cells),
-        plain_table(("backends", "status", "why"), others) if others else None,
+        plain_table(("backend", "status", "computes", "versions", ""), cells, wraps=(4,), drops=(1, 2, 3)),
+        plain_table(("backends", "status", "why"), others, wraps=(0, 2), drops=(1,)) if others else None,
         Text(f"{len(available)} of {len(rows)} backends are available here."),
     )
 
@@ -79,7 +80,7 @@ def suite_row(suite: Suite) -> dict[str, Any]:
 def suites_report() -> RenderableType:
     """The suites that come with convbench; large ones are read in outline only."""
     rows = [(suite.name, f"{suite.cases:,}", flops(2 * suite.macs), suite.summary) for suite in builtin_outlines()]
-    return plain_table(("suite", "cases", "work", ""), rows, right=(1, 2))
+    return plain_table(("suite", "cases", "work", ""), rows, right=(1, 2), wraps=(3,), drops=(2, 1))
 
 
 def problem_row(problem: ConvProblem) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def problem_report(problem: ConvProblem) -> RenderableType:
         Group(Text(name, style="bold"), Text(text or refusal, overflow="ignore", no_wrap=True))
         for name, (text, refusal) in _in_dialects(problem).items()
     ]
-    return spaced(plain_table((problem.case_id, ""), rows), *texts)
+    return spaced(plain_table((problem.case_id, ""), rows, wraps=(1,)), *texts)
 
 
 def _shapes(problem: ConvProblem) -> dict[str, tuple[int, ...]]:
@@ -147,5 +148,6 @@ def extraction_report(model: Extracted, suite: Suite) -> RenderableType:
     kinds = ", ".join(f"{count} {kind}" for kind, count in runs.most_common())
     selection = f"{runs.total()} of the {model.runs} convolutions of {model.source}, {len(suite.cases)} distinct."
     summary = suite.summary if suite.cases == model.cases else selection
-    table = plain_table(("problem", "runs", "kind", "work each", "% of work", "first in"), cells, right=(1, 3, 4))
+    headers = ("problem", "runs", "kind", "work each", "% of work", "first in")
+    table = plain_table(headers, cells, right=(1, 3, 4), drops=(5, 2, 3))
     return Group(table, Text(f"\n{summary} By kind: {kinds}."))

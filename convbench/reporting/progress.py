@@ -16,8 +16,9 @@ from rich.table import Column
 from rich.text import Text
 
 from convbench.analysis.backend_times import lower_precision
-from convbench.reporting.console import plain_table, print_json, status_style, stderr
+from convbench.reporting.console import Sentence, print_json, status_style, stderr
 from convbench.reporting.numbers import duration, milliseconds, significant
+from convbench.reporting.tables import plain_table
 from convbench.runner.observer import Observer
 from convbench.store.schema import Record
 from convbench.suite import Case
@@ -38,7 +39,7 @@ class PlainProgress(Observer):
         self._records: list[Record] = []
 
     def message(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Sentence(text), crop=False)
 
     def expect(self, cases: Sequence[Case]) -> None:
         self._cases += len(cases)
@@ -59,12 +60,11 @@ class PlainProgress(Observer):
     def end(self, elapsed_s: float) -> None:
         self._done += 1
         timed = [record for record in self._records if record["median_s"] is not None]
-        self._console.print(
+        line = (
             f"[{self._done}/{self._cases}] {self._suite} {self._case.name}: {len(timed)} timed, "
-            f"{len(self._records) - len(timed)} not; {self._best(timed)}; {duration(elapsed_s)}",
-            markup=False,
-            soft_wrap=True,
+            f"{len(self._records) - len(timed)} not; {self._best(timed)}; {duration(elapsed_s)}"
         )
+        self._console.print(Sentence(line), crop=False)
 
     def _best(self, timed: Sequence[Record]) -> str:
         """The fastest of those that compete; a backend that is alone is not called that."""
@@ -99,7 +99,7 @@ class LiveProgress(Observer):
 
     def message(self, text: str) -> None:
         if self._messages:
-            self._console.print(Text(text), soft_wrap=True)
+            self._console.print(Sentence(text), crop=False)
 
     def expect(self, cases: Sequence[Case]) -> None:
         self._total += sum(map(_weight, cases))
@@ -123,7 +123,7 @@ class LiveProgress(Observer):
 
     def _draw(self) -> Group:
         headers = ("case", "backend", "status", "median ms", "GFLOP/s")
-        return Group(plain_table(headers, map(_cells, self._latest), right=(3, 4)), self._bar)
+        return Group(plain_table(headers, map(_cells, self._latest), right=(3, 4), drops=(4, 0)), self._bar)
 
 
 def progress(console: Console, *, plain: bool = False, as_json: bool = False, lower: bool = False) -> Observer:

@@ -6,11 +6,14 @@ Their encoding may lack characters, their reader may have gone, and the disk beh
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import IO, Any, TextIO, cast
 
 from convbench.errors import OutputError
 from convbench.reporting.terminal_text import write_equivalents
+
+_NARROWEST = 20
 
 
 def open_standard_streams() -> None:
@@ -24,6 +27,15 @@ def open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
     for stream in (sys.stdout, sys.stderr):
         write_equivalents(stream)
+
+
+def width_of(stream: Any) -> int | None:
+    """How many columns a person sees of `stream`: those of its terminal, or COLUMNS, which also holds for a pipe; None
+    for a file or a pipe without it."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns) >= _NARROWEST:
+        return int(columns)
+    return max(_NARROWEST, shutil.get_terminal_size().columns) if stream.isatty() else None
 
 
 class Output:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import textwrap
 from typing import TextIO
 
 _HANDLER = "convbench.equivalent"
@@ -29,6 +30,18 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else _as_python_writes(c) for c in text)
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """`text` with lines that are wider than `width` broken between words; as it is without a width."""
+    if width is None:
+        return text
+    parts = (_lines(line, width) if len(line) > width else [line] for line in text.split("\n"))
+    return "\n".join(line for lines in parts for line in lines)
+
+
+def _lines(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
 
 
 def fitted(text: str, encoding: str, keep: str = "") -> list[str]:

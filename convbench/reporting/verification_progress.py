@@ -6,9 +6,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
-from convbench.reporting.console import print_json
+from convbench.reporting.console import Sentence, print_json
 from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.rows import Row
 from convbench.store.verification_log import Event
@@ -24,7 +23,7 @@ class PlainProgress(VerifyObserver):
         self._failed: dict[str, int] = {}
 
     def message(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Sentence(text), crop=False)
 
     def begin(self, campaigns: int) -> None:
         self._campaigns = campaigns

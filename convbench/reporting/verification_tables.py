@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from convbench.reporting.console import plain_table
+from convbench.reporting.tables import plain_table
 from convbench.runner.verify.rows import Row
 from convbench.runner.verify.verify import Verification
 from convbench.status import Status
@@ -34,7 +34,9 @@ def verification_report(verification: Verification) -> RenderableType:
 
 def _table(rows: Sequence[Row], is_whole: bool) -> RenderableType:
     headers = ["backend", "verdict", "cases", *(["coverage", "searched"] if is_whole else []), "seconds", "error/bound"]
-    return plain_table(headers, [_cells(row, is_whole) for row in rows], right=range(2, len(headers)))
+    last = len(headers) - 1
+    cells = [_cells(row, is_whole) for row in rows]
+    return plain_table(headers, cells, right=range(2, len(headers)), drops=(last, 3, 2))
 
 
 def _cells(row: Row, is_whole: bool) -> list[str | Text]:

@@ -15,7 +15,7 @@ from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, Row, discover
 from convbench.runner.observer import Observer
-from convbench.runner.selection import dtypes_named, selected_suites
+from convbench.runner.selection import dtypes_named, is_exact, selected_suites
 from convbench.runner.session import Measurements, Session, journal_folder, resumable_run
 from convbench.stats.process_variation import processes_needed
 from convbench.store.asv.results import Written, write_asv_results
@@ -74,6 +74,10 @@ class Request:
     @property
     def thread_counts(self) -> tuple[int, ...]:
         return (self.threads,) if isinstance(self.threads, int) else self.threads
+
+    @property
+    def names_backends(self) -> bool:
+        return any(map(is_exact, self.backends))
 
     @property
     def takes_whole_suites(self) -> bool:

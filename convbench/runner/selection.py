@@ -39,6 +39,11 @@ def selected_suites(
     return where_it_holds(selected, where)
 
 
+def is_exact(pattern: str) -> bool:
+    """Whether a pattern of backends is the name of one."""
+    return not any(character in pattern for character in "*?[")
+
+
 def dtypes_named(text: str | None, *, several: bool = True) -> list[Dtype]:
     """The dtypes in a text such as `float32,bfloat16`, each once. Raises `SuiteError` for an unknown word."""
     words = [] if text is None else [word.strip() for word in text.split(",")] if several else [text]

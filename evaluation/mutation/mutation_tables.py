@@ -9,7 +9,7 @@ from mutants_judged import NAMES, Judged
 from rich.console import RenderableType
 from rich.text import Text
 
-from convbench.reporting.console import plain_table
+from convbench.reporting.tables import plain_table
 
 NUMBERS = tuple(str(number) for number in range(1, len(NAMES) + 1))
 _CAUGHT, _MISSED = "●", "·"

@@ -21,7 +21,8 @@ from rich.padding import Padding
 from rich.progress import Progress, TextColumn
 from rich.text import Text
 
-from convbench.reporting.console import FittingConsole, html_of, plain_table, spaced, text_of, unwrapped
+from convbench.reporting.console import FittingConsole, Sentence, html_of, spaced, text_of
+from convbench.reporting.tables import plain_table
 from convbench.reporting.terminal_text import fitted, json_line, printable
 
 HOSTILE = "a\x1b]0;owned\x07b\x9b31m\u202egnp.exe\u2066\nc\rd\u2028e\ud800"
@@ -70,7 +71,7 @@ def bar(text: str) -> RenderableType:
 PLACES: dict[str, Callable[[str], RenderableType]] = {
     "text": Text,
     "string": lambda text: text,
-    "line": unwrapped,
+    "line": Sentence,
     "styled": lambda text: Text("x", style="bold").append(text, style="red"),
     "table": lambda text: plain_table((text, "b"), [(text, Text(text))], right=(1,)),
     "group": lambda text: spaced(Text(text), Group(text, Padding(Text(text), 1))),
@@ -94,7 +95,7 @@ def test_what_can_be_seen_is_printed_as_it_is(place: str, text: str) -> None:
 def test_a_name_is_one_line_in_a_table_and_in_a_sentence_that_is_not_wrapped() -> None:
     table = shown(plain_table(("name",), [("one\ntwo",)])).splitlines()
     assert len(table) == 3 and "one\\ntwo" in table[-1]
-    assert shown(unwrapped("one\ntwo")).splitlines() == ["one\\ntwo"]
+    assert shown(Sentence("one\ntwo")).splitlines() == ["one\\ntwo"]
     assert shown(Text("one\ntwo")).splitlines() == ["one", "two"]
 
 

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.comparison import Change, ChangeVerdict, Comparison
-from convbench.reporting.console import plain_table
 from convbench.reporting.markdown import escaped, markdown_table
 from convbench.reporting.numbers import aligned, count, interval_column, milliseconds
+from convbench.reporting.tables import plain_table
 from convbench.reporting.terminal_text import printable
 from convbench.store.readings import number
 from convbench.store.schema import Record
@@ -48,7 +48,7 @@ def report(comparison: Comparison, threshold: float) -> RenderableType:
             (Text(verdict, style=_STYLES[change.verdict]), *others)
             for change, (verdict, *others) in zip(changes, cells, strict=True)
         ]
-        parts += [plain_table(headers, styled, right=range(4, len(headers))), Text()]
+        parts += [plain_table(headers, styled, right=range(4, len(headers)), drops=(1, len(headers) - 1, 4, 5)), Text()]
     parts += [Text(f"broken: {printable(sentence)}", style="red") for sentence in _broken(comparison)]
     return Group(*parts, Text(_closing(comparison, threshold)))
 

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from convbench.analysis.ranking import SuiteRanking, rank
 from convbench.measurement.environments.releases import Release
-from convbench.reporting.console import plain_table, say, stdout
+from convbench.reporting.console import say, stdout
 from convbench.reporting.numbers import aligned, count, interval_text
+from convbench.reporting.tables import plain_table
 from convbench.runner.run import Request
 from convbench.runner.session import Measurements
 from convbench.stats.ratio import Ratio
@@ -60,7 +61,7 @@ def steps_report(ranking: SuiteRanking, releases: Mapping[str, Release]) -> Rend
         if (lead := ranking.lead(names[-1], names[0])) is not None and len(names) > 1
     ]
     headers = ("backend", "release", "came out", "cases", "times as fast", "95 % interval", "")
-    return Group(heading, plain_table(headers, cells, right=(3, 4, 5)), Text(), *overall)
+    return Group(heading, plain_table(headers, cells, right=(3, 4, 5), drops=(2, 3, 5)), Text(), *overall)
 
 
 def _interval(speed: Ratio | None) -> str:

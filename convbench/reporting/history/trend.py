@@ -17,6 +17,7 @@ from convbench.analysis.series import Series, SeriesKey
 from convbench.analysis.trend import Evidence, Step, Trend
 from convbench.reporting.markdown import escaped, markdown_table
 from convbench.reporting.numbers import aligned, count, in_columns, interval_column, milliseconds, percent
+from convbench.reporting.tables import no_room_for
 from convbench.reporting.terminal_text import printable
 
 
@@ -127,6 +128,8 @@ def _table(shown: TrendReport, width: int) -> Iterator[Text]:
     while max(map(len, lines)) > width and len(rows[0]) > _FEWEST_COLUMNS:
         rows = [row[:-1] for row in rows]
         lines = in_columns(rows, _RIGHT, gap="  ")
+    if note := no_room_for(_HEADERS[len(rows[0]) :]):
+        yield note
     yield Text(f"{_alike(shown)}\n", style="bold")
     yield Text(lines[0], style="bold", no_wrap=True)
     last: Series | None = None

@@ -14,9 +14,10 @@ from rich.text import Text
 
 from convbench.analysis.roofline import IMPLAUSIBLE, BestConvolution
 from convbench.measurement.ceilings.figures import Ceilings, Figure
-from convbench.reporting.console import plain_table, stderr
+from convbench.reporting.console import stderr
 from convbench.reporting.gpu import gpu_in_words
 from convbench.reporting.numbers import aligned, count, percent, significant
+from convbench.reporting.tables import plain_table
 from convbench.runner.machine import Machine
 
 _UNKNOWN = (
@@ -42,7 +43,7 @@ def report(machine: Machine) -> RenderableType:
     facts = [(name, _fact(name, value)) for name, value in machine.facts.items() if value not in (None, {}, "")]
     facts += [("gpu", gpu_in_words(machine.gpu))] if machine.gpu else []
     ceilings = _report(machine.ceilings, machine.convolutions) if machine.ceilings else Text(_UNKNOWN)
-    parts: list[RenderableType] = [plain_table(("fact", "value"), facts), Text(), ceilings]
+    parts: list[RenderableType] = [plain_table(("fact", "value"), facts, wraps=(1,)), Text(), ceilings]
     if reason := machine.unmetered:
         parts.append(Text(f"{reason[0].upper()}{reason[1:]}."))
     return Group(*parts)
@@ -70,7 +71,7 @@ def _report(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution
     ]
     parts: list[RenderableType] = [
         Text(f"What it can do at most, measured {_ages(ceilings)}:\n"),
-        plain_table(("ceiling", "threads", "rate", "95 %", "by"), cells, right=(1, 2, 3)),
+        plain_table(("ceiling", "threads", "rate", "95 %", "by"), cells, right=(1, 2, 3), wraps=(4,), drops=(3, 4)),
     ]
     notes = []
     for ceiling in ceilings:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
 from convbench.analysis.ranking import CaseRanking, RankedBackend, SuiteRanking
+from convbench.reporting.tables import fitting, no_room_for
 
 _INDENT = "  "
 _GAP = "  "
-_FEWEST = 2  # columns that are shown however narrow the terminal is
 
 
 @dataclass(frozen=True)
 class CaseTable:
     """The numbers of a suite: `columns` are the cells under each heading, one for each place of each case.
 
-    A narrow terminal shows the first columns only or, with `groups`, the others in further tables below.
+    A narrow terminal shows them without `drops` or, with `groups`, the others in further tables below.
     """
 
     ranking: SuiteRanking
@@ -29,6 +30,8 @@ class CaseTable:
     """The line above the backends of a case."""
     marks: Callable[[CaseRanking, RankedBackend], Text] = lambda case, place: Text()
     """The words after a row."""
+    drops: Sequence[str] = ()
+    """Headings in the order in which their columns are left out where there is no room."""
     groups: Sequence[int] = ()
     """How many columns belong together, group by group; a group stays together if there is room for it."""
 
@@ -40,15 +43,19 @@ class CaseTable:
         room = options.max_width - width - max(map(len, marks))
         shown = [_flush_right([heading, *cells]) for heading, cells in self.columns.items()]
         widths = [len(_GAP + column[0]) for column in shown]
-        fitting = max(_FEWEST, sum(used <= room for used in accumulate(widths)))
-        parts = _parts(widths, self.groups, room) if self.groups else [range(min(fitting, len(widths)))]
+        headings = [*self.columns]
+        drops = [headings.index(heading) for heading in self.drops if heading in headings]
+        parts = _parts(widths, self.groups, room) if self.groups else [fitting(widths, room, drops, gap=0)]
         for number, part in enumerate(parts):
             if number:
                 yield Text()
-            yield from self._part(names, width, [shown[column] for column in part], marks)
+            yield from self._part(names, width, [shown[column] for column in part], marks, options.max_width)
+        missing = {*range(len(headings))}.difference(*parts)
+        if note := no_room_for([headings[column] for column in sorted(missing)]):
+            yield Group(Text(), note)
 
     def _part(
-        self, names: Sequence[str], width: int, columns: Sequence[Sequence[str]], marks: Sequence[Text]
+        self, names: Sequence[str], width: int, columns: Sequence[Sequence[str]], marks: Sequence[Text], room: int
     ) -> Iterator[Text]:
         """A table of some of the columns, each with its heading before its cells."""
         lines = [_GAP + _GAP.join(cells) for cells in zip(*columns, strict=True)]
@@ -56,11 +63,24 @@ class CaseTable:
         rows = zip(names, lines[1:], marks, strict=True)
         for case in self.ranking.cases:
             yield Text()
-            yield self.heading(case)
+            yield from _broken_at_commas(self.heading(case), room)
             for place in case.timed:
                 name, cells, mark = next(rows)
                 line = Text(no_wrap=True).append(name.ljust(width), style="bold green" if place.level else "")
                 yield line.append(cells).append(mark)
+
+
+def _broken_at_commas(line: Text, room: int) -> Iterator[Text]:
+    """`line` in as many lines as it takes, none of them wider than `room` where a comma allows that."""
+    start, cuts = 0, []
+    commas = [match.end() for match in re.finditer(", ", line.plain)]
+    for end, following in pairwise([*commas, len(line.plain)]):
+        if following - start > room:
+            cuts.append(end)
+            start = end - len(_INDENT)
+    for number, part in enumerate(line.divide(cuts)):
+        part.rstrip()
+        yield Text(_INDENT if number else "", no_wrap=True, overflow="ignore").append_text(part)
 
 
 def _flush_right(texts: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from convbench.reporting.run.case_table import CaseTable
 from convbench.store.readings import column, number
 from convbench.store.schema import Record
 
+_LARGEST_WHOLE = 1e15  # a greater number is from no measurement, and too wide for any column
 Figure = Callable[[Record], float | str | None]
 
 
@@ -103,7 +104,7 @@ def _ended_by(record: Record) -> str | None:
 
 
 def _whole(value: float) -> str:
-    return f"{value:,.0f}"
+    return f"{value:,.0f}" if value < _LARGEST_WHOLE else f"{value:.2g}"
 
 
 # --- the columns ------------------------------------------------------------------------------------------------------

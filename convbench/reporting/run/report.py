@@ -12,11 +12,12 @@ from rich.text import Text
 
 from convbench.analysis.ranking import rank
 from convbench.analysis.scaling import scalings
-from convbench.reporting.console import plain_table, say, spaced, stderr, stdout, unwrapped
+from convbench.reporting.console import Sentence, say, spaced, stderr, stdout
 from convbench.reporting.gpu import gpu_sentence
 from convbench.reporting.hazards import hazard_report
 from convbench.reporting.numbers import aligned, duration, interval_text, percent, times
 from convbench.reporting.run.suite_tables import doubts, suite_report
+from convbench.reporting.tables import plain_table
 from convbench.runner.run import Request
 from convbench.runner.session import Measurements
 from convbench.store.asv.results import Written
@@ -48,7 +49,13 @@ def run_report(measurements: Measurements, request: Request) -> RenderableType:
         if heading:
             parts.append(Text(heading[0].upper() + heading[1:], style="bold underline"))
         parts += [
-            suite_report(ranking, measurements.limits, details=request.details, whole=whole)
+            suite_report(
+                ranking,
+                measurements.limits,
+                details=request.details,
+                whole=whole,
+                reasons=request.names_backends or bool(request.plugins),
+            )
             for ranking in rank(records, request.lower_precision)
         ]
     return Group(Text(), spaced(*parts, scaling_report(measurements.records), *_notes(measurements)))
@@ -85,14 +92,14 @@ def measuring_notes(measurements: Measurements) -> RenderableType:
     if measurements.interrupted:
         sentence = f"Interrupted: {sentence} The answer is for what was measured."
     hazards = hazard_report(measurements.records, measurements.machine_hazards)
-    return Group(Text(), spaced(hazards, unwrapped(sentence)))
+    return Group(Text(), spaced(hazards, Sentence(sentence)))
 
 
 def _notes(measurements: Measurements) -> list[RenderableType | None]:
     records = measurements.records
     journal = journal_sentence(measurements, "new records") if records else None
     sentences = gpu_sentence(records), own_error_sentence(records), journal
-    gpu, error, written = [unwrapped(sentence) if sentence else None for sentence in sentences]
+    gpu, error, written = [Sentence(sentence) if sentence else None for sentence in sentences]
     return [gpu, error, hazard_report(records, measurements.machine_hazards), written]
 
 
@@ -147,7 +154,9 @@ def scaling_report(records: Sequence[Record]) -> RenderableType | None:
         columns.append(aligned([percent(s.efficiency) if s else "–" for s in cells]))
     headers = [*(["suite"] if several else []), "backend"]
     headers += [heading for threads in thread_counts for heading in (_threads(threads), "95 %", "% of ideal")]
-    table = plain_table(headers, zip(*columns, strict=True), right=range(1 + several, len(headers)))
+    numbers = range(1 + several, len(headers))
+    drops = [*numbers[1::3], *numbers[2::3]]
+    table = plain_table(headers, zip(*columns, strict=True), right=numbers, drops=drops)
     return Group(Text(f"Speed-up over {fewest}, a geometric mean over the cases that both ran"), Text(), table)
 
 

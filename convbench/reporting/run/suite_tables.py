@@ -9,13 +9,12 @@ from functools import partial
 from operator import itemgetter
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.ranking import BackendScore, CaseRanking, RankedBackend, SuiteRanking
 from convbench.analysis.roofline import COMPUTE, IMPLAUSIBLE, Limit, Limits, may_pass
-from convbench.reporting.console import plain_table, spaced, status_style
+from convbench.reporting.console import spaced, status_style
 from convbench.reporting.numbers import (
     aligned,
     count,
@@ -31,27 +30,37 @@ from convbench.reporting.numbers import (
 )
 from convbench.reporting.run.case_table import CaseTable
 from convbench.reporting.run.details_table import details_report
+from convbench.reporting.tables import plain_table
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
 from convbench.store.readings import number, table
 from convbench.store.schema import Record
 
+_MOST_ABSENT = 4
+_LESS_IMPORTANT = ("mJ", "error/bound", "first answer ms", "GFLOP/s", "% of limit", "% of fastest", "95 % interval ms")
+
 
 def suite_report(
-    ranking: SuiteRanking, limits: Limits | None = None, *, details: bool = False, whole: bool = True
+    ranking: SuiteRanking,
+    limits: Limits | None = None,
+    *,
+    details: bool = False,
+    whole: bool = True,
+    reasons: bool = False,
 ) -> RenderableType:
     """The table of one suite, the standings, the closing sentence, and what was left out. The machine's `limits`, if
-    known, add a column; `details` adds a second table. Unless `whole`, the cases are a part of the suite."""
+    known, add a column; `details` adds a second table. Unless `whole`, the cases are a part of the suite. With
+    `reasons` it says of each backend that cannot run here why."""
     limits = limits or Limits(())
     parts: list[RenderableType | None] = [Text(f"Suite {ranking.suite}", style="bold")]
     if places := [place for case in ranking.cases for place in case.timed]:
         heading = partial(_case_heading, limits=limits)
-        parts += [CaseTable(ranking, _columns(places, limits), heading, _marks)]
+        parts += [CaseTable(ranking, _columns(places, limits), heading, _marks, _LESS_IMPORTANT)]
         parts += [details_report(ranking) if details else None]
         parts += [_standings(ranking, whole) if len(ranking.cases) > 1 else None, closing(ranking), _apart(ranking)]
         sentences = _limit_sentences(ranking, limits)
         parts.append(Group(*sentences) if sentences else None)
-    return spaced(*parts, _failures(ranking), _left_out(ranking))
+    return spaced(*parts, _failures(ranking), _left_out(ranking, reasons=reasons or details))
 
 
 def _marks(case: CaseRanking, place: RankedBackend) -> Text:
@@ -98,10 +107,10 @@ def _case_heading(case: CaseRanking, limits: Limits) -> Text:
     details += [f"{record['count']} times"] if (record.get("count") or 1) > 1 else []
     details.append(flops(record["flops"]))
     details += [limit] if (limit := _limit_of_case(case, limits)) else []
-    return Text(case.case, style="cyan", no_wrap=True).append("  " + ", ".join(details), style="dim")
+    return Text(case.case, style="cyan").append("  " + ", ".join(details), style="dim")
 
 
-def _standings(ranking: SuiteRanking, whole: bool) -> Table | None:
+def _standings(ranking: SuiteRanking, whole: bool) -> RenderableType | None:
     if not ranking.standings:
         return None
     total = len(ranking.cases)
@@ -114,7 +123,7 @@ def _standings(ranking: SuiteRanking, whole: bool) -> Table | None:
         counts = (str(standing.cases), str(standing.outright or "–"), str(standing.level or "–"))
         row = [_named(standing), *counts, percent(standing.mean_share)]
         rows.append(row + ([total_ms] if weighted else []))
-    return plain_table(headers, rows, right=range(1, len(headers)))
+    return plain_table(headers, rows, right=range(1, len(headers)), drops=(3, 1))
 
 
 def closing(ranking: SuiteRanking) -> RenderableType:
@@ -179,22 +188,36 @@ def _failures(ranking: SuiteRanking) -> RenderableType | None:
     for (status, backend, reason), cases in grouped.items():
         more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
         rows.append((Text(status, style=status_style(status)), backend, cases[0] + more, reason))
-    return Group(Text("Broken", style="bold red"), plain_table(("status", "backend", "case", "reason"), rows))
+    table = plain_table(("status", "backend", "case", "reason"), rows, wraps=(3,), drops=(2,))
+    return Group(Text("Broken", style="bold red"), table)
 
 
-def _left_out(ranking: SuiteRanking) -> RenderableType | None:
-    """What was not timed although nothing is broken: one line per reason, with its backends and number of cases."""
+def _left_out(ranking: SuiteRanking, *, reasons: bool) -> RenderableType | None:
+    """What was not timed although nothing is broken: one line per reason, with its backends and number of cases, and
+    one for all that cannot run here unless their `reasons` are asked for."""
     grouped: dict[tuple[str, str], Counter[str]] = {}
+    absent: dict[str, None] = {}
     for r in (r for case in ranking.cases for r in case.untimed if not Status(r["status"]).is_failure):
-        grouped.setdefault((r["status"], _why(r)), Counter())[r["backend"]] += 1
+        if r["status"] == Status.UNAVAILABLE and not reasons:
+            absent[r["backend"]] = None
+        else:
+            grouped.setdefault((r["status"], _why(r)), Counter())[r["backend"]] += 1
+    line = Text(absent_sentence(list(absent)), style="dim") if absent else None
     if not grouped:
-        return None
+        return line
     rows = []
     for (status, reason), counts in grouped.items():
         cases = max(counts.values())
         scope = "every case" if cases == len(ranking.cases) else f"{cases} of {len(ranking.cases)} cases"
         rows.append((Text(status, style=status_style(status)), ", ".join(counts), scope, reason))
-    return Group(Text("Left out", style="bold"), plain_table(("status", "backends", "where", "why"), rows))
+    table = plain_table(("status", "backends", "where", "why"), rows, wraps=(1, 3), drops=(2,))
+    return Group(Text("Left out", style="bold"), table, *([Text(), line] if line else []))
+
+
+def absent_sentence(backends: Sequence[str]) -> str:
+    """One line for all `backends` that cannot run here."""
+    names = [*backends[:_MOST_ABSENT], *(["..."] if len(backends) > _MOST_ABSENT else [])]
+    return f"{count(len(backends), 'backend')} cannot run here ({', '.join(names)}); convbench backends says why."
 
 
 def _why(record: Record) -> str:

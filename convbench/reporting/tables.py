@@ -1,0 +1,106 @@
+"""Tables of texts that fit the width: the least important columns go first, and no number or name is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from convbench.reporting.console import FittingConsole
+from convbench.reporting.terminal_text import printable
+
+_GAP = 3
+_LEAST_WRAPPED = 24
+"""Columns that a text has at least before it is wrapped."""
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """See `plain_table`."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str | Text]]
+    right: Collection[int]
+    wraps: Collection[int]
+    drops: Sequence[int]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = [[_Cell(header), *(_Cell(row[i]) for row in self.rows)] for i, header in enumerate(self.headers)]
+        widths = [[Measurement.get(console, options, cell).maximum for cell in column] for column in columns]
+        least = [
+            min(max(each), max(_LEAST_WRAPPED, each[0])) if i in self.wraps else max(each)
+            for i, each in enumerate(widths)
+        ]
+        shown = fitting(least, options.max_width, self.drops)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for index in shown:
+            wraps = index in self.wraps
+            table.add_column(
+                columns[index][0],
+                justify="right" if index in self.right else "left",
+                min_width=least[index],
+                no_wrap=not wraps,
+                overflow="fold" if wraps else "ignore",
+            )
+        for number in range(1, len(self.rows) + 1):
+            table.add_row(*(columns[index][number] for index in shown))
+        # Where even the columns that stay are too wide, their lines are, and nothing in them is broken.
+        needed = _width([least[index] for index in shown])
+        yield from console.render(table, options.update_width(max(options.max_width, needed)))
+        if note := no_room_for([self.headers[i] for i in sorted({*range(len(self.headers))} - {*shown})]):
+            yield note
+
+
+def plain_table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    right: Iterable[int] = (),
+    *,
+    wraps: Collection[int] = (),
+    drops: Sequence[int] = (),
+) -> PlainTable:
+    """A table of texts without lines but one under the header; the columns `right` are set flush right. A `str` may
+    come from anywhere and is one line. The columns `wraps` are sentences, which continue in a line below. Where there
+    is no room for all columns, those in `drops` are left out, in this order, and named below the table."""
+    return PlainTable(headers, list(rows), frozenset(right), frozenset(wraps), tuple(drops))
+
+
+def fitting(widths: Sequence[int], room: int, drops: Sequence[int], gap: int = _GAP) -> list[int]:
+    """The columns of these widths that are shown in so much room, after leaving out `drops` one by one."""
+    shown = list(range(len(widths)))
+    for index in drops:
+        if _width([widths[i] for i in shown], gap) <= room:
+            break
+        shown.remove(index)
+    return shown
+
+
+def no_room_for(headers: Sequence[str]) -> Text | None:
+    """The line that names the columns which are left out."""
+    named = [header for header in headers if header]
+    return Text(f"No room here for: {', '.join(named)}.", style="dim") if named else None
+
+
+def _width(widths: Sequence[int], gap: int = _GAP) -> int:
+    return sum(widths) + gap * max(0, len(widths) - 1)
+
+
+class _Cell:
+    """A text in a table, as wide as the console shows it."""
+
+    def __init__(self, text: str | Text) -> None:
+        self._text = text if isinstance(text, Text) else Text(printable(text))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._shown(console))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._shown(console)
+
+    def _shown(self, console: Console) -> Text:
+        return console.fitted(self._text) if isinstance(console, FittingConsole) else self._text
