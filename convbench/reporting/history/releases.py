@@ -78,7 +78,7 @@ def _word(speed: Ratio | None) -> Text:
 
 def _overall(backend: str, first: Release, last: Release, speed: Ratio) -> Text:
     """The closing sentence of a backend: the last release against the first."""
-    note = ", which includes 1: level" if speed.includes_one else ""
+    note = ": level" if speed.includes_one else ""
     note = note if speed.covers else ", a range: too few samples for an interval"
     return Text(
         f"{backend} with {last.library} {last.version} is {speed.value:.2f} times as fast as with {first.version} "

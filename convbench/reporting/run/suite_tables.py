@@ -164,7 +164,7 @@ def _interval(ratio: Ratio) -> str:
     if not ratio.covers:
         return f"{span}, a range: too few samples for an interval"
     if ratio.includes_one:
-        return f"{span}, which includes 1: level"
+        return f"{span}: level"
     return f"{span}, faster over these cases" if ratio.value < 1 else span
 
 
