@@ -127,8 +127,7 @@ def text_of(shown: RenderableType) -> str:
     """`shown` without colours, as wide as the terminal, or as a file has it when there is none."""
     width = width_of(sys.stdout)
     console = _recorded(shown, width or WIDTH_OF_A_FILE, wraps_sentences=width is not None)
-    return "".join(fitted(_trimmed(console.export_text()), sys.stdout.encoding or "utf-8", keep="
-"))
+    return "".join(fitted(_trimmed(console.export_text()), sys.stdout.encoding or "utf-8", keep="\n"))
 
 
 def plain_text(shown: RenderableType, width: int) -> str:
