@@ -7,8 +7,8 @@ by rounding alone. The changed model rounds as often, in another order, and may 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -68,35 +68,45 @@ def outputs_in_float64(model: Any, example: tuple[Any, ...]) -> list[NDArray[Any
 
 
 def outputs_of(model: Any, example: tuple[Any, ...]) -> list[NDArray[Any]]:
-    """Every tensor of real numbers in the model's output. Raises `PlanError` when it has no such tensor."""
+    """Every tensor and number in the model's output, of any shape: the real and complex ones, or if there are none the
+    whole ones, which may change when a real one changes by a rounding. Raises `PlanError` when there is neither."""
     import torch
 
     with torch.no_grad():
-        outputs = [np.array(as_numpy(tensor)) for tensor in _tensors(model(*example)) if tensor.is_floating_point()]
+        outputs = list(_arrays(model(*example)))
+    real = [output for output in outputs if output.dtype.kind not in "iub"]
     if not outputs:
-        raise PlanError("the model gives no tensor of real numbers, so there is nothing to compare.")
-    return outputs
+        raise PlanError("the model gives no tensor and no number, so there is nothing to compare.")
+    return real or outputs
 
 
-def _tensors(output: Any) -> Iterator[Any]:
+def _arrays(output: Any) -> Iterator[NDArray[Any]]:
+    """The numbers in what a model gives, in order; a complex one as two real ones."""
     import torch
 
     if isinstance(output, torch.Tensor):
-        yield output
-    elif isinstance(output, (list, tuple)):
+        dense = output.to_dense() if output.layout != torch.strided else output
+        dense = dense.dequantize() if dense.is_quantized else dense
+        yield np.array(as_numpy(torch.view_as_real(dense.resolve_conj()) if dense.is_complex() else dense))
+    elif isinstance(output, (bool, int, float, complex, np.ndarray, np.number)):
+        number = np.asarray(output)
+        yield np.stack((number.real, number.imag), axis=-1) if number.dtype.kind == "c" else number
+    elif isinstance(output, Mapping):
+        yield from _arrays(list(output.values()))
+    elif is_dataclass(output) and not isinstance(output, type):
+        yield from _arrays([getattr(output, field.name) for field in fields(output)])
+    elif isinstance(output, Iterable) and not isinstance(output, (str, bytes)):
         for part in output:
-            yield from _tensors(part)
-    elif isinstance(output, dict):
-        yield from _tensors(list(output.values()))
+            yield from _arrays(part)
 
 
 def _largest_error(outputs: list[NDArray[Any]], exact: list[NDArray[Any]]) -> float:
     largest = 0.0
     for output, right in zip(outputs, exact, strict=True):
-        wide = right.astype(np.float64)
+        narrow, wide = np.atleast_1d(output.astype(np.float64)), np.atleast_1d(right.astype(np.float64))
         with np.errstate(invalid="ignore"):
-            error = np.abs(output.astype(np.float64) - wide)
-        error[(np.isnan(output) & np.isnan(wide)) | (output == wide)] = 0
+            error = np.abs(narrow - wide)
+        error[(np.isnan(narrow) & np.isnan(wide)) | (narrow == wide)] = 0
         error[~np.isfinite(error)] = np.inf
         scale = np.abs(wide[np.isfinite(wide)]).max(initial=0.0) or 1.0
         largest = max(largest, float(error.max(initial=0.0)) / float(scale))

@@ -65,6 +65,10 @@ def named_convolutions(model: Any) -> Iterator[tuple[str, Any]]:
 
 def problem_of(conv: Any, x: Any) -> ConvProblem:
     """The problem that `conv` computes for the tensor `x`. Raises `ProblemError` for any other operation."""
+    import torch
+
+    if torch.is_autocast_enabled(x.device.type):
+        raise ProblemError("it runs under torch.autocast, in another dtype than that of its input")
     shape, dtype = shape_of(x), dtype_of("its input", x)
     if len(shape) != 4:
         raise ProblemError(f"its input has shape {shape}, without a batch")
@@ -84,14 +88,17 @@ def watched(
     """Within the context, call `before(name, conv, x)` and `after(name)` around each computation of `convolutions`."""
     handles = []
     for name, conv in convolutions.items():
-        pre_hook = functools.partial(lambda name, conv, inputs: before(name, conv, inputs[0]), name)
-        handles.append(conv.register_forward_pre_hook(pre_hook))
+        handles.append(conv.register_forward_pre_hook(functools.partial(_before, before, name), with_kwargs=True))
         handles.append(conv.register_forward_hook(functools.partial(lambda name, *_: after(name), name)))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _before(before: Callable[[str, Any, Any], None], name: str, conv: Any, inputs: Any, words: Any) -> None:
+    before(name, conv, inputs[0] if inputs else words["input"])
 
 
 def _not_plain(conv: Any) -> str | None:
@@ -127,7 +134,7 @@ def _state_of_weights(conv: Any) -> tuple[int, ...]:
 
 @functools.cache
 def _planned_conv2d() -> Any:
-    from torch import is_grad_enabled
+    from torch import is_autocast_enabled, is_grad_enabled
     from torch.nn import Conv2d
 
     class PlannedConv2d(Conv2d):
@@ -137,16 +144,17 @@ def _planned_conv2d() -> Any:
         _planned_dtype: Any
         _planned_weights: tuple[int, ...]
 
-        def forward(self, x: Any) -> Any:
-            call = self._planned.get(x.shape)
+        def forward(self, input: Any) -> Any:  # noqa: A002, torch's name, by which it may be given
+            call = self._planned.get(input.shape)
             if (
                 call is None
                 or is_grad_enabled()
-                or x.dtype is not self._planned_dtype
+                or is_autocast_enabled(input.device.type)
+                or input.dtype is not self._planned_dtype
                 or _state_of_weights(self) != self._planned_weights
             ):
-                return super().forward(x)
-            return call(x)
+                return super().forward(input)
+            return call(input)
 
         def __reduce_ex__(self, protocol: Any) -> Any:
             state = {name: value for name, value in self.__dict__.items() if name not in _OWN}

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from convbench.backend import Arithmetic
 from convbench.errors import PlanError
 from convbench.measurement.machine.facts import machine_facts
 from convbench.plans.applied import Applied
-from convbench.plans.equivalence import compare_outputs, outputs_in_float64
+from convbench.plans.equivalence import compare_outputs, outputs_in_float64, outputs_of
 from convbench.plans.layers import follow_plan, layers_that_run
 from convbench.plans.plan import Choice, Plan
 from convbench.problem import ConvProblem
@@ -324,3 +325,91 @@ def test_a_model_that_rounds_otherwise_agrees_and_one_that_is_off_does_not() -> 
     with torch.no_grad():
         off[3][2].bias[0] = float("nan")
     assert compare_outputs(model, off, (x,), exact).changed == float("inf")
+
+
+@dataclass
+class Outputs:
+    """As libraries of models give them."""
+
+    logits: Any
+    loss: Any
+
+
+OUTPUTS: dict[str, Callable[[Any], Any]] = {
+    "0-d": lambda y: y.sum(),
+    "a number": lambda y: y.sum().item(),
+    "a tuple with 0-d, None and integers": lambda y: (y, None, y.mean(), y.argmax()),
+    "a dict": lambda y: {"logits": y, "loss": y.mean(), "name": "net", "of": [{"a": y}]},
+    "a dataclass": lambda y: Outputs(y, y.mean()),
+    "integers alone": lambda y: y.argmax(1),
+    "a truth": lambda y: bool(y.sum() > 1e9),
+    "complex": lambda y: y * (1 + 2j),
+    "complex 0-d": lambda y: (y * 1j).sum(),
+    "sparse": lambda y: y.to_sparse(),
+    "nothing in it": lambda y: (y[:0], y.mean()),
+    "an iterator": lambda y: iter((y, y.mean())),
+}
+
+
+class Giving(nn.Module):  # type: ignore[misc]
+    """A model that gives its output in that form."""
+
+    def __init__(self, form: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.model, self.form = small_resnet(), form
+
+    def forward(self, x: Any) -> Any:
+        return self.form(self.model(x))
+
+
+@pytest.mark.parametrize("form", OUTPUTS)
+def test_outputs_of_any_shape_are_compared(form: str) -> None:
+    model, x = Giving(OUTPUTS[form]).eval(), example()
+    exact = outputs_in_float64(model, (x,))
+    assert exact
+    assert compare_outputs(model, copy.deepcopy(model), (x,), exact).agrees
+    off = copy.deepcopy(model)
+    with torch.no_grad():
+        off.model[3][2].bias.add_(torch.tensor([0.0, 9e10, 0.0, 0.0, 1.0]))
+    if form != "integers alone" or not torch.equal(model(x), off(x)):
+        assert not compare_outputs(model, off, (x,), exact).agrees
+
+
+def test_a_model_whose_output_is_a_scalar_follows_a_plan() -> None:
+    model = Giving(lambda y: y.sum()).eval()
+    found = applied(model, "numpy-gemm", even_if_slower=True)
+    assert found.report.kept and found.report.agreement is not None and found.report.agreement.agrees
+    assert outputs(found.model, example()).shape == ()
+
+
+def test_a_model_that_gives_no_numbers_is_told_so() -> None:
+    with pytest.raises(PlanError, match="no tensor and no number"):
+        outputs_of(Giving(lambda y: None).eval(), (example(),))
+
+
+class ByName(nn.Module):  # type: ignore[misc]
+    """Gives its layer the input by name, and perhaps under autocast."""
+
+    def __init__(self, autocast: bool) -> None:
+        super().__init__()
+        self.conv, self.autocast = nn.Conv2d(3, 4, 3), autocast
+
+    def forward(self, x: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            return self.conv(input=x)
+
+
+def test_a_layer_that_gets_its_input_by_name_follows_a_plan() -> None:
+    found = applied(ByName(autocast=False).eval(), "numpy-gemm", even_if_slower=True)
+    assert [change.layer for change in found.report.layers_changed] == ["conv"]
+
+
+def test_a_layer_under_autocast_is_left_and_said_to_be() -> None:
+    model = ByName(autocast=True).eval()
+    [layer] = layers_that_run(model, (example(),))
+    assert layer.refusal is not None and "torch.autocast" in layer.refusal
+    # Planned without autocast, and run under it: it computes as torch does.
+    [layer] = layers_that_run(ByName(autocast=False).eval(), (example(),))
+    before = outputs(model, example())
+    follow_plan(model.conv, dict.fromkeys(layer.problems, lambda x: x * float("nan")))
+    assert torch.equal(outputs(model, example()), before)
