@@ -22,7 +22,7 @@ Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 Subject = str | PathLike[str] | Suite | ConvProblem
-_MODEL = re.compile(r"[\w.]+:[\w.-]+|.*\.(onnx|pt2)", re.IGNORECASE)
+_MODEL = re.compile(r"[\w.]+:[\w.-]+|.*\.py:[\w.]+|.*\.(onnx|pt2)", re.IGNORECASE | re.DOTALL)
 
 
 class OptionError(ConvbenchError, ValueError):
@@ -49,7 +49,7 @@ def subjects(subject: Subject | Iterable[Subject]) -> Subjects:
 
 
 def is_model(subject: Any) -> bool:
-    """Whether `subject` is a model: a torch module, `timm:NAME`, `module:callable`, or an .onnx or .pt2 file."""
+    """Whether `subject` is a model: a torch module, or a text that `convbench choose --model` takes."""
     if isinstance(subject, (str, PathLike)):
         return _MODEL.fullmatch(fspath(subject)) is not None
     return not isinstance(subject, (Suite, ConvProblem)) and hasattr(subject, "named_modules")
@@ -171,7 +171,6 @@ _READERS: dict[str, Reader] = {
     "budget": seconds,
     "cache": partial(choice, choices=("warm", "cold")),
     "dtype": lambda value, option: ",".join(words(value, option)) or None,
-    "input": partial(whole_numbers, distinct=False),
     "jobs": whole_number,
     "pin": cpus,
     "plan": lambda value, option: Path(value).expanduser(),

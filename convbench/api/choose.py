@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
-from convbench.api.arguments import Numbers, OptionError, Paths, Subject, Words, is_model, read_options, subjects
+from convbench.api.arguments import OptionError, Paths, Subject, Words, is_model, read_options, subjects
 from convbench.api.result import Result
 from convbench.errors import NothingMeasuredError
 from convbench.plans.plan import Plan
@@ -93,7 +93,7 @@ def choose(
     where: str | None = None,
     threads: int = 1,
     batch: int | None = None,
-    input: Numbers | None = None,  # noqa: A002 - the command's word
+    input: Any = None,  # noqa: A002 - the command's word
     dtype: str | None = None,
     plan: str | PathLike[str] | None = None,
     from_results: bool = False,
@@ -109,9 +109,11 @@ def choose(
     progress: bool | None = None,
 ) -> ChoiceResult:
     """Choose the backend for a suite, a problem or problems, as `convbench.run` takes them, or for a model: a torch
-    module, "timm:NAME", "torchvision:NAME", "module:callable", or the path of an .onnx or .pt2 file.
+    module, "timm:NAME", "torchvision:NAME", "module:callable",
+    "FILE.py:callable", or the path of an .onnx or .pt2 file.
 
-    The options are those of `convbench choose`; `input` is the shape of a model's input, batch first. `results` and
+    The options are those of `convbench choose`; `input` is the shape of a model's input, batch first,
+    or shapes by the names of its inputs. `results` and
     `progress` are as for `convbench.run`. An interrupt returns the answer for what was measured.
 
     Raises `ConvbenchError` for anything that cannot be understood or found.

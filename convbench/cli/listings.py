@@ -140,7 +140,8 @@ def extract(source: str, output: Path | None, where: str | None, as_json: bool, 
     SOURCE is one of
       timm:resnet50            a model of timm
       torchvision:resnet50     a model of torchvision
-      module:callable          a torch module, or a function that makes one, from module.py
+      module:callable          a torch module, or a function that makes one, of an importable module
+      path/to/model.py:Net     the same, of a file
       model.onnx               an ONNX file
       model.pt2                a program of torch.export.save
 

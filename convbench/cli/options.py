@@ -22,7 +22,6 @@ def _kind(reader: Callable[..., Any], **keywords: bool) -> Callable[[Any], Any]:
 
 
 numbers = _kind(arguments.whole_numbers)
-numbers_in_order = _kind(arguments.whole_numbers, distinct=False)
 share = _kind(arguments.share)
 cpus = _kind(arguments.cpus)
 
@@ -96,10 +95,9 @@ def time_limit(
 quick = click.option("--quick", is_flag=True, help="Take a first look, with fewer and shorter samples.")
 no_asv = click.option("--no-asv", is_flag=True, help="Do not write asv's files; the journal is written all the same.")
 markdown = click.option("--markdown", is_flag=True, help="Print a GitHub-flavoured table, for a comment.")
-input_shape = click.option(
+input_shape = many(
     "--input",
     "input_shape",
-    type=numbers_in_order,
-    metavar="N,C,H,W",
-    help="Shape of the model's input, such as 1,3,224,224.  [default: the model's own]",
+    "[NAME=]N,C,H,W",
+    "Shape of the model's input, such as 1,3,224,224, or of the input of that name, such as mask=1,1,224,224",
 )

@@ -8,7 +8,7 @@ padding is not counted as part of the convolution.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +113,10 @@ class CallLog:
     """Each call with its layer and the key of its image."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """What runs and is no conv2d, as the beginning of a sentence, with its layer."""
+    uncertain: list[tuple[str, str]] = field(default_factory=list)
+    """What is in the model and may run or not, likewise."""
+    quantised: dict[Hashable, str] = field(default_factory=dict)
+    """The images and weights that an operator made of integers, with its name."""
     remarks: list[str] = field(default_factory=list)
     """Sentences on what is left out, for no single layer."""
     _padded: dict[Hashable, tuple[Hashable, Pair, Padding]] = field(default_factory=dict)
@@ -121,12 +125,19 @@ class CallLog:
 
     def padded(self, result: Hashable, source: Hashable, before: Pair, padding: Padding) -> None:
         """`result` is the image `source`, whose (height, width) was `before`, with that padding around it."""
+        self._check_acyclic(result, source)
         self._padded[result] = (source, before, padding)
 
     def same(self, result: Hashable, source: Hashable) -> None:
         """`result` is the same image as `source`."""
         if self.knows(source):
+            self._check_acyclic(result, source)
             self._same_as[result] = source
+
+    def of_integers(self, layer: str, operator: object) -> None:
+        """The convolution of `layer` is listed in real numbers, and reads what `operator` makes of integers."""
+        what = "The quantisation of a convolution that is listed in real numbers"
+        self.left_out.append((f"{what} ({operator} makes its operands)", layer))
 
     def read(self, key: Hashable) -> None:
         """An operation other than a convolution or a padding reads, or changes, the image with that key."""
@@ -136,16 +147,16 @@ class CallLog:
         """Whether padding made the image with that key."""
         return self._origin(key) in self._padded
 
+    def within(self, where: str, inner: CallLog) -> None:
+        """Add what lies in a branch or loop, `inner`, and may run or not."""
+        kinds = [("A convolution", layer) for layer, _, _ in inner.convolutions] + inner.left_out + inner.uncertain
+        self.uncertain += [(f"{kind} in {where}, which may run or not", layer) for kind, layer in kinds]
+
     def reading(self, input_shape: tuple[int, ...]) -> Reading:
         """The layers. Raises `ModelError` for an impossible convolution."""
-        layers_by_kind: dict[str, list[str]] = {}
-        for kind, layer in self.left_out:
-            layers_by_kind.setdefault(kind, []).append(layer)
-        times = {1: "once", 2: "twice"}
         left_out = (
-            f"{kind}: runs {times.get(len(names), f'{len(names)} times')}"
-            + (f", first in {names[0]}." if names[0] else ".")
-            for kind, names in layers_by_kind.items()
+            *_counted(self.left_out, "runs", {1: "runs once", 2: "runs twice"}, "times"),
+            *_counted(self.uncertain, "there are", {1: "there is one"}, ""),
         )
         layers = tuple(self._layer(*call) for call in self.convolutions)
         return Reading(layers, (*left_out, *self.remarks), input_shape)
@@ -160,10 +171,29 @@ class CallLog:
         except ProblemError as error:
             raise ModelError(f"the convolution {name or 'of this model'} cannot be computed: {error}") from None
 
+    def _check_acyclic(self, result: Hashable, source: Hashable) -> None:
+        """Raise `ModelError` if `source` was itself made from `result`, as no graph is that can be computed."""
+        key: Hashable | None = source
+        while key is not None:
+            if key == result:
+                raise ModelError(f"the image {result!r} is made from itself; this is no graph that can be computed.")
+            padded = self._padded.get(key)
+            key = self._same_as.get(key, padded[0] if padded else None)
+
     def _origin(self, key: Hashable) -> Hashable:
         while key in self._same_as:
             key = self._same_as[key]
         return key
+
+
+def _counted(kinds: Sequence[tuple[str, str]], verb: str, few: Mapping[int, str], times: str) -> Iterator[str]:
+    """A sentence for each kind: how often, and in which layer first."""
+    layers_by_kind: dict[str, list[str]] = {}
+    for kind, layer in kinds:
+        layers_by_kind.setdefault(kind, []).append(layer)
+    for kind, names in layers_by_kind.items():
+        count = few.get(len(names), f"{verb} {len(names)} {times}".rstrip())
+        yield f"{kind}: {count}" + (f", first in {names[0]}." if names[0] else ".")
 
 
 def pair_of(numbers: Sequence[int]) -> Pair:

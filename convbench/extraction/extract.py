@@ -9,10 +9,12 @@ from typing import Any
 
 from convbench.errors import ModelError, ProblemError
 from convbench.extraction.call_log import Reading
+from convbench.extraction.inputs import Inputs
+from convbench.extraction.python_source import is_callable, names_in
 from convbench.problem import DTYPES, ConvProblem, Dtype
 from convbench.suite import Case, Suite
 
-FORMS = "timm:NAME, torchvision:NAME, module:callable, FILE.onnx or FILE.pt2"
+FORMS = "timm:NAME, torchvision:NAME, module:callable, FILE.py:callable, FILE.onnx or FILE.pt2"
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pkl")
 _GRAPHS = (".onnx", ".pt2")
@@ -63,28 +65,22 @@ def layers_of(
     source: Any,
     *,
     batch: int | None = None,
-    input_shape: tuple[int, ...] | None = None,
+    input_shape: Any = None,
     dtype: Dtype | None = None,
 ) -> Extracted:
     """The distinct convolutions that the model `source` runs, each with its count and its first layer.
 
-    `source` is a torch module, or a text: `timm:NAME`, `torchvision:NAME`, `module:callable` (a torch module, or a
-    function or class that makes one), `FILE.onnx`, or `FILE.pt2` (`torch.export.save`). Only the code of the libraries,
-    of a module and of a `module:callable` runs. The input has `input_shape`, batch first, or the model's own shape;
-    `batch` replaces its batch (by default its own, or 1). `dtype` replaces the dtypes of the model.
+    `source` is a torch module, or a text: `timm:NAME`, `torchvision:NAME`, `module:callable` or `FILE.py:callable` (a
+    torch module, or a function or class that makes one), `FILE.onnx`, or `FILE.pt2` (`torch.export.save`). Only the
+    code of the libraries, of a module and of a callable runs. `input_shape` is what `Inputs.of` takes: the shape of the
+    image, batch first, or shapes by the names of the inputs; by default they are the model's own. `batch` replaces the
+    batch of the image (by default its own, or 1). `dtype` replaces the dtypes of the model.
 
     Raises `ModelError` with what to do, and `ProblemError` for an unknown dtype.
     """
     if dtype is not None and dtype not in DTYPES:
         raise ProblemError(f"dtype is {dtype!r}; it should be one of {', '.join(DTYPES)}.")
-    if input_shape is not None and (len(input_shape) < 2 or min(input_shape) < 1):
-        raise ModelError(
-            f"the input shape is {','.join(map(str, input_shape))}; it should be batch, channels, height and width, "
-            "such as 1,3,224,224."
-        )
-    if batch is not None and batch < 1:
-        raise ModelError(f"the batch is {batch}; it should be at least 1.")
-    reading = _read(source, batch, input_shape)
+    reading = _read(source, Inputs.of(input_shape, batch))
     names: dict[ConvProblem, list[str]] = {}
     for layer in reading.layers:
         problem = layer.problem if dtype is None else layer.problem.replace(dtype=dtype)
@@ -96,27 +92,34 @@ def layers_of(
     return Extracted(suite_name, source, reading.input_shape, cases, reading.left_out)
 
 
-def _read(source: Any, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
-    from convbench.extraction.torch_module import PATTERN, read_module
+def _read(source: Any, inputs: Inputs) -> Reading:
+    from convbench.extraction.torch_module import read_module
 
     if not isinstance(source, str):
-        return read_module(source, batch, input_shape)
+        return read_module(source, inputs)
     library, _, name = source.partition(":")
     suffix = Path(source).suffix.lower()
     if library in ("timm", "torchvision") and name and suffix not in _GRAPHS:
         from convbench.extraction.model_zoo import read_timm, read_torchvision
 
-        return (read_timm if library == "timm" else read_torchvision)(name, batch, input_shape)
+        return (read_timm if library == "timm" else read_torchvision)(name, inputs)
     if suffix == ".onnx":
         from convbench.extraction.onnx.graph import read_onnx
 
-        return read_onnx(Path(source), batch, input_shape)
+        return read_onnx(Path(source), inputs)
     if suffix == ".pt2":
-        from convbench.extraction.exported import read_exported
+        from convbench.extraction.exported.graph import read_exported
 
-        return read_exported(Path(source), batch, input_shape)
+        return read_exported(Path(source), inputs)
     if suffix in _WEIGHTS and ":" not in source:
         raise ModelError(f"{source}: such files hold weights, or code that would be run, and no shapes; give {FORMS}.")
-    if not PATTERN.fullmatch(source):
+    if suffix == ".py":
+        raise ModelError(f"{source}: which model in this file? Give its name, too: {_example(source)}.")
+    if not is_callable(source):
         raise ModelError(f"{source!r} is no model; it should be {FORMS}.")
-    return read_module(source, batch, input_shape)
+    return read_module(source, inputs)
+
+
+def _example(source: str) -> str:
+    names = names_in(Path(source))
+    return " or ".join(f"{source}:{name}" for name in names[:5]) or f"{source}:Net, where the file defines Net"

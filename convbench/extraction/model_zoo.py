@@ -14,6 +14,7 @@ from typing import Any
 
 from convbench.errors import ModelError, did_you_mean
 from convbench.extraction.call_log import Reading
+from convbench.extraction.inputs import Inputs
 from convbench.extraction.torch_module import made, meta_tensor, require_torch, with_batch
 from convbench.extraction.torchvision_operators import ONE_REGION, STANDINS, compiled_operators
 
@@ -21,11 +22,11 @@ _PHOTO = (480, 640)  # the usual size in COCO; detection models scale it themsel
 _FILM_FRAME = (520, 960)  # the size at which torchvision's optical-flow weights were measured
 
 
-def read_timm(name: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+def read_timm(name: str, inputs: Inputs) -> Reading:
     """The convolutions of the timm model `name`, by default at its own input size. Raises `ModelError`."""
     from convbench.extraction.tracing import traced
 
-    timm = library("timm")
+    timm, input_shape = library("timm"), inputs.only_shape(f"timm:{name}")
     with _quiet():
         if not timm.is_model(name):
             raise ModelError(
@@ -33,11 +34,11 @@ def read_timm(name: str, batch: int | None, input_shape: tuple[int, ...] | None)
                 "Its models are listed by: python -c 'import timm; print(*timm.list_models())'"
             )
         module = made(f"timm:{name}", lambda: timm.create_model(name, pretrained=False))
-        shape = with_batch(input_shape or (1, *module.pretrained_cfg["input_size"]), batch)
+        shape = with_batch(input_shape or (1, *module.pretrained_cfg["input_size"]), inputs.batch)
         return traced(module, (meta_tensor(shape),))
 
 
-def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+def read_torchvision(name: str, inputs: Inputs) -> Reading:
     """The convolutions of the torchvision model `name`, at the size of its default weights.
 
     Detection models take pictures of 480x640, which they scale; their heads are counted for one region per picture.
@@ -45,7 +46,7 @@ def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] 
     """
     from convbench.extraction.tracing import traced
 
-    models = library("torchvision.models")
+    models, input_shape = library("torchvision.models"), inputs.only_shape(f"torchvision:{name}")
     with _quiet(), compiled_operators():
         if name not in models.list_models():
             raise ModelError(
@@ -57,11 +58,11 @@ def read_torchvision(name: str, batch: int | None, input_shape: tuple[int, ...] 
         backbone: dict[str, Any] = {"weights_backbone": None} if task in ("detection", "segmentation") else {}
         arguments = backbone | ({"image_size": size[-1]} if name.startswith("vit_") else {})
         module = made(f"torchvision:{name}", lambda: models.get_model(name, weights=None, **arguments))
-        shape = with_batch(input_shape or (1, 3, *size), batch)
+        shape = with_batch(input_shape or (1, 3, *size), inputs.batch)
         if task != "detection":
             image = meta_tensor(shape)
-            return traced(module, (image, image) if task == "optical_flow" else (image,), STANDINS)
-        reading = traced(module, ([meta_tensor(shape[1:]) for _ in range(shape[0])],), STANDINS)
+            return traced(module, (image, image) if task == "optical_flow" else (image,), standins=STANDINS)
+        reading = traced(module, ([meta_tensor(shape[1:]) for _ in range(shape[0])],), standins=STANDINS)
         return Reading(reading.layers, (*reading.left_out, ONE_REGION), reading.input_shape)
 
 

@@ -1,48 +1,43 @@
-"""`module:callable`: a torch module, or a function or class that makes one, in a Python module of the user."""
+"""A torch module, or a function or class of the user that makes one: made on the meta device, and called once."""
 
 from __future__ import annotations
 
 import importlib
-import os
-import re
+import inspect
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import redirect_stdout, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import replace
 from typing import Any
 
-from convbench.errors import ModelError, did_you_mean
+from convbench.errors import ModelError
 from convbench.extraction.call_log import Reading
+from convbench.extraction.inputs import GivenInput, Inputs
+from convbench.extraction.python_source import imported, summary_of
 from convbench.extraction.torchvision_operators import declared_operators
 
-PATTERN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse.quantized")
+_OBSERVING = ("torch.ao.quantization", "torch.ao.nn.qat", "torch.ao.nn.intrinsic.qat")
 
 
-def read_module(source: Any, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
+def read_module(source: Any, inputs: Inputs) -> Reading:
     """The convolutions of a torch module: `source` itself, or what a text such as `mine.models:Net` names or makes.
 
-    The input has `input_shape`, or the shape in the module's `pretrained_cfg` or of its `example_input_array`. This
-    runs the user's code. Raises `ModelError`.
+    Its arguments are `inputs`, or the shape in the module's `pretrained_cfg` or of its `example_input_array`. This runs
+    the user's code. Raises `ModelError`.
     """
     require_torch()
-    import torch
-
     from convbench.extraction.tracing import traced
 
     # Standard output is for the answer, not for what the user's code prints.
     with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
         declared_operators()
-        name, target = (source, _imported(source)) if isinstance(source, str) else (type(source).__name__, source)
-        # Reading puts every part in evaluation mode; a module of the caller's gets its modes back.
-        modes = [(part, part.training) for part in target.modules()] if isinstance(target, torch.nn.Module) else []
-        try:
+        name, target = (source, imported(source)) if isinstance(source, str) else (type(source).__name__, source)
+        with _modes_kept(target):
             module = made(name, target)
-            shape = with_batch(input_shape or _own_shape(name, module), batch)
-            dtype = next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), None)
-            return traced(module, (meta_tensor(shape, dtype),))
-        finally:
-            for part, training in modes:
-                part.training = training
+            _check_real(name, module)
+            return traced(module, *_arguments(name, module, inputs))
 
 
 def require_torch() -> None:
@@ -81,6 +76,19 @@ def made(source: str, target: Any) -> Any:
     return target.eval()
 
 
+@contextmanager
+def _modes_kept(target: Any) -> Iterator[None]:
+    """Reading puts every part in evaluation mode; a module of the caller's gets its modes back."""
+    import torch
+
+    modes = [(part, part.training) for part in target.modules()] if isinstance(target, torch.nn.Module) else []
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
 def _called(source: str, maker: Callable[[], Any]) -> Any:
     """What `maker` makes on the meta device, or with real weights if it reads their values."""
     import torch
@@ -90,42 +98,105 @@ def _called(source: str, maker: Callable[[], Any]) -> Any:
     try:
         return maker()
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{source} cannot be called: {_summary(error)}") from error
+        raise ModelError(f"{source} cannot be called: {summary_of(error)}") from error
 
 
-def _imported(source: str) -> Any:
-    name, _, path = source.partition(":")
-    folder = os.getcwd()  # noqa: PTH109
-    sys.path.insert(0, folder)  # as `python -m` does; the path of the `convbench` command starts with another folder
-    try:
-        target: Any = importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+def _check_real(source: str, module: Any) -> None:
+    """Raise `ModelError` for a quantised model, whose convolutions are of integers and read the values of tensors, and
+    for one that torch.jit compiled."""
+    import torch
+
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise ModelError(
+            f"{source} is compiled by torch.jit; give the module as it was before, or export it with torch.export or "
+            "to ONNX, and give that file."
+        )
+    parts = [(name, type(part)) for name, part in module.named_modules()]
+    for modules, state in ((_QUANTISED, "quantised"), (_OBSERVING, "prepared for quantisation")):
+        found = [(name, kind.__name__) for name, kind in parts if kind.__module__.startswith(modules)]
+        convolutions = [(name, kind) for name, kind in found if "Conv" in kind] or (
+            found if modules is _OBSERVING else []
+        )
+        if convolutions:
+            name, kind = convolutions[0]
+            count = f"{len(convolutions)} of its parts are, first" if len(convolutions) > 1 else "one of its parts is:"
             raise ModelError(
-                f"{source}: there is no module {error.name!r} here or among the installed packages; "
-                "a model of one's own is given as module:callable, from the folder that module.py is in."
-            ) from None
-        raise ModelError(f"{source}: {name} cannot be imported: {_summary(error)}") from error
-    finally:
-        if folder in sys.path:
-            sys.path.remove(folder)
-    for word in path.split("."):
-        if not hasattr(target, word):
-            raise ModelError(f"{source}: there is no {word!r} in {name}.{did_you_mean(word, dir(target))}")
-        target = getattr(target, word)
-    return target
+                f"{source} is {state} ({count} {name}, a {kind}), and convolutions of integers are not measured; give "
+                "the model as it was before, in real numbers."
+            )
 
 
-def _summary(error: BaseException) -> str:
-    """The kind of an error and the first line of its message."""
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['without a message'])[0]}"
+# --- what it is called with -------------------------------------------------------------------------------------------
 
 
-def _own_shape(source: str, module: Any) -> tuple[int, ...]:
+def _arguments(source: str, module: Any, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of `module.forward`, in order and by name: meta tensors and plain values."""
+    if not inputs.given:
+        inputs = replace(inputs, given=tuple(_own_inputs(source, module)))
+    names, required = _parameters(module)
+    if names is None:  # it passes on whatever it is given
+        given = {one.name: one for one in inputs.given if one.name is not None}
+        first = [one for one in inputs.given if one.name is None]
+    else:
+        matched = inputs.by_name(names, names[0] if names else "", source)
+        first, given = [], {name: matched[name] for name in names if name in matched}
+    if missing := [name for name in required if name not in given]:
+        raise ModelError(
+            f"{source}: its forward takes {', '.join(required)}, and {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not given; give the shapes, such as --input "
+            f"{missing[0]}=1,3,224,224."
+        )
+    batches = [one.shape[0] for one in (*first, *given.values()) if one.shape]
+    dtype = next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), None)
+
+    def argument(one: GivenInput) -> Any:
+        import torch
+
+        if one.value is not None:
+            return one.value
+        follows = one.shape[0] == batches[0]
+        shape = with_batch(one.shape, inputs.batch if follows else None)
+        return meta_tensor(shape, getattr(torch, one.dtype) if one.dtype else dtype)
+
+    words = {str(name): argument(one) for name, one in given.items()}
+    leading = []
+    for name in names or ():  # as far as they are given without a gap, in order: forward may take them in order only
+        if name not in words:
+            break
+        leading.append(words.pop(name))
+    return (*map(argument, first), *leading), words
+
+
+def _parameters(module: Any) -> tuple[list[str] | None, list[str]]:
+    """The names of what `forward` takes, None where it takes anything, and of what it needs."""
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except (TypeError, ValueError):
+        return None, []
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        return None, []
+    names = [p.name for p in parameters]
+    return names, [p.name for p in parameters if p.default is p.empty]
+
+
+def _own_inputs(source: str, module: Any) -> Iterator[GivenInput]:
+    """What the module says of its inputs itself, as the models of timm and of Lightning do."""
     config = getattr(module, "pretrained_cfg", None)
-    if isinstance(config, dict) and "input_size" in config:
-        return (1, *config["input_size"])
     example = getattr(module, "example_input_array", None)
-    if hasattr(example, "shape"):
-        return tuple(example.shape)  # type: ignore[union-attr]
-    raise ModelError(f"{source} does not say what shape its input has; give it, such as --input 1,3,224,224.")
+    if isinstance(config, dict) and "input_size" in config:
+        yield GivenInput((1, *config["input_size"]))
+    elif hasattr(example, "shape"):
+        yield _like(example)
+    elif isinstance(example, (tuple, list)) and all(hasattr(one, "shape") for one in example):
+        yield from map(_like, example)
+    elif isinstance(example, dict) and all(hasattr(one, "shape") for one in example.values()):
+        yield from (replace(_like(one), name=str(name)) for name, one in example.items())
+    elif _parameters(module)[1] or _parameters(module)[0] is None:
+        names = _parameters(module)[1]
+        text = "--input 1,3,224,224" if len(names) < 2 else " ".join(f"--input {name}=1,3,224,224" for name in names)
+        raise ModelError(f"{source} does not say what shape its input has; give it, such as {text}.")
+
+
+def _like(example: Any) -> GivenInput:
+    dtype = str(example.dtype).removeprefix("torch.")
+    return GivenInput(tuple(example.shape), dtype=None if dtype == "float32" else dtype)

@@ -6,25 +6,30 @@ Meta tensors have shapes and no memory. Tracing sees the operations that modules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
 from convbench.errors import ModelError
 from convbench.extraction.call_log import CallLog, Convolution, Padding, Reading, pair_of, sides_of
+from convbench.extraction.higher_order import not_compiled, result_of
 
 _CONVOLUTION = "aten::convolution"
 _PADS = {"aten::constant_pad_nd": "zeros", "aten::reflection_pad2d": "reflect", "aten::replication_pad2d": "replicate"}
 _SAME = {"aten::alias", "aten::detach", "aten::clone"}
 _DEPENDS_ON_DATA = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"}
+_LIBRARIES = ("aten", "prims", "prim", "torchvision", "profiler", "quantized_decomposed", "inductor")
+_AUTOCAST_DEVICES = ("cpu", "cuda", "xpu", "mps")
 _NOT_A_CONVOLUTION = ("convert", "convolution_backward")
 
 Standins = dict[str, Callable[..., Any]]
 
 
-def traced(module: Any, inputs: Sequence[Any], standins: Standins | None = None) -> Reading:
-    """The convolutions of `module(*inputs)`. `inputs` are meta tensors, or lists of them.
+def traced(
+    module: Any, inputs: Sequence[Any], words: Mapping[str, Any] | None = None, standins: Standins | None = None
+) -> Reading:
+    """The convolutions of `module(*inputs, **words)`, which are meta tensors, lists of them, and plain values.
 
     `standins` compute operations, by name, in place of torch. Raises `ModelError` when the module does not run on the
     meta device.
@@ -32,11 +37,11 @@ def traced(module: Any, inputs: Sequence[Any], standins: Standins | None = None)
     import torch
 
     try:
-        calls = _run(module, inputs, standins or {})
+        calls = _run(module, inputs, words or {}, standins or {})
     except _OnAnotherDeviceError:
         with torch.device("meta"):  # for modules that make tensors on the default device
-            calls = _run(module, inputs, standins or {})
-    return calls.reading(_first_shape(inputs))
+            calls = _run(module, inputs, words or {}, standins or {})
+    return calls.reading(_image_shape([*inputs, *(words or {}).values()]))
 
 
 class _OnAnotherDeviceError(Exception):
@@ -47,7 +52,7 @@ class _DependsOnDataError(Exception):
     """The module reads the value of a tensor. Meta tensors have none."""
 
 
-def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
+def _run(module: Any, inputs: Sequence[Any], words: Mapping[str, Any], standins: Standins) -> CallLog:
     import torch
     from torch.fx.experimental import _config
 
@@ -56,7 +61,9 @@ def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
     assume_all = _config.patch(meta_nonzero_assume_all_nonzero=True) if standins else nullcontext()  # type: ignore[attr-defined]
     try:
         with torch.no_grad(), _names(module) as layer, assume_all, _recorder(calls, layer, standins):
-            torch.func.functional_call(module, on_meta, tuple(inputs))
+            result = torch.func.functional_call(module, on_meta, tuple(inputs), dict(words))
+        for tensor in _tensors(result):
+            calls.read(id(tensor))
     except _DependsOnDataError as error:
         if not calls.convolutions:
             raise ModelError(
@@ -69,7 +76,8 @@ def _run(module: Any, inputs: Sequence[Any], standins: Standins) -> CallLog:
     except Exception as error:
         if "device" in str(error) and torch.get_default_device().type != "meta":
             raise _OnAnotherDeviceError from error
-        shapes = " and ".join("x".join(map(str, tensor.shape)) for tensor in _tensors(inputs))
+        tensors = _tensors([*inputs, *words.values()])
+        shapes = " and ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
         raise ModelError(
             f"the model does not run on an input of shape {shapes}: {_first_line(error)} "
             "Give the shape that it takes, such as --input 1,3,224,224."
@@ -104,66 +112,129 @@ def _names(module: Any) -> Iterator[Callable[[], str]]:
 
 @contextmanager
 def _recorder(calls: CallLog, layer: Callable[[], str], standins: Standins) -> Iterator[None]:
+    from torch._ops import HigherOrderOperator
     from torch.overrides import TorchFunctionMode
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    kept: list[Any] = []  # keys are ids: a noted tensor must stay alive, or another tensor may get its id
+    recording = _Recording(calls)
 
     class Operations(TorchDispatchMode):
+        supports_higher_order_operators = True
+
         @classmethod
         def _should_skip_dynamo(cls) -> bool:
             return False  # torch's compiler, which has no part in this, takes as long to import as torch itself
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if isinstance(func, HigherOrderOperator):
+                return recording.higher_order(func.name(), layer(), args, kwargs or {}, self)
             name = func.name().split(".")[0]
+            if func._can_decompose():  # in inference mode, and in branches, operations arrive whole
+                with self:
+                    return func.decompose(*args, **(kwargs or {}))
             if name in _DEPENDS_ON_DATA and args[0].is_meta:
                 raise _DependsOnDataError(f"{name.removeprefix('aten::').strip('_')} in {layer() or 'the model'}")
             result = standins[name](*args) if name in standins else func(*args, **(kwargs or {}))
-            kept.extend(_note(calls, layer(), func, name, args, result))
+            recording.note(layer(), name, args, result)
             return result
 
-    class CircularPadding(TorchFunctionMode):
-        """Notes circular `F.pad`, which ends in several copies and not in one operation."""
+    class Functions(TorchFunctionMode):
+        """Notes circular `F.pad`, which ends in several copies and not in one operation, and the dtype that
+        torch.autocast asks for, which operations on meta tensors do not see."""
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
-            result = func(*args, **kwargs)
+            with recording.under_autocast():
+                result = func(*args, **kwargs)
             if getattr(func, "__name__", "") in ("pad", "_pad_circular"):
                 arguments = dict(zip(("input", "pad", "mode"), args, strict=False)) | kwargs
                 if arguments.get("mode") == "circular" or func.__name__ == "_pad_circular":
-                    kept.extend(_pad(calls, arguments["input"], result, arguments["pad"], "circular"))
+                    recording.pad(arguments["input"], result, arguments["pad"])
             return result
 
-    with CircularPadding(), Operations():
+    with not_compiled(), Functions(), Operations():
         yield
 
 
-def _note(calls: CallLog, layer: str, func: Any, name: str, args: Any, result: Any) -> tuple[Any, ...]:
+class _Recording:
+    """What is noted in `calls`. Keys are ids: a noted tensor is kept alive, or another tensor may get its id."""
+
+    def __init__(self, calls: CallLog) -> None:
+        self._calls = calls
+        self._autocast: Any = None
+        self._kept: list[Any] = []
+
+    def note(self, layer: str, name: str, args: Any, result: Any) -> None:
+        self._kept.extend(_note(self._calls, layer, name, args, result, self._autocast))
+
+    def pad(self, source: Any, result: Any, sides: Sequence[int]) -> None:
+        self._kept.extend(_pad(self._calls, source, result, sides, "circular"))
+
+    @contextmanager
+    def under_autocast(self) -> Iterator[None]:
+        """Within the context, operations compute in the dtype of the torch.autocast that is entered now."""
+        import torch
+
+        before = self._autocast
+        enabled = (device for device in _AUTOCAST_DEVICES if torch.is_autocast_enabled(device))
+        device = next(enabled, None)
+        self._autocast = None if device is None else torch.get_autocast_dtype(device)
+        try:
+            yield
+        finally:
+            self._autocast = before
+
+    def higher_order(self, name: str, layer: str, args: Any, kwargs: Any, mode: Any) -> Any:
+        """The result of a branch, a loop or a map, whose functions are run once without counting."""
+
+        def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+            calls, self._calls = self._calls, CallLog()
+            try:
+                with mode:
+                    return function(*arguments)
+            finally:
+                inner, self._calls = self._calls, calls
+                calls.within(f"a branch or loop ({name})", inner)
+
+        for tensor in _tensors([args, kwargs]):
+            self._calls.read(id(tensor))
+        result = result_of(name, [*args, *kwargs.values()], apart)
+        if result is NotImplemented:
+            raise _DependsOnDataError(f"{name} in {layer or 'the model'}, whose graph is not understood")
+        return result
+
+
+def _note(calls: CallLog, layer: str, name: str, args: Any, result: Any, autocast: Any) -> tuple[Any, ...]:
     """Note the meaning of the call. Returns the tensors that have to be kept alive."""
     if name == _CONVOLUTION:
-        return _convolution(calls, layer, args)
+        return _convolution(calls, layer, args, autocast)
+    if "quantize" in name and hasattr(result, "is_meta"):
+        calls.quantised[id(result)] = name.split("::")[1]
+        return (result,)
     if name in _PADS and (name != "aten::constant_pad_nd" or len(args) < 3 or args[2] == 0):
         return _pad(calls, args[0], result, args[1], _PADS[name])
     adds_batch = name == "aten::unsqueeze" and args[1] in (0, -args[0].dim() - 1)
     if (name in _SAME or adds_batch) and calls.knows(id(args[0])) and result.dtype == args[0].dtype:
         calls.same(id(result), id(args[0]))
         return (result,)
-    operation = name.split("::")[1]
-    if "conv" in operation and not any(word in operation for word in _NOT_A_CONVOLUTION):
+    library, operation = name.split("::")
+    if "conv" in operation.lower() and not any(word in operation for word in _NOT_A_CONVOLUTION):
         calls.left_out.append((f"{operation} is not torch's conv2d", layer))
+    elif library not in _LIBRARIES:
+        calls.left_out.append((f"The operator {library}.{operation}, which is not torch's own", layer))
     for tensor in _tensors(args):
         if calls.knows(id(tensor)):
             calls.read(id(tensor))
     return ()
 
 
-def _convolution(calls: CallLog, layer: str, args: Any) -> tuple[Any, ...]:
+def _convolution(calls: CallLog, layer: str, args: Any, autocast: Any) -> tuple[Any, ...]:
     image, weight, bias, stride, padding, dilation, transposed, _output_padding, groups = args
     dimensions = weight.dim() - 2
     if dimensions != 2 or transposed:
         calls.left_out.append((f"A {'transposed ' if transposed else ''}convolution in {dimensions}-D", layer))
         return ()
-    dtype = str(image.dtype).removeprefix("torch.")
+    dtype = str(_computed_dtype(image, autocast)).removeprefix("torch.")
     if not image.is_floating_point():
         calls.left_out.append((f"A convolution of {dtype}", layer))
         return ()
@@ -171,29 +242,40 @@ def _convolution(calls: CallLog, layer: str, args: Any) -> tuple[Any, ...]:
     own_padding = ((padding[0], padding[0]), (padding[-1], padding[-1]))
     call = Convolution(tuple(image.shape), tuple(weight.shape), own_padding, {**arguments, "dtype": dtype})
     calls.convolutions.append((layer, id(image), call))
+    if quantiser := calls.quantised.get(id(image)) or calls.quantised.get(id(weight)):
+        calls.of_integers(layer, quantiser)
     return (image,)
+
+
+def _computed_dtype(image: Any, autocast: Any) -> Any:
+    """The dtype that a convolution of `image` computes in, where torch.autocast may ask for one."""
+    import torch
+
+    return image.dtype if autocast is None or image.dtype == torch.float64 else autocast
 
 
 def _pad(calls: CallLog, source: Any, result: Any, last_first: Sequence[int], mode: Any) -> tuple[Any, ...]:
     sides = sides_of(tuple(last_first))
-    if sides is None or source.dim() < 3:
+    if sides is None or source.dim() < 3 or result is source:
         return ()
     calls.padded(id(result), id(source), (source.shape[-2], source.shape[-1]), Padding(sides, mode))
     return (source, result)
 
 
 def _tensors(nested: Any) -> Iterator[Any]:
-    if isinstance(nested, (tuple, list)):
-        for item in nested:
+    if isinstance(nested, (tuple, list, dict)):
+        for item in nested.values() if isinstance(nested, dict) else nested:
             yield from _tensors(item)
     elif hasattr(nested, "is_meta"):
         yield nested
 
 
-def _first_shape(inputs: Any) -> tuple[int, ...]:
-    """The shape of the first tensor, with the batch in front. A picture in a list has no batch of its own."""
-    shape = tuple(next(_tensors(inputs)).shape)
-    return (sum(1 for _ in _tensors(inputs[0])), *shape) if isinstance(inputs[0], list) else shape
+def _image_shape(inputs: Sequence[Any]) -> tuple[int, ...]:
+    """The shape of the first tensor of four axes, or of the first one, with the batch in front. A picture in a list has
+    no batch of its own."""
+    shapes = [tuple(tensor.shape) for tensor in _tensors(inputs)]
+    shape = next((shape for shape in shapes if len(shape) == 4), shapes[0] if shapes else ())
+    return (sum(1 for _ in _tensors(inputs[0])), *shape) if inputs and isinstance(inputs[0], list) else shape
 
 
 def _first_line(error: BaseException) -> str:

@@ -22,9 +22,9 @@ from strategies import problems
 from convbench.cli.main import main
 from convbench.errors import ModelError, ProblemError, SuiteError
 from convbench.extraction.call_log import Padding
+from convbench.extraction.exported.symbolic_size import Sizes, UnknownSizeError
 from convbench.extraction.extract import Extracted, layers_of
 from convbench.extraction.suite_text import suite_text
-from convbench.extraction.symbolic_size import Sizes, UnknownSizeError
 from convbench.extraction.tracing import traced
 from convbench.problem import PADDING_MODES
 from convbench.suite import Case, Suite, load_suite
@@ -305,7 +305,7 @@ def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.pt2").write_bytes(b"PK\x03\x04 and no more")
     assert "cannot be read as an archive" in refused(str(tmp_path / "x.pt2"))
     (tmp_path / "folder.pt2").mkdir()
-    assert "cannot be read as an archive" in refused(str(tmp_path / "folder.pt2"))
+    assert "this is a folder" in refused(str(tmp_path / "folder.pt2"))
 
 
 def size(term: str) -> dict[str, Any]:

@@ -5,18 +5,23 @@ Only the graph is read, and no weights in files beside it, because the graph has
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.call_log import CallLog, Convolution, Padding, Reading
-from convbench.extraction.onnx.shapes import Shapes, check_external_data, with_inferred_shapes, with_input_shape
+from convbench.extraction.call_log import CallLog, Convolution, Reading
+from convbench.extraction.inputs import Inputs
+from convbench.extraction.onnx.attributes import Attributes, layer_of
+from convbench.extraction.onnx.foreign import Foreign
+from convbench.extraction.onnx.inference import inferred
+from convbench.extraction.onnx.inputs import with_inputs
+from convbench.extraction.onnx.model_file import graphs_of, load, nodes_within
+from convbench.extraction.onnx.pad import padding_of
+from convbench.extraction.onnx.shapes import Shapes
 from convbench.problem import Sides
 
 _DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # TensorProto.DataType
-_MODES = {"constant": "zeros", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 _OTHER_CONVOLUTIONS = {
     "ConvTranspose": "A transposed convolution",
     "QLinearConv": "A convolution of integers (QLinearConv)",
@@ -24,53 +29,32 @@ _OTHER_CONVOLUTIONS = {
     "DeformConv": "A deformable convolution",
 }
 _SAME = ("Identity", "Dropout")
+_BRANCHES_AND_LOOPS = ("If", "Loop", "Scan", "SequenceMap")
+_AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 
-def read_onnx(path: Path, batch: int | None, input_shape: tuple[int, ...] | None) -> Reading:
-    """The convolutions of the model in `path`. `input_shape` and `batch` fill in shapes that it leaves open.
+def read_onnx(path: Path, inputs: Inputs) -> Reading:
+    """The convolutions of the model in `path`. `inputs` fill in shapes that it leaves open.
 
     Raises `ModelError`, also when the model refers to external data outside its own folder.
     """
-    onnx = _onnx()
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: there is no such file; give the path of an ONNX model.") from None
-    except Exception as error:  # protobuf's own, of whichever implementation is installed
-        raise ModelError(f"{path}: this cannot be read as an ONNX model: {str(error).splitlines()[0]}") from None
-    if not model.graph.node:
-        raise ModelError(f"{path}: there is no graph in this file; it should be an ONNX model.")
-    check_external_data(path, model)
-    shape = with_input_shape(path, model, batch, input_shape)
-    try:
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
-        graph = with_inferred_shapes(model).graph
-    except Exception as error:
-        raise ModelError(f"{path}: ONNX cannot infer its shapes: {str(error).splitlines()[0]}") from error
-    return _Graph(path, graph).reading(shape)
-
-
-def _onnx() -> Any:
-    try:
-        onnx = importlib.import_module("onnx")
-        importlib.import_module("onnx.inliner")
-        importlib.import_module("onnx.shape_inference")
-    except ImportError:
-        raise ModelError("onnx is not installed; type: pip install onnx") from None
-    return onnx
+    model = load(path)
+    shape = with_inputs(path, model, inputs)
+    return _Graph(path, *inferred(path, model)).reading(shape)
 
 
 class _Graph:
     """Reads a graph with inferred shapes."""
 
-    def __init__(self, path: Path, graph: Any) -> None:
+    def __init__(self, path: Path, graph: Any, foreign: Mapping[str, Foreign]) -> None:
         self._path = path
         self._graph = graph
+        self._foreign = foreign
         self._shapes = Shapes(path, graph)
         self._calls = CallLog()
 
     def reading(self, input_shape: tuple[int, ...]) -> Reading:
+        _check_order(self._path, self._graph)
         for output in self._graph.output:
             self._calls.read(output.name)
         for node in self._graph.node:
@@ -78,108 +62,149 @@ class _Graph:
         return self._calls.reading(input_shape)
 
     def _note(self, node: Any) -> None:
-        standard = node.domain in ("", "ai.onnx")
-        if standard and node.op_type == "Conv":
+        foreign = self._foreign.get(node.output[0]) if node.output else None
+        if foreign is not None:
+            self._note_foreign(node, foreign)
+        if node.op_type == "Conv" and not node.domain:
             self._convolution(node)
-        elif standard and node.op_type == "Pad" and (padding := self._padding(node)) is not None:
-            height, width = self._shapes.of_image(node.input[0])[2:]
+        elif foreign is None and node.op_type == "Pad" and (padding := padding_of(self._path, node, self._shapes)):
+            height, width = (self._shapes.known(node.input[0]) or ())[2:]
             self._calls.padded(node.output[0], node.input[0], (height, width), padding)
-        elif standard and node.op_type in _SAME:
+        elif foreign is None and node.op_type in _SAME and not node.domain and node.input and node.output:
             self._calls.same(node.output[0], node.input[0])
         else:
-            if "Conv" in node.op_type:
-                self._calls.left_out.append(
-                    (_OTHER_CONVOLUTIONS.get(node.op_type, f"{node.op_type} is no Conv"), _layer(node))
-                )
-            for nested in _nested(node):
-                if nested.op_type == "Conv":
-                    kind = f"A convolution in a branch or loop ({node.op_type}), which may run or not"
-                    self._calls.left_out.append((kind, _layer(nested)))
-            for name in node.input:
-                self._calls.read(name)
+            self._other(node)
+
+    def _note_foreign(self, node: Any, foreign: Foreign) -> None:
+        what = f"The operator {foreign}, which ONNX does not have"
+        if foreign.stand_in == "Conv":
+            what = f"What {foreign} does besides its convolution"
+        elif foreign.stand_in is not None:
+            what += " and which is taken to keep the shape of its input"
+        self._calls.left_out.append((what, layer_of(node)))
+
+    def _other(self, node: Any) -> None:
+        if _is_convolution(node) and node.output and node.output[0] not in self._foreign:
+            kind = _OTHER_CONVOLUTIONS.get(node.op_type, f"{node.op_type} is no Conv")
+            self._calls.left_out.append((kind, layer_of(node)))
+        is_known = node.op_type in _BRANCHES_AND_LOOPS and not node.domain
+        where = "a branch or loop" if is_known else "a graph that is not understood"
+        for nested in nodes_within(node):
+            if _is_convolution(nested):
+                kind = f"A convolution in {where} ({node.op_type}), which may run or not"
+                self._calls.uncertain.append((kind, layer_of(nested)))
+        for name in (*node.input, *_read_within(node)):
+            self._calls.read(name)
 
     def _convolution(self, node: Any) -> None:
-        weight = self._shapes.of(node.input[1], node)
-        if len(weight) != 4:
-            self._calls.left_out.append((f"A convolution in {len(weight) - 2}-D", _layer(node)))
-            return
-        attributes = _attributes(node)
-        image = self._shapes.of_image(node.input[0], node)
-        if (read := weight[1] * attributes.get("group", 1)) != image[1]:
+        layer = layer_of(node)
+        if not 2 <= len(node.input) <= 4 or not all(node.input[:2]) or len(node.output) != 1:
             raise ModelError(
-                f"{self._path}: {_layer(node)} has weights for {read} channels, and its image has {image[1]}."
+                f"{self._path}: {node.op_type} {layer} has {len(node.input)} inputs and {len(node.output)} outputs; "
+                "it should have an image, a weight and perhaps a bias, and one output."
             )
-        stride, dilation = (tuple(attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
-        dtype = _DTYPES.get(self._shapes.element_type(node.input[0]))
-        if dtype is None:
-            self._calls.left_out.append(
-                ("A convolution of another format than float64, 32, 16 or bfloat16", _layer(node))
-            )
+        for name in node.input[3:]:
+            self._calls.read(name)
+        weight = self._known_shape(node, node.input[1], "weight")
+        if weight is None:
             return
-        arguments = {
-            "stride": stride,
-            "dilation": dilation,
-            "groups": attributes.get("group", 1),
-            "bias": len(node.input) > 2 and bool(node.input[2]),
-            "dtype": dtype,
-        }
-        call = Convolution(image, weight, _sides(attributes, image[2:], weight[2:], stride, dilation), arguments)
-        self._calls.convolutions.append((_layer(node), node.input[0], call))
+        if len(weight) != 4:
+            self._calls.left_out.append((f"A convolution in {len(weight) - 2}-D", layer))
+            return
+        image = self._known_shape(node, node.input[0], "image")
+        if image is None:
+            return
+        if len(image) != 4:
+            raise ModelError(
+                f"{self._path}: {layer} reads {node.input[0]!r}, which has {len(image)} dimensions; an image has 4."
+            )
+        call = self._call(node, (image[0], image[1], image[2], image[3]), weight)
+        if call is not None:
+            self._note_quantisation(node)
+            self._calls.convolutions.append((layer, node.input[0], call))
 
-    def _padding(self, node: Any) -> Padding | None:
-        """The padding that a Pad node does; None when it is known only at run time or no convolution pads like that."""
-        attributes = _attributes(node)
-        mode = _MODES.get(attributes.get("mode", b"constant").decode())
-        pads, value, axes = attributes.get("pads", attributes.get("paddings")), attributes.get("value", 0.0), None
-        if pads is None and len(node.input) > 1:
-            pads = self._shapes.constant(node.input[1])
-        if len(node.input) > 2 and node.input[2]:
-            constant = self._shapes.constant(node.input[2])
-            value = constant[0] if constant else None
-        if len(node.input) > 3 and node.input[3]:
-            axes = self._shapes.constant(node.input[3])
-            if axes is None:
-                return None
-        if mode is None or pads is None or (mode == "zeros" and value != 0):
+    def _known_shape(self, node: Any, name: str, role: str) -> tuple[int, ...] | None:
+        """The shape of an operand. If it is unknown because of a node, the convolution is left out, with that node."""
+        shape = self._shapes.complete(name)
+        if shape is None:
+            cause = self._shapes.reason_unknown(name, layer_of(node))
+            operator = self._foreign.get(next(iter(cause.output)), cause.op_type)
+            self._calls.left_out.append(
+                (f"A convolution whose {role} has an unknown shape, after {operator}", layer_of(node))
+            )
+        return shape
+
+    def _call(self, node: Any, image: tuple[int, int, int, int], weight: tuple[int, ...]) -> Convolution | None:
+        attributes = Attributes(self._path, node)
+        groups = attributes.integer("group", 1, least=1)
+        stride = attributes.integers("strides", 2, "for height and width", least=1) or (1, 1)
+        dilation = attributes.integers("dilations", 2, "for height and width", least=1) or (1, 1)
+        kernel = attributes.integers("kernel_shape", 2, "height and width", least=1)
+        if kernel is not None and kernel != weight[2:]:
+            raise attributes.refused("kernel_shape", f"{list(weight[2:])}, as its weight {node.input[1]!r} has it")
+        if weight[1] * groups != image[1]:
+            raise ModelError(
+                f"{self._path}: {layer_of(node)} has weights for {weight[1] * groups} channels, and its image has "
+                f"{image[1]}."
+            )
+        dtype = _DTYPES.get(self._shapes.element_type(node.input[0]) or self._shapes.element_type(node.input[1]))
+        if dtype is None:
+            kind = "A convolution of another format than float64, 32, 16 or bfloat16"
+            self._calls.left_out.append((kind, layer_of(node)))
             return None
-        axes = [axis % 4 for axis in (axes if axes is not None else range(len(pads) // 2))]
-        if len(pads) != 2 * len(axes) or len(self._shapes.known(node.input[0]) or ()) != 4:
-            return None
-        sides = {axis: (int(pads[i]), int(pads[len(axes) + i])) for i, axis in enumerate(axes)}
-        if any(sides.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
-            return None
-        return Padding((sides.get(2, (0, 0)), sides.get(3, (0, 0))), mode)  # type: ignore[arg-type]
+        sides = _sides(attributes, image[2:], weight[2:], stride, dilation)
+        bias = len(node.input) > 2 and bool(node.input[2])
+        words = {"stride": stride, "dilation": dilation, "groups": groups, "bias": bias, "dtype": dtype}
+        return Convolution(image, weight, sides, words)
+
+    def _note_quantisation(self, node: Any) -> None:
+        """Say where a convolution in real numbers is written around integers: a runtime may compute in these."""
+        for name in node.input[:2]:
+            maker = self._shapes.maker(name)
+            operator = self._foreign.get(name, maker.op_type if maker is not None else "")
+            if "quant" in str(operator).lower():
+                self._calls.of_integers(layer_of(node), operator)
+                return
 
 
-def _attributes(node: Any) -> dict[str, Any]:
-    from onnx.helper import get_attribute_value
-
-    return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
-
-
-def _nested(node: Any) -> Iterator[Any]:
-    """All nodes of the graphs that are attributes of a node: branches and bodies of loops."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield inner
-                yield from _nested(inner)
-
-
-def _layer(node: Any) -> str:
-    return str(node.name or (node.output[0] if node.output else ""))
+def _check_order(path: Path, graph: Any) -> None:
+    """Raise `ModelError` where a tensor is made twice, or read before it is made: such graphs may go in circles."""
+    given = {entry.name for entry in (*graph.input, *graph.initializer)}
+    later = {name for node in graph.node for name in node.output if name}
+    for node in graph.node:
+        if early := [name for name in node.input if name in later and name not in given]:
+            raise ModelError(
+                f"{path}: {layer_of(node)} reads {early[0]!r} before it is made; its nodes should be sorted."
+            )
+        for name in filter(None, node.output):
+            if name in given:
+                raise ModelError(f"{path}: {layer_of(node)} makes {name!r}, which is there already.")
+            given.add(name)
 
 
-def _sides(attributes: Mapping[str, Any], *axes: tuple[int, ...]) -> Sides:
+def _is_convolution(node: Any) -> bool:
+    """Whether the name of an operator says so, whichever domain it is of."""
+    name = node.op_type.lower()
+    return "conv" in name and "convert" not in name
+
+
+def _read_within(node: Any) -> list[str]:
+    """The names that the graphs of a node read; those of tensors within them are harmless."""
+    outputs = [output.name for graph in graphs_of(node) for output in graph.output]
+    return outputs + [name for nested in nodes_within(node) for name in nested.input]
+
+
+def _sides(attributes: Attributes, *axes: tuple[int, ...]) -> Sides:
     """The padding of a Conv node, from the sizes of image, kernel, stride and dilation along its `axes`.
 
     SAME_UPPER and SAME_LOWER give ceil(size / stride) outputs, and put an odd row or column at the end or at the
     beginning (ONNX's Conv, `auto_pad`)."""
-    auto = attributes.get("auto_pad", b"NOTSET").decode()
+    auto = attributes.word("auto_pad", "NOTSET", _AUTO_PADS)
+    pads = attributes.integers("pads", 4, "the beginnings of height and width and then their ends")
     if auto == "VALID":
         return ((0, 0), (0, 0))
-    if not auto.startswith("SAME"):
-        top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
+    if auto == "NOTSET":
+        top, left, bottom, right = pads or (0, 0, 0, 0)
         return ((top, bottom), (left, right))
     sides = []
     for size, taps, step, spacing in zip(*axes, strict=True):

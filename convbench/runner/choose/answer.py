@@ -39,7 +39,8 @@ class Request:
     backends: tuple[str, ...] = ()
     threads: int = 1
     batch: int | None = None
-    input_shape: tuple[int, ...] | None = None
+    input_shape: Any = None
+    """What `convbench.extraction.inputs.Inputs.of` takes: a shape, or shapes by the names of inputs."""
     dtype: str | None = None
     where: str | None = None
     plan: Path | None = None

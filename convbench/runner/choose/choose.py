@@ -50,6 +50,8 @@ def requested_layers(request: Request, observer: Observer) -> Suite:
     extracted = layers_of(request.model, batch=request.batch, input_shape=request.input_shape, dtype=dtype)
     for sentence in extracted.left_out:
         observer.message(f"Left out: {sentence}")
+    if not extracted.cases:
+        raise NothingMeasuredError(f"{extracted.source} runs no conv2d.")
     return where_it_holds([extracted.suite()], request.where)[0]
 
 

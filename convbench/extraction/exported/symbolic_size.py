@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convbench.errors import ConvbenchError, ModelError
+from convbench.extraction.inputs import Inputs
 
 
 class UnknownSizeError(ConvbenchError):
@@ -28,33 +29,24 @@ class Sizes:
     input_shape: tuple[int, ...]
 
     @classmethod
-    def of_input(cls, sizes: Sequence[Any], batch: int | None, requested: tuple[int, ...] | None, where: str) -> Sizes:
-        """The symbols' values for an input of shape `requested`, which has these `sizes` in the program.
+    def of_inputs(cls, sizes: Mapping[str, Sequence[Any]], image: str, inputs: Inputs, where: str) -> Sizes:
+        """The symbols' values for these `inputs`; the program has an input for each of `sizes`.
 
-        An open batch is `batch`, or 1. Raises `ModelError` when the program is for another shape.
+        An open batch of the image is 1. Raises `ModelError` when the program is for other shapes, or two inputs give
+        one symbol different values, and `UnknownSizeError` when a size of the image is open.
         """
-        if requested is None:
-            requested = tuple(size.get("as_int", 0) for size in sizes)
-            requested = (requested[0] or 1, *requested[1:]) if requested else requested
-        if batch is not None and requested:
-            requested = (batch, *requested[1:])
-        if len(requested) != len(sizes):
-            shape = ",".join(map(str, requested))
-            raise ModelError(f"{where}: its input has {len(sizes)} dimensions, and {shape} has {len(requested)}.")
+        given = {name: one.shape for name, one in inputs.by_name(list(sizes), image, where).items()}
         symbols: dict[str, int] = {}
-        for axis, (size, value) in enumerate(zip(sizes, requested, strict=True)):
-            if "as_int" in size:
-                if size["as_int"] != value:
-                    raise ModelError(
-                        f"{where}: it was exported with {size['as_int']} for dimension {axis} of its input, not "
-                        f"{value}; export it for the shape that is wanted, or with a dynamic one."
-                    )
-                continue
-            name = _symbol(_term(size))
-            if name is None or not value:
-                raise UnknownSizeError(f"dimension {axis} of its input is open")
-            symbols[name] = value
-        return cls(symbols, requested)
+        shape: tuple[int, ...] | None = ()
+        for name in (*(name for name in given if name != image), image):
+            shape = given.get(name)
+            if shape is None:
+                shape = tuple(symbols.get(_name(size) or "", size.get("as_int", 0)) for size in sizes[name])
+                shape = (shape[0] or 1, *shape[1:]) if shape else shape
+            if name == image and inputs.batch is not None and shape:
+                shape = (inputs.batch, *shape[1:])
+            _add_symbols(symbols, name, sizes[name], shape, where)
+        return cls(symbols, shape or ())
 
     def value(self, size: Any) -> int:
         """The number that a size is. Raises `UnknownSizeError`."""
@@ -77,6 +69,34 @@ class Sizes:
                 except ZeroDivisionError:
                     raise UnknownSizeError("a size is divided by zero") from None
         raise UnknownSizeError(f"a size is {ast.unparse(term)}, which cannot be computed here")
+
+
+def _name(size: Any) -> str | None:
+    """The symbol that a size is; None for any other size."""
+    return None if "as_int" in size else _symbol(_term(size))
+
+
+def _add_symbols(symbols: dict[str, int], name: str, sizes: Sequence[Any], shape: tuple[int, ...], where: str) -> None:
+    """Add the symbols' values that follow from an input of that name and shape, which has these `sizes`."""
+    if len(shape) != len(sizes):
+        text = ",".join(map(str, shape))
+        raise ModelError(f"{where}: its input {name} has {len(sizes)} dimensions, and {text} has {len(shape)}.")
+    for axis, (size, value) in enumerate(zip(sizes, shape, strict=True)):
+        if "as_int" in size:
+            if size["as_int"] != value:
+                raise ModelError(
+                    f"{where}: it was exported with {size['as_int']} for dimension {axis} of its input {name}, not "
+                    f"{value}; export it for the shape that is wanted, or with a dynamic one."
+                )
+            continue
+        symbol = _symbol(_term(size))
+        if symbol is None or not value:
+            raise UnknownSizeError(f"dimension {axis} of its input {name} is open")
+        if symbols.setdefault(symbol, value) != value:
+            raise ModelError(
+                f"{where}: dimension {axis} of its input {name} is {value}, and it should be {symbols[symbol]}, as an "
+                "equal size of another input is."
+            )
 
 
 def _power(base: int, exponent: int) -> int:

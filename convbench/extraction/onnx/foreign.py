@@ -1,0 +1,71 @@
+"""Operators that ONNX does not have: those of runtimes and of quantisers, by domain.
+
+ONNX infers no shape behind them. Many keep the shape of their input, and Microsoft's FusedConv is a convolution with
+what follows it: for these, a node of ONNX stands in while shapes are inferred.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_KEEP_THE_SHAPE = frozenset(
+    (
+        # activations and normalisations
+        *("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Mish", "Swish", "SiLU", "Silu", "HardSwish", "HardSigmoid"),
+        *("Relu", "Relu6", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Softsign"),
+        *("ThresholdedRelu", "ScaledTanh", "ParametricSoftplus", "Clip", "Softmax", "LogSoftmax", "Dropout"),
+        *("BatchNormalization", "InstanceNormalization", "GroupNorm", "GroupNormalization", "LayerNormalization"),
+        *("Identity", "Affine", "ImageScaler", "Scale", "Abs", "Neg", "Exp", "Log", "Sqrt", "LRN"),
+        # quantisers that give real numbers again: QONNX, FINN, Vitis AI, NNCF, MMDeploy
+        *("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc", "MultiThreshold", "FixNeuron", "FakeQuantize"),
+        *("FixedNeuron", "QuantizeDequantize", "FakeQuantizeLearnablePerTensor", "FixedPerTensorAffine"),
+    )
+)
+_QUANTISERS = ("QuantizeLinear", "DequantizeLinear")  # Microsoft's are ONNX's, with more types
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """An operator that ONNX does not have; `stand_in` is the operator of ONNX in its place, if there is one."""
+
+    operator: str
+    domain: str
+    stand_in: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.operator} ({self.domain})" if self.domain else self.operator
+
+
+def stand_in_for_foreign(graph: Any) -> dict[str, Foreign]:
+    """The foreign nodes of `graph`, by their first output. Those with a stand-in are replaced by it."""
+    foreign = {}
+    for node in graph.node:
+        if is_standard(node) or not node.output:
+            continue
+        stand_in = _stand_in(node)
+        foreign[node.output[0]] = Foreign(node.op_type, node.domain, stand_in)
+        if stand_in is None:
+            continue
+        node.op_type, node.domain = stand_in, ""
+        if stand_in == "Identity":
+            del node.attribute[:]
+            del node.input[1:]
+            del node.output[1:]
+    return foreign
+
+
+def is_standard(node: Any) -> bool:
+    """Whether ONNX has this operator, in the domains of its own included."""
+    from onnx.defs import has
+
+    return bool(has(node.op_type, node.domain))
+
+
+def _stand_in(node: Any) -> str | None:
+    if node.op_type == "FusedConv" and node.domain == "com.microsoft":
+        return "Conv"
+    if node.op_type in _QUANTISERS and node.domain == "com.microsoft":
+        return str(node.op_type)
+    keeps = node.op_type in _KEEP_THE_SHAPE and node.input and "nchwc" not in node.domain
+    return "Identity" if keeps else None
