@@ -6,9 +6,10 @@ several runs. Visits within a run share their processes and lie minutes apart, s
 runs hours or days apart correct, with the weight of four pairs at most. What two processes differ by anyway is taken
 out of what two runs differ by, because an interval includes it on its own.
 
+A session has a level of its own, so that it counts as one pair for operands of a size, however many cases it has.
 A thing that was timed m times says m - 1 times how far a time lies from a typical one, which is the median of the m, so
 that one bad session does not move what the others are compared with. The backends of one case in one session share
-their minutes; together they count as one pair.
+their minutes; together they count as one pair at most.
 
 Until anything is seen the scale is 1 %. That is a guess between an idle server (some 0.2 %) and a cloud instance
 (several per cent: C. Laaber, J. Scheuner, P. Leitner, Empir. Softw. Eng. 24, 2019). It weighs as much as one pair.
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import NamedTuple
 
-from convbench.stats.learned_scale import LearnedScale, scale_at
+from convbench.stats.learned_scale import LearnedScale, is_near, scale_at
 
 EXPECTED = 0.01
 """The scale of the logarithm of a time over that of another session, as expected before any is seen."""
@@ -60,6 +61,7 @@ class Deviation(NamedTuple):
     """How far a time of operands of this `size` lies from a typical one, as large as the logarithm of the ratio of two
     such times, and how much it counts."""
 
+    session: str
     size: float
     log_ratio: float
     weight: float
@@ -85,7 +87,7 @@ def _deviations(groups: Iterable[Sequence[Timed]]) -> list[Deviation]:
         centre = median(logs)
         for timed, log in zip(group, logs, strict=True):
             weight = (m - 1) / m / together[timed.case, timed.session, timed.visit]
-            moved.append(Deviation(timed.size, (log - centre) * math.sqrt(2 * m / (m - 1)), weight))
+            moved.append(Deviation(timed.session, timed.size, (log - centre) * math.sqrt(2 * m / (m - 1)), weight))
     return moved
 
 
@@ -94,16 +96,23 @@ def drift_at(
 ) -> SessionDrift:
     """The drift of a time for operands of `size`. `process_scale` is that of between-process variation, which the
     deviations of `sessions` include and `revisits` do not."""
-    within = _learned(SessionDrift(), size, revisits)
-    expected = replace(within, pairs=min(within.pairs, _MOST_REVISITS))
-    whole = _learned(expected, size, sessions)
+    within = _learned(SessionDrift(), size, revisits, [d.weight for d in revisits])
     if not sessions:
         return within
+    expected, weights = replace(within, pairs=min(within.pairs, _MOST_REVISITS)), _one_for_a_session(size, sessions)
+    whole = _learned(expected, size, sessions, weights)
     share = math.sqrt(max(0.0, 1 - (process_scale / whole.scale) ** 2))
     without = [d._replace(log_ratio=share * d.log_ratio) for d in sessions]
-    return _learned(expected, size, without)
+    return _learned(expected, size, without, weights)
 
 
-def _learned(start: SessionDrift, size: float, moved: Sequence[Deviation]) -> SessionDrift:
-    pairs, weights = [(d.size, d.log_ratio) for d in moved], [d.weight for d in moved]
-    return scale_at(start, size, pairs, weights) if moved else start
+def _one_for_a_session(size: float, moved: Sequence[Deviation]) -> list[float]:
+    """Weights by which each session counts as one pair at most near this size, and as one elsewhere."""
+    totals: dict[tuple[str, bool], float] = defaultdict(float)
+    for d in moved:
+        totals[d.session, is_near(size, d.size)] += d.weight
+    return [d.weight / max(1.0, totals[d.session, is_near(size, d.size)]) for d in moved]
+
+
+def _learned(start: SessionDrift, size: float, moved: Sequence[Deviation], weights: Sequence[float]) -> SessionDrift:
+    return scale_at(start, size, [(d.size, d.log_ratio) for d in moved], weights) if moved else start

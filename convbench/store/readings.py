@@ -119,11 +119,18 @@ def interval_within_session(record: Record) -> tuple[float, float] | None:
     middle, low, high = (number(record, name) for name in ("median_s", "low_s", "high_s"))
     if middle is None or low is None or high is None or not 0 < low <= middle <= high:
         return None
-    drift = half_width_of_session_drift(record) if has_interval(record) else 0.0
-    if not drift:
+    other = _half_width_of_other_session(record) if has_interval(record) else 0.0
+    if not other:
         return low, high
-    below, above = (math.sqrt(max(0.0, math.log(ratio) ** 2 - drift**2)) for ratio in (middle / low, high / middle))
+    below, above = (math.sqrt(max(0.0, math.log(ratio) ** 2 - other**2)) for ratio in (middle / low, high / middle))
     return middle * math.exp(-below), middle * math.exp(above)
+
+
+def _half_width_of_other_session(record: Record) -> float:
+    """What an interval includes for the other session: its drift, and its process if one process was measured."""
+    drift, processes = half_width_of_session_drift(record), _variation(record)
+    is_of_one = processes is not None and not str(record.get("interval")).startswith("process")
+    return math.hypot(drift, processes.half_width_of_time) if drift and processes and is_of_one else drift
 
 
 def half_width_of_session_drift(record: Record) -> float:

@@ -110,9 +110,10 @@ def _estimate(outcome: Outcome) -> Estimate | None:
     estimate = outcome.estimate
     if estimate is None or not estimate.covers:
         return estimate
-    processes = outcome.variation.half_width_of_time if estimate.processes == 1 else 0.0
-    drift = outcome.drift.half_width_of_ratio if outcome.drift else 0.0
-    return estimate.widened(math.hypot(processes, drift))
+    widths = [outcome.variation.half_width_of_time] if estimate.processes == 1 else []
+    if outcome.drift is not None:  # the other session has a process of its own, too
+        widths += [*widths, outcome.drift.half_width_of_ratio]
+    return estimate.widened(math.hypot(*widths))
 
 
 def _per_second(amount: int, estimate: Estimate | None, unit: float = 1.0) -> float | None:

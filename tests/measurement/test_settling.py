@@ -69,7 +69,9 @@ class SimulatedMachine(Stage):
             worker = SimulatedWorker(entry.name, self.clock, self.log, call_s=script["call_s"])
             worker.transient, worker.generator, worker.turn = script.get("transient", ()), generator, turn
             worker.noise = script.get("noise", worker.noise)
-            worker.factor = float(np.exp(factor_scale / np.sqrt(2) * generator.standard_t(4)))
+            # Workers start in any order, so each has chances of its own.
+            luck = np.random.default_rng([seed, *entry.name.encode()]).standard_t(4)
+            worker.factor = float(np.exp(factor_scale / np.sqrt(2) * luck))
             self.workers.setdefault(entry.name, []).append(worker)
             return worker
 
