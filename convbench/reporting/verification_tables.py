@@ -57,8 +57,13 @@ def _coverage(row: Row) -> str:
 
 def _failures(row: Row) -> list[RenderableType]:
     parts: list[RenderableType] = []
-    if row["reason"]:
+    if row["reason"] and row["status"] != Status.OUT_OF_MEMORY:
         parts += [Text(), Text(f"{row['backend']}: {row['reason']}", style="red")]
+    for case in row.get("too_large", ()):
+        parts += [
+            Text(),
+            Text(f"{row['backend']}: {case['case']} was not asked. It is {case['reason']}.", style="yellow"),
+        ]
     for number, failure in enumerate(row["failures"], 1):
         heading = Text(f"{row['backend']}, cause {number} of {len(row['failures'])}: ", style="bold")
         heading.append(f"{failure['status']}, {failure['check']}", style="bold red")

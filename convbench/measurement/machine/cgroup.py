@@ -7,7 +7,7 @@ Sources: the kernel's documentation, admin-guide/cgroup-v2.rst ("CPU Interface F
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -28,7 +28,7 @@ class CpuShare:
 
 def cpu_share(root: Path = ROOT) -> CpuShare:
     """The share of this process's group and of all groups above it."""
-    groups = list(_groups(root))
+    groups = list(groups_of_this_process(root, "cpu", ("cpu", "cpu,cpuacct")))
     quotas = [quota for group in groups if (quota := _quota(root, group)) is not None]
     stats = [numbers(text(root, f"{group}/cpu.stat")) for group in groups]
     throttled = [stat for stat in stats if "nr_throttled" in stat]
@@ -47,8 +47,8 @@ def _quota(root: Path, group: str) -> float | None:
     return quota / period if quota and period and quota > 0 and period > 0 else None
 
 
-def _groups(root: Path) -> Iterator[str]:
-    """The folders, relative to `root`, of this process's CPU groups and of all above them, each once."""
+def groups_of_this_process(root: Path, controller: str, mounts_of_v1: Sequence[str]) -> Iterator[str]:
+    """The folders, relative to `root`, of this process's groups of `controller` and of all above them, each once."""
     seen: set[Path] = set()
     for line in (text(root, "proc/self/cgroup") or "").splitlines():
         _, _, rest = line.partition(":")
@@ -57,8 +57,8 @@ def _groups(root: Path) -> Iterator[str]:
             continue
         if controllers == "":
             mounts = [_MOUNT, f"{_MOUNT}/unified"]
-        elif "cpu" in controllers.split(","):
-            mounts = [f"{_MOUNT}/cpu", f"{_MOUNT}/cpu,cpuacct"]
+        elif controller in controllers.split(","):
+            mounts = [f"{_MOUNT}/{mount}" for mount in mounts_of_v1]
         else:
             continue
         for mount in mounts:

@@ -1,4 +1,4 @@
-"""The memory of this process: a limit on it, and how much of it a case takes.
+"""The memory of this process: how much it can have, a limit on it, and how much of it a case takes.
 
 Resident memory shows only part of that. The allocator of workers keeps freed memory resident, and the next case can use
 it without a trace. glibc reports how much it keeps (mallinfo2), which shows what is in use at the end. A peak within
@@ -10,8 +10,54 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
-from convbench.measurement.machine.sysfs import ROOT, numbers, text, write
+from convbench.measurement.machine.cgroup import groups_of_this_process
+from convbench.measurement.machine.sysfs import ROOT, number, numbers, text, write
+
+
+@dataclass(frozen=True)
+class Available:
+    """Bytes that this process can still take, and what limits them, in words."""
+
+    bytes: int
+    limit: str
+
+
+def available_memory(root: Path = ROOT) -> Available:
+    """The least of what the machine, the groups that a container is in, and limits of this process leave free."""
+    import psutil
+
+    free = [Available(int(psutil.virtual_memory().available), "the memory of this machine")]
+    groups = (_left_in_group(root, group) for group in groups_of_this_process(root, "memory", ("memory",)))
+    free += [Available(left, "the limit of this container or group") for left in groups if left is not None]
+    free += [Available(left, f"this process's limit, ulimit {option}") for option, left in _left_of_limits()]
+    return min(free, key=lambda available: available.bytes)
+
+
+def _left_in_group(root: Path, group: str) -> int | None:
+    """Bytes that a group's limit leaves, with the files that the kernel drops when memory is short; None without one.
+    Sources: admin-guide/cgroup-v2.rst ("Memory Interface Files") and cgroup-v1/memory.rst of the kernel."""
+    for limit_file, used_file, dropped in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        limit, used = number(root, f"{group}/{limit_file}"), number(root, f"{group}/{used_file}")
+        if limit is not None and used is not None:
+            return max(0, limit - used + numbers(text(root, f"{group}/memory.stat")).get(dropped, 0))
+    return None
+
+
+def _left_of_limits() -> Iterator[tuple[str, int]]:
+    if sys.platform == "linux":
+        import resource
+
+        for kind, option, field in ((resource.RLIMIT_AS, "-v", "VmSize"), (resource.RLIMIT_DATA, "-d", "VmData")):
+            limit, used = resource.getrlimit(kind)[0], _status_bytes(field)
+            if limit != resource.RLIM_INFINITY and used is not None:
+                yield option, max(0, limit - used)
 
 
 class MemoryWatch:

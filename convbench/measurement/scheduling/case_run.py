@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from convbench.backend import Backend
+from convbench.measurement.capacity import too_large
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.candidates import Candidate
 from convbench.measurement.settings import Settings
@@ -41,6 +42,11 @@ class CaseRun:
         another answer than the reference's."""
         return gate_of(self.case, self.settings.seed)
 
+    @cached_property
+    def too_large(self) -> str | None:
+        """Why the case does not fit into memory; None if it may."""
+        return too_large(self.case.problem)
+
     def processes(self, entry: Entry) -> list[Entry]:
         """One entry for each worker process of a backend, the first of which is its own."""
         return [entry.again(number) for number in range(1, self.settings.processes + 1)]
@@ -57,6 +63,8 @@ class CaseRun:
             return step()
         except WorkerError as error:
             return self.failed(entry, error)
+        except MemoryError as error:  # in this process, which judges
+            return self.outcome(entry, Status.OUT_OF_MEMORY, f"checking its answer: {error or 'no memory left'}")
 
     def failed(self, entry: Entry, error: WorkerError) -> Outcome:
         return self.outcome(entry, error.status, error.reason, error.stderr_tail)

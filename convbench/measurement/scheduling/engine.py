@@ -95,6 +95,9 @@ class Engine:
             elif isinstance(row, Entry):
                 able.append(row)
         able = self._rule.admit(run.case, able)
+        if reason := run.too_large:
+            yield from (run.outcome(entry, Status.OUT_OF_MEMORY, reason) for entry in able)
+            return
         lost: set[str] = set()
         for outcome in self._start_workers(run, able):
             lost.add(outcome.backend)
@@ -139,7 +142,12 @@ class Engine:
 
     def _time(self, run: CaseRun, entries: Sequence[Entry]) -> Iterator[Outcome]:
         self._on_activity("computing the reference", 0.0)
-        _ = run.gate
+        try:
+            _ = run.gate
+        except MemoryError:
+            reason = "computing the right answer took more memory than there is"
+            yield from (run.outcome(entry, Status.OUT_OF_MEMORY, reason) for entry in entries)
+            return
         with run.shared:
             yield from self._qualify(run, entries)
             if self.settings.self_check and self.settings.processes == 1:

@@ -191,7 +191,11 @@ def _finish(run: CaseRun, candidate: Candidate, judge: ThreadPoolExecutor) -> Ca
 def _with_verdicts(outcome: Outcome, judged: Sequence[_Judged]) -> Outcome:
     """The outcome with the verdicts, and without samples where one of them is that an output is wrong."""
     for process, reply, future in judged:
-        verdict = future.result()
+        try:
+            verdict = future.result()
+        except MemoryError:
+            reason = "judging its last answer took more memory than there is"
+            return replace(outcome, status=Status.OUT_OF_MEMORY, reason=reason, samples=(), aa_samples=())
         outcome = replace(outcome, verdicts=(*outcome.verdicts, verdict))
         if outcome.status is Status.OK and (reason := failure_reason(reply, [verdict])):
             reason = f"after the timed calls: {in_process(reason, process)}"

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from convbench.measurement.capacity import too_large
+from convbench.problem import ConvProblem
 from convbench.runner.verify.examiner import Examiner
 from convbench.status import Status
 from convbench.suite import Case
@@ -73,6 +75,8 @@ class Campaign:
     questions: int = 0
     searched: int = 0
     """How many questions were put, and how many of them in random search; those of shrinking do not count."""
+    too_large: dict[ConvProblem, str] = field(default_factory=dict)
+    """Problems that were not asked, because they do not fit into memory, each with the reason in figures."""
     before: dict[Question, Question] = field(default_factory=dict)
     """The question that was put just before one that failed: what a backend remembers may be to blame."""
     _last: Question | None = None
@@ -184,8 +188,16 @@ class Campaign:
                 return
             if question in self.passed or question in self.failures or not self.examiner.supports(question.problem):
                 continue
+            if (reason := too_large(question.problem)) is not None:
+                self.too_large[question.problem] = reason
+                continue
+            try:
+                answered = Answered(phase, question, self._ask_again(question, oracle and oracle()))
+            except MemoryError as error:
+                self.too_large[question.problem] = f"checking its answer: {error or 'no memory left'}"
+                continue
             self.questions += 1
-            yield Answered(phase, question, self._ask_again(question, oracle and oracle()))
+            yield answered
 
     def _ask_case(self, case: Case, seed: int) -> Iterator[Answered]:
         """On the case's own data where it brings some, and on harder data of our own."""

@@ -45,6 +45,10 @@ def row_of(
     examiner = campaign.examiner
     statuses = {failure.status for failure in campaign.failures.values()}
     status = next((status for status in _GRAVEST_FIRST if status in statuses), Status.OK)
+    too_large = [{"case": problem.case_id, "reason": reason} for problem, reason in campaign.too_large.items()]
+    if not campaign.questions and too_large:
+        reason = f"{too_large[0]['case']} is {too_large[0]['reason']}"
+        return row_of_none(examiner.entry.name, Status.OUT_OF_MEMORY, reason) | {"too_large": too_large}
     if not campaign.questions:
         return row_of_none(examiner.entry.name, Status.UNSUPPORTED, "it supports nothing of what was asked")
     coverage = campaign.coverage
@@ -66,7 +70,7 @@ def row_of(
         "max_error_over_bound": examiner.max_error_over_bound,
         "versions": examiner.versions,
         "complete": complete,
-    }
+    } | ({"too_large": too_large} if too_large else {})
 
 
 def command_for(examiner: Examiner, questions: Sequence[Question], *, with_limit: bool = False) -> str:

@@ -1,0 +1,34 @@
+"""The memory that a problem takes at the least, known before anything of it is drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from convbench.problem import ConvProblem
+from convbench.verification.operands import NUMPY_DTYPES
+
+_COPIES_OF_OPERANDS = 3  # in the run, in the file that workers read, and in one worker
+_OUTPUTS = 3  # the answer, the sizes of its sums, and a product that is added to one of them
+_FLOAT64_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of the operands, and of all that has to be in memory at once while the answer is checked."""
+
+    operands_bytes: int
+    all_bytes: int
+
+
+def footprint(problem: ConvProblem) -> Footprint:
+    """What `convbench.verification.reference` and one worker keep of `problem` at once; a backend may take more."""
+    (top, bottom), (left, right) = problem.padding
+    images = problem.batch * problem.in_channels
+    padded = images * (problem.height + max(0, top + bottom)) * (problem.width + max(0, left + right))
+    one_tap = images * problem.out_height * problem.out_width
+    output = math.prod(problem.output_shape)
+    elements = math.prod(problem.input_shape) + math.prod(problem.weight_shape) + problem.out_channels * problem.bias
+    operands_bytes = elements * NUMPY_DTYPES[problem.dtype].itemsize
+    reference_bytes = _FLOAT64_BYTES * (padded + one_tap + _OUTPUTS * output + math.prod(problem.weight_shape))
+    return Footprint(operands_bytes, _COPIES_OF_OPERANDS * operands_bytes + reference_bytes)
