@@ -194,8 +194,8 @@ def _with_verdicts(outcome: Outcome, judged: Sequence[_Judged]) -> Outcome:
         try:
             verdict = future.result()
         except MemoryError:
-            reason = "judging its last answer took more memory than there is"
-            return replace(outcome, status=Status.OUT_OF_MEMORY, reason=reason, samples=(), aa_samples=())
+            no_memory = "judging its last answer took more memory than there is"
+            return replace(outcome, status=Status.OUT_OF_MEMORY, reason=no_memory, samples=(), aa_samples=())
         outcome = replace(outcome, verdicts=(*outcome.verdicts, verdict))
         if outcome.status is Status.OK and (reason := failure_reason(reply, [verdict])):
             reason = f"after the timed calls: {in_process(reason, process)}"

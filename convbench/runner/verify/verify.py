@@ -107,8 +107,8 @@ class Verification:
         if self.interrupted:
             return _INTERRUPTED
         accepted = [row for row in self.rows if self.request.accept_known and row.get("known")]
-        asked = [row for row in self.rows if row["cases"] or not row.get("too_large")]
-        statuses = {Status(row["status"]) for row in asked if row not in accepted}
+        answered = [row for row in self.rows if row["cases"] or not row.get("too_large")]
+        statuses = {Status(row["status"]) for row in answered if row not in accepted}
         if statuses - _NO_FAILURE:
             return 1
         return 0 if accepted or Status.OK in statuses else NothingMeasuredError.exit_code
