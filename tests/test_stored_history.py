@@ -49,6 +49,8 @@ CHANGED = {
     "choose: recorded / json / 6 / level",
     "choose: recorded / json / 6 / lead",
     "choose: recorded / json / 6 / rivals / 0 / level",
+    # `machine` measures the multiply-adds that the earlier version did not know, once; `further` names them.
+    "machine: ceilings / kept / ceilings",
 }
 
 

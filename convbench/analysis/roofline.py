@@ -88,7 +88,7 @@ def _peak(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings)
     peak = ceilings.peak(precision)
     if peak is not None:
         return peak.value, None
-    if precision not in _HALVES or precision in ceilings.unmeasured:
+    if precision not in _HALVES or precision in ceilings.unmeasured or not ceilings.multiply_adds:
         return None, None
     # No arithmetic of its own: it is widened to float32, where sums are declared to be.
     widened = ceilings.peak("float32")

@@ -60,7 +60,8 @@ def machine(measure: bool, threads: tuple[int, ...] | None, results: Path | None
     if measure:
         with ceilings.measuring() as doing:
             measure_machine(numbers, results, doing)
-    known = this_machine(results)
+    with ceilings.completing() as doing:
+        known = this_machine(results, doing)
     show(ceilings.report(known), [ceilings.row(known)], as_json=as_json)
 
 

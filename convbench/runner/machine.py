@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from convbench.analysis.roofline import BestConvolution, best_convolutions
-from convbench.errors import ConvbenchError
+from convbench.errors import ConvbenchError, ResultsError
 from convbench.measurement.ceilings.figures import Ceilings
-from convbench.measurement.ceilings.process import measure_ceilings
+from convbench.measurement.ceilings.process import measure_ceilings, missing_further, with_further
 from convbench.measurement.machine.energy import why_not_metered
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
 from convbench.measurement.machine.gpu import first_gpu
@@ -32,14 +33,25 @@ class Machine:
     """Why its energy cannot be read; None if it can."""
 
 
-def this_machine(results: Path | None) -> Machine:
-    """What is known of this machine, from the system and the results folder."""
+def this_machine(results: Path | None, doing: Callable[[int, str], None] = lambda threads, step: None) -> Machine:
+    """What is known of this machine, from the system and the results folder. Multiply-adds that an earlier convbench
+    did not know are measured now and kept, once; `doing` as for `measure_machine`."""
     folder = results_folder(results) / machine_name()
     facts = machine_facts()
-    ceilings = [kept for kept in kept_ceilings(folder) if kept.cpu == facts["cpu"]]
+    ceilings = _completed([kept for kept in kept_ceilings(folder) if kept.cpu == facts["cpu"]], folder, doing)
     gpu = first_gpu()
     convolutions = tuple(best_convolutions(folder, ceilings))
     return Machine(facts, gpu.facts() if gpu else None, tuple(ceilings), convolutions, why_not_metered())
+
+
+def _completed(known: list[Ceilings], folder: Path, doing: Callable[[int, str], None]) -> list[Ceilings]:
+    """The ceilings with multiply-adds that were not tried when they were measured."""
+    incomplete = [one for one in known if one.threads <= usable_cpus() and missing_further(one)]
+    completed = {one.threads: with_further(one, partial(doing, one.threads)) for one in incomplete}
+    if completed:
+        with contextlib.suppress(ResultsError):  # a folder that cannot be written does not hide what was measured
+            keep_ceilings(folder, list(completed.values()))
+    return [completed.get(one.threads, one) for one in known]
 
 
 def measure_machine(threads: list[int], results: Path | None, doing: Callable[[int, str], None]) -> None:

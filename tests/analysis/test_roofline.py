@@ -216,6 +216,18 @@ def test_a_half_format_that_a_matrix_unit_multiplies_has_no_limit() -> None:
     assert seconds(ceilings(unmeasured={"bfloat16": "AMX tiles"})) is None
 
 
+def test_a_half_format_has_no_limit_where_no_instruction_could_be_tried() -> None:
+    refused = ceilings(matrix_products={"float32": (found(100e9),)}, multiply_adds={})
+    assert seconds(refused) is None
+    assert seconds(refused, ConvProblem.parse("n1c64h56w56_o64k3")) is not None
+
+
+def test_a_slower_loop_is_no_limit_where_a_matrix_unit_was_not_measured() -> None:
+    machine = ceilings({"float32": 100e9, "bfloat16": 200e9}, unmeasured={"bfloat16": "AMX tiles"})
+    assert seconds(machine) is None
+    assert seconds(machine, ConvProblem.parse("n1c64h56w56_o64k3"), operand="bfloat16") is None
+
+
 def test_the_fastest_of_loop_and_product_is_the_peak() -> None:
     machine = ceilings(matrix_products={"float32": (found(300e9),)})
     assert seconds(machine, ConvProblem.parse("n1c64h56w56_o64k3")) == pytest.approx(HALF.flops / 300e9)

@@ -17,15 +17,16 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import CHECKOUT
 
 import convbench
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.measurement.ceilings import process
 from convbench.measurement.ceilings.bandwidth import extents
 from convbench.measurement.ceilings.figures import Ceilings, Figure, Level, figure_of
-from convbench.measurement.ceilings.instruction_sets import instruction_sets
-from convbench.measurement.ceilings.machine_code import FORBIDDEN
-from convbench.measurement.ceilings.process import measure_ceilings
+from convbench.measurement.ceilings.instruction_sets import NARROW, further_multiply_adds, instruction_sets
+from convbench.measurement.ceilings.machine_code import FORBIDDEN, RefusedError, permit_tiles
+from convbench.measurement.ceilings.process import measure_ceilings, missing_further, with_further
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
 from convbench.measurement.machine.facts import cpu_flags, machine_facts, usable_cpus
 from convbench.measurement.machine.sysfs import cpu_list
@@ -34,6 +35,7 @@ from convbench.store.ceilings import keep_ceilings, kept_ceilings
 from convbench.store.line_file import JournalWarning
 
 HERE = instruction_sets(platform.machine(), cpu_flags())
+FURTHER_HERE = further_multiply_adds(platform.machine(), cpu_flags())
 needs_machine_code = pytest.mark.skipif(not HERE, reason="no machine code for this CPU")
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads cannot be held to CPUs")
 BRIEF_S = 0.005
@@ -53,6 +55,7 @@ def ceilings(threads: int = 1, cpu: str = "a CPU", **changes: Any) -> Ceilings:
         "multiply_adds": {"float32": (one,)},
         "matrix_products": {},
         "levels": (Level(name="memory", bytes=None, figures=(Figure("made up", 10e9, 9e9, 11e9, 20),)),),
+        "further": tuple(loop.key for loop in FURTHER_HERE),
     }
     return Ceilings(**(given | changes))
 
@@ -192,7 +195,13 @@ def test_a_measurement_finds_every_loop_and_product_and_level() -> None:
     found = measure_ceilings(usable_cpus(), told.append, BRIEF_S)
     assert found.threads == usable_cpus()
     assert found.cpu == machine_facts()["cpu"]
-    assert {dtype for isa in HERE for dtype in isa.dtypes} - set(found.unmeasured) == set(found.multiply_adds)
+    narrow = {loop.dtype for loop in FURTHER_HERE}
+    assert {"float32", "float64"} <= set(found.multiply_adds) <= {"float32", "float64"} | narrow
+    assert narrow <= set(found.multiply_adds) | set(found.unmeasured)
+    assert found.further == tuple(loop.key for loop in FURTHER_HERE)
+    for loop in FURTHER_HERE:
+        measured = [figure.how for figure in found.multiply_adds.get(loop.dtype, ())]
+        assert f"{loop.name} multiply-adds" in measured or any(note.startswith(loop.key) for note in found.notes)
     assert set(found.matrix_products) == {"float32", "float64"}
     assert found.clock is not None
     product, loop = found.matrix_products["float32"][0], found.multiply_adds["float32"][0]
@@ -215,6 +224,8 @@ def test_where_code_is_refused_products_remain_and_it_is_said(monkeypatch: pytes
     assert (found.peak("float32") or figure_of("none", [1])).how.startswith(("NumPy", "SciPy"))
     assert all("NumPy" in one.how for level in found.levels for one in level.figures)
     assert any(note.startswith("no machine code") for note in found.notes)
+    assert {loop.dtype for loop in FURTHER_HERE} <= set(found.unmeasured)
+    assert all(found.peak(dtype) is None for dtype in NARROW)
 
 
 CRASHING = """
@@ -240,6 +251,60 @@ def test_where_the_code_crashes_products_remain_and_it_is_said(tmp_path: Path, m
     assert [note for note in found.notes if note.startswith("no machine code")] == [
         "no machine code: the process that ran it was ended by SIGILL"
     ]
+
+
+CODE_OF_FURTHER = """
+import sys
+if "convbench.measurement.ceilings.worker" in sys.orig_argv:
+    from dataclasses import replace
+    from convbench.measurement.ceilings import instruction_sets
+    from convbench.measurement.ceilings.machine_code import Instruction, Listing
+    listing = Listing((Instruction("{text}", {code}),))
+    instruction_sets.FURTHER = tuple(
+        (machines, flags, replace(loop, listing=lambda: listing)) for machines, flags, loop in instruction_sets.FURTHER
+    )
+"""
+UNDEFINED = {True: b"\x0f\x0b", False: b"\x00\x00\x00\x00"}[platform.machine() in ("x86_64", "AMD64")]
+RETURN = {True: b"\xc3", False: b"\xc0\x03\x5f\xd6"}[platform.machine() in ("x86_64", "AMD64")]
+
+
+@needs_machine_code
+@pytest.mark.skipif(sys.platform != "linux", reason="signals are Linux's here")
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (UNDEFINED, "not measured, because the process that ran it was ended by SIGILL"),
+        (RETURN, "does not compute what it should"),
+    ],
+    ids=["undefined", "wrong"],
+)
+def test_an_instruction_that_is_not_there_or_wrong_costs_its_own_ceiling_alone(
+    code: bytes, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not FURTHER_HERE:
+        pytest.skip("this CPU has no further multiply-adds")
+    (tmp_path / "sitecustomize.py").write_text(CODE_OF_FURTHER.format(text="made up", code=code))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    known = ceilings(1, multiply_adds={"float32": (figure_of("loop", [1e9]),)}, further=())
+    completed = with_further(known, seconds=BRIEF_S)
+    assert completed.multiply_adds == known.multiply_adds
+    assert set(completed.unmeasured) == {loop.dtype for loop in FURTHER_HERE}
+    assert all(completed.peak(loop.dtype) is None for loop in FURTHER_HERE)
+    for loop, note in zip(FURTHER_HERE, completed.notes, strict=True):
+        assert note.startswith(f"{loop.key}: not measured, because") and (why in note or "permit" in note)
+    assert missing_further(completed) == []  # it is tried once
+
+
+def test_a_dtype_has_no_peak_where_something_faster_may_exist() -> None:
+    known = ceilings(multiply_adds={"bfloat16": (figure_of("loop", [1e9]),)}, unmeasured={"bfloat16": "AMX tiles"})
+    assert known.peak("bfloat16") is None
+    assert ceilings(multiply_adds=known.multiply_adds).peak("bfloat16") == figure_of("loop", [1e9])
+
+
+def test_tiles_are_refused_in_a_sentence_where_the_system_does_not_permit_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(RefusedError, match="does not permit AMX tiles"):
+        permit_tiles()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="signals are Linux's here")
@@ -324,6 +389,18 @@ def test_what_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: Path) -
     with pytest.raises(ResultsError, match="cannot be written"):
         keep_ceilings(tmp_path / "file", [ceilings()])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_files_of_an_earlier_version_are_read_as_they_are() -> None:
+    folder = CHECKOUT / "tests" / "store" / "stored_by_aefc737" / "results" / "bench-1"
+    (path,) = folder.glob("*.ceilings")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    kept = kept_ceilings(folder)
+    assert [one.further for one in kept] == [None] * len(lines)
+    for one, line in zip(kept, sorted(lines, key=lambda line: line["threads"]), strict=True):
+        assert {name: json.loads(msgspec.json.encode(getattr(one, name))) for name in line} == line
+        peak = one.peak("bfloat16")
+        assert peak is not None and peak.value == line["multiply_adds"]["bfloat16"][0]["value"]
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -420,6 +497,32 @@ def test_the_best_convolution_of_the_journals_stands_beside_the_ceilings(tmp_pat
         journal.write(json.dumps(record("[red]too fast", 400)) + "\n")
     words = " ".join(machine(tmp_path).stdout.split())
     assert "[red]too fast on n1c64h56w56_o64k3 was 4.0 times as fast as the limit" in words
+
+
+@needs_machine_code
+def test_what_an_earlier_convbench_did_not_know_is_measured_once(tmp_path: Path) -> None:
+    if not FURTHER_HERE:
+        pytest.skip("this CPU has no further multiply-adds")
+    folder, site = tmp_path / "here", tmp_path / "site"
+    folder.mkdir()
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(CODE_OF_FURTHER.format(text="ret", code=RETURN))
+    made_up = ceilings(1, machine_facts()["cpu"], unmeasured={"bfloat16": "AMX tiles"})
+    earlier = json.loads(msgspec.json.encode(made_up))
+    del earlier["further"]  # as its files were
+    (folder / "20260101T000000Z-1.ceilings").write_text(json.dumps(earlier) + "\n")
+
+    first = machine(tmp_path, "--json", PYTHONPATH=str(site))
+    assert f"measuring {FURTHER_HERE[0].key} on 1 thread, which an earlier convbench did not" in first.stderr
+    (one,) = json.loads(first.stdout)["ceilings"]
+    assert one["further"] == [loop.key for loop in FURTHER_HERE]
+    assert one["multiply_adds"] == earlier["multiply_adds"] and one["time"] == earlier["time"]
+    assert set(one["unmeasured"]) == {loop.dtype for loop in FURTHER_HERE}
+    assert len(list(folder.iterdir())) == 2
+
+    again = machine(tmp_path, "--json", PYTHONPATH=str(site))
+    assert json.loads(again.stdout)["ceilings"] == [one] and "measuring" not in again.stderr
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_ceilings_of_another_cpu_are_not_shown(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,16 @@ from hypothesis import strategies as st
 from places import CHECKOUT
 
 from convbench.measurement.ceilings import aarch64, x86_64
-from convbench.measurement.ceilings.floating_point import operands
-from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
+from convbench.measurement.ceilings.floating_point import multiply_adds
+from convbench.measurement.ceilings.instruction_sets import (
+    FURTHER,
+    NARROW,
+    InstructionSet,
+    MultiplyAdd,
+    further_multiply_adds,
+    instruction_sets,
+    without_a_loop,
+)
 from convbench.measurement.ceilings.machine_code import (
     ADDITIONS,
     FORBIDDEN,
@@ -28,16 +37,25 @@ from convbench.measurement.ceilings.machine_code import (
     Listing,
     RefusedError,
     callable_code,
+    permit_tiles,
 )
+from convbench.measurement.ceilings.products import Product
+from convbench.measurement.ceilings.side_by_side import WrongResultError
 from convbench.measurement.ceilings.x86_64 import ADD, LOAD, MULTIPLY_ADD, STORE, Memory, vector
 from convbench.measurement.machine.facts import cpu_flags
 
 HERE = instruction_sets(platform.machine(), cpu_flags())
 needs_machine_code = pytest.mark.skipif(not HERE, reason="no machine code for this CPU")
 here = pytest.mark.parametrize("isa", HERE, ids=lambda isa: isa.name)
+LOOPS_HERE = [loop for isa in HERE for loop in isa.multiply_adds] + further_multiply_adds(
+    platform.machine(), cpu_flags()
+)
+FURTHER_X86 = {loop.key: loop for machines, _, loop in FURTHER if "x86_64" in machines}
+FURTHER_ARM = {loop.key: loop for machines, _, loop in FURTHER if "aarch64" in machines}
 
 X86 = {
     **{f"{dtype}, 64 bytes": x86_64.multiply_add_loop(dtype, 64) for dtype in MULTIPLY_ADD},
+    **{key: loop.listing() for key, loop in FURTHER_X86.items()},
     **{f"{dtype}, 32 bytes": x86_64.multiply_add_loop(dtype, 32) for dtype in ("float32", "float64")},
     **{f"read, {size} bytes": x86_64.read_loop(size) for size in (32, 64)},
     **{f"triad, {size} bytes": x86_64.triad_loop(size) for size in (32, 64)},
@@ -45,6 +63,7 @@ X86 = {
 }
 ARM = {
     **{dtype: aarch64.multiply_add_loop(dtype, 16) for dtype in ("float32", "float64")},
+    **{key: loop.listing() for key, loop in FURTHER_ARM.items()},
     "read": aarch64.read_loop(16),
     "triad": aarch64.triad_loop(16),
     "count": aarch64.count_loop(),
@@ -73,7 +92,8 @@ def object_by_llvm_mc(text: str, to: Path) -> bytes:
     """An object file for AArch64, by LLVM's own assembler where it is installed."""
     if shutil.which("llvm-mc") is None:
         pytest.skip("llvm-mc is not installed")
-    command = ["llvm-mc", "-triple=aarch64", "-filetype=obj", "-o", str(to)]
+    extensions = "+fullfp16,+dotprod,+bf16,+i8mm"
+    command = ["llvm-mc", "-triple=aarch64", f"-mattr={extensions}", "-filetype=obj", "-o", str(to)]
     subprocess.run(command, input=text, capture_output=True, text=True, check=True)
     return to.read_bytes()
 
@@ -135,18 +155,23 @@ def loops(isa: InstructionSet) -> dict[str, Callable[..., Any]]:
 
 
 @needs_machine_code
-@here
-@given(st.data())
-def test_every_lane_of_every_sum_is_added_to_as_often_as_asked(isa: InstructionSet, data: st.DataObject) -> None:
-    dtype = data.draw(st.sampled_from(isa.dtypes))
-    iterations = data.draw(st.integers(1, 60))
-    sums = isa.loops.accumulators(isa.vector_bytes)
-    block, expected = operands(dtype, isa.vector_bytes, sums, iterations)
-    before = block.copy()
-    code = isa.loops.multiply_add_loop(dtype, isa.vector_bytes).code
-    callable_code(code, None, ctypes.c_int64, ctypes.c_void_p)(iterations, block.ctypes.data)
-    assert block.tobytes() == expected.tobytes()
-    assert (block[: 2 * isa.vector_bytes] == before[: 2 * isa.vector_bytes]).all()
+@pytest.mark.parametrize("loop", LOOPS_HERE, ids=lambda loop: loop.key)
+@given(iterations=st.integers(1, 60))
+def test_every_lane_of_every_sum_is_added_to_as_often_as_asked(loop: MultiplyAdd, iterations: int) -> None:
+    if loop.on_tiles:
+        permit_tiles_or_skip()
+    block, expected = loop.product.block(loop.sums, iterations)
+    memory = np.concatenate([np.frombuffer(loop.header, np.uint8), block])
+    callable_code(loop.listing().code, None, ctypes.c_int64, ctypes.c_void_p)(iterations, memory.ctypes.data)
+    assert memory[len(loop.header) :].tobytes() == expected.tobytes()
+    assert memory[: len(loop.header)].tobytes() == loop.header
+
+
+def permit_tiles_or_skip() -> None:
+    try:
+        permit_tiles()
+    except RefusedError as refused:
+        pytest.skip(str(refused))
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 64), ("float64", 32), ("float16", 64), ("bfloat16", 64)])
@@ -154,12 +179,88 @@ def test_what_is_expected_of_a_multiply_add_is_its_definition(dtype: str, size: 
     ml_dtypes = pytest.importorskip("ml_dtypes")
     narrow = np.dtype(ml_dtypes.bfloat16) if dtype == "bfloat16" else np.dtype(dtype)
     wide = np.dtype(np.float32) if dtype == "bfloat16" else narrow
-    block, expected = operands(dtype, size, 3, 5)
+    block, expected = Product(dtype, wide.name, size).block(3, 5)
     a, b = (block[i * size : (i + 1) * size].view(narrow).astype(np.float64) for i in range(2))
     start, end = (one[2 * size :].view(wide).astype(np.float64).reshape(3, -1) for one in (block, expected))
     each = (a * b).reshape(start.shape[1], -1).sum(axis=1)  # two products to a sum, where it is twice as wide
     assert (end == start + 5 * each).all()
     assert each.any() and len(set(start.ravel())) > 3
+
+
+@given(st.integers(0, 1000))
+def test_a_matrix_instruction_multiplies_rows_by_rows(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = (rng.integers(-9, 9, 16) for _ in range(2))
+    (a0, a1), (b0, b1) = a.reshape(2, 8), b.reshape(2, 8)
+    assert Product("int8", "int32", 16, "rows").of(a, b).tolist() == [a0 @ b0, a0 @ b1, a1 @ b0, a1 @ b1]
+    assert Product("int8", "int32", 16).of(a, b).tolist() == [(a * b)[i : i + 4].sum() for i in range(0, 16, 4)]
+
+
+@pytest.mark.parametrize(("dtype", "width"), [("bfloat16", 2), ("float16", 2), ("int8", 4)])
+def test_a_product_of_tiles_is_that_of_intels_manual(dtype: str, width: int) -> None:
+    # Volume 2, TDPBF16PS and TDPBSSD: dst.row[m].n += src1.row[m].(width k + t) * src2.row[k].(width n + t)
+    rng = np.random.default_rng(1)
+    depth = 64 // {"int8": 1}.get(dtype, 2)
+    a, b = (rng.integers(-9, 9, 16 * depth) for _ in range(2))
+    one, other = a.reshape(16, depth), b.reshape(16, depth)
+    expected = [
+        sum(one[m, width * k + t] * other[k, width * n + t] for k in range(16) for t in range(width))
+        for m in range(16)
+        for n in range(16)
+    ]
+    product = Product(dtype, "int32" if dtype == "int8" else "float32", 1024, "tiles")
+    assert product.of(a, b).tolist() == expected
+    assert product.operations == 2 * 16 * 16 * depth
+
+
+def test_the_operations_of_an_instruction_are_two_for_each_multiplication() -> None:
+    operations = {loop.key: loop.product.operations for _, _, loop in FURTHER}
+    assert operations["AVX-512 BF16, bfloat16"] == 2 * 32
+    assert operations["AVX-512 VNNI, int8"] == 2 * 64
+    assert operations["BFMMLA, bfloat16"] == 2 * 2 * 2 * 4
+    assert operations["SMMLA, int8"] == 2 * 2 * 2 * 8
+    assert operations["AMX tiles, bfloat16"] == 2 * 16 * 16 * 32
+
+
+@pytest.mark.parametrize(
+    ("key", "instruction"),
+    [
+        ("AMX tiles, bfloat16", "tdpbf16ps tmm2, tmm0, tmm1"),
+        ("AMX tiles, float16", "tdpfp16ps tmm2, tmm0, tmm1"),
+        ("AMX tiles, int8", "tdpbssd tmm2, tmm0, tmm1"),
+        ("AVX-512 BF16, bfloat16", "vdpbf16ps zmm2, zmm0, zmm1"),
+        ("AVX-512 FP16, float16", "vfmadd231ph zmm2, zmm0, zmm1"),
+        ("AVX-512 VNNI, int8", "vpdpbusd zmm2, zmm0, zmm1"),
+        ("AVX-VNNI, int8", "{vex} vpdpbusd ymm2, ymm0, ymm1"),
+        ("BFMMLA, bfloat16", "bfmmla v2.4s, v0.8h, v1.8h"),
+        ("BFDOT, bfloat16", "bfdot v2.4s, v0.8h, v1.8h"),
+        ("SMMLA, int8", "smmla v2.4s, v0.16b, v1.16b"),
+        ("SDOT, int8", "sdot v2.4s, v0.16b, v1.16b"),
+        ("FMLA, float16", "fmla v2.8h, v0.8h, v1.8h"),
+    ],
+)
+def test_a_loop_consists_of_its_instruction(key: str, instruction: str) -> None:
+    loop = (FURTHER_X86 | FURTHER_ARM)[key]
+    name = instruction.split(" tmm")[0].split(" zmm")[0].split(" ymm")[0].split(" v2")[0]
+    assert instruction in loop.listing().text.splitlines()
+    assert loop.listing().text.count(f"{name} ") == loop.sums
+
+
+def test_the_configuration_of_tiles_is_that_of_palette_1() -> None:
+    configuration = x86_64.TILE_CONFIGURATION  # Intel's manual, volume 1, 18.2
+    assert len(configuration) == 64 and configuration[0] == 1
+    assert np.frombuffer(configuration, np.uint16, 8, 16).tolist() == [64] * 8  # bytes of a row
+    assert list(configuration[48:56]) == [16] * 8  # rows
+    assert not any(configuration[1:16]) and not any(configuration[32:48]) and not any(configuration[56:])
+
+
+def test_code_that_computes_something_else_is_found_out() -> None:
+    if not HERE:
+        pytest.skip("no machine code for this CPU")
+    loop = HERE[0].multiply_adds[0]
+    again = replace(loop, listing=HERE[0].multiply_adds[1].listing)
+    with pytest.raises(WrongResultError, match=f"{loop.name} in float32 does not compute what it should"):
+        multiply_adds(again)
 
 
 @needs_machine_code
@@ -207,6 +308,7 @@ def emulated(loop: Listing, memory: bytes, *arguments: int) -> tuple[int, bytes]
     from unicorn import arm64_const
 
     cpu = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
+    cpu.ctl_set_cpu_model(arm64_const.UC_CPU_ARM64_MAX)
     for start, size in ((CODE, 0x10000), (DATA, 0x100000)):
         cpu.mem_map(start, size)
     cpu.mem_write(CODE, loop.code)
@@ -224,11 +326,15 @@ def emulated(loop: Listing, memory: bytes, *arguments: int) -> tuple[int, bytes]
     return cpu.reg_read(arm64_const.UC_ARM64_REG_X0), bytes(cpu.mem_read(DATA, len(memory)))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+# The emulator does not have BFDOT, BFMMLA and SMMLA.
+EMULATED = [*instruction_sets("aarch64", [])[0].multiply_adds, FURTHER_ARM["FMLA, float16"], FURTHER_ARM["SDOT, int8"]]
+
+
+@pytest.mark.parametrize("loop", EMULATED, ids=lambda loop: loop.key)
 @pytest.mark.parametrize("iterations", [1, 2, 9])
-def test_an_arm_multiplies_and_adds_in_every_lane(dtype: str, iterations: int) -> None:
-    block, expected = operands(dtype, 16, aarch64.accumulators(16), iterations)
-    _, after = emulated(aarch64.multiply_add_loop(dtype, 16), block.tobytes(), iterations, DATA)
+def test_an_arm_multiplies_and_adds_in_every_lane(loop: MultiplyAdd, iterations: int) -> None:
+    block, expected = loop.product.block(loop.sums, iterations)
+    _, after = emulated(loop.listing(), block.tobytes(), iterations, DATA)
     assert after == expected.tobytes()
 
 
@@ -307,19 +413,45 @@ def test_a_cpu_has_the_loops_of_its_flags(machine: str, flags: str, names: list[
     assert [isa.name for isa in instruction_sets(machine, flags.split())] == names
 
 
-def test_half_formats_need_instructions_of_their_own() -> None:
-    def dtypes(flags: str) -> tuple[str, ...]:
-        return instruction_sets("x86_64", ["avx512f", *flags.split()])[0].dtypes
-
-    assert dtypes("") == ("float32", "float64")
-    assert dtypes("avx512_bf16") == ("float32", "float64", "bfloat16")
-    assert dtypes("avx512_bf16 avx512_fp16") == ("float32", "float64", "bfloat16", "float16")
+SAPPHIRE_RAPIDS = "avx2 fma avx512f avx512_bf16 avx512_fp16 avx512_vnni avx_vnni amx_tile amx_bf16 amx_int8"
 
 
-def test_a_matrix_unit_means_that_a_loop_is_no_ceiling() -> None:
-    assert without_a_loop(["avx512f", "avx512_bf16"]) == {}
-    assert set(without_a_loop(["avx512_bf16", "amx_bf16"])) == {"bfloat16"}
-    assert set(without_a_loop(["asimd", "asimdhp", "bf16"])) == {"bfloat16", "float16"}
+@pytest.mark.parametrize(
+    ("machine", "flags", "keys"),
+    [
+        ("x86_64", "avx2 fma", []),
+        ("x86_64", "avx2 fma avx_vnni", ["AVX-VNNI, int8"]),
+        ("x86_64", "avx512f", []),
+        ("x86_64", "avx512f avx512_vnni", ["AVX-512 VNNI, int8"]),
+        (
+            "x86_64",
+            SAPPHIRE_RAPIDS,
+            [
+                "AVX-512 BF16, bfloat16",
+                "AVX-512 FP16, float16",
+                "AVX-512 VNNI, int8",
+                "AVX-VNNI, int8",
+                "AMX tiles, bfloat16",
+                "AMX tiles, int8",
+            ],
+        ),
+        ("x86_64", "amx_tile amx_fp16", ["AMX tiles, float16"]),
+        ("x86_64", "amx_bf16", []),
+        ("aarch64", "asimd", []),
+        ("aarch64", "asimd asimdhp asimddp", ["FMLA, float16", "SDOT, int8"]),
+        ("arm64", "asimd bf16 i8mm", ["BFDOT, bfloat16", "BFMMLA, bfloat16", "SMMLA, int8"]),
+        ("aarch64", SAPPHIRE_RAPIDS, []),
+        ("ppc64le", SAPPHIRE_RAPIDS, []),
+    ],
+)
+def test_narrow_formats_need_instructions_of_their_own(machine: str, flags: str, keys: list[str]) -> None:
+    assert [loop.key for loop in further_multiply_adds(machine, flags.split())] == keys
+
+
+def test_instructions_without_a_loop_mean_that_a_loop_is_no_ceiling() -> None:
+    assert without_a_loop(["avx512f", "avx512_bf16", "amx_bf16"]) == {}
+    assert set(without_a_loop(["asimd", "sme"])) == {"float32", *NARROW}
+    assert set(without_a_loop([])) == set(NARROW)  # the system does not list them
 
 
 def test_a_listing_is_its_instructions() -> None:

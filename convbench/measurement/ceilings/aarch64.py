@@ -8,12 +8,33 @@ Manual, C7.2 for vectors and C6.2 for the rest.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from functools import partial
 
 from convbench.measurement.ceilings.machine_code import ADDITIONS, UNROLLED, Instruction, Listing, repeated
 
 _FREE = (*range(8), *range(16, 32))  # vector registers that a function may change
-_MULTIPLY_ADD = {"float32": ("fmla", 0x4E20CC00, "4s"), "float64": ("fmla", 0x4E60CC00, "2d")}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A multiply-add: its name and opcode, and the lanes of its sums and of its factors."""
+
+    name: str
+    opcode: int
+    summed: str
+    multiplied: str
+
+
+MULTIPLY_ADD = {
+    "float32": Operation("fmla", 0x4E20CC00, "4s", "4s"),
+    "float64": Operation("fmla", 0x4E60CC00, "2d", "2d"),
+    "float16": Operation("fmla", 0x4E400C00, "8h", "8h"),
+}
+BFDOT = Operation("bfdot", 0x6E40FC00, "4s", "8h")
+BFMMLA = Operation("bfmmla", 0x6E40EC00, "4s", "8h")
+SDOT = Operation("sdot", 0x4E809400, "4s", "16b")
+SMMLA = Operation("smmla", 0x4E80A400, "4s", "16b")
 
 
 def _instruction(text: str, opcode: int, target: int = 0, first: int = 0, second: int = 0) -> Instruction:
@@ -34,6 +55,12 @@ def _vector(name: str, opcode: int, lanes: str, target: int, first: int, second:
 
 
 _add_vectors = partial(_vector, "fadd", 0x4E20D400, "4s")
+
+
+def _multiply_add(operation: Operation, target: int, first: int, second: int) -> Instruction:
+    o = operation
+    text = f"{o.name} v{target}.{o.summed}, v{first}.{o.multiplied}, v{second}.{o.multiplied}"
+    return _instruction(text, o.opcode, target, first, second)
 
 
 def _add(target: int, first: int, second: int) -> Instruction:
@@ -66,9 +93,14 @@ def accumulators(size: int) -> int:
 
 def multiply_add_loop(dtype: str, size: int) -> Listing:
     """void f(int64 iterations, void *block), as of `x86_64`."""
+    return vector_loop(MULTIPLY_ADD[dtype], size)
+
+
+def vector_loop(operation: Operation, size: int = 16) -> Listing:
+    """The loop of `multiply_add_loop` with that instruction."""
     a, b, *sums = _FREE[: 2 + accumulators(size)]
     places = [(register, 1, size * i) for i, register in enumerate((a, b, *sums))]
-    body = [_vector(*_MULTIPLY_ADD[dtype], register, a, b) for register in sums]
+    body = [_multiply_add(operation, register, a, b) for register in sums]
     return Listing(
         (
             *(_load(*place) for place in places),
@@ -95,7 +127,7 @@ def triad_loop(size: int) -> Listing:
     ones, others = free[:UNROLLED], free[UNROLLED : 2 * UNROLLED]
     body = [_load(register, 7, size * i) for i, register in enumerate(ones)]
     body += [_load(register, 8, size * i) for i, register in enumerate(others)]
-    body += [_vector(*_MULTIPLY_ADD["float32"], b, c, factor) for b, c in zip(ones, others, strict=True)]
+    body += [_multiply_add(MULTIPLY_ADD["float32"], b, c, factor) for b, c in zip(ones, others, strict=True)]
     body += [_store(register, 6, size * i) for i, register in enumerate(ones)]
     return Listing((_load(factor, 5, 0), *_passes([(6, 2), (7, 3), (8, 4)], body, size), _RETURN))
 

@@ -58,16 +58,22 @@ class Ceilings:
     cpus: tuple[int, ...] | None  # the CPUs that the threads were pinned to; None where the system cannot pin
     clock: Figure | None  # cycles per second of one CPU while all of them work
     multiply_adds: Mapping[str, tuple[Figure, ...]]
-    """Floating-point operations per second in registers, by the dtype that is multiplied, the fastest way first."""
+    """Operations per second in registers, by the dtype that is multiplied, the fastest way first; int8 is added up in
+    int32."""
     matrix_products: Mapping[str, tuple[Figure, ...]]
     """Floating-point operations per second in matrix products, likewise."""
     levels: tuple[Level, ...]  # from the innermost cache to main memory; empty if the caches are unknown
     unmeasured: Mapping[str, str] = field(default_factory=dict)
-    """Dtypes that this CPU multiplies with instructions that no loop here uses, and their names."""
+    """Dtypes without a ceiling, because this CPU multiplies them with instructions that were not measured, and the
+    names of those."""
+    further: tuple[str, ...] | None = None
+    """The multiply-adds for narrow formats that were tried, by their keys; None in files that are older than those."""
     notes: tuple[str, ...] = ()  # what prevented a measurement, in sentences
 
     def peak(self, dtype: str) -> Figure | None:
-        """The fastest multiply-add of `dtype`; None if it was not measured."""
+        """The fastest multiply-add of `dtype`; None if it was not measured, or something faster may exist."""
+        if dtype in self.unmeasured:
+            return None
         figures = (*self.multiply_adds.get(dtype, ()), *self.matrix_products.get(dtype, ()))
         return max(figures, key=lambda figure: figure.value, default=None)
 

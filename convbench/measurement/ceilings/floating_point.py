@@ -1,8 +1,8 @@
-"""Floating-point operations: multiply-adds in registers, the clock they run at, and matrix products of a BLAS.
+"""Operations a second: multiply-adds in registers, the clock they run at, and matrix products of a BLAS.
 
 A loop is trusted only after it computed correctly: it first runs a few times on small integers, whose sums are exact.
 Matrix products show what a library reaches without tuning. They are rarely the ceiling, because wheels contain kernels
-for the CPUs of years ago. They are where a library uses a matrix unit that no loop here uses.
+for the CPUs of years ago.
 """
 
 from __future__ import annotations
@@ -12,48 +12,29 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 from scipy.linalg import blas
 
-from convbench.measurement.ceilings.instruction_sets import Architecture, InstructionSet
-from convbench.measurement.ceilings.machine_code import ADDITIONS, callable_code
+from convbench.measurement.ceilings.instruction_sets import Architecture, MultiplyAdd
+from convbench.measurement.ceilings.machine_code import ADDITIONS, callable_code, permit_tiles
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError
 
-_MULTIPLIED = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
-_SUMMED = {"bfloat16": np.dtype(np.float32)}
 _FEW = 7
 
 
-def multiply_adds(isa: InstructionSet, dtype: str) -> Task:
-    """The loop for `dtype`; its work is in floating-point operations, two per multiply-add. Raises `RefusedError` if
-    machine code is refused, `WrongResultError` if the loop computes something else."""
-    size, sums = isa.vector_bytes, isa.loops.accumulators(isa.vector_bytes)
-    loop = callable_code(isa.loops.multiply_add_loop(dtype, size).code, None, ctypes.c_int64, ctypes.c_void_p)
-    block, expected = operands(dtype, size, sums, _FEW)
-    loop(_FEW, block.ctypes.data)
+def multiply_adds(loop: MultiplyAdd) -> Task:
+    """The loop as a task, whose work is in operations, two per multiply-add. Raises `RefusedError` if machine code or
+    its instructions are refused, `WrongResultError` if the loop computes something else."""
+    if loop.on_tiles:
+        permit_tiles()
+    run = callable_code(loop.listing().code, None, ctypes.c_int64, ctypes.c_void_p)
+    header = np.frombuffer(loop.header, np.uint8)
+    block, expected = (np.concatenate([header, part]) for part in loop.product.block(loop.sums, _FEW))
+    run(_FEW, block.ctypes.data)
     if block.tobytes() != expected.tobytes():
-        raise WrongResultError(f"the {isa.name} loop in {dtype} does not compute what it should")
-    products = size // _MULTIPLIED.get(dtype, np.dtype(dtype)).itemsize
-    return Task(lambda times: loop(times, block.ctypes.data), 2 * products * sums)
-
-
-def operands(dtype: str, size: int, sums: int, iterations: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The block for a multiply-add loop, with another number in every lane, and the block expected after `iterations`:
-    vectors of `size` bytes, two factors and then `sums`."""
-    multiplied, summed = _MULTIPLIED.get(dtype, np.dtype(dtype)), _SUMMED.get(dtype, np.dtype(dtype))
-    products, lanes = size // multiplied.itemsize, size // summed.itemsize
-    a, b = np.arange(products) % 5 + 1, np.arange(products) % 3 - 1
-    start = np.arange(sums * lanes).reshape(sums, lanes) % 200
-    end = start + iterations * (a * b).reshape(lanes, -1).sum(axis=1)
-
-    def block(totals: NDArray[np.int64]) -> NDArray[np.uint8]:
-        parts = (a.astype(multiplied), b.astype(multiplied), totals.astype(summed))
-        return np.concatenate([part.reshape(-1).view(np.uint8) for part in parts])
-
-    return block(start), block(end)
+        raise WrongResultError(f"the loop of {loop.name} in {loop.dtype} does not compute what it should")
+    return Task(lambda times: run(times, block.ctypes.data), loop.product.operations * loop.sums)
 
 
 def cycles(loops: Architecture) -> Task:

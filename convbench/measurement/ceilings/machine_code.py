@@ -74,3 +74,15 @@ def callable_code(code: bytes, result: type[Any] | None, *arguments: type[Any]) 
         system.sys_icache_invalidate(ctypes.c_void_p(address), ctypes.c_size_t(size))
     _kept.append(memory)
     return ctypes.CFUNCTYPE(result, *arguments)(address)
+
+
+_TILE_REQUEST = (158, 0x1023, 18)  # arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA: Linux on x86-64
+
+
+def permit_tiles() -> None:
+    """Ask Linux to let this process use AMX tiles, whose registers it does not save otherwise. Raises `RefusedError`
+    where it does not."""
+    system = ctypes.CDLL(None, use_errno=True)
+    if sys.platform != "linux" or system.syscall(*map(ctypes.c_long, _TILE_REQUEST)):
+        reason = os.strerror(ctypes.get_errno()) if sys.platform == "linux" else platform.system()
+        raise RefusedError(f"the system does not permit AMX tiles ({reason})")

@@ -14,13 +14,22 @@ import scipy
 from convbench.measurement.ceilings.bandwidth import Extent, extents, moves
 from convbench.measurement.ceilings.figures import Figure, Level, figure_of
 from convbench.measurement.ceilings.floating_point import DTYPES, cycles, matrix_products, multiply_adds
-from convbench.measurement.ceilings.instruction_sets import InstructionSet, instruction_sets, without_a_loop
+from convbench.measurement.ceilings.instruction_sets import (
+    InstructionSet,
+    MultiplyAdd,
+    further_multiply_adds,
+    instruction_sets,
+)
 from convbench.measurement.ceilings.machine_code import RefusedError, callable_code
 from convbench.measurement.ceilings.side_by_side import Task, WrongResultError, rates
 from convbench.measurement.machine.facts import cpu_flags, memory_limit_bytes
 from convbench.measurement.machine.topology import caches
 
 _DISTURBED = 0.05
+
+
+def _how(loop: MultiplyAdd) -> str:
+    return f"{loop.name} multiply-adds"
 
 
 class Measurement:
@@ -37,21 +46,19 @@ class Measurement:
 
     def everything(self) -> dict[str, Any]:
         """The measured fields of `Ceilings`, JSON-ready."""
-        unmeasured = without_a_loop(cpu_flags())
-        loops = [(isa, dtype) for isa in self._isas for dtype in isa.dtypes if dtype not in unmeasured]
+        loops = [loop for isa in self._isas for loop in isa.multiply_adds]
         ceilings = {
             "threads": self._threads,
             "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
             "cpus": self._cpus,
             "clock": self._clock(),
             "multiply_adds": self._fastest_first(
-                (dtype, f"{isa.name} multiply-adds", partial(multiply_adds, isa, dtype)) for isa, dtype in loops
+                (loop.dtype, _how(loop), partial(multiply_adds, loop)) for loop in loops
             ),
             "matrix_products": self._fastest_first(
                 (dtype, how, make) for dtype in DTYPES for how, make in matrix_products(dtype)
             ),
             "levels": self._levels(),
-            "unmeasured": unmeasured,
         }
         if self._lost_share > _DISTURBED:
             self._notes.append(
@@ -83,6 +90,12 @@ class Measurement:
             if figure := self._figure(dtype, how, make):
                 by_dtype.setdefault(dtype, []).append(figure)
         return {dtype: sorted(figures, key=lambda figure: -figure.value) for dtype, figures in by_dtype.items()}
+
+    def further(self, key: str) -> dict[str, Any]:
+        """The `figure` of the further multiply-add of that key, or `why` there is none; JSON-ready."""
+        loop = next(one for one in further_multiply_adds(platform.machine(), cpu_flags()) if one.key == key)
+        figure = self._figure(key, _how(loop), partial(multiply_adds, loop))
+        return dict(msgspec.to_builtins({"figure": figure, "why": "".join(self._notes).removeprefix(f"{key}: ")}))
 
     def reading(self) -> dict[str, float]:
         """Bytes per second that are read, by level; of levels without a loop that reads, nothing."""

@@ -1,7 +1,9 @@
 """The process that measures ceilings with a number of threads, each on a CPU of its own where the system allows that.
 
 Run by `JsonChild` with `{"threads": 2, "seconds": 0.3}`. It sends `{"step": "..."}` as it goes on and at last
-`{"result": {...}}`, fields of `Ceilings`; with `"only": "reading"` bytes per second that are read, by level.
+`{"result": {...}}`, fields of `Ceilings`; with `"only": "reading"` bytes per second that are read, by level; with
+`"further": "AMX tiles, int8"` the figure of that multiply-add, which is alone because its instructions may end the
+process.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ def main() -> None:
     from convbench.measurement.ceilings.measurement import Measurement
 
     measurement = Measurement(threads, cpus, float(request["seconds"]), lambda step: send_message(step=step))
-    send_message(result=measurement.reading() if request.get("only") == "reading" else measurement.everything())
+    if "further" in request:
+        send_message(result=measurement.further(str(request["further"])))
+    elif request.get("only") == "reading":
+        send_message(result=measurement.reading())
+    else:
+        send_message(result=measurement.everything())
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ the pages of the instructions. In tests another assembler assembles the text of 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from convbench.measurement.ceilings.machine_code import ADDITIONS, UNROLLED, Instruction, Listing, repeated
 
 _GENERAL = tuple("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())
-_NONE, _66, _F3 = 0, 1, 2  # prefixes, as VEX and EVEX number them
+_NONE, _66, _F3, _F2 = 0, 1, 2, 3  # prefixes, as VEX and EVEX number them
 _0F, _0F38, _MAP6 = 1, 2, 6  # opcode maps, likewise
 
 
@@ -66,6 +66,14 @@ MULTIPLY_ADD = {
     "float64": Operation("vfmadd231pd", 0xB8, _0F38, _66, wide=1),
     "float16": Operation("vfmadd231ph", 0xB8, _MAP6, _66, evex_only=True),
     "bfloat16": Operation("vdpbf16ps", 0x52, _0F38, _F3, evex_only=True),
+    "int8": Operation("vpdpbusd", 0x50, _0F38, _66, evex_only=True),  # the first factor is unsigned
+}
+SHORT_INT8 = Operation("{vex} vpdpbusd", 0x50, _0F38, _66)
+"""The same without AVX-512, which the assembler has to be asked for."""
+TILE_PRODUCT = {
+    "bfloat16": Operation("tdpbf16ps", 0x5C, _0F38, _F3),
+    "float16": Operation("tdpfp16ps", 0x5C, _0F38, _F2),
+    "int8": Operation("tdpbssd", 0x5E, _0F38, _F2),
 }
 
 
@@ -149,8 +157,13 @@ def accumulators(size: int) -> int:
 def multiply_add_loop(dtype: str, size: int) -> Listing:
     """void f(int64 iterations, void *block): each iteration adds a * b once to every accumulator. `block` holds vectors
     of `size` bytes: a, b, then `accumulators(size)` sums, which are read and written back."""
+    return vector_loop(MULTIPLY_ADD[dtype], size)
+
+
+def vector_loop(operation: Operation, size: int) -> Listing:
+    """The loop of `multiply_add_loop` with that instruction."""
     places = [(register, Memory("rsi", size * register)) for register in range(2 + accumulators(size))]
-    body = [vector(MULTIPLY_ADD[dtype], size, register, 0, 1) for register, _ in places[2:]]
+    body = [vector(operation, size, register, 0, 1) for register, _ in places[2:]]
     return Listing(
         (
             *(vector(LOAD, size, *place) for place in places),
@@ -159,6 +172,47 @@ def multiply_add_loop(dtype: str, size: int) -> Listing:
             *_DONE,
         )
     )
+
+
+TILE_BYTES = 1024
+TILE_SUMS = 6  # a product of tiles takes 52 cycles, and another one may begin after 16
+_TILE_ROW_BYTES = 64
+TILE_CONFIGURATION = bytes(
+    [1, *[0] * 15, *[_TILE_ROW_BYTES, 0] * 8, *[0] * 16, *[TILE_BYTES // _TILE_ROW_BYTES] * 8, *[0] * 8]
+)
+"""Palette 1; then the bytes of a row and the rows of each of the eight tiles."""
+
+
+def tile_loop(dtype: str) -> Listing:
+    """void f(int64 iterations, void *block): as `multiply_add_loop`, on tiles. `block` holds `TILE_CONFIGURATION`, then
+    tiles: a, b, and `TILE_SUMS` sums."""
+    at = Memory("rsi", len(TILE_CONFIGURATION), "rax")
+    places = [(tile, replace(at, displacement=at.displacement + TILE_BYTES * tile)) for tile in range(2 + TILE_SUMS)]
+    body = [_tiles(TILE_PRODUCT[dtype], tile, 0, 1) for tile, _ in places[2:]]
+    return Listing(
+        (
+            _tile_memory(Operation("ldtilecfg", 0x49, _0F38), 0, Memory("rsi")),
+            Instruction(f"mov eax, {_TILE_ROW_BYTES}", b"\xb8" + struct.pack("<i", _TILE_ROW_BYTES)),
+            *(_tile_memory(Operation("tileloadd", 0x4B, _0F38, _F2), *place) for place in places),
+            *repeated(".Lagain", [*body, _NEXT], _while_not_zero),
+            *(_tile_memory(Operation("tilestored", 0x4B, _0F38, _F3), *place) for place in places[2:]),
+            Instruction("tilerelease", b"\xc4\xe2\x78\x49\xc0"),
+            _RETURN,
+        )
+    )
+
+
+def _tiles(operation: Operation, target: int, first: int, second: int) -> Instruction:
+    """target += first * second."""
+    text = f"{operation.name} tmm{target}, tmm{first}, tmm{second}"
+    return Instruction(text, _vex(operation, 0, target, second, first))
+
+
+def _tile_memory(operation: Operation, tile: int, memory: Memory) -> Instruction:
+    """Load or store `tile`, or load the configuration of all."""
+    special = {"ldtilecfg": f"{memory}", "tilestored": f"{memory}, tmm{tile}"}
+    operands = special.get(operation.name, f"tmm{tile}, {memory}")
+    return Instruction(f"{operation.name} {operands}", _vex(operation, 0, tile, 0, memory))
 
 
 def read_loop(size: int) -> Listing:

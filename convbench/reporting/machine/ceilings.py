@@ -61,6 +61,22 @@ def measuring() -> Iterator[Callable[[int, str], None]]:
         yield lambda threads, what: status.update(Text(f"measuring {what or count(threads, 'thread')}"))
 
 
+@contextmanager
+def completing() -> Iterator[Callable[[int, str], None]]:
+    """As `measuring`, for what an earlier convbench could not measure: silent where nothing is."""
+    console = stderr()
+    with console.status(Text("reading what is known")) as status:
+
+        def doing(threads: int, what: str) -> None:
+            sentence = f"measuring {what} on {count(threads, 'thread')}, which an earlier convbench did not"
+            if console.is_terminal:
+                status.update(Text(sentence))
+            else:
+                console.print(Text(f"{sentence} ..."))
+
+        yield doing
+
+
 def _report(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]) -> RenderableType:
     lines = list(_lines(ceilings, convolutions))
     rates = aligned([significant(rate) for _, _, rate, _, _ in lines])
@@ -76,7 +92,7 @@ def _report(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution
     notes = []
     for ceiling in ceilings:
         unmeasured = [
-            f"{dtype} has no ceiling: the CPU multiplies it by {how}, for which there is no loop here"
+            f"{dtype} has no ceiling: the CPU multiplies it by {how}, which was not measured"
             for dtype, how in ceiling.unmeasured.items()
         ]
         notes += [(ceiling.threads, note) for note in (*ceiling.notes, *unmeasured)]
@@ -96,11 +112,12 @@ def _lines(ceilings: Sequence[Ceilings], convolutions: Sequence[BestConvolution]
         if ceiling.clock:
             yield _line("clock, GHz", ceiling, ceiling.clock)
     for dtype in dict.fromkeys(name for c in ceilings for name in (*c.multiply_adds, *c.matrix_products)):
-        for ceiling in ceilings:
+        for ceiling in (c for c in ceilings if dtype not in c.unmeasured):
             for figure in ceiling.multiply_adds.get(dtype, ())[:1]:
                 per_cycle = ceiling.per_cycle(figure)
-                note = f", {significant(per_cycle)} FLOP a cycle" if per_cycle else ""
-                yield _line(f"{dtype}, GFLOP/s", ceiling, figure, note)
+                unit = "OP" if dtype.startswith("int") else "FLOP"
+                note = f", {significant(per_cycle)} {unit} a cycle" if per_cycle else ""
+                yield _line(f"{dtype}, G{unit}/s", ceiling, figure, note)
         for ceiling in ceilings:
             for figure in ceiling.matrix_products.get(dtype, ())[:1]:
                 yield _line(f"{dtype} matrix product, GFLOP/s", ceiling, figure)
