@@ -67,5 +67,15 @@ class _OnnxRuntime(Backend):
         ]
         return "\n".join(lines)
 
+    def onnx_code(self, path: str, threads: int) -> str | None:
+        lines = [
+            "import onnxruntime",
+            "options = onnxruntime.SessionOptions()",
+            f"options.intra_op_num_threads = {threads}",
+            f'session = onnxruntime.InferenceSession({path!r}, options, ["CPUExecutionProvider"])',
+            "outputs = session.run(None, {session.get_inputs()[0].name: x})",
+        ]
+        return "\n".join(lines)
+
 
 BACKENDS = (_OnnxRuntime(),)

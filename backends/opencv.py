@@ -65,6 +65,17 @@ class _OpenCv(Backend):
         ]
         return "\n".join(lines)
 
+    def onnx_code(self, path: str, threads: int) -> str | None:
+        lines = [
+            "import cv2",
+            f"cv2.setNumThreads({threads})",
+            f"net = cv2.dnn.readNetFromONNX({path!r}, cv2.dnn.{self.engine})",
+            f"net.enableWinograd({self.arithmetic.algorithm == 'winograd'})",
+            "net.setInput(x)",
+            "outputs = net.forward()",
+        ]
+        return "\n".join(lines)
+
 
 class _Classic(_OpenCv):
     # Of float16: "input is 7 (CV_16FC1)"; of float64: "input.type() == CV_32F || input.type() == CV_16F"; of circular:

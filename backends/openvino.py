@@ -73,6 +73,16 @@ class _OpenVino(Backend):
         ]
         return "\n".join(lines)
 
+    def onnx_code(self, path: str, threads: int) -> str | None:
+        hint = f', "INFERENCE_PRECISION_HINT": "{self.hint}"' if self.hint else ""
+        lines = [
+            "from openvino import Core",
+            f'settings = {{"INFERENCE_NUM_THREADS": {threads}{hint}}}',
+            f'model = Core().compile_model({path!r}, "CPU", settings)',
+            "outputs = model(x)",
+        ]
+        return "\n".join(lines)
+
 
 class _Default(_OpenVino):
     """OpenVINO's default: bfloat16 on a CPU with units for it, for models of any dtype.

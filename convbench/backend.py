@@ -29,7 +29,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -180,6 +180,20 @@ def _as_array(output: Any) -> np.ndarray:
     return numpy.asarray(output)
 
 
+TAKES_ONE_INPUT = "takes no other input than the one that it was prepared with"
+HAS_OWN_LAYOUT = "has a layout of its own, into which every input and output would be copied"
+
+
+def reason_against_applying(takes: Collection[str], prepacks: Collection[str]) -> str | None:
+    """Why no layer of a torch model can be computed by a backend that takes other inputs as these kinds of arrays
+    (`Ready.on`) and has converted these operands beforehand (`Backend.prepacks`); None when it can."""
+    if "torch" in takes:
+        return None
+    if "numpy" not in takes:
+        return TAKES_ONE_INPUT
+    return HAS_OWN_LAYOUT if {"input", "output"} & set(prepacks) else None
+
+
 @dataclass(frozen=True)
 class Ready:
     """A prepared convolution: operands moved, converted and packed, code compiled."""
@@ -265,6 +279,11 @@ class Backend(ABC):
         `ml_dtypes` for bfloat16, imported; it cannot use convbench. It leaves a NumPy array `out` in NCHW, computed on
         one thread. Its last line is the call, `out = ...`; all preparation stands before it.
         """
+        return None
+
+    def onnx_code(self, path: str, threads: int) -> str | None:
+        """Plain code that runs the ONNX model in the file `path` on `threads` threads, with the settings with which
+        this backend computes; None for a library that runs no ONNX models. It starts with the model's input `x`."""
         return None
 
 

@@ -38,6 +38,7 @@ COME_ALONG = {"asv": "asv_runner"}
 OPTIONAL = {"pyarrow"}  # imported by convbench itself where a command needs it; a missing one is reported
 OPTIONAL_OF = {
     "plans": {"torch"},
+    "measurement": {"torch"},
     "reporting": {"altair", "vl_convert"},
     "extraction": {"onnx", "timm", "torch", "torchvision"},
 }  # the same, in one row only
@@ -246,7 +247,7 @@ SEEDED = {
     "extraction": ("convbench/extraction/onnx", "from convbench.cli.main import main"),
     "extraction's library at once": ("convbench/extraction/onnx", "import onnx"),
     "extraction's other library": ("convbench/extraction/onnx", "def f():\n    import jax"),
-    "of a library": ("convbench/measurement/engine", "def f():\n    import torch"),
+    "of a library": ("convbench/measurement/engine", "def f():\n    import jax"),
     "of another library": ("convbench/registry", "from cv2 import filter2D"),
     "of a backend": ("convbench/measurement/engine", "from convbench.backends import torch"),
     "of a backend by name": ("convbench/registry", "__import__('convbench.backends.torch')"),

@@ -14,6 +14,7 @@ from typing import Literal
 
 from convbench.analysis.drift import half_width_of_drift
 from convbench.analysis.paired_ratio import ratio
+from convbench.backend import reason_against_applying
 from convbench.stats.ratio import Ratio
 from convbench.store.readings import (
     half_width_not_included,
@@ -74,6 +75,14 @@ def lower_precision(record: Mapping[str, object]) -> str | None:
     used = [str(declared.get(key)) for key in ("operand", "accumulate", "output")]
     lowest = max([dtype, *(p for p in used if p in roundoff)], key=lambda p: roundoff.get(p, math.inf))
     return None if lowest == dtype else lowest
+
+
+def is_applicable(record: Record) -> bool | None:
+    """Whether `convbench.apply` can have the backend of a record compute a layer of a torch model; None if the record
+    does not say what the backend takes."""
+    declared = table(record, "declared")
+    takes = declared.get("takes")
+    return None if takes is None else reason_against_applying(takes, declared.get("prepacks") or ()) is None
 
 
 def time_by(record: Record, basis: Basis = "measured") -> BackendTime | None:

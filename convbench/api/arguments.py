@@ -170,6 +170,7 @@ _READERS: dict[str, Reader] = {
     "batch": whole_number,
     "budget": seconds,
     "cache": partial(choice, choices=("warm", "cold")),
+    "for_": partial(choice, choices=("apply",)),
     "dtype": lambda value, option: ",".join(words(value, option)) or None,
     "jobs": whole_number,
     "pin": cpus,
@@ -184,7 +185,7 @@ _READERS: dict[str, Reader] = {
     "time_limit": seconds,
     "write_known": lambda value, option: Path(value).expanduser(),
 }
-_FIELDS = {"case": "case_glob", "input": "input_shape"}
+_FIELDS = {"case": "case_glob", "for_": "purpose", "input": "input_shape"}
 _FIELDS |= {name: f"{name}s" for name in ("backend", "plugin", "python", "question", "suite")}
 
 

@@ -98,6 +98,8 @@ def choose(
     plan: str | PathLike[str] | None = None,
     from_results: bool = False,
     machine: str | None = None,
+    for_: str | None = None,
+    quick: bool = False,
     processes: int = 1,
     budget: float = 0.5,
     precision: float | str | None = None,
@@ -112,9 +114,9 @@ def choose(
     module, "timm:NAME", "torchvision:NAME", "module:callable",
     "FILE.py:callable", or the path of an .onnx or .pt2 file.
 
-    The options are those of `convbench choose`; `input` is the shape of a model's input, batch first,
-    or shapes by the names of its inputs. `results` and
-    `progress` are as for `convbench.run`. An interrupt returns the answer for what was measured.
+    The options are those of `convbench choose`; `input` is the shape of a model's input, batch first, or shapes by the
+    names of its inputs, and `for_` is `--for`. `results` and `progress` are as for `convbench.run`. An interrupt
+    returns the answer for what was measured.
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """

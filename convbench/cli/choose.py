@@ -28,6 +28,13 @@ from convbench.cli import options
 @click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="Write the choices to FILE, as a plan.")
 @click.option("--from-results", is_flag=True, help="Answer at once from earlier records of this machine.")
 @click.option("--machine", metavar="NAME", help="Answer for another machine, from its records.")
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["apply"]),
+    help="Choose among the backends that convbench.apply can use in a torch model; handing tensors over is timed, too.",
+)
+@options.quick
 @options.processes
 @options.seconds("--budget", "Sample each backend on each layer for at most this many seconds.", 0.5)
 @options.percent(

@@ -40,6 +40,8 @@ class Settings:
     """How long a GPU computes at the end to measure its energy; its counter moves in steps of up to a tenth."""
     time_wrong: bool = False
     seed: int = 0
+    handed_over: bool = False
+    """Whether each call gets a torch tensor and returns one, as in a torch model (`sampling.handing_over`)."""
 
     @classmethod
     def quick(cls, **changes: Any) -> Settings:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.errors import PlanError
-from convbench.plans.arrays import as_numpy
+from convbench.measurement.sampling.tensors import as_numpy
 from convbench.verification.bounds import UNIT_ROUNDOFF
 
 ERROR_TOLERANCE = 10.0

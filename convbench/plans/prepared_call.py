@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.backend import Backend
+from convbench.backend import TAKES_ONE_INPUT, Backend, reason_against_applying
 from convbench.errors import BackendError, PlanError
-from convbench.plans.arrays import as_numpy, as_tensor, dtype_of, shape_of
+from convbench.measurement.sampling.tensors import as_numpy, as_tensor
+from convbench.plans.arrays import dtype_of, shape_of
 from convbench.plans.resolution import CallSpec
 from convbench.verification.operands import NUMPY_DTYPES
 
@@ -58,11 +59,9 @@ def _call(
     if spec.arrays == "torch" and "torch" in on:
         return _without_gradient(_one_at_a_time(backend, on["torch"]))
     if "numpy" not in on:
-        raise OneInputError(f"{backend.name} takes no other input than the one that it was prepared with.")
-    if not may_copy and {"input", "output"} & set(backend.prepacks):
-        raise BackendError(
-            f"{backend.name} has a layout of its own, into which every input and output would be copied."
-        )
+        raise OneInputError(f"{backend.name} {TAKES_ONE_INPUT}.")
+    if not may_copy and (reason := reason_against_applying(on, backend.prepacks)):
+        raise BackendError(f"{backend.name} {reason}.")
     on_array = _one_at_a_time(backend, on["numpy"])
     if spec.arrays == "torch":
         if spec.device != "cpu":

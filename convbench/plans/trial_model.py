@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from convbench.backend import Backend
 from convbench.errors import BackendError
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate, take_sample
-from convbench.plans.arrays import as_numpy, device_of, owned
+from convbench.measurement.sampling.tensors import as_numpy
+from convbench.plans.arrays import device_of, owned
 from convbench.plans.layers import Layer, follow_plan, named_convolutions, watched
 from convbench.plans.plan import Plan
 from convbench.plans.prepared_call import Call, prepare_call

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.analysis.backend_times import BackendTime
+from convbench.analysis.backend_times import BackendTime, is_applicable
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.explanation import explanation, explanation_of_winner
 from convbench.analysis.model_total import LEFT_OUT_IS_BEHIND, ModelChoice
-from convbench.reporting.console import spaced
+from convbench.reporting.console import Sentence, spaced
 from convbench.reporting.numbers import (
     aligned,
     count,
@@ -25,7 +26,9 @@ from convbench.reporting.numbers import (
 )
 from convbench.reporting.run.suite_tables import absent_sentence
 from convbench.reporting.tables import plain_table
-from convbench.runner.choose.answer import Answer
+from convbench.runner.choose.answer import Answer, is_onnx
+from convbench.runner.choose.competitors import CANNOT_BE_APPLIED, COMPUTES
+from convbench.runner.choose.next_step import next_step
 from convbench.runner.selection import is_exact
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
@@ -34,7 +37,6 @@ from convbench.store.schema import Record
 _MOST_LAYERS, _MOST_TOTALS, _MOST_DIFFERENCES = 40, 8, 3
 _WIDEST_NAME = 28
 _MOST_LEFT_OUT = 5
-_COMPUTES = "computes in"  # begins the reason of those that compute in a lower precision
 
 
 def answer_report(answer: Answer) -> RenderableType:
@@ -46,9 +48,10 @@ def answer_report(answer: Answer) -> RenderableType:
         parts: list[RenderableType] = [_answer_of_one(model.choices[0]), _ranking(model.choices[0], answer)]
     else:
         selected = answer.request.where is not None
-        parts = [Group(*_answer_of_model(model, len(answer.choices), selected)), _layers(model)]
-        parts += [Group(*_why(answer)), _totals(model)]
-    return spaced(*parts, *(Group(*sentences) for sentences in (list(_confidence(answer)), remarks) if sentences))
+        parts = [Group(*_answer_of_model(model, len(answer.choices), selected)), _layers(model, answer)]
+        parts += [Group(*_why(answer)), _totals(model, answer)]
+    steps = [Sentence(line) for line in next_step(answer)]
+    return spaced(*parts, *(Group(*lines) for lines in (list(_confidence(answer)), remarks, steps) if lines))
 
 
 def _answer_of_one(choice: LayerChoice) -> Text:
@@ -90,7 +93,7 @@ def _answer_of_model(model: ModelChoice, layers: int, selected: bool) -> Iterato
         yield Text(f"{percent(share)} % of that lies in {_names(parts)}.")
 
 
-def _layers(model: ModelChoice) -> RenderableType:
+def _layers(model: ModelChoice, answer: Answer) -> RenderableType:
     """A row for each layer, or for the layers that take the most time of a pass."""
     longest = sorted(model.choices, key=lambda c: -c.case.count * c.ranked[0].call_s)[:_MOST_LAYERS]
     shown = [choice for choice in model.choices if choice in longest]
@@ -102,9 +105,29 @@ def _layers(model: ModelChoice) -> RenderableType:
         fastest = Text(winner.backend, style="bold green")
         rows.append((short, str(choice.case.count), fastest, _about(winner) + ms, *_next(choice)))
     headers = ("layer", "times", "fastest", "ms", "next", "takes", "95 %", "")
-    table = plain_table(headers, rows, right=(1, 3, 5), drops=(6, 1, 4, 5, 7))
+    applies = _applies([[choice.ranked[0]] for choice in shown], answer)
+    table = _table(headers, rows, applies, right=(1, 3, 5), drops=(6, 1, 4, 5, 8, 7))
     left = len(model.choices) - len(shown)
     return Group(table, Text(f"... and {left} layers that take less; --json has all.", style="dim")) if left else table
+
+
+def _applies(times: Sequence[Sequence[BackendTime]], answer: Answer) -> list[str]:
+    """For each row whether `convbench.apply` can use what has these times; empty where that is unknown or no matter."""
+    if answer.request.purpose is not None or is_onnx(answer.request.model):
+        return []
+    known = [{is_applicable(time.record) for time in row if time.record is not None} - {None} for row in times]
+    cells = ["" if not values else "no" if False in values else "yes" for values in known]
+    return cells if any(cells) else []
+
+
+def _table(
+    headers: Sequence[str], rows: Sequence[Sequence[str | Text]], applies: Sequence[str], **layout: Any
+) -> RenderableType:
+    """A table with the column `apply`, if there is something in it."""
+    if not applies:
+        columns = len(headers)
+        return plain_table(headers, rows, **layout | {"drops": [i for i in layout["drops"] if i < columns]})
+    return plain_table((*headers, "apply"), [(*row, cell) for row, cell in zip(rows, applies, strict=True)], **layout)
 
 
 def _why(answer: Answer) -> Iterator[Text]:
@@ -140,10 +163,11 @@ def _ranking(choice: LayerChoice, answer: Answer) -> RenderableType:
         mark = Text("level" if rival and rival.level else "", style="green")
         rows.append((name, _about(timed) + ms, span, *over, mark, explanation(timed, answer.limits)))
     headers = ("backend", "ms", "95 % interval ms", "takes", "95 %", "", "how")
-    return plain_table(headers, rows, right=(1, 2, 3), wraps=(6,), drops=(2, 6, 4))
+    applies = _applies([[timed] for timed in ranked], answer)
+    return _table(headers, rows, applies, right=(1, 2, 3), wraps=(6,), drops=(2, 6, 4))
 
 
-def _totals(model: ModelChoice) -> RenderableType:
+def _totals(model: ModelChoice, answer: Answer) -> RenderableType:
     """A row for each backend over all layers, below the bound."""
     shown = model.totals[:_MOST_TOTALS]
     seconds = [total.known_s if total.is_whole else total.expected_s for total in shown]
@@ -158,7 +182,9 @@ def _totals(model: ModelChoice) -> RenderableType:
         memory = "–" if total.peak_bytes is None else f"{total.peak_bytes / 2**20:,.0f}"
         rows.append((name, str(total.layers), at_least + ms, takes, _between(lead) if lead else "", first, memory))
     headers = ("all layers by", "layers", "a pass ms", "takes", "95 %", "first answers s", "memory MiB")
-    lines: list[RenderableType] = [plain_table(headers, rows, right=(1, 2, 3, 5, 6), drops=(6, 5, 4, 1))]
+    times_of = [[time for choice in model.choices if (time := choice.of(t.backend)) is not None] for t in shown]
+    applies = _applies([[], *times_of], answer)
+    lines: list[RenderableType] = [_table(headers, rows, applies, right=(1, 2, 3, 5, 6), drops=(6, 5, 4, 1))]
     if any(not total.is_whole and total.expected_s is not None for total in shown):
         behind = f"≥ counts {LEFT_OUT_IS_BEHIND} times the fastest's time for layers that the backend did not run."
         lines.append(Text(behind, style="dim"))
@@ -218,6 +244,8 @@ def _notes(answer: Answer) -> Iterator[Text]:
     for (backend, status), records in groups.items():
         if status.is_failure:
             yield Text(f"{backend} {status}{_where_and_why(records, answer)}", style="red")
+        elif records[0].get("reason") in CANNOT_BE_APPLIED:
+            continue  # `_left_out` says so
         elif status is Status.UNAVAILABLE and not any(is_exact(name) for name in answer.request.backends):
             absent.append(backend)
         elif status is not Status.OK:
@@ -226,7 +254,7 @@ def _notes(answer: Answer) -> Iterator[Text]:
         yield Text(f"{_names(backends)} not timed{reason}", style="dim")
     if absent:
         yield Text(absent_sentence(absent), style="dim")
-    yield from _left_out(answer.choices)
+    yield from _left_out(answer)
 
 
 def _where_and_why(records: Sequence[Record], answer: Answer) -> str:
@@ -236,21 +264,33 @@ def _where_and_why(records: Sequence[Record], answer: Answer) -> str:
     return f"{where}: {reasons[0]}{' (and the like)' if len(reasons) > 1 else ''}"
 
 
-def _left_out(choices: Sequence[LayerChoice]) -> Iterator[Text]:
+def _left_out(answer: Answer) -> Iterator[Text]:
+    """The backends that did not compete, and those not run because of other layers or, for one problem, of earlier
+    records."""
     reasons: dict[str, list[str]] = {}
-    for choice in choices:
-        for backend, reason in choice.left_out.items():
+    for choice in answer.choices:
+        refused = {r["backend"]: str(r["reason"]) for r in choice.untimed if r.get("reason") in CANNOT_BE_APPLIED}
+        for backend, reason in {**refused, **choice.left_out}.items():
             reasons.setdefault(backend, []).append(reason)
+    out_of_it: dict[str, list[str]] = {}
     for backend, (first, *_) in list(reasons.items()):
-        if first.startswith(_COMPUTES):
-            yield Text(f"{backend} did not compete: it {first}, which is less than the layer's dtype.", style="dim")
+        if first.startswith(COMPUTES) or first in CANNOT_BE_APPLIED:
+            out_of_it.setdefault(first, []).append(backend)
             del reasons[backend]
-    if reasons:
+    for reason, backends in out_of_it.items():
+        yield Text(f"{_names(backends)} did not compete: it {reason}.", style="dim")
+    if reasons and len(answer.choices) == 1:
+        parts = [f"{backend} ({first})" for backend, (first, *_) in reasons.items()]
+        more = [f"{len(parts) - _MOST_LEFT_OUT} more"] if len(parts) > _MOST_LEFT_OUT else []
+        named = _names([*parts[:_MOST_LEFT_OUT], *more])
+        yield Text(f"Not run, because of earlier records of this machine: {named}.", style="dim")
+        yield Text("Up to three backends that --backend names are all run.", style="dim")
+    elif reasons:
         most = sorted(reasons.items(), key=lambda item: -len(item[1]))
         parts = [f"{backend} on {len(layers)}" for backend, layers in most[:_MOST_LEFT_OUT]]
         parts += [f"{len(most) - _MOST_LEFT_OUT} more on fewer"] if len(most) > _MOST_LEFT_OUT else []
         where = "not run on layers similar to layers on which they were far behind"
-        yield Text(f"Of {count(len(choices), 'layer')}, {where}: {_names(parts)}.", style="dim")
+        yield Text(f"Of {count(len(answer.choices), 'layer')}, {where}: {_names(parts)}.", style="dim")
 
 
 def _names(backends: Sequence[str]) -> str:

@@ -33,11 +33,13 @@ from convbench.store.ceilings import kept_ceilings
 from convbench.store.journal import Journal, journals, read_records
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import CheckoutState, checkout_state, find_checkout, machine_folder, results_folder
-from convbench.store.readings import problem_of
+from convbench.store.readings import problem_of, table
 from convbench.store.records import record_of
 from convbench.store.schema import Record
 from convbench.suite import Case, Suite
 
+_DEFAULTS: dict[str, object] = dataclasses.asdict(Settings())
+"""Settings that a record lacks, because it was made before they were there, had these values."""
 INTERRUPTED = 130
 """The exit code of an interrupted command, as a shell has it."""
 
@@ -200,7 +202,8 @@ def resumable_run(
     for path in reversed(journals(folder)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", JournalWarning)
-            records = [r for r in read_records(path) if r.get("suite") in names and r.get("settings") in known_settings]
+            named = (record for record in read_records(path) if record.get("suite") in names)
+            records = [record for record in named if {**_DEFAULTS, **table(record, "settings")} in known_settings]
         if matching := [r for r in records if (r.get("release") or {}).get("library") == library]:
             return Journal(path), matching
     return None

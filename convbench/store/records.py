@@ -192,7 +192,8 @@ def journals_at(path: Place | Iterable[Place] | None = None) -> list[Path]:
 
 
 _FIELDS = (
-    "status low_s high_s problem threads case_id time machine.cpu settings.allocator settings.cache versions declared"
+    "status low_s high_s problem threads case_id time machine.cpu settings.allocator settings.cache versions declared "
+    "settings.handed_over"
 ).split()
 
 
@@ -204,6 +205,7 @@ class Conditions:
     allocator: str = "steady"
     cache: Cache = "warm"
     cpu: str | None = None
+    handed_over: bool = False
 
     def hold(self, record: Record) -> bool:
         """Whether `record` was taken under these conditions."""
@@ -212,6 +214,7 @@ class Conditions:
             record.get("threads") == self.threads
             and settings.get("allocator") == self.allocator
             and settings.get("cache") == self.cache
+            and bool(settings.get("handed_over")) == self.handed_over
             and (self.cpu is None or machine.get("cpu") == self.cpu)
             and isinstance(record.get("problem"), Mapping)
             and isinstance(record.get("case_id"), str)

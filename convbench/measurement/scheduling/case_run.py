@@ -52,10 +52,12 @@ class CaseRun:
         return [entry.again(number) for number in range(1, self.settings.processes + 1)]
 
     def prepare(self, operands: Operands) -> Prepare:
-        return Prepare(problem=self.case.problem, operands=self.shared.of(operands))
+        handed_over = self.settings.handed_over
+        return Prepare(problem=self.case.problem, operands=self.shared.of(operands), handed_over=handed_over)
 
     def check(self, operands: Operands) -> Check:
-        return Check(problem=self.case.problem, operands=self.shared.of(operands))
+        handed_over = self.settings.handed_over
+        return Check(problem=self.case.problem, operands=self.shared.of(operands), handed_over=handed_over)
 
     def guarded(self, entry: Entry, step: Callable[[], _Value]) -> _Value | Outcome:
         """The result of `step`; if the worker fails, the outcome that says how."""

@@ -69,6 +69,7 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
             if not run.settings.time_wrong:
                 return outcome
         firsts.append(first)
+    outcome = replace(outcome, declared=outcome.declared | {"takes": list(firsts[0].takes)})
     outcome = replace(outcome, **_first_figures(firsts), cores=run.pool.started[entry.name].cores)
     if not on_cpu:
         outcome = replace(outcome, on_device=OnDevice(timer=firsts[0].timer, gpu=run.pool.started[entry.name].gpu))

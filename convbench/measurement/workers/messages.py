@@ -49,6 +49,7 @@ class Prepared:
     timer: Timer
     flushes: bool  # whether its device can overwrite its caches
     output: Output
+    takes: tuple[str, ...] = ()  # the kinds of arrays that it takes as another input (`Ready.on`)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +175,12 @@ class Start(Request[Started], name="start"):
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(Request[Prepared], name="prepare"):
-    """Prepare the backend for a problem and call it once; this is what the next requests time."""
+    """Prepare the backend for a problem and call it once; this is what the next requests time. With `handed_over` it is
+    called with a torch tensor."""
 
     problem: ConvProblem
     operands: Arrays
+    handed_over: bool = False
 
     @property
     def most_bytes(self) -> int:
@@ -193,6 +196,7 @@ class Check(Request[Checked], name="check"):
 
     problem: ConvProblem
     operands: Arrays
+    handed_over: bool = False
 
     @property
     def most_bytes(self) -> int:

@@ -34,6 +34,7 @@ from convbench.measurement.machine.energy import Meter, energy_meter
 from convbench.measurement.machine.gpu import Gpu, first_gpu
 from convbench.measurement.machine.memory import MemoryWatch, be_killed_first, limit_memory
 from convbench.measurement.sampling import device
+from convbench.measurement.sampling.handing_over import NotApplicableError, handed_over
 from convbench.measurement.sampling.sample import Sample, take_sample, take_visit, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.workers import messages
@@ -108,6 +109,7 @@ class Worker:
             timer="host" if self.ready.instruments.clock is None else "device",
             flushes=self.ready.instruments.flush is not None,
             output=self._converted(self.ready, self.output),
+            takes=tuple(self.ready.on),
         )
 
     def check(self, request: messages.Check) -> messages.Checked:
@@ -187,6 +189,8 @@ class Worker:
         start = perf_counter()
         ready = self.backend.prepare(request.problem, operands.x, operands.w, operands.b)
         prepare_s = perf_counter() - start
+        if request.handed_over:
+            ready = handed_over(self.backend, ready, operands.x)
         self.on_stage(messages.Stage(name="run"))
         start = perf_counter()
         output = ready.run()
@@ -243,6 +247,8 @@ def main() -> None:
 def _reply(worker: Worker, request: messages.Request[Any]) -> messages.Reply:
     try:
         return _HANDLERS[type(request)](worker, request)
+    except NotApplicableError as error:
+        return messages.Failed(status=Status.UNSUPPORTED, reason=str(error))
     except BaseException as error:
         traceback.print_exc()
         if isinstance(error, SystemExit):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from convbench.analysis.backend_times import lower_precision
-from convbench.analysis.ranking import SuiteRanking, rank
+from convbench.analysis.ranking import RankedBackend, SuiteRanking, rank
 from convbench.analysis.roofline import Limits, bytes_needed, flops_needed
 from convbench.reporting.terminal_text import printable
 from convbench.status import Status
@@ -81,10 +81,15 @@ def rows_of(groups: Sequence[Group], limits: Limits) -> list[Row]:
         for ranking in group.rankings
         for case in ranking.cases
         for row in [
-            *(_row(group, place.record, limits, place.share, place.level) for place in case.places),
+            *(_row(group, place.record, limits, _share(place), place.level) for place in case.timed),
             *(_row(group, record, limits) for record in case.untimed),
         ]
     ]
+
+
+def _share(place: RankedBackend) -> float:
+    """Of the fastest's speed; a backend that stands alone apart has its own."""
+    return 1.0 if math.isnan(place.share) else place.share
 
 
 def _row(group: Group, record: Record, limits: Limits, share: float | None = None, level: bool = False) -> Row:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from convbench.analysis.backend_times import BackendTime
 from convbench.analysis.choice import LayerChoice
@@ -26,6 +26,7 @@ from convbench.store.schema import Record
 from convbench.suite import Suite
 
 _PRECISION = 0.01
+_QUICK_S = 0.1
 _MOST_ROUNDS, _MOST_ROUNDS_FOR_PRECISION = 28, 10_000
 
 
@@ -52,6 +53,9 @@ class Request:
     tie: float = 0.02
     time_limit: float = 30.0
     lower_precision: bool = False
+    purpose: Literal["apply"] | None = None
+    """`apply`: the choice is among what can compute the layers of a torch model in the model's process."""
+    quick: bool = False
     plugins: tuple[Path, ...] = ()
     results: Path | None = None
     keep: bool = True
@@ -61,13 +65,15 @@ class Request:
         return not self.from_results and self.machine is None
 
     def settings(self) -> Settings:
+        most_rounds = _MOST_ROUNDS if self.precision is None else _MOST_ROUNDS_FOR_PRECISION
         return Settings(
             threads=self.threads,
             precision=self.precision or _PRECISION,
-            sample_s=0.004,
+            sample_s=0.002 if self.quick else 0.004,
             fewest_rounds=FEWEST_ROUNDS,
-            most_rounds=_MOST_ROUNDS if self.precision is None else _MOST_ROUNDS_FOR_PRECISION,
-            budget_s=self.budget,
+            most_rounds=FEWEST_ROUNDS if self.quick else most_rounds,
+            budget_s=min(self.budget, _QUICK_S) if self.quick else self.budget,
+            handed_over=self.purpose == "apply",
             processes=self.processes or 1,
             settle_s=0.01,
             time_limit_s=self.time_limit,
@@ -81,6 +87,11 @@ class Request:
         if self.problems:
             return ", ".join(p if isinstance(p, str) else p.case_id for p in self.problems)
         return self.suite.name if isinstance(self.suite, Suite) else self.suite or ""
+
+
+def is_onnx(model: Any) -> bool:
+    """Whether a model is an ONNX file, which a runtime computes as a whole."""
+    return isinstance(model, str) and model.lower().endswith(".onnx")
 
 
 @dataclass(frozen=True)

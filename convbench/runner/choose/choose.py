@@ -13,7 +13,7 @@ from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, PlanError
 from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.registry import discover
-from convbench.runner.choose.answer import Answer, Request
+from convbench.runner.choose.answer import Answer, Request, is_onnx
 from convbench.runner.choose.layer_race import answer_by_racing
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, selected_suites
@@ -31,6 +31,11 @@ def answer_request(request: Request, observer: Observer) -> tuple[Answer, Measur
     """The answer, and what was measured for it, if anything. Raises `ConvbenchError` when there can be no answer."""
     if request.plan is not None:
         _check_place(request.plan)
+    if request.purpose == "apply" and is_onnx(request.model):
+        raise PlanError(
+            f"--for apply is for torch models, and {request.model} is run by a runtime; convbench choose --model "
+            f"{request.model} names the fastest one, with its settings."
+        )
     suite = requested_layers(request, observer)
     if request.measures:
         return answer_by_racing(request, suite, observer)
@@ -60,7 +65,8 @@ def answer_from_records(request: Request, suite: Suite) -> Answer:
     match."""
     results, name = results_folder(request.results), request.machine or machine_name()
     folder = machine_with_results(results, name)
-    conditions = Conditions(request.threads, cpu=machine_facts()["cpu"] if name == machine_name() else None)
+    cpu = machine_facts()["cpu"] if name == machine_name() else None
+    conditions = Conditions(request.threads, cpu=cpu, handed_over=request.purpose == "apply")
     records = [r for r in earlier_records(folder, conditions, whole=True) if _matches(request, r)]
     if not records:
         raise NothingMeasuredError(

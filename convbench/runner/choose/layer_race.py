@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.choice import LayerChoice, decide
 from convbench.analysis.model_total import add_up
 from convbench.measurement.machine.facts import machine_facts, machine_name
-from convbench.measurement.scheduling.case_run import declared
 from convbench.measurement.scheduling.layer_history import Times
 from convbench.measurement.scheduling.race import Race
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Row, discover, versions
 from convbench.runner.choose.answer import Answer, Request
+from convbench.runner.choose.competitors import reason_against
 from convbench.runner.observer import Observer
 from convbench.runner.session import Measurements, Session, journal_folder
 from convbench.status import Status
@@ -39,9 +39,16 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
     registry.defined_by(request.plugins)
     rows, settings = registry.select(request.backends), request.settings()
     machine = results_folder(request.results) / machine_name()
+    if request.purpose is not None:  # other times than those of a run, so they are of a suite of their own
+        suite = replace(suite, name=f"{suite.name}-applied")
     with journal_folder(request.results, keep=request.keep) as folder:
-        known, excluded = known_times(machine, settings, rows), partial(_precision_too_low, request)
-        race = Race(known, request.tie, _MAX_REGRET if request.precision is None else 0.0, excluded)
+        known = known_times(machine, settings, rows)
+        race = Race(
+            known,
+            request.tie,
+            _MAX_REGRET if request.precision is None else 0.0,
+            lambda entry, problem: reason_against(request, session.records, entry, problem),
+        )
         journal = Journal.new(folder, f"choose-{suite.name}")
         session = Session([settings], journal, race=race, machine=machine, is_kept=request.keep)
         observer.message(_heading(suite, settings, rows))
@@ -51,16 +58,11 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
     return Answer(request, tuple(decided()), measurements.limits, machine_name()), measurements
 
 
-def _precision_too_low(request: Request, entry: Entry, problem: ConvProblem) -> str | None:
-    """Why a backend that computes in a lower precision than `problem` does not compete; None for the others."""
-    precision = lower_precision({"declared": declared(entry.backend), "dtype": problem.dtype})
-    return f"computes in {precision}" if precision and not request.lower_precision else None
-
-
 def known_times(folder: Path, settings: Settings, rows: Sequence[Row]) -> Times:
     """Seconds per call from earlier records in `folder`, with these settings and the versions that are installed."""
     installed = {row.name: versions(row.backend) for row in rows if isinstance(row, Entry)}
-    conditions = Conditions(settings.threads, settings.allocator, settings.cache, machine_facts()["cpu"])
+    cpu = machine_facts()["cpu"]
+    conditions = Conditions(settings.threads, settings.allocator, settings.cache, cpu, settings.handed_over)
     times: dict[ConvProblem, dict[str, tuple[float, float]]] = {}
     for record in earlier_records(folder, conditions, whole=False):
         name = record["backend"]
