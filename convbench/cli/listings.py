@@ -142,7 +142,7 @@ def extract(source: str, output: Path | None, where: str | None, as_json: bool, 
       timm:resnet50            a model of timm
       torchvision:resnet50     a model of torchvision
       module:callable          a torch module, or a function that makes one, of an importable module
-      path/to/model.py:Net     the same, of a file
+      model.py:Net             the same, of a file
       model.onnx               an ONNX file
       model.pt2                a program of torch.export.save
 

@@ -67,7 +67,7 @@ def _import_module(source: str, name: str) -> Any:
             if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
                 raise ModelError(
                     f"{source}: there is no module {error.name!r} here or among the installed packages; "
-                    "a model of one's own is given by its file, as in path/to/module.py:callable."
+                    "a model of one's own is given by its file, as in module.py:callable."
                 ) from None
             raise ModelError(f"{source}: {name} cannot be imported: {summary_of(error)}") from error
 

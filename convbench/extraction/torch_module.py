@@ -13,7 +13,7 @@ from typing import Any
 
 from convbench.errors import ModelError
 from convbench.extraction.call_log import Reading
-from convbench.extraction.inputs import GivenInput, Inputs
+from convbench.extraction.inputs import InputRequest, Inputs
 from convbench.extraction.python_source import imported, summary_of
 from convbench.extraction.torchvision_operators import declared_operators
 
@@ -113,9 +113,9 @@ def _check_real(source: str, module: Any) -> None:
         )
     parts = [(name, type(part)) for name, part in module.named_modules()]
     for modules, state in ((_QUANTISED, "quantised"), (_OBSERVING, "prepared for quantisation")):
-        found = [(name, kind.__name__) for name, kind in parts if kind.__module__.startswith(modules)]
-        convolutions = [(name, kind) for name, kind in found if "Conv" in kind] or (
-            found if modules is _OBSERVING else []
+        suspects = [(name, kind.__name__) for name, kind in parts if kind.__module__.startswith(modules)]
+        convolutions = [(name, kind) for name, kind in suspects if "Conv" in kind] or (
+            suspects if modules is _OBSERVING else []
         )
         if convolutions:
             name, kind = convolutions[0]
@@ -131,25 +131,25 @@ def _check_real(source: str, module: Any) -> None:
 
 def _arguments(source: str, module: Any, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of `module.forward`, in order and by name: meta tensors and plain values."""
-    if not inputs.given:
-        inputs = replace(inputs, given=tuple(_own_inputs(source, module)))
+    if not inputs.requested:
+        inputs = replace(inputs, requested=tuple(_own_inputs(source, module)))
     names, required = _parameters(module)
     if names is None:  # it passes on whatever it is given
-        given = {one.name: one for one in inputs.given if one.name is not None}
-        first = [one for one in inputs.given if one.name is None]
+        requested = {one.name: one for one in inputs.requested if one.name is not None}
+        first = [one for one in inputs.requested if one.name is None]
     else:
         matched = inputs.by_name(names, names[0] if names else "", source)
-        first, given = [], {name: matched[name] for name in names if name in matched}
-    if missing := [name for name in required if name not in given]:
+        first, requested = [], {name: matched[name] for name in names if name in matched}
+    if missing := [name for name in required if name not in requested]:
         raise ModelError(
             f"{source}: its forward takes {', '.join(required)}, and {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not given; give the shapes, such as --input "
             f"{missing[0]}=1,3,224,224."
         )
-    batches = [one.shape[0] for one in (*first, *given.values()) if one.shape]
+    batches = [one.shape[0] for one in (*first, *requested.values()) if one.shape]
     dtype = next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), None)
 
-    def argument(one: GivenInput) -> Any:
+    def argument(one: InputRequest) -> Any:
         import torch
 
         if one.value is not None:
@@ -158,7 +158,7 @@ def _arguments(source: str, module: Any, inputs: Inputs) -> tuple[tuple[Any, ...
         shape = with_batch(one.shape, inputs.batch if follows else None)
         return meta_tensor(shape, getattr(torch, one.dtype) if one.dtype else dtype)
 
-    words = {str(name): argument(one) for name, one in given.items()}
+    words = {str(name): argument(one) for name, one in requested.items()}
     leading = []
     for name in names or ():  # as far as they are given without a gap, in order: forward may take them in order only
         if name not in words:
@@ -179,12 +179,12 @@ def _parameters(module: Any) -> tuple[list[str] | None, list[str]]:
     return names, [p.name for p in parameters if p.default is p.empty]
 
 
-def _own_inputs(source: str, module: Any) -> Iterator[GivenInput]:
+def _own_inputs(source: str, module: Any) -> Iterator[InputRequest]:
     """What the module says of its inputs itself, as the models of timm and of Lightning do."""
     config = getattr(module, "pretrained_cfg", None)
     example = getattr(module, "example_input_array", None)
     if isinstance(config, dict) and "input_size" in config:
-        yield GivenInput((1, *config["input_size"]))
+        yield InputRequest((1, *config["input_size"]))
     elif hasattr(example, "shape"):
         yield _like(example)
     elif isinstance(example, (tuple, list)) and all(hasattr(one, "shape") for one in example):
@@ -197,6 +197,6 @@ def _own_inputs(source: str, module: Any) -> Iterator[GivenInput]:
         raise ModelError(f"{source} does not say what shape its input has; give it, such as {text}.")
 
 
-def _like(example: Any) -> GivenInput:
+def _like(example: Any) -> InputRequest:
     dtype = str(example.dtype).removeprefix("torch.")
-    return GivenInput(tuple(example.shape), dtype=None if dtype == "float32" else dtype)
+    return InputRequest(tuple(example.shape), dtype=None if dtype == "float32" else dtype)

@@ -157,11 +157,11 @@ class _Graph:
 
     def _followed(self, node: Any) -> bool:
         """Read the one graph of a node that always runs it. Returns whether its arguments are understood."""
-        graphs, given = graphs_of(node), arguments_of_graph(node)
-        if len(graphs) != 1 or len(graphs[0]["inputs"]) != len(given):
+        graphs, operands = graphs_of(node), arguments_of_graph(node)
+        if len(graphs) != 1 or len(graphs[0]["inputs"]) != len(operands):
             return False
         inner = self._program.add(graphs[0], self._depth + 1)
-        for own, argument in zip(graphs[0]["inputs"], given, strict=True):
+        for own, argument in zip(graphs[0]["inputs"], operands, strict=True):
             for name, source in zip(tensors_of(own), tensors_of(argument), strict=False):
                 self._calls.same(inner.key(name), self.key(source))
         inner.read()

@@ -35,11 +35,11 @@ class Sizes:
         An open batch of the image is 1. Raises `ModelError` when the program is for other shapes, or two inputs give
         one symbol different values, and `UnknownSizeError` when a size of the image is open.
         """
-        given = {name: one.shape for name, one in inputs.by_name(list(sizes), image, where).items()}
+        requested = {name: one.shape for name, one in inputs.by_name(list(sizes), image, where).items()}
         symbols: dict[str, int] = {}
         shape: tuple[int, ...] | None = ()
-        for name in (*(name for name in given if name != image), image):
-            shape = given.get(name)
+        for name in (*(name for name in requested if name != image), image):
+            shape = requested.get(name)
             if shape is None:
                 shape = tuple(symbols.get(_name(size) or "", size.get("as_int", 0)) for size in sizes[name])
                 shape = (shape[0] or 1, *shape[1:]) if shape else shape

@@ -27,7 +27,7 @@ _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")  # Microsoft's are ONNX's, 
 
 @dataclass(frozen=True)
 class Foreign:
-    """An operator that ONNX does not have; `stand_in` is the operator of ONNX in its place, if there is one."""
+    """An operator that ONNX does not have; `stand_in` is the operator of ONNX in its place, if any."""
 
     operator: str
     domain: str

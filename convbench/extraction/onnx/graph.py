@@ -169,17 +169,17 @@ class _Graph:
 
 def _check_order(path: Path, graph: Any) -> None:
     """Raise `ModelError` where a tensor is made twice, or read before it is made: such graphs may go in circles."""
-    given = {entry.name for entry in (*graph.input, *graph.initializer)}
+    made = {entry.name for entry in (*graph.input, *graph.initializer)}
     later = {name for node in graph.node for name in node.output if name}
     for node in graph.node:
-        if early := [name for name in node.input if name in later and name not in given]:
+        if early := [name for name in node.input if name in later and name not in made]:
             raise ModelError(
                 f"{path}: {layer_of(node)} reads {early[0]!r} before it is made; its nodes should be sorted."
             )
         for name in filter(None, node.output):
-            if name in given:
+            if name in made:
                 raise ModelError(f"{path}: {layer_of(node)} makes {name!r}, which is there already.")
-            given.add(name)
+            made.add(name)
 
 
 def _is_convolution(node: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.inputs import GivenInput, Inputs
+from convbench.extraction.inputs import InputRequest, Inputs
 from convbench.extraction.onnx.shapes import MOST_NUMBERS
 
 
@@ -26,14 +26,14 @@ def with_inputs(path: Path, model: Any, inputs: Inputs) -> tuple[int, ...]:
             tensor.ClearField("float_data")
     constants = {tensor.name for tensor in graph.initializer}
     entries = [entry for entry in graph.input if entry.name not in constants]
-    image = _image(path, entries, inputs.given)
-    given = inputs.by_name([entry.name for entry in entries], image.name, f"{path}")
+    image = _image(path, entries, inputs.requested)
+    requested = inputs.by_name([entry.name for entry in entries], image.name, f"{path}")
     before = [_sizes(entry) for entry in entries]
     batches = {entry.name: dim.dim_param for entry in entries for dim in entry.type.tensor_type.shape.dim[:1]}
     symbols: dict[str, int] = {}
     for entry in entries:
-        if entry.name in given:
-            _set_shape(path, entry, given[entry.name], symbols)
+        if entry.name in requested:
+            _set_shape(path, entry, requested[entry.name], symbols)
     shape = _set_image(path, image, inputs.batch, symbols, several=len(entries) > 1)
     for entry in entries:
         for axis, dim in enumerate(entry.type.tensor_type.shape.dim):
@@ -50,11 +50,11 @@ def with_inputs(path: Path, model: Any, inputs: Inputs) -> tuple[int, ...]:
     return shape
 
 
-def _image(path: Path, entries: Sequence[Any], given: Sequence[GivenInput]) -> Any:
+def _image(path: Path, entries: Sequence[Any], requested: Sequence[InputRequest]) -> Any:
     """The input that is an image: one of four dimensions if there is any."""
-    shapes = {one.name: one.shape for one in given}
+    shapes = {one.name: one.shape for one in requested}
     with_shape = [e for e in entries if e.type.tensor_type.HasField("shape") or e.name in shapes]
-    if not with_shape and entries and given:
+    if not with_shape and entries and requested:
         return entries[0]
     if not with_shape:
         raise ModelError(
@@ -72,21 +72,21 @@ def _sizes(entry: Any) -> tuple[int, ...]:
     return tuple(dim.dim_value for dim in entry.type.tensor_type.shape.dim)
 
 
-def _set_shape(path: Path, entry: Any, given: GivenInput, symbols: dict[str, int]) -> None:
-    if given.value is not None:
-        raise ModelError(f"{path}: its input {entry.name!r} is a tensor; give its shape, not the value {given}.")
+def _set_shape(path: Path, entry: Any, requested: InputRequest, symbols: dict[str, int]) -> None:
+    if requested.value is not None:
+        raise ModelError(f"{path}: its input {entry.name!r} is a tensor; give its shape, not the value {requested}.")
     tensor_type = entry.type.tensor_type
     if not tensor_type.HasField("shape"):
-        for size in given.shape:
+        for size in requested.shape:
             tensor_type.shape.dim.add(dim_value=size)
         return
     dims = tensor_type.shape.dim
-    if len(given.shape) != len(dims):
-        text = ",".join(map(str, given.shape))
+    if len(requested.shape) != len(dims):
+        text = ",".join(map(str, requested.shape))
         raise ModelError(
-            f"{path}: its input {entry.name!r} has {len(dims)} dimensions, and {text} has {len(given.shape)}."
+            f"{path}: its input {entry.name!r} has {len(dims)} dimensions, and {text} has {len(requested.shape)}."
         )
-    for dim, size in zip(dims, given.shape, strict=True):
+    for dim, size in zip(dims, requested.shape, strict=True):
         _set(path, entry, dim, size, symbols)
 
 
