@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -15,6 +16,11 @@ from places import SUPPORT
 # A shared machine may be slow at any moment, which is no failure: no test here is about time.
 settings.register_profile("convbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("convbench")
+
+# pytest imports readline, which tells every child process the width of a terminal that it does not write to.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+    os.unsetenv(name)
 
 HEAVY = re.compile(
     r"(?:\w*(?:torch|subprocess|[pP]ool).*|Popen|Worker|discover|verify|run|choose|browser|jax|onnx|numba|main)"

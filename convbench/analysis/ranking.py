@@ -20,6 +20,7 @@ from convbench.analysis.backend_times import (
 )
 from convbench.analysis.paired_ratio import geometric_mean_ratio
 from convbench.stats.ratio import Ratio
+from convbench.store.readings import count
 from convbench.store.schema import Record
 
 
@@ -124,7 +125,7 @@ class SuiteRanking:
             level=sum(place.level and case.outright is None for case, place in places),
             mean_share=math.exp(sum(math.log(place.share) for _, place in places) / len(places)),
             precision=next((p for _, place in places if (p := place.precision)), None),
-            total_s=sum(place.median_s * (place.record.get("count") or 1) for _, place in places),
+            total_s=sum(place.median_s * count(place.record) for _, place in places),
         )
 
 

@@ -41,6 +41,12 @@ def number(record: Mapping[str, object], name: str) -> float | None:
     return as_number(record.get(name))
 
 
+def count(record: Mapping[str, object]) -> int:
+    """How often a model has the case of a record; 1 where it does not say."""
+    times = number(record, "count")
+    return int(times) if times is not None and times >= 1 else 1
+
+
 def table(record: Mapping[str, object], name: str) -> Mapping[str, Any]:
     """The object in a field; an empty one without it."""
     value = record.get(name)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_frame import made
+from made_records import made
 
 import convbench
 from convbench.store.formats.cells import record_of_row, row_of, text_of, value_of

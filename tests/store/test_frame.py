@@ -18,34 +18,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_records import made
 
 import convbench
 from convbench.errors import ResultsError
-from convbench.measurement.outcome import Outcome, RoundSample
-from convbench.measurement.sampling.sample import Sample
-from convbench.measurement.settings import Settings
-from convbench.problem import ConvProblem
-from convbench.status import Status
 from convbench.store import parallel_read as parts
 from convbench.store.lazy_json import LazyJson
 from convbench.store.line_file import JournalWarning
-from convbench.store.locations import CheckoutState
-from convbench.store.records import record_of, records
+from convbench.store.records import records
 from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT, Record
-from convbench.suite import Case
-
-PROBLEM = ConvProblem(in_channels=4, height=8, width=9, out_channels=6, kernel_size=(3, 5), padding=((0, 1), (2, 2)))
-
-
-def made(backend: str = "torch", times: tuple[float, ...] = (0.5, 0.25, 0.75), **more: Any) -> Record:
-    """A record as a run makes it, as it stands in a journal."""
-    samples = tuple(RoundSample(i, 0.5, Sample(3, s, 2 * s, s / 4, i)) for i, s in enumerate(times))
-    status = Status.OK if times else Status.UNSUPPORTED
-    outcome = Outcome(
-        suite="sizes", case=Case(PROBLEM), backend=backend, status=status, settings=Settings(), samples=samples
-    )
-    found: Record = json.loads(json.dumps(record_of(outcome, "run", "session", CheckoutState()) | more))
-    return found
 
 
 def write(path: Path, *lines: Record | bytes) -> Path:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from browser import opened, served, what_is_missing
+from made_records import made
 from test_asv import IS_CLONE, call, cloned
 from test_asv import clone as clone
-from test_frame import made
 
 import convbench
 from convbench.reporting.html.summary_page import summary_page

@@ -12,7 +12,7 @@ from convbench.analysis.trend import trend
 from convbench.measurement.ceilings.figures import Ceilings
 from convbench.reporting.page.rows import Group, Row
 from convbench.reporting.terminal_text import printable
-from convbench.store.readings import number, table
+from convbench.store.readings import count, number, table
 from convbench.store.schema import Record
 
 _FEWEST_POINTS = 3  # of a line over time; two runs are compared instead
@@ -39,22 +39,22 @@ def _layers(group: Group) -> Iterator[Row]:
     """The fastest backend of each layer of a model, and what the best single backend takes there."""
     for ranking in group.rankings:
         cases = [case for case in ranking.cases if case.places]
-        if not any((case.places[0].record.get("count") or 1) > 1 for case in cases):
+        if not any(count(case.places[0].record) > 1 for case in cases):
             continue
         whole = [score for score in ranking.standings if score.cases == len(cases) and score.precision is None]
         single = min(whole, key=lambda score: score.total_s).backend if whole else None
         for case in cases:
             best = case.places[0]
-            count = best.record.get("count") or 1
+            times = count(best.record)
             own = next((place.median_s for place in case.places if place.record["backend"] == single), None)
             yield {
                 **_names(group, ranking.suite, best.record),
                 "case": printable(case.case),
                 "layer": printable(str(best.record.get("layer") or "")),
-                "count": count,
-                "pass_ms": best.median_s * count * 1e3,
+                "count": times,
+                "pass_ms": best.median_s * times * 1e3,
                 "single": single,
-                "single_ms": own and own * count * 1e3,
+                "single_ms": own and own * times * 1e3,
             }
 
 

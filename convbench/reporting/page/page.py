@@ -99,10 +99,18 @@ def _as_text(data: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """The rows by column, so that names are in the page once."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: [row.get(name) for row in rows] for name in names}
+def _columns(rows: Sequence[Row]) -> dict[str, Any]:
+    """The rows by column; a column of texts as its distinct words and, for each row, the number of its word."""
+    columns: dict[str, Any] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        columns[name] = _by_word(values) if all(isinstance(value, str) for value in values) else values
+    return columns
+
+
+def _by_word(values: Sequence[Any]) -> dict[str, Any]:
+    numbers = {word: number for number, word in enumerate(dict.fromkeys(values))}
+    return {"words": list(numbers), "at": [numbers[value] for value in values]}
 
 
 @cache

@@ -11,8 +11,10 @@
 
   // --- rows ----------------------------------------------------------------------------------------------------------
   const names = Object.keys(data.columns);
-  const count = names.length ? data.columns[names[0]].length : 0;
-  const rows = Array.from({ length: count }, (_, i) => Object.fromEntries(names.map((n) => [n, data.columns[n][i]])));
+  const column = ({ words, at }) => at.map((number) => words[number]);
+  const values = Object.fromEntries(names.map((n) => [n, data.columns[n].words ? column(data.columns[n]) : data.columns[n]]));
+  const count = names.length ? values[names[0]].length : 0;
+  const rows = Array.from({ length: count }, (_, i) => Object.fromEntries(names.map((n) => [n, values[n][i]])));
   const bulky = new Set(["rounds", "samples_ms", "processes", "hazards"]);
   const plain = (row) => Object.fromEntries(Object.entries(row).filter(([name]) => !bulky.has(name)));
 
@@ -46,7 +48,7 @@
 
   // --- selection -----------------------------------------------------------------------------------------------------
   const distinct = (key) => [...new Set(rows.map((row) => row[key]))];
-  const fill = (select, values) => values.forEach((value) => select.append(new Option(value, value)));
+  const fill = (select, words) => words.forEach((value) => select.append(new Option(value, value)));
   fill(by("conditions"), distinct("conditions"));
   const fillSuites = () => {
     const chosen = by("suite").value;
@@ -215,7 +217,7 @@
     dialog.showModal();
     if (data.samples && row.samples_ms.length) {
       const shared = { median_ms: row.median_ms, low_ms: row.low_ms, high_ms: row.high_ms };
-      const samples = row.samples_ms.map((ms, i) => ({ ms, round: row.rounds[i] + 1, process: (row.processes ?? [])[i] ?? 0, ...shared }));
+      const samples = row.samples_ms.map((ms, i) => ({ ms, round: (row.rounds ? row.rounds[i] : i) + 1, process: (row.processes ?? [])[i] ?? 0, ...shared }));
       draw(where, data.samples, { samples });
     }
   });

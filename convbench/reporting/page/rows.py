@@ -11,7 +11,7 @@ from convbench.analysis.ranking import RankedBackend, SuiteRanking, rank
 from convbench.analysis.roofline import Limits, bytes_needed, flops_needed
 from convbench.reporting.terminal_text import printable
 from convbench.status import Status
-from convbench.store.readings import has_interval, number, problem_of, rounds, table, walls
+from convbench.store.readings import count, has_interval, number, problem_of, rounds, table, walls
 from convbench.store.schema import Record
 
 FIELDS = (
@@ -99,7 +99,7 @@ def _row(group: Group, record: Record, limits: Limits, share: float | None = Non
         **{name: _text(record.get(name)) for name in ("suite", "case", "case_id", "layer", "backend", "status")},
         "reason": _text(record.get("reason") or _sentence(record)) if share is None else "",
         "precision": lower_precision(record) or "",
-        "count": record.get("count") or 1,
+        "count": count(record),
         **times,
         "covers": has_interval(record),
         "share": share,
@@ -112,16 +112,19 @@ def _row(group: Group, record: Record, limits: Limits, share: float | None = Non
         "mflop": _scaled(record, "flops", 1e-6),
         "intensity": _intensity(record) if share else None,
         "hazards": sorted({_text(h.get("hazard")) for h in record.get("hazards") or [] if isinstance(h, dict)}),
-        **(_samples(record) if share else {"rounds": [], "samples_ms": []}),
+        **(_samples(record) if share else {"rounds": None, "samples_ms": []}),
     }
 
 
-def _samples(record: Record) -> dict[str, list[Any]]:
-    """Milliseconds of each sample, to four digits, with its round and, where there are several, its process."""
+def _samples(record: Record) -> dict[str, Any]:
+    """Milliseconds of each sample, to four digits, with its round, None where these count from 0, and, where there are
+    several, its process."""
     seconds, numbers = walls(record), rounds(record)
     if len(seconds) != len(numbers):
-        return {"rounds": [], "samples_ms": []}
-    columns: dict[str, list[Any]] = {"rounds": numbers, "samples_ms": [float(f"{s * 1e3:.4g}") for s in seconds]}
+        return {"rounds": None, "samples_ms": []}
+    in_order = numbers == list(range(len(numbers)))  # as nearly always, and then not worth their place in the page
+    milliseconds = [float(f"{s * 1e3:.4g}") for s in seconds]
+    columns: dict[str, Any] = {"rounds": None if in_order else numbers, "samples_ms": milliseconds}
     processes = table(record, "samples").get("process")
     if isinstance(processes, list) and len(processes) == len(numbers):
         columns["processes"] = processes
