@@ -75,7 +75,11 @@ class ChoiceResult(Result):
         return 0 if self.answer.model.choices else NothingMeasuredError.exit_code
 
     def __rich__(self) -> RenderableType:
-        return Group(answer_report(self.answer), *map(measuring_notes, filter(None, [self.measurements])))
+        return Group(answer_report(self.answer), *self._notes())
+
+    def _notes(self) -> list[RenderableType]:
+        details = self.answer.request.details
+        return [] if self.measurements is None else [measuring_notes(self.measurements, details=details)]
 
 
 def choose_request(request: Request, observer: Observer) -> ChoiceResult:
@@ -100,6 +104,7 @@ def choose(
     machine: str | None = None,
     for_: str | None = None,
     quick: bool = False,
+    details: bool = False,
     processes: int = 1,
     budget: float = 0.5,
     precision: float | str | None = None,

@@ -43,6 +43,7 @@ from convbench.cli import options
 @options.percent("--tie", "Treat differences smaller than this as a tie.", "2%")
 @options.time_limit(default=30.0)
 @options.lower_precision
+@click.option("--details", is_flag=True, help="Explain every hazard that was seen, and not the gravest only.")
 @options.plugins
 @options.results
 @options.json_lines
@@ -73,7 +74,7 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
         raise measurements.error
     show(answer_report(result.answer), result.records, as_json=as_json)
     if measurements is not None:
-        stderr().print(measuring_notes(measurements), crop=False)
+        stderr().print(measuring_notes(measurements, details=request.details), crop=False)
     if request.plan is not None and result.ok:
         say(f"The plan is in {request.plan}.", error=True)
     sys.exit(result.exit_code)

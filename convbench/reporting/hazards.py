@@ -11,6 +11,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from convbench.measurement.hazards.catalogue import Hazard, Kind
+from convbench.reporting.console import Sentence
+from convbench.reporting.numbers import count
 from convbench.reporting.terminal_text import printable
 from convbench.store.schema import Record
 
@@ -39,21 +41,36 @@ def hazard_paragraphs(hazards: Iterable[Hazard]) -> list[RenderableType]:
 
 
 def hazard_report(records: Sequence[Record], machine_hazards: Sequence[Hazard] = ()) -> RenderableType | None:
-    """The hazards of a run: first the machine's, then one of each kind in its records (`hazards`) with where it was
-    seen; None for a run without any."""
-    parts = hazard_paragraphs(machine_hazards)
-    seen: dict[Kind, list[tuple[Record, Hazard]]] = {}
+    """The hazards of a run, the gravest first: the machine's, and one of each kind in its records (`hazards`) with
+    where it was seen; None for a run without any."""
+    parts = [part for sentence, hazard in _seen(records, machine_hazards) for part in _paragraphs(sentence, hazard)]
+    return Group(Text("To know when reading these times", style="bold"), *parts) if parts else None
+
+
+def hazard_lines(records: Sequence[Record], machine_hazards: Sequence[Hazard] = ()) -> RenderableType | None:
+    """The same in two lines: the gravest hazard, and what to do about it; the others are a number."""
+    seen = _seen(records, machine_hazards)
+    if not seen:
+        return None
+    sentence, hazard = seen[0]
+    others = len(seen) - 1
+    more = f" {count(others, 'more hazard')}: --details." if others else ""
+    return Group(Sentence(f"To know: {sentence}.", style="yellow"), Sentence(f"{hazard.remedy}{more}"))
+
+
+def _seen(records: Sequence[Record], machine_hazards: Sequence[Hazard]) -> list[tuple[str, Hazard]]:
+    """One hazard of each kind, the gravest first, with what was seen and where."""
+    by_kind: dict[Kind, list[tuple[Record, Hazard]]] = {}
     for record in records:
         for fields in record.get("hazards") or []:
             if (hazard := Hazard.from_dict(fields)) is not None:
-                seen.setdefault(hazard.kind, []).append((record, hazard))
-    for kind in Kind:
-        if kind in seen:
-            (record, hazard), *others = seen[kind]  # the numbers of the sentence are those of the first
-            more = f" and {len(others)} more" if others else ""
-            where = f"{record.get('backend')} on {record.get('case')}{more}"
-            parts += _paragraphs(f"{where}: {hazard.sentence}", hazard)
-    return Group(Text("To know when reading these times", style="bold"), *parts) if parts else None
+                by_kind.setdefault(hazard.kind, []).append((record, hazard))
+    seen = {hazard.kind: (hazard.sentence, hazard) for hazard in machine_hazards}
+    for kind, ((record, hazard), *others) in by_kind.items():
+        more = f" and {len(others)} more" if others else ""  # the numbers of the sentence are those of the first
+        where = f"{record.get('backend')} on {record.get('case')}{more}"
+        seen.setdefault(kind, (f"{where}: {hazard.sentence}", hazard))
+    return [seen[kind] for kind in Kind if kind in seen]
 
 
 def _paragraphs(sentence: str, hazard: Hazard) -> list[RenderableType]:

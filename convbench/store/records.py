@@ -17,7 +17,7 @@ from convbench.errors import ResultsError, did_you_mean
 from convbench.installation import VERSION
 from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.hazards.of_samples import hazards_of_samples
-from convbench.measurement.machine.facts import machine_facts, usable_cpus
+from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.settings import Cache
 from convbench.stats.estimates import Estimate
@@ -133,7 +133,7 @@ def _columns(samples: tuple[RoundSample, ...]) -> dict[str, list[Any]]:
 def _hazards(outcome: Outcome, samples: dict[str, list[Any]]) -> list[Hazard]:
     settings = outcome.settings
     device = outcome.declared.get("device", "cpu")
-    hazards = hazards_of_samples(samples, settings.threads, settings.allocator, device, cpus=usable_cpus())
+    hazards = hazards_of_samples(samples, settings.threads, settings.allocator, device)
     if samples and outcome.settling and not outcome.settling.reached:
         hazards.append(Hazard(Kind.SETTLING, {"visit_ms": outcome.settling.visit_s * 1e3}))
     if (groups := _groups(outcome)) is not None:

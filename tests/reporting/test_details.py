@@ -79,6 +79,7 @@ def test_the_figures_are_those_of_the_record() -> None:
         "first call ms": "456",
         "peak MiB": "64.0",
         "steady MiB": "32.5",
+        "CPU ms": "2.00",
         "faults/call": "3.0",
         "system %": "5.0",
         "samples": "8",

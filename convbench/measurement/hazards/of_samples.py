@@ -10,7 +10,6 @@ from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.machine.gpu import SLOWED_BY
 from convbench.measurement.workers.process_environment import Allocator
 
-LOAD_OF_OTHERS = 0.5
 SHORTEST_SAMPLE_S = 1e-3  # the call after a switch of processes takes 1.2 times as long: some 0.1 ms
 WIDEST_SPREAD = 0.10  # as in pyperf
 MEDIAN_OVER_MINIMUM = 1.5  # two threads that wait for a CPU: 0.65 ms became 16 or 32
@@ -33,11 +32,10 @@ def hazards_of_samples(
     threads: int = 1,
     allocator: Allocator = "steady",
     device: str = "cpu",
-    cpus: int | None = None,
 ) -> list[Hazard]:
     """Hazards in the samples of one record, by column as records have them: `calls`, `wall_s`, `cpu_s`, `system_s` (per
-    call), `minor_faults`, `load`, and of a GPU `launch_s`, `sm_mhz` and `slowed`. A missing column is not judged. The
-    CPU clock is ignored on a `device` other than the CPU. `cpus` is how many the process may use."""
+    call), `minor_faults`, and of a GPU `launch_s`, `sm_mhz` and `slowed`. A missing column is not judged. The
+    CPU clock is ignored on a `device` other than the CPU."""
     wall = _numbers(samples, "wall_s")
     if not wall or median(wall) <= 0:
         return []
@@ -45,7 +43,7 @@ def hazards_of_samples(
     def column(name: str) -> list[float]:
         return _numbers(samples, name, len(wall))
 
-    hazards = [*_of_load(column("load"), threads, cpus), *_of_spread(wall)]
+    hazards = [*_of_spread(wall)]
     calls = column("calls")
     if calls and min(calls) > 0:
         sample_s = median(each * n for each, n in zip(wall, calls, strict=True))
@@ -57,12 +55,6 @@ def hazards_of_samples(
     hazards += _of_gpu_clock(column("sm_mhz"), column("slowed"))
     hazards += _of_launching(wall, calls, column("launch_s"))
     return in_order(hazards)
-
-
-def _of_load(load: Sequence[float], threads: int, cpus: int | None) -> Iterator[Hazard]:
-    # The load is an average over the last minute. While half of the CPUs are idle, others do not disturb.
-    if load and median(load) > threads + LOAD_OF_OTHERS and (cpus is None or median(load) > cpus / 2):
-        yield Hazard(Kind.LOAD, {"load": median(load), "threads": threads})
 
 
 def _of_spread(wall: Sequence[float]) -> Iterator[Hazard]:

@@ -131,15 +131,28 @@ def machine_activity(before: Counters, after: Counters) -> MachineActivity:
 
 
 def other_runs() -> tuple[int, ...]:
-    """The processes, besides this one, that have workers of convbench running on this machine now."""
+    """The processes, besides this one, that have workers of convbench running on this machine now; of workers whose
+    run has ended and left them to another process, such as init, the workers themselves."""
     import psutil
 
     runs: set[int] = set()
-    for process in psutil.process_iter(["ppid", "cmdline", "status"]):
+    for process in psutil.process_iter(["pid", "ppid", "cmdline", "status"]):
         words = process.info["cmdline"] or []
         if WORKER in words[1:4] and process.info["status"] != psutil.STATUS_ZOMBIE:
-            runs.add(process.info["ppid"])
-    return tuple(sorted(runs - {os.getpid(), None}))
+            parent = process.info["ppid"]
+            runs.add(parent if parent == os.getpid() or _runs_python(parent) else process.info["pid"])
+    return tuple(sorted(runs - {os.getpid()}))
+
+
+def _runs_python(pid: int | None) -> bool:
+    """Whether a process can be a run: it is Python, under whatever name. True if that is not known."""
+    import psutil
+
+    try:
+        words = psutil.Process(pid).cmdline() if pid else []
+    except psutil.Error:
+        return pid != 1
+    return any("python" in Path(word).name.lower() or "convbench" in word for word in words[:2])
 
 
 def _grown(before: _Count | None, after: _Count | None) -> _Count | None:

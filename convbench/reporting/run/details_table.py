@@ -115,6 +115,7 @@ _BEYOND_INPUTS = (
     "and what is in use after the last timed call. In a peak, what earlier cases freed is used again unseen."
 )
 _ON_DEVICE = "Device MiB: the most on the GPU at once, workspace included; what is held there if no more is known."
+_CPU_TIME = "CPU ms is the CPU time of a call, over all threads. It does not include waiting for others."
 _TRANSFERS = "Send and fetch ms: the input's way to the GPU and the output's back, which are in no call."
 
 GROUPS: Sequence[Sequence[Column]] = (
@@ -131,6 +132,7 @@ GROUPS: Sequence[Sequence[Column]] = (
         Column("steady MiB", _beyond_inputs("steady_bytes"), mebibytes, _BEYOND_INPUTS),
     ),
     (
+        Column("CPU ms", _median_of("cpu_s"), milliseconds, _CPU_TIME),
         Column("faults/call", _faults_per_call, partial(significant, digits=2)),
         Column("system %", _system_share, percent),
     ),

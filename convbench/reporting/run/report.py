@@ -14,7 +14,7 @@ from convbench.analysis.ranking import rank
 from convbench.analysis.scaling import scalings
 from convbench.reporting.console import Sentence, say, spaced, stderr, stdout
 from convbench.reporting.gpu import gpu_sentence
-from convbench.reporting.hazards import hazard_report
+from convbench.reporting.hazards import hazard_lines, hazard_report
 from convbench.reporting.numbers import aligned, duration, interval_text, percent, times
 from convbench.reporting.run.suite_tables import doubts, suite_report
 from convbench.reporting.tables import plain_table
@@ -28,7 +28,8 @@ def show_run(measurements: Measurements, request: Request) -> None:
     """Print the tables and notes; beside JSON lines, which were printed before, the notes alone on standard error."""
     if request.as_json:
         warnings = [text for ranking in rank(measurements.records) for text in doubts(ranking, measurements.limits)]
-        stderr().print(*warnings, Text(), spaced(*_notes(measurements)), sep="\n", crop=False)
+        notes = _notes(measurements, request.details)
+        stderr().print(*warnings, Text(), spaced(*notes), sep="\n", crop=False)
     else:
         stdout().print(run_report(measurements, request), crop=False)
 
@@ -58,7 +59,7 @@ def run_report(measurements: Measurements, request: Request) -> RenderableType:
             )
             for ranking in rank(records, request.lower_precision)
         ]
-    return Group(Text(), spaced(*parts, scaling_report(measurements.records), *_notes(measurements)))
+    return Group(Text(), spaced(*parts, scaling_report(measurements.records), *_notes(measurements, request.details)))
 
 
 def asv_sentence(written: Written) -> str:
@@ -86,21 +87,26 @@ def journal_sentence(measurements: Measurements, what: str = "records") -> str:
     return f"{measurements.written} {what}{place}, after {duration(measurements.elapsed_s)}{starting}."
 
 
-def measuring_notes(measurements: Measurements) -> RenderableType:
+def measuring_notes(measurements: Measurements, *, details: bool = False) -> RenderableType:
     """The hazards of a choice's measurements, and how much was measured in what time."""
     sentence = journal_sentence(measurements)
     if measurements.interrupted:
         sentence = f"Interrupted: {sentence} The answer is for what was measured."
-    hazards = hazard_report(measurements.records, measurements.machine_hazards)
+    hazards = _hazards(measurements, details)
     return Group(Text(), spaced(hazards, Sentence(sentence)))
 
 
-def _notes(measurements: Measurements) -> list[RenderableType | None]:
+def _hazards(measurements: Measurements, details: bool) -> RenderableType | None:
+    shown = hazard_report if details else hazard_lines
+    return shown(measurements.records, measurements.machine_hazards)
+
+
+def _notes(measurements: Measurements, details: bool) -> list[RenderableType | None]:
     records = measurements.records
     journal = journal_sentence(measurements, "new records") if records else None
     sentences = gpu_sentence(records), own_error_sentence(records), journal
     gpu, error, written = [Sentence(sentence) if sentence else None for sentence in sentences]
-    return [gpu, error, hazard_report(records, measurements.machine_hazards), written]
+    return [gpu, error, _hazards(measurements, details), written]
 
 
 def own_error_sentence(records: Sequence[Record]) -> str | None:

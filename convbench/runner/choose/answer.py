@@ -56,6 +56,7 @@ class Request:
     purpose: Literal["apply"] | None = None
     """`apply`: the choice is among what can compute the layers of a torch model in the model's process."""
     quick: bool = False
+    details: bool = False
     plugins: tuple[Path, ...] = ()
     results: Path | None = None
     keep: bool = True
