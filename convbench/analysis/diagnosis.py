@@ -21,6 +21,7 @@ _TAKE_THE_CPU = (Kind.QUOTA_STOPS, Kind.QUOTA, Kind.CPUSET, Kind.OVERLAP, Kind.B
 _CHANGE_ITS_SPEED = (
     Kind.OVERLAP, Kind.BUSY, Kind.SWAP, Kind.HEAT, Kind.BATTERY, Kind.GOVERNOR, Kind.SIBLINGS, Kind.BOOST,
 )  # fmt: skip
+_OF_WORKING_SETS = (Kind.PROCESS_GROUPS, Kind.PROCESSES_DIFFER, Kind.SLOW_SWITCH, Kind.NOISY_LEVEL)
 
 
 @dataclass(frozen=True)
@@ -100,5 +101,5 @@ def limiting_factor(wall: ClockError, cpu: ClockError | None, hazards: Sequence[
     elif wall.share_between_processes(_IN_S) >= 0.5:
         candidates = (Kind.OVERLAP, Kind.BUSY, Kind.HUGE_PAGES, Kind.PROCESS_LUCK)
     else:
-        candidates = _CHANGE_ITS_SPEED
+        candidates = (*_CHANGE_ITS_SPEED, *_OF_WORKING_SETS)
     return LimitingFactor(next((seen[kind] for kind in candidates if kind in seen), None), waiting)

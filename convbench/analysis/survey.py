@@ -120,13 +120,11 @@ class Level:
 
 
 def hazards_of_levels(levels: Sequence[Level], disturbed: bool) -> list[Hazard]:
-    """What was seen on the working sets, each kind where it is worst. Processes and noise are not judged where the
-    machine is `disturbed` by other work, which comes and goes."""
+    """What was seen on the working sets, each kind where it is worst. Only the caches are judged where the machine is
+    `disturbed` by other work, which takes the core away now and then."""
     seen = [(level.name, processes) for level in levels for processes in level.backends]
-    hazards = [_slow_switch(seen)]
-    if not disturbed:
-        hazards += [_two_groups(seen), _processes_differ(seen), _noise(seen)]
-    return [hazard for hazard in [*hazards, _slow_cache(levels)] if hazard is not None]
+    of_calls = [] if disturbed else [_two_groups(seen), _processes_differ(seen), _slow_switch(seen), _noise(seen)]
+    return [hazard for hazard in [*of_calls, _slow_cache(levels)] if hazard is not None]
 
 
 _Seen = Sequence[tuple[str, Processes]]

@@ -24,8 +24,8 @@ from convbench.measurement.machine.facts import machine_facts, usable_cpus
 from convbench.problem import ConvProblem
 
 LAYERS = ("n1c64h56w56_o64k3_p1", "n1c128h28w28_o128k3_p1", "n1c256h14w14_o256k3_p1", "n1c256h56w56_o64k1")
-VECTOR_BYTES = {"AVX-512": 64, "AVX2": 32, "NEON": 16}
-ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+VECTOR_BYTES = {"AVX-512": 64, "AVX2": 32, "AVX-VNNI": 32, "NEON": 16, "FMLA": 16, "BFDOT": 16, "SDOT": 16}
+ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
 def print_ceilings(ceilings: Ceilings) -> None:
     clock = f", clock {ceilings.clock.value / 1e9:.2f} GHz" if ceilings.clock else ""
     print(f"\nthreads: {ceilings.threads}{clock}\n")
-    print(f"{'ceiling':52} {'GFLOP/s':>8} {'95 % interval':>17} {'a cycle':>8}  plausible")
+    print(f"{'ceiling':52} {'GOP/s':>8} {'95 % interval':>17} {'a cycle':>8}  plausible")
     for kind in (ceilings.multiply_adds, ceilings.matrix_products):
         for dtype, figures in kind.items():
             for figure in figures:
@@ -66,7 +66,8 @@ def print_ceilings(ceilings: Ceilings) -> None:
 
 
 def plausibility(dtype: str, figure: Figure, per_cycle: float) -> str:
-    """The operations of a cycle as vectors of multiply-adds a core starts in it; empty for a matrix product."""
+    """The operations of a cycle as vectors of multiply-adds a core starts in it; empty for matrix products and for
+    instructions that multiply matrices."""
     size = next((size for name, size in VECTOR_BYTES.items() if figure.how.startswith(name)), None)
     if size is None:
         return ""

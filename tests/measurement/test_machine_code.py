@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -336,6 +337,42 @@ def test_an_arm_multiplies_and_adds_in_every_lane(loop: MultiplyAdd, iterations:
     block, expected = loop.product.block(loop.sums, iterations)
     _, after = emulated(loop.listing(), block.tobytes(), iterations, DATA)
     assert after == expected.tobytes()
+
+
+def program(code: bytes, block: bytes, iterations: int) -> bytes:
+    """A program for Linux on AArch64 that calls `code` with `block` and writes the block to its standard output."""
+
+    def words(*numbers: int) -> bytes:
+        return struct.pack(f"<{len(numbers)}I", *numbers)
+
+    def load(register: int, value: int) -> bytes:  # movz, then movk
+        return words(0xD2800000 | (value & 0xFFFF) << 5 | register, 0xF2A00000 | (value >> 16) << 5 | register)
+
+    base, headers, write, leave, system_call = 0x400000, 64 + 56, 64, 93, words(0xD4000001)
+    at = base + 0x1000
+    after = load(0, 1) + load(1, at) + load(2, len(block)) + load(8, write) + system_call
+    after += load(0, 0) + load(8, leave) + system_call
+    body = load(0, iterations) + load(1, at) + words(0x94000000 | 1 + len(after) // 4) + after + code
+    content = body.ljust(0x1000 - headers, b"\0") + block
+    identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header = struct.pack("<HHIQQQIHHHHHH", 2, 0xB7, 1, base + headers, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    size = headers + len(content)
+    return identity + header + struct.pack("<IIQQQQQQ", 1, 7, 0, base, base, size, size, 0x1000) + content
+
+
+@pytest.mark.parametrize("loop", FURTHER_ARM.values(), ids=lambda loop: loop.key)
+def test_a_whole_arm_cpu_multiplies_as_its_instruction_says(loop: MultiplyAdd, tmp_path: Path) -> None:
+    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if emulator is None:
+        pytest.skip("qemu-aarch64 is not installed")
+    block, expected = loop.product.block(loop.sums, 5)
+    path = tmp_path / "program"
+    path.write_bytes(program(loop.listing().code, block.tobytes(), 5))
+    path.chmod(0o755)
+    done = subprocess.run([emulator, "-cpu", "max", str(path)], capture_output=True, check=False)
+    if done.returncode == 1 and not done.stdout and b"unable to find CPU" in done.stderr:
+        pytest.skip("this emulator has no such CPU")
+    assert (done.returncode, done.stdout) == (0, expected.tobytes())
 
 
 @pytest.mark.parametrize("passes", [1, 3])

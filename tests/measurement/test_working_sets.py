@@ -76,6 +76,7 @@ def test_a_machine_with_a_way_back_of_60_ms_is_warned_about() -> None:
     assert 45 <= hazard.figures["settle_ms"] <= 130
     assert "after another process had the core, calls of a in" in hazard.sentence
     assert "--budget" in hazard.remedy
+    assert hazards_by_name(levels, disturbed=True) == {}
     assert all(p.call_s == pytest.approx(0.004, rel=0.02) for p in processes(levels))
     assert all(p.settle_s is not None and p.settle_s < 0.01 for p in processes(levels, "b"))
 

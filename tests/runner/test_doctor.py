@@ -156,6 +156,15 @@ def test_what_limits_is_the_processes_where_fresh_processes_differ() -> None:
     assert limiting_factor(varied, None, []).hazard is None
 
 
+def test_what_limits_is_what_working_sets_show_where_nothing_else_does() -> None:
+    switch = Hazard(Kind.SLOW_SWITCH, {"backend": "torch", "level": "L3", "after": "for 60 ms (15 calls)"})
+    limit = limiting_factor(clock(0.01), clock(0.01), [switch])
+    assert limit.hazard == switch
+    assert limiting_factor(clock(0.01), clock(0.01), [BOOST, switch]).hazard == BOOST
+    sentence = verdict(examined(clock(0.01), clock(0.01), switch))
+    assert sentence.endswith("calls of torch in L3 are not steady for 60 ms (15 calls).")
+
+
 # --- how it is shown --------------------------------------------------------------------------------------------------
 
 
