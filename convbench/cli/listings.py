@@ -74,7 +74,7 @@ def machine(measure: bool, threads: tuple[int, ...] | None, results: Path | None
     help="Compute this problem; short calls say more in the same time.",
 )
 @click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="Threads of the backend.")
-@click.option("--quick", is_flag=True, help="Take some 12 seconds instead of three quarters of a minute.")
+@click.option("--quick", is_flag=True, help="Take some 12 seconds instead of 40.")
 @options.results
 @options.plugins
 @options.json_lines

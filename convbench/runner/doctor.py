@@ -45,18 +45,19 @@ from convbench.suite import Case
 @dataclass(frozen=True)
 class Effort:
     """How much to measure: seconds of rest, pairs of fresh processes, seconds of sampling for each of them, processes
-    on the working sets, and seconds for everything together. On a slow machine there are fewer pairs and working
-    sets."""
+    on the working sets, those of another backend `beside` them, and seconds for everything together. On a slow machine
+    there are fewer pairs and working sets."""
 
     rest_s: float
     pairs: int
     sampling_s: float
     processes: int
+    beside: int
     most_s: float
 
 
-WHOLE = Effort(rest_s=1.0, pairs=6, sampling_s=1.0, processes=4, most_s=45.0)
-QUICK = Effort(rest_s=0.3, pairs=3, sampling_s=0.5, processes=2, most_s=16.0)
+WHOLE = Effort(rest_s=1.0, pairs=6, sampling_s=1.0, processes=4, beside=2, most_s=45.0)
+QUICK = Effort(rest_s=0.3, pairs=3, sampling_s=0.5, processes=2, beside=0, most_s=18.0)
 _SHARE_OF_PAIRS = 0.4  # of the time; the rest is for the working sets
 _FEWEST_PAIRS = 3
 
@@ -155,7 +156,7 @@ def examine(
     time.sleep(effort.rest_s)
     rested = state.counters()
     pairs = _measured(entry, case, settings, begin + _SHARE_OF_PAIRS * effort.most_s, advance)
-    levels = tuple(examine_levels(entry, threads, effort.processes, begin + effort.most_s, advance))
+    levels = tuple(examine_levels(entry, threads, effort.processes, effort.beside, begin + effort.most_s, advance))
     at_rest, meanwhile = state.machine_activity(start, rested), state.machine_activity(rested, state.counters())
     runs = tuple(sorted({*runs, *state.other_runs()}))
     processes = [samples for pair in pairs for samples in pair.samples]

@@ -105,13 +105,12 @@ def settings_for_survey(threads: int) -> Settings:
 
 
 _BESIDE = ("torch", "numpy-gemm")  # the first that can run takes turns with the backend that is examined
-_PROCESSES_BESIDE = 2
 
 
 def examine_levels(
-    entry: Entry, threads: int, processes: int, until_s: float, advance: Callable[[], None] = lambda: None
+    entry: Entry, threads: int, processes: int, beside: int, until_s: float, advance: Callable[[], None] = lambda: None
 ) -> list[Level]:
-    """What `processes` of `entry` and two of another backend show on working sets in each level of the memory, the
+    """What `processes` of `entry` and `beside` of another backend show on working sets in each level of the memory, the
     innermost first. Ends at `until_s` by the monotonic clock, with the levels that are known by then."""
     deadline = Deadline(until_s)
     with Engine(settings_for_survey(threads), deadline) as engine:
@@ -119,8 +118,8 @@ def examine_levels(
         sets = working_sets(known, memory_limit_bytes())
         reading = measure_reading(threads)
         others = _others(entry)
-        examined, *beside = [entry, *others[:1]] if entry.backend.device == "cpu" else others
-        turns = [(examined, processes), *((other, _PROCESSES_BESIDE) for other in beside)]
+        examined, *further = [entry, *others] if entry.backend.device == "cpu" else others
+        turns = [(examined, processes), *((other, beside) for other in further[:1] if beside)]
         return [
             Level(
                 name=working_set.level,

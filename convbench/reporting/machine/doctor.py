@@ -93,9 +93,10 @@ def _clock_dict(clock: ClockError) -> dict[str, Any]:
 def progress(entry: Entry, pairs: int) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, elsewhere a line; on standard error. Gives the function that advances it by a pair."""
     console = stderr()
-    title = f"Measuring {entry.name} against itself in {pairs} pairs of fresh processes, then working sets"
+    title = "against itself, then working sets"
     if not console.is_terminal:
-        console.print(Text(f"{title} ..."))
+        pairs_in_words = f"{pairs} pairs of fresh processes"
+        console.print(Text(f"Measuring {entry.name} against itself in {pairs_in_words}, then on working sets ..."))
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=pairs + _LEVELS)
