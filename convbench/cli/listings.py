@@ -113,7 +113,7 @@ def doctor(
 @click.argument("problem", nargs=-1, required=True)
 @options.json_lines
 def show(problem: tuple[str, ...], as_json: bool) -> None:
-    """Explain PROBLEM: a case id, a benchdnn descriptor, MIOpenDriver flags or a torch snippet."""
+    """Explain PROBLEM: a case id, a benchdnn line, a line of ONEDNN_VERBOSE, MIOpenDriver flags or a torch snippet."""
     from convbench.problem import ConvProblem
     from convbench.reporting import console
     from convbench.reporting.listings import problem_report, problem_row

@@ -100,6 +100,25 @@ def test_benchdnn_keeps_shapes_and_values(p: ConvProblem) -> None:
         ("--conv --dt=bf16:bf16:bf16 --dir=FWD_B --mb=4 ic64ih56oc64kh3", "n4c64h56w56_o64k3_bias_bf16"),
         ("--conv --cfg=f16 --dir=BWD_D --stag=axb -v5 --mb=0 mb3ic64ih56oc64kh3", "n3c64h56w56_o64k3_f16_dgrad"),
         ("--conv --mode=P --dir=BWD_WB mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3_bias_wgrad"),
+        (
+            "--conv --engine=cpu --allow-enum-tags-only=0 --dt=bf16 --bia-dt=f32 --dir=FWD_I --attr-scratchpad=user "
+            "--attr-post-ops=sum+relu --attr-fpmath=bf16 --attr-deterministic=true mb1ic64ih56oc64kh3",
+            "n1c64h56w56_o64k3_bias_bf16",
+        ),
+        ("--conv --bia-dt=undef --dir=FWD_D mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3"),
+        ("--conv --bia_dt=f32 --dir=BWD_W mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3_bias_wgrad"),
+        ("--conv --dt=f16 --mb=7 --reset --dir=FWD_D mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3"),
+        ("--reset --conv --dir=FWD_D mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3"),
+        ("mb1_ic64oc64_id1od1kd1sd1dd0pd0_ih56oh56kh3sh1dh0ph1_iw56ow56kw3sw1dw0pw1", "n1c64h56w56_o64k3_p1"),
+        (
+            "OMP_NUM_THREADS=4 numactl -l ./tests/benchdnn/benchdnn --mode=C -v1 --conv mb1ic64ih56oc64kh3",
+            "n1c64h56w56_o64k3_bias",
+        ),
+        ("0:FAILED (12 ms) __REPRO: --conv --dir=FWD_D mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3"),
+        (
+            'perf,cpu,jit:avx2,"net:conv1*3",--conv --mode=P --dir=FWD_I mb1ic64ih56oc64kh3n"net:conv1*3",0.1,0',
+            "n1c64h56w56_o64k3",
+        ),
     ],
 )
 def test_benchdnn_is_read_as_benchdnn_reads_it(text: str, case_id: str) -> None:
@@ -158,7 +177,12 @@ def test_benchdnn_writes_a_crop_of_rows_that_nothing_reads() -> None:
         ("--conv --dt=f32:f16:f32 ic3ih8oc4kh3", "f32, f64, f16, bf16"),
         ("--conv --dir=FWD ic3ih8oc4kh3", "FWD_B, FWD_D"),
         ("--conv --mb=x ic3ih8oc4kh3", "--mb=1"),
-        ("--conv --attr-post-ops=relu ic3ih8oc4kh3", "--attr-post-ops=relu is not understood"),
+        ("--conv --attr-post-ops=relu+dw:k3s1p1 ic3ih8oc4kh3", "--attr-post-ops=relu+dw:k3s1p1 fuses a depthwise"),
+        ("--conv --batch=shapes_resnet_50 ic3ih8oc4kh3", "--batch=shapes_resnet_50 is not understood"),
+        ("--conv --bia-dt=s8 ic3ih8oc4kh3", "--bia-dt=s8 is no type of a bias"),
+        ("--conv mb1ic3ih8oc4kh3 --dir=FWD_D", "--dir=FWD_D is behind the problem"),
+        ("mb1ic3id8ih8oc4kd3kh3", "'id8ih8oc4kd3kh3'"),
+        ("mb1ic3id1ih8oc4kd1kh3pd1", "'pd1'"),
         ("--conv --dri=FWD_D ic3ih8oc4kh3", "Did you mean '--dir'"),
         ("--deconv ic3ih8oc4kh3", "--deconv is not understood"),
         ("ic3ih" + "9" * 30 + "oc4kh3", "not understood"),
@@ -166,6 +190,84 @@ def test_benchdnn_writes_a_crop_of_rows_that_nothing_reads() -> None:
     ],
 )
 def test_benchdnn_text_is_refused_with_reason(text: str, words: str) -> None:
+    assert words in refused(text)
+
+
+# --- ONEDNN_VERBOSE -----------------------------------------------------------------------------------------------
+
+_PROBLEM = "mb1_ic3oc64_ih224oh112kh7sh2dh0ph3_iw224ow112kw7sw2dw0pw3"
+
+
+@pytest.mark.parametrize(
+    ("text", "case_id"),
+    [
+        (
+            "dnnl_verbose,exec,cpu,convolution,jit:avx512_common,forward_inference,src_f32::blocked:abcd:f0 "
+            f"wei_f32::blocked:Acdb16a:f0 bia_undef::undef::f0 dst_f32::blocked:aBcd16b:f0,,"
+            f"alg:convolution_direct,{_PROBLEM},0.988037",
+            "n1c3h224w224_o64k7_s2_p3",
+        ),
+        (
+            "onednn_verbose,primitive,exec,cpu,convolution,jit:avx2,forward_training,src_f32:a:blocked:abcd::f0 "
+            "wei_f32:a:blocked:Acdb8a::f0 bia_f32:a:blocked:a::f0 dst_f32:a:blocked:aBcd8b::f0,attr-scratchpad:user "
+            f"attr-post-ops:eltwise_relu:0:1 ,alg:convolution_direct,{_PROBLEM},0.57",
+            "n1c3h224w224_o64k7_s2_p3_bias",
+        ),
+        (
+            "onednn_verbose,v1,1733000000.125,primitive,exec,cpu,convolution,jit:avx512_core_amx,forward_inference,"
+            "src:bf16:a:blocked:acdb::f0 wei:bf16:a:blocked:Acdb16a::f0 bia:f32:a:blocked:a::f0 "
+            f"dst:bf16:a:blocked:acdb::f0,attr-scratchpad:user attr-fpmath:bf16,alg:convolution_direct,{_PROBLEM},0.05",
+            "n1c3h224w224_o64k7_s2_p3_bias_bf16",
+        ),
+        (
+            "onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx2,backward_weights,src:f32::blocked:abcd::f0 "
+            "diff_wei:f32::blocked:abcd::f0 diff_bia:undef::undef::: diff_dst:f32::blocked:abcd::f0,,"
+            "alg:convolution_direct,g32mb1_ic32oc32_ih112oh112kh3sh1dh0ph1_iw112ow112kw3sw1dw0pw1,0.2",
+            "n1c32h112w112_o32k3_p1_g32_wgrad",
+        ),
+        (
+            "onednn_verbose,primitive,exec,cpu,convolution,jit:avx2,backward_data,diff_src_f32::blocked:abcd::f0 "
+            "wei_f32::blocked:abcd::f0 bia_undef::undef::: diff_dst_f32::blocked:abcd::f0,,alg:convolution_direct,"
+            "mb2_ic8oc4_id1od1kd1sd1dd0pd0_ih9oh9kh3sh1dh0ph1_iw7ow7kw3sw1dw0pw1,0.2",
+            "n2c8h9w7_o4k3_p1_dgrad",
+        ),
+        (
+            "mkldnn_verbose,exec,convolution,jit:avx2,forward_inference,fsrc:nChw8c fwei:OIhw8i8o fbia:x fdst:nchw,"
+            "alg:convolution_direct,mb1_g32ic32oc32_ih112oh112kh3sh1dh0ph1_iw112ow112kw3sw1dw0pw1,0.1",
+            "n1c32h112w112_o32k3_p1_g32_bias",
+        ),
+        ("[rank0] onednn_verbose,primitive,create:cache_hit,gpu,convolution,jit:ir,forward_inference,"
+         "src_f16::blocked:abcd::f0 wei_f16::blocked:abcd::f0 bia_undef::undef::: dst_f16::blocked:abcd::f0,,"
+         f"alg:convolution_direct,{_PROBLEM},0.1",
+         "n1c3h224w224_o64k7_s2_p3_f16"),
+    ],
+)  # fmt: skip
+def test_a_line_of_onednn_verbose_is_read(text: str, case_id: str) -> None:
+    assert ConvProblem.parse(text) == ConvProblem.parse(case_id)
+
+
+_LINE = (
+    "onednn_verbose,primitive,exec,cpu,convolution,jit:avx2,forward_training,src_f32::blocked:abcd::f0 "
+    "wei_f32::blocked:abcd::f0 bia_undef::undef::: dst_f32::blocked:abcd::f0,,alg:convolution_direct,"
+    f"{_PROBLEM},0.5"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (_LINE.replace(",convolution,", ",deconvolution,"), "0 of these 1"),
+        (f"{_LINE}\n{_LINE}", "2 of these 2"),
+        (_LINE.replace("src_f32", "src_u8").replace("wei_f32", "wei_s8"), "is of f32, s8, u8"),
+        (_LINE.replace("dst_f32", "dst_bf16"), "is of bf16, f32"),
+        (_LINE.replace("forward_training", "backward"), "is not understood"),
+        (_LINE.replace(f",{_PROBLEM}", ""), "is not understood"),
+        (_LINE.replace(",,alg", ",attr-post-ops:dw:k3s1p1,alg"), "fuses a depthwise"),
+        (_LINE.replace("ih224", "ih224id8od8kd3"), "'id8od8kd3"),
+        ("onednn_verbose,info,oneDNN v3.4.2 (commit 1137e04)", "0 of these 1"),
+    ],
+)
+def test_a_line_of_onednn_verbose_is_refused_with_reason(text: str, words: str) -> None:
     assert words in refused(text)
 
 

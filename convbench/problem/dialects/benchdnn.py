@@ -11,7 +11,12 @@ As benchdnn reads it itself (tests/benchdnn/conv in oneDNN's sources):
   same oh, and differ only in rows that no output reads. The reader takes the symmetric one if it is among them, else
   the smallest that crops nothing. So writing and reading keep every shape and value, and every symmetric padding.
 * Without `--dir`, a command line means FWD_B, with a bias. A bare descriptor does not mention a bias, and is read as
-  without. The writer always writes `--dir`.
+  without. The writer always writes `--dir`. `--bia-dt` gives a bias to FWD_D and FWD_I, too.
+* Options hold for the problems behind them. `--reset` takes back those before it.
+* The depth of a 3-D descriptor may be there, when it is 1 throughout.
+
+Lines are read as they are pasted: behind a path, environment variables or a prompt, and as benchdnn's own output
+repeats them ("0:FAILED __REPRO: --conv ...", "perf,cpu,jit:avx2,,--conv ...").
 """
 
 from __future__ import annotations
@@ -23,12 +28,13 @@ from convbench.errors import ProblemError, did_you_mean
 from convbench.problem.vocabulary import Direction, Dtype, Pair, Problem
 
 _KEYS = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw")
+_DEPTH = {"id": 1, "od": 1, "kd": 1, "sd": 1, "pd": 0, "dd": 0}  # of a 2-D problem that is written as a 3-D one
 _ITEM = re.compile(r"_*([a-z]+)([0-9]{1,18})_*")
 _NAME = re.compile(r"_*n.*", re.DOTALL)
 _DESCRIPTOR = re.compile(r"_*(?:(?:g|mb|[ioksdp][dhwc])[0-9]+_*){2,}")
 
-_DTYPES: dict[str, Dtype] = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16"}
-_CONFIGURATIONS: dict[str, Dtype] = {**_DTYPES, "bf16bf16bf16": "bfloat16"}
+DTYPES: dict[str, Dtype] = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16"}
+_CONFIGURATIONS: dict[str, Dtype] = {**DTYPES, "bf16bf16bf16": "bfloat16"}
 _DIRS: dict[str, tuple[Direction, bool]] = {
     "FWD_B": ("forward", True),
     "FWD_D": ("forward", False),
@@ -41,8 +47,14 @@ _DIRS: dict[str, tuple[Direction, bool]] = {
 _IGNORED = {
     "conv", "mode", "mode-modifier", "v", "verbose", "stag", "wtag", "dtag", "alg", "engine", "skip-impl", "impl",
     "match", "max-ms-per-prb", "fix-times-per-prb", "num-streams", "cpu-isa-hints", "memory-kind", "perf-template",
-    "repeats-per-prb", "cold-cache", "canonical", "mem-check", "attr-scratchpad", "reset",
+    "repeats-per-prb", "cold-cache", "canonical", "mem-check", "allow-enum-tags-only", "fast-ref", "fast-ref-gpu",
+    "global-impl", "start", "stream-kind", "summary", "ctx-init", "ctx-exe", "execution-mode", "buffer-prefix",
+    "bitwise", "check-ref-impl", "attr-same-pd-check", "inplace", "strides",
 }  # fmt: skip
+# Attributes change what is done with the result, or how it is computed, and no shape.
+_ATTRIBUTE = re.compile(r"attr-[a-z-]+")
+_FUSED = re.compile(r"(?:attr-post[-_]ops|post_ops)[=:].*\bdw(?:[:_]|\b)")
+_MEANT_FOR_WHAT_FOLLOWS = ("dt", "cfg", "dir", "mb", "bia-dt", "reset")
 
 
 def looks_like_benchdnn(text: str) -> bool:
@@ -53,9 +65,7 @@ def looks_like_benchdnn(text: str) -> bool:
 
 def parse_benchdnn(text: str) -> dict[str, Any]:
     """The arguments that one descriptor names, with its driver options in front of it. Raises `ProblemError`."""
-    words = text.split()
-    if words and words[0].endswith("benchdnn"):
-        words = words[1:]
+    words = [word.strip("`") for word in _command(text).split()]
     options = [word for word in words if word.startswith("-")]
     descriptors = [word for word in words if not word.startswith("-")]
     if len(descriptors) != 1:
@@ -63,10 +73,18 @@ def parse_benchdnn(text: str) -> dict[str, Any]:
             f"a benchdnn line names one problem, and this one {len(descriptors)}; "
             "it should look like '--conv --dir=FWD_D mb1ic64ih56oc64oh56kh3ph1'."
         )
+    if late := [word for word in words[words.index(descriptors[0]) :] if _name(word) in _MEANT_FOR_WHAT_FOLLOWS]:
+        raise ProblemError(f"{late[0]} is behind the problem, where benchdnn does not apply it; write it in front.")
     dtype, (direction, bias), batch = _read_options(options)
-    numbers = _read_descriptor(descriptors[0])
+    arguments = arguments_of(descriptors[0]) | {"bias": bias, "dtype": dtype, "direction": direction}
+    return arguments | ({"batch": batch} if batch else {})
+
+
+def arguments_of(descriptor: str) -> dict[str, Any]:
+    """The arguments that a descriptor names: shapes, strides, padding, dilation. Raises `ProblemError`."""
+    numbers = _read_descriptor(descriptor)
     return {
-        "batch": batch or numbers.get("mb", 2),
+        "batch": numbers.get("mb", 2),
         "in_channels": numbers["ic"],
         "height": numbers["ih"],
         "width": numbers["iw"],
@@ -76,10 +94,30 @@ def parse_benchdnn(text: str) -> dict[str, Any]:
         "padding": (_axis(numbers, "h"), _axis(numbers, "w")),
         "dilation": (numbers.get("dh", 0) + 1, numbers.get("dw", 0) + 1),
         "groups": numbers.get("g", 1),
-        "bias": bias,
-        "dtype": dtype,
-        "direction": direction,
     }
+
+
+def refuse_fused_convolution(option: str) -> None:
+    """Raise `ProblemError` for post-ops that are a second convolution, which changes the shape of the result."""
+    if _FUSED.search(option):
+        raise ProblemError(
+            f"{option.strip()} fuses a depthwise convolution with this one, which is another problem; leave it out to "
+            "have the first of the two."
+        )
+
+
+def _command(text: str) -> str:
+    """The options and the problem in a line, without what is in front of them."""
+    words = text.split()
+    programs = [place for place, word in enumerate(words) if word.strip("`").endswith(("benchdnn", "benchdnn.exe"))]
+    if programs:
+        return " ".join(words[programs[-1] + 1 :])
+    return text if text.lstrip(" `").startswith("--") or "--conv " not in text else text[text.index("--conv ") :]
+
+
+def _name(option: str) -> str:
+    """The name of an option, with hyphens, as newer versions write it."""
+    return option.lstrip("-").partition("=")[0].replace("_", "-") if option.startswith("-") else ""
 
 
 def to_benchdnn(problem: Problem) -> str:
@@ -95,7 +133,7 @@ def to_benchdnn(problem: Problem) -> str:
             raise ProblemError(f"benchdnn cannot crop; {problem} has padding ({before}, {after}) in {name}.")
     options = ["--conv"]
     if problem.dtype != "float32":
-        options.append(f"--dt={next(word for word, dtype in _DTYPES.items() if dtype == problem.dtype)}")
+        options.append(f"--dt={next(word for word, dtype in DTYPES.items() if dtype == problem.dtype)}")
     words = [word for word, meant in _DIRS.items() if meant == (problem.direction, problem.bias)]
     if not words:
         raise ProblemError(f"benchdnn's {problem.direction} has no bias, and {problem} has one; leave the bias out.")
@@ -104,13 +142,16 @@ def to_benchdnn(problem: Problem) -> str:
 
 def _read_options(options: list[str]) -> tuple[Dtype, tuple[Direction, bool], int]:
     """The dtype, the direction and bias, and the batch that overrides the descriptor's, or 0."""
-    dtype: Dtype = "float32"
-    batch = 0
+    dtype, batch, bias = DTYPES["f32"], 0, False
     meant = _DIRS["FWD_B"] if options else ("forward", False)
     for option in options:
-        name, _, value = option.lstrip("-").partition("=")
-        if name in ("dt", "cfg"):
+        name, value = _name(option), option.partition("=")[2]
+        if name == "reset":
+            dtype, batch, bias, meant = DTYPES["f32"], 0, False, _DIRS["FWD_B"]
+        elif name in ("dt", "cfg"):
             dtype = _read_dtype(option, value)
+        elif name == "bia-dt":
+            bias = _read_bias(option, value)
         elif name == "dir":
             if value not in _DIRS:
                 raise ProblemError(f"{option} is no direction; it should be one of {', '.join(_DIRS)}.")
@@ -119,20 +160,36 @@ def _read_options(options: list[str]) -> tuple[Dtype, tuple[Direction, bool], in
             if not re.fullmatch("[0-9]{1,18}", value):
                 raise ProblemError(f"{option} should give a number, such as --mb=1.")
             batch = int(value)
-        elif name not in _IGNORED and not re.fullmatch("v[0-9]+", name):
-            known = ("--dt", "--dir", "--mb", *(f"--{word}" for word in sorted(_IGNORED)))
-            raise ProblemError(
-                f"{option} is not understood; of benchdnn's options --conv, --dt, --dir and --mb are, and those that "
-                f"leave the problem as it is.{did_you_mean('--' + name, known)}"
-            )
-    return dtype, meant, batch
+        else:
+            _pass_over(option, name)
+    direction, has_bias = meant
+    return dtype, (direction, has_bias or (bias and direction != "input_gradient")), batch
+
+
+def _pass_over(option: str, name: str) -> None:
+    """Raise `ProblemError` for an option that may change the problem."""
+    refuse_fused_convolution(option)
+    if name in _IGNORED or _ATTRIBUTE.fullmatch(name) or re.fullmatch("v[0-9]+", name):
+        return
+    known = ("--dt", "--dir", "--mb", "--bia-dt", *(f"--{word}" for word in sorted(_IGNORED)))
+    raise ProblemError(
+        f"{option} is not understood; of benchdnn's options --conv, --dt, --dir, --bia-dt and --mb are, and those that "
+        f"leave the problem as it is.{did_you_mean('--' + name, known)}"
+    )
+
+
+def _read_bias(option: str, value: str) -> bool:
+    """Whether there is a bias. Its own type is not kept: oneDNN adds it to what was accumulated."""
+    if value not in ("undef", *DTYPES):
+        raise ProblemError(f"{option} is no type of a bias; it should be undef or one of {', '.join(DTYPES)}.")
+    return value != "undef"
 
 
 def _read_dtype(option: str, value: str) -> Dtype:
     kinds = set(value.split(":"))
     dtype = _CONFIGURATIONS.get(kinds.pop()) if len(kinds) == 1 else None
     if dtype is None:
-        raise ProblemError(f"{option} is not one data type of convbench; it should be one of {', '.join(_DTYPES)}.")
+        raise ProblemError(f"{option} is not one data type of convbench; it should be one of {', '.join(DTYPES)}.")
     return dtype
 
 
@@ -142,6 +199,9 @@ def _read_descriptor(descriptor: str) -> dict[str, int]:
     position = 0
     while position < len(descriptor) and not _NAME.fullmatch(descriptor, position):
         item = _ITEM.match(descriptor, position)
+        if item is not None and item[1] in _DEPTH and int(item[2]) in (_DEPTH[item[1]], 0):
+            position = item.end()
+            continue
         if item is None or item[1] not in _KEYS:
             raise ProblemError(
                 f"{descriptor[position : position + 40]!r} in a benchdnn descriptor is not understood; it should be "
