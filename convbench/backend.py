@@ -214,6 +214,9 @@ class Ready:
     """
     instruments: Instruments = NO_INSTRUMENTS
     """For backends on a device of its own, such as a GPU."""
+    kernel: str | None = None
+    """The library's own name of the kernel that it chose for this convolution, where it tells. Reports of wrong answers
+    have it, and a failure is only made smaller within its kernel."""
 
 
 class Backend(ABC):

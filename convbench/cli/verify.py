@@ -80,7 +80,8 @@ def verify(as_json: bool, **words: Any) -> None:
     request = Request(**with_older_words(words))
     verification = verify_backends(request, verification_progress(stderr(), as_json=as_json))
     if not as_json:
-        stdout().print(verification_report(verification))
+        debug = click.get_current_context().find_root().params["debug"]
+        stdout().print(verification_report(verification, debug=debug))
     if verification.interrupted:
         stderr().print("Interrupted. What was found is kept; the same command with --resume continues.", soft_wrap=True)
     sys.exit(verification.exit_code)

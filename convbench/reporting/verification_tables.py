@@ -14,18 +14,19 @@ from convbench.runner.verify.verify import Verification
 from convbench.status import Status
 
 _STYLES = {Status.OK: "green", Status.WRONG: "bold red", Status.CRASHED: "bold red", Status.ERROR: "bold red"}
+_MOST_OTHERS = 3
 _ABSENT = (Status.UNAVAILABLE, Status.UNSUPPORTED)
 
 
-def verification_report(verification: Verification) -> RenderableType:
-    """All that a person sees at the end."""
+def verification_report(verification: Verification, *, debug: bool = False) -> RenderableType:
+    """All that a person sees at the end; with `debug` the frames of exceptions, too."""
     rows, is_whole = verification.rows, verification.request.is_whole
     present = [row for row in rows if row["status"] not in _ABSENT]
     parts: list[RenderableType] = []
     if present:
         parts += [Text(), _table(present, is_whole)]
     for row in present:
-        parts += _failures(row)
+        parts += _failures(row, debug)
     if absent := [row for row in rows if row["status"] in _ABSENT]:
         parts += [Text(), Text("Left out:")]
         parts += [Text(f"  {row['backend']}: {row['reason']}", style="dim") for row in absent]
@@ -55,7 +56,7 @@ def _coverage(row: Row) -> str:
     return f"{percent} of {row['combinations']:,}"
 
 
-def _failures(row: Row) -> list[RenderableType]:
+def _failures(row: Row, debug: bool) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if row["reason"] and row["status"] != Status.OUT_OF_MEMORY:
         parts += [Text(), Text(f"{row['backend']}: {row['reason']}", style="red")]
@@ -70,14 +71,21 @@ def _failures(row: Row) -> list[RenderableType]:
         lines = [f"fails: {failure['failing']:,} of the questions asked"]
         lines += [f"known: {failure['known']}"] if failure.get("known") else []
         lines += [f"only:  {failure['shared_by_failures']}"] if failure["shared_by_failures"] else []
+        lines += [f"also:  {_listed(failure['also'])}"] if failure.get("also") else []
         lines += [
             f"case:  {failure['case']}",
             f"       {failure['reason']}",
+            *(f"       {line}" for line in ((failure.get("traceback") or "") if debug else "").splitlines()),
             f"again: {failure['reproduce']}{'' if failure['reproduced'] else '  (passes in a fresh process)'}",
             *([f"report: {failure['report_file']}"] if "report_file" in failure else []),
         ]
         parts += [Text(), heading, Padding(Group(*(Text(line) for line in lines)), (0, 0, 0, 2), expand=False)]
     return parts
+
+
+def _listed(cases: Sequence[str]) -> str:
+    more = f" and {len(cases) - _MOST_OTHERS} more" if len(cases) > _MOST_OTHERS else ""
+    return ", ".join(cases[:_MOST_OTHERS]) + more
 
 
 def _sentence(rows: Sequence[Row], accept_known: bool) -> Text:

@@ -40,6 +40,7 @@ _TURNS = ((0, 0, 1, 1, 0, 1), (0, 1, 0, 1, 1, 0))
 _SWITCH_S = 2e-4  # of threads: by default they take turns so slowly that one would be done before the other begins
 _BLOCKS, _LARGEST_BLOCK_BYTES = 3, 2**25
 _ALIGNMENTS_BYTES = (0, 64)
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,12 @@ class PhaseAnswer:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The first answer and all that differ from it; and which operands were written to, None when none was."""
+    """The first answer and all that differ from it; which operands were written to, None when none was; and the kernel
+    that the backend says it used."""
 
     answers: tuple[PhaseAnswer, ...]
     overwritten: str | None
+    kernel: str | None = None
 
 
 def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: Layout, calls: Calls) -> Behaviour:
@@ -93,7 +96,11 @@ def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: 
         answers += _on_other_input(backend, problem, laid_out, first)
     if calls == "threads" and backend.thread_safe:
         answers += _threaded((ready, second_ready), (first, second))
-    return Behaviour(tuple(answers), overwritten or _overwritten(laid_out, checksums))
+    return Behaviour(tuple(answers), overwritten or _overwritten(laid_out, checksums), _name(ready.kernel))
+
+
+def _name(kernel: Any) -> str | None:
+    return None if kernel is None else str(kernel)[:_LONGEST_NAME]
 
 
 def _checksums(operands: Operands) -> dict[str, int]:

@@ -87,6 +87,11 @@ class Failure:
     got: float | None = None
     expected: float | None = None
     error_over_bound: float | None = None
+    kernel: str | None = None
+    """The library's name of the kernel that answered, where the backend tells it (`Ready.kernel`)."""
+    where: str | None = None
+    """Of an exception, the file, line and function of the backend's author; `traceback` has the frames."""
+    traceback: str = ""
 
 
 Ask = Callable[[Question], Failure | None]

@@ -7,19 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from in_process_pool import InProcessPool, in_process_examiner
 from places import PLUGINS
 from strategies import problems
 
-from convbench.measurement.workers.messages import Check, Checked, Examined
-from convbench.measurement.workers.process import WorkerError
+from convbench.measurement.workers.messages import Check
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
 from convbench.runner.verify.campaign import MOST_HANGS, Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.runner.verify.patience import Patience
 from convbench.status import Status
-from convbench.verification.adversarial_calls import examine
-from convbench.verification.operands import Operands
 from convbench.verification.question import Question
 
 LIMIT_S = 1e6
@@ -54,44 +52,10 @@ def test_more_work_gets_more_time() -> None:
     assert patience.for_(large) == 15, "what was seen of much work counts"
 
 
-class Pool:
-    """A worker that is slow, but has no clock: it answers where it is waited for as long as it `needs`."""
-
-    def __init__(self, entry: Entry, needs: Any) -> None:
-        self.versions: dict[str, dict[str, str]] = {}
-        self.waited: list[float] = []
-        self._entry, self._needs = entry, needs
-        self._runs = True
-
-    def runs(self, _: Entry) -> bool:
-        return self._runs
-
-    def start(self, _: Any) -> dict[str, WorkerError]:
-        self._runs = True
-        return {}
-
-    def shutdown(self) -> None:
-        self._runs = False
-
-    def request(self, _: Entry, request: Any, limit_s: float) -> Any:
-        self.waited.append(limit_s)
-        if limit_s < self._needs(request):
-            self._runs = False
-            raise WorkerError(Status.TIMEOUT, f"no answer within {limit_s:g} s")
-        operands = Operands(request.operands["x"], request.operands["w"], request.operands.get("b"))
-        if isinstance(request, Check):
-            ready = self._entry.backend.prepare(request.problem, operands.x, operands.w, operands.b)
-            return Checked(prepare_s=0.0, call_s=0.0, output=ready.run())
-        seen = examine(self._entry.backend, request.problem, operands, request.layout, request.calls)
-        return Examined(answers=seen.answers, overwritten=seen.overwritten)
-
-
-def examiner(needs: Any, limit_s: float = LIMIT_S, **more: Any) -> tuple[Examiner, Pool]:
+def examiner(needs_s: Any, **more: Any) -> tuple[Examiner, InProcessPool]:
     (entry,) = discover([PLUGINS / "doubtful.py"]).select(["right"])
     assert isinstance(entry, Entry)
-    asks, pool = Examiner(entry, limit_s, **more), Pool(entry, needs)
-    asks._pool = pool  # type: ignore[assignment]
-    return asks, pool
+    return in_process_examiner(entry.backend, needs_s, LIMIT_S, **more)
 
 
 def quick_questions(count: int) -> list[Question]:
@@ -108,14 +72,14 @@ def test_a_right_answer_that_takes_long_is_right() -> None:
     slow = Question(problem=SMALL.replace(bias=True))
     assert asks(slow) is None
     assert [text for text, _ in waits] == [str(slow)] and 5 <= waits[0][1] < LIMIT_S
-    assert pool.waited[-1] == LIMIT_S
+    assert pool.waited_s[-1] == LIMIT_S
     assert asks.lost_workers == 0
 
 
 def test_a_relation_s_part_that_takes_long_is_right_too() -> None:
     asks, pool = examiner(lambda request: SLOW_S if isinstance(request, Check) else 0.0)
     assert [asks(question) for question in quick_questions(12)] == [None] * 12
-    assert sum(5 <= waited < SLOW_S for waited in pool.waited) >= 2
+    assert sum(5 <= waited < SLOW_S for waited in pool.waited_s) >= 2
 
 
 def test_no_answer_within_the_whole_limit_is_a_timeout_after_the_whole_limit() -> None:
@@ -123,7 +87,7 @@ def test_no_answer_within_the_whole_limit_is_a_timeout_after_the_whole_limit() -
     assert [asks(question) for question in quick_questions(6)] == [None] * 6
     failure = asks(Question(problem=SMALL.replace(bias=True)))
     assert failure is not None and failure.status is Status.TIMEOUT
-    assert pool.waited[-1] == LIMIT_S and f"{LIMIT_S:g} s" in failure.reason
+    assert pool.waited_s[-1] == LIMIT_S and f"{LIMIT_S:g} s" in failure.reason
     assert asks.lost_workers == 1
 
 
@@ -133,7 +97,7 @@ def test_a_backend_that_hangs_on_everything_is_given_up_soon() -> None:
     answers = list(campaign.follow(CampaignPlan(strength=2, search_s=0)))
     assert len(answers) == MOST_HANGS < 5
     assert "--time-limit" in (campaign.gave_up or "") and f"{LIMIT_S:g} s" in (campaign.gave_up or "")
-    assert sum(pool.waited) <= MOST_HANGS * LIMIT_S
+    assert sum(pool.waited_s) <= MOST_HANGS * LIMIT_S
     causes = campaign.causes()
     assert len(causes) == 1 and causes[0].representative.status is Status.TIMEOUT
 

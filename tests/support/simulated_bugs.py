@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convbench.errors import ProblemError
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Dtype
 from convbench.status import Status
 from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, QuestionParameters, size
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Failure, Question
@@ -109,14 +109,16 @@ def random_bug(rng: random.Random, question: Question, atoms: int) -> Bug:
     return Bug(rng.sample([atom for atom in ATOMS if atom.holds(form)], atoms))
 
 
-def smallest_by_search(bug: Bug) -> tuple[int, ...]:
-    """The size of the smallest question that fails by `bug`, found by trying all that can matter: every value of the
-    parameters that its atoms name, sides of padding alike or not, everything else as plain as the rest allows."""
+def smallest_by_search(bug: Bug, dtype: Dtype) -> tuple[int, ...]:
+    """The size of the smallest question in `dtype` that fails by `bug`, found by trying all that can matter: every
+    value of the parameters that its atoms name, sides of padding alike or not, all else as plain as the rest allows."""
     plain = QuestionParameters.of(
-        Question(problem=ConvProblem(in_channels=1, height=1, width=1, out_channels=1, kernel_size=1))
+        Question(problem=ConvProblem(in_channels=1, height=1, width=1, out_channels=1, kernel_size=1, dtype=dtype))
     )
     domains: dict[str, set[Any]] = {}
     for atom in bug.atoms:
+        if atom.name == "dtype":
+            continue
         if atom.name in WORDS:
             domains[atom.name] = set(WORDS[atom.name])
         else:

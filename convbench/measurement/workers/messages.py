@@ -116,6 +116,10 @@ class Failed:
 
     status: Status
     reason: str
+    where: str | None = None
+    """Of an exception, the file, line and function of the backend's author; None where there is none."""
+    traceback: str = ""
+    """The author's own frames."""
 
 
 _SPARE_TIMES, _SPARE_BYTES = 8, 2**26

@@ -22,13 +22,18 @@ _CLOCK_SHARE, _CLOCK_S = 0.02, 0.002
 
 
 class WorkerError(Exception):
-    """A worker did not reply as requested; `status` and `reason` say how."""
+    """A worker did not reply as requested; `status` and `reason` say how. Of an exception of the backend, `where` is
+    its author's file, line and function, and `traceback` its author's frames."""
 
-    def __init__(self, status: Status, reason: str, stderr_tail: str = "") -> None:
+    def __init__(
+        self, status: Status, reason: str, stderr_tail: str = "", where: str | None = None, traceback: str = ""
+    ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.stderr_tail = stderr_tail
+        self.where = where
+        self.traceback = traceback
 
 
 class WorkerProcess(ChildProcess):
@@ -77,7 +82,7 @@ class WorkerProcess(ChildProcess):
         if isinstance(reply, Failed):
             if reply.status is Status.CRASHED:
                 self.kill()
-            raise WorkerError(reply.status, reply.reason, self._stderr_tail())
+            raise WorkerError(reply.status, reply.reason, self._stderr_tail(), reply.where, reply.traceback)
         return reply
 
     def kill(self) -> None:

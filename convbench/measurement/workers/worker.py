@@ -49,6 +49,7 @@ from convbench.measurement.workers.protocol import (
 from convbench.registry import find, versions
 from convbench.status import Status
 from convbench.verification.adversarial_calls import examine
+from convbench.verification.author_frames import author_frames, traceback_text, where_raised
 from convbench.verification.operands import Operands
 
 _NO_MEMORY = re.compile("out of memory|can(?:no|')t allocate memory|not enough memory|resource_exhausted", re.I)
@@ -119,7 +120,7 @@ class Worker:
     def examine(self, request: messages.Examine) -> messages.Examined:
         calls = examine(self.backend, request.problem, _operands(request), request.layout, request.calls)
         answers = tuple(replace(answer, output=_sendable(answer.output)) for answer in calls.answers)
-        return messages.Examined(answers=answers, overwritten=calls.overwritten)
+        return messages.Examined(answers=answers, overwritten=calls.overwritten, kernel=calls.kernel)
 
     def warm_up(self, request: messages.WarmUp) -> messages.WarmedUp:
         """Warm up, and check that `sync` waits for the work."""
@@ -256,7 +257,10 @@ def _reply(worker: Worker, request: messages.Request[Any]) -> messages.Reply:
         out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         if out_of_memory or _NO_MEMORY.search(str(error)):
             return messages.Failed(status=Status.OUT_OF_MEMORY, reason=f"raised {_one_line(error)}")
-        return messages.Failed(status=Status.ERROR, reason=f"raised {_one_line(error)}")
+        frames = author_frames(error)
+        where = where_raised(frames)
+        reason = f"raised {_one_line(error)}{f' ({where})' if where else ''}"
+        return messages.Failed(status=Status.ERROR, reason=reason, where=where, traceback=traceback_text(frames, error))
 
 
 def _operands(request: messages.Prepare | messages.Check | messages.Examine) -> Operands:

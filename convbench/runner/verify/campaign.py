@@ -17,6 +17,7 @@ from convbench.problem import ConvProblem
 from convbench.runner.verify.examiner import Examiner
 from convbench.status import Status
 from convbench.suite import Case
+from convbench.verification.causes.folding import RELATION, folded, restated
 from convbench.verification.causes.grouping import Cause, causes
 from convbench.verification.causes.parameters import size
 from convbench.verification.causes.shrinking import is_alike, shrink
@@ -33,6 +34,7 @@ Phase = Literal["replay", "suite", "question", "sweep", "search"]
 # A campaign ends after so many crashes, or hangs: each costs seconds, or the whole limit, and the picture is clear.
 MOST_LOST_WORKERS, MOST_HANGS = 20, 3
 _SHRINKING_S, _SHRINKING_ONE_S = 60.0, 15.0
+_MOST_RESTATED = 8
 _OF_A_CASE: tuple[Values, ...] = ("integers", "one-tap", "special")
 
 
@@ -141,8 +143,9 @@ class Campaign:
 
     def causes(self) -> list[Cause]:
         """The distinct causes of all failures that no entry of `known` explains, each with its smallest question."""
-        new = [failure for failure in self.failures.values() if self.known_as(failure) is None]
         end = self.clock() + _SHRINKING_S
+        self._ask_restated()
+        new = self._new_failures()
 
         def smaller(failure: Failure, allowed: Callable[[Question], bool]) -> Failure:
             until = min(end, self.clock() + _SHRINKING_ONE_S)
@@ -150,7 +153,29 @@ class Campaign:
                 failure, lambda question: allowed(question) and not any(k.names(question) for k in self.known), until
             )
 
-        return causes(new, self.passed, classes, smaller) if new else []
+        ask = self._ask_if_supported
+        found = causes(new, self.passed, classes, smaller, ask=ask)
+        # What shrinking met on its way and what fails in another way than everything before has a cause of its own.
+        before = [failure for cause in found for failure in (cause.representative, *cause.members)]
+        others = [f for f in self._new_failures() if not any(is_alike(f, other) for other in before)]
+        return folded([*found, *causes(others, self.passed, classes, smaller, ask=ask)], ask)
+
+    def _new_failures(self) -> list[Failure]:
+        return [failure for failure in self.failures.values() if self.known_as(failure) is None]
+
+    def _ask_restated(self) -> None:
+        """Ask what relations put instead of their question: that may be what fails."""
+        failed = [failure for failure in self._new_failures() if failure.check.startswith(RELATION)]
+        for question in [question for failure in failed[:_MOST_RESTATED] for question in restated(failure)]:
+            self._ask_if_supported(question)
+
+    def _ask_if_supported(self, question: Question) -> Failure | None:
+        """The failure; None, too, where the backend cannot be asked any more."""
+        if question in self.passed or question in self.failures:
+            return self.failures.get(question)
+        if self.stop() or self._lost_too_many or not self.examiner.supports(question.problem):
+            return None
+        return self._ask_briefly(question)
 
     def known_causes(self) -> list[tuple[KnownWrong, Cause]]:
         """Each entry of `known` that explains failures, with them and its smallest question."""

@@ -145,11 +145,12 @@ class Examiner:
             if not verdict.passed:
                 figures = (verdict.element, verdict.got, verdict.expected, verdict.error_over_bound)
                 check = verdict.check if phase == FIRST else phase
-                return Failure(question, Status.WRONG, check, verdict.reason or "", *figures)
+                return Failure(question, Status.WRONG, check, verdict.reason or "", *figures, examined.kernel)
             if verdict.check == "bound":
                 self.max_error_over_bound = max(self.max_error_over_bound, verdict.error_over_bound)
         if overwritten := examined.overwritten:
-            return Failure(question, Status.WRONG, "inputs", f"it wrote to {overwritten}, or to memory beside it")
+            reason = f"it wrote to {overwritten}, or to memory beside it"
+            return Failure(question, Status.WRONG, "inputs", reason, kernel=examined.kernel)
         return None
 
     def _related(self, question: Question, key: Oracle, first: NDArray[Any]) -> Failure | None:
@@ -201,7 +202,7 @@ class _LateError(WorkerError):
 
 
 def _without_answer(question: Question, error: WorkerError) -> Failure:
-    return Failure(question, error.status, "call", error.reason)
+    return Failure(question, error.status, "call", error.reason, where=error.where, traceback=error.traceback)
 
 
 def _disagreement(

@@ -16,16 +16,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+from convbench.problem import Dtype
 from convbench.status import Status
-from convbench.verification.causes.parameters import QuestionParameters, size
+from convbench.verification.causes.parameters import WORDS, QuestionParameters, size
 from convbench.verification.causes.shrinking import kind
 from convbench.verification.causes.trait_counts import Combination, Occurrences, Trait, TraitCounts, Traits
-from convbench.verification.question import Failure, Question
+from convbench.verification.question import Ask, Failure, Question
 
 Classes = Callable[[Question], Mapping[str, str]]
 Shrink = Callable[[Failure, Callable[[Question], bool]], Failure]
 
 _MOST_ALTERNATIVES = 3
+# What fails in plain numbers is not told by rounding, and what fails in real ones not by NaN.
+_PLAIN_CHECKS = {"exact": 0, "bound": 1, "special": 2}
+_MOSTLY = 0.75
+_MORE_SEEDS = 3
 _LEAST_SHRUNK = 2  # of every status and kind of check, however many others there were before
 
 
@@ -42,6 +47,8 @@ class Cause:
     members: tuple[Failure, ...]
     shared_by_failures: tuple[Combination, ...]
     looked_into: bool = True
+    also: tuple[Failure, ...] = ()
+    """The smallest failures of other causes that were folded into this one."""
 
 
 def causes(
@@ -50,19 +57,21 @@ def causes(
     classes: Classes,
     shrink_one: Shrink | None = None,
     most_shrunk: int = 12,
+    ask: Ask | None = None,
 ) -> list[Cause]:
     """The causes of `failures`, those with most failures first.
 
     `classes` gives a question's parameter classes. `shrink_one(failure, allowed)` shrinks a failure by questions for
     which `allowed` is true: those that another cause, known by then, explains are not. `passed` is read again after
-    each shrinking: a collection to which that adds the questions that passed meanwhile tells more.
+    each shrinking: a collection to which that adds the questions that passed meanwhile tells more. With `ask`, a cause
+    explains failures in another dtype only if its smallest question fails in that dtype, too.
     """
     buckets: dict[tuple[Status, str], list[Failure]] = {}
     for failure in failures:
         buckets.setdefault((failure.status, kind(failure)), []).append(failure)
     groups: list[Cause] = []
     for bucket in sorted(buckets.values(), key=len, reverse=True):
-        sorting = _Sorting(bucket, passed, classes, shrink_one, most_shrunk)
+        sorting = _Sorting(bucket, passed, classes, shrink_one, most_shrunk, ask)
         groups += sorting.causes()
         most_shrunk = max(_LEAST_SHRUNK, most_shrunk - sorting.shrunk)
     return sorted(groups, key=lambda cause: (-len(cause.members), size(cause.representative.question)))
@@ -79,6 +88,25 @@ class _Group:
     traits: Traits | None = None
 
 
+def _plainest_first(failure: Failure) -> tuple[object, ...]:
+    """By what shrinking keeps, then by what it lessens."""
+    question = failure.question
+    dtype = WORDS["dtype"].index(question.problem.dtype)
+    return _PLAIN_CHECKS.get(failure.check, 0), dtype, size(question), str(question)
+
+
+def fails_in(dtype: Dtype, failure: Failure, ask: Ask) -> bool:
+    """Whether the question of `failure` fails in `dtype` in such a way, too. Where a NaN lies depends on the seed, and
+    some questions do not look there."""
+    question = failure.question.replace(problem=failure.question.problem.replace(dtype=dtype))
+    more = range(1, 1 + _MORE_SEEDS) if question.values == "special" else ()
+    for seed in (question.seed, *more):
+        outcome = ask(question.replace(seed=seed))
+        if outcome is not None and (outcome.status, kind(outcome)) == (failure.status, kind(failure)):
+            return True
+    return False
+
+
 class _Sorting:
     """Failures of one status and kind of check, sorted into causes."""
 
@@ -89,19 +117,24 @@ class _Sorting:
         classes: Classes,
         shrink_one: Shrink | None,
         most_shrunk: int,
+        ask: Ask | None,
     ) -> None:
         self.shrunk = 0
-        self._failures = sorted(failures, key=lambda failure: (size(failure.question), str(failure.question)))
+        self._failures = sorted(failures, key=_plainest_first)
         self._passed = passed
         self._shrink_one, self._most_shrunk = shrink_one, most_shrunk
         self._known_passes: list[Question] = []
         self._passes = Occurrences([])
         self._traits = cache(lambda question: frozenset(classes(question).items()))
         self._form = cache(QuestionParameters.of)
+        self._ask = cache(ask) if ask else None
 
     def causes(self) -> list[Cause]:
         groups: list[_Group] = []
         unexplained = list(self._failures)
+        if unexplained[0].where is not None:  # exceptions from one place are of one mistake, whatever else they share
+            smallest = self._shrink(unexplained[0], [])
+            groups, unexplained = [_Group(smallest, smallest, unexplained)], []
         while unexplained and self.shrunk < self._most_shrunk:
             smallest = self._smallest_of_the_commonest(unexplained)
             representative = self._shrink(smallest, groups)
@@ -112,7 +145,7 @@ class _Sorting:
             elif not self._explains(group, representative.question):
                 group.least = representative
             telling = self._telling_traits(group.least, [*unexplained, *group.members])
-            group.traits = telling[0] if telling else None if self._passed else frozenset()
+            group.traits = telling[0] if telling else self._extent_if_most_fail(group.least)
             members = [f for f in unexplained if f is smallest or self._explains(group, f.question)]
             unexplained = [f for f in unexplained if all(f is not member for member in members)]
             group.members += members
@@ -145,7 +178,20 @@ class _Sorting:
         if group.traits is None:
             return False
         extent = {_extent(group.least)} if self._reaches(question, group.least) else set()
-        return group.traits <= self._traits(question) | extent
+        return group.traits <= self._traits(question) | extent and self._is_in(group, question.problem.dtype)
+
+    def _is_in(self, group: _Group, dtype: Dtype) -> bool:
+        """Whether the cause is known to be one in `dtype`, too."""
+        least = group.least.question
+        if self._ask is None or least.problem.dtype == dtype:
+            return True
+        return fails_in(dtype, group.least, self._ask)
+
+    def _extent_if_most_fail(self, least: Failure) -> Traits | None:
+        """Where nearly everything fails, nothing tells failures from passes; all that goes as far as `least` is one."""
+        passes = sum(self._reaches(question, least) for question in self._passed)
+        failures = sum(self._reaches(failure.question, least) for failure in self._failures)
+        return frozenset({_extent(least)}) if failures >= _MOSTLY * (failures + passes) else None
 
     def _telling_traits(self, representative: Failure, failures: Sequence[Failure]) -> list[Traits]:
         """Which of the representative's traits tell the failures from the passes best."""

@@ -52,7 +52,8 @@ _LAYOUTS = {
     "read-only": "arrays that are read-only",
     "odd-strides": "arrays with odd strides on axes of size 1",
 }
-_LONGEST_REASON = 1000
+_LONGEST_REASON, _LONGEST_TRACEBACK = 1000, 4000
+_MOST_OTHERS = 6
 
 
 def report(cause: Cause, backend: Backend, versions: Mapping[str, str], command: str | None = None) -> str:
@@ -64,6 +65,7 @@ def report(cause: Cause, backend: Backend, versions: Mapping[str, str], command:
         _in_words(failure.question),
         _what_happened(failure),
         _shared(cause),
+        _also(cause),
         _table(cause, backend, versions),
         _reproduce(failure, backend, command),
     ]
@@ -108,6 +110,11 @@ def _what_happened(failure: Failure) -> str:
         error = "" if over is None else f" ({over:.3g} times the error that rounding explains)"
         parts.append(f"At {list(failure.element)}: got `{failure.got!r}`, expected `{failure.expected!r}`{error}.")
     parts.append(_quoted(failure.reason))
+    if failure.traceback:
+        parts += [
+            "The backend's own frames, without those of convbench:",
+            _quoted(failure.traceback, _LONGEST_TRACEBACK),
+        ]
     return "\n\n".join(filter(None, parts))
 
 
@@ -121,8 +128,17 @@ def _shared(cause: Cause) -> str:
     return sentence
 
 
+def _also(cause: Cause) -> str:
+    if not cause.also:
+        return ""
+    others = ", ".join(f"`{failure.question}` ({failure.check})" for failure in cause.also[:_MOST_OTHERS])
+    more = f", and {len(cause.also) - _MOST_OTHERS} more" if len(cause.also) > _MOST_OTHERS else ""
+    return f"The same mistake seems to show in {others}{more}."
+
+
 def _table(cause: Cause, backend: Backend, versions: Mapping[str, str]) -> str:
-    question, arithmetic = cause.representative.question, backend.arithmetic
+    failure = cause.representative
+    question, arithmetic = failure.question, backend.arithmetic
     dtype = question.problem.dtype
     operands, sums = arithmetic.operand_precision(dtype), arithmetic.accumulate_precision(dtype)
     rows = {
@@ -130,6 +146,7 @@ def _table(cause: Cause, backend: Backend, versions: Mapping[str, str]) -> str:
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "unknown",
         "backend": f"`{backend.name}` of convbench {VERSION}: {backend.summary}".rstrip(": "),
         "declared": f"algorithm {arithmetic.algorithm}, operands in {operands}, sums in {sums}",
+        **({"kernel": failure.kernel} if failure.kernel else {}),
         "machine": f"{platform.machine()}, {platform.system()}, Python {sys.version.split()[0]}",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items())])
@@ -163,9 +180,9 @@ def _padding(problem: ConvProblem) -> str:
     return f"top {top}, bottom {bottom}, left {left}, right {right}{mode}"
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: str, longest: int = _LONGEST_REASON) -> str:
     """Whatever a library said, as data: in a block that nothing in it can end."""
-    shown = text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
+    shown = text if len(text) <= longest else text[: longest - 3] + "..."
     printable = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in shown)
     return "\n".join(f"    {line}" for line in printable.splitlines())
 

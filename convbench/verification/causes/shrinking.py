@@ -1,5 +1,8 @@
 """Shrinking: from a question that failed to the smallest one that fails in the same way.
 
+In the same way: by the same check, in the same dtype and kernel, for an exception from the same place. What is smaller
+and fails in another way has another cause, and leads nowhere.
+
 A greedy descent. Every step is to a question that is smaller by `size`, a tuple of natural numbers, so it ends; the
 steps come in a fixed order, so it ends in the same place every time. It stops where no single step leads further down.
 """
@@ -11,6 +14,7 @@ from dataclasses import dataclass, field
 
 from convbench.problem import ConvProblem
 from convbench.status import Status
+from convbench.verification.author_frames import mistake_of
 from convbench.verification.causes.parameters import QuestionParameters, size
 from convbench.verification.causes.shrink_passes import PASSES, PLAIN_PASSES, ShrinkPass
 from convbench.verification.question import Ask, Failure, Question
@@ -20,13 +24,25 @@ _ENDED_ITS_WORKER = (Status.CRASHED, Status.TIMEOUT)
 
 
 def kind(failure: Failure) -> str:
-    """What kind of failure it is: all checks of the answer's numbers are one, every other check is one of its own."""
+    """What kind of failure it is: all checks of the answer's numbers are one, every other check is one of its own, and
+    so are the exceptions of one mistake."""
+    if failure.where is not None:
+        return mistake_of(failure.where, failure.reason)
     return "numbers" if failure.check in _OF_NUMBERS else failure.check
 
 
 def is_alike(one: Failure, other: Failure) -> bool:
-    """Whether two failures may well be of one cause: the same status and kind of check."""
-    return (one.status, kind(one)) == (other.status, kind(other))
+    """Whether two failures may well be of one cause: the same status and check, dtype and, where it is known, kernel.
+
+    The check may be another where the same values were asked for: integers whose sums would round are no integers then.
+    """
+    if (one.status, kind(one)) != (other.status, kind(other)):
+        return False
+    if one.question.problem.dtype != other.question.problem.dtype:
+        return False
+    if one.kernel is not None and other.kernel is not None and one.kernel != other.kernel:
+        return False
+    return one.check == other.check or one.question.values == other.question.values
 
 
 def shrink(
@@ -75,14 +91,15 @@ class _Descent:
         """Take the first candidate of all `steps` at once, or else of either half of them, and so on.
 
         Of many parameters a few matter to a failure: most are gone after a few questions, and a crash costs one each.
+        The later half comes first: it makes less work of all that is asked after it.
         """
         form = QuestionParameters.of(self.smallest.question)
         for step in steps:
             form = next((candidate for candidate in step(form) if candidate.question is not None), form)
         if not self._goes_down(form) and len(steps) > 1:
             half = len(steps) // 2
-            self._reset(steps[:half])
             self._reset(steps[half:])
+            self._reset(steps[:half])
 
     def _descend(self, step: ShrinkPass) -> bool:
         """Take the first candidate of `step` that fails; whether there is one."""
