@@ -154,11 +154,11 @@ class Campaign:
             )
 
         ask = self._ask_if_supported
-        found = causes(new, self.passed, classes, smaller, ask=ask)
+        first = causes(new, self.passed, classes, smaller, ask=ask)
         # What shrinking met on its way and what fails in another way than everything before has a cause of its own.
-        before = [failure for cause in found for failure in (cause.representative, *cause.members)]
+        before = [failure for cause in first for failure in (cause.representative, *cause.members)]
         others = [f for f in self._new_failures() if not any(is_alike(f, other) for other in before)]
-        return folded([*found, *causes(others, self.passed, classes, smaller, ask=ask)], ask)
+        return folded([*first, *causes(others, self.passed, classes, smaller, ask=ask)], ask)
 
     def _new_failures(self) -> list[Failure]:
         return [failure for failure in self.failures.values() if self.known_as(failure) is None]

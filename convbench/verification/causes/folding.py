@@ -1,4 +1,4 @@
-"""Folding: causes that one change explains are told as one.
+"""Folding: causes that one change explains become one.
 
 A mistake shows in many ways: a wrong stride also makes a relation fail whose restated form has that stride, and a
 buffer that is shared makes repeated calls, changed operands and two threads fail. A cause is folded into another one
@@ -88,7 +88,7 @@ def _fails_in_the_dtype_of(first: Failure, second: Failure, ask: Ask) -> bool:
 
 
 def _holds(cause: Cause, question: Question) -> bool:
-    """Whether `question` has what the failures of `cause` are told by."""
+    """Whether `question` has what distinguishes the failures of `cause`."""
     if _is_within(cause.representative.question.replace(calls="few"), question):
         return True
     traits = set(classes(question).items())
