@@ -25,14 +25,21 @@ def report(runs: tuple[str, ...], **values: Any) -> None:
     RUN is a journal, a folder of journals, a machine, a commit, or a file with the output of `convbench verify --json`;
     several are shown together, and without one it is the newest run. Figures need `pip install 'convbench[report]'`.
     """
-    from convbench.api.report import report as write_report
-    from convbench.reporting.console import say, show_journal_warnings
-    from convbench.reporting.numbers import count
+    from convbench.reporting.console import show_journal_warnings
 
     show_journal_warnings()
+    show_report(*runs, **values)
+
+
+def show_report(*runs: str | Path, beside: bool = False, **values: Any) -> None:
+    """Write the page, and say what it shows; on standard error if that is `beside` the answer of the command."""
+    from convbench.api.report import report as write_report
+    from convbench.reporting.console import say
+    from convbench.reporting.numbers import count
+
     written = write_report(*runs, **values)
     shown = [count(written.records, "record")] if written.records else []
-    shown += [f"{count(written.verified, 'verified backend')}"] if written.verified else []
-    say(f"{written.path} shows {' and '.join(shown)}.")
+    shown += [count(written.verified, "verified backend")] if written.verified else []
+    say(f"{written.path} shows {' and '.join(shown)}.", error=beside)
     if not written.has_figures:
         say("It has no figures, because Altair is not installed: pip install 'convbench[report]'.", error=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -75,11 +76,19 @@ from convbench.cli.options import cpus, numbers
 @options.plugins
 @options.results
 @options.json_lines
-def run(**values: Any) -> None:
+@click.option(
+    "--report",
+    "page",
+    type=options.PATH,
+    metavar="FILE",
+    help="Also write the page of this run, as `convbench report`.",
+)
+def run(page: Path | None, **values: Any) -> None:
     """Verify and time backends on the cases of suites, or on single problems, and record the results."""
     if not values["suites"] and not values["problems"]:
         raise click.UsageError("give --suite or --problem; `convbench suites` lists the suites.")
     from convbench.api.run import run_request
+    from convbench.cli.report import show_report
     from convbench.reporting.console import show_journal_warnings, stderr
     from convbench.reporting.progress import progress
     from convbench.reporting.run.report import end_run, show_run
@@ -90,5 +99,7 @@ def run(**values: Any) -> None:
     with progress(stderr(), as_json=request.as_json, lower=request.lower_precision) as observer:
         result = run_request(request, observer)
     show_run(result.measurements, request)
+    if page is not None and result.measurements.journal is not None:
+        show_report(result.measurements.journal, beside=True, to=page, results=values["results"])
     end_run(result.measurements, *result.remarks)
     sys.exit(result.exit_code)

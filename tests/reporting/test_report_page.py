@@ -192,6 +192,24 @@ def test_the_policy_would_stop_a_script_that_got_into_it(tmp_path: Path, driver:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
+def test_a_run_writes_its_own_page(tmp_path: Path) -> None:
+    words = ["run", "--problem", "n1c2h6w6_o3k3", "--backend", "numpy-gemm", "--quick", "--no-asv", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "convbench",
+        *words,
+        "--results",
+        str(tmp_path),
+        "--report",
+        str(tmp_path / "r.html"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "r.html shows 1 record" in done.stderr, done.stderr
+    assert [json.loads(line)["backend"] for line in done.stdout.splitlines()] == ["numpy-gemm"]
+    assert '"numpy-gemm"' in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 def test_two_runs_are_compared(tmp_path: Path) -> None:
     base, new = sorted((STORED / "bench-2").glob("*.jsonl"))[:2]
     done = convbench(base, new, "--compare", "-o", tmp_path / "c.html", "--results", STORED)
