@@ -39,5 +39,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "publish": ("convbench publish",),
     "export": ("convbench export --to records.csv", "convbench export before.jsonl --to before.pyperf.json"),
     "import": ("convbench import records.csv",),
+    "completion": ("convbench completion bash", "convbench completion fish"),
 }
 """Command lines by command. Files in them (`my_conv.py`, `before.jsonl`) stand for the user's own."""

@@ -12,7 +12,8 @@ import traceback
 
 import click
 
-from convbench.cli import choose, exchange, history, listings, report, run, verify
+from convbench.cli import choose, completion, exchange, history, listings, report, run, verify
+from convbench.cli.completion import complete_names
 from convbench.cli.examples import EXAMPLES
 from convbench.errors import BUG_EXIT_CODE, ConvbenchError
 from convbench.installation import VERSION
@@ -36,13 +37,14 @@ def cli(debug: bool) -> None:
     """
 
 
-for module in (listings, run, verify, choose, history, report, exchange):
+for module in (listings, run, verify, choose, history, report, exchange, completion):
     for command in vars(module).values():
         if isinstance(command, click.Command):
             lines = EXAMPLES[str(command.name)]
             heading = "Examples:" if len(lines) > 1 else "Example:"
             command.epilog = "\n".join(["\b", heading, *(f"  {line}" for line in lines)])
             cli.add_command(command)
+complete_names(cli.commands.values())
 
 
 def main(arguments: list[str] | None = None) -> None:
