@@ -74,14 +74,14 @@ class ModelChoice:
         return sum(c.case.count * c.ranked[0].call_s for c in self.choices)
 
     def lead(self, backend: str, other: str | None = None) -> Ratio | None:
-        """How many times longer a pass takes with `backend` than with `other`, or the best of each layer, if known."""
+        """How many times longer a pass takes with `backend` than with `other`, or the best of each layer, if known. The
+        process of a backend computes all layers, so what processes differ by is included once, for all of them."""
         above, below = self._pass(backend), self._pass(other)
         if above is None or below is None:
             return None
         value, half = above[0] / below[0], math.hypot(above[1] / above[0], below[1] / below[0])
-        winners = [record for c in self.choices if (record := c.ranked[0].record) is not None]
         plain = Ratio(value, value * math.exp(-half), value * math.exp(half), above[2] and below[2])
-        return plain.widened(half_width_between_processes(winners))
+        return plain.widened(max(map(_between_processes, self.choices)))
 
     def _pass(self, backend: str | None) -> tuple[float, float, bool] | None:
         """Seconds per pass with `backend`, or the best of each layer, half of their interval, and whether it is one."""
@@ -90,7 +90,8 @@ class ModelChoice:
         if not known or len(known) < len(ratios):
             return None
         seconds = list(map(pass_s, self.choices, known))
-        halves = [s * math.log(between.high / between.low) / 2 for s, between in zip(seconds, known, strict=True)]
+        within = [between.narrowed(_between_processes(c)) for c, between in zip(self.choices, known, strict=True)]
+        halves = [s * math.log(between.high / between.low) / 2 for s, between in zip(seconds, within, strict=True)]
         return sum(seconds), math.hypot(*halves), all(between.covers for between in known)
 
     def differences(self) -> tuple[Saving, ...]:
@@ -109,6 +110,14 @@ class ModelChoice:
         expected = [(total.expected_s, total) for total in self.totals if total.expected_s is not None]
         expected.sort(key=lambda entry: entry[0])
         return next(((total.backend, total.without) for _, total in expected[:2] if not total.is_whole), None)
+
+
+def _between_processes(choice: LayerChoice) -> float:
+    """Half of the 95 % interval, of a logarithm, that the ratios of this layer include for what processes differ by."""
+    record = choice.ranked[0].record
+    if record is None:
+        return 0.0
+    return half_width_between_processes([record]) / math.sqrt(max(1.0, number(record, "processes") or 1.0))
 
 
 def pass_s(choice: LayerChoice, over_fastest: Ratio) -> float:

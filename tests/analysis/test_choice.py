@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from convbench.problem import ConvProblem
 from convbench.reporting.choice import answer_report
 from convbench.runner.choose.answer import Answer, Request
 from convbench.stats.estimates import estimate_median
+from convbench.stats.process_variation import ProcessVariation
 from convbench.store.schema import Record
 from convbench.suite import Case
 
@@ -203,6 +205,20 @@ def test_a_lead_of_totals_has_an_interval_that_holds_the_true_one() -> None:
     lead, bound = found.lead("b", "a"), found.lead("a")
     assert lead is not None and lead.low < 8 / 7 < lead.high and lead.low > 1
     assert bound is not None and bound.low < 7 / 5 < bound.high
+
+
+def test_a_lead_of_totals_includes_what_processes_differ_by_once() -> None:
+    variation = {"scale": 0.01, "pairs": 40}
+    expected = ProcessVariation(0.01, 40).half_width_of_ratio
+    for layers in (1, 4, 16):
+        choices = []
+        for index in range(layers):
+            pair = [steady(b, s, process_variation=variation, processes=1) for b, s in (("a", 1.0), ("b", 1.3))]
+            choices.append(decide(case(8 + index), pair, TIE))
+        lead = add_up(choices).lead("b", "a")
+        assert lead is not None
+        half_width = math.log(lead.high / lead.low) / 2
+        assert expected <= half_width < 1.05 * expected
 
 
 def test_who_lacks_a_layer_is_never_the_single_best() -> None:
