@@ -17,7 +17,7 @@ from convbench.registry import Registry, Row, discover
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, is_exact, selected_suites
 from convbench.runner.session import Measurements, Session, journal_folder, resumable_run
-from convbench.stats.process_variation import processes_needed
+from convbench.stats.process_variation import ENOUGH_PAIRS, processes_needed
 from convbench.store.asv.results import Written, write_asv_results
 from convbench.store.journal import Journal
 from convbench.store.locations import find_checkout, results_folder
@@ -42,7 +42,7 @@ class Request:
     dtype: str | None = None
     batch: tuple[int, ...] = ()
     processes: int | None = None
-    """None: one, or as many as earlier runs on this machine say that the precision takes."""
+    """None: one, or as many as the precision takes by what earlier runs on this machine saw."""
     self_check: bool | None = None
     pin: str = AUTO
     cache: Cache = "warm"
@@ -164,8 +164,9 @@ def _with_processes(request: Request, pairs: Sequence[ProcessPair], observer: Ob
     needed = processes_needed([pair.log_ratio for pair in pairs], settings[0].precision)
     if request.processes is not None or needed == 1:
         return settings
+    seen = "Earlier runs on this machine saw processes" if len(pairs) >= ENOUGH_PAIRS else "On most machines processes"
     observer.message(
-        f"Earlier runs on this machine saw processes of one backend differ by more than the precision of "
+        f"{seen} of one backend differ by more than the precision of "
         f"{settings[0].precision:.2g}, so each backend is measured in {needed} processes (--processes 1 takes one)."
     )
     share = 1.5 / needed

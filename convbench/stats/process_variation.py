@@ -25,7 +25,9 @@ from convbench.stats.learned_scale import LearnedScale, scale_at
 EXPECTED = 0.0043
 """The scale of the logarithm of two processes' ratio, as expected before any is seen."""
 _MOST_ROUNDS = 60
-_ENOUGH_PAIRS = 6
+ENOUGH_PAIRS = 6
+"""With fewer, a run does not take several processes because of what they show."""
+_SURE = 1000
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,11 @@ def variation_at(size: float, pairs: Sequence[tuple[float, float]]) -> ProcessVa
 
 def processes_needed(log_ratios: Sequence[float], precision: float) -> int:
     """How many processes of each backend a 95 % interval of `precision` to either side takes, where processes differ as
-    these pairs did: 1 where they differ by less, or where too few pairs are known; else 3, the fewest for an interval
-    over processes, or 5."""
-    variation = ProcessVariation().learned_from(log_ratios)
-    if variation.pairs < _ENOUGH_PAIRS or variation.half_width_of_time <= precision:
+    these pairs did, or as is expected where too few pairs are known: 1 where they differ by less; else 3, the fewest for
+    an interval over processes, or 5."""
+    are_enough = len(log_ratios) >= ENOUGH_PAIRS
+    variation = ProcessVariation().learned_from(log_ratios) if are_enough else ProcessVariation(pairs=_SURE)
+    if variation.half_width_of_time <= precision:
         return 1
     return 3 if variation.half_width_of_time <= 2 * precision else 5
 

@@ -56,6 +56,7 @@ def test_each_size_goes_by_its_own_pairs_and_then_by_the_others(pairs: list[tupl
 
 def test_more_processes_are_taken_only_where_it_is_known_that_one_is_not_enough() -> None:
     assert processes_needed([], 0.01) == processes_needed([0.3] * 3, 0.01) == 1
+    assert processes_needed([], 0.006) == 3 and processes_needed([], 0.003) == 5
     assert processes_needed([0.001, -0.002, 0.001] * 5, 0.01) == 1
     assert processes_needed([0.01, -0.012, 0.008] * 5, 0.01) == 3
     assert processes_needed([0.05, -0.06, 0.04] * 5, 0.01) == 5
