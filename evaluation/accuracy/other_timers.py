@@ -45,9 +45,9 @@ _BY_TURNS = (
 import contextlib, io, random
 import pyperf
 from torch.utils.benchmark import Timer
-from convbench.measurement.sampling.sample import calibrate, settle, take_sample
+from convbench.measurement.sampling.sample import calibrate, take_sample, warm_up
 nothing = lambda: None
-plan = calibrate(settle(call, nothing, 0.1), 0.005)
+plan = calibrate(warm_up(call, nothing, 0.1), 0.005)
 timer = Timer("call()", globals={"call": call}, num_threads=1)
 sys.argv = sys.argv[:1]
 def by_convbench(number):

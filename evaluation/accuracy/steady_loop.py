@@ -2,13 +2,17 @@
 
 Layers from some 0.03 to 20 ms and working sets from 64 KB to 40 MB. The loop knows nothing of convbench's sampling: a
 process that computes one backend alone calls it for a while, and then times batches of some milliseconds; the midmean
-of these is the loop's time. Each backend has two such processes, one before the run and one after it, and the truth is
-the geometric mean of their times. How far the two lie apart is printed, too, because no run can be nearer than that.
+of these is the loop's time. Each backend has two such processes. One loops right before the run measures a layer and
+the other right after it, and the truth is the geometric mean of their times: of the same minute, as far as that is
+possible. When the run is over, both loop over all layers once more. How far a loop lies from itself some seconds and
+some minutes later is printed, because no run can be nearer than that.
 
-Printed: how far a run's times lie from the loops', in how many pairs the stated 95 % interval holds the loops' time,
-and what is lost by taking the run's fastest backend of each layer instead of the loops'.
+Printed: how far the run's times lie from the truth, in how many pairs the stated 95 % interval holds it, and in how
+many it holds what the loops take minutes later; what is lost by taking the run's fastest backend of each layer instead
+of the loops', now and then. With --sessions the run is made that many times before, which is what an interval learns
+from on a machine that is in use.
 
-    python evaluation/accuracy/steady_loop.py [--backend NAME ...] [--layers 20] [--loop-s 0.4] [--python PATH]
+    python evaluation/accuracy/steady_loop.py [--backend NAME ...] [--layers 20] [--loop-s 0.2] [--sessions 0]
 """
 
 from __future__ import annotations
@@ -19,11 +23,23 @@ import math
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.workers.process_environment import worker_environment
+from convbench.problem import ConvProblem
+from convbench.registry import discover
+from convbench.runner.observer import Observer
+from convbench.runner.run import Request, run_suites
+from convbench.stats.plateau import midmean
+from convbench.suite import Case
+from convbench.verification.operands import normal_operands
 
 LAYERS = (
     "n1c8h28w28_o8k3_p1",
@@ -51,59 +67,78 @@ BACKENDS = (
     "torch", "torch-channels-last", "torch-packed", "torch-native", "jax", "jax-nhwc", "numba-direct", "numpy-gemm",
 )  # fmt: skip
 BATCH_S = 0.004
+Times = dict[tuple[str, str], float]
+"""Seconds per call by backend and layer."""
 
 
-def loop(backend_name: str, cases: Sequence[str], seconds: float) -> None:
-    """In a process of its own: print the seconds of a call of each case, null where the backend cannot compute it."""
-    from convbench.problem import ConvProblem
-    from convbench.registry import discover
-    from convbench.stats.plateau import midmean
-    from convbench.verification.operands import normal_operands
-
+def answer_with_loops(backend_name: str) -> None:
+    """In a process of its own: for each layer and seconds that come in, the seconds of a call; 0 where it cannot."""
     (entry,) = discover().select([backend_name])
-    backend = entry.backend
-    backend.limit_threads(1)
-    times: dict[str, float | None] = {}
-    for text in cases:
-        problem = ConvProblem.parse(text)
-        times[text] = None
-        if backend.unsupported(problem):
-            continue
-        operands = normal_operands(problem, 0)
-        ready = backend.prepare(problem, operands.x, operands.w, operands.b)
-        start = time.perf_counter()
-        calls = 0
-        while time.perf_counter() - start < seconds / 2 or calls < 3:
+    entry.backend.limit_threads(1)
+    for line in sys.stdin:
+        layer, seconds = json.loads(line)
+        problem = ConvProblem.parse(layer)
+        supported = not entry.backend.unsupported(problem)
+        print(loop_s(entry.backend, problem, seconds) if supported else 0.0, flush=True)
+
+
+def loop_s(backend: Any, problem: ConvProblem, seconds: float) -> float:
+    operands = normal_operands(problem, 0)
+    ready = backend.prepare(problem, operands.x, operands.w, operands.b)
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds / 2 or calls < 3:
+        ready.run()
+        ready.sync()
+        calls += 1
+    batch = max(1, round(BATCH_S / ((time.perf_counter() - start) / calls)))
+    batches: list[float] = []
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds or len(batches) < 4:
+        begin = time.perf_counter()
+        for _ in range(batch):
             ready.run()
-            ready.sync()
-            calls += 1
-        batch = max(1, round(BATCH_S / ((time.perf_counter() - start) / calls)))
-        batches = []
-        start = time.perf_counter()
-        while time.perf_counter() - start < seconds or len(batches) < 4:
-            begin = time.perf_counter()
-            for _ in range(batch):
-                ready.run()
-            ready.sync()
-            batches.append((time.perf_counter() - begin) / batch)
-        times[text] = midmean(batches)
-    print(json.dumps(times))
+        ready.sync()
+        batches.append((time.perf_counter() - begin) / batch)
+    return midmean(batches)
 
 
-def loops(backends: Sequence[str], cases: Sequence[str], seconds: float) -> dict[tuple[str, str], float]:
-    """The loops' seconds by backend and case, each backend in a fresh process with the environment of a worker."""
-    from convbench.measurement.workers.process_environment import worker_environment
+@dataclass
+class Loops:
+    """One process for each backend, with the environment and the core of a worker. They wait while others compute."""
 
-    times = {}
-    for backend in backends:
-        words = [sys.executable, __file__, "--loop-s", str(seconds), "--loop", backend, *cases]
+    backends: Sequence[str]
+    seconds: float
+    times: Times = field(default_factory=dict)
+    spent_s: float = 0.0
+
+    def __post_init__(self) -> None:
         environment = worker_environment(1, "steady")
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, preexec_fn=_on_one_core)
-        if done.returncode:
-            sys.exit(f"the loop of {backend} failed:\n{done.stderr}")
-        found = json.loads(done.stdout.splitlines()[-1])
-        times |= {(backend, case): value for case, value in found.items() if value is not None}
-    return times
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.processes = {
+            backend: subprocess.Popen(
+                [sys.executable, __file__, "--answer", backend], env=environment, preexec_fn=_on_one_core, **pipes
+            )
+            for backend in self.backends
+        }
+
+    def measure(self, layer: str) -> Times:
+        """The times of all backends on a layer, one after the other; those that cannot compute it are left out."""
+        start, times = time.monotonic(), {}
+        for backend, process in self.processes.items():
+            process.stdin.write(json.dumps([layer, self.seconds]) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                sys.exit(f"the loop of {backend} ended on {layer}")
+            if seconds := float(line):
+                times[backend, layer] = seconds
+        self.spent_s += time.monotonic() - start
+        return times
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            process.stdin.close()
+            process.wait()
 
 
 def _on_one_core() -> None:
@@ -111,77 +146,92 @@ def _on_one_core() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def measured(
-    python: str, backends: Sequence[str], cases: Sequence[str], options: Sequence[str]
-) -> list[dict[str, object]]:
-    """The records of `convbench run` over the cases."""
-    with tempfile.TemporaryDirectory() as folder:
-        suite = Path(folder) / "layers.toml"
-        suite.write_text('name = "steady-loop"\nsummary = "0.03 to 20 ms"\ntable = "layers.csv"\n', encoding="utf-8")
-        suite.with_name("layers.csv").write_text("problem\n" + "\n".join(cases) + "\n", encoding="utf-8")
-        chosen = [word for name in backends for word in ("--backend", name)]
-        words = [python, *"-m convbench run --results results --json --no-asv --suite".split(), f"./{suite.name}"]
-        done = subprocess.run([*words, *chosen, *options], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+class BesideTheRun(Observer):
+    """Loops before and after each layer of a run."""
+
+    def __init__(self, before: Loops, after: Loops) -> None:
+        self.before, self.after = before, after
+        self._layer = ""
+
+    def begin(self, suite: str, case: Case) -> None:
+        self._layer = case.name
+        print(f"{case.name} ...", file=sys.stderr, flush=True)
+        self.before.times |= self.before.measure(self._layer)
+
+    def end(self, elapsed_s: float) -> None:
+        self.after.times |= self.after.measure(self._layer)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", action="append", help="may be repeated; by default 8 that the tests install")
     parser.add_argument("--layers", type=int, default=len(LAYERS), help="so many of the layers, evenly spread")
-    parser.add_argument("--loop-s", type=float, default=0.4, help="seconds that each loop is timed for")
-    parser.add_argument("--option", action="append", default=[], help="further words for `convbench run`")
-    parser.add_argument("--python", default=sys.executable, help="whose convbench runs, such as an earlier commit's")
+    parser.add_argument("--loop-s", type=float, default=0.2, help="seconds that each loop is timed for")
+    parser.add_argument("--sessions", type=int, default=0, help="runs before, which the run learns from")
     parser.add_argument("--records", type=Path, help="where to keep what was measured, as JSON")
-    parser.add_argument("--loop", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--answer", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.loop:
-        loop(options.loop[0], options.loop[1:], options.loop_s)
+    if options.answer:
+        answer_with_loops(options.answer)
         return
-    from convbench.measurement.machine.facts import machine_facts
-
     backends = options.backend or list(BACKENDS)
-    cases = [LAYERS[i * len(LAYERS) // options.layers] for i in range(options.layers)]
-    before = loops(backends, cases, options.loop_s)
-    start = time.monotonic()
-    records = measured(options.python, backends, cases, options.option)
-    seconds = time.monotonic() - start
-    after = loops(backends, cases, options.loop_s)
+    layers = [LAYERS[i * len(LAYERS) // options.layers] for i in range(options.layers)]
+    with TemporaryDirectory() as results:
+        request = Request(problems=tuple(layers), backends=tuple(backends), results=Path(results), no_asv=True)
+        for _ in range(options.sessions):
+            run_suites(request, Observer())
+        before, after = (Loops(backends, options.loop_s) for _ in range(2))
+        run = run_suites(request, BesideTheRun(before, after))
+        seconds = run.elapsed_s - before.spent_s - after.spent_s
+        later = [{k: v for layer in layers for k, v in loops.measure(layer).items()} for loops in (before, after)]
+    for loops in (before, after):
+        loops.end()
     if options.records:
-        loops_s = [[*pair, before[pair], after.get(pair)] for pair in before]
-        options.records.write_text(json.dumps({"loops": loops_s, "records": records}), encoding="utf-8")
+        kept = [
+            [*pair, before.times[pair], after.times[pair], *(each[pair] for each in later)] for pair in before.times
+        ]
+        options.records.write_text(json.dumps({"loops": kept, "records": run.records}), encoding="utf-8")
     facts = machine_facts()
-    print(f"{facts['cpu']}, {facts['os']}, 1 thread; the run took {seconds:.0f} s\n")
-    report(records, before, after)
+    known = f" after {options.sessions} others" if options.sessions else ""
+    print(f"{facts['cpu']}, {facts['os']}, 1 thread; the run took {seconds:.0f} s{known}\n")
+    report(run.records, before.times, after.times, later)
 
 
-def report(
-    records: Sequence[dict[str, object]], before: dict[tuple[str, str], float], after: dict[tuple[str, str], float]
-) -> None:
-    truth = {pair: math.sqrt(before[pair] * after[pair]) for pair in before.keys() & after.keys()}
-    apart = [abs(math.log(after[pair] / before[pair])) for pair in truth]
-    rows: dict[str, list[tuple[float, bool]]] = {}
+def mean_of(one: Times, other: Times) -> Times:
+    return {pair: math.sqrt(one[pair] * other[pair]) for pair in one.keys() & other.keys()}
+
+
+def report(records: Sequence[Mapping[str, Any]], before: Times, after: Times, later: Sequence[Times]) -> None:
+    truth, minutes_later = mean_of(before, after), mean_of(*later)
+    rows: dict[str, list[tuple[float, bool, bool]]] = {}
     timed: dict[str, dict[str, float]] = {}
     for record in records:
-        name, problem = str(record["backend"]), str(record["case"])
-        if record["status"] != "ok" or (name, problem) not in truth:
+        pair = record["backend"], record["case"]
+        if record["status"] != "ok" or pair not in truth:
             continue
-        value, low, high = (float(str(record[key])) for key in ("median_s", "low_s", "high_s"))
-        loop_s = truth[name, problem]
-        rows.setdefault(name, []).append((value / loop_s, low <= loop_s <= high))
-        timed.setdefault(problem, {})[name] = value
-    print(f"{'backend':<22}{'layers':>8}{'typical':>10}{'worst':>10}{'interval holds it':>20}")
-    rows["all"] = [pair for pairs in rows.values() for pair in pairs]
+        low, high = record["low_s"], record["high_s"]
+        holds = low <= truth[pair] <= high, low <= minutes_later[pair] <= high
+        rows.setdefault(pair[0], []).append((record["median_s"] / truth[pair], *holds))
+        timed.setdefault(pair[1], {})[pair[0]] = record["median_s"]
+    print(f"{'backend':<22}{'layers':>8}{'typical':>10}{'worst':>10}{'interval holds it':>20}{'and minutes later':>20}")
+    rows["all"] = [row for found in rows.values() for row in found]
     for name, found in rows.items():
-        off = [abs(ratio - 1) for ratio, _ in found]
-        held = sum(holds for _, holds in found) / len(found)
-        print(f"{name:<22}{len(found):>8}{median(off):>10.2%}{max(off):>10.1%}{held:>20.0%}")
-    lost = []
-    for problem, times in timed.items():
-        by_loops = {name: truth[name, problem] for name in times}
-        lost.append(by_loops[min(times, key=lambda name: times[name])] / min(by_loops.values()) - 1)
-    print(f"\nthe two loops of a pair lie {median(apart):.2%} apart in the median, {max(apart):.1%} at worst")
-    print(f"taking the run's fastest costs {sum(lost) / len(lost):.2%} in the mean, {max(lost):.1%} at worst")
+        off = [abs(ratio - 1) for ratio, _, _ in found]
+        held, held_later = (fmean(row[column] for row in found) for column in (1, 2))
+        print(f"{name:<22}{len(found):>8}{median(off):>10.2%}{max(off):>10.1%}{held:>20.0%}{held_later:>20.0%}")
+    print()
+    for label, one, other in (("before and after", before, after), ("then and minutes later", truth, minutes_later)):
+        apart = [abs(math.log(other[pair] / one[pair])) for pair in truth]
+        print(f"loops {label} lie {median(apart):.2%} apart in the median, {max(apart):.1%} at worst")
+    widths = [math.log(r["high_s"] / r["low_s"]) / 2 for r in records if r["status"] == "ok"]
+    print(f"intervals reach {median(widths):.1%} to either side in the median, {max(widths):.0%} at most")
+    for label, loops in (("then", truth), ("minutes later", minutes_later)):
+        fastest = {layer: min(times, key=times.__getitem__) for layer, times in timed.items()}
+        lost = [
+            loops[b, layer] / min(loops[other, layer] for other in timed[layer]) - 1 for layer, b in fastest.items()
+        ]
+        print(f"taking the run's fastest costs {fmean(lost):.2%} in the mean, {max(lost):.1%} at worst, ", end="")
+        print(f"by the loops {label}")
 
 
 if __name__ == "__main__":
