@@ -4,18 +4,22 @@ Twenty distinct layers of ResNet-50 on one thread, in the environment of convben
 same thread limits), in two ways:
 
 * The same callable in the same process, with the three timers in turn. The differences come from the timing alone.
-* Each timer as intended, in equally many fresh processes, half of torch's before convbench's and half after, so that a
-  drift of the machine does not look like a difference. The median of the medians of its processes counts. Where a
-  process's memory lies is part of its time, so these differ by more, also the other two from each other.
+* Each timer as intended, in equally many processes of its own, half of torch's before convbench's and half after, so
+  that a drift of the machine does not look like a difference. A process times all layers, one after the other. The
+  median of the medians of its processes counts. Where a process's memory lies is part of its time, so these differ by
+  more, also the other two from each other. Without pyperf, whose fresh processes take most of the time, the second way
+  compares with torch's timer only.
 
 Prints the ratio per layer and the medians.
 
     python evaluation/accuracy/agreement_with_torch_timer.py [--rounds 60] [--seconds 0.3] [--processes 4] [--layers 20]
+                                                            [--without-pyperf]
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from statistics import median
 
@@ -35,9 +39,8 @@ def distinct_layers(layers: int) -> list[Case]:
     return [cases[round(i * (len(cases) - 1) / max(layers - 1, 1))] for i in range(layers)]
 
 
-def by_convbench(case: Case, entry: Entry, processes: int) -> float:
-    with Engine(Settings(processes=processes)) as engine:
-        (outcome,) = engine.measure("resnet50", case, [entry])
+def by_convbench(engine: Engine, case: Case, entry: Entry) -> float:
+    (outcome,) = engine.measure("resnet50", case, [entry])
     assert outcome.samples, outcome.reason
     by_process: dict[int, list[float]] = {}
     for taken in outcome.samples:
@@ -45,8 +48,8 @@ def by_convbench(case: Case, entry: Entry, processes: int) -> float:
     return median(median(walls) for walls in by_process.values())
 
 
-def by_torch(case: Case, seconds: float, processes: int) -> list[float]:
-    return [TorchTimer().median_s(case.problem, seconds) for _ in range(processes)]
+def by_torch(timers: Sequence[TorchTimer], case: Case, seconds: float) -> list[float]:
+    return [timer.median_s(case.problem, seconds) for timer in timers]
 
 
 def by_pyperf(case: Case, processes: int) -> float:
@@ -74,21 +77,24 @@ def line(case: Case, torch_s: float, pyperf_s: float, ours_s: float, ratios: Seq
 
 def summary(rows: Sequence[Sequence[float]]) -> None:
     for number, label in enumerate(("to torch.utils.benchmark", "to pyperf", "torch's to pyperf's")):
-        print(f"{label}: {told([row[number] for row in rows])}")
+        if known := [row[number] for row in rows if not math.isnan(row[number])]:
+            print(f"{label}: {told(known)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=60, help="of the timers taking turns in one process")
+    parser.add_argument("--rounds", type=int, default=60, help="of the timers taking turns in one process; 0: no turns")
     parser.add_argument("--seconds", type=float, default=0.3, help="of torch's timer, in each process")
     parser.add_argument("--processes", type=int, default=4, help="of each timer, for each layer; 0: not in processes")
     parser.add_argument("--layers", type=int, default=20)
+    parser.add_argument("--without-pyperf", action="store_true", help="in processes of its own, where it takes longest")
     options = parser.parse_args()
     (entry,), facts, cases = discover().select(["torch"]), machine_facts(), distinct_layers(options.layers)
     print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}, 1 thread")
-    heading(f"The same callable in one process, {options.rounds} rounds by turns")
+    if options.rounds:
+        heading(f"The same callable in one process, {options.rounds} rounds by turns")
     rows = []
-    for case in cases:
+    for case in cases if options.rounds else ():
         rounds = by_turns_s(case.problem, options.rounds)
         pairs = (("convbench", "torch"), ("convbench", "pyperf"), ("torch", "pyperf"))
         rows.append([median(r[one] / r[other] for r in rounds) for one, other in pairs])
@@ -99,14 +105,15 @@ def main() -> None:
         return
     heading(f"Each as it is used, in {options.processes} processes of its own")
     rows = []
-    for case in cases:
-        half = options.processes // 2
-        theirs = by_torch(case, options.seconds, half)
-        ours_s = by_convbench(case, entry, options.processes)
-        torch_s = median(theirs + by_torch(case, options.seconds, options.processes - half))
-        pyperf_s = by_pyperf(case, options.processes)
-        rows.append([ours_s / torch_s, ours_s / pyperf_s, torch_s / pyperf_s])
-        line(case, torch_s, pyperf_s, ours_s, rows[-1])
+    timers, half = [TorchTimer() for _ in range(options.processes)], options.processes // 2
+    with Engine(Settings(processes=options.processes)) as engine:
+        for case in cases:
+            before = by_torch(timers[:half], case, options.seconds)
+            ours_s = by_convbench(engine, case, entry)
+            torch_s = median(before + by_torch(timers[half:], case, options.seconds))
+            pyperf_s = math.nan if options.without_pyperf else by_pyperf(case, options.processes)
+            rows.append([ours_s / torch_s, ours_s / pyperf_s, torch_s / pyperf_s])
+            line(case, torch_s, pyperf_s, ours_s, rows[-1])
     summary(rows)
 
 

@@ -5,7 +5,8 @@ Each repeat starts two fresh worker processes of torch on one thread and measure
 comparison the same through `asv run`, twice, and through two runs of pyperf, in the environment of convbench's workers:
 the ratios of their medians, and whether their intervals (asv's of 99 %; pyperf's test) find no difference. For
 convbench's ratios there are two intervals: that of the rounds, which holds for these two processes, and that of a table
-of backends, which includes between-process variation.
+of backends, which includes between-process variation as the pairs before this one showed it, and `convbench run` learns
+it. `--other-repeats 0` leaves asv and pyperf out.
 
     python evaluation/accuracy/self_agreement.py [--repeats 20] [--busy] [--precision 0.003] [--budget 6]
 """
@@ -13,6 +14,7 @@ of backends, which includes between-process variation.
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,23 +45,26 @@ class Against:
     as_backends: Ratio
 
     @classmethod
-    def of(cls, ratios: Sequence[float]) -> Against:
+    def of(cls, ratios: Sequence[float], earlier: Sequence[Against]) -> Against:
         found = estimate_median(ratios)
-        variation = half_width_of_process_variation([], float(normal_spread(np.log(ratios))))
+        seen = [math.log(against.by_rounds.median) for against in earlier]
+        variation = half_width_of_process_variation(seen, float(normal_spread(np.log(ratios))))
         return cls(found, Ratio(found.median, found.low, found.high).widened(variation))
 
 
-def once(entry: Entry, case: Case, settings: Settings) -> tuple[Against, Against]:
+def once(
+    entry: Entry, case: Case, settings: Settings, earlier: tuple[list[Against], list[Against]]
+) -> tuple[Against, Against]:
     """Two fresh processes against each other on the wall and on the CPU clock."""
     with Engine(settings) as engine:
         (outcome,) = engine.measure("self-agreement", case, [entry])
     assert outcome.samples and outcome.aa_samples, outcome.reason
     ratios = []
-    for clock in ("wall_s", "cpu_s"):
+    for clock, before in zip(("wall_s", "cpu_s"), earlier, strict=True):
         one, other = (
             {s.round: getattr(s.sample, clock) for s in samples} for samples in (outcome.samples, outcome.aa_samples)
         )
-        ratios.append(Against.of([one[r] / other[r] for r in one.keys() & other.keys() if other[r]]))
+        ratios.append(Against.of([one[r] / other[r] for r in one.keys() & other.keys() if other[r]], before))
     return ratios[0], ratios[1]
 
 
@@ -111,9 +116,10 @@ def main() -> None:
         most = f"{settings.budget_s:g} s and {settings.most_rounds} rounds at most"
         print(f"{settings.precision:.1%} asked for, {most}\n")
         print(f"{'':<24}{'repeats':>8}{'typical':>10}{'worst':>10}{'covers 1':>14}{'as backends':>14}")
-        walls, cpus = [], []
+        walls: list[Against] = []
+        cpus: list[Against] = []
         for seed in range(options.repeats):
-            wall, cpu = once(entry, Case(problem), replace(settings, seed=seed))
+            wall, cpu = once(entry, Case(problem), replace(settings, seed=seed), (walls, cpus))
             walls.append(wall)
             cpus.append(cpu)
         for name, found in (("convbench, wall clock", walls), ("convbench, CPU clock", cpus)):

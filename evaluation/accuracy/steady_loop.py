@@ -187,9 +187,8 @@ def main() -> None:
     for loops in (before, after):
         loops.end()
     if options.records:
-        kept = [
-            [*pair, before.times[pair], after.times[pair], *(each[pair] for each in later)] for pair in before.times
-        ]
+        every = (before.times, after.times, *later)
+        kept = [[*pair, *(times[pair] for times in every)] for pair in before.times]
         options.records.write_text(json.dumps({"loops": kept, "records": run.records}), encoding="utf-8")
     facts = machine_facts()
     known = f" after {options.sessions} others" if options.sessions else ""
@@ -227,9 +226,8 @@ def report(records: Sequence[Mapping[str, Any]], before: Times, after: Times, la
     print(f"intervals reach {median(widths):.1%} to either side in the median, {max(widths):.0%} at most")
     for label, loops in (("then", truth), ("minutes later", minutes_later)):
         fastest = {layer: min(times, key=times.__getitem__) for layer, times in timed.items()}
-        lost = [
-            loops[b, layer] / min(loops[other, layer] for other in timed[layer]) - 1 for layer, b in fastest.items()
-        ]
+        least = {layer: min(loops[name, layer] for name in times) for layer, times in timed.items()}
+        lost = [loops[name, layer] / least[layer] - 1 for layer, name in fastest.items()]
         print(f"taking the run's fastest costs {fmean(lost):.2%} in the mean, {max(lost):.1%} at worst, ", end="")
         print(f"by the loops {label}")
 

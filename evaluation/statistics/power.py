@@ -2,9 +2,9 @@
 
 Each trial is fresh: several worker processes each of a convolution in NumPy, of a copy of it, and of the same that
 computes 2 % of its rows twice (`slowed_backends.py`), by the rounds of `convbench run` on one thread. Processes of one
-backend differ by some 0.5 %, so a difference of 2 % takes several, which `run` takes by itself for this precision. What is called slower: in
-convbench, a ratio to the first whose interval lies above 1; from the same samples, what `asv compare` says, with its
-own factor of 1.1 and with a factor of 1, and pyperf's test.
+backend differ by some 0.5 %, so a difference of 2 % takes several, which `run` takes by itself for this precision.
+What is called slower: in convbench, a ratio to the first whose interval lies above 1; from the same samples, what
+`asv compare` says, with its own factor of 1.1 and with a factor of 1, and pyperf's test.
 
     python evaluation/statistics/power.py [--trials 20] [--processes 6] [--budget 0.12]
 """
