@@ -45,8 +45,8 @@ def variation_at(size: float, pairs: Sequence[tuple[float, float]]) -> ProcessVa
 
 def processes_needed(log_ratios: Sequence[float], precision: float) -> int:
     """How many processes of each backend a 95 % interval of `precision` to either side takes, where processes differ as
-    these pairs did, or as is expected where too few pairs are known: 1 where they differ by less; else 3, the fewest for
-    an interval over processes, or 5."""
+    these pairs did, or as is expected where too few pairs are known: 1 where they differ by less; else 3, which is the
+    fewest for an interval over processes, or 5."""
     are_enough = len(log_ratios) >= ENOUGH_PAIRS
     variation = ProcessVariation().learned_from(log_ratios) if are_enough else ProcessVariation(pairs=_SURE)
     if variation.half_width_of_time <= precision:

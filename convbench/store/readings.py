@@ -134,9 +134,15 @@ def interval_within_session(record: Record) -> tuple[float, float] | None:
 
 def _half_width_of_other_session(record: Record) -> float:
     """What an interval includes for the other session: its drift, and its process if one process was measured."""
-    drift, processes = half_width_of_session_drift(record), _variation(record)
-    is_of_one = processes is not None and not str(record.get("interval")).startswith("process")
-    return math.hypot(drift, processes.half_width_of_time) if drift and processes and is_of_one else drift
+    drift, process = half_width_of_session_drift(record), half_width_of_a_process(record)
+    return math.hypot(drift, process) if drift and process else drift
+
+
+def half_width_of_a_process(record: Record) -> float | None:
+    """Half of the 95 % interval, of a logarithm, for what one process differs from a typical one by; None in old
+    records and for several processes, whose interval is over them."""
+    is_of_one, variation = not str(record.get("interval")).startswith("process"), _variation(record)
+    return variation.half_width_of_time if is_of_one and variation else None
 
 
 def half_width_of_session_drift(record: Record) -> float:

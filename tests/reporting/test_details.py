@@ -19,6 +19,7 @@ from convbench.problem import ConvProblem
 from convbench.reporting.numbers import mebibytes
 from convbench.reporting.run.details_table import GROUPS
 from convbench.reporting.run.suite_tables import suite_report
+from convbench.stats.session_drift import SessionDrift
 from convbench.status import Status
 from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of
@@ -41,6 +42,7 @@ def record(backend: str = "torch", median_s: float = 2e-3, problem: ConvProblem 
         "before_bytes": 100 * MEBIBYTE,
         "peak_bytes": 164 * MEBIBYTE,
         "steady_bytes": 132 * MEBIBYTE + MEBIBYTE // 2,
+        "drift": SessionDrift(scale=0.01, pairs=40),
     }
     told["samples"] = tuple(RoundSample(number, 0.0, sample) for number in range(8))
     outcome = Outcome(
@@ -82,6 +84,8 @@ def test_the_figures_are_those_of_the_record() -> None:
         "CPU ms": "2.00",
         "faults/call": "3.0",
         "system %": "5.0",
+        "processes ±%": "1.3",
+        "sessions ±%": "2.8",
         "samples": "8",
         "calls": "80",
         "ended by": "precision",

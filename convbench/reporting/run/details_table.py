@@ -15,7 +15,7 @@ from convbench.analysis.ranking import SuiteRanking
 from convbench.reporting.console import spaced
 from convbench.reporting.numbers import aligned, mebibytes, milliseconds, percent, significant
 from convbench.reporting.run.case_table import CaseTable
-from convbench.store.readings import column, number
+from convbench.store.readings import column, half_width_of_a_process, half_width_of_session_drift, number
 from convbench.store.schema import Record
 
 _LARGEST_WHOLE = 1e15  # a greater number is from no measurement, and too wide for any column
@@ -99,6 +99,11 @@ def _median_of(name: str, scale: float = 1) -> Figure:
     return lambda record: median(values) * scale if (values := column(record, name)) else None
 
 
+def _drift(record: Record) -> float | None:
+    """Half of the part of the interval that holds session drift."""
+    return half_width_of_session_drift(record) or None
+
+
 def _ended_by(record: Record) -> str | None:
     return stopped if isinstance(stopped := record.get("stopped"), str) else None
 
@@ -116,6 +121,10 @@ _BEYOND_INPUTS = (
 )
 _ON_DEVICE = "Device MiB: the most on the GPU at once, workspace included; what is held there if no more is known."
 _CPU_TIME = "CPU ms is the CPU time of a call, over all threads. It does not include waiting for others."
+_INTERVAL = (
+    "An interval adds up three things as their squares: processes ±%, what a process differs from a typical one by; "
+    "sessions ±%, what times move by from session to session; and the rounds."
+)
 _TRANSFERS = "Send and fetch ms: the input's way to the GPU and the output's back, which are in no call."
 
 GROUPS: Sequence[Sequence[Column]] = (
@@ -144,6 +153,10 @@ GROUPS: Sequence[Sequence[Column]] = (
         Column("device MiB", _on_device, mebibytes, _ON_DEVICE),
         Column("launch µs", _median_of("launch_s", 1e6), partial(significant, digits=2)),
         Column("GPU MHz", _median_of("sm_mhz"), _whole),
+    ),
+    (
+        Column("processes ±%", half_width_of_a_process, percent, _INTERVAL),
+        Column("sessions ±%", _drift, percent, _INTERVAL),
     ),
     (
         Column("samples", _samples, _whole),
