@@ -21,7 +21,7 @@ _FLAGS = (
 class Iree(Backend):
     name = "iree"
     requires = ("iree.compiler", "iree.runtime")
-    install = "convbench[iree]"
+    install = "'convbench[iree]'"
     summary = "IREE: stablehlo.convolution in NHWC, compiled for this CPU"
     supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
     arithmetic = Arithmetic("direct")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class TensorFlow(Backend):
     name = "tensorflow"
     requires = ("tensorflow",)
-    install = "convbench[tensorflow]"
+    install = "'convbench[tensorflow]'"
     summary = "tf.nn.conv2d in NHWC"
     supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
     thread_safe = True

@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from convbench.cuda_driver import cuda_device_count
+from convbench.installation import pip_line
 from convbench.problem import DIRECTIONS, DTYPES, PADDING_MODES, ConvProblem, Dtype
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ class Backend(ABC):
     def unavailable(self) -> str | None:
         """Why the backend cannot run here, and what to do about it; None when it can."""
         if missing := [module for module in self.requires if not _is_installed(module)]:
-            return f"{' and '.join(missing)} not installed: pip install {self.install or ' '.join(self.requires)}"
+            return f"{' and '.join(missing)} not installed: {pip_line(self.install or ' '.join(self.requires))}"
         if self.device == "cuda" and cuda_device_count() == 0:
             return "no CUDA device: the NVIDIA driver is not installed or shows no GPU"
         if self.device == "mps" and sys.platform != "darwin":

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from places import CHECKOUT
 
-from convbench import backends
+from convbench import backends, installation
 from convbench.backend import Backend
 from convbench.errors import BackendError
 from convbench.registry import Entry, LoadFailure, Origin, Registry, Row, discover, find, load, versions
@@ -404,3 +404,13 @@ def test_a_plugin_found_here_is_found_again_by_its_origin_in_another_process(tmp
     code = f"from convbench.registry import Origin, find; print({asked}.name)"
     done = python("-c", code)
     assert done.stdout == "mine-b\n", done.stderr
+
+
+def test_what_to_type_works_from_where_one_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(installation, "CHECKOUT", str(tmp_path))
+    assert installation.pip_line("'convbench[torch]'") == f"pip install -e '{tmp_path}[torch]'"
+    monkeypatch.chdir(tmp_path)
+    assert installation.pip_line("convbench[torch]") == "pip install -e '.[torch]'"
+    assert installation.pip_line("numpy scipy") == "pip install numpy scipy"
+    monkeypatch.setattr(installation, "CHECKOUT", None)
+    assert installation.pip_line("convbench[torch]") == "pip install 'convbench[torch]'"

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from convbench.cli import options
+from convbench.installation import pip_line
 
 
 @click.command(short_help="Write a page with the answer, tables and figures.")
@@ -42,4 +43,4 @@ def show_report(*runs: str | Path, beside: bool = False, **values: Any) -> None:
     shown += [count(written.verified, "verified backend")] if written.verified else []
     say(f"{written.path} shows {' and '.join(shown)}.", error=beside)
     if not written.has_figures:
-        say("It has no figures, because Altair is not installed: pip install 'convbench[report]'.", error=True)
+        say(f"It has no figures, because Altair is not installed: {pip_line('convbench[report]')}.", error=True)

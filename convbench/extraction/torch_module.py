@@ -16,6 +16,7 @@ from convbench.extraction.call_log import Reading
 from convbench.extraction.inputs import InputRequest, Inputs
 from convbench.extraction.python_source import imported, summary_of
 from convbench.extraction.torchvision_operators import declared_operators
+from convbench.installation import pip_line
 
 _QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse.quantized")
 _OBSERVING = ("torch.ao.quantization", "torch.ao.nn.qat", "torch.ao.nn.intrinsic.qat")
@@ -45,7 +46,7 @@ def require_torch() -> None:
     try:
         importlib.import_module("torch")
     except ImportError:
-        raise ModelError("torch is not installed; type: pip install 'convbench[torch]'") from None
+        raise ModelError(f"torch is not installed; type: {pip_line('convbench[torch]')}") from None
 
 
 def meta_tensor(shape: tuple[int, ...], dtype: Any = None) -> Any:

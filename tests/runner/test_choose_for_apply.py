@@ -104,7 +104,7 @@ def test_for_an_onnx_model_the_next_step_is_the_runtime_with_its_settings() -> N
     assert "    options.intra_op_num_threads = 3" in told and any(
         "InferenceSession('net.onnx'" in line for line in told
     )
-    assert "runs ONNX models" in steps([record("torch", 1.0)], model="net.onnx")[0]
+    assert "[onnxruntime]" in steps([record("torch", 1.0)], model="net.onnx")[0]
 
 
 def test_for_a_torch_model_the_next_step_says_what_apply_can_use() -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from made_records import made
 
 import convbench
+from convbench.installation import pip_line
 from convbench.store.formats.cells import record_of_row, row_of, text_of, value_of
 from convbench.store.formats.files import export_records, format_of, import_records
 from convbench.store.journal import line_of
@@ -283,7 +284,7 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path: Path) -> None:
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)}, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "pip install 'convbench[parquet]'" in done.stderr
+    assert pip_line("convbench[parquet]") in done.stderr
 
 
 # --- pyperf -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convbench.analysis.backend_times import is_applicable
+from convbench.installation import pip_line
 from convbench.registry import discover
 from convbench.runner.choose.answer import Answer, is_onnx
 
@@ -36,7 +37,8 @@ def _for_onnx(answer: Answer) -> Iterator[str]:
     codes = ((name, backends[name].onnx_code(path, threads)) for name in whole)
     runtime, code = next(((name, code) for name, code in codes if code is not None), (None, None))
     if runtime is None or code is None:
-        yield "No backend with a time on every layer runs ONNX models; pip install onnxruntime adds one that does."
+        install = pip_line("convbench[onnxruntime]")
+        yield f"No backend with a time on every layer runs ONNX models. To add one: {install}"
         return
     if single is not None and runtime != single.backend:
         yield f"{single.backend} computes convolutions and runs no ONNX model; the fastest here that does is {runtime}."

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from convbench.errors import ResultsError
+from convbench.installation import pip_line
 from convbench.store.formats.cells import ordered, record_of_row, row_of
 from convbench.store.schema import Record
 
@@ -68,7 +69,7 @@ def _libraries() -> tuple[ModuleType, Any]:
         import pyarrow.parquet
     except ImportError:
         raise ResultsError(
-            "Parquet needs pyarrow, which is not installed here: pip install 'convbench[parquet]'. CSV and JSON lines "
+            f"Parquet needs pyarrow, which is not installed here: {pip_line('convbench[parquet]')}. CSV and JSON lines "
             "need nothing."
         ) from None
     return pyarrow, pyarrow.parquet
