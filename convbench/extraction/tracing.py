@@ -209,7 +209,7 @@ def _note(calls: CallLog, layer: str, name: str, args: Any, result: Any, autocas
     if name == _CONVOLUTION:
         return _convolution(calls, layer, args, autocast)
     if "quantize" in name and hasattr(result, "is_meta"):
-        calls.quantised[id(result)] = name.split("::")[1]
+        calls.quantised[id(result)] = name.removeprefix("aten::").replace("::", ".")
         return (result,)
     if name in _PADS and (name != "aten::constant_pad_nd" or len(args) < 3 or args[2] == 0):
         return _pad(calls, args[0], result, args[1], _PADS[name])

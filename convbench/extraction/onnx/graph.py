@@ -40,7 +40,9 @@ def read_onnx(path: Path, inputs: Inputs) -> Reading:
     """
     model = load(path)
     shape = with_inputs(path, model, inputs)
-    return _Graph(path, *inferred(path, model)).reading(shape)
+    graph, foreign, fault = inferred(path, model)
+    reader = _Graph(path, graph, foreign)
+    return reader.reading(shape, fault)
 
 
 class _Graph:
@@ -53,12 +55,15 @@ class _Graph:
         self._shapes = Shapes(path, graph)
         self._calls = CallLog()
 
-    def reading(self, input_shape: tuple[int, ...]) -> Reading:
+    def reading(self, input_shape: tuple[int, ...], fault: str | None) -> Reading:
+        """What is read. `fault` is why ONNX infers no shapes: a node at fault has its own sentence, if it is read."""
         _check_order(self._path, self._graph)
         for output in self._graph.output:
             self._calls.read(output.name)
         for node in self._graph.node:
             self._note(node)
+        if fault is not None:
+            self._calls.remarks.append(f"Shapes within this model: ONNX cannot infer them ({fault}).")
         return self._calls.reading(input_shape)
 
     def _note(self, node: Any) -> None:

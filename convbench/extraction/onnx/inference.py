@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convbench.errors import ModelError
 from convbench.extraction.onnx.branches import take_known_branches
 from convbench.extraction.onnx.foreign import Foreign, stand_in_for_foreign
 from convbench.extraction.onnx.model_file import first_line
@@ -24,34 +23,30 @@ _OPERATORS = {
 _ROUNDS = 20
 
 
-def inferred(path: Path, model: Any) -> tuple[Any, dict[str, Foreign]]:
+def inferred(path: Path, model: Any) -> tuple[Any, dict[str, Foreign], str | None]:
     """The graph of `model` with the shapes that are known, with the branches that are known to be taken, and with
-    stand-ins for foreign operators, which are given by their outputs. Raises `ModelError`."""
+    stand-ins for foreign operators, which are given by their outputs; and why ONNX infers no shapes, if it does not."""
     from onnx.shape_inference import infer_shapes
 
     foreign: dict[str, Foreign] = {}
     for _ in range(_ROUNDS):
         foreign |= stand_in_for_foreign(model.graph)
-        _declare_sparse(model.graph)
+        _make_dense(model.graph)
         try:
             model = infer_shapes(model, data_prop=True)
-        except Exception as error:
-            raise ModelError(f"{path}: ONNX cannot infer its shapes: {first_line(error)}") from None
+        except Exception as error:  # its own, and what an extension module raises for a file that is wrong
+            return model.graph, foreign, first_line(error)
         is_folded = _fold_constants(model.graph)
         if not take_known_branches(model.graph, Shapes(path, model.graph).array) and not is_folded:
             break
-    return model.graph, foreign
+    return model.graph, foreign, None
 
 
-def _declare_sparse(graph: Any) -> None:
-    """Declare the shapes of sparse initializers, which ONNX's inference does not look at."""
-    declared = {entry.name for entry in graph.value_info}
+def _make_dense(graph: Any) -> None:
+    """Put a dense initializer without data in the place of each sparse one, which ONNX's inference does not look at."""
     for sparse in graph.sparse_initializer:
-        if sparse.values.name not in declared:
-            tensor_type = graph.value_info.add(name=sparse.values.name).type.tensor_type
-            tensor_type.elem_type = sparse.values.data_type
-            for size in sparse.dims:
-                tensor_type.shape.dim.add(dim_value=size)
+        graph.initializer.add(name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims)
+    del graph.sparse_initializer[:]
 
 
 def _fold_constants(graph: Any) -> bool:

@@ -20,15 +20,13 @@ class Shapes:
         self._path = path
         self._types = {entry.name: entry.type.tensor_type for entry in (*graph.value_info, *graph.input, *graph.output)}
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
-        self._sparse = {tensor.values.name: tensor for tensor in graph.sparse_initializer}
         self._inputs = {entry.name for entry in graph.input}
         self._made_by = {name: node for node in graph.node for name in node.output if name}
 
     def known(self, name: str) -> tuple[int, ...] | None:
         """The shape, with 0 for an unknown size; None when even the number of dimensions is unknown."""
-        if name in self._initializers or name in self._sparse:
-            tensor = self._initializers.get(name) or self._sparse[name]
-            return tuple(tensor.dims)
+        if name in self._initializers:
+            return tuple(self._initializers[name].dims)
         tensor_type = self._types.get(name)
         if tensor_type is None or not tensor_type.HasField("shape"):
             return None
@@ -68,8 +66,6 @@ class Shapes:
         """The number of the element type in TensorProto.DataType; 0 when it is unknown."""
         if name in self._initializers:
             return int(self._initializers[name].data_type)
-        if name in self._sparse:
-            return int(self._sparse[name].values.data_type)
         return int(self._types[name].elem_type) if name in self._types else 0
 
     def constant(self, name: str) -> Sequence[Any] | None:
