@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +17,20 @@ from test_engine import CASE, ScriptedWorker
 from test_settling import SMALL, SimulatedMachine
 
 from convbench.analysis.survey import Level, Processes, hazards_of_levels
+from convbench.measurement.ceilings.instruction_sets import instruction_sets
 from convbench.measurement.hazards.catalogue import Hazard
-from convbench.registry import Entry
+from convbench.measurement.machine.facts import cpu_flags, memory_limit_bytes
+from convbench.measurement.machine.topology import caches
+from convbench.registry import Entry, discover
 from convbench.reporting.machine import working_sets as shown
-from convbench.runner.working_sets import Deadline, WorkingSet, settings_for_survey, survey, working_sets
+from convbench.runner.working_sets import (
+    Deadline,
+    WorkingSet,
+    examine_levels,
+    settings_for_survey,
+    survey,
+    working_sets,
+)
 from convbench.stats.process_variation import ProcessVariation, variation_at
 
 SIXTY_MS = tuple(1 + np.exp(-i / 5) for i in range(30))  # of calls of 4 ms: within 5 % after 15 of them, 60 ms
@@ -171,6 +183,24 @@ def test_a_backend_that_fails_on_a_working_set_is_left_out_there() -> None:
     with machine.engine as engine:
         ((_, found),) = survey(engine, SETS[:1], [(entry, 2) for entry in machine.entries], Deadline(np.inf))
     assert [p.backend for p in found] == ["a"]
+
+
+def test_real_workers_are_surveyed_on_every_level_of_this_machine() -> None:
+    (entry,) = discover(entry_points=False).select(["numpy-gemm"])
+    assert isinstance(entry, Entry)
+    expected = [each.level for each in working_sets(caches([0]), memory_limit_bytes())]
+    advanced: list[None] = []
+    levels = examine_levels(entry, 1, 2, 0, time.monotonic() + 600, lambda: advanced.append(None))
+    assert [level.name for level in levels] == expected
+    assert len(advanced) == len(expected) > 1
+    for level in levels:
+        (p,) = level.backends
+        assert p.backend == "numpy-gemm" and len(p.speeds) == 2 and len(p.pairs) == 1
+        assert p.call_s > 0 and p.spread.noise >= 0
+        assert p.operand_bytes == level.bytes
+    if instruction_sets(platform.machine(), cpu_flags()) and caches([0]):
+        assert all(level.read_per_s for level in levels)
+    assert examine_levels(entry, 1, 2, 0, time.monotonic() - 1) == []
 
 
 sizes = st.lists(st.integers(14, 29).map(lambda n: 1 << n), min_size=1, max_size=4).map(sorted)
