@@ -23,6 +23,7 @@ from convbench.store.records import process_groups
 
 _SLOW_SWITCH_S = 4 * Settings().sample_s
 """A way back longer than this takes most of a visit."""
+_NOTABLE_EXCESS = 0.05  # noise alone makes calls look a little slower before some call than after it
 _NOTABLE_VARIATION = Settings().precision
 _NOTABLE_NOISE, _MUCH_NOISIER = 0.03, 3.0
 _NO_FASTER = 1.3  # than the memory behind it
@@ -40,6 +41,8 @@ class Processes:
     settle_s: float | None
     """From the switch until calls are steady; likewise."""
     settle_calls: int | None
+    excess: float | None
+    """By how much calls take longer until then, on average; likewise."""
     is_steady: bool
     """Whether most of them became steady within the longest visit."""
     visit_s: float
@@ -63,6 +66,7 @@ class Processes:
         calls = round(median(s.calls for s in settlings)) if settlings else None
         sampled = median(s.sample.calls for outcome in outcomes for s in outcome.samples)
         alone = [s.alone_s for s in settlings if s.alone_s is not None]
+        excess = [s.excess for s in settlings if s.excess is not None]
         paired = range(0, len(logs) - 1, 2)
         return cls(
             backend=backend,
@@ -71,6 +75,7 @@ class Processes:
             alone_s=median(alone) if alone else None,
             settle_s=None if calls is None else calls * call_s,
             settle_calls=calls,
+            excess=median(excess) if excess else None,
             is_steady=2 * sum(s.reached for s in settlings) >= len(settlings),
             visit_s=((calls or 0) + sampled) * call_s,
             speeds=tuple(level - fmean(levels) for level in levels),
@@ -133,6 +138,7 @@ _Seen = Sequence[tuple[str, Processes]]
 def _slow_switch(seen: _Seen) -> Hazard | None:
     slow = [(p.is_steady, -(p.settle_s or 0.0), name, p) for name, p in seen if p.settle_s is not None]
     slow = [each for each in slow if not each[0] or -each[1] > _SLOW_SWITCH_S]
+    slow = [each for each in slow if (each[3].excess or 0.0) > _NOTABLE_EXCESS]
     if not slow:
         return None
     is_steady, _, name, p = min(slow, key=lambda each: each[:2])

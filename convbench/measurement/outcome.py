@@ -32,13 +32,15 @@ class RoundSample:
 class Settling:
     """How a worker becomes steady after another one had the core: by its call number `calls`, if the plateau was
     `reached` within visits of `visit_s` seconds. `spent_s` seconds went into finding that out. A call took `alone_s`
-    seconds while no other worker ran."""
+    seconds while no other worker ran, and those before the plateau took longer than those on it by the share `excess`,
+    on average."""
 
     calls: int
     reached: bool
     visit_s: float
     spent_s: float
     alone_s: float | None = None
+    excess: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,8 +85,12 @@ class Deadline:
     at_s: float
     clock: Callable[[], float] = time.monotonic
 
+    @property
+    def is_over(self) -> bool:
+        return self.clock() > self.at_s
+
     def __call__(self, activity: str = "", done: float = 0.0) -> None:
-        if self.clock() > self.at_s:
+        if self.is_over:
             raise OutOfTimeError
 
 
@@ -113,6 +117,8 @@ def examine_levels(
     """What `processes` of `entry` and `beside` of another backend show on working sets in each level of the memory, the
     innermost first. Ends at `until_s` by the monotonic clock, with the levels that are known by then."""
     deadline = Deadline(until_s)
+    if deadline.is_over:
+        return []
     with Engine(settings_for_survey(threads), deadline) as engine:
         known = caches(engine.cores or range(threads))
         sets = working_sets(known, memory_limit_bytes())

@@ -86,6 +86,7 @@ def test_a_machine_with_a_way_back_of_60_ms_is_warned_about() -> None:
     levels = Machine(1, a={"call_s": 0.004, "transient": SIXTY_MS}, b={"call_s": 0.001}).surveyed()
     hazard = hazards_by_name(levels)["slow switch"]
     assert 45 <= hazard.figures["settle_ms"] <= 130
+    assert all(p.excess is not None and 0.1 < p.excess < 0.6 for p in processes(levels))
     assert "after another process had the core, calls of a in" in hazard.sentence
     assert "--budget" in hazard.remedy
     assert hazards_by_name(levels, disturbed=True) == {}

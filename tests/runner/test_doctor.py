@@ -258,6 +258,7 @@ def level(name: str, call_s: float = 0.001, luck: float = 0.003, read_per_s: flo
             alone_s=call_s,
             settle_s=3 * call_s,
             settle_calls=3,
+            excess=0.125,
             is_steady=True,
             visit_s=10 * call_s,
             speeds=(0.0, 0.0, 0.0, 0.0),

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
+from statistics import fmean, median
 
 from convbench.measurement.outcome import Outcome, Settling
 from convbench.measurement.sampling.sample import SamplingPlan, calls_per_reading
@@ -81,6 +81,7 @@ class _Probe:
             visit_s=visit_s,
             spent_s=self.spent_s,
             alone_s=self.worker.call_s,
+            excess=median(fmean(visit[: fit.discarded]) for visit in self.visits) / level_s - 1 if calls else 0.0,
         )
         self.worker.settled(settling, level_s, sample_s)
         return True
