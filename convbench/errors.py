@@ -56,6 +56,12 @@ class OutputError(ConvbenchError):
     exit_code = 74
 
 
+class ReaderGoneError(OutputError):
+    """The reader of rows that are printed as they come has closed its end, as `head` does. Nothing is said."""
+
+    exit_code = 141  # as a shell gives it for a program that SIGPIPE ended
+
+
 BUG_EXIT_CODE = 70
 """Of an exception that is no `ConvbenchError`: a bug in convbench. No answer of a command has it."""
 

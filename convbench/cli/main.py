@@ -15,15 +15,13 @@ import click
 from convbench.cli import choose, completion, exchange, history, listings, report, run, verify
 from convbench.cli.completion import complete_names
 from convbench.cli.examples import EXAMPLES
-from convbench.errors import BUG_EXIT_CODE, ConvbenchError
+from convbench.errors import BUG_EXIT_CODE, ConvbenchError, ReaderGoneError
 from convbench.installation import VERSION
 from convbench.reporting.streams import Messages, Output, as_file, open_standard_streams, width_of
 from convbench.reporting.terminal_text import printable, wrapped
 from convbench.runner.interrupts import interrupt_arrived
 
 INTERRUPTED = 130
-READER_GONE = 128 + 13
-"""As a shell gives it for a program that SIGPIPE ended."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True})
@@ -72,8 +70,8 @@ def exit_code(arguments: list[str] | None = None) -> int:
         code = _complain(usage.getvalue().rstrip(), 2)
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader of the rows has closed its end, as `| head` does
-        code = READER_GONE
+    except ReaderGoneError as gone:
+        code = gone.exit_code
     except Exception as error:
         if interrupt_arrived():
             return INTERRUPTED

@@ -83,7 +83,7 @@ def spaced(*parts: RenderableType | None) -> Group:
 
 
 def print_json(rows: Iterable[Any]) -> None:
-    """JSON lines on standard output, and nothing else there. Raises `BrokenPipeError` when their reader is gone."""
+    """JSON lines on standard output, and nothing else there. Raises `ReaderGoneError` when their reader is gone."""
     _print_json(rows, Rows(sys.stdout))
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from typing import IO, Any, TextIO, cast
 
-from convbench.errors import OutputError
+from convbench.errors import OutputError, ReaderGoneError
 from convbench.reporting.terminal_text import write_equivalents
 
 _NARROWEST = 20
@@ -46,29 +47,30 @@ class Output:
 
     name = "standard output"
 
-    def __init__(self, stream: TextIO) -> None:
-        write_equivalents(stream)
-        self._stream = stream
+    def __init__(self, stream: TextIO | Output) -> None:
+        self._stream: TextIO = stream._stream if isinstance(stream, Output) else stream
+        self._error: OSError | None = None
+        write_equivalents(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        try:
-            self._stream.write(text)
-        except OSError as error:
-            self._lost(error)
+        if text != "":  # as libraries write to find out whether a stream is binary
+            self._try(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._lost(error)
+        self._try(self._stream.flush)
 
-    def _lost(self, error: OSError) -> None:
-        discard(self._stream)
-        self.refuse(error)
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as error:
+            discard(self._stream)
+            self._error = error
+        if self._error is not None:
+            self.refuse(self._error)
 
     def refuse(self, error: OSError) -> None:
         """What a loss means to the command."""
@@ -84,11 +86,11 @@ class Messages(Output):
 
 
 class Rows(Output):
-    """Standard output for rows that are printed as they come. Raises `BrokenPipeError` when their reader is gone."""
+    """Standard output for rows that are printed as they come. Raises `ReaderGoneError` when their reader is gone."""
 
     def refuse(self, error: OSError) -> None:
         if isinstance(error, BrokenPipeError):
-            raise error
+            raise ReaderGoneError("the reader of standard output has closed it.") from None
         super().refuse(error)
 
 
