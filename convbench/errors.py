@@ -50,6 +50,10 @@ class NothingMeasuredError(ConvbenchError):
     exit_code = 3
 
 
+class LockedError(ConvbenchError):
+    """Another process holds what is needed, and did so for longer than one waits."""
+
+
 class OutputError(ConvbenchError):
     """Standard output cannot be written, and the answer is lost."""
 

@@ -23,13 +23,21 @@ from convbench.stats.rank_sum import q_values
 from convbench.stats.ratio import Ratio
 from convbench.stats.two_sample import TwoSample, independent, paired
 from convbench.status import Status
-from convbench.store.readings import half_width_between_processes, paired_walls, ragged_walls, table
+from convbench.store.readings import (
+    HARDWARE_FIELDS,
+    Hardware,
+    half_width_between_processes,
+    hardware_of,
+    paired_walls,
+    ragged_walls,
+    table,
+)
 from convbench.store.schema import Record
 
 FIELDS = (
     "suite", "case", "backend", "threads", "status", "reason", "median_s", "session", "commit", "dtype",
     "settings.allocator", "settings.cache", "machine.machine", "declared.device", "versions",
-    "samples.round", "samples.wall_s", "samples.process",
+    "samples.round", "samples.wall_s", "samples.process", *HARDWARE_FIELDS,
 )  # fmt: skip
 """The fields of a record that this module, and those that show its results, look at."""
 
@@ -79,7 +87,12 @@ class Comparison:
     only_base: int
     only_new: int
     told_apart_by: tuple[str, ...] = ()
-    """What a pair has to be equal in besides, as one set has several of it: machine, allocator, cache, dtype."""
+    """What a pair has to be equal in besides, as one set has several of it: one of machine, hardware, allocator, cache,
+    dtype."""
+    machines: tuple[tuple[str, str], ...] = ()
+    """The two machines, name and hardware, of pairs that were measured on different hardware."""
+    not_compared: int = 0
+    """Pairs that both sets have and that were measured on different hardware, unless that was asked for."""
 
     def regressions(self, threshold: float) -> list[Change]:
         return [change for change in self.changes if change.regressed(threshold)]
@@ -97,14 +110,21 @@ def compare(
     new: Iterable[Record],
     threshold: float,
     beside: tuple[Sequence[Record], Sequence[Record]] = ((), ()),
+    *,
+    across_machines: bool = False,
 ) -> Comparison:
     """Compare two sets of records; of several records of one pair the last counts. An interval that lies within
-    `threshold` to either side is `same`. Records `beside` them, of both runs, help to tell what the machine did."""
+    `threshold` to either side is `same`. Records `beside` them, of both runs, help to tell what the machine did. Pairs
+    that were measured on different hardware are compared only if `across_machines`."""
     before, after = list(base), list(new)
     kinds, new_kinds = set(map(_kind, before)), set(map(_kind, after))
-    apart = tuple(sorted({*_several(kinds), *_several(new_kinds)}))
+    several = {*_several(kinds), *_several(new_kinds)}
+    apart = tuple(sorted(several - {"hardware"} if across_machines else several))
     base_pairs, new_pairs = _by_pair(before, apart), _by_pair(after, apart)
-    shared = _in_both(base_pairs, new_pairs)
+    both = _in_both(base_pairs, new_pairs)
+    elsewhere = _on_other_hardware(both, base_pairs, new_pairs, apart)
+    refused = set() if across_machines else {id(later) for _, later in elsewhere}
+    shared = [pair for pair in both if id(pair[2]) not in refused]
     measured = [*shared, *_in_both(*(_by_pair(side, apart) for side in beside))]
     was = ragged_walls([earlier for _, earlier, _ in measured])
     now = ragged_walls([later for _, _, later in measured])
@@ -116,14 +136,16 @@ def compare(
     return Comparison(
         tuple(_changes(pairs, compared[: len(pairs)], threshold)),
         tuple(later for _, _, later in was_timed if later["status"] in _FAILURES),
-        only_base=len(base_pairs) - len(shared),
-        only_new=len(new_pairs) - len(shared),
+        only_base=len(base_pairs) - len(shared) - len(refused),
+        only_new=len(new_pairs) - len(shared) - len(refused),
         told_apart_by=apart,
+        machines=tuple(dict.fromkeys((_machine(earlier), _machine(later)) for earlier, later in elsewhere)),
+        not_compared=len(refused),
     )
 
 
 _FAILURES = frozenset(str(status) for status in Status if status.is_failure)
-_APART = ("machine", "allocator", "cache", "dtype")
+_APART = ("machine", "hardware", "allocator", "cache", "dtype")
 _Shared = tuple[Pair, Record, Record]
 _Compared = tuple[TwoSample, bool, float | None]
 """The result, whether the samples are paired, and the machine's drift where it is known."""
@@ -156,8 +178,17 @@ def _verdict(ratio: Ratio, q_value: float, threshold: float) -> ChangeVerdict:
 def _kind(record: Record) -> tuple[str, ...]:
     """The values of `_APART`."""
     settings = table(record, "settings")
-    values = (table(record, "machine").get("machine"), settings.get("allocator"), settings.get("cache", "warm"))
-    return tuple(map(str, (*values, record.get("dtype"))))
+    machine = table(record, "machine").get("machine"), _hardware(record)
+    return tuple(map(str, (*machine, settings.get("allocator"), settings.get("cache", "warm"), record.get("dtype"))))
+
+
+def _hardware(record: Record) -> Hardware:
+    return hardware_of(table(record, "machine"))
+
+
+def _machine(record: Record) -> str:
+    """`bench-1 (AMD EPYC, 2 CPUs, AVX2)`."""
+    return f"{table(record, 'machine').get('machine') or 'a machine'} ({_hardware(record)})"
 
 
 def _several(kinds: Iterable[tuple[str, ...]]) -> list[str]:
@@ -177,6 +208,20 @@ def _by_pair(records: Iterable[Record], apart: Sequence[str]) -> dict[Pair, Reco
         kind = _kind(record) if places else ()
         pairs[(*pair, *(kind[place] for place in places))] = record
     return pairs
+
+
+def _on_other_hardware(
+    both: Sequence[_Shared], base: Mapping[Pair, Record], new: Mapping[Pair, Record], apart: Sequence[str]
+) -> list[tuple[Record, Record]]:
+    """The records of pairs that differ in the hardware, whether or not it is a part of their names."""
+    others = [(earlier, later) for _, earlier, later in both if _hardware(earlier).is_other_than(_hardware(later))]
+    if "hardware" not in apart:
+        return others
+    place = len(apart) - apart.index("hardware")
+    names = [{(*pair[:-place], *pair[len(pair) - place + 1 :]): pair for pair in side} for side in (base, new)]
+    shared = {pair for pair, *_ in both}
+    alone = [(names[0][name], names[1][name]) for name in names[0] if name in names[1]]
+    return others + [(base[old], new[later]) for old, later in alone if not {old, later} & shared]
 
 
 def _compared(shared: Sequence[_Shared], was: Ragged, now: Ragged, *, of_one_kind: bool) -> list[_Compared]:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.status import Status
-from convbench.store.readings import median_s, number, table, time_of, walls
+from convbench.store.readings import HARDWARE_FIELDS, hardware_of, median_s, number, table, time_of, walls
 from convbench.store.schema import Record
 
 FIELDS = (
     *"suite case backend status median_s low_s high_s threads dtype commit dirty run session time release".split(),
-    *("machine.machine", "settings.allocator", "samples.wall_s"),
+    *("machine.machine", "settings.allocator", "samples.wall_s", *HARDWARE_FIELDS),
 )
 """The fields of a record that this module looks at, as `read_records` takes them."""
 
@@ -40,6 +40,8 @@ class SeriesKey(NamedTuple):
     """`warm`, or `cold` if the caches were emptied before each call."""
     library: str
     """The library whose releases the points are; empty for a series over commits or time."""
+    hardware: str = ""
+    """CPU, number of CPUs and ISA: where another machine takes over the name, a series ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +121,7 @@ def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
         allocator=str(settings.get("allocator") or ""),
         cache=str(settings.get("cache") or "warm"),
         library=library,
+        hardware=str(hardware_of(table(record, "machine"))),
     )
     low_s, high_s = (math.nan if (end_s := number(record, end)) is None else end_s for end in ("low_s", "high_s"))
     session = (str(record.get("run") or ""), str(record.get("session") or ""))

@@ -120,16 +120,24 @@ def whole_number(value: int | str, option: str) -> int:
     return numbers[0]
 
 
-def share(value: float | str, option: str) -> float:
-    """A share between 0 and 1: `0.02` or `2%`."""
+def share(value: float | str, option: str, *, most: float = 1.0, zero: bool = False) -> float:
+    """A share: `2%` or `0.02`, below `most`, and above 0 unless `zero` is one, too. A bare number from 1 on is refused,
+    because it may be meant as percent."""
     text = str(value).strip()
+    in_percent = text.endswith("%")
     try:
-        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        number = float(text.removesuffix("%")) / (100 if in_percent else 1)
     except ValueError:
         number = math.nan
-    if not 0 < number < 1:
-        raise OptionError(f"{option} is {value!r}; it should be a share such as 0.02 or '2%'.")
+    if 1 <= number < math.inf and not in_percent:
+        raise OptionError(f"{option} is {value!r}; a share has a % or is below 1: type {text}% or {number / 100:g}.")
+    if not 0 <= number < most or (number == 0 and not zero):
+        raise OptionError(f"{option} is {value!r}; it should be a share such as 2% or 0.02.")
     return number
+
+
+threshold = partial(share, most=math.inf)
+"""How much slower something has to be: a share that may be above 100 %."""
 
 
 def seconds(value: float, option: str) -> float:

@@ -14,6 +14,7 @@ from rich.console import RenderableType
 
 from convbench.analysis import comparison as analysis
 from convbench.analysis.comparison import Change, Comparison
+from convbench.api import arguments
 from convbench.api.result import Result
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.reporting.history import comparison as shown
@@ -69,15 +70,17 @@ def compare(
     *,
     backend: str | None = None,
     against: str | None = None,
-    threshold: float = 0.05,
+    threshold: float | str = 0.05,
+    across_machines: bool = False,
     results: str | Path | None = None,
 ) -> Compared:
     """Compare two sets of records, pair by pair; a pair is a suite, case, backend and number of threads.
 
     `base` and `new` are paths of journals or of folders of them, machines, commits, tags or branches, results of
     `convbench.run`, frames of `convbench.load`, or records. With `backend` only that one is compared, and with
-    `against` under another name in `new`. A regression is slower beyond doubt and by more than `threshold` (0.05 is
-    5 %). Machines and commits are looked for in the folder `results`, by default the usual one.
+    `against` under another name in `new`. A regression is slower beyond doubt and by more than `threshold`, such as
+    "5%" or 0.05. Pairs that were measured on different hardware are compared only with `across_machines`. Machines and
+    commits are looked for in the folder `results`, by default the usual one.
 
     Raises `ResultsError` for a name that names no records, `BackendError` for patterns that do not match up, and
     `NothingMeasuredError` when no pair is timed in both.
@@ -91,13 +94,14 @@ def compare(
             (base_records, new_records), others = _as_one_backend(
                 base_records, new_records, backend, against or backend
             )
-        comparison = analysis.compare(base_records, new_records, threshold, others)
+        limit = arguments.threshold(threshold, "threshold")
+        comparison = analysis.compare(base_records, new_records, limit, others, across_machines=across_machines)
     if not comparison.changes and not comparison.broken:
         names = [str(s) if isinstance(s, (str, Path)) else place for s, place in ((base, "the base"), (new, "the new"))]
         of_base, of_new = (f" of backend {name}" if name else "" for name in (backend, against or backend))
         sizes = f"{names[0]} has {len(base_records):,} records{of_base} and {names[1]} {len(new_records):,}{of_new}"
-        raise NothingMeasuredError(_nothing(sizes, comparison.told_apart_by))
-    return Compared(comparison, threshold)
+        raise NothingMeasuredError(_nothing(sizes, comparison))
+    return Compared(comparison, limit)
 
 
 @contextmanager
@@ -159,9 +163,11 @@ def _as_one_backend(base: Sequence[Record], new: Sequence[Record], backend: str,
     return (chosen[0], chosen[1]), (others[0], others[1])
 
 
-def _nothing(sizes: str, kept_apart: Sequence[str]) -> str:
+def _nothing(sizes: str, comparison: Comparison) -> str:
+    if comparison.not_compared:
+        return f"nothing to compare: {sizes}. {shown.machines_sentence(comparison)}"
     message = f"nothing to compare: {sizes}, and no suite, case, backend and number of threads is timed in both."
-    if kept_apart:
+    if kept_apart := comparison.told_apart_by:
         what = " and ".join(kept_apart)
         message += f" There are records of more than one {what}, so each is compared with its own {what} alone."
     return message

@@ -78,7 +78,7 @@ class RunResult(Result):
 def run_request(request: Request, observer: Observer) -> RunResult:
     """Measure what `request` selects, and store it as it says. Raises `ConvbenchError` when that is not possible."""
     measurements = run_suites(request, observer)
-    stored = None if measurements.error is not None else store_in_asv(request, measurements)
+    stored = None if measurements.error is not None else store_in_asv(request, measurements, observer.message)
     return RunResult(request, measurements, stored)
 
 

@@ -16,12 +16,9 @@ from convbench.cli import options
 @click.argument("new")
 @click.option("--backend", metavar="NAME", help="Compare only this backend.")
 @click.option("--against", metavar="NAME", help="Compare --backend in BASE with this backend in NEW.")
+@options.percent("--threshold", "Call a slow-down a regression only above this share.", "5%", options.threshold_text)
 @click.option(
-    "--threshold",
-    type=click.FloatRange(0, min_open=True),
-    default=0.05,
-    metavar="SHARE",
-    help="Call a slow-down a regression only above this share.",
+    "--across-machines", is_flag=True, help="Compare also what was measured on another CPU, number of CPUs or ISA."
 )
 @options.markdown
 @options.results
@@ -46,12 +43,8 @@ def compare(base: str, new: str, as_json: bool, markdown: bool, **selection: Any
 @options.many("--suite", "suites", "NAME", "Look only at this suite")
 @options.backends
 @options.case
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0),
-    default=0.03,
-    metavar="SHARE",
-    help="Leave out steps that are not larger than this share.",
+@options.percent(
+    "--threshold", "Leave out steps that are not larger than this share.", "3%", options.threshold_from_zero
 )
 @options.whole("--min-segment", 2, "The fewest runs between two steps, and after the last step.", default=3)
 @options.whole("--last", 0, "Exit with 1 only for a step among the N newest points of its series.", default=10)
@@ -126,6 +119,6 @@ def releases(**values: Any) -> None:
         measurements = measure_releases(request, observer)
     show_run(measurements, request)
     if measurements.error is None:
-        show_steps(measurements, store_releases(request, measurements), request)
+        show_steps(measurements, store_releases(request, measurements, observer.message), request)
     end_run(measurements)
     sys.exit(measurements.exit_code)

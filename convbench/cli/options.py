@@ -23,6 +23,16 @@ def _kind(reader: Callable[..., Any], **keywords: bool) -> Callable[[Any], Any]:
 
 numbers = _kind(arguments.whole_numbers)
 share = _kind(arguments.share)
+threshold = _kind(arguments.threshold)
+
+
+def threshold_text(value: Any) -> str:
+    """A share that is checked here, and read where it is used."""
+    threshold(value)
+    return str(value)
+
+
+threshold_from_zero = _kind(arguments.threshold, zero=True)
 cpus = _kind(arguments.cpus)
 
 PATH = click.Path(path_type=Path)
@@ -39,9 +49,14 @@ def seconds(name: str, help: str, default: float | None = None) -> Callable[[Com
     return click.option(name, type=click.FloatRange(0, min_open=True), default=default, metavar="S", help=help)
 
 
-def percent(name: str, help: str, default: str | None = None) -> Callable[[Command], Command]:  # noqa: A002
+def percent(
+    name: str,
+    help: str,  # noqa: A002
+    default: str | None = None,
+    kind: Callable[[Any], Any] = share,
+) -> Callable[[Command], Command]:
     """An option that is a share, such as 2%."""
-    return click.option(name, type=share, default=default, metavar="P%", help=help)
+    return click.option(name, type=kind, default=default, metavar="P%", help=help)
 
 
 def whole(name: str, least: int, help: str, default: int | None = None) -> Callable[[Command], Command]:  # noqa: A002

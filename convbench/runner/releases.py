@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from convbench.errors import BackendError, did_you_mean
+from convbench.errors import BackendError, LockedError, did_you_mean
 from convbench.measurement.environments.interpreters import OtherEnvironment, environment, with_availability
 from convbench.measurement.environments.probe import WORKER_NEEDS
 from convbench.measurement.environments.release_dates import upload_dates, wheel_date
@@ -63,11 +63,12 @@ def measure_releases(request: Request, observer: Observer) -> Measurements:
     return measure(request, suites, entries, observer, {entry.name: release for entry, release in offers})
 
 
-def store_releases(request: Request, measurements: Measurements) -> History | None:
-    """Make asv's files of all releases anew; None when that is not asked or nothing was measured."""
+def store_releases(request: Request, measurements: Measurements, say: Callable[[str], object]) -> History | None:
+    """Make asv's files of all releases anew; None when that is not asked or nothing was measured. `say` is called
+    with what is waited for."""
     if request.no_asv or not measurements.written:
         return None
-    return write_release_history(results_folder(request.results))
+    return write_release_history(results_folder(request.results), say)
 
 
 def _words(texts: Sequence[str]) -> list[str]:
@@ -145,8 +146,8 @@ def _environments(
         observer.message(f"{library} {version}: preparing its environment ...")
         start = time.monotonic()
         try:
-            made, is_new = make(recipe, folder, python)
-        except BackendError as error:
+            made, is_new = make(recipe, folder, python, observer.message)
+        except (BackendError, LockedError) as error:
             failures.append(str(error))
             continue
         how = f"made in {time.monotonic() - start:.0f} s" if is_new else "kept from before"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -147,14 +147,15 @@ def registry(request: Request) -> Registry:
     return discovered
 
 
-def store_in_asv(request: Request, measurements: Measurements) -> Written | None:
-    """Store the records in asv's files under the checkout's commit; None when that is not asked or none are new."""
+def store_in_asv(request: Request, measurements: Measurements, say: Callable[[str], object]) -> Written | None:
+    """Store the records in asv's files under the checkout's commit; None when that is not asked or none are new. `say`
+    is called with what is waited for."""
     if request.no_asv or not request.keep or not measurements.written:
         return None
     # A resumed run may have measured earlier records at another commit, which stored them then.
     records = [record for record in measurements.records if record.get("commit") == measurements.commit]
     results, checkout = results_folder(request.results), find_checkout(Path.cwd())
-    return write_asv_results(records, results, checkout, allow_dirty=request.allow_dirty)
+    return write_asv_results(records, results, checkout, allow_dirty=request.allow_dirty, say=say)
 
 
 def _with_processes(request: Request, pairs: Sequence[ProcessPair], observer: Observer) -> list[Settings]:

@@ -33,7 +33,7 @@ from convbench.store.ceilings import kept_ceilings
 from convbench.store.journal import Journal, journals, read_records
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import CheckoutState, checkout_state, find_checkout, machine_folder, results_folder
-from convbench.store.readings import problem_of, table
+from convbench.store.readings import hardware_of, problem_of, table, this_hardware
 from convbench.store.records import record_of
 from convbench.store.schema import Record
 from convbench.suite import Case, Suite
@@ -204,6 +204,8 @@ def resumable_run(
             warnings.simplefilter("ignore", JournalWarning)
             named = (record for record in read_records(path) if record.get("suite") in names)
             records = [record for record in named if {**_DEFAULTS, **table(record, "settings")} in known_settings]
+        here = this_hardware()  # this name may have been another machine's
+        records = [r for r in records if not hardware_of(table(r, "machine")).is_other_than(here)]
         if matching := [r for r in records if (r.get("release") or {}).get("library") == library]:
             return Journal(path), matching
     return None

@@ -1,19 +1,21 @@
-"""Where results are: `--results DIR`, else `results/` of the checkout one stands in, else the user's data folder.
+"""Where results are: `--results DIR`, else those of the checkout one stands in, else the user's data folder.
 
 A checkout configures asv; its commit is what results belong to.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from convbench.errors import ResultsError
+from convbench.scratch import collect_leftovers, scratch_folder
+from convbench.user_file import FileKind, read_text
 
 
 def results_folder(folder: Path | None = None) -> Path:
@@ -22,20 +24,39 @@ def results_folder(folder: Path | None = None) -> Path:
         return folder
     checkout = find_checkout(Path.cwd())
     if checkout is not None:
-        return checkout / "results"
+        return results_of_checkout(checkout)
     from platformdirs import user_data_path
 
     return user_data_path("convbench", appauthor=False) / "results"
 
 
+def results_of_checkout(checkout: Path) -> Path:
+    """`results_dir` of the checkout's configuration, where asv looks for results; `results` where it says nothing."""
+    try:
+        text = read_text(checkout / CONFIGURATION, _CONFIGURATION)
+        try:
+            configured = json.loads(text)
+        except ValueError:
+            from asv.util import load_json
+
+            configured = load_json(checkout / CONFIGURATION, js_comments=True)
+    except (ResultsError, OSError, ValueError, RecursionError):
+        configured = None
+    name = configured.get("results_dir") if isinstance(configured, dict) else None
+    return checkout / (name if isinstance(name, str) and name else "results")
+
+
 def machine_folder(results: Path, machine: str) -> Path:
-    """The folder of one machine's results, made if need be and tried: raises `ResultsError` if it cannot be written."""
+    """The folder of one machine's results, made if need be and tried: raises `ResultsError` if it cannot be written.
+    What killed processes left there is collected."""
     folder = results / machine
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".writable-{os.getpid()}"
         trial.touch()
         trial.unlink()
+        collect_leftovers(results)
+        collect_leftovers(folder)
     except OSError as error:
         raise ResultsError(
             f"the results folder {folder} cannot be written: {error.strerror or error}. "
@@ -45,6 +66,7 @@ def machine_folder(results: Path, machine: str) -> Path:
 
 
 CONFIGURATION = "asv.conf.json"
+_CONFIGURATION = FileKind("a configuration of asv", 2**20, "give one that asv can read", ResultsError)
 
 
 @dataclass(frozen=True)
@@ -81,8 +103,8 @@ def git(folder: Path, *words: str) -> str | None:
 def draft_of(path: Path) -> Iterator[Path]:
     """A file to write to; it replaces `path` once it is whole and on disk. Raises `ResultsError` if that fails."""
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convbench-") as scratch:
-            draft = Path(scratch) / path.name
+        with scratch_folder(path.parent) as scratch:
+            draft = scratch / path.name
             yield draft
             with draft.open("rb") as file:
                 os.fsync(file.fileno())

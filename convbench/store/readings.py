@@ -10,11 +10,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.stats.process_variation import ProcessVariation, half_width_of_process_variation
 from convbench.stats.ragged import Ragged
@@ -51,6 +52,40 @@ def table(record: Mapping[str, object], name: str) -> Mapping[str, Any]:
     """The object in a field; an empty one without it."""
     value = record.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+class Hardware(NamedTuple):
+    """What a machine is besides its name, which may go to another: in a pool, or where a host is replaced. What is
+    empty or None is unknown."""
+
+    cpu: str = ""
+    cpus: int | None = None
+    isa: str = ""
+
+    def __str__(self) -> str:
+        cpus = f"{self.cpus} CPU{'s' * (self.cpus != 1)}" if self.cpus else ""
+        return ", ".join(filter(None, (self.cpu, cpus, self.isa)))
+
+    def is_other_than(self, other: Hardware) -> bool:
+        """Whether the two differ in something that is known of both."""
+        return any(ours and theirs and ours != theirs for ours, theirs in zip(self, other, strict=True))
+
+
+def hardware_of(machine: Mapping[str, object]) -> Hardware:
+    """The hardware in a record's table of the machine."""
+    cpu, cpus, isa = machine.get("cpu"), as_number(machine.get("num_cpu")), machine.get("vector_isa")
+    return Hardware(
+        cpu if isinstance(cpu, str) else "", int(cpus) if cpus else None, isa if isinstance(isa, str) else ""
+    )
+
+
+def this_hardware() -> Hardware:
+    """That of this machine."""
+    return hardware_of(machine_facts())
+
+
+HARDWARE_FIELDS = ("machine.cpu", "machine.num_cpu", "machine.vector_isa")
+"""Where `hardware_of` looks, as `read_records` takes it."""
 
 
 def time_of(record: Record) -> datetime | None:

@@ -25,7 +25,7 @@ from convbench.stats.process_groups import Groups, two_groups
 from convbench.store.journal import Span, journals, read_records
 from convbench.store.locations import CheckoutState, results_folder
 from convbench.store.parallel_read import read_parts
-from convbench.store.readings import table
+from convbench.store.readings import HARDWARE_FIELDS, Hardware, hardware_of, table
 from convbench.store.schema import Record
 
 FORMAT = 1
@@ -192,19 +192,19 @@ def journals_at(path: Place | Iterable[Place] | None = None) -> list[Path]:
 
 
 _FIELDS = (
-    "status low_s high_s problem threads case_id time machine.cpu settings.allocator settings.cache versions declared "
-    "settings.handed_over"
-).split()
+    *"status low_s high_s problem threads case_id time settings.allocator settings.cache versions declared".split(),
+    *("settings.handed_over", *HARDWARE_FIELDS),
+)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditions under which times are comparable. `cpu` None means any, if the folder says which machine."""
+    """The conditions under which times are comparable. `hardware` None means that of the newest record."""
 
     threads: int
     allocator: str = "steady"
     cache: Cache = "warm"
-    cpu: str | None = None
+    hardware: Hardware | None = None
     handed_over: bool = False
 
     def hold(self, record: Record) -> bool:
@@ -215,7 +215,7 @@ class Conditions:
             and settings.get("allocator") == self.allocator
             and settings.get("cache") == self.cache
             and bool(settings.get("handed_over")) == self.handed_over
-            and (self.cpu is None or machine.get("cpu") == self.cpu)
+            and (self.hardware is None or _is_of(self.hardware, hardware_of(machine)))
             and isinstance(record.get("problem"), Mapping)
             and isinstance(record.get("case_id"), str)
         )
@@ -241,7 +241,15 @@ def earlier_records(folder: Path, conditions: Conditions, *, whole: bool) -> lis
             key = record["case_id"], record["backend"]
             newest.pop(key, None)  # so that the order is that of the newest
             newest[key] = record
-    return list(newest.values())
+    if conditions.hardware is not None or not newest:
+        return list(newest.values())
+    *_, last = newest.values()
+    hardware = hardware_of(table(last, "machine"))  # the name may have gone to another machine meanwhile
+    return [one for one in newest.values() if not hardware_of(table(one, "machine")).is_other_than(hardware)]
+
+
+def _is_of(hardware: Hardware, measured: Hardware) -> bool:
+    return measured.cpu == hardware.cpu and not measured.is_other_than(hardware)
 
 
 def by_case_id(candidates: Iterable[Record]) -> dict[str, list[Record]]:

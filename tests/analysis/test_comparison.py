@@ -345,3 +345,52 @@ def test_a_name_from_a_journal_moves_no_cursor(tmp_path: Path) -> None:
     shown = command(path, path)
     assert shown.returncode == 0
     assert "\x1b" not in shown.stdout and "\\x1b[2Jx" in shown.stdout and "[bold]b" in shown.stdout
+
+
+HERE = {"machine": "here", "cpu": "AMD EPYC", "num_cpu": 2, "vector_isa": "AVX-512"}
+
+
+@pytest.mark.parametrize("other", [{"cpu": "Intel Xeon"}, {"num_cpu": 64}, {"vector_isa": "AVX2"}])
+def test_another_machine_under_one_name_is_compared_only_when_asked(other: dict[str, Any], tmp_path: Path) -> None:
+    base = journal(tmp_path / "base.jsonl", *(record(noisy(), case, machine=HERE) for case in "abc"))
+    new = journal(tmp_path / "new.jsonl", *(record(noisy(1.7), case, machine=HERE | other) for case in "abc"))
+    refused = command(base, new)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "3 pairs were measured on different hardware and not compared" in refused.stderr
+    assert "the base on here (AMD EPYC, 2 CPUs, AVX-512), the new on here (" in refused.stderr
+    assert str(next(iter(other.values()))) in refused.stderr and "--across-machines" in refused.stderr
+    asked = command(base, new, "--across-machines")
+    assert asked.returncode == 1 and "Measured on different hardware" in " ".join(asked.stdout.split())
+
+
+def test_what_is_of_one_machine_is_compared_and_the_rest_is_said(tmp_path: Path) -> None:
+    other = HERE | {"cpu": "Intel Xeon"}
+    base = journal(tmp_path / "base.jsonl", *(record(noisy(), case, machine=HERE) for case in "ab"))
+    after = record(noisy(), "a", machine=HERE), record(noisy(1.7), "b", machine=other)
+    done = command(base, journal(tmp_path / "new.jsonl", *after))
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0 and "slower 1.7" not in said
+    assert "1 pair was measured on different hardware and not compared" in said
+
+
+@pytest.mark.parametrize("known", [{}, {"machine": "here"}, {"machine": "here", "cpu": "AMD EPYC"}])
+def test_what_a_record_does_not_say_of_its_machine_tells_nothing_apart(known: dict[str, Any]) -> None:
+    base, new = [record(noisy(), machine=known)], [record(noisy(), machine=HERE)]
+    comparison = compare(base, new, 0.05)
+    assert len(comparison.changes) == 1 and not comparison.not_compared and not comparison.machines
+
+
+def test_machines_of_other_names_and_the_same_hardware_are_compared(tmp_path: Path) -> None:
+    """As containers in a pool have a new name each time."""
+    base = [record(noisy(), machine=HERE)]
+    comparison = compare(base, [record(noisy(), machine=HERE | {"machine": "there"})], 0.05)
+    assert len(comparison.changes) == 1 and not comparison.machines
+
+
+@pytest.mark.parametrize("text", ["5", "1", "1.0", "100"])
+def test_a_bare_number_from_1_on_is_no_share(text: str, tmp_path: Path) -> None:
+    path = journal(tmp_path / "a.jsonl", record(noisy()))
+    done = command(path, path, "--threshold", text)
+    assert done.returncode == 2 and f"type {text}% or {float(text) / 100:g}" in done.stderr
+    for meant in (f"{text}%", f"{float(text) / 200:g}"):
+        assert command(path, path, "--threshold", meant).returncode == 0

@@ -452,3 +452,30 @@ def test_half_a_surrogate_in_a_journal_can_be_shown(tmp_path: Path) -> None:
         done = command(path, *words)
         assert done.returncode == 1, done.stderr
         assert "ud800" in done.stdout
+
+
+def test_a_series_ends_where_another_machine_takes_over_the_name(tmp_path: Path) -> None:
+    first, then = ({"machine": "ci", "cpu": cpu, "num_cpu": 2, "vector_isa": "AVX2"} for cpu in ("Old CPU", "New CPU"))
+    made = nights(stepped(20, 20, 1.5))
+    for night, one in enumerate(made):
+        one["machine"] = first if night < 20 else then
+    done = command(journal(tmp_path / "pool.jsonl", made))
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0, "the machine is slower and the library is not"
+    assert "0 steps to slower" in said
+    assert "ci was Old CPU, 2 CPUs, AVX2; then New CPU, 2 CPUs, AVX2: its series are cut there." in said
+    alone = nights(stepped(20, 20, 1.5))
+    for one in alone:
+        one["machine"] = first
+    assert command(journal(tmp_path / "one.jsonl", alone), "--last", "30").returncode == 1
+
+
+def test_a_share_of_steps_may_be_percent_and_zero_and_no_bare_number(tmp_path: Path) -> None:
+    path = journal(tmp_path / "nights.jsonl", nights(stepped(20, 8, 1.3)))
+    assert [command(path, "--threshold", text).returncode for text in ("0", "5%", "0.05", "200%", "3")] == [
+        1,
+        1,
+        1,
+        0,
+        2,
+    ]

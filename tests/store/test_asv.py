@@ -111,9 +111,24 @@ def test_two_runs_of_one_commit_are_merged_and_nothing_is_lost(clone: Path) -> N
     done = call(clone, sys.executable, "-m", "convbench", *words)
     assert done.returncode == 0, done.stderr
     after = _values(stored)
-    gained = [i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    gained = [i for i, (old, new) in enumerate(zip(before, after, strict=True)) if repr(old) != repr(new)]
     assert len(gained) == 6
-    assert all(before[i] is None and after[i] is not None for i in gained)
+    assert all(before[i] != before[i] and after[i] == after[i] for i in gained)  # n/a before, a number now
+
+
+def test_what_was_not_asked_is_not_available_to_asv_and_no_failure(clone: Path) -> None:
+    commit(clone, "one pair")
+    words = ["run", "--suite", "smoke", "--quick", "--backend", "numpy-gemm", "--case", "*k5*"]
+    done = call(clone, sys.executable, "-m", "convbench", *words)
+    shown = asv(clone, "show", "HEAD", "-b", "Smoke.track_time")
+    compared = asv(clone, "compare", "HEAD~1", "HEAD")
+    (path,) = (clone / "results" / "here").glob(f"{_head(clone)[:8]}-*.json")
+    values = _values(path)
+    call(clone, "git", "reset", "-q", "--hard", "HEAD~1")  # the clone is shared with the other tests
+    assert done.returncode == 0, done.stderr
+    assert "failed" not in shown and "failed" not in compared
+    assert "n/a" in shown
+    assert sum(value == value for value in values if value is not None) == 1 and None not in values
 
 
 def test_what_was_measured_at_another_commit_is_not_stored_under_this_one(clone: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from convbench.errors import BackendError
+from convbench.file_lock import file_lock
 from convbench.measurement.environments.interpreters import OtherEnvironment, environment, run
 
+_WAIT_S = 1800.0  # another process may install large libraries meanwhile
 _MARK = "convbench-environment.json"
 _ASK_INSTALLED = "import sys, importlib.metadata as m; sys.stdout.write('\\n' + m.version(sys.argv[1]))"
 _LINES_SHOWN = 4
@@ -70,18 +73,18 @@ def same_version(request: str, installed: str) -> bool:
     return Version(wanted.public) == Version(actual.public) and wanted.local in (None, actual.local)
 
 
-def make(recipe: Recipe, folder: Path, base: OtherEnvironment) -> tuple[OtherEnvironment, bool]:
+def make(
+    recipe: Recipe, folder: Path, base: OtherEnvironment, waiting: Callable[[str], object] = lambda sentence: None
+) -> tuple[OtherEnvironment, bool]:
     """The environment of a release in `folder`, made with the interpreter `base` if it does not exist, and whether it
-    was made now. Its label is the installed version. Raises `BackendError` if it cannot be made, or has another version
-    than requested."""
-    from filelock import FileLock
-
+    was made now. Its label is the installed version. `waiting` is called with a sentence when another process
+    makes it. Raises `BackendError` if it cannot be made, or has another version than requested, and `LockedError`."""
     place = folder / recipe.folder_name(base.version)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BackendError(f"{folder} cannot be made: {error.strerror or error}. Give --environments DIR.") from None
-    with FileLock(folder / f"{place.name}.lock"):
+    with file_lock(folder / f"{place.name}.held", _WAIT_S, waiting):
         kept = _kept_version(recipe, place)
         version = kept or _made(recipe, place, base)
     # A local part such as +cpu is in the label only if it was requested.

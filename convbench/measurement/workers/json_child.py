@@ -10,7 +10,7 @@ import contextlib
 import json
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,15 @@ class JsonChild(ChildProcess):
                 if isinstance(message := json.loads(line), dict):
                     yield message
 
+    def answer(self, field: str, waiting: Callable[[str], object]) -> Any:
+        """The last `field` that it sends, None without; what it says of waiting for others is passed on at once."""
+        value = None
+        for message in self.messages():
+            if "waiting" in message:
+                waiting(str(message["waiting"]))
+            value = message.get(field, value)
+        return value
+
     def failure(self) -> str | None:
         """Wait for its end; None if it ended well, else how it ended, with the last line of its standard error."""
         code = self._process.wait()
@@ -87,6 +96,11 @@ class JsonChild(ChildProcess):
 def read_request() -> Any:
     """In the child: the request, from standard input."""
     return json.loads(sys.stdin.readline())
+
+
+def send_waiting(sentence: str) -> None:
+    """In the child: say which process it waits for."""
+    send_message(waiting=sentence)
 
 
 def send_message(**fields: Any) -> None:

@@ -50,7 +50,7 @@ def report(comparison: Comparison, threshold: float) -> RenderableType:
         ]
         parts += [plain_table(headers, styled, right=range(4, len(headers)), drops=(1, len(headers) - 1, 4, 5)), Text()]
     parts += [Text(f"broken: {printable(sentence)}", style="red") for sentence in _broken(comparison)]
-    return Group(*parts, Text(_closing(comparison, threshold)))
+    return Group(*parts, Text(printable(_closing(comparison, threshold))))
 
 
 def markdown(comparison: Comparison, threshold: float) -> str:
@@ -60,7 +60,7 @@ def markdown(comparison: Comparison, threshold: float) -> str:
         headers, cells = _table(changes)
         parts += [markdown_table(headers, cells, right=range(4, len(headers))), ""]
     parts += [f"**broken**: {escaped(sentence)}\n" for sentence in _broken(comparison)]
-    return "\n".join([*parts, _closing(comparison, threshold)])
+    return "\n".join([*parts, printable(_closing(comparison, threshold))])
 
 
 def _row(change: Change) -> dict[str, Any]:
@@ -135,7 +135,21 @@ def _closing(comparison: Comparison, threshold: float) -> str:
     base, new = comparison.only_base, comparison.only_new
     if base or new:
         sentences.append(f"Not compared: {base:,} only in the base, {new:,} only in the new.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *filter(None, [machines_sentence(comparison)])])
+
+
+def machines_sentence(comparison: Comparison) -> str:
+    """Which machines pairs were measured on, if their hardware differs; empty if it does not."""
+    if not comparison.machines:
+        return ""
+    pairs = " and ".join(f"the base on {base}, the new on {new}" for base, new in comparison.machines[:3])
+    if comparison.not_compared:
+        number = count(comparison.not_compared, "pair")
+        return (
+            f"{number} {'was' if comparison.not_compared == 1 else 'were'} measured on different hardware and not "
+            f"compared: {pairs}. To compare the machines as well, type --across-machines."
+        )
+    return f"Measured on different hardware, {pairs}: what differs may be the machines."
 
 
 def _how_measured(changes: Sequence[Change]) -> list[str]:

@@ -159,6 +159,7 @@ def _parts(key: SeriesKey, names: Collection[str]) -> list[str]:
     """Those of `names` that tell a series from others, besides backend and case, in words."""
     texts = {
         "machine": key.machine,
+        "hardware": key.hardware,
         "suite": key.suite and f"suite {key.suite}",
         "threads": count(key.threads, "thread"),
         "dtype": key.dtype,
@@ -174,7 +175,7 @@ def markdown_of(shown: TrendReport) -> str:
     closing = "\n\n".join(_closing(shown))
     if not shown.steps:
         return closing
-    named = ("machine", "suite", "threads", "dtype", "allocator", "cache")
+    named = ("machine", "hardware", "suite", "threads", "dtype", "allocator", "cache")
     differing = [name for name in named if name in shown.differing]
     rows = []
     for step, cells in zip(shown.steps, _cells(shown), strict=True):
@@ -205,11 +206,25 @@ def _closing(shown: TrendReport) -> list[str]:
         note = "Steps by samples rest on the runs of two releases, so between-process variation is in them, too"
         apart = any(step.evidence is Evidence.APART for step in shown.steps)
         lines.append(note + ("; those apart were not measured in one session and count as no alarm." if apart else "."))
+    lines += _cuts([*searched, *trend.untold])
     if trend.untold:
         lines.append(f"Too short to say anything of: {count(len(trend.untold), 'series', 'series')}.")
     if trend.left_out:
         lines.append(f"Left out: {trend.left_out_sentence}.")
     return lines
+
+
+def _cuts(series: Sequence[Series]) -> list[str]:
+    """A sentence for each name that several machines had."""
+    hardware: dict[str, dict[str, None]] = {}
+    for one in series:
+        if one.key.hardware:
+            hardware.setdefault(one.key.machine, {}).setdefault(one.key.hardware)
+    return [
+        f"{printable(name) or 'A machine'} was {printable('; then '.join(several))}: its series are cut there."
+        for name, several in hardware.items()
+        if len(several) > 1
+    ]
 
 
 def sparkline(values: Sequence[float], most: int = 30) -> str:

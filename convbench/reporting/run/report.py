@@ -66,7 +66,9 @@ def asv_sentence(written: Written) -> str:
     """How many values were stored in asv's files, or why none were."""
     if written.refusal is not None:
         return f"Not stored in asv's files: {written.refusal}."
-    return f"{written.values} values stored in asv's files under commit {(written.commit or '')[:8]}."
+    stored = f"{written.values} values stored in asv's files under commit {(written.commit or '')[:8]}"
+    remarks = [remark for remark in (written.machine, written.left_out) if remark]
+    return f"{': '.join([stored, '; '.join(remarks)] if remarks else [stored])}."
 
 
 def interrupted_sentence(measurements: Measurements) -> str:

@@ -11,7 +11,7 @@ from convbench.analysis.choice import decide
 from convbench.analysis.prediction.layer_time import Predictor
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, PlanError
-from convbench.measurement.machine.facts import machine_facts, machine_name
+from convbench.measurement.machine.facts import machine_name
 from convbench.registry import discover
 from convbench.runner.choose.answer import Answer, Request, is_onnx
 from convbench.runner.choose.layer_race import answer_by_racing
@@ -20,7 +20,7 @@ from convbench.runner.selection import dtypes_named, selected_suites
 from convbench.runner.session import Measurements
 from convbench.store.ceilings import kept_ceilings
 from convbench.store.locations import results_folder
-from convbench.store.readings import number
+from convbench.store.readings import number, this_hardware
 from convbench.store.records import Conditions, by_case_id, earlier_records, machine_with_results
 from convbench.store.schema import Record
 from convbench.suite import Suite
@@ -65,8 +65,8 @@ def answer_from_records(request: Request, suite: Suite) -> Answer:
     match."""
     results, name = results_folder(request.results), request.machine or machine_name()
     folder = machine_with_results(results, name)
-    cpu = machine_facts()["cpu"] if name == machine_name() else None
-    conditions = Conditions(request.threads, cpu=cpu, handed_over=request.purpose == "apply")
+    hardware = this_hardware() if name == machine_name() else None
+    conditions = Conditions(request.threads, hardware=hardware, handed_over=request.purpose == "apply")
     records = [r for r in earlier_records(folder, conditions, whole=True) if _matches(request, r)]
     if not records:
         raise NothingMeasuredError(

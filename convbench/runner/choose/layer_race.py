@@ -23,7 +23,7 @@ from convbench.runner.session import Measurements, Session, journal_folder
 from convbench.status import Status
 from convbench.store.journal import Journal
 from convbench.store.locations import results_folder
-from convbench.store.readings import number, problem_of
+from convbench.store.readings import number, problem_of, this_hardware
 from convbench.store.records import Conditions, earlier_records
 from convbench.store.schema import Record
 from convbench.suite import Case, Suite
@@ -61,8 +61,8 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
 def known_times(folder: Path, settings: Settings, rows: Sequence[Row]) -> Times:
     """Seconds per call from earlier records in `folder`, with these settings and the versions that are installed."""
     installed = {row.name: versions(row.backend) for row in rows if isinstance(row, Entry)}
-    cpu = machine_facts()["cpu"]
-    conditions = Conditions(settings.threads, settings.allocator, settings.cache, cpu, settings.handed_over)
+    here = this_hardware()
+    conditions = Conditions(settings.threads, settings.allocator, settings.cache, here, settings.handed_over)
     times: dict[ConvProblem, dict[str, tuple[float, float]]] = {}
     for record in earlier_records(folder, conditions, whole=False):
         name = record["backend"]

@@ -11,17 +11,16 @@ from __future__ import annotations
 import math
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from convbench.scratch import scratch_folder
 from convbench.status import Status
 from convbench.store.schema import Record
 
 ENVIRONMENT = "convbench"
-_SCRATCH = ".asv-"
 _KEPT = "suite case backend status reason first_call_s prepare_s peak_bytes samples machine".split()
 
 
@@ -89,12 +88,12 @@ def _store_group(
     stored = Results(parameters, {}, point.commit, point.date, point.python, name, dict(tags))
     values = 0
     kept = results / get_filename(machine["machine"], point.commit, name)
-    with tempfile.TemporaryDirectory(dir=results, prefix=_SCRATCH) as scratch:
-        draft = Path(scratch) / kept.relative_to(results)
+    with scratch_folder(results, "asv") as scratch:
+        draft = scratch / kept.relative_to(results)
         draft.parent.mkdir(parents=True)
         if kept.exists():
             shutil.copy(kept, draft)
-            _take_over(stored, scratch, kept)
+            _take_over(stored, str(scratch), kept)
         for suite in dict.fromkeys(record["suite"] for record in records):
             for metric in METRICS:
                 benchmark = benchmarks.get(benchmark_name(suite, metric))
@@ -105,10 +104,24 @@ def _store_group(
                     stored.add_result(benchmark, result, record_samples=True, selected_idx=measured)
                     values += len(measured)
         if values:
-            stored.save(scratch)
+            stored.save(str(scratch))
             kept.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(kept)
     return values
+
+
+def left_out(benchmarks: Mapping[str, Any], records: Iterable[SlimRecord]) -> str | None:
+    """What of the records has no place in the benchmarks that asv knows, as a clause; None if all have one."""
+    missing: dict[str, dict[str, None]] = {"suite": {}, "backend": {}, "case": {}}
+    for record in records:
+        benchmark = benchmarks.get(benchmark_name(record["suite"], METRICS[0]))
+        names = ("suite",) if benchmark is None else ("backend", "case")
+        known = ([], []) if benchmark is None else benchmark["params"]
+        for name, values in zip(names, known, strict=False):
+            if repr(record[name]) not in values:
+                missing[name].setdefault(record[name])
+    parts = [f"no {name} {' or '.join(map(repr, list(values)[:3]))}" for name, values in missing.items() if values]
+    return f"asv's benchmarks of this checkout have {', and '.join(parts)}" if parts else None
 
 
 def _take_over(stored: Any, scratch: str, kept: Path) -> None:
@@ -124,7 +137,7 @@ def _take_over(stored: Any, scratch: str, kept: Path) -> None:
 
 def clear_leftovers(results: Path) -> None:
     """Remove what a write that was killed left in the folder `results`; whoever calls holds the lock."""
-    for left in results.glob(f"{_SCRATCH}*"):
+    for left in results.glob(".asv-*"):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
 
@@ -132,10 +145,11 @@ def clear_leftovers(results: Path) -> None:
 def _result(
     benchmark: Mapping[str, Any], metric: Metric, records: list[SlimRecord]
 ) -> tuple[tuple[list[Any], list[Any], list[Any]], set[int]]:
-    """asv's parallel lists (result, samples, number) over all parameter combinations, and which of them we have."""
+    """asv's parallel lists (result, samples, number) over all parameter combinations, and which of them we have. NaN is
+    asv's n/a, for what was not asked or does not apply; None is a failure."""
     backends, cases = benchmark["params"]
     size = len(backends) * len(cases)
-    result: list[Any] = [None] * size
+    result: list[Any] = [math.nan] * size
     samples: list[Any] = [None] * size
     number: list[Any] = [None] * size
     measured: set[int] = set()
@@ -148,6 +162,7 @@ def _result(
         try:
             value = metric.value(record)
         except LookupError:
+            result[index] = None
             continue
         if isinstance(value, dict):
             # asv takes the median of the samples itself where it finds True.
@@ -159,10 +174,10 @@ def _result(
 
 def save_benchmarks(conf: Any, benchmarks: Any, results: Path) -> None:
     """Put `benchmarks.json`, what asv knows of the benchmarks, into the folder `results`."""
-    with tempfile.TemporaryDirectory(dir=results, prefix=_SCRATCH) as scratch:
-        conf.results_dir = scratch  # where `save` writes to
+    with scratch_folder(results, "asv") as scratch:
+        conf.results_dir = str(scratch)  # where `save` writes to
         benchmarks.save()
-        (Path(scratch) / "benchmarks.json").replace(results / "benchmarks.json")
+        (scratch / "benchmarks.json").replace(results / "benchmarks.json")
 
 
 MODULE = "track"

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convbench.errors import LockedError
+from convbench.file_lock import file_lock
 from convbench.measurement.environments.releases import Release
-from convbench.measurement.workers.json_child import JsonChild, read_request, send_message
+from convbench.measurement.workers.json_child import JsonChild, read_request, send_message, send_waiting
+from convbench.scratch import collect_leftovers, scratch_folder
 from convbench.status import Status
 from convbench.store.asv.files import (
     METRICS,
@@ -28,11 +30,12 @@ from convbench.store.asv.files import (
     slim,
     store_records,
 )
+from convbench.store.asv.machine_names import name_of
 from convbench.store.asv.release_commits import in_order, is_sound, make_history, milliseconds, tag
 from convbench.store.journal import journals, read_records
 from convbench.store.line_file import JournalWarning
-from convbench.store.locations import CONFIGURATION
-from convbench.store.readings import table
+from convbench.store.locations import find_checkout, results_of_checkout
+from convbench.store.readings import Hardware, hardware_of, table
 from convbench.store.schema import Record
 
 # Not asv.conf.json: that marks a checkout, to which `convbench run` would give what it measures.
@@ -47,6 +50,7 @@ _CONFIGURATION: dict[str, Any] = {
     "environment_type": "existing",
     "pythons": ["same"],
 }
+_WAIT_S = 60.0
 _MACHINE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # becomes the name of a folder
 _HEADER = "// Made by `convbench releases` from the journals, and made anew the next time: changes here are lost.\n"
 
@@ -64,16 +68,21 @@ def history_folder(results: Path) -> Path:
     """Where the history of releases is made. Beside the results of a checkout and not in them, since asv reads every
     JSON file below its results; in any other results folder as a part of it."""
     results = results.resolve()
-    in_checkout = (results.parent / CONFIGURATION).is_file()
-    return results.parent / ".asv" / "releases" if in_checkout else results / "releases"
+    checkout = find_checkout(results)
+    if checkout is None or results_of_checkout(checkout).resolve() != results:
+        return results / "releases"
+    return checkout / ".asv" / "releases"
 
 
-def write_release_history(results: Path) -> History:
-    """Make asv's files of all releases in the journals of `results`. Never raises for what asv or git refuse."""
+def write_release_history(results: Path, say: Callable[[str], object] = lambda sentence: None) -> History:
+    """Make asv's files of all releases in the journals of `results`. Never raises for what asv or git refuse. Calls
+    `say` with what it waits for."""
     module, request = "convbench.store.asv.release_history", {"results": str(results.resolve())}
     with JsonChild(module, request) as child:
-        made = next((message["made"] for message in child.messages() if "made" in message), None)
+        made = child.answer("made", say)
         failure = child.failure()
+    if made is not None and "refusal" in made:
+        return History(refusal=f"asv's files of releases could not be made: {made['refusal']}")
     if failure or made is None:
         return History(refusal=f"asv's files of releases could not be made: {failure or 'its process sent no result'}")
     return History(made["values"], tuple(made["tags"]))
@@ -85,7 +94,11 @@ def write_release_history(results: Path) -> History:
 def main() -> None:
     """Make the history for the results folder of the request, and send what was made."""
     results = Path(read_request()["results"])
-    send_message(made=_make(list(_released(results)), history_folder(results)))
+    try:
+        made = _make(list(_released(results)), history_folder(results))
+    except LockedError as error:
+        made = {"refusal": str(error)}
+    send_message(made=made)
 
 
 def _released(results: Path) -> Iterator[tuple[Release, Record]]:
@@ -112,19 +125,20 @@ def _release(record: Record) -> Release | None:
 
 
 def _make(released: list[tuple[Release, Record]], folder: Path) -> dict[str, Any]:
-    from filelock import FileLock
-
     # A release has one date: the one that it was last recorded with.
     dated = {(release.library, release.version): release for release, _ in released}
     points: dict[tuple[Release, str, str], list[SlimRecord]] = {}
+    first: dict[str, Hardware] = {}
     for release, record in released:
-        key = (dated[release.library, release.version], record["machine"]["machine"], _python(record))
+        name, here = record["machine"]["machine"], hardware_of(record["machine"])
+        name = name_of(name, first.setdefault(name, here), here)
+        key = (dated[release.library, release.version], name, _python(record))
         # Under the backend's own name, so that its releases are one series.
         fields = slim(record) | {"backend": record["backend"].removesuffix(f"@{release.version}")}
         points.setdefault(key, []).append(fields)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"), tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as scratch:
-        new = Path(scratch)
+    with file_lock(folder / ".held", _WAIT_S, send_waiting), scratch_folder(folder, "new") as new:
+        collect_leftovers(folder)
         commits = make_history(new / _HISTORY, dated.values())
         values = _store(new / _RESULTS, points, commits)
         for name in (_HISTORY, _RESULTS):
@@ -153,8 +167,8 @@ def _store(
         if name not in machines:
             # The same strings at every point: they are axes.
             facts = records[0]["machine"]
-            machines[name] = {
-                key: str(facts.get(key, "")) for key in ("machine", "os", "arch", "cpu", "num_cpu", "ram")
+            machines[name] = {key: str(facts.get(key, "")) for key in ("os", "arch", "cpu", "num_cpu", "ram")} | {
+                "machine": name
             }
             (results / name).mkdir()
             write_json(str(results / name / "machine.json"), machines[name], Machine.api_version)

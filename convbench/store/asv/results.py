@@ -8,14 +8,26 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convbench.measurement.workers.json_child import JsonChild, read_request, send_message
-from convbench.store.asv.files import Point, SlimRecord, clear_leftovers, save_benchmarks, slim, store_records
+from convbench.errors import LockedError
+from convbench.file_lock import file_lock
+from convbench.measurement.workers.json_child import JsonChild, read_request, send_message, send_waiting
+from convbench.store.asv.files import (
+    Point,
+    SlimRecord,
+    clear_leftovers,
+    left_out,
+    save_benchmarks,
+    slim,
+    store_records,
+)
+from convbench.store.asv.machine_names import first_hardware, name_of
 from convbench.store.locations import CONFIGURATION, checkout_state
+from convbench.store.readings import hardware_of
 from convbench.store.schema import Record
 
 
@@ -26,12 +38,27 @@ class Written:
     values: int = 0
     commit: str | None = None
     refusal: str | None = None
+    left_out: str | None = None
+    """What of the records is no part of the benchmarks that asv knows, as a clause."""
+    machine: str | None = None
+    """Under which other machine they were stored, and why, as a clause."""
+
+
+_WAIT_S = 60.0
+_TIME_LIMIT_S = 600.0
 
 
 def write_asv_results(
-    records: Iterable[Record], results: Path, checkout: Path | None, *, allow_dirty: bool = False
+    records: Iterable[Record],
+    results: Path,
+    checkout: Path | None,
+    *,
+    allow_dirty: bool = False,
+    wait_s: float = _WAIT_S,
+    say: Callable[[str], object] = lambda sentence: None,
 ) -> Written:
-    """Store `records` under the commit that `checkout` stands at. Never raises for what asv refuses: says it."""
+    """Store `records` under the commit that `checkout` stands at. Never raises for what asv refuses: says it. Waits at
+    most `wait_s` seconds for another process that stores, and calls `say` with which one."""
     if checkout is None:
         return Written(refusal=f"this is no checkout with an {CONFIGURATION}")
     state = checkout_state(checkout)
@@ -40,10 +67,14 @@ def write_asv_results(
     if state.dirty and not allow_dirty:
         why = "the checkout has uncommitted changes (--allow-dirty stores them under its commit all the same)"
         return Written(refusal=why)
-    request = {"checkout": str(checkout), "results": str(results.resolve()), "records": [slim(r) for r in records]}
-    with JsonChild("convbench.store.asv.results", request, folder=checkout) as child:
-        written = next((message["written"] for message in child.messages() if "written" in message), None)
+    request = {"checkout": str(checkout), "results": str(results.resolve()), "wait_s": wait_s}
+    request |= {"records": [slim(r) for r in records]}
+    limit_s = wait_s + _TIME_LIMIT_S
+    with JsonChild("convbench.store.asv.results", request, folder=checkout, time_limit_s=limit_s) as child:
+        written = child.answer("written", say)
         failure = child.failure()
+    if child.timed_out:
+        return Written(refusal=f"asv could not store them: it took more than {limit_s:.0f} s")
     if failure or written is None:
         return Written(refusal=f"asv could not store them: its process {failure or 'sent no result'}")
     return Written(**written)
@@ -58,20 +89,21 @@ def main() -> None:
 
     request = read_request()
     try:
-        written = _store(Path(request["checkout"]), Path(request["results"]), request["records"])
+        written = _store(Path(request["checkout"]), Path(request["results"]), request["records"], request["wait_s"])
+    except LockedError as error:
+        written = {"refusal": str(error)}
     except UserError as error:
         written = {"refusal": f"asv could not store them: {str(error).strip().rstrip('.')}"}
     send_message(written=written)
 
 
-def _store(checkout: Path, results: Path, records: list[SlimRecord]) -> dict[str, Any]:
+def _store(checkout: Path, results: Path, records: list[SlimRecord], wait_s: float) -> dict[str, Any]:
     from asv.benchmarks import Benchmarks
     from asv.config import Config
     from asv.environment import get_environments
     from asv.plugin_manager import plugin_manager
     from asv.repo import get_repo
     from asv_runner.discovery import list_benchmarks
-    from filelock import FileLock
 
     conf = Config.load(CONFIGURATION)
     conf.results_dir = str(results)
@@ -84,23 +116,26 @@ def _store(checkout: Path, results: Path, records: list[SlimRecord]) -> dict[str
     discovered = io.StringIO()
     list_benchmarks(str(checkout / conf.benchmark_dir), discovered)
     benchmarks = Benchmarks(conf, json.loads(discovered.getvalue()))
-    values = 0
+    values, remark = 0, None
     results.mkdir(parents=True, exist_ok=True)
-    with FileLock(results / ".asv.lock"):
+    with file_lock(results / ".asv.held", wait_s, send_waiting):
         clear_leftovers(results)
         save_benchmarks(conf, benchmarks, results)
         if records:
-            machine = _machine(results, records[0]["machine"])
+            known_as, here = str(records[0]["machine"]["machine"]), hardware_of(records[0]["machine"])
+            first = first_hardware(results, known_as, here)
+            machine = _machine(results, name_of(known_as, first, here))
+            if machine["machine"] != known_as:
+                remark = f"as machine {machine['machine']}, because {known_as} was {first} when its series began"
             values = store_records(results, benchmarks, point, machine, records)
-    return {"values": values, "commit": commit}
+    return {"values": values, "commit": commit, "left_out": left_out(benchmarks, records), "machine": remark}
 
 
-def _machine(results: Path, facts: Mapping[str, Any]) -> dict[str, str]:
+def _machine(results: Path, name: str) -> dict[str, str]:
     """The machine as asv knows it already: its strings are axes, so none may change by being detected anew."""
     from asv.machine import Machine, MachineCollection
     from asv.util import UserError, load_json, write_json
 
-    name = facts["machine"]
     path = results / name / "machine.json"
     if path.exists():
         known = load_json(str(path), Machine.api_version)
