@@ -160,23 +160,18 @@ def examine(
     at_rest, meanwhile = state.machine_activity(start, rested), state.machine_activity(rested, state.counters())
     runs = tuple(sorted({*runs, *state.other_runs()}))
     processes = [samples for pair in pairs for samples in pair.samples]
-    round_s = mean(pair.round_s for pair in pairs)
-    wall = clock_error([pair.wall for pair in pairs], round_s)
-    cpus = [pair.cpu for pair in pairs if pair.cpu is not None]
-    cpu = clock_error(cpus, round_s) if len(cpus) == len(pairs) else None
+    wall, cpu = _clock_errors(pairs)
+    seen = [
+        *hazards_of_machine(machine, meanwhile, threads, runs),
+        *hazards_of_machine(machine, at_rest, threads),
+        *hazards_of_timers(clocks, settings[0].sample_s),
+        *_hazards_of_samples(processes, entry, threads),
+    ]
     hazards = in_order(
-        [
-            *hazards_of_machine(machine, meanwhile, threads, runs),
-            *hazards_of_machine(machine, at_rest, threads),
-            *hazards_of_timers(clocks, settings[0].sample_s),
-            *_hazards_of_samples(processes, entry, threads),
-        ]
+        [*seen, *process_hazards(wall, cpu, seen), *hazards_of_levels(levels, disturbed=takes_the_cpu(seen))]
     )
-    judged = [*process_hazards(wall, cpu, hazards), *hazards_of_levels(levels, takes_the_cpu(hazards))]
-    hazards = in_order([*hazards, *judged])
     walls = Ragged.of([[timed.sample.wall_s for timed in samples] for samples in processes])
-    seen = [(case.problem.bytes, math.log(answer)) for answer in wall.answers]
-    seen += [(p.operand_bytes, log) for level in levels for p in level.backends for log in p.pairs]
+    new_pairs = _pairs_of_processes(case, wall, levels)
     return Diagnosis(
         facts=machine_facts(),
         threads=threads,
@@ -194,13 +189,27 @@ def examine(
         limit=limiting_factor(wall, cpu, hazards),
         spread=median(walls.log_spreads().tolist()),
         levels=levels,
-        known_pairs=tuple(_known_before(folder, settings[0]) + seen),
-        kept=_keep(folder, settings[0], seen),
+        known_pairs=(*_known_before(folder, settings[0]), *new_pairs),
+        kept=_keep(folder, settings[0], new_pairs),
         seconds=time.monotonic() - begin,
     )
 
 
+def _clock_errors(pairs: Sequence[AAResult]) -> tuple[ClockError, ClockError | None]:
+    """The error of the wall clock, and of the CPU clock where every pair has its times."""
+    round_s = mean(pair.round_s for pair in pairs)
+    cpus = [pair.cpu for pair in pairs if pair.cpu is not None]
+    cpu = clock_error(cpus, round_s) if len(cpus) == len(pairs) else None
+    return clock_error([pair.wall for pair in pairs], round_s), cpu
+
+
 _Pairs = list[tuple[int, float]]  # bytes of the operands, logarithm of the ratio of two processes
+
+
+def _pairs_of_processes(case: Case, wall: ClockError, levels: Sequence[Level]) -> _Pairs:
+    """All pairs that were seen, of the same work against itself and on the working sets."""
+    against_itself = [(case.problem.bytes, math.log(answer)) for answer in wall.answers]
+    return against_itself + [(p.operand_bytes, log) for level in levels for p in level.backends for log in p.pairs]
 
 
 def _known_before(folder: Path | None, settings: Settings) -> _Pairs:
@@ -208,11 +217,11 @@ def _known_before(folder: Path | None, settings: Settings) -> _Pairs:
     return [(pair.operand_bytes, pair.log_ratio) for pair in pairs]
 
 
-def _keep(folder: Path | None, settings: Settings, seen: _Pairs) -> KeptPairs | None:
+def _keep(folder: Path | None, settings: Settings, pairs: _Pairs) -> KeptPairs | None:
     if folder is None:
         return None
-    keep_pairs(folder, [pair_here(settings, size, log) for size, log in seen])
-    return KeptPairs(len(seen), folder / PAIRS_FILE)
+    keep_pairs(folder, [pair_here(settings, size, log) for size, log in pairs])
+    return KeptPairs(len(pairs), folder / PAIRS_FILE)
 
 
 def _measured(
