@@ -156,7 +156,9 @@ def examine(
     time.sleep(effort.rest_s)
     rested = state.counters()
     pairs = _measured(entry, case, settings, begin + _SHARE_OF_PAIRS * effort.most_s, advance)
-    levels = tuple(examine_levels(entry, threads, effort.processes, effort.beside, begin + effort.most_s, advance))
+    # Where few pairs took all of their time, many processes would have none for the working sets.
+    survey = effort if len(pairs) > effort.pairs // 2 else QUICK
+    levels = tuple(examine_levels(entry, threads, survey.processes, survey.beside, begin + effort.most_s, advance))
     at_rest, meanwhile = state.machine_activity(start, rested), state.machine_activity(rested, state.counters())
     runs = tuple(sorted({*runs, *state.other_runs()}))
     processes = [samples for pair in pairs for samples in pair.samples]

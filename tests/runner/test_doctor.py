@@ -36,7 +36,7 @@ VARIATION = Hazard(Kind.PROCESS_LUCK, {"luck": 0.01})
 
 def doctor(*words: str | Path) -> subprocess.CompletedProcess[str]:
     asked = [sys.executable, "-m", "convbench", "doctor", *map(str, words)]
-    return subprocess.run(asked, capture_output=True, text=True, timeout=120)
+    return subprocess.run(asked, capture_output=True, text=True, timeout=600)
 
 
 def test_the_command_gives_one_json_document_and_nothing_else(tmp_path: Path) -> None:
