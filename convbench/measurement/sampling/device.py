@@ -9,10 +9,10 @@ the call.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from time import perf_counter
 from typing import Any, Literal
 
 from convbench.backend import DeviceClock, Ready
@@ -137,9 +137,9 @@ def _median_s(act: Callable[[], Any]) -> float:
     """The median of a few, after one that does not count."""
     act()
     taken_s: list[float] = []
-    begin = time.perf_counter()
-    while len(taken_s) < _TRANSFERS and (not taken_s or time.perf_counter() - begin < _TRANSFERS_S):
-        start = time.perf_counter()
+    begin = perf_counter()
+    while len(taken_s) < _TRANSFERS and (not taken_s or perf_counter() - begin < _TRANSFERS_S):
+        start = perf_counter()
         act()
-        taken_s.append(time.perf_counter() - start)
+        taken_s.append(perf_counter() - start)
     return median(taken_s)

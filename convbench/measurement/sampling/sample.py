@@ -8,10 +8,10 @@ reading from the first call on; what to discard is decided from all visits (`con
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import fmean
+from time import perf_counter, process_time  # before a backend that replaces those in `time` is imported
 from typing import Any, Protocol
 
 from convbench.measurement.machine.energy import Meter
@@ -44,11 +44,11 @@ class Clock(Protocol):
 def system_clock(ends: bool = False) -> Reading:
     """This process's clocks, the wall clock closest to the timed calls: right after a convolution, which leaves little
     else in the caches, reading the others takes 30 to 40 microseconds (`evaluation/overhead/reading_the_clocks.py`)."""
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    wall_s, cpu_s = perf_counter(), process_time()
     usage = resource.getrusage(resource.RUSAGE_SELF) if resource else None
     if not ends:
-        cpu_s = time.process_time()
-        wall_s = time.perf_counter()
+        cpu_s = process_time()
+        wall_s = perf_counter()
     return Reading(wall_s, cpu_s) if usage is None else Reading(wall_s, cpu_s, usage.ru_stime, usage.ru_minflt)
 
 
@@ -181,13 +181,13 @@ def take_visit(
     def read(count: int) -> Any:
         output = None
         for _ in range(count):
-            start = time.perf_counter()
+            start = perf_counter()
             output = None  # dropping it is part of a loop's time
             for _ in range(per_reading - 1):
                 run()
             output = run()
             sync()
-            readings.append((time.perf_counter() - start) / per_reading)
+            readings.append((perf_counter() - start) / per_reading)
         return output
 
     read(plan.discarded // per_reading)

@@ -18,6 +18,7 @@ from convbench.measurement.machine.facts import load_average
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, self_ratio
 from convbench.measurement.scheduling.case_run import CaseRun
+from convbench.measurement.scheduling.clock_check import check_clocks
 from convbench.measurement.scheduling.qualification import AATest, finish, qualify
 from convbench.measurement.scheduling.race import NoRace, Race
 from convbench.measurement.scheduling.revisits import Revisit, Revisits
@@ -165,6 +166,7 @@ class Engine:
         with kept_off(self.cores):
             yield from settle(run, self._rule, on_visits)
             yield from sample_in_rounds(run, self._rule, on_round, self._sleep)
+            yield from check_clocks(run)
         ratio = self_ratio(run.candidates) if self.settings.self_check else None
         for outcome in finish(run):
             yield replace(outcome, self_ratio=ratio)

@@ -7,7 +7,7 @@ both classes here and a method in `worker.py`; `protocol.py` encodes whatever fi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
@@ -245,7 +245,7 @@ class Visit(Request[Visited], name="visit"):
         return (reading * self.plan.calls_per_reading for reading in reply.readings)
 
     def objection(self, reply: Visited) -> str | None:
-        return _not_these(self.plan, reply.readings) or super().objection(reply)
+        return _not_these(self.plan, reply.readings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,14 +258,19 @@ class TakeSample(Request[Sampled], name="sample"):
         per_call_s = reply.sample.wall_s if reply.sample.host_s is None else reply.sample.host_s
         return (per_call_s * reply.sample.calls,)
 
+    def accounted_s(self, reply: Sampled) -> float:
+        """Seconds of all calls, the discarded ones as well."""
+        if reply.readings:
+            return sum(self.claimed_s(reply))
+        return sum(self.claimed_s(reply)) / self.plan.calls * self.plan.all_calls
+
     def objection(self, reply: Sampled) -> str | None:
         sample = reply.sample
         if sample.calls != self.plan.calls:
             return f"a sample of {sample.calls} calls, where {self.plan.calls} were asked for"
         if sample.wall_s <= 0:
-            return f"{sample.wall_s:.3g} seconds for {sample.calls} calls: its clock stands still"
-        wrong_count = _not_these(self.plan, reply.readings) if reply.readings else None
-        return wrong_count or super().objection(reply)
+            return f"{sample.wall_s:.3g} seconds for {sample.calls} calls: its clock stands still or runs backwards"
+        return _not_these(self.plan, reply.readings) if reply.readings else super().objection(reply)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,11 +284,17 @@ class Finish(Request[Finished], name="finish"):
         return None
 
 
-def _not_these(plan: SamplingPlan, readings: Iterable[float]) -> str | None:
+def _not_these(plan: SamplingPlan, readings: Sequence[float]) -> str | None:
     """Why `readings` are not those of a visit by `plan`; None if they may be."""
     expected = plan.discarded // plan.calls_per_reading + plan.calls // plan.calls_per_reading
-    count = len(tuple(readings))
-    return None if count == expected else f"{count} readings of a visit that has {expected}"
+    if len(readings) != expected:
+        return f"{len(readings)} readings of a visit that has {expected}"
+    least_s = min(readings)
+    return (
+        None
+        if least_s > 0
+        else f"{least_s:.3g} seconds for some of its calls: its clock stands still or runs backwards"
+    )
 
 
 def _most_bytes(problem: ConvProblem) -> int:

@@ -13,7 +13,7 @@ from convbench.measurement.machine.affinity import Cores, starting_cores
 from convbench.measurement.machine.facts import memory_limit_bytes, usable_cpus
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import ReplyT, Request, Start, Started
-from convbench.measurement.workers.process import WorkerError, WorkerProcess
+from convbench.measurement.workers.process import Wait, WorkerError, WorkerProcess
 from convbench.registry import Entry
 
 _START_LIMIT_S = 120.0
@@ -72,6 +72,10 @@ class WorkerPool:
         worker = self._workers[entry.name]
         worker.send(request)
         return worker.receive(request, time_limit_s or self._settings.time_limit_s)
+
+    def waits(self, entry: Entry) -> Sequence[Wait]:
+        """How long the run waited for each of the worker's samples since something was prepared."""
+        return self._workers[entry.name].waits
 
     def shutdown(self) -> None:
         self._is_shut_down = True

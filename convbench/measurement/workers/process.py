@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from dataclasses import dataclass
+from typing import Any
 
 from convbench.measurement.machine.affinity import Cores, children_on
 from convbench.measurement.workers.child_process import ChildProcess
-from convbench.measurement.workers.messages import Failed, ReplyT, Request, Stage
+from convbench.measurement.workers.messages import Failed, Prepare, ReplyT, Request, Stage, TakeSample
 from convbench.measurement.workers.pipes import LateError, Patience, ReplyPipe, RequestPipe
 from convbench.measurement.workers.process_environment import WORKER, Allocator, kept_caches, worker_environment
 from convbench.measurement.workers.protocol import Frame, ProtocolError, encoded_message, read_frame, reply_of, stage_of
@@ -19,6 +21,18 @@ _MOST_STAGES = 100
 _DYING_S = 5.0
 # Both processes read one clock, so that what passed for a worker passed for the run; this is for what it rounds.
 _CLOCK_SHARE, _CLOCK_S = 0.02, 0.002
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long the run waited for a sample, and how much of that the worker says that the calls took."""
+
+    waited_s: float
+    accounted_s: float
+
+    @property
+    def unaccounted_s(self) -> float:
+        return self.waited_s - self.accounted_s
 
 
 class WorkerError(Exception):
@@ -38,15 +52,15 @@ class WorkerError(Exception):
 
 class WorkerProcess(ChildProcess):
     """One worker: its process and its pipes. It is not trusted: nothing that it does, or a process that it starts,
-    makes the run wait for longer than a limit, and what it sends is checked. `waited_s` is how long its last reply
-    took."""
+    makes the run wait for longer than a limit, and what it sends is checked. `waits` are those for samples
+    since something was prepared."""
 
     def __init__(self, entry: Entry, threads: int, allocator: Allocator, cores: Cores = ()) -> None:
         environment = worker_environment(threads, allocator, elsewhere=entry.python is not None)
         environment = kept_caches(entry.backend.kept_caches) | environment
         with children_on(cores):  # Ctrl-C in the terminal is for the run, which then ends its workers
             super().__init__(WORKER, entry.python, environment, own_session=True)
-        self.waited_s = 0.0
+        self.waits: list[Wait] = []
         self._requests = RequestPipe(self._stdin, lambda: self.alive)
         self._replies = ReplyPipe(self._stdout, lambda: self.alive)
         self._number = 0
@@ -104,14 +118,21 @@ class WorkerProcess(ChildProcess):
             if frame.name != Stage.__name__:
                 break
             self._stage = stage_of(frame)
-        self.waited_s = time.perf_counter() - self._sent_at_s
+        waited_s = time.perf_counter() - self._sent_at_s
         reply = reply_of(frame, request)
-        claimed_s = 0.0 if isinstance(reply, Failed) else sum(request.claimed_s(reply))
-        if claimed_s > self.waited_s * (1 + _CLOCK_SHARE) + _CLOCK_S:
-            raise ProtocolError(
-                f"it says that {claimed_s:.3g} s passed, where the run waited {self.waited_s:.3g} s for it"
-            )
+        if not isinstance(reply, Failed):
+            self._note_wait(request, reply, waited_s)
         return reply
+
+    def _note_wait(self, request: Request[Any], reply: Any, waited_s: float) -> None:
+        """Keep how long a sample took. Raises `ProtocolError` if more time passed for the worker than for the run."""
+        claimed_s = sum(request.claimed_s(reply))
+        if claimed_s > waited_s * (1 + _CLOCK_SHARE) + _CLOCK_S:
+            raise ProtocolError(f"it says that {claimed_s:.3g} s passed, where the run waited {waited_s:.3g} s")
+        if isinstance(request, Prepare):
+            self.waits = []
+        elif isinstance(request, TakeSample):
+            self.waits.append(Wait(waited_s, request.accounted_s(reply)))
 
     def _next_frame(self, most_bytes: int) -> Frame:
         """A frame that this worker sent about the last request."""

@@ -37,7 +37,8 @@ from convbench.measurement.sampling import device
 from convbench.measurement.sampling.handing_over import NotApplicableError, handed_over
 from convbench.measurement.sampling.sample import Sample, take_sample, take_visit, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
-from convbench.measurement.workers import messages
+from convbench.measurement.sampling.tampering import Tampering
+from convbench.measurement.workers import messages, protocol
 from convbench.measurement.workers.protocol import (
     SENT_DTYPES,
     ProtocolError,
@@ -52,6 +53,8 @@ from convbench.verification.adversarial_calls import examine
 from convbench.verification.author_frames import author_frames, traceback_text, where_raised
 from convbench.verification.operands import Operands
 
+_SAMPLING = ("sample", "device", "sync_check", "tampering")
+_WATCHED = (__name__, *(f"convbench.measurement.sampling.{name}" for name in _SAMPLING), protocol.__name__)
 _NO_MEMORY = re.compile("out of memory|can(?:no|')t allocate memory|not enough memory|resource_exhausted", re.I)
 
 
@@ -71,6 +74,7 @@ class Worker:
 
     def start(self, request: messages.Start) -> messages.Started | messages.Failed:
         limit_memory(request.memory_limit_bytes)
+        self.tampering = Tampering([sys.modules[name] for name in _WATCHED])
         self.backend = find(request.origin, request.backend)
         if reason := self.backend.unavailable():
             return messages.Failed(status=Status.UNAVAILABLE, reason=reason)
@@ -125,6 +129,8 @@ class Worker:
     def warm_up(self, request: messages.WarmUp) -> messages.WarmedUp:
         """Warm up, and check that `sync` waits for the work."""
         self.output = None  # it was sent, and would be in the way of new outputs
+        if self.backend.device == "cpu":
+            self._spoil()
         start = perf_counter()
         call_s = warm_up(self.ready.run, self.ready.sync, request.limit_s)
         check_sync(self.ready, call_s, self.backend.device)
@@ -160,6 +166,7 @@ class Worker:
 
     def finish(self, request: messages.Finish) -> messages.Finished:
         """Return the last timed call's output and what is only read at the end, and forget the problem."""
+        self.tampering.refuse()
         device.refuse_wrong_clock(self.samples)
         memory, inputs_changed = self.memory.at_the_end(), self._inputs_changed()
         output = _sendable(self.ready.to_numpy(self.output))
@@ -176,6 +183,13 @@ class Worker:
         return messages.Finished(
             inputs_changed=inputs_changed, output=output, backend_s=backend_s, device=metrics, **memory
         )
+
+    def _spoil(self) -> None:
+        """Overwrite an output with NaN. A backend that computes anew in each call takes no notice; one that returns an
+        answer which it has kept returns this from now on."""
+        output = self.ready.to_numpy(self.ready.run())
+        if isinstance(output, np.ndarray) and output.flags.writeable and output.dtype.name in SENT_DTYPES:
+            output.fill(np.nan)
 
     def forget(self) -> None:
         """Release everything that belongs to a problem."""

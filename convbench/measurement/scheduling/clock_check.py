@@ -1,0 +1,82 @@
+"""Doubts a worker's clock: the run knows how long it waited for each sample.
+
+Both read one clock, so a worker that says that more time passed than the run waited is refused at once
+(`convbench.measurement.workers.process`). That less passed proves nothing by itself: on a busy machine the run waits
+for the worker to get a CPU and to reply. Such waits are the same whether a sample has few calls or many. So a worker is
+suspected where the run waited more than twice as long as it says in every sample, and accused where the time that it
+does not account for grows with the number of calls, in several pairs of samples taken for that purpose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from statistics import median
+
+from convbench.measurement.outcome import Outcome
+from convbench.measurement.sampling.sample import MOST_READINGS, SamplingPlan
+from convbench.measurement.scheduling.candidates import WorkerSamples
+from convbench.measurement.scheduling.case_run import CaseRun
+from convbench.measurement.workers.messages import TakeSample
+from convbench.measurement.workers.process import Wait, WorkerError
+from convbench.status import Status
+
+_LEAST_S = 0.001
+_LEAST_LONG_S = 0.1
+# The longer sample of a pair lasts so long by the worker's clock, or else by the run's.
+_ACCOUNTED_S, _WAITED_S = 0.1, 2.0
+_TIMES_SHORTER, _LEAST_GROWTH = 8, 3.0
+_PAIRS, _MOST_CALLS = 5, 2**22
+
+
+def check_clocks(run: CaseRun) -> Iterator[Outcome]:
+    """The outcomes of candidates that a worker's clock disqualifies."""
+    for candidate in run.candidates:
+        for worker in candidate.workers if candidate.stopped != "failed" else ():
+            failure = run.guarded(candidate.entry, partial(_check, run, worker))
+            if failure is not None:
+                candidate.lost(worker)
+                yield failure
+                break
+
+
+def is_suspect(waits: Sequence[Wait]) -> bool:
+    """Whether in every sample the time that is not accounted for is more than what is."""
+    if not waits:
+        return False
+    return min(wait.unaccounted_s for wait in waits) > max(_LEAST_S, median(wait.accounted_s for wait in waits))
+
+
+def _check(run: CaseRun, worker: WorkerSamples) -> None:
+    """Raises `WorkerError` for a clock that is wrong beyond doubt."""
+    waits = run.pool.waits(worker.entry)
+    # With cold caches the run waits for them to be overwritten as well, so nothing is known from these samples.
+    is_cold = worker.plan.flush_bytes > 0 and bool(waits)
+    if not is_cold and not is_suspect(waits):
+        return
+    calls = max(_TIMES_SHORTER, worker.plan.all_calls)
+    longer = _sample(run, worker, calls)
+    while longer.accounted_s < _ACCOUNTED_S and longer.waited_s < _WAITED_S and calls < _MOST_CALLS:
+        calls *= min(8, math.ceil(_ACCOUNTED_S / longer.accounted_s), math.ceil(_WAITED_S / longer.waited_s))
+        longer = _sample(run, worker, calls)
+    pairs = [tuple(_sample(run, worker, n) for n in (calls // _TIMES_SHORTER, calls)) for _ in range(_PAIRS)]
+    shorts, longs = zip(*pairs, strict=True)
+    if is_wrong(shorts, longs):
+        accounted_s, waited_s = median(w.accounted_s for w in longs), median(w.waited_s for w in longs)
+        took = f"it says that {calls:,} calls took {accounted_s:.3g} s, and the run waited {waited_s:.3g} s for them"
+        raise WorkerError(Status.ERROR, f"its clock is wrong: {took} (medians of {_PAIRS})")
+
+
+def is_wrong(shorter: Sequence[Wait], longer: Sequence[Wait]) -> bool:
+    """Whether the time that is not accounted for is more than what is, and grew with the calls, by medians."""
+    unaccounted_s = median(wait.unaccounted_s for wait in longer)
+    before_s = median(wait.unaccounted_s for wait in shorter)
+    return unaccounted_s > max(_LEAST_LONG_S, median(w.accounted_s for w in longer), _LEAST_GROWTH * before_s)
+
+
+def _sample(run: CaseRun, worker: WorkerSamples, calls: int) -> Wait:
+    per_reading = -(-calls // MOST_READINGS)
+    plan = SamplingPlan(-(-calls // per_reading) * per_reading, 0, calls_per_reading=per_reading)
+    run.pool.request(worker.entry, TakeSample(plan=plan))
+    return run.pool.waits(worker.entry)[-1]
