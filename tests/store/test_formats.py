@@ -102,7 +102,8 @@ def recorded(draw: st.DrawFn) -> Record:
     )
     names = st.sampled_from(["reason", "layer", "stderr_tail", "site", "=x", "a.b"])
     record |= draw(st.dictionaries(names, st.none() | st.text(max_size=8)))
-    record |= draw(st.dictionaries(st.sampled_from(["dirty", "peak_bytes", "extra"]), json_values))
+    record |= draw(st.dictionaries(st.sampled_from(["dirty", "extra"]), json_values))
+    record |= draw(st.dictionaries(st.just("peak_bytes"), st.none() | st.integers(0, 2**40)))
     record["versions"] = draw(
         st.dictionaries(st.sampled_from(["torch", "opencv-python-headless", "odd.name"]), st.text(max_size=6))
     )
@@ -220,9 +221,85 @@ def test_rows_that_are_no_records_are_passed_over_and_told(tmp_path: Path) -> No
     assert "3 records of a.csv" in done.stdout
     assert "a.csv, row 2: passed over, since a record has a text 'case'" in done.stderr
     assert "row 3: passed over, since a record has a text 'status'" in done.stderr
-    assert "row 4: passed over, since a record's 'samples' is an object" in done.stderr
+    assert "row 4: passed over, since samples is 3, and should be columns such as samples.wall_s" in done.stderr
     frame = convbench.load(tmp_path / "results")
     assert frame["backend"].tolist() == ["good", "row", "list"]
+
+
+def exported(tmp_path: Path) -> list[list[str]]:
+    """A CSV of three records, as rows of cells."""
+    run = journal(tmp_path / "run.jsonl", *(made(name, (0.5, 0.25, 0.125)) for name in ("torch", "jax", "numba")))
+    assert convbench_("export", run, "--to", tmp_path / "a.csv").returncode == 0
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def imported(tmp_path: Path, rows: list[list[str]], **options: Any) -> tuple[list[str], str]:
+    """The backends that were imported of such rows, in order, and standard error."""
+    with (tmp_path / "b.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, **options).writerows(rows)
+    return imported_file(tmp_path)
+
+
+def imported_file(tmp_path: Path) -> tuple[list[str], str]:
+    done = convbench_("import", tmp_path / "b.csv", "--results", tmp_path / "results")
+    assert done.returncode in (0, 3) and "bug in convbench" not in done.stderr, done.stderr
+    names = [record["backend"] for record in records(tmp_path / "results")] if done.returncode == 0 else []
+    return names, done.stderr
+
+
+SPOILED = [
+    ("median_s", "0,000113", "median_s is '0,000113', and should be a number with a decimal point"),
+    ("median_s", "1.234.567", "median_s is '1.234.567'"),
+    ("threads", "two", "threads is 'two'"),
+    ("gflops", "TRUE!", "gflops is 'TRUE!'"),
+    ("samples.wall_s", "[0.5, 0.25, 0.1", "samples.wall_s is '[0.5, 0.25, 0.1', and should be a whole list"),
+    ("samples.wall_s", "[0.5, 0.25]", "its samples are of different numbers: samples.round 3, samples.wall_s 2"),
+    ("samples.round", '[0, "1", 2]', "samples.round is [0, '1', 2]"),
+    ("samples.wall_s", "0.5", "samples.wall_s is 0.5"),
+]
+
+
+@pytest.mark.parametrize(("column", "cell", "reason"), SPOILED)
+def test_what_a_spreadsheet_made_of_a_number_loses_its_row_only(
+    column: str, cell: str, reason: str, tmp_path: Path
+) -> None:
+    heading, *rows = exported(tmp_path)
+    rows[1][heading.index(column)] = cell
+    names, said = imported(tmp_path, [heading, *rows])
+    assert names == ["torch", "numba"]
+    assert f"b.csv, row 2: passed over, since {reason}" in said
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_the_separator_is_recognised(separator: str, tmp_path: Path) -> None:
+    assert imported(tmp_path, exported(tmp_path), delimiter=separator) == (["torch", "jax", "numba"], "")
+
+
+def test_a_table_with_decimal_commas_throughout_says_so_for_each_row(tmp_path: Path) -> None:
+    heading, *rows = exported(tmp_path)
+    place = heading.index("median_s")
+    for row in rows:
+        row[place] = row[place].replace(".", ",")
+    names, said = imported(tmp_path, [heading, *rows], delimiter=";")
+    assert names == [] and said.count("should be a number with a decimal point") == 3
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_torn_last_row_loses_itself_only(share: float, tmp_path: Path) -> None:
+    exported(tmp_path)
+    content = (tmp_path / "a.csv").read_bytes().rstrip()
+    start = content.rindex(b"\n") + 1
+    (tmp_path / "b.csv").write_bytes(content[: start + int(share * (len(content) - start))])
+    names, said = imported_file(tmp_path)
+    assert names == ["torch", "jax"] and "b.csv, row 3: passed over, since it " in said
+
+
+def test_a_row_with_more_cells_than_columns_is_passed_over(tmp_path: Path) -> None:
+    heading, *rows = exported(tmp_path)
+    names, said = imported(tmp_path, [heading, rows[0], [*rows[1], "1"], rows[2]])
+    assert names == ["torch", "numba"]
+    assert f"row 2: passed over, since it has {len(heading) + 1} cells, and there are {len(heading)} columns" in said
 
 
 BROKEN = {

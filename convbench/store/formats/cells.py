@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from convbench.errors import ResultsError
 from convbench.store.schema import FIELDS, TABLES, Record
@@ -95,6 +95,7 @@ def value_of(text: str) -> Any:
         return text
 
 
+_Value = TypeVar("_Value")
 _LONGEST_CELL = 2**31 - 1
 
 
@@ -112,15 +113,60 @@ def write_csv(path: Path, records: Callable[[], Iterable[Record]]) -> int:
     return count
 
 
-def read_csv(path: Path) -> Iterator[dict[str, Any]]:
-    """A row each, as what `write_csv` may have made it from. Raises `ResultsError` where the file is no such table."""
+def read_csv(path: Path) -> Iterator[dict[str, Any] | ValueError]:
+    """A row each, as what `write_csv` may have made it from, or what is wrong with it. Columns may be separated by `;`
+    or tabs. Raises `ResultsError` where the file is no such table."""
     csv.field_size_limit(_LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
+            separator = _separator(file.readline())
+            file.seek(0)
+            rows = csv.reader(file, strict=True, delimiter=separator)
             columns = next(rows, [])
-            for row in rows:
-                if row:
-                    yield record_of_row(dict(zip(columns, map(value_of, row), strict=False)))
+            record_of_row(dict.fromkeys(columns, 0))  # their names can be read
+            for row, is_last in _with_last(_rows(rows)):
+                yield row if isinstance(row, ValueError) else _row(row, columns, is_torn=is_last and not _ends(path))
     except (csv.Error, ValueError) as error:
         raise ResultsError(f"{path} cannot be read as CSV: {error}.") from None
+
+
+def _separator(heading: str) -> str:
+    """What separates the columns: spreadsheets write `;` where the comma is the decimal point."""
+    return max(",;\t", key=heading.count)
+
+
+def _rows(rows: Iterator[list[str]]) -> Iterator[list[str] | ValueError]:
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as error:  # such as a last row that was torn within quotes
+            yield ValueError(f"it cannot be read ({error})")
+            continue
+        if row is None:
+            return
+        if row:
+            yield row
+
+
+def _with_last(values: Iterable[_Value]) -> Iterator[tuple[_Value, bool]]:
+    """The values, each with whether it is the last."""
+    ahead: list[_Value] = []
+    for value in values:
+        if ahead:
+            yield ahead.pop(), False
+        ahead.append(value)
+    yield from ((value, True) for value in ahead)
+
+
+def _row(row: list[str], columns: list[str], *, is_torn: bool) -> dict[str, Any] | ValueError:
+    """The record of a row. Empty cells at its end may be missing, unless the file ends in it."""
+    if len(row) > len(columns) or (is_torn and len(row) < len(columns)):
+        return ValueError(f"it has {len(row)} cells, and there are {len(columns)} columns")
+    return record_of_row(dict(zip(columns, map(value_of, row), strict=False)))
+
+
+def _ends(path: Path) -> bool:
+    """Whether the file ends with the end of a line."""
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read() in (b"\n", b"\r")

@@ -15,6 +15,7 @@ from convbench.errors import ResultsError, did_you_mean
 from convbench.store.formats.cells import read_csv, row_of, write_csv
 from convbench.store.formats.parquet_file import read_parquet, write_parquet
 from convbench.store.formats.pyperf_file import write_pyperf
+from convbench.store.formats.row_types import check_types
 from convbench.store.journal import SUFFIX, as_record, line_of, read_records
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import draft_of, machine_folder
@@ -28,12 +29,13 @@ Records = Callable[[], Iterable[Record]]
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: its suffix, and how it is written and read. `read` gives rows that may be records."""
+    """A file format: its suffix, and how it is written and read. `read` gives rows that may be records, or what is
+    wrong with one."""
 
     name: str
     suffix: str
     write: Callable[[Path, Records], int]
-    read: Callable[[Path], Iterable[Mapping[str, Any]]] | None = None
+    read: Callable[[Path], Iterable[Mapping[str, Any] | ValueError]] | None = None
 
 
 def _write_lines(path: Path, records: Records) -> int:
@@ -112,9 +114,12 @@ def _identity(record: Record) -> tuple[str, ...]:
     return tuple(str(record.get(name)) for name in _IDENTITY)
 
 
-def _records(path: Path, rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+def _records(path: Path, rows: Iterable[Mapping[str, Any] | ValueError]) -> Iterator[Record]:
     for number, row in enumerate(rows, 1):
         try:
+            if isinstance(row, ValueError):
+                raise row
+            check_types(row)
             yield as_record(row)
         except ValueError as error:
             warnings.warn(f"{path}, row {number}: passed over, since {error}.", JournalWarning, stacklevel=2)
