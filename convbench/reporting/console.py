@@ -89,7 +89,7 @@ def print_json(rows: Iterable[Any]) -> None:
 
 def _print_json(rows: Iterable[Any], output: Output) -> None:
     for row in rows:
-        output.write(json_line(row, output.encoding) + "\n")
+        output.write(json_line(row, output.encoding or "utf-8") + "\n")
     output.flush()
 
 

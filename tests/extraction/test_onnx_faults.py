@@ -256,6 +256,8 @@ def test_functions_are_expanded_and_not_without_end(tmp_path: Path) -> None:
         "n1c3h16w17_o4k3",
         "n1c4h14w15_o4k3",
     ]
+    conv.opset_import[0].version = 13  # of another version of ONNX than the model
+    assert len(problems(saved(tmp_path, nodes, [W3, W4], functions=[conv]))) == 2
     twice = [
         function(f"F{n}", [node(f"F{n + 1}", "i k", "m", domain="my"), node(f"F{n + 1}", "m k", "o", domain="my")])
         for n in range(40)

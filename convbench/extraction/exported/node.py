@@ -83,9 +83,16 @@ def tensors_of(argument: Any) -> list[str]:
 
 
 def graphs_of(node: Any) -> list[Any]:
-    """The graphs among the arguments of a node."""
-    arguments = (entry["arg"] for entry in node["inputs"])
-    return [argument["as_graph"]["graph"] for argument in arguments if "as_graph" in argument]
+    """The graphs among the arguments of a node, in whatever way they are written."""
+    return [graph for entry in node["inputs"] for graph in _graphs_in(entry["arg"])]
+
+
+def _graphs_in(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict) and "nodes" in value:
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _graphs_in(inner)
 
 
 def nodes_within(node: Any) -> Iterator[Any]:

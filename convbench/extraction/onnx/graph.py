@@ -38,11 +38,13 @@ def read_onnx(path: Path, inputs: Inputs) -> Reading:
 
     Raises `ModelError`, also when the model refers to external data outside its own folder.
     """
-    model = load(path)
-    shape = with_inputs(path, model, inputs)
-    graph, foreign, fault = inferred(path, model)
-    reader = _Graph(path, graph, foreign)
-    return reader.reading(shape, fault)
+    try:
+        model = load(path)
+        shape = with_inputs(path, model, inputs)
+        graph, foreign, fault = inferred(path, model)
+        return _Graph(path, graph, foreign).reading(shape, fault)
+    except UnicodeDecodeError as error:  # protobuf finds it when a name is looked at
+        raise ModelError(f"{path}: a name in this file is no text in UTF-8: {error.reason}.") from None
 
 
 class _Graph:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,7 @@ def load(path: Path) -> Any:
         raise ModelError(f"{path}: there is no graph in this file; it should be an ONNX model.")
     _check_external_data(path, model)
     if model.functions:
-        _check_expansion(path, model)
-        try:
-            model = onnx.inliner.inline_local_functions(model)
-        except Exception as error:
-            raise ModelError(f"{path}: its functions cannot be expanded: {first_line(error)}") from None
+        model = _expanded_functions(path, model, onnx.inliner.inline_local_functions)
     _import_all_domains(model)
     return model
 
@@ -96,6 +92,26 @@ def _tensors_of_nodes(nodes: Any) -> Iterator[Any]:
             yield from (attribute.t, *attribute.tensors)
         for graph in graphs_of(node):
             yield from _tensors_of(graph)
+
+
+def _expanded_functions(path: Path, model: Any, inline: Callable[[Any], Any]) -> Any:
+    """The model with the nodes of its functions in the place of their calls. Raises `ModelError`."""
+    _check_expansion(path, model)
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    for function in model.functions:
+        for entry in function.opset_import:  # ONNX leaves a function alone whose versions are not the model's
+            entry.version = versions.get(entry.domain, entry.version)
+    names = {(function.domain, function.name) for function in model.functions}
+    try:
+        model = inline(model)
+    except Exception as error:
+        raise ModelError(f"{path}: its functions cannot be expanded: {first_line(error)}") from None
+    nodes = (inner for node in model.graph.node for inner in (node, *nodes_within(node)))
+    if left := next((node for node in nodes if (node.domain, node.op_type) in names), None):
+        raise ModelError(
+            f"{path}: its function {left.op_type} cannot be expanded by ONNX; export it without functions."
+        )
+    return model
 
 
 def _check_expansion(path: Path, model: Any) -> None:
