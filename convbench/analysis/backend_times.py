@@ -18,7 +18,6 @@ from convbench.backend import reason_against_applying
 from convbench.stats.ratio import Ratio
 from convbench.store.readings import (
     half_width_not_included,
-    half_width_of_session_drift,
     has_interval,
     in_one_process,
     interval_within_session,
@@ -106,7 +105,7 @@ def ratio_of_times(slower: BackendTime, faster: BackendTime) -> Ratio:
     (low, high), (faster_low, faster_high) = map(_within_session, (slower, faster))
     value, covers = slower.call_s / faster.call_s, slower.covers and faster.covers
     unpaired = Ratio(value, low / faster_high, high / faster_low, covers)
-    drift = _drift_between(*records) if len(records) == 2 and not in_one_process(*records) else 0.0
+    drift = half_width_of_drift(*records) if len(records) == 2 and not in_one_process(*records) else 0.0
     return unpaired.widened(math.hypot(half_width_not_included(records), drift))
 
 
@@ -114,12 +113,6 @@ def _within_session(time: BackendTime) -> tuple[float, float]:
     """The interval of a time without what sessions differ by."""
     within = interval_within_session(time.record) if time.record is not None else None
     return within or (time.low_s, time.high_s)
-
-
-def _drift_between(one: Record, other: Record) -> float:
-    """Half of the 95 % interval for the drift between two sessions: by the spread of the records' samples, or by what
-    was learned of this machine, whichever is more."""
-    return max(half_width_of_drift(one, other), *map(half_width_of_session_drift, (one, other)))
 
 
 def is_level(between: Ratio, tie: float = 0.0, beaten: bool = False) -> bool:

@@ -37,7 +37,7 @@ from convbench.store.schema import Record
 FIELDS = (
     "suite", "case", "backend", "threads", "status", "reason", "median_s", "session", "commit", "dtype",
     "settings.allocator", "settings.cache", "machine.machine", "declared.device", "versions",
-    "samples.round", "samples.wall_s", "samples.process", *HARDWARE_FIELDS,
+    "samples.round", "samples.wall_s", "samples.process", "process_variation", "session_drift", *HARDWARE_FIELDS,
 )  # fmt: skip
 """The fields of a record that this module, and those that show its results, look at."""
 

@@ -5,7 +5,8 @@ of two runs of the same code, 48 minutes apart on a busy host, it called 32 % of
 (`evaluation/statistics/two_runs.py`).
 
 The spread of a record's own samples shows how far the machine moves. It does not average out: the median of a record is
-as uncertain as that of 2 independent samples. If there are enough other libraries on the same case, with the same
+as uncertain as that of 2 independent samples. What the machine's earlier sessions showed (`stats/session_drift.py`)
+counts instead where that is more. If there are enough other libraries on the same case, with the same
 versions, measured in the same minutes, then the median of their changes is the drift and is divided out; what remains
 is as uncertain as the median of 16 independent samples.
 
@@ -26,7 +27,7 @@ import numpy as np
 from convbench.stats.estimates import MAD_TO_SIGMA, NORMAL_QUANTILE, student_quantile
 from convbench.stats.ragged import Ragged
 from convbench.stats.ratio import Ratio
-from convbench.store.readings import ragged_walls, table
+from convbench.store.readings import ragged_walls, session_drift, table
 from convbench.store.schema import Record
 
 _DETECTED = 2.80
@@ -65,14 +66,14 @@ def drifts(
             moved.setdefault(case, {}).setdefault(library, []).append(math.log(ratio))
     medians = {case: {name: median(logs) for name, logs in by_library.items()} for case, by_library in moved.items()}
     return [
-        _drift([log for name, log in medians.get(case, {}).items() if name != library], spread)
-        for case, library, spread in zip(cases, libraries, spreads, strict=True)
+        _drift([log for name, log in medians.get(case, {}).items() if name != library], spread, pair)
+        for case, library, spread, pair in zip(cases, libraries, spreads, pairs, strict=True)
     ]
 
 
 def half_width_of_drift(base: Record, new: Record) -> float:
     """Half of the 95 % interval for the drift, of the logarithm of two records' ratio, by these records alone."""
-    return _drift((), math.hypot(*ragged_walls([base, new]).log_spreads().tolist())).half_width
+    return _drift((), math.hypot(*ragged_walls([base, new]).log_spreads().tolist()), (base, new)).half_width
 
 
 def smallest_between_runs(spread: float, *, beside_others: bool) -> float:
@@ -93,10 +94,11 @@ def p_value_of(ratio: Ratio) -> float:
     return float(2 * stdtr(_DEGREES, -abs(off) / half_width * student_quantile(_DEGREES)))
 
 
-def _drift(others: Sequence[float], spread: float) -> Drift:
+def _drift(others: Sequence[float], spread: float, pair: tuple[Record, Record]) -> Drift:
     """From the logarithms of what other libraries changed by, and the spread of both records' samples."""
     if len(others) < FEWEST_OTHERS:
-        return Drift(None, NORMAL_QUANTILE * spread / math.sqrt(_WORTH_ALONE))
+        learned = max(d.half_width_of_ratio if (d := session_drift(r)) and d.is_known else 0.0 for r in pair)
+        return Drift(None, max(learned, NORMAL_QUANTILE * spread / math.sqrt(_WORTH_ALONE)))
     centre = median(others)
     apart = _MEDIAN_TO_MEAN * MAD_TO_SIGMA * median(abs(log - centre) for log in others) / math.sqrt(len(others))
     centre_half_width = student_quantile(len(others) - 1) * apart

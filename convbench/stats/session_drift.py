@@ -40,9 +40,14 @@ class SessionDrift(LearnedScale):
     scale: float = EXPECTED
     pairs: float = 0
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it was seen often enough to claim something of the machine."""
+        return self.pairs >= _ENOUGH_PAIRS
+
     def exceeds(self, precision: float) -> bool:
         """Whether it is known to move a time by more than `precision` (0.01 is 1 %) to either side."""
-        return self.pairs >= _ENOUGH_PAIRS and self.half_width_of_ratio > precision
+        return self.is_known and self.half_width_of_ratio > precision
 
 
 class Timed(NamedTuple):

@@ -183,8 +183,14 @@ def half_width_of_a_process(record: Record) -> float | None:
 def half_width_of_session_drift(record: Record) -> float:
     """Half of the 95 % interval, of a logarithm, for what sessions differ by, as it was known when the record was made;
     0 in old records."""
+    drift = session_drift(record)
+    return drift.half_width_of_ratio if drift else 0.0
+
+
+def session_drift(record: Record) -> SessionDrift | None:
+    """What was known of sessions when the record was made; None in old records."""
     known = _scale(record, "session_drift")
-    return SessionDrift(*known).half_width_of_ratio if known else 0.0
+    return SessionDrift(*known) if known else None
 
 
 def _variation(record: Record) -> ProcessVariation | None:

@@ -20,6 +20,7 @@ from convbench.analysis.comparison import Change, compare
 from convbench.analysis.drift import p_value_of, smallest_between_runs
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ratio import Ratio
+from convbench.stats.session_drift import SessionDrift
 from convbench.store.schema import Record
 
 LIBRARIES = {
@@ -191,6 +192,19 @@ def test_several_processes_of_one_run_know_no_more_of_the_machine_than_one() -> 
     (change,) = compare(*sides, 0.05).changes
     assert not change.paired
     assert change.ratio.low < 0.95 and change.ratio.high > 1.25
+
+
+def test_what_earlier_sessions_showed_counts_where_the_samples_show_less() -> None:
+    walls = [1e-3 + i * 1e-8 for i in range(20)]
+    ratios = {}
+    for pairs in (0, 20):
+        drift: Any = {"session_drift": {"scale": 0.03, "pairs": pairs}}
+        base, new = (record("c", "torch", walls, session) | drift for session in "ab")
+        (change,) = compare([base], [new], 0.05).changes
+        ratios[pairs] = change.ratio
+    learned = SessionDrift(0.03, 20).half_width_of_ratio
+    assert math.log(ratios[20].high) == pytest.approx(math.hypot(math.log(ratios[0].high), learned), rel=0.02)
+    assert ratios[0].high < 1.03 < ratios[20].high
 
 
 HOSTILE = [None, [], "1", {}, {"torch": None}, {"": 3}, {"torch": [1]}, 7]
