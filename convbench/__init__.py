@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from convbench.api.choose import choose as choose
     from convbench.api.compare import compare as compare
+    from convbench.api.picture import picture as picture
     from convbench.api.report import report as report
     from convbench.api.run import run as run
     from convbench.api.verify import verify as verify
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "api.choose": "choose",
     "api.compare": "compare",
+    "api.picture": "picture",
     "api.report": "report",
     "api.run": "run",
     "api.verify": "verify",

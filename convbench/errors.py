@@ -24,6 +24,10 @@ class SuiteError(ConvbenchError):
     """A suite that does not exist, or is not well formed."""
 
 
+class PictureError(ConvbenchError):
+    """A photograph or a kernel that cannot be read."""
+
+
 class ModelError(ConvbenchError):
     """A model that does not exist, cannot be loaded, or has convolutions that are known only when it runs."""
 

@@ -30,6 +30,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convbench report before.jsonl -o report.html",
         "convbench report before.jsonl after.jsonl --compare",
     ),
+    "picture": (
+        "convbench picture --backend 'numpy*'",
+        "convbench picture --kernel edges --stride 2 --padding-mode zeros --padding-mode reflect --backend numpy-gemm",
+    ),
     "compare": (
         "convbench compare before.jsonl after.jsonl",
         "convbench compare before.jsonl after.jsonl --backend numpy-gemm --against numpy-loop --markdown",

@@ -1,7 +1,8 @@
-"""The page of runs: one file of HTML to look at and to send around."""
+"""What people look at and send around: the page of runs, and filtered photographs."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,46 @@ def show_report(*runs: str | Path, beside: bool = False, **values: Any) -> None:
     say(f"{written.path} shows {' and '.join(shown)}.", error=beside)
     if not written.has_figures:
         say(f"It has no figures, because Altair is not installed: {pip_line('convbench[report]')}.", error=True)
+
+
+@click.command(short_help="Filter a photograph with each backend, and see the difference.")
+@click.argument("photo", required=False, type=options.PATH)
+@click.option(
+    "--kernel",
+    default="sharpen",
+    metavar="NAME|ROWS|FILE",
+    help="sharpen, blur, edges or emboss, rows such as '0 -1 0; -1 5 -1; 0 -1 0', or a file of rows.",
+)
+@options.whole("--stride", 1, "Stride.", default=1)
+@options.whole("--dilation", 1, "Dilation.", default=1)
+@click.option("--padding", type=int, metavar="N", help="Padding.  [default: keeps the size at stride 1]")
+@click.option(
+    "--padding-mode",
+    "padding_mode",
+    multiple=True,
+    default=("zeros",),
+    metavar="MODE",
+    help="zeros, reflect, replicate or circular; repeatable, to see them side by side.",
+)
+@click.option("--dtype", default="float32", metavar="T", help="Compute in float64, float32, float16 or bfloat16.")
+@options.backends
+@click.option(
+    "-o", "--output", "to", type=options.PATH, default=Path("picture"), metavar="DIR", help="Write the images here."
+)
+@options.plugins
+@options.json_lines
+def picture(photo: Path | None, to: Path, as_json: bool, **values: Any) -> None:
+    """Filter PHOTO with each backend, judge the answers, and write them as PNG with one contact sheet.
+
+    Each row of the sheet has a backend's output, its amplified difference to the exact answer, and a corner, where the
+    padding shows. Without PHOTO it is the photograph of the tutorial suite. The exit code is 1 when an answer is wrong.
+    """
+    from convbench.api.picture import picture as apply_picture
+    from convbench.reporting.console import say, show
+
+    values |= {"backend": values.pop("backends"), "plugin": values.pop("plugins")}
+    result = apply_picture(photo, **values)
+    written = result.write(to)
+    show(result, result.records, as_json=as_json)
+    say(f"{written[0]} has it all on one sheet; {len(written) - 1} images are beside it.", error=True)
+    sys.exit(result.exit_code)

@@ -1,0 +1,1 @@
+"""A photograph through a convolution, by each backend."""
