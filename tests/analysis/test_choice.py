@@ -306,6 +306,13 @@ def test_a_ratio_below_one_is_explained() -> None:
     assert "A ratio below 1" not in shown([decide(ONE, [a, b], TIE)])
 
 
+def test_for_one_problem_it_says_who_was_left_out_by_earlier_records_and_why() -> None:
+    reasons = {"behind": "took 9.1 times as long as the fastest on a similar layer", "cheap": "computes in bfloat16"}
+    text = " ".join(shown([decide(ONE, [steady("a", 1.0)], TIE, left_out=reasons)]).split())
+    assert f"Not run, because of earlier records of this machine: behind ({reasons['behind']})." in text
+    assert "cheap did not compete: it computes in bfloat16." in text and "--backend" in text
+
+
 def test_a_part_of_a_model_is_not_called_all_layers() -> None:
     assert shown(model(a=[1.0, 3.0]).choices, where="height > 2").startswith("a for the 2 layers that --where selects:")
 
