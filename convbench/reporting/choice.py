@@ -106,7 +106,7 @@ def _layers(model: ModelChoice, answer: Answer) -> RenderableType:
         rows.append((short, str(choice.case.count), fastest, _about(winner) + ms, *_next(choice)))
     headers = ("layer", "times", "fastest", "ms", "next", "takes", "95 %", "")
     applies = _applies([[choice.ranked[0]] for choice in shown], answer)
-    table = _table(headers, rows, applies, right=(1, 3, 5), drops=(6, 1, 4, 5, 8, 7))
+    table = _table(headers, rows, applies, right=(1, 3, 5), drops=(6, 1, 8, 5, 4, 7))
     left = len(model.choices) - len(shown)
     return Group(table, Text(f"... and {left} layers that take less; --json has all.", style="dim")) if left else table
 
@@ -143,10 +143,10 @@ def _why(answer: Answer) -> Iterator[Text]:
 
 def _next(choice: LayerChoice) -> tuple[str, str, str, Text]:
     """The backend that decides whether this is a tie, how many times as long it takes, and with how many it is one."""
-    rival, more = choice.nearest, len(choice.level) - 1
+    rival = choice.nearest
     if rival is None:
         return "–", "", "", Text("alone", style="dim")
-    word = "" if not rival.level else f"tie, and {more} more" if more else "tie"
+    word = "" if not rival.level else f"tie of {len(choice.level) + 1}" if len(choice.level) > 1 else "tie"
     return rival.time.backend, times(rival.ratio.value), _between(rival.ratio), Text(word, style="green")
 
 

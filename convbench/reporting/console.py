@@ -115,7 +115,7 @@ def show(report: RenderableType, rows: Iterable[Any], *, as_json: bool, markdown
     elif markdown is not None:
         stdout().print(Text(markdown), soft_wrap=True)
     else:
-        stdout().print(report)
+        stdout().print(report, crop=False)
 
 
 def say(sentence: str, *, error: bool = False) -> None:

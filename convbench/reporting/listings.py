@@ -52,7 +52,7 @@ def backends_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
             row["backend"],
             Text("available", style="green"),
             " ".join(_SHORT_DTYPES[dtype] for dtype in row["dtypes"]),
-            "\n".join(f"{name} {version}" for name, version in row["versions"].items()),
+            ", ".join(f"{name} {version}" for name, version in row["versions"].items()),
             row["summary"],
         )
         for row in available
@@ -64,7 +64,7 @@ def backends_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
     status = Text("unavailable", style="yellow")
     others = [(", ".join(names), status, reason) for reason, names in by_reason.items()]
     return spaced(
-        plain_table(("backend", "status", "computes", "versions", ""), cells, wraps=(4,), drops=(1, 2, 3)),
+        plain_table(("backend", "status", "computes", "versions", ""), cells, wraps=(3, 4), drops=(1, 2, 3)),
         plain_table(("backends", "status", "why"), others, wraps=(0, 2), drops=(1,)) if others else None,
         Text(f"{len(available)} of {len(rows)} backends are available here."),
     )

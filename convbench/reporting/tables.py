@@ -15,8 +15,9 @@ from convbench.reporting.console import FittingConsole
 from convbench.reporting.terminal_text import printable
 
 _GAP = 3
-_LEAST_WRAPPED = 24
-"""Columns that a text has at least before it is wrapped."""
+_LEAST_WRAPPED, _LONGEST_WORD = 24, 40
+"""Columns that a text has at least before it is wrapped, and the length from which words in it may be broken."""
+_ANY = 10_000
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class PlainTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         columns = [[_Cell(header), *(_Cell(row[i]) for row in self.rows)] for i, header in enumerate(self.headers)]
-        widths = [[Measurement.get(console, options, cell).maximum for cell in column] for column in columns]
-        least = [
-            min(max(each), max(_LEAST_WRAPPED, each[0])) if i in self.wraps else max(each)
-            for i, each in enumerate(widths)
-        ]
+        measured = [[Measurement.get(console, options.update_width(_ANY), c) for c in column] for column in columns]
+        least = [self._least(index, cells, _LONGEST_WORD) for index, cells in enumerate(measured)]
         shown = fitting(least, options.max_width, self.drops)
+        if _width([least[index] for index in shown]) > options.max_width:
+            least = [self._least(index, cells, _LEAST_WRAPPED) for index, cells in enumerate(measured)]
+            shown = fitting(least, options.max_width, self.drops)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for index in shown:
             wraps = index in self.wraps
@@ -54,6 +55,14 @@ class PlainTable:
         yield from console.render(table, options.update_width(max(options.max_width, needed)))
         if note := no_room_for([self.headers[i] for i in sorted({*range(len(self.headers))} - {*shown})]):
             yield note
+
+    def _least(self, index: int, cells: Sequence[Measurement], most: int) -> int:
+        """How wide a column has to be: as its widest cell, or where it wraps as its longest word up to `most`."""
+        widest = max(cell.maximum for cell in cells)
+        if index not in self.wraps:
+            return widest
+        words = max(cell.minimum for cell in cells)
+        return min(widest, max(_LEAST_WRAPPED, cells[0].maximum, min(words, most)))
 
 
 def plain_table(

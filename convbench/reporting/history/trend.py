@@ -131,14 +131,14 @@ def _table(shown: TrendReport, width: int) -> Iterator[Text]:
     if note := no_room_for(_HEADERS[len(rows[0]) :]):
         yield note
     yield Text(f"{_alike(shown)}\n", style="bold")
-    yield Text(lines[0], style="bold", no_wrap=True)
+    yield Text(lines[0], style="bold", no_wrap=True, overflow="ignore")
     last: Series | None = None
     for step, row, line in zip(shown.steps, rows[1:], lines[1:], strict=True):
         if step.series is not last:
             yield Text()
             yield _heading(step.series, shown)
         last = step.series
-        text = Text(line, no_wrap=True)
+        text = Text(line, no_wrap=True, overflow="ignore")
         text.stylize("bold red" if step in shown.alarms else "red" if step.slower else "green", 2, 2 + len(row[0]))
         yield text
 
@@ -148,7 +148,7 @@ def _heading(series: Series, shown: TrendReport) -> Text:
     line = sparkline([point.median_s for point in series.points])
     parts = printable(", ".join([f"{len(series.points)} points", *_parts(key, shown.differing)]))
     names = (printable(key.backend), "bold"), "  ", (printable(key.case), "cyan")
-    return Text.assemble(*names, f"  {line}  ", (parts, "dim"), no_wrap=True)
+    return Text.assemble(*names, f"  {line}  ", (parts, "dim"), no_wrap=True, overflow="ignore")
 
 
 def _alike(shown: TrendReport) -> str:

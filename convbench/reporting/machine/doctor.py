@@ -258,4 +258,4 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[Text]:
 def _table(rows: Sequence[Sequence[str]]) -> list[Text]:
     """Rows of numbers, the first the headings."""
     first, *others = in_columns(rows, right=range(1, len(rows[0])))
-    return [Text(first, style="dim", no_wrap=True), *(Text(line, no_wrap=True) for line in others)]
+    return [Text(first, style="dim", no_wrap=True, overflow="ignore"), *(Text(line, no_wrap=True) for line in others)]

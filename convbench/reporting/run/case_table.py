@@ -59,14 +59,16 @@ class CaseTable:
     ) -> Iterator[Text]:
         """A table of some of the columns, each with its heading before its cells."""
         lines = [_GAP + _GAP.join(cells) for cells in zip(*columns, strict=True)]
-        yield Text("backend".ljust(width) + lines[0], style="bold", no_wrap=True)
+        yield Text("backend".ljust(width) + lines[0], style="bold", no_wrap=True, overflow="ignore")
         rows = zip(names, lines[1:], marks, strict=True)
         for case in self.ranking.cases:
             yield Text()
             yield from _broken_at_commas(self.heading(case), room)
             for place in case.timed:
                 name, cells, mark = next(rows)
-                line = Text(no_wrap=True).append(name.ljust(width), style="bold green" if place.level else "")
+                line = Text(no_wrap=True, overflow="ignore").append(
+                    name.ljust(width), style="bold green" if place.level else ""
+                )
                 yield line.append(cells).append(mark)
 
 

@@ -45,7 +45,7 @@ def details_report(ranking: SuiteRanking) -> RenderableType | None:
     if not known:
         return None
     columns = {column.heading: aligned([cell or "–" for cell in cells]) for column, cells in known.items()}
-    heading = partial(Text, style="cyan", no_wrap=True)
+    heading = partial(Text, style="cyan", no_wrap=True, overflow="ignore")
     table = CaseTable(ranking, columns, lambda c: heading(c.case), groups=[len(group) for group in groups if group])
     notes = dict.fromkeys(column.note for column in known if column.note)
     return spaced(table, Group(*map(Text, notes)) if notes else None)
