@@ -174,3 +174,37 @@ for path in {[str(path) for path in paths]!r}:
     for path, (_, words) in zip(paths, NOT_FILES.values(), strict=True):
         assert str(path if path.name != "device.py" else "/dev/zero") in done.stderr and words in done.stderr
     assert "a bug in convbench" not in done.stderr
+
+
+def test_every_option_that_is_a_path_takes_a_name_that_is_too_long(tmp_path: Path) -> None:
+    """And a folder in a circle of links: a sentence, and exit code 2."""
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    problem = "n1c1h4w4_o1k1"
+    commands = [
+        words
+        for name in ("n" * 300, str(tmp_path / "circle"))
+        for words in (
+            ["choose", "--problem", problem, "--from-results", "--plan", f"{name}/plan.json"],
+            ["choose", "--problem", problem, "--from-results", "--results", name],
+            ["verify", "--backend", "numpy-gemm", "--question", problem, "--write-known", f"{name}/known.toml"],
+            ["extract", "none.onnx", "--output", f"{name}/suite.toml"],
+            ["compare", f"{name}/a.jsonl", f"{name}/b.jsonl"],
+            ["export", f"{name}/a.jsonl", "--to", "a.csv"],
+            ["trend", "--results", name],
+        )
+    ]
+    code = f"""
+import sys
+from convbench.cli.main import main
+for words in {commands!r}:
+    try:
+        main(words)
+    except SystemExit as left:
+        print(left.code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True, cwd=tmp_path
+    )
+    codes = done.stdout.split()
+    assert len(codes) == len(commands) and set(codes) <= {"2", "3"}, list(zip(codes, commands, strict=False))
+    assert "a bug in convbench" not in done.stderr

@@ -79,6 +79,9 @@ def exit_code(arguments: list[str] | None = None) -> int:
             _complain(traceback.format_exc().rstrip(), 0)
         if isinstance(error, ConvbenchError):
             code = _complain(f"convbench: {error}", error.exit_code)
+        elif isinstance(error, OSError) and error.filename is not None:
+            # Of a path that the user names: too long, without permission, on a disk that is full or gone.
+            code = _complain(f"convbench: {error.filename}: {error.strerror}; give another path.", 2)
         else:
             bug = "This is a bug in convbench; with --debug before the command it shows where."
             code = _complain(f"convbench: {type(error).__name__}: {error}\n{bug}", BUG_EXIT_CODE)

@@ -37,6 +37,7 @@ from convbench.store.line_file import JournalWarning
 from convbench.store.locations import find_checkout, results_of_checkout
 from convbench.store.readings import Hardware, hardware_of, table
 from convbench.store.schema import Record
+from convbench.user_file import real_path
 
 # Not asv.conf.json: that marks a checkout, to which `convbench run` would give what it measures.
 CONFIGURED_IN = "asv.conf.jsonc"
@@ -67,9 +68,9 @@ class History:
 def history_folder(results: Path) -> Path:
     """Where the history of releases is made. Beside the results of a checkout and not in them, since asv reads every
     JSON file below its results; in any other results folder as a part of it."""
-    results = results.resolve()
+    results = real_path(results)
     checkout = find_checkout(results)
-    if checkout is None or results_of_checkout(checkout).resolve() != results:
+    if checkout is None or real_path(results_of_checkout(checkout)) != results:
         return results / "releases"
     return checkout / ".asv" / "releases"
 
@@ -77,7 +78,7 @@ def history_folder(results: Path) -> Path:
 def write_release_history(results: Path, say: Callable[[str], object] = lambda sentence: None) -> History:
     """Make asv's files of all releases in the journals of `results`. Never raises for what asv or git refuse. Calls
     `say` with what it waits for."""
-    module, request = "convbench.store.asv.release_history", {"results": str(results.resolve())}
+    module, request = "convbench.store.asv.release_history", {"results": str(real_path(results))}
     with JsonChild(module, request) as child:
         made = child.answer("made", say)
         failure = child.failure()

@@ -29,6 +29,7 @@ from convbench.store.asv.machine_names import first_hardware, name_of
 from convbench.store.locations import CONFIGURATION, checkout_state
 from convbench.store.readings import hardware_of
 from convbench.store.schema import Record
+from convbench.user_file import real_path
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def write_asv_results(
     if state.dirty and not allow_dirty:
         why = "the checkout has uncommitted changes (--allow-dirty stores them under its commit all the same)"
         return Written(refusal=why)
-    request = {"checkout": str(checkout), "results": str(results.resolve()), "wait_s": wait_s}
+    request = {"checkout": str(checkout), "results": str(real_path(results)), "wait_s": wait_s}
     request |= {"records": [slim(r) for r in records]}
     limit_s = wait_s + _TIME_LIMIT_S
     with JsonChild("convbench.store.asv.results", request, folder=checkout, time_limit_s=limit_s) as child:
