@@ -513,6 +513,13 @@ def seen_in_these_tests() -> list[Hazard]:
     found += hazards_of_timers([Timer("perf_counter", 1e-6, 1e-3)], 0.005)
     found += [Hazard(Kind.LOAD, {"load": 3.2, "threads": 1})]  # in records of earlier versions
     found += [Hazard(Kind.PROCESS_LUCK, {"luck": 0.012}), Hazard(Kind.PROCESS_GROUPS, {"apart": 0.31})]
+    where = {"backend": "torch", "level": "L3"}
+    found += [
+        Hazard(Kind.PROCESSES_DIFFER, where | {"variation": 0.2}),
+        Hazard(Kind.SLOW_SWITCH, where | {"after": "for 60 ms (15 calls)", "settle_ms": 60.0}),
+        Hazard(Kind.NOISY_LEVEL, where | {"noise": 0.1, "quiet": 0.01, "quiet_level": "L1"}),
+        Hazard(Kind.SLOW_CACHE, {"level": "L3", "inner": "L2", "gbytes": 18.0, "memory_gbytes": 15.0}),
+    ]
     return [*found, Hazard(Kind.DRIFT, {"drift": 0.04, "precision": 0.01}), Hazard(Kind.SETTLING, {"visit_ms": 128.0})]
 
 
