@@ -31,7 +31,8 @@ class Racer(Backend):
         def run() -> Any:
             time.sleep(CALL_S * self.times)  # needs no CPU, of which a busy machine has none to spare
             self.calls += 1
-            return self.act(output) if self.act is not None and self.calls > self.after else output
+            answer = output.copy()  # of its own, as whoever computes would have it
+            return self.act(answer) if self.act is not None and self.calls > self.after else answer
 
         return Ready(run)
 
