@@ -122,7 +122,7 @@ class Session:
         others = tuple(sorted({*others, *other_runs()}))
         threads = max(settings.threads for settings in self.settings)
         hazards = hazards_of_machine(machine_state(), machine_activity(before, counters()), threads, others)
-        hazards = in_order([*hazards, *(hazard for each in self.settings for hazard in self._variation.hazards(each))])
+        hazards = in_order([*hazards, *self._variation.hazards()])
         return Measurements(
             records=tuple(self.records),
             machine_hazards=tuple(hazards),
@@ -175,7 +175,7 @@ class Session:
         self.unfinished = None
         observer.end(time.monotonic() - start)
         self._variation.learn_times(outcomes)
-        self._variation.learn_revisits(engine.settings, engine.revisit())
+        self._variation.learn_revisits(engine.revisit())
 
     def _todo(self, suite: Suite, case: Case, entries: Sequence[Row], settings: Settings) -> list[Row]:
         # An unavailable backend may have been installed since, and asking again costs nothing.

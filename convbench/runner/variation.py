@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from convbench.measurement.hazards.catalogue import Hazard, Kind
+from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.revisits import Revisit
 from convbench.measurement.settings import Settings
@@ -91,16 +91,20 @@ class LearnedVariation:
             seconds = {outcome.backend: _seconds(outcome) for outcome in timed}
             self._learn(timed[0].settings, timed[0].case.problem.case_id, timed[0].case.problem.bytes, seconds)
 
-    def learn_revisits(self, settings: Settings, revisits: Sequence[Revisit]) -> None:
+    def learn_revisits(self, revisits: Sequence[Revisit]) -> None:
         """Learn from one case that the run came back to."""
         if revisits:
-            problem, visit = revisits[0].case.problem, revisits[0].number
+            first, problem = revisits[0], revisits[0].case.problem
             seconds = {revisit.backend: revisit.seconds for revisit in revisits}
-            self._learn(settings, problem.case_id, problem.bytes, seconds, visit)
+            self._learn(first.settings, problem.case_id, problem.bytes, seconds, first.number)
 
-    def hazards(self, settings: Settings) -> list[Hazard]:
+    def hazards(self) -> list[Hazard]:
         """Drift and groups of processes that are known to move the times of this session by more than the precision
         asked for."""
+        hazards = (hazard for settings in self._under for hazard in self._hazards_under(settings))
+        return in_order(hazards)
+
+    def _hazards_under(self, settings: Settings) -> list[Hazard]:
         known, precision = self._known(settings), settings.precision
         sizes = sorted({times.operand_bytes for times in known.times if times.session == self.session})
         groups = [hazard for size in sizes if (hazard := process_groups(known.groups(size), precision)) is not None]

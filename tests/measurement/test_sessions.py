@@ -18,13 +18,15 @@ from test_settling import SMALL, SimulatedMachine, SimulatedWorker
 from convbench.analysis.backend_times import ratio_of_times, time_by
 from convbench.analysis.paired_ratio import ratio
 from convbench.measurement.hazards.catalogue import Kind
-from convbench.measurement.outcome import Outcome
+from convbench.measurement.outcome import Outcome, RoundSample
+from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.scheduling.revisits import SHARE
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Prepare, Prepared
 from convbench.problem import ConvProblem
 from convbench.runner.variation import LearnedVariation
 from convbench.stats.session_drift import EXPECTED
+from convbench.status import Status
 from convbench.store.locations import CheckoutState
 from convbench.store.process_pairs import keep_pairs, pair_here
 from convbench.store.records import record_of
@@ -92,7 +94,7 @@ def session(folder: Path, machine: DriftingMachine, number: int, cases: Sequence
             included = [variation.included(outcome) for outcome in outcomes]
             records += [record_of(outcome, "run", f"session {number}", CheckoutState()) for outcome in included]
             variation.learn_times(included)
-            variation.learn_revisits(SETTINGS, engine.revisit())
+            variation.learn_revisits(engine.revisit())
     return records
 
 
@@ -180,17 +182,39 @@ def test_ratios_within_a_session_do_not_contain_what_all_times_drift_by(chains: 
 
 
 def test_a_machine_that_drifts_by_more_than_the_precision_says_so(tmp_path: Path) -> None:
-    variation = LearnedVariation("session 9", tmp_path)
-    assert variation.hazards(SETTINGS) == []
+    assert hazards_of(tmp_path, 9) == []
     chain(tmp_path, 40, 9, 0.04)
-    variation = LearnedVariation("session 8", tmp_path)
-    assert [hazard.kind for hazard in variation.hazards(SETTINGS)] == [Kind.DRIFT]
-    assert LearnedVariation("session 8", tmp_path).hazards(replace(SETTINGS, precision=0.9)) == []
+    assert hazards_of(tmp_path, 8) == [Kind.DRIFT]
+    assert hazards_of(tmp_path, 8, replace(SETTINGS, precision=0.9)) == []
+
+
+def hazards_of(folder: Path, number: int, settings: Settings = SETTINGS) -> list[Kind]:
+    """Of a session that lies in the folder, as it ends."""
+    variation = LearnedVariation(f"session {number}", folder)
+    variation.included(Outcome(suite="s", case=CASES[0], backend="a", status=Status.OK, settings=settings))
+    return [hazard.kind for hazard in variation.hazards()]
 
 
 def test_two_groups_of_processes_are_a_hazard(tmp_path: Path) -> None:
     chain(tmp_path, 50, 1, 0.001)
     pairs = [0.001, -0.003, 0.3, 0.002, -0.301, 0.299, -0.002, 0.001, -0.3, 0.3, 0.001, 0.002]
     keep_pairs(tmp_path, [pair_here(SETTINGS, CASES[0].problem.bytes, log) for log in pairs])
-    hazards = LearnedVariation("session 0", tmp_path).hazards(SETTINGS)
-    assert Kind.PROCESS_GROUPS in [hazard.kind for hazard in hazards]
+    assert Kind.PROCESS_GROUPS in hazards_of(tmp_path, 0)
+
+
+def test_two_groups_among_the_processes_of_a_backend_are_in_its_record() -> None:
+    sample = Sample(10, 0.001, 0.001, 0.0, 0)
+    levels = [0.001, 0.00131, 0.001002, 0.001309, 0.000999, 0.001312, 0.001001, 0.001311]
+    for apart, expected in ((True, ["process groups"]), (False, [])):
+        walls = levels if apart else levels[::2]
+        samples = [
+            RoundSample(round_, 0.0, replace(sample, wall_s=wall), process)
+            for round_ in range(6)
+            for process, wall in enumerate(walls)
+        ]
+        outcome = Outcome(
+            suite="s", case=CASES[0], backend="a", status=Status.OK, settings=SETTINGS, samples=tuple(samples)
+        )
+        record = record_of(outcome, "run", "session", CheckoutState())
+        kinds = [hazard["hazard"] for hazard in record["hazards"]]
+        assert [kind for kind in kinds if kind == "process groups"] == expected

@@ -35,6 +35,7 @@ class Revisit:
 
     case: Case
     backend: str
+    settings: Settings
     number: int
     before_s: float
     seconds: float
@@ -62,6 +63,11 @@ class _Known:
     @property
     def is_aa_process(self) -> bool:
         return self.candidate.entry.name != self.candidate.qualified.backend
+
+    def revisit(self, case: Case, number: int, seconds: float) -> Revisit:
+        """What the `number`-th later visit showed."""
+        name, settings = self.candidate.entry.name, self.candidate.qualified.settings
+        return Revisit(case, name, settings, number, self.before_s, seconds)
 
     def again(self) -> Candidate:
         """The candidate, to be sampled from the start."""
@@ -126,11 +132,11 @@ class Revisits:
         self._spent_s += self.clock() - start
         self._visited.update(k.candidate.entry.name for k in known)
         visitable.visits += 1
-        before_s = {k.candidate.entry.name: k.before_s for k in known if not k.is_aa_process}
+        counted = {k.candidate.entry.name: k for k in known if not k.is_aa_process}
         return [
-            Revisit(run.case, c.entry.name, visitable.visits, before_s[c.entry.name], median(c.workers[0].walls()))
+            counted[c.entry.name].revisit(run.case, visitable.visits, median(c.workers[0].walls()))
             for c in run.candidates
-            if c.entry.name in before_s and c.entry.name not in failed and c.rounds
+            if c.entry.name in counted and c.entry.name not in failed and c.rounds
         ]
 
     def _affordable(self, known: Sequence[_Known], pool: WorkerPool) -> list[_Known]:
