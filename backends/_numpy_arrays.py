@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from convbench.backend import Ready
+from convbench.backend import Ready, touching
 from convbench.problem import ConvProblem
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def prepared(
                 out += b.astype(computed_in, copy=False)[:, None, None]
             return out.astype(x.dtype, copy=False)
 
-    return Ready(lambda: on(x), on={"numpy": on})
+    return Ready(lambda: on(x), on={"numpy": on}, touch=touching(x))
 
 
 def pad(problem: ConvProblem, x: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from convbench.backend import (
 from convbench.problem import ConvProblem
 
 from ._torch_script import torch_script
-from ._torch_tensors import on_both, padding, tensor, to_numpy
+from ._torch_tensors import on_both, padding, tensor, to_numpy, touch_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class TorchConv2d(Backend):
         convolve = self._convolution(problem, input_, weight, bias, sides)
         compute = convolve if padded is None else lambda x: convolve(padded(x))
         on = self._on(compute, input_, layout)
-        return Ready(self._call(compute, input_), self._sync(), to_numpy, on, instruments)
+        return Ready(self._call(compute, input_), self._sync(), to_numpy, on, instruments, touch=touch_of(input_))
 
     def _call(self, compute: Callable[[Any], Any], x: Any) -> Callable[[], Any]:
         return lambda: compute(x)

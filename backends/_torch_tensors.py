@@ -39,6 +39,18 @@ def to_numpy(output: Any) -> np.ndarray:
     return output.numpy()
 
 
+def touch_of(tensor: Any) -> Callable[[], None] | None:
+    """`Ready.touch` for an input on the CPU; None on another device."""
+    import torch
+
+    from convbench.backend import touching
+
+    if tensor.device.type != "cpu":
+        return None
+    bits = tensor.view(torch.int16) if tensor.element_size() == 2 else tensor  # NumPy has no bfloat16
+    return touching(bits.numpy())
+
+
 def on_both(on_tensor: Callable[[Any], Any]) -> dict[Arrays, Callable[[Any], Any]]:
     """`Ready.on` for tensors on the CPU and for arrays. A writeable array shares its memory with a tensor."""
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports
+from convbench.backend import Arithmetic, Backend, Ready, Supports, touching
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Iree(Backend):
         convolve, device = _compiled(problem, self.threads)
         arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b])
         operands = [runtime.asdevicearray(device, np.array(a, order="C")) for a in arrays]
-        return Ready(lambda: convolve(*operands), to_numpy=_to_numpy)
+        touch = touching(operands[0].to_host())  # on the CPU that is the memory itself
+        return Ready(lambda: convolve(*operands), to_numpy=_to_numpy, touch=touch)
 
     def script(self, problem: ConvProblem) -> str | None:
         from ._stablehlo import lines

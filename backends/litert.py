@@ -40,14 +40,19 @@ class _LiteRt(Backend):
 
         interpreter = Interpreter(model_content=tflite_model(problem, w, b), num_threads=self.threads)
         interpreter.allocate_tensors()
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x.transpose(0, 2, 3, 1).copy())
+        image, place = x.transpose(0, 2, 3, 1).copy(), interpreter.get_input_details()[0]["index"]
+        interpreter.set_tensor(place, image)
         output = interpreter.get_output_details()[0]["index"]
 
         def to_numpy(_: Any) -> np.ndarray:
             nhwc: np.ndarray = interpreter.get_tensor(output)
             return nhwc.transpose(0, 3, 1, 2)
 
-        return Ready(interpreter.invoke, to_numpy=to_numpy)
+        def touch() -> None:  # no array of the interpreter's memory may exist during a call
+            interpreter.get_tensor(output)
+            interpreter.set_tensor(place, image)
+
+        return Ready(interpreter.invoke, to_numpy=to_numpy, touch=touch)
 
 
 BACKENDS = (

@@ -57,13 +57,17 @@ class _Ncnn(Backend):
             file.write(b"".join([bytes(4), *parts]))  # four zeros mean that float32 follows
             file.flush()
             _check(net.load_model(file.name))
-        packer = net.create_extractor()
-        packer.input("x", ncnn.Mat(np.ascontiguousarray(x, np.float32), 0).clone())
-        packed = _extracted(packer, "packed")
+        plain_input = ncnn.Mat(np.array(x, np.float32, order="C"), 0).clone()
+        packed: list[Any] = []
+
+        def pack() -> None:
+            packer = net.create_extractor()
+            packer.input("x", plain_input.clone())
+            packed[:] = [_extracted(packer, "packed")]
 
         def run() -> Any:
             extractor = net.create_extractor()
-            extractor.input("packed", packed)
+            extractor.input("packed", packed[0])
             return _extracted(extractor, "y")
 
         def to_numpy(output: Any) -> np.ndarray:
@@ -73,7 +77,8 @@ class _Ncnn(Backend):
                 plain = cast(plain, options)
             return np.array(plain.numpy("f", 0), x.dtype).reshape(problem.output_shape)
 
-        return Ready(run, to_numpy=to_numpy)
+        pack()
+        return Ready(run, to_numpy=to_numpy, touch=pack)
 
     def script(self, problem: ConvProblem) -> str | None:
         half = problem.dtype != "float32"

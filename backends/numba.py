@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
+from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready, touching
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ class NumbaDirect(Backend):
                 convolve.run()
             return out.astype(x.dtype, copy=False)
 
-        return Ready(lambda: on(x), on={"numpy": on})
+        return Ready(lambda: on(x), on={"numpy": on}, touch=touching(x))
 
 
 def register_tile(itemsize: int, vector_bytes: int | None) -> Register:

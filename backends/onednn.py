@@ -73,6 +73,7 @@ class _OneDnn(Backend):
         plain_input = np.empty(problem.input_shape, x.dtype)
         source = dnnl.row_major(plain_input.shape, problem.dtype, plain_input.ctypes.data)
         load = dnnl.reordering(source, memory[dnnl.SRC])
+        plain_input[...] = x
 
         def on(x: np.ndarray) -> np.ndarray:
             plain_input[...] = x
@@ -80,7 +81,11 @@ class _OneDnn(Backend):
             run()
             return to_numpy(None)
 
-        return Ready(run, to_numpy=to_numpy, on={"numpy": on})
+        def touch() -> None:
+            to_numpy(None)  # reads the output's memory
+            load()
+
+        return Ready(run, to_numpy=to_numpy, on={"numpy": on}, touch=touch)
 
 
 def _describe(problem: ConvProblem) -> dnnl.Owned:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports
+from convbench.backend import Arithmetic, Backend, Ready, Supports, touching
 from convbench.problem import PADDING_MODES, ConvProblem
 
 from ._onnx_model import onnx_model
@@ -42,7 +42,9 @@ class _OnnxRuntime(Backend):
         session = InferenceSession(onnx_model(problem, w, b), options, ["CPUExecutionProvider"])
         binding = session.io_binding()
         output = np.empty(problem.output_shape, x.dtype)  # the same in every call
-        bound = [OrtValue.ortvalue_from_numpy(array) for array in (np.array(x, order="C"), output)]
+        # On the CPU a value shares the array's memory.
+        input_ = np.array(x, order="C")
+        bound = [OrtValue.ortvalue_from_numpy(array) for array in (input_, output)]
         binding.bind_ortvalue_input("x", bound[0])
         binding.bind_ortvalue_output("y", bound[1])
 
@@ -53,7 +55,7 @@ class _OnnxRuntime(Backend):
             fresh: np.ndarray = session.run(None, {"x": x})[0]
             return fresh
 
-        return Ready(run, to_numpy=lambda _: output.copy(), on={"numpy": on})
+        return Ready(run, to_numpy=lambda _: output.copy(), on={"numpy": on}, touch=touching(output, input_))
 
     def script(self, problem: ConvProblem) -> str | None:
         lines = [

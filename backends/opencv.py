@@ -44,13 +44,15 @@ class _OpenCv(Backend):
             path.write_bytes(onnx_model(problem, w, b))
             net = cv2.dnn.readNetFromONNX(str(path), getattr(cv2.dnn, self.engine))
         net.enableWinograd(self.arithmetic.algorithm == "winograd")
-        net.setInput(np.array(x, order="C"))
+        image = np.array(x, order="C")
+        net.setInput(image)
 
         def to_numpy(output: np.ndarray) -> np.ndarray:
             with np.errstate(over="ignore"):  # the answer to float16 is float32
                 return output.astype(x.dtype)
 
-        return Ready(net.forward, to_numpy=to_numpy)
+        # OpenCV copies what it is given, so that giving it once more writes its own input.
+        return Ready(net.forward, to_numpy=to_numpy, touch=lambda: net.setInput(image))
 
     def script(self, problem: ConvProblem) -> str | None:
         lines = [

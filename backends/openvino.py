@@ -6,7 +6,7 @@ import platform
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import Algorithm, Arithmetic, Backend, Precision, Ready, Supports
+from convbench.backend import Algorithm, Arithmetic, Backend, Precision, Ready, Supports, touching
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
 from ._onnx_model import onnx_model
@@ -55,7 +55,8 @@ class _OpenVino(Backend):
             return output.copy()
 
         # Without sharing, every call would copy the output.
-        return Ready(lambda: request.infer(share_outputs=True), to_numpy=lambda _: output.copy(), on={"numpy": on})
+        run = lambda: request.infer(share_outputs=True)  # noqa: E731
+        return Ready(run, to_numpy=lambda _: output.copy(), on={"numpy": on}, touch=touching(output, input_))
 
     def script(self, problem: ConvProblem) -> str | None:
         settings = f'{{"INFERENCE_PRECISION_HINT": "{self.hint}"}}' if self.hint else "{}"

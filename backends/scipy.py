@@ -24,8 +24,10 @@ class _SciPy(Backend):
     thread_safe = True
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        import numpy as np
         import scipy.signal  # noqa: F401 - takes longer than a call, so it is imported before the first one
 
+        x = np.ascontiguousarray(x)
         return prepared(problem, x, w, b, lambda x, w: self._correlate(problem, x, _dilate(problem, w)))
 
     @abstractmethod

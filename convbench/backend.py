@@ -195,6 +195,34 @@ def reason_against_applying(takes: Collection[str], prepacks: Collection[str]) -
     return HAS_OWN_LAYOUT if {"input", "output"} & set(prepacks) else None
 
 
+def touching(*arrays: np.ndarray) -> Callable[[], None]:
+    """A `Ready.touch` for memory that NumPy can see: writes every byte of `arrays` again, unchanged, or reads it where
+    that memory is read-only. The arrays have any order of axes, and no gaps between their elements; raises
+    `ValueError` for others, whose memory is not theirs alone."""
+    import numpy
+
+    views = [_as_bytes(array) for array in arrays]
+
+    def touch() -> None:
+        for view in views:
+            if view.flags.writeable:
+                numpy.bitwise_or(view, 0, out=view)
+            elif view.size:
+                view.max()
+
+    return touch
+
+
+def _as_bytes(array: np.ndarray) -> np.ndarray:
+    """The memory of `array` as one row of bytes."""
+    import numpy
+
+    in_memory = array.transpose(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
+    if not in_memory.flags.c_contiguous:
+        raise ValueError(f"an array of shape {array.shape} and strides {array.strides} has gaps between its elements")
+    return in_memory.reshape(-1).view(numpy.uint8)
+
+
 @dataclass(frozen=True)
 class Ready:
     """A prepared convolution: operands moved, converted and packed, code compiled."""
@@ -218,6 +246,10 @@ class Ready:
     kernel: str | None = None
     """The library's own name of the kernel that it chose for this convolution, where it tells. Reports of wrong answers
     have it, and a failure is only made smaller within its kernel."""
+    touch: Callable[[], Any] | None = None
+    """Writes the input once more, with the same values, where `run` reads it, as the layer before it in a model would;
+    and the output, if every `run` writes it to the same memory. `touching` makes one of arrays. Called before each
+    timed call in the state of caches `pass`. Without it the array that `prepare` was given is written instead."""
 
 
 class Backend(ABC):

@@ -41,7 +41,8 @@ def _records(folder: Path, suite: str) -> dict[str, Any]:
     """The suite's records by `backend case`, measured now if they are not in `folder` yet."""
     kept = folder / f"{suite}.json"
     if not kept.exists():
-        words = ["run", "--suite", suite, "--json", "--no-asv", "--results", str(folder)]
+        # Warm, as all history under these names is; `convbench run` stores times as in a pass under others.
+        words = ["run", "--suite", suite, "--cache", "warm", "--json", "--no-asv", "--results", str(folder)]
         words += [word for name in os.environ.get("CONVBENCH_BACKENDS", "").split() for word in ("--backend", name)]
         # Exit code 1 or 3 is an answer, too: what is wrong or missing stands in the records.
         ran = subprocess.run([sys.executable, "-m", "convbench", *words], capture_output=True, text=True, check=False)

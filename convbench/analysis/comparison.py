@@ -26,6 +26,7 @@ from convbench.status import Status
 from convbench.store.readings import (
     HARDWARE_FIELDS,
     Hardware,
+    cache_of,
     half_width_between_processes,
     hardware_of,
     paired_walls,
@@ -36,7 +37,7 @@ from convbench.store.schema import Record
 
 FIELDS = (
     "suite", "case", "backend", "threads", "status", "reason", "median_s", "session", "commit", "dtype",
-    "settings.allocator", "settings.cache", "machine.machine", "declared.device", "versions",
+    "settings.allocator", "settings.cache", "settings.pass_bytes", "machine.machine", "declared.device", "versions",
     "samples.round", "samples.wall_s", "samples.process", "process_variation", "session_drift", *HARDWARE_FIELDS,
 )  # fmt: skip
 """The fields of a record that this module, and those that show its results, look at."""
@@ -179,7 +180,7 @@ def _kind(record: Record) -> tuple[str, ...]:
     """The values of `_APART`."""
     settings = table(record, "settings")
     machine = table(record, "machine").get("machine"), _hardware(record)
-    return tuple(map(str, (*machine, settings.get("allocator"), settings.get("cache", "warm"), record.get("dtype"))))
+    return tuple(map(str, (*machine, settings.get("allocator"), cache_of(record), record.get("dtype"))))
 
 
 def _hardware(record: Record) -> Hardware:
@@ -206,7 +207,9 @@ def _by_pair(records: Iterable[Record], apart: Sequence[str]) -> dict[Pair, Reco
     for record in records:
         pair = (str(record.get("suite", "")), record["case"], record["backend"], str(record.get("threads") or 1))
         kind = _kind(record) if places else ()
-        pairs[(*pair, *(kind[place] for place in places))] = record
+        # A layer in a pass is another thing to time than the same layer in a loop, so that these never pair.
+        cache = "pass" if table(record, "settings").get("cache") == "pass" else ""
+        pairs[(*pair, *(kind[place] for place in places), cache)] = record
     return pairs
 
 

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.status import Status
-from convbench.store.readings import HARDWARE_FIELDS, hardware_of, median_s, number, table, time_of, walls
+from convbench.store.readings import HARDWARE_FIELDS, cache_of, hardware_of, median_s, number, table, time_of, walls
 from convbench.store.schema import Record
 
 FIELDS = (
     *"suite case backend status median_s low_s high_s threads dtype commit dirty run session time release".split(),
-    *("machine.machine", "settings.allocator", "samples.wall_s", *HARDWARE_FIELDS),
+    *("machine.machine", "settings.allocator", "settings.cache", "settings.pass_bytes", "samples.wall_s"),
+    *HARDWARE_FIELDS,
 )
 """The fields of a record that this module looks at, as `read_records` takes them."""
 
@@ -37,7 +38,7 @@ class SeriesKey(NamedTuple):
     dtype: str
     allocator: str
     cache: str
-    """`warm`, or `cold` if the caches were emptied before each call."""
+    """`warm`, `cold` if the caches were emptied before each call, or `pass of N bytes`."""
     library: str
     """The library whose releases the points are; empty for a series over commits or time."""
     hardware: str = ""
@@ -119,7 +120,7 @@ def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
         threads=int(number(record, "threads") or 1),
         dtype=str(record.get("dtype") or ""),
         allocator=str(settings.get("allocator") or ""),
-        cache=str(settings.get("cache") or "warm"),
+        cache=cache_of(record),
         library=library,
         hardware=str(hardware_of(table(record, "machine"))),
     )

@@ -147,6 +147,19 @@ def seconds(value: float, option: str) -> float:
     return float(value)
 
 
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*(|k|m|g|ki|mi|gi)b?", re.IGNORECASE)
+
+
+def byte_count(value: int | str, option: str) -> int:
+    """A number of bytes, at least 1: 100000000, `100MB` or `64MiB`."""
+    match = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip())
+    size = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
+    if not 0 < size < 2**48:
+        raise OptionError(f"{option} is {value!r}; it should be a size such as 100MB, 64MiB or a number of bytes.")
+    return size
+
+
 def cpus(value: str, option: str) -> str:
     """CPUs to run on: `auto`, `none`, or numbers such as `2,3` or `2-5`."""
     from convbench.measurement.machine.affinity import parse_pin
@@ -177,10 +190,11 @@ _READERS: dict[str, Reader] = {
     "backend": backend_patterns,
     "batch": whole_number,
     "budget": seconds,
-    "cache": partial(choice, choices=("warm", "cold")),
+    "cache": partial(choice, choices=("warm", "cold", "pass")),
     "for_": partial(choice, choices=("apply",)),
     "dtype": lambda value, option: ",".join(words(value, option)) or None,
     "jobs": whole_number,
+    "pass_bytes": byte_count,
     "pin": cpus,
     "plan": lambda value, option: Path(value).expanduser(),
     "plugin": paths,

@@ -106,6 +106,8 @@ def choose(
     quick: bool = False,
     details: bool = False,
     processes: int = 1,
+    cache: str | None = None,
+    pass_bytes: int | str | None = None,
     budget: float = 0.5,
     precision: float | str | None = None,
     tie: float | str = 0.02,

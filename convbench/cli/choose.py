@@ -35,6 +35,8 @@ from convbench.cli import options
     help="Choose among the backends that convbench.apply can use in a torch model; handing tensors over is timed, too.",
 )
 @options.quick
+@options.cache
+@options.pass_bytes
 @options.processes
 @options.seconds("--budget", "Sample each backend on each layer for at most this many seconds.", 0.5)
 @options.percent(

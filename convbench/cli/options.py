@@ -34,6 +34,7 @@ def threshold_text(value: Any) -> str:
 
 threshold_from_zero = _kind(arguments.threshold, zero=True)
 cpus = _kind(arguments.cpus)
+byte_count = _kind(arguments.byte_count)
 
 PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -97,6 +98,20 @@ lower_precision = click.option(
     "--lower-precision",
     is_flag=True,
     help="Let backends compete that compute in a lower precision than the dtype, such as bfloat16 for float32.",
+)
+cache = click.option(
+    "--cache",
+    type=click.Choice(["warm", "cold", "pass"]),
+    help="Let data stay in the caches; empty them before each call; or leave them as a pass through a model does, with "
+    "the layer's input in them and its weights read one pass ago.  [default: pass for a model or a suite that stands "
+    "for one, else warm]",
+)
+pass_bytes = click.option(
+    "--pass-bytes",
+    type=byte_count,
+    metavar="SIZE",
+    help="How much memory a pass touches, such as 100MB or 64MiB, for --cache pass.  [default: the weights of the "
+    "suite's layers, and the largest input and output]",
 )
 
 

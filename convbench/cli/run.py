@@ -33,12 +33,8 @@ from convbench.cli.options import cpus, numbers
 )
 @click.option("--dtype", metavar="T,T,...", help="Compute every case in float64, float32, float16 or bfloat16.")
 @click.option("--batch", type=numbers, default=(), metavar="N,N,...", help="Compute every case with these batch sizes.")
-@click.option(
-    "--cache",
-    type=click.Choice(["warm", "cold"]),
-    default="warm",
-    help="Let data stay in the caches, or empty them before each call and time calls one by one.",
-)
+@options.cache
+@options.pass_bytes
 @options.processes
 @click.option(
     "--self-check/--no-self-check",

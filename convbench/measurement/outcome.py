@@ -83,7 +83,10 @@ class Outcome:
     drift: SessionDrift | None = None
     """What times move by from session to session, as it was known here then; None where no session asked for it."""
     settling: Settling | None = None
-    """Of its first process; None where nothing was to settle: cold caches, another device, or no worker beside it."""
+    """Of its first process; None where nothing was to settle: each call timed by itself, another device, or no worker
+    beside it."""
+    touches_input: bool = True
+    """Whether the backend says where its input is (`Ready.touch`), for the caches of a pass."""
     stopped: str | None = None
     """Why sampling ended: "precision", "noise" (the interval no longer shrinks), "rounds" or "time"; in a race also
     "beaten" (by another backend), "level" (with the fastest) or "decided" (it is the fastest)."""

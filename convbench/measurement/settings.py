@@ -8,7 +8,9 @@ from typing import Any, Literal
 from convbench.measurement.machine.affinity import AUTO
 from convbench.measurement.workers.process_environment import Allocator
 
-Cache = Literal["warm", "cold"]
+Cache = Literal["warm", "cold", "pass"]
+"""What the caches hold when a call begins: what the call before it left; nothing of the layer; or what a pass through a
+model leaves there (`convbench.measurement.sampling.cache_state`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class Settings:
     pin: str = AUTO
     """The CPUs that workers run on: `auto`, `none` or a list such as `2,3`."""
     cache: Cache = "warm"
+    pass_bytes: int | None = None
+    """With `pass`, how much memory a pass through the model touches between two calls of a layer."""
     energy_s: float = 1.0
     """How long a GPU computes at the end to measure its energy; its counter moves in steps of up to a tenth."""
     time_wrong: bool = False

@@ -14,6 +14,7 @@ from convbench.measurement.settings import Cache, Settings
 from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, Row, discover
+from convbench.runner.caches import Caches
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, is_exact, selected_suites
 from convbench.runner.session import Measurements, Session, journal_folder, resumable_run
@@ -45,7 +46,9 @@ class Request:
     """None: one, or as many as the precision takes by what earlier runs on this machine saw."""
     self_check: bool | None = None
     pin: str = AUTO
-    cache: Cache = "warm"
+    cache: Cache | None = None
+    """None: as in a pass for a suite that stands for a model, else warm."""
+    pass_bytes: int | None = None
     precision: float | None = None
     budget: float | None = None
     quick: bool = False
@@ -83,9 +86,17 @@ class Request:
     def takes_whole_suites(self) -> bool:
         return self.case_glob is None and self.where is None
 
+    @property
+    def caches(self) -> Caches:
+        return Caches(self.cache, self.pass_bytes)
+
+    def of_suites(self, suites: Sequence[Suite], settings: Sequence[Settings]) -> list[Settings]:
+        """The settings with the caches of each suite. Raises `SuiteError` as `Caches.of_suite` does."""
+        return [self.caches.of_suite(suite, each) for suite in suites for each in settings]
+
     def settings(self) -> list[Settings]:
         """One for each number of threads. A precision or budget that was given decides how many rounds there are."""
-        options = {name: getattr(self, name) for name in ("pin", "cache", "allocator", "time_wrong", "seed")}
+        options = {name: getattr(self, name) for name in ("pin", "allocator", "time_wrong", "seed")}
         options["processes"] = self.processes or 1
         options["self_check"] = not self.quick if self.self_check is None else self.self_check
         if self.time_limit is not None:
@@ -117,18 +128,21 @@ def measure(
 ) -> Measurements:
     """Measure these backends on `suites` and record the outcomes, with the settings of `request`."""
     releases, machine = releases or {}, results_folder(request.results) / machine_name()
+    request.of_suites(suites, request.settings())  # refuses what does not fit before a journal is begun
     settings = _with_processes(request, kept_pairs(machine, request.settings()[0]), observer)
     with journal_folder(request.results, keep=request.keep) as folder:
         candidates = (settings, request.settings()) if request.resume else ()
-        runs = ((each, resumable_run(folder, suites, each, releases)) for each in candidates)
+        runs = ((each, resumable_run(folder, suites, request.of_suites(suites, each), releases)) for each in candidates)
         resumed = next(((each, *run) for each, run in runs if run is not None), None)
         if resumed is None and request.resume:
             observer.message("There is no run to resume with this suite and these settings; this is a new one.")
         libraries = [f"{library}-releases" for library in dict.fromkeys(r.library for r in releases.values())]
         name = "+".join([*libraries, *(suite.name for suite in suites)])
         settings, journal, records = resumed or (settings, Journal.new(folder, name), [])
-        session = Session(settings, journal, records, releases, machine=machine, is_kept=request.keep)
+        session = Session(settings, journal, records, releases, request.caches, machine=machine, is_kept=request.keep)
         observer.message(_heading(session))
+        for sentence in request.caches.sentences(suites, settings[0]):
+            observer.message(sentence)
         pairs = [(suite, case) for suite in suites for case in suite.cases]
         observer.expect([case for _, case in pairs] * len(session.settings))
         return session.measure(pairs, rows, observer)
@@ -183,6 +197,6 @@ def _heading(session: Session) -> str:
     parts = [f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa})"]
     parts += ["1 thread" if counts == "1" else f"{counts} threads", f"{first.allocator} allocator"]
     parts += [f"{first.processes} processes each"] if first.processes > 1 else []
-    parts += ["cold caches"] if first.cache == "cold" else []
+    parts += ["cold caches"] if session.caches.cache == "cold" else []
     resuming = f"; resuming {session.journal.path.name} ({len(session.records)} records)" if session.records else ""
     return ", ".join(parts) + resuming

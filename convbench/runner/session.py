@@ -25,6 +25,7 @@ from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
 from convbench.measurement.settings import Settings
 from convbench.registry import Entry, Row
+from convbench.runner.caches import Caches
 from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
 from convbench.runner.observer import Observer
 from convbench.runner.variation import LearnedVariation
@@ -89,6 +90,7 @@ class Session:
     records: list[Record] = field(default_factory=list)
     """Everything recorded, earlier records that it resumes from included."""
     releases: Mapping[str, Release] = field(default_factory=dict)
+    caches: Caches = field(default_factory=Caches)
     race: Race | None = None
     """Set when only the fastest backends are of interest."""
     machine: Path | None = None
@@ -159,8 +161,9 @@ class Session:
         observer.begin(suite.name, case)
         self.unfinished = case.name
         start = time.monotonic()
+        settings = self.caches.of_suite(suite, engine.settings)
         outcomes: list[Outcome] = []
-        for outcome in engine.measure(suite.name, case, todo):
+        for outcome in engine.measure(suite.name, case, todo, settings):
             if outcome.self_ratio is not None and all(earlier.self_ratio is None for earlier in outcomes):
                 self._variation.learn_pair(outcome)
             outcome = self._variation.included(outcome)

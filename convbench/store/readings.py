@@ -37,6 +37,13 @@ def as_number(value: object) -> float | None:
     return float(value) if is_number else None  # type: ignore[arg-type]
 
 
+def cache_of(record: Mapping[str, object]) -> str:
+    """The state of caches that a record was timed in: `warm`, `cold`, or `pass of N bytes`."""
+    settings = table(record, "settings")
+    cache = str(settings.get("cache") or "warm")
+    return f"pass of {settings.get('pass_bytes')} bytes" if cache == "pass" else cache
+
+
 def number(record: Mapping[str, object], name: str) -> float | None:
     """The number in a field; None without one."""
     return as_number(record.get(name))

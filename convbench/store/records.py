@@ -19,7 +19,7 @@ from convbench.measurement.hazards.catalogue import Hazard, Kind, in_order
 from convbench.measurement.hazards.of_samples import hazards_of_samples
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Outcome, RoundSample
-from convbench.measurement.settings import Cache
+from convbench.measurement.settings import Cache, Settings
 from convbench.stats.estimates import Estimate
 from convbench.stats.process_groups import Groups, two_groups
 from convbench.store.journal import Span, journals, read_records
@@ -138,6 +138,10 @@ def _hazards(outcome: Outcome, samples: dict[str, list[Any]]) -> list[Hazard]:
         hazards.append(Hazard(Kind.SETTLING, {"visit_ms": outcome.settling.visit_s * 1e3}))
     if (groups := _groups(outcome)) is not None:
         hazards.append(groups)
+    if samples and settings.cache == "pass" and not outcome.touches_input:
+        hazards.append(Hazard(Kind.APPROXIMATE_PASS))
+    if settings.cache == "pass":  # each call is timed by itself, however short it is
+        hazards = [hazard for hazard in hazards if hazard.kind is not Kind.SHORT_SAMPLES]
     return in_order(hazards)
 
 
@@ -193,7 +197,7 @@ def journals_at(path: Place | Iterable[Place] | None = None) -> list[Path]:
 
 _FIELDS = (
     *"status low_s high_s problem threads case_id time settings.allocator settings.cache versions declared".split(),
-    *("settings.handed_over", *HARDWARE_FIELDS),
+    *("settings.pass_bytes", "settings.handed_over", *HARDWARE_FIELDS),
 )
 
 
@@ -206,6 +210,14 @@ class Conditions:
     cache: Cache = "warm"
     hardware: Hardware | None = None
     handed_over: bool = False
+    pass_bytes: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, hardware: Hardware | None) -> Conditions:
+        """The conditions of times measured with `settings`."""
+        return cls(
+            settings.threads, settings.allocator, settings.cache, hardware, settings.handed_over, settings.pass_bytes
+        )
 
     def hold(self, record: Record) -> bool:
         """Whether `record` was taken under these conditions."""
@@ -215,6 +227,7 @@ class Conditions:
             and settings.get("allocator") == self.allocator
             and settings.get("cache") == self.cache
             and bool(settings.get("handed_over")) == self.handed_over
+            and settings.get("pass_bytes") == self.pass_bytes
             and (self.hardware is None or _is_of(self.hardware, hardware_of(machine)))
             and isinstance(record.get("problem"), Mapping)
             and isinstance(record.get("case_id"), str)

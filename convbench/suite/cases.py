@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convbench.errors import SuiteError
 from convbench.problem import ConvProblem, Dtype
+from convbench.problem.vocabulary import ITEMSIZE_BYTES
 from convbench.suite.file_kinds import IMAGE
 from convbench.user_file import read_bytes
 
@@ -118,6 +120,34 @@ class Suite:
     tags: tuple[str, ...]
     cases: tuple[Case, ...]
     path: Path
+    whole: tuple[Case, ...] = field(default=(), compare=False, repr=False)
+    """All cases, where `cases` are a selection of them."""
+
+    @property
+    def stands_for_model(self) -> bool:
+        """Whether its cases are the layers of one model: a case occurs in it several times, or it is tagged `model`,
+        and no case belongs to several models."""
+        cases = self.whole or self.cases
+        counted = "model" in self.tags or any(case.count > 1 for case in cases)
+        return counted and all(case.models == 1 for case in cases)
+
+    @property
+    def pass_bytes(self) -> int:
+        """How much memory a pass through the model touches: the weights of all layers, and the largest input and output
+        of a layer. Memory for these is used over and over: a layer writes where an earlier one read. Each layer counts
+        once, in its largest form, where it is there with several batches or dtypes."""
+        weights: dict[ConvProblem, int] = {}
+        images = 0
+        for case in self.whole or self.cases:
+            problem, layer = case.problem, case.problem.replace(batch=1, dtype="float32")
+            size = ITEMSIZE_BYTES[problem.dtype] * (prod(problem.input_shape) + prod(problem.output_shape))
+            images = max(images, size)
+            weights[layer] = max(weights.get(layer, 0), case.count * (problem.bytes - size))
+        return sum(weights.values()) + images
+
+    def selection(self, cases: Iterable[Case]) -> Suite:
+        """These of its cases, as a part of the same suite."""
+        return replace(self, cases=tuple(cases), whole=self.whole or self.cases)
 
     def with_dtype(self, dtype: Dtype) -> Suite:
         """The same cases computed in `dtype`, without the duplicates that this makes.
@@ -130,7 +160,7 @@ class Suite:
             named = case.name != case.problem.case_id
             changed = replace(case, problem=problem, name=case.name if named else problem.case_id)
             cases.setdefault(changed.name if case.data else problem.case_id, changed)
-        return replace(self, cases=tuple(cases.values()))
+        return replace(self, cases=tuple(cases.values()), whole=())
 
     def over(self, dtypes: Sequence[Dtype] = (), batches: Sequence[int] = ()) -> Suite:
         """The same cases in each of `dtypes` and each of `batches`; without these, in their own.
@@ -148,12 +178,12 @@ class Suite:
                     if len(dtypes) > 1 and in_file.get(case.name, case.problem.dtype) != case.problem.dtype:
                         case = replace(case, name=f"{case.name}_{dtype}" if case.data else case.problem.case_id)
                     cases.setdefault(case.name, case)
-        return replace(self, cases=tuple(cases.values()))
+        return replace(self, cases=tuple(cases.values()), whole=())
 
     def select(self, glob: str) -> Suite:
         """The cases whose name or case id matches `glob` (`*`, `?`, `[...]`), perhaps none."""
         chosen = (c for c in self.cases if fnmatchcase(c.name, glob) or fnmatchcase(c.problem.case_id, glob))
-        return replace(self, cases=tuple(chosen))
+        return self.selection(chosen)
 
 
 @dataclass(frozen=True)

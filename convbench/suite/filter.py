@@ -12,7 +12,7 @@ import ast
 import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from convbench.errors import SuiteError, did_you_mean
@@ -88,7 +88,7 @@ def filtered(suite: Suite, condition: str) -> Suite:
 
     Raises `SuiteError` for a text that is not a condition.
     """
-    return replace(suite, cases=tuple(filter(parse(condition), suite.cases)))
+    return suite.selection(filter(parse(condition), suite.cases))
 
 
 def parse(text: str) -> Condition:

@@ -32,7 +32,7 @@ from strategies import problems
 from convbench.backend import Backend, Ready
 from convbench.errors import ProblemError
 from convbench.measurement.machine.facts import cpu_flags
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Dtype
 from convbench.registry import versions
 from convbench.verification.known import KnownWrong, applicable, own_table
 from convbench.verification.question import Question, Values
@@ -463,3 +463,18 @@ def test_listing_backends_imports_no_library(file: str) -> None:
     from convbench.cuda_driver import cuda_device_count
 
     assert cuda_device_count() or "torch" not in run.stdout.split()
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_touching_the_input_changes_no_answer(backend: Backend, dtype: Dtype) -> None:
+    problem = ConvProblem(in_channels=6, height=9, width=8, out_channels=4, kernel_size=3, padding=1, dtype=dtype)
+    if backend.device != "cpu" or backend.unsupported(problem):
+        pytest.skip("of a CPU only")
+    x, w, b, exact = operands(backend, problem, "contiguous", False)
+    ready = backend.prepare(problem, x, w, b)
+    assert ready.touch is not None, "every backend that comes with convbench says where its input is"
+    before = computed(ready).copy()
+    ready.touch()
+    check_values(backend, problem, computed(ready), exact)
+    np.testing.assert_array_equal(computed(ready), before)

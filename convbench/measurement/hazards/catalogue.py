@@ -47,6 +47,7 @@ class Kind(StrEnum):
     STALLS = "stalls"
     SPREAD = "spread"
     SETTLING = "settling"
+    APPROXIMATE_PASS = "approximate pass"
     SHORT_SAMPLES = "short samples"
     PAGE_FAULTS = "page faults"
     OWN_PAGE_FAULTS = "own page faults"

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from convbench.backend import DeviceClock, Ready
 from convbench.measurement.machine.gpu import Gpu, joules_per_call
-from convbench.measurement.sampling.sample import Clock, Sample, SamplingPlan, system_clock, take_sample
+from convbench.measurement.sampling.sample import Clock, Sample, SamplingPlan, system_clock, take_apart, take_sample
 
 COLD_CALLS = 20  # calls in a sample with cold caches, each with marks of its own
 _AHEAD = 2  # calls in the queue before the first mark, which keep the device busy until the host launches the next
@@ -32,10 +32,18 @@ def take_device_sample(ready: Ready, plan: SamplingPlan, clock: Clock = system_c
     """A sample of `ready`, and the output of its last call. `wall_s` comes from the device's clock, if it has
     one, else from the host's. `launch_s` is the host's time to launch a call, unless caches are cold."""
     flush = ready.instruments.flush if plan.flush_bytes else None
-    if ready.instruments.clock is None:
-        return take_sample(ready.run, ready.sync, plan, clock, flush)
     if flush is not None:
-        return _cold(ready, ready.instruments.clock, flush, plan, clock)
+        if ready.instruments.clock is not None:
+            return _cold(ready, ready.instruments.clock, flush, plan, clock)
+
+        def empty() -> None:
+            flush()
+            ready.sync()
+
+        sample, _, output = take_apart(ready.run, ready.sync, plan, empty, clock)
+        return sample, output
+    if ready.instruments.clock is None:
+        return take_sample(ready.run, ready.sync, plan, clock)
     ahead = min(_AHEAD, plan.discarded)
     for _ in range(plan.discarded - ahead):
         ready.run()

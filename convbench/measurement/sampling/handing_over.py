@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.backend import Backend, Ready, reason_against_applying
+from convbench.backend import Backend, Ready, reason_against_applying, touching
 from convbench.measurement.sampling.tensors import as_numpy, as_tensor
 
 
@@ -24,7 +24,9 @@ def handed_over(backend: Backend, ready: Ready, x: NDArray[Any]) -> Ready:
     to the caller. Raises `NotApplicableError`."""
     if reason := reason_against_applying(ready.on, backend.prepacks):
         raise NotApplicableError(reason)
-    tensor = as_tensor(np.array(x, order="C")).to(backend.device)
+    array = np.array(x, order="C")
+    tensor = as_tensor(array).to(backend.device)  # on the CPU in the array's memory
+    ready = replace(ready, touch=touching(array) if backend.device == "cpu" else None)
     on_tensor, on_array = ready.on.get("torch"), ready.on.get("numpy")
     if on_tensor is not None:
         return replace(ready, run=lambda: on_tensor(tensor), to_numpy=as_numpy)

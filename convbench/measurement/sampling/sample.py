@@ -86,12 +86,14 @@ class Sample:
 @dataclass(frozen=True)
 class SamplingPlan:
     """How one backend is sampled on one case: the calls of a sample, and the calls discarded after each switch to it.
-    With `flush_bytes` the caches are cold: a buffer of that size is written before each sample, untimed. A device
-    overwrites its own cache, whatever the size."""
+    With `flush_bytes` each call is timed by itself: before it, untimed, so much other memory passes through the caches.
+    A device overwrites its own cache, whatever the size."""
 
     calls: int
     discarded: int
     flush_bytes: int = 0
+    as_in_pass: bool = False
+    """Whether the input is written again after the flush, as by the layer before in a model."""
     calls_per_reading: int = 1
     """Calls between two readings of the wall clock within a visit; `calls` and `discarded` are multiples of it."""
 
@@ -115,17 +117,13 @@ def take_sample(
     sync: Callable[[], None],
     plan: SamplingPlan,
     clock: Clock = system_clock,
-    flush: Callable[[], None] | None = None,
     meter: Meter | None = None,
 ) -> tuple[Sample, Any]:
-    """Make the discarded calls, `flush` the caches if given, then time `plan.calls` calls; returns the sample and its
-    last output. Others are dropped before the next call, or else two outputs would take turns in the caches."""
+    """Make the discarded calls, then time `plan.calls` calls; returns the sample and its last output. Others are
+    dropped before the next call, or else two outputs would take turns in the caches."""
     for _ in range(plan.discarded):
         run()
     sync()
-    if flush is not None:
-        flush()
-        sync()
     all_but_last = range(plan.calls - 1)
     before_uj = meter.read() if meter else None
     start = clock()
@@ -136,6 +134,45 @@ def take_sample(
     end = clock(ends=True)
     used_j = meter.joules(before_uj, meter.read()) if meter else None
     return Sample.between(start, end, plan.calls, used_j), output
+
+
+def take_apart(
+    run: Callable[[], Any],
+    sync: Callable[[], None],
+    plan: SamplingPlan,
+    before_call: Callable[[], Any],
+    clock: Clock = system_clock,
+    meter: Meter | None = None,
+) -> tuple[Sample, tuple[float, ...], Any]:
+    """Time each call of `plan` by itself, after an untimed `before_call` that brings the caches into their state. The
+    sample has the means of the calls that are not discarded; returned as well are the seconds of every call, discarded
+    ones included, and the last output. Others are dropped before `before_call`."""
+    parts: list[Sample] = []
+    output = None
+    for _ in range(plan.all_calls):
+        output = None
+        before_call()
+        before_uj = meter.read() if meter else None
+        start = clock()
+        output = run()
+        sync()
+        end = clock(ends=True)
+        parts.append(Sample.between(start, end, 1, meter.joules(before_uj, meter.read()) if meter else None))
+    timed = parts[plan.discarded :]
+    sample = Sample(
+        plan.calls,
+        fmean(part.wall_s for part in timed),
+        fmean(part.cpu_s for part in timed),
+        fmean(part.system_s for part in timed),
+        sum(part.minor_faults for part in timed),
+        _mean_of_known([part.energy_j for part in timed]),
+    )
+    return sample, tuple(part.wall_s for part in parts), output
+
+
+def _mean_of_known(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 def warm_up(run: Callable[[], Any], sync: Callable[[], None], limit_s: float, clock: Clock = system_clock) -> float:

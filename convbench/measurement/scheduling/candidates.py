@@ -30,6 +30,7 @@ class WorkerSamples:
     plan: SamplingPlan
     call_s: float  # of a warmed-up call, roughly
     is_visited: bool = True  # whether calls are read one by one: on the CPU, with warm caches
+    between_s: float = 0.0  # what it takes before each call to bring the caches into their state
     samples: list[RoundSample] = field(default_factory=list)
     settling: Settling | None = None
     _visits: list[tuple[float, ...]] = field(default_factory=list)
@@ -131,7 +132,7 @@ class Candidate:
     def spent_s(self) -> float:
         """Seconds of sampling in one process, added up from the samples. The run's own clock may include times in which
         it was stopped; here a sample that stood still counts like the others."""
-        return max(median(w.walls()) * len(w.samples) * w.plan.all_calls for w in self.workers)
+        return max((median(w.walls()) + w.between_s) * len(w.samples) * w.plan.all_calls for w in self.workers)
 
     def sampled_outcome(self) -> Outcome:
         """Its outcome with all samples, by round and process."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 from convbench.backend import Backend
 from convbench.measurement.capacity import too_large
+from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.candidates import Candidate
 from convbench.measurement.settings import Settings
@@ -23,6 +24,7 @@ from convbench.verification.gate import Gate, gate_of
 from convbench.verification.operands import Operands
 
 _Value = TypeVar("_Value")
+_CACHE_IF_UNKNOWN = 32 << 20
 
 
 @dataclass
@@ -47,13 +49,22 @@ class CaseRun:
         """Why the case does not fit into memory; None if it may."""
         return too_large(self.case.problem)
 
+    @cached_property
+    def flush_bytes(self) -> int:
+        """How much memory passes through the caches before each call; 0 for warm caches."""
+        return flush_bytes(self.settings, machine_facts()["caches_bytes"].values())
+
     def processes(self, entry: Entry) -> list[Entry]:
         """One entry for each worker process of a backend, the first of which is its own."""
         return [entry.again(number) for number in range(1, self.settings.processes + 1)]
 
     def prepare(self, operands: Operands) -> Prepare:
-        handed_over = self.settings.handed_over
-        return Prepare(problem=self.case.problem, operands=self.shared.of(operands), handed_over=handed_over)
+        return Prepare(
+            problem=self.case.problem,
+            operands=self.shared.of(operands),
+            handed_over=self.settings.handed_over,
+            flush_bytes=self.flush_bytes,
+        )
 
     def check(self, operands: Operands) -> Check:
         handed_over = self.settings.handed_over
@@ -84,6 +95,16 @@ class CaseRun:
             declared=declared(row.backend) if isinstance(row, Entry) else {},
             stderr_tail=stderr_tail or None,
         )
+
+
+def flush_bytes(settings: Settings, caches_bytes: Collection[int]) -> int:
+    """How much memory passes through caches of these sizes before each call. Twice the largest cache empties it: once
+    is not enough, because a private cache of another core may survive. More empties nothing more."""
+    if settings.cache == "cold":
+        return 2 * max(caches_bytes, default=_CACHE_IF_UNKNOWN)
+    if settings.cache == "pass":
+        return min(settings.pass_bytes or 0, 2 * max(*caches_bytes, _CACHE_IF_UNKNOWN, 0))
+    return 0
 
 
 def declared(backend: Backend) -> dict[str, Any]:

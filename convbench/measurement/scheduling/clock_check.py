@@ -22,7 +22,7 @@ from convbench.measurement.workers.messages import TakeSample
 from convbench.measurement.workers.process import Wait, WorkerError
 from convbench.status import Status
 
-_LEAST_S = 0.001
+_LEAST_S, _PLAIN_S = 0.001, 0.02
 _LEAST_LONG_S = 0.1
 # The longer sample of a pair lasts so long by the worker's clock, or else by the run's.
 _ACCOUNTED_S, _WAITED_S = 0.1, 2.0
@@ -51,9 +51,10 @@ def is_suspect(waits: Sequence[Wait]) -> bool:
 def _check(run: CaseRun, worker: WorkerSamples) -> None:
     """Raises `WorkerError` for a clock that is wrong beyond doubt."""
     waits = run.pool.waits(worker.entry)
-    # With cold caches the run waits for them to be overwritten as well, so nothing is known from these samples.
-    is_cold = worker.plan.flush_bytes > 0 and bool(waits)
-    if not is_cold and not is_suspect(waits):
+    if worker.plan.flush_bytes and waits:
+        # The run waited for the caches to be brought into their state as well, so that a plain sample has to tell.
+        waits = [_sample(run, worker, max(1, math.ceil(_PLAIN_S / max(worker.call_s, 1e-9))))]
+    if not is_suspect(waits):
         return
     calls = max(_TIMES_SHORTER, worker.plan.all_calls)
     longer = _sample(run, worker, calls)

@@ -66,10 +66,13 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def measure(self, suite: str, case: Case, rows: Sequence[Row]) -> Iterator[Outcome]:
+    def measure(
+        self, suite: str, case: Case, rows: Sequence[Row], settings: Settings | None = None
+    ) -> Iterator[Outcome]:
         """The outcome of each row on `case` as soon as it is known; the timed ones come together, after the last round.
-        In a race some rows have none, and the race says why."""
-        run = CaseRun(suite, case, self.settings, self._pool)
+        In a race some rows have none, and the race says why. `settings` may differ from the engine's in the state of
+        caches."""
+        run = CaseRun(suite, case, settings or self.settings, self._pool)
         self._revisits.begin()
         for outcome in self._outcomes(run, self._rule.screen(case, rows)):
             self._rule.note(outcome)
@@ -82,7 +85,7 @@ class Engine:
         if isinstance(self._rule, Race):
             return []
         with kept_off(self.cores):
-            return self._revisits.visit(self.settings, self._pool, self._sample_again)
+            return self._revisits.visit(self._pool, self._sample_again)
 
     def _sample_again(self, run: CaseRun, rule: NoRace) -> Iterator[Outcome]:
         self._on_activity(f"coming back to {run.case.name}, to see what the machine did meanwhile", 1.0)

@@ -15,19 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import OnDevice, Outcome
 from convbench.measurement.sampling.device import COLD_CALLS, Timer
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples
 from convbench.measurement.scheduling.case_run import CaseRun
-from convbench.measurement.workers.messages import Finish, Finished, Prepared, WarmUp
+from convbench.measurement.workers.messages import Finish, Finished, Prepared, Visit, WarmUp
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry
 from convbench.status import Status
 from convbench.verification.verdict import Verdict
 
-_CACHE_IF_UNKNOWN = 32 << 20
+_TRIED_CALLS, _MOST_APART = 3, 16  # calls to plan by, and the most in a sample, where each is timed by itself
 _TYPICAL_ROUNDS = 20
 
 RejectionReason = Callable[[float, Callable[[], float]], str | None]
@@ -57,7 +56,7 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
                 checked = run.pool.request(worker, run.check(oracle.operands))
                 judged.append(judge.submit(oracle.judge, arithmetic, checked.output))
                 call_s = min(call_s, checked.call_s)
-            if run.settings.cache == "cold" and not (on_cpu or first.flushes):
+            if run.flush_bytes and not (on_cpu or first.flushes):
                 reason = f"its Ready has no Instruments(flush=...) for those of {entry.backend.device}"
                 reason = f"its device's caches cannot be made cold: {reason}; --cache warm times it"
                 return replace(outcome, status=Status.UNSUPPORTED, reason=reason)
@@ -71,6 +70,7 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
         firsts.append(first)
     outcome = replace(outcome, declared=outcome.declared | {"takes": list(firsts[0].takes)})
     outcome = replace(outcome, **_first_figures(firsts), cores=run.pool.started[entry.name].cores)
+    outcome = replace(outcome, touches_input=firsts[0].touches)
     if not on_cpu:
         outcome = replace(outcome, on_device=OnDevice(timer=firsts[0].timer, gpu=run.pool.started[entry.name].gpu))
     return Candidate(entry, outcome, workers)
@@ -112,13 +112,27 @@ def warm_up_and_calibrate(run: CaseRun, worker: Entry, process: int, call_s: flo
     if call_s < settings.settle_s:
         call_s = run.pool.request(worker, WarmUp(limit_s=settings.settle_s)).call_s
     plan = calibrate(call_s, settings.sample_s)
-    if settings.cache == "cold":
-        # No call may warm the caches for another: a device flushes and times each separately.
-        caches: dict[str, int] = machine_facts()["caches_bytes"]
-        flush_bytes = 2 * max(caches.values(), default=_CACHE_IF_UNKNOWN)  # a private cache of another core may survive
-        plan = SamplingPlan(min(plan.calls, COLD_CALLS) if timer == "device" else 1, 0, flush_bytes)
-    is_visited = settings.cache == "warm" and timer == "host" and worker.backend.device == "cpu"
-    return WorkerSamples(worker, process, plan, call_s, is_visited)
+    if settings.cache == "warm":
+        is_visited = timer == "host" and worker.backend.device == "cpu"
+        return WorkerSamples(worker, process, plan, call_s, is_visited)
+    # No call may warm the caches for another, so that each is timed by itself.
+    plan = SamplingPlan(min(plan.calls, COLD_CALLS) if timer == "device" else 1, 0, run.flush_bytes)
+    if settings.cache == "pass" and worker.backend.device == "cpu":
+        return _in_pass(run, worker, process, replace(plan, as_in_pass=True), call_s)
+    return WorkerSamples(worker, process, plan, call_s, is_visited=False)
+
+
+def _in_pass(run: CaseRun, worker: Entry, process: int, plan: SamplingPlan, call_s: float) -> WorkerSamples:
+    """As many calls a sample as it is long, with what lies between them. Long calls are not tried first."""
+    if call_s >= run.settings.settle_s:
+        return WorkerSamples(worker, process, plan, call_s, is_visited=False)
+    visited = run.pool.request(worker, Visit(plan=replace(plan, calls=_TRIED_CALLS)))
+    call_s = median(visited.readings)
+    turn_s = max(call_s, visited.spent_s / len(visited.readings))
+    calls = max(1, min(_MOST_APART, round(run.settings.sample_s / max(turn_s, 1e-9))))
+    return WorkerSamples(
+        worker, process, replace(plan, calls=calls), call_s, is_visited=False, between_s=turn_s - call_s
+    )
 
 
 def failure_reason(reply: Prepared | Finished, verdicts: Sequence[Verdict]) -> str | None:

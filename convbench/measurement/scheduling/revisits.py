@@ -54,9 +54,9 @@ class _Known:
     def of(cls, candidate: Candidate, w: WorkerSamples) -> _Known:
         """What is worth keeping of a candidate and its worker, without the samples."""
         first = candidate.qualified
-        worker = WorkerSamples(w.entry, 0, w.plan, w.call_s, w.is_visited, settling=w.settling)
+        worker = WorkerSamples(w.entry, 0, w.plan, w.call_s, w.is_visited, w.between_s, settling=w.settling)
         preparing_s = (first.prepare_s or 0.0) + (first.first_call_s or 0.0) + first.settings.settle_s
-        cost_s = preparing_s + _ROUNDS * w.plan.all_calls * w.call_s
+        cost_s = preparing_s + _ROUNDS * w.plan.all_calls * (w.call_s + w.between_s)
         bare = replace(first, verdicts=(), stderr_tail=None)
         return cls(Candidate(w.entry, bare, [worker]), median(w.walls()), cost_s)
 
@@ -118,14 +118,14 @@ class Revisits:
         workers = [(c, w) for c in lasting for w in (c.workers[0], c.aa_process) if w is not None and w.samples]
         self._earlier.append(_Visitable(run.suite, run.case, [_Known.of(c, w) for c, w in workers]))
 
-    def visit(self, settings: Settings, pool: WorkerPool, sample: Sampling) -> list[Revisit]:
+    def visit(self, pool: WorkerPool, sample: Sampling) -> list[Revisit]:
         """Sample an earlier case once more; empty where there is none, or no time for it."""
         if len(self._earlier) < 2:
             return []
         visitable, start = self._earlier[(len(self._earlier) - 1) // 2], self.clock()
         if not (known := self._affordable(visitable.known, pool)):
             return []
-        run = CaseRun(visitable.suite, visitable.case, settings, pool)
+        run = CaseRun(visitable.suite, visitable.case, known[0].candidate.qualified.settings, pool)
         with run.shared:
             run.candidates += [candidate for k in known if _is_ready(run, candidate := k.again())]
             failed = {outcome.backend for outcome in sample(run, _FewRounds())}

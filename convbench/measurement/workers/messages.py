@@ -50,6 +50,7 @@ class Prepared:
     flushes: bool  # whether its device can overwrite its caches
     output: Output
     takes: tuple[str, ...] = ()  # the kinds of arrays that it takes as another input (`Ready.on`)
+    touches: bool = True  # whether it says where its input is (`Ready.touch`)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +87,11 @@ class Sampled:
 
 @dataclass(frozen=True, kw_only=True)
 class Visited:
-    """Seconds per call of each reading since the switch to this worker."""
+    """Seconds per call of each reading since the switch to this worker, and all seconds that the visit took, what lies
+    between the readings included."""
 
     readings: tuple[float, ...]
+    spent_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +183,12 @@ class Start(Request[Started], name="start"):
 @dataclass(frozen=True, kw_only=True)
 class Prepare(Request[Prepared], name="prepare"):
     """Prepare the backend for a problem and call it once; this is what the next requests time. With `handed_over` it is
-    called with a torch tensor."""
+    called with a torch tensor. Memory of `flush_bytes` is allocated first, if the plans of its samples have them."""
 
     problem: ConvProblem
     operands: Arrays
     handed_over: bool = False
+    flush_bytes: int = 0
 
     @property
     def most_bytes(self) -> int:

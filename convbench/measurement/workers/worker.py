@@ -20,7 +20,6 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from io import BufferedReader
 from time import perf_counter  # kept from a backend that replaces the one in `time`
 from typing import Any, BinaryIO
@@ -34,8 +33,9 @@ from convbench.measurement.machine.energy import Meter, energy_meter
 from convbench.measurement.machine.gpu import Gpu, first_gpu
 from convbench.measurement.machine.memory import MemoryWatch, be_killed_first, limit_memory
 from convbench.measurement.sampling import device
+from convbench.measurement.sampling.cache_state import CacheState
 from convbench.measurement.sampling.handing_over import NotApplicableError, handed_over
-from convbench.measurement.sampling.sample import Sample, take_sample, take_visit, warm_up
+from convbench.measurement.sampling.sample import Sample, SamplingPlan, take_apart, take_visit, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.sampling.tampering import Tampering
 from convbench.measurement.workers import messages, protocol
@@ -47,6 +47,7 @@ from convbench.measurement.workers.protocol import (
     request_of,
     write_message,
 )
+from convbench.problem import ConvProblem
 from convbench.registry import find, versions
 from convbench.status import Status
 from convbench.verification.adversarial_calls import examine
@@ -63,14 +64,18 @@ class Worker:
 
     backend: Backend
     ready: Ready
+    problem: ConvProblem
+    x: NDArray[Any]
     memory: MemoryWatch
     output: Any = None
-    flush_buffer: NDArray[np.uint8] | None = None
     meter: Meter | None = None
     gpu: Gpu | None = None
     backend_s = 0.0  # seconds spent in the backend's own code for this problem, in calls of any purpose
     on_stage: Callable[[messages.Stage], None] = staticmethod(lambda stage: None)
     stops = 0  # how often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed
+
+    def __init__(self) -> None:
+        self.caches = CacheState()
 
     def start(self, request: messages.Start) -> messages.Started | messages.Failed:
         limit_memory(request.memory_limit_bytes)
@@ -100,8 +105,10 @@ class Worker:
 
     def prepare(self, request: messages.Prepare) -> messages.Prepared:
         self.forget()
+        self.problem, self.x = request.problem, request.operands["x"]
         self.inputs = list(request.operands.values())
         self.digests = [_digest(array) for array in self.inputs]
+        self.caches.reserve(request.flush_bytes)  # no memory of the backend's
         self.memory = MemoryWatch()
         stops = self.stops
         self.ready, self.output, prepare_s, first_call_s = self._call(request)
@@ -113,6 +120,7 @@ class Worker:
             was_stopped=self.stops > stops,
             timer="host" if self.ready.instruments.clock is None else "device",
             flushes=self.ready.instruments.flush is not None,
+            touches=self.ready.touch is not None,
             output=self._converted(self.ready, self.output),
             takes=tuple(self.ready.on),
         )
@@ -141,9 +149,10 @@ class Worker:
         self.output = None
         start = perf_counter()
         with _no_garbage_collection():
-            _, readings, _ = take_visit(self.ready.run, self.ready.sync, request.plan)
-        self.backend_s += perf_counter() - start
-        return messages.Visited(readings=readings)
+            _, readings, _ = self._visit(request.plan)
+        spent_s = perf_counter() - start
+        self.backend_s += spent_s
+        return messages.Visited(readings=readings, spent_s=spent_s)
 
     def sample(self, request: messages.TakeSample) -> messages.Sampled:
         plan, stops = request.plan, self.stops
@@ -153,11 +162,9 @@ class Worker:
         with _no_garbage_collection():
             if self.backend.device != "cpu":
                 sample, self.output = device.take_device_sample(self.ready, plan)
-            elif plan.flush_bytes:
-                flush = self._flush(plan.flush_bytes)
-                sample, self.output = take_sample(self.ready.run, self.ready.sync, plan, flush=flush, meter=self.meter)
             else:
-                sample, readings, self.output = take_visit(self.ready.run, self.ready.sync, plan, meter=self.meter)
+                sample, each, self.output = self._visit(plan)
+                readings = () if plan.flush_bytes else each
         self.backend_s += perf_counter() - start
         if self.gpu is not None:
             sample = replace(sample, **self.gpu.state())
@@ -193,7 +200,8 @@ class Worker:
 
     def forget(self) -> None:
         """Release everything that belongs to a problem."""
-        self.__dict__.pop("ready", None)
+        for name in ("ready", "x"):
+            self.__dict__.pop(name, None)
         self.output, self.inputs, self.samples, self.backend_s = None, [], list[Sample](), 0.0
         gc.collect()
 
@@ -221,11 +229,16 @@ class Worker:
     def count_stop(self, *_: object) -> None:
         self.stops += 1
 
-    def _flush(self, size: int) -> Callable[[], None]:
-        """Writes a buffer of `size` bytes, which drives everything else out of the caches."""
-        if self.flush_buffer is None or self.flush_buffer.nbytes != size:
-            self.flush_buffer = np.zeros(size, np.uint8)
-        return partial(np.add, self.flush_buffer, 1, out=self.flush_buffer)
+    def _visit(self, plan: SamplingPlan) -> tuple[Sample, tuple[float, ...], Any]:
+        """The calls of `plan` with the caches in its state: the sample, all readings, and the last output."""
+        run, sync, size = self.ready.run, self.ready.sync, plan.flush_bytes
+        if plan.as_in_pass:
+            before_call = self.caches.as_in_pass(self.backend, self.problem, self.ready, self.x, size)
+        elif size:
+            before_call = self.caches.cold(size)
+        else:
+            return take_visit(run, sync, plan, meter=self.meter)
+        return take_apart(run, sync, plan, before_call, meter=None if plan.as_in_pass else self.meter)
 
     def _inputs_changed(self) -> bool:
         return [_digest(array) for array in self.inputs] != self.digests

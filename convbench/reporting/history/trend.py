@@ -164,10 +164,14 @@ def _parts(key: SeriesKey, names: Collection[str]) -> list[str]:
         "threads": count(key.threads, "thread"),
         "dtype": key.dtype,
         "allocator": key.allocator and f"{key.allocator} allocator",
-        "cache": "cold caches" if key.cache == "cold" else "",
+        "cache": _caches(key.cache),
         "library": key.library and f"releases of {key.library}",
     }
     return [text for name, text in texts.items() if text and name in names]
+
+
+def _caches(cache: str) -> str:
+    return {"warm": "", "cold": "cold caches"}.get(cache, f"caches as in a {cache}")
 
 
 def markdown_of(shown: TrendReport) -> str:

@@ -14,14 +14,14 @@ from convbench.analysis.ranking import CaseRanking, RankedBackend, SuiteRanking,
 from convbench.reporting.numbers import flops, interval_text, percent, significant
 from convbench.reporting.terminal_text import printable
 from convbench.status import Status
-from convbench.store.readings import has_interval, number, table
+from convbench.store.readings import cache_of, has_interval, number, table
 from convbench.store.schema import Record
 
 FIELDS = (
     "suite", "case", "backend", "status", "reason", "median_s", "low_s", "high_s", "interval", "gflops", "time",
     "threads", "dtype", "case_id", "count", "layer", "flops", "commit", "session", "declared", "samples.round",
-    "samples.wall_s", "samples.process", "settings.allocator", "settings.cache", "machine.machine", "machine.cpu",
-    "machine.vector_isa", "machine.os",
+    "samples.wall_s", "samples.process", "settings.allocator", "settings.cache", "settings.pass_bytes",
+    "machine.machine", "machine.cpu", "machine.vector_isa", "machine.os",
 )  # fmt: skip
 """What the page shows of a record."""
 
@@ -44,7 +44,7 @@ def summary_page(project: str, records: Iterable[Record], graphs: Mapping[str, s
 def _conditions(record: Record) -> _Conditions:
     machine, settings = table(record, "machine"), table(record, "settings")
     name, allocator = machine.get("machine") or "a machine without a name", settings.get("allocator") or "steady"
-    return str(name), str(record.get("threads") or 1), str(allocator), str(settings.get("cache") or "warm")
+    return str(name), str(record.get("threads") or 1), str(allocator), cache_of(record)
 
 
 def _order(conditions: _Conditions) -> tuple[str, int, str, str, bool]:

@@ -17,9 +17,10 @@ from convbench.analysis.roofline import Limits
 from convbench.installation import VERSION
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.scheduling.race import FEWEST_ROUNDS
-from convbench.measurement.settings import Settings
+from convbench.measurement.settings import Cache, Settings
 from convbench.plans.plan import Choice, Lead, Plan
 from convbench.problem import ConvProblem
+from convbench.runner.caches import Caches
 from convbench.stats.ratio import Ratio
 from convbench.store.readings import table
 from convbench.store.schema import Record
@@ -48,6 +49,9 @@ class Request:
     from_results: bool = False
     machine: str | None = None
     processes: int | None = None
+    cache: Cache | None = None
+    """None: as in a pass for a model or a suite that stands for one, else warm."""
+    pass_bytes: int | None = None
     budget: float = 0.5
     precision: float | None = None
     tie: float = 0.02
@@ -64,6 +68,10 @@ class Request:
     @property
     def measures(self) -> bool:
         return not self.from_results and self.machine is None
+
+    @property
+    def caches(self) -> Caches:
+        return Caches(self.cache, self.pass_bytes)
 
     def settings(self) -> Settings:
         most_rounds = _MOST_ROUNDS if self.precision is None else _MOST_ROUNDS_FOR_PRECISION

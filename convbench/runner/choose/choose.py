@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, PlanError
 from convbench.measurement.machine.facts import machine_name
 from convbench.registry import discover
+from convbench.runner.caches import Caches
 from convbench.runner.choose.answer import Answer, Request, is_onnx
 from convbench.runner.choose.layer_race import answer_by_racing
 from convbench.runner.observer import Observer
@@ -39,7 +41,7 @@ def answer_request(request: Request, observer: Observer) -> tuple[Answer, Measur
     suite = requested_layers(request, observer)
     if request.measures:
         return answer_by_racing(request, suite, observer)
-    return answer_from_records(request, suite), None
+    return answer_from_records(request, suite, observer), None
 
 
 def requested_layers(request: Request, observer: Observer) -> Suite:
@@ -60,18 +62,25 @@ def requested_layers(request: Request, observer: Observer) -> Suite:
     return where_it_holds([extracted.suite()], request.where)[0]
 
 
-def answer_from_records(request: Request, suite: Suite) -> Answer:
+def answer_from_records(request: Request, suite: Suite, observer: Observer) -> Answer:
     """Look the layers of `suite` up in the machine's records. Raises `NothingMeasuredError` when it has none that
     match."""
     results, name = results_folder(request.results), request.machine or machine_name()
     folder = machine_with_results(results, name)
     hardware = this_hardware() if name == machine_name() else None
-    conditions = Conditions(request.threads, hardware=hardware, handed_over=request.purpose == "apply")
-    records = [r for r in earlier_records(folder, conditions, whole=True) if _matches(request, r)]
+    settings = request.caches.of_suite(suite, request.settings())
+    records = _records(request, folder, Conditions.of(settings, hardware))
+    if not records and settings.cache == "pass" and request.caches == Caches():
+        settings = replace(settings, cache="warm", pass_bytes=None)
+        if records := _records(request, folder, Conditions.of(settings, hardware)):
+            observer.message(
+                "There are no times as in a pass of this model; the answer is from times with warm caches."
+            )
     if not records:
+        caches = "and warm caches" if request.caches == Caches() else f"and --cache {settings.cache}"
         raise NothingMeasuredError(
             f"there are no records of {name} with {request.threads} thread{'s' * (request.threads != 1)}, the steady "
-            "allocator and warm caches; convbench choose without --from-results and --machine measures here."
+            f"allocator {caches}; convbench choose without --from-results and --machine measures here."
         )
     by_id, predictor, registry = by_case_id(records), Predictor(records), discover(request.plugins)
     choices = []
@@ -85,6 +94,10 @@ def answer_from_records(request: Request, suite: Suite) -> Answer:
         lower = request.lower_precision
         choices.append(decide(case, recorded, request.tie, "recorded", predicted=predicted, lower=lower))
     return Answer(request, tuple(choices), Limits(kept_ceilings(folder)), name)
+
+
+def _records(request: Request, folder: Path, conditions: Conditions) -> list[Record]:
+    return [record for record in earlier_records(folder, conditions, whole=True) if _matches(request, record)]
 
 
 def _matches(request: Request, record: Record) -> bool:

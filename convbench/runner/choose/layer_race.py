@@ -37,7 +37,7 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
     """Race the backends on the layers of `suite`; the answer is for as much as was measured."""
     registry = discover(request.plugins)
     registry.defined_by(request.plugins)
-    rows, settings = registry.select(request.backends), request.settings()
+    rows, settings = registry.select(request.backends), request.caches.of_suite(suite, request.settings())
     machine = results_folder(request.results) / machine_name()
     if request.purpose is not None:  # other times than those of a run, so they are of a suite of their own
         suite = replace(suite, name=f"{suite.name}-applied")
@@ -50,8 +50,10 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
             lambda entry, problem: reason_against(request, session.records, entry, problem),
         )
         journal = Journal.new(folder, f"choose-{suite.name}")
-        session = Session([settings], journal, race=race, machine=machine, is_kept=request.keep)
+        session = Session([settings], journal, caches=request.caches, race=race, machine=machine, is_kept=request.keep)
         observer.message(_heading(suite, settings, rows))
+        for sentence in request.caches.sentences([suite], settings):
+            observer.message(sentence)
         observer.expect(suite.cases)
         decided = partial(_choices, request, suite, session, race)
         measurements = session.measure(_heats(suite, session, race, decided, observer), rows, observer)
@@ -61,8 +63,7 @@ def answer_by_racing(request: Request, suite: Suite, observer: Observer) -> tupl
 def known_times(folder: Path, settings: Settings, rows: Sequence[Row]) -> Times:
     """Seconds per call from earlier records in `folder`, with these settings and the versions that are installed."""
     installed = {row.name: versions(row.backend) for row in rows if isinstance(row, Entry)}
-    here = this_hardware()
-    conditions = Conditions(settings.threads, settings.allocator, settings.cache, here, settings.handed_over)
+    conditions = Conditions.of(settings, this_hardware())
     times: dict[ConvProblem, dict[str, tuple[float, float]]] = {}
     for record in earlier_records(folder, conditions, whole=False):
         name = record["backend"]

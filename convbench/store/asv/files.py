@@ -39,6 +39,7 @@ def slim(record: Record) -> SlimRecord:
         "threads": settings["threads"],
         "allocator": settings["allocator"],
         "cache": settings.get("cache", "warm"),
+        "pass_bytes": str(settings.get("pass_bytes") or ""),
         "pin": settings.get("pin", "auto"),
     }
 
@@ -64,7 +65,7 @@ def _by_settings(records: Iterable[SlimRecord]) -> dict[tuple[tuple[str, str], .
         tags = [("CONVBENCH_THREADS", str(record["threads"]))] if record["threads"] != 1 else []
         tags += [
             (f"CONVBENCH_{name.upper()}", record[name])
-            for name, usual in (("allocator", "steady"), ("cache", "warm"), ("pin", "auto"))
+            for name, usual in (("allocator", "steady"), ("cache", "warm"), ("pass_bytes", ""), ("pin", "auto"))
             if record.get(name, usual) != usual
         ]
         groups.setdefault(tuple(tags), []).append(record)
