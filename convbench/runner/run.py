@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from convbench.measurement.cache_choice import Caches
 from convbench.measurement.environments.interpreters import environments, select
 from convbench.measurement.environments.releases import Release
 from convbench.measurement.machine.affinity import AUTO
@@ -14,7 +15,6 @@ from convbench.measurement.settings import Cache, Settings
 from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, Row, discover
-from convbench.runner.caches import Caches
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, is_exact, selected_suites
 from convbench.runner.session import Measurements, Session, journal_folder, resumable_run

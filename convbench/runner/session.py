@@ -15,6 +15,7 @@ from pathlib import Path
 
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, ResultsError
+from convbench.measurement.cache_choice import Caches
 from convbench.measurement.environments.releases import Release
 from convbench.measurement.hazards.catalogue import Hazard, in_order
 from convbench.measurement.hazards.of_machine import hazards_of_machine
@@ -25,7 +26,6 @@ from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.scheduling.race import Race
 from convbench.measurement.settings import Settings
 from convbench.registry import Entry, Row
-from convbench.runner.caches import Caches
 from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
 from convbench.runner.observer import Observer
 from convbench.runner.variation import LearnedVariation

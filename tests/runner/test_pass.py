@@ -18,9 +18,9 @@ from places import PLUGINS
 from convbench.api.arguments import OptionError, byte_count
 from convbench.cli.main import cli
 from convbench.errors import SuiteError
+from convbench.measurement.cache_choice import Caches
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
-from convbench.runner.caches import Caches
 from convbench.store.records import Conditions
 from convbench.suite import Case, Suite, load_suite
 

@@ -15,12 +15,12 @@ from convbench.analysis.explanation import explanation
 from convbench.analysis.model_total import ModelChoice, add_up
 from convbench.analysis.roofline import Limits
 from convbench.installation import VERSION
+from convbench.measurement.cache_choice import Caches
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.scheduling.race import FEWEST_ROUNDS
 from convbench.measurement.settings import Cache, Settings
 from convbench.plans.plan import Choice, Lead, Plan
 from convbench.problem import ConvProblem
-from convbench.runner.caches import Caches
 from convbench.stats.ratio import Ratio
 from convbench.store.readings import table
 from convbench.store.schema import Record

@@ -12,9 +12,9 @@ from convbench.analysis.choice import decide
 from convbench.analysis.prediction.layer_time import Predictor
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, PlanError
+from convbench.measurement.cache_choice import Caches
 from convbench.measurement.machine.facts import machine_name
 from convbench.registry import discover
-from convbench.runner.caches import Caches
 from convbench.runner.choose.answer import Answer, Request, is_onnx
 from convbench.runner.choose.layer_race import answer_by_racing
 from convbench.runner.observer import Observer

@@ -1,4 +1,4 @@
-"""Which state of caches each suite is measured in: what was asked for, or what the suite stands for."""
+"""Which state of caches each suite is measured in: that of the options, or the one of what the suite stands for."""
 
 from __future__ import annotations
 
