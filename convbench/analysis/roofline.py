@@ -65,6 +65,15 @@ class Limits:
         limit = self.of(record) if median_s else None
         return limit.share(median_s) if limit and median_s else None
 
+    def undeclared(self, record: Record) -> str | None:
+        """The dtype of a record's problem, if computing in it explains why the record is faster than the wider
+        precision that its backend declares can be: a CPU's matrix unit may have computed. None otherwise."""
+        declared, problem = table(record, "declared"), problem_of(record)
+        if problem is None or problem.dtype not in _HALVES or declared.get("operand") in (None, problem.dtype):
+            return None
+        share = self.share({**record, "declared": {**declared, "operand": None}})
+        return problem.dtype if share is None or share <= IMPLAUSIBLE else None
+
 
 def may_pass(declared: Mapping[str, Any]) -> bool:
     """Whether an algorithm, as it is declared, can be faster than the limit and right all the same."""

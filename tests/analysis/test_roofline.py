@@ -291,6 +291,36 @@ def test_a_record_without_what_it_takes_has_no_share(more: dict[str, Any]) -> No
     assert Limits([ceilings()]).share(record("a") | more) is None
 
 
+IN_FLOAT32 = PLAIN | {"operand": "float32", "accumulate": "float32"}
+HALF_ID = "n1c64h56w56_o64k3_bf16"
+
+
+def doubted(machine: Ceilings, share: float) -> dict[str, Any]:
+    """A record in bfloat16 that declares float32 and is so many times as fast as that can be."""
+    one = record("a", case_id=HALF_ID, declared=IN_FLOAT32)
+    limit_of_float32 = limit(HALF, IN_FLOAT32, machine)
+    assert limit_of_float32 is not None
+    return one | {"median_s": limit_of_float32.seconds / share}
+
+
+def test_a_time_that_a_matrix_unit_explains_doubts_the_declaration() -> None:
+    tiles = ceilings({"float32": 100e9, "bfloat16": 1600e9})
+    one = doubted(tiles, 3.8)
+    assert Limits([tiles]).share(one) == pytest.approx(3.8)
+    assert Limits([tiles]).undeclared(one) == "bfloat16"
+    unmeasured = ceilings(unmeasured={"bfloat16": "AMX tiles"})
+    assert Limits([unmeasured]).undeclared(doubted(unmeasured, 3.8)) == "bfloat16"
+
+
+def test_a_time_that_no_instruction_explains_is_doubted_itself() -> None:
+    tiles, plain = ceilings({"float32": 100e9, "bfloat16": 1600e9}), ceilings()
+    assert Limits([tiles]).undeclared(doubted(tiles, 40.0)) is None
+    assert Limits([plain]).undeclared(doubted(plain, 3.8)) is None  # this CPU multiplies it in float32
+    assert Limits([tiles]).undeclared(record("a", 3.8)) is None
+    assert Limits([tiles]).undeclared(record("a", 3.8, case_id=HALF_ID)) is None
+    assert Limits([tiles]).undeclared(record("a", 3.8) | {"problem": None}) is None
+
+
 def test_a_cold_record_is_limited_by_memory() -> None:
     small = "n1c1h32w32_o1k1"
     warm, cold = record("a", case_id=small), record("a", case_id=small, settings={"cache": "cold"})
@@ -348,6 +378,14 @@ def test_one_without_a_limit_has_a_dash_in_the_column() -> None:
     text = shown([record("cpu", 0.5), gpu], Limits([ceilings()]))
     assert "50" in cells(text, "cpu") and "–" in cells(text, "gpu")[5:]
     assert "times as fast as" not in text
+
+
+def test_a_doubt_is_about_the_declaration_where_the_cpu_may_have_changed_it() -> None:
+    tiles = ceilings({"float32": 100e9, "bfloat16": 1600e9})
+    text = words(shown([doubted(tiles, 3.8)], Limits([tiles])))
+    assert "a on n1c64h56w56_o64k3_bf16 is 3.8 times as fast as this machine can be in float32" in text
+    assert "on this CPU it may compute in bfloat16" in text and "wait for its work" not in text
+    assert "wait for its work to end" in words(shown([doubted(tiles, 40.0)], Limits([tiles])))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])

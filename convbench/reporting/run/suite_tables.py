@@ -261,14 +261,21 @@ def doubts(ranking: SuiteRanking, limits: Limits) -> list[Text]:
     for share, record, _ in _judged(ranking, limits):
         if not may_pass(table(record, "declared")) and share > worst.get(record["backend"], (IMPLAUSIBLE,))[0]:
             worst[record["backend"]] = share, record
-    return [
-        Text(
-            f"{record['backend']} on {record['case']} is {share:.1f} times as fast as this machine can be: does the "
-            "backend wait for its work to end (sync)? If so, convbench machine --measure when the machine is idle.",
-            style="bold yellow",
+    return [Text(_doubt(share, record, limits), style="bold yellow") for share, record in worst.values()]
+
+
+def _doubt(share: float, record: Record, limits: Limits) -> str:
+    where = f"{record['backend']} on {record['case']} is {share:.1f} times as fast as"
+    if (dtype := limits.undeclared(record)) is not None:
+        operand = table(record, "declared")["operand"]
+        return (
+            f"{where} this machine can be in {operand}, which it declares to compute in: on this CPU it may compute in "
+            f"{dtype}. See convbench verify --backend {record['backend']}."
         )
-        for share, record in worst.values()
-    ]
+    return (
+        f"{where} this machine can be: does the backend wait for its work to end (sync)? If so, convbench machine "
+        "--measure when the machine is idle."
+    )
 
 
 def _judged(ranking: SuiteRanking, limits: Limits) -> Iterator[tuple[float, Record, Limit]]:
