@@ -6,12 +6,15 @@ Every wait has a limit and names the process that it waits for. The file system 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from convbench.errors import LockedError
+from convbench.user_file import FileKind, opened
 
+_KIND = FileKind("a lock", 2**20, "remove it", LockedError)
 SILENT_S = 2.0
 """How long a wait may last before anything is said."""
 
@@ -44,8 +47,7 @@ def file_lock(path: Path, wait_s: float, waiting: Callable[[str], object]) -> It
 
 def _holder(path: Path) -> str:
     """`Process 123 on HOST`, as far as the file tells it."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace")[:1024].split("\n")
-    except OSError:
-        lines = []
+    lines: list[str] = []
+    with contextlib.suppress(LockedError), opened(path, _KIND) as file:
+        lines = file.read(1024).decode(errors="replace").split("\n")
     return f"Process {lines[0]} on {lines[1]}" if len(lines) > 2 and lines[0].isdigit() else "Another process"

@@ -16,11 +16,12 @@ from convbench.reporting.page.page import Report, page_of
 from convbench.reporting.page.rows import FIELDS
 from convbench.runner.locate import place_named, records_named
 from convbench.store.ceilings import kept_ceilings
-from convbench.store.journal import journals
+from convbench.store.journal import JOURNAL, journals
 from convbench.store.locations import draft_of, results_folder
 from convbench.store.readings import table
 from convbench.store.schema import Record
 from convbench.store.verification_log import SUFFIX
+from convbench.user_file import opened
 
 Source: TypeAlias = "str | PathLike[str] | Result"
 """A journal, folder of journals, machine, commit, tag or branch, a file of `convbench verify --json`, or a result."""
@@ -104,7 +105,7 @@ def _read(source: Source, folder: Path) -> tuple[Sequence[Record], list[dict[str
 
 def _verified(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a verification: of its log, or of a file of `convbench verify --json`; none in other files."""
-    with path.open("rb") as lines:
+    with opened(path, JOURNAL) as lines:
         for line in lines:
             with contextlib.suppress(ValueError, RecursionError):
                 event = json.loads(line)

@@ -13,9 +13,11 @@ from typing import TypeVar
 
 import msgspec
 
+from convbench.errors import ResultsError
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.settings import Settings
 from convbench.store.line_file import LineFile
+from convbench.user_file import FileKind, opened
 
 NAME = "process-pairs"
 _NEWEST = 200
@@ -54,6 +56,7 @@ def kept_pairs(folder: Path, settings: Settings) -> list[ProcessPair]:
     return pairs[-_NEWEST:]
 
 
+_KIND = FileKind("a file of what a machine varies by", 2**30, "remove it", ResultsError)
 Line = TypeVar("Line", bound=msgspec.Struct)
 
 
@@ -65,12 +68,10 @@ def keep_lines(path: Path, lines: Sequence[msgspec.Struct]) -> None:
 
 def kept_lines(path: Path, type_of_line: type[Line]) -> list[Line]:
     """The newest lines of a file, up to 1 MiB of them, oldest first, without those that are something else."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - _LONGEST_BYTES))
-            lines = file.read().splitlines()
-    except OSError:
-        return []
+    lines: list[bytes] = []
+    with contextlib.suppress(ResultsError), opened(path, _KIND) as file:
+        file.seek(max(0, file.seek(0, 2) - _LONGEST_BYTES))
+        lines = file.read().splitlines()
     read: list[Line] = []
     for line in lines:
         with contextlib.suppress(msgspec.DecodeError):

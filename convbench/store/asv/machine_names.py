@@ -12,12 +12,15 @@ from pathlib import Path
 
 import msgspec
 
+from convbench.errors import ResultsError
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import draft_of
 from convbench.store.readings import Hardware, hardware_of, table
 from convbench.store.records import records
+from convbench.user_file import FileKind, read_bytes
 
 _KEPT = "hardware"
+_KIND = FileKind("a file of hardware", 2**20, "remove it", ResultsError)
 
 
 def name_of(name: str, first: Hardware, here: Hardware) -> str:
@@ -30,8 +33,8 @@ def first_hardware(results: Path, name: str, here: Hardware) -> Hardware:
     says it, and a machine without records is this one."""
     kept = results / name / _KEPT
     try:
-        return msgspec.json.decode(kept.read_bytes(), type=Hardware)
-    except (OSError, ValueError):
+        return msgspec.json.decode(read_bytes(kept, _KIND), type=Hardware)
+    except (ResultsError, ValueError):
         first = _of_the_oldest_record(results / name) or here
     kept.parent.mkdir(parents=True, exist_ok=True)
     with draft_of(kept) as draft:
