@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from convbench.measurement.settings import Settings
 from convbench.stats.process_variation import ProcessVariation, processes_needed, variation_at
+from convbench.stats.session_drift import EXPECTED
 from convbench.store.journal import journals, read_records
 from convbench.store.process_pairs import NAME, keep_pairs, kept_pairs, pair_here
+from convbench.store.session_times import kept_times
 
 
 def test_pairs_are_kept_by_cpu_threads_and_allocator(tmp_path: Path) -> None:
@@ -75,9 +77,14 @@ def test_a_run_keeps_what_its_own_pair_showed_and_the_next_one_uses_it(tmp_path:
     (record,) = read_records(journals(folder)[0])
     assert kept.log_ratio == pytest.approx(math.log(record["self_ratio"]["value"]))  # type: ignore[index]
     assert record["process_variation"]["pairs"] == 1  # type: ignore[index]
+    (times,) = kept_times(folder, Settings())
+    assert list(times.seconds.values()) == [record["median_s"]]
+    assert record["session_drift"] == {"scale": EXPECTED, "pairs": 0}
     keep_pairs(folder, [pair_here(Settings(), kept.operand_bytes, log) for log in [0.05, -0.06] * 6])
     told = run()
     assert "is measured in 5 processes" in told.stderr
     newest = list(read_records(journals(folder)[-1]))
+    assert len(kept_times(folder, Settings())) == 2
     assert newest[0]["processes"] == 5 and json.dumps(newest[0]["settings"])
     assert "processes" not in run("--processes", "1").stderr.split("\n")[0]
+    assert next(iter(read_records(journals(folder)[-1])))["session_drift"]["pairs"] == 1  # type: ignore[index]

@@ -12,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.problem import ConvProblem
+from convbench.stats.estimates import Estimate
+from convbench.stats.process_variation import ProcessVariation
+from convbench.stats.session_drift import SessionDrift
 from convbench.store.readings import (
     column,
+    interval_within_session,
     median_s,
     number,
     paired_log_ratios,
@@ -39,6 +43,37 @@ anything = st.recursive(
 
 def record(**fields: Any) -> Any:
     return {"case": "c", "backend": "b", "status": "ok", **fields}
+
+
+@given(
+    st.floats(1e-6, 1.0),
+    st.floats(0.0, 0.5),
+    st.floats(0.001, 0.2),
+    st.floats(0.001, 0.2),
+    st.sampled_from([1, 3]),
+)
+def test_the_interval_within_a_session_is_that_without_the_other_session(
+    middle: float, half_width: float, drift: float, process: float, processes: int
+) -> None:
+    estimate = Estimate(middle, middle * math.exp(-half_width), middle * math.exp(half_width), True, processes)
+    own = estimate.widened(ProcessVariation(process, 9).half_width_of_time if processes == 1 else 0.0)
+    widths = SessionDrift(drift, 9).half_width_of_ratio, ProcessVariation(process, 9).half_width_of_time
+    whole = own.widened(math.hypot(*widths) if processes == 1 else widths[0])
+    stated = record(
+        median_s=middle,
+        low_s=whole.low,
+        high_s=whole.high,
+        interval=estimate.interval,
+        process_variation={"scale": process, "pairs": 9},
+        session_drift={"scale": drift, "pairs": 9},
+    )
+    assert interval_within_session(stated) == pytest.approx((own.low, own.high), rel=1e-6)
+
+
+@given(st.dictionaries(st.sampled_from(["median_s", "low_s", "high_s", "session_drift", "interval"]), anything))
+def test_an_interval_of_anything_is_an_interval_or_none(fields: dict[str, Any]) -> None:
+    within = interval_within_session(record(**fields))
+    assert within is None or 0 < within[0] <= within[1] < math.inf
 
 
 # --- fields -----------------------------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ class Revisits:
         assert self._started_s is not None
         allowed_s = SHARE * (self.clock() - self._started_s) - self._spent_s
         affordable: list[_Known] = []
-        for each in sorted(known, key=lambda k: (self._visited[k.candidate.entry.name], k.cost_s)):
+        for each in sorted(known, key=lambda k: (k.is_aa_process, self._visited[k.candidate.entry.name], k.cost_s)):
             is_running = pool.runs(each.candidate.entry)
             if is_running and len(affordable) < _WORKERS and each.cost_s <= allowed_s:
                 affordable.append(each)
