@@ -382,3 +382,9 @@ def test_several_inputs_on_the_command_line(tmp_path: Path, capsys: pytest.Captu
         main(["extract", str(path), "--input", "image=2,3,9,8", "--input", "mask=2,1,9,8"])
     assert left.value.code == 0
     assert "n2c1h9w8_o2k3" in capsys.readouterr().out
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path: Path) -> None:
+    path = saved(tmp_path, [node("Conv", "x w", "unmistakable")], [W3])
+    path.write_bytes(path.read_bytes().replace(b"unmistakable", b"unmistak\xff\xfe\xfde"))
+    assert "a name in this file is no text in UTF-8" in refused(path)

@@ -27,6 +27,7 @@ def load(path: Path) -> Any:
         raise ModelError(f"{path}: this cannot be read as an ONNX model: {first_line(error)}") from None
     if not model.graph.node:
         raise ModelError(f"{path}: there is no graph in this file; it should be an ONNX model.")
+    _check_names(path, model)
     _check_external_data(path, model)
     if model.functions:
         model = _expanded_functions(path, model, onnx.inliner.inline_local_functions)
@@ -62,6 +63,17 @@ def _onnx() -> Any:
     except ImportError:
         raise ModelError("onnx is not installed; type: pip install onnx") from None
     return onnx
+
+
+def _check_names(path: Path, model: Any) -> None:
+    """Raise `ModelError` for a name that is not UTF-8; some implementations of protobuf give it as bytes."""
+    tops = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    nodes = [inner for node in tops for inner in (node, *nodes_within(node))]
+    names = [name for node in nodes for name in (node.op_type, node.domain, node.name, *node.input, *node.output)]
+    names += [entry.name for entry in (*model.graph.input, *model.graph.output, *model.graph.initializer)]
+    names += [text for entry in model.functions for text in (entry.domain, entry.name)]
+    if not all(isinstance(name, str) for name in names):
+        raise ModelError(f"{path}: a name in this file is no text in UTF-8.")
 
 
 def _check_external_data(path: Path, model: Any) -> None:
