@@ -21,7 +21,7 @@ from convbench.measurement.ceilings.figures import Ceilings, Level
 from convbench.problem import ITEMSIZE_BYTES, ConvProblem
 from convbench.status import Status
 from convbench.store.frame import load
-from convbench.store.readings import number, problem_of, table
+from convbench.store.readings import hardware_of, number, problem_of, table
 from convbench.store.schema import Record
 
 COMPUTE = "compute"
@@ -53,7 +53,7 @@ class Limits:
 
     def of(self, record: Record) -> Limit | None:
         """None without ceilings for its CPU, number of threads or precision, and for other devices than the CPU."""
-        ceilings = self._ceilings.get((table(record, "machine").get("cpu"), record.get("threads")))
+        ceilings = self._ceilings.get((hardware_of(table(record, "machine")).cpu, record.get("threads")))
         declared = table(record, "declared")
         if ceilings is None or declared.get("device", "cpu") != "cpu" or (problem := problem_of(record)) is None:
             return None

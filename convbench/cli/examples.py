@@ -7,7 +7,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "suites": ("convbench suites",),
     "machine": ("convbench machine", "convbench machine --measure --threads 1"),
     "doctor": ("convbench doctor --quick", "convbench doctor --backend numpy-gemm --problem n1c16h14w14_o16k3_p1"),
-    "show": ("convbench show n1c64h56w56_o64k3_p1", "convbench show mb1ic64ih56oc64oh56kh3ph1"),
+    "runs": ("convbench runs",),
+    "show": (
+        "convbench show last --details",
+        "convbench show n1c64h56w56_o64k3_p1",
+        "convbench show mb1ic64ih56oc64oh56kh3ph1",
+    ),
     "extract": (
         "convbench extract model.onnx --output my_layers.toml",
         "convbench extract timm:resnet18 --where 'groups > 1 or stride > 1'",
@@ -35,12 +40,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convbench picture --kernel edges --stride 2 --padding-mode zeros --padding-mode reflect --backend numpy-gemm",
     ),
     "compare": (
+        "convbench compare last~1 last",
         "convbench compare before.jsonl after.jsonl",
         "convbench compare before.jsonl after.jsonl --backend numpy-gemm --against numpy-loop --markdown",
     ),
     "trend": ("convbench trend", "convbench trend --suite smoke --backend 'numpy*' --since 2026-01-01 --last 3"),
     "releases": ("convbench releases onnxruntime --versions 1.20.1,1.21.1 --suite smoke --quick",),
-    "publish": ("convbench publish",),
+    "publish": ("convbench publish", "convbench publish --results copied/results"),
     "export": ("convbench export --to records.csv", "convbench export before.jsonl --to before.pyperf.json"),
     "import": ("convbench import records.csv",),
     "completion": ("convbench completion bash", "convbench completion fish"),

@@ -10,13 +10,23 @@ from convbench.cli import options
 
 
 @click.command(short_help="Write asv's pages, and a page of throughput.")
-def publish() -> None:
-    """Write asv's pages of this checkout, and beside them convbench.html: the latest throughput of everything."""
+@click.option(
+    "--results", type=options.PATH, metavar="DIR", help="Write the page of throughput alone, of the journals in DIR."
+)
+def publish(results: Path | None) -> None:
+    """Write asv's pages of this checkout, and beside them convbench.html: the latest throughput of everything.
+
+    With --results no checkout is needed: journals that were copied from elsewhere get the page of throughput.
+    """
     from convbench.reporting.console import say, show_journal_warnings
     from convbench.reporting.html.summary_page import FIELDS, summary_page
-    from convbench.runner.publish import publish
+    from convbench.runner.publish import publish, publish_page
 
     show_journal_warnings()
+    if results is not None:
+        count, page = publish_page(FIELDS, summary_page, results)
+        say(f"{page} shows the throughput of {count:,} records.")
+        return
     count, page, index = publish(FIELDS, summary_page, lambda: say("asv publish ...", error=True))
     say(f"{page} shows the throughput of {count:,} records, {index} their history; `asv preview` serves both.")
 

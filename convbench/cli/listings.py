@@ -105,20 +105,51 @@ def doctor(
     show(shown.report(diagnosis), [shown.row(diagnosis)], as_json=as_json)
 
 
+@click.command(short_help="List earlier runs.")
+@options.whole("--last", 0, "List the N newest runs; 0 lists all.", default=20)
+@options.results
+@options.json_lines
+def runs(last: int, results: Path | None, as_json: bool) -> None:
+    """List earlier runs, the newest first: last, last~1, and so on.
+
+    `show`, `compare`, `export` and `trend` take these names, and the paths of journals.
+    """
+    from convbench.reporting.console import show
+    from convbench.reporting.listings import runs_report
+    from convbench.runner.locate import earlier_runs
+
+    rows = [run.as_dict() for run in earlier_runs(results, last)]
+    show(runs_report(rows), rows, as_json=as_json)
+
+
 # Flags of other tools' dialects, such as MIOpenDriver's -n, are part of the problem here and not options of ours.
 @click.command(
-    short_help="Explain a problem: case id, benchdnn, MIOpenDriver, torch.",
+    short_help="Show an earlier run, or explain a problem.",
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("problem", nargs=-1, required=True)
+@click.argument("what", nargs=-1, required=True)
+@click.option("--details", is_flag=True, help="Show all that was measured, in further columns.")
+@options.results
 @options.json_lines
-def show(problem: tuple[str, ...], as_json: bool) -> None:
-    """Explain PROBLEM: a case id, a benchdnn line, a line of ONEDNN_VERBOSE, MIOpenDriver flags or a torch snippet."""
+def show(what: tuple[str, ...], details: bool, results: Path | None, as_json: bool) -> None:
+    """Show an earlier run, or explain a problem.
+
+    WHAT is a run (last, last~1, or the path of a journal), or a problem: a case id, a benchdnn descriptor, MIOpenDriver
+    flags or a torch snippet.
+    """
     from convbench.problem import ConvProblem
     from convbench.reporting import console
     from convbench.reporting.listings import problem_report, problem_row
+    from convbench.reporting.run.report import earlier_run_report
+    from convbench.runner.locate import is_run, run_named
 
-    parsed = ConvProblem.parse(" ".join(problem))
+    text = " ".join(what)
+    if is_run(text):
+        console.show_journal_warnings()
+        run = run_named(text, results)
+        console.show(earlier_run_report(run, details=details), run.records, as_json=as_json)
+        return
+    parsed = ConvProblem.parse(text)
     console.show(problem_report(parsed), [problem_row(parsed)], as_json=as_json)
 
 

@@ -83,6 +83,30 @@ def suites_report() -> RenderableType:
     return plain_table(("suite", "cases", "work", ""), rows, right=(1, 2), wraps=(3,), drops=(2, 1))
 
 
+def runs_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """Earlier runs, the newest first, by the names that commands take."""
+    cells = [
+        (
+            row["run"],
+            str(row["time"] or "")[:16].replace("T", " "),
+            str(row["machine"] or ""),
+            ", ".join(map(str, row["suites"])),
+            _few([str(name) for name in row["backends"]]),
+            f"{row['timed']} of {row['records']}",
+            str(row["commit"] or "")[:8],
+        )
+        for row in rows
+    ]
+    table = plain_table(("run", "time", "machine", "suites", "backends", "timed", "commit"), cells, right=(5,))
+    return Group(
+        table, Text("\nShow one with `convbench show last`, compare two with `convbench compare last~1 last`.")
+    )
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def problem_row(problem: ConvProblem) -> dict[str, Any]:
     """One problem: its parameters, shapes and cost, and its text in each dialect, None where the dialect has none."""
     cost = {name: getattr(problem, name) for name in _COST}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.store.asv.files import METRICS, benchmark_name
-from convbench.store.locations import CONFIGURATION, find_checkout
+from convbench.store.locations import CONFIGURATION, draft_of, find_checkout
 from convbench.store.records import records
 from convbench.store.schema import Record
 
@@ -37,6 +37,19 @@ def publish(fields: Iterable[str], page_of: PageOf, starting: Callable[[], None]
     _replace(page, page_of(name, shown, _graphs(pages, {str(record.get("suite", "")) for record in shown})))
     _link(index)
     return len(shown), page, index
+
+
+def publish_page(fields: Iterable[str], page_of: PageOf, results: Path) -> tuple[int, Path]:
+    """Write the page of throughput alone, of the journals in the folder `results`, into that folder; gives the number
+    of records, and the page. Raises `ResultsError` without such a folder, and `NothingMeasuredError` without a record.
+    """
+    shown = list(records(results, fields))
+    if not shown:
+        raise NothingMeasuredError(f"there is nothing to publish: {results} has no journal with a record.")
+    page = results / PAGE
+    with draft_of(page) as draft:
+        draft.write_text(page_of(results.resolve().name, shown, {}), encoding="utf-8")
+    return len(shown), page
 
 
 def _project() -> tuple[Path, str, Path, Path]:

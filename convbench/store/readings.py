@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from convbench.stats.process_variation import ProcessVariation, half_width_of_pr
 from convbench.stats.ragged import Ragged
 from convbench.stats.session_drift import SessionDrift
 from convbench.status import Status
-from convbench.store.schema import Record
+from convbench.store.schema import FIELDS, Kind, Record
 
 _LARGEST = 1e300
 _SHORTEST_S, _LONGEST_S = 1e-18, 1e18
@@ -275,3 +275,31 @@ def _are_numbers(values: Sequence[object]) -> bool:
 def _whole(record: Record, name: str) -> list[int]:
     values = table(record, "samples").get(name)
     return values if isinstance(values, list) and all(type(value) is int for value in values) else []
+
+
+def complete(record: Record) -> Record:
+    """The record with every field, for readers that need all of them. Those that a journal from elsewhere lacks, or has
+    of another type, are None, and tables and lists are empty."""
+    whole: dict[str, Any] = {**record}
+    for name, kind in FIELDS.items():
+        value = whole.get(name)
+        if kind is Kind.NUMBER:
+            whole[name] = number(record, name)
+        elif kind is Kind.TABLE or name == "samples":
+            whole[name] = dict(table(record, name)) or (None if name == "gpu" else {})
+        elif name in _LISTS:
+            whole[name] = [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+        elif name in _TABLES_OR_NONE:
+            whole[name] = value if isinstance(value, Mapping) and value else None
+        elif kind in (Kind.TEXT, Kind.COUNT):
+            whole[name] = value if isinstance(value, str if kind is Kind.TEXT else int) else None
+        else:
+            whole.setdefault(name, None)
+    own_error = table(record, "self_ratio")
+    if number(own_error, "value") is None or not isinstance(own_error.get("backend"), str):
+        whole["self_ratio"] = None
+    return cast("Record", whole)
+
+
+_LISTS = ("hazards", "verdicts")
+_TABLES_OR_NONE = ("self_ratio", "twin", "process_variation", "session_drift")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -15,12 +16,14 @@ from convbench.analysis.scaling import scalings
 from convbench.reporting.console import Sentence, say, spaced, stderr, stdout
 from convbench.reporting.gpu import gpu_sentence
 from convbench.reporting.hazards import hazard_lines, hazard_report
-from convbench.reporting.numbers import aligned, duration, interval_text, percent, times
+from convbench.reporting.numbers import aligned, count, duration, interval_text, percent, times
 from convbench.reporting.run.suite_tables import doubts, suite_report
 from convbench.reporting.tables import plain_table
 from convbench.runner.run import Request
 from convbench.runner.session import Measurements
+from convbench.status import Status
 from convbench.store.asv.results import Written
+from convbench.store.readings import complete, hardware_of, table
 from convbench.store.schema import Record
 
 
@@ -42,8 +45,22 @@ def end_run(measurements: Measurements, *remarks: str) -> None:
         say(remark, error=True)
 
 
-def run_report(measurements: Measurements, request: Request) -> RenderableType:
-    """The tables, apart for each combination of values on the request's axes, and the notes."""
+def earlier_run_report(measurements: Measurements, *, details: bool = False) -> RenderableType:
+    """The tables of an earlier run, apart for each number of threads, as its records say them."""
+    records = tuple(complete(record) for record in measurements.records if record["status"] in set(Status))
+    threads = tuple(dict.fromkeys(n for record in records if isinstance(n := record.get("threads"), int)))
+    first = next(iter(records), None)
+    machine = table(first, "machine") if first else {}
+    when = f", measured {first['time']}" if first and first.get("time") else ""
+    when += f" on {machine['machine']} ({hardware_of(machine)})" if machine.get("machine") else ""
+    ending = f"{count(len(records), 'record')} in {measurements.journal}{when}."
+    shown = replace(measurements, records=records)
+    return run_report(shown, Request(threads=threads or 1, case_glob="*", details=details), ending)
+
+
+def run_report(measurements: Measurements, request: Request, ending: str | None = None) -> RenderableType:
+    """The tables, apart for each combination of values on the request's axes, and the notes, the last of which is
+    `ending` or how much was measured in what time."""
     parts: list[RenderableType] = []
     whole = request.takes_whole_suites and not (measurements.interrupted or measurements.error)
     for heading, records in variants(measurements.records, request.axes):
@@ -59,7 +76,9 @@ def run_report(measurements: Measurements, request: Request) -> RenderableType:
             )
             for ranking in rank(records, request.lower_precision)
         ]
-    return Group(Text(), spaced(*parts, scaling_report(measurements.records), *_notes(measurements, request.details)))
+    return Group(
+        Text(), spaced(*parts, scaling_report(measurements.records), *_notes(measurements, request.details, ending))
+    )
 
 
 def asv_sentence(written: Written) -> str:
@@ -103,9 +122,9 @@ def _hazards(measurements: Measurements, details: bool) -> RenderableType | None
     return shown(measurements.records, measurements.machine_hazards)
 
 
-def _notes(measurements: Measurements, details: bool) -> list[RenderableType | None]:
+def _notes(measurements: Measurements, details: bool, ending: str | None = None) -> list[RenderableType | None]:
     records = measurements.records
-    journal = journal_sentence(measurements, "new records") if records else None
+    journal = ending or (journal_sentence(measurements, "new records") if records else None)
     sentences = gpu_sentence(records), own_error_sentence(records), journal
     gpu, error, written = [Sentence(sentence) if sentence else None for sentence in sentences]
     return [gpu, error, _hazards(measurements, details), written]

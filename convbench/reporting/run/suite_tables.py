@@ -102,10 +102,10 @@ def _intervals(records: Sequence[Record]) -> list[str]:
 
 def _case_heading(case: CaseRanking, limits: Limits) -> Text:
     record = case.record
-    details: list[str] = [record["case_id"]] if record["case_id"] != case.case else []
+    details: list[str] = [case_id] if (case_id := record["case_id"]) and case_id != case.case else []
     details += [layer] if (layer := record.get("layer")) else []
     details += [f"{record['count']} times"] if (record.get("count") or 1) > 1 else []
-    details.append(flops(record["flops"]))
+    details += [flops(work)] if (work := record["flops"]) else []
     details += [limit] if (limit := _limit_of_case(case, limits)) else []
     return Text(case.case, style="cyan").append("  " + ", ".join(details), style="dim")
 
