@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 
@@ -18,7 +19,7 @@ from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.stats.learned_scale import is_near
 from convbench.stats.process_groups import Groups, two_groups_by_pairs
 from convbench.stats.process_variation import ProcessVariation, variation_at
-from convbench.stats.session_drift import SessionDrift, deviations, drift_at
+from convbench.stats.session_drift import Deviation, SessionDrift, deviations, drift_at
 from convbench.store.process_pairs import ProcessPair, keep_pairs, kept_pairs, pair_here
 from convbench.store.records import process_groups
 from convbench.store.session_times import CaseTimes, case_times, keep_times, kept_times, marked
@@ -26,10 +27,12 @@ from convbench.store.session_times import CaseTimes, case_times, keep_times, kep
 
 @dataclass
 class _Known:
-    """What is known under some settings."""
+    """What is known under some settings. What earlier sessions show of one another is worked out once; what this one
+    shows of them counts in the next."""
 
     pairs: list[ProcessPair]
-    times: list[CaseTimes]
+    earlier: Sequence[CaseTimes]
+    own: list[CaseTimes] = field(default_factory=list)
     _drifts: dict[int, SessionDrift] = field(default_factory=dict)
 
     def process_variation(self, operand_bytes: int) -> ProcessVariation:
@@ -38,16 +41,20 @@ class _Known:
     def drift(self, operand_bytes: int) -> SessionDrift:
         if operand_bytes not in self._drifts:
             process_scale = self.process_variation(operand_bytes).scale
-            moves = deviations(timed for times in self.times for timed in times.timed())
-            self._drifts[operand_bytes] = drift_at(operand_bytes, *moves, process_scale)
+            (revisits, sessions), (own_revisits, _) = self._moves_before, _moves(self.own)
+            self._drifts[operand_bytes] = drift_at(operand_bytes, [*revisits, *own_revisits], sessions, process_scale)
         return self._drifts[operand_bytes]
+
+    @cached_property
+    def _moves_before(self) -> tuple[list[Deviation], list[Deviation]]:
+        return _moves(self.earlier)
 
     def groups(self, operand_bytes: int) -> Groups | None:
         """Two groups of processes, by the pairs on operands of nearly this size."""
         return two_groups_by_pairs([p.log_ratio for p in self.pairs if is_near(operand_bytes, p.operand_bytes)])
 
     def add(self, times: CaseTimes) -> None:
-        self.times.append(times)
+        self.own.append(times)
         self._drifts.clear()
 
 
@@ -106,7 +113,7 @@ class LearnedVariation:
 
     def _hazards_under(self, settings: Settings) -> list[Hazard]:
         known, precision = self._known(settings), settings.precision
-        sizes = sorted({times.operand_bytes for times in known.times if times.session == self.session})
+        sizes = sorted({times.operand_bytes for times in known.own})
         groups = [hazard for size in sizes if (hazard := process_groups(known.groups(size), precision)) is not None]
         drifts = [known.drift(size) for size in sizes]
         moves = [drift.half_width_of_ratio for drift in drifts if drift.exceeds(precision)]
@@ -133,6 +140,10 @@ class LearnedVariation:
         self._known(settings).add(times)
         if self.kept_in is not None:
             keep_times(self.kept_in, [times])
+
+
+def _moves(times: Sequence[CaseTimes]) -> tuple[list[Deviation], list[Deviation]]:
+    return deviations(timed for of_case in times for timed in of_case.timed())
 
 
 def _seconds(outcome: Outcome) -> float:

@@ -29,6 +29,7 @@ from convbench.stats.learned_scale import LearnedScale, is_near, scale_at
 EXPECTED = 0.01
 """The scale of the logarithm of a time over that of another session, as expected before any is seen."""
 _MOST_REVISITS = 4
+_MOST_OF_A_SESSION = 128
 _ENOUGH_PAIRS = 6
 
 
@@ -86,14 +87,21 @@ def deviations(times: Iterable[Timed]) -> tuple[list[Deviation], list[Deviation]
 def _deviations(groups: Iterable[Sequence[Timed]]) -> list[Deviation]:
     repeated = [group for group in groups if len(group) > 1]
     together = Counter((t.case, t.session, t.visit) for group in repeated for t in group)
-    moved: list[Deviation] = []
+    moved: dict[str, list[Deviation]] = defaultdict(list)
     for group in repeated:
         logs, m = [math.log(timed.seconds) for timed in group], len(group)
         centre = median(logs)
-        for timed, log in zip(group, logs, strict=True):
-            weight = (m - 1) / m / together[timed.case, timed.session, timed.visit]
-            moved.append(Deviation(timed.session, timed.size, (log - centre) * math.sqrt(2 * m / (m - 1)), weight))
-    return moved
+        for t, log in zip(group, logs, strict=True):
+            weight = (m - 1) / m / together[t.case, t.session, t.visit]
+            log_ratio = (log - centre) * math.sqrt(2 * m / (m - 1))
+            moved[t.session].append(Deviation(t.session, t.size, log_ratio, weight))
+    return [each for of_session in moved.values() for each in _thinned(of_session)]
+
+
+def _thinned(moved: Sequence[Deviation]) -> list[Deviation]:
+    """At most `_MOST_OF_A_SESSION`, evenly spread, each of which counts for those that are left out."""
+    every = -(-len(moved) // _MOST_OF_A_SESSION)
+    return [each._replace(weight=every * each.weight) for each in moved[::every]]
 
 
 def drift_at(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from convbench.stats.session_drift import Timed
 from convbench.store.process_pairs import keep_lines, kept_lines
 
 NAME = "session-times"
+_NEWEST = 800
 _SHORTEST_S, _LONGEST_S = 1e-9, 1e6
 
 
@@ -73,7 +73,5 @@ def kept_times(folder: Path, settings: Settings) -> list[CaseTimes]:
     """The newest times of this CPU under these settings, oldest first."""
     like = case_times(settings, "", "", 0, {}).conditions
     return [
-        times
-        for times in kept_lines(folder / NAME, CaseTimes)
-        if times.conditions == like and 0 < times.operand_bytes < math.inf
-    ]
+        times for times in kept_lines(folder / NAME, CaseTimes) if times.conditions == like and times.operand_bytes > 0
+    ][-_NEWEST:]
