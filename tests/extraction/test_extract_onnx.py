@@ -16,34 +16,7 @@ from convbench.verification.reference import convolve
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
-Node = Any
-
-
-def weights(name: str, *shape: int) -> Any:
-    array = np.random.default_rng(len(name)).standard_normal(shape).astype(np.float32)
-    return onnx.numpy_helper.from_array(array, name)
-
-
-def integers(name: str, *values: int) -> Any:
-    return onnx.numpy_helper.from_array(np.array(values, np.int64), name)
-
-
-def node(operator: str, inputs: str, output: str, **attributes: Any) -> Node:
-    """A node; `inputs` in one text, `-` for one that is left out."""
-    given = ["" if word == "-" else word for word in inputs.split()]
-    return onnx.helper.make_node(operator, given, [output], name=output, **attributes)
-
-
-def saved(
-    folder: Path, nodes: list[Node], tensors: list[Any], shape: Any = (1, 3, 16, 17), more_outputs: tuple[str, ...] = ()
-) -> Path:
-    """A model whose input is `x`, and whose output is the last node's."""
-    outputs = [onnx.helper.make_tensor_value_info(name, 1, None) for name in (nodes[-1].output[0], *more_outputs)]
-    inputs = [onnx.helper.make_tensor_value_info("x", 1, shape)]
-    graph = onnx.helper.make_graph(nodes, "graph", inputs, outputs, tensors)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9)
-    onnx.save(model, str(folder / "model.onnx"))
-    return folder / "model.onnx"
+from onnx_models import integers, node, saved, weights  # noqa: E402, it imports onnx
 
 
 def problems(path: Path, **given: Any) -> list[tuple[str, int, str | None]]:
