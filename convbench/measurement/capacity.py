@@ -6,10 +6,15 @@ from convbench.measurement.machine.memory import available_memory
 from convbench.problem import ConvProblem
 from convbench.verification.footprint import footprint
 
+_LITTLE_BYTES = 2**24  # what a process that has come so far will get; asking the system takes a millisecond
+
 
 def too_large(problem: ConvProblem) -> str | None:
     """Why `problem` cannot be computed and checked in the memory that is free now, in figures; None if it may."""
-    needed, available = footprint(problem), available_memory()
+    needed = footprint(problem)
+    if needed.all_bytes <= _LITTLE_BYTES:
+        return None
+    available = available_memory()
     if needed.all_bytes <= available.bytes:
         return None
     return (

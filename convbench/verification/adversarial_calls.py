@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,10 +35,12 @@ THREADED_CHANGED = "two threads, changed operands"
 OF_CHANGED = (CHANGED, THREADED_CHANGED)
 """Phases whose answers are for changed operands."""
 
-_MANY_CALLS, _MANY_S = 40, 0.1
+_MANY_CALLS, _MANY_S = 25, 0.1
 # Of two threads at once, each calls the one as often as the other, and at times both call the same.
 _TURNS = ((0, 0, 1, 1, 0, 1), (0, 1, 0, 1, 1, 0))
+_USES_OF_THREADS = 32
 _SWITCH_S = 2e-4  # of threads: by default they take turns so slowly that one would be done before the other begins
+_FEW_BYTES = 2**16
 _BLOCKS, _LARGEST_BLOCK_BYTES = 3, 2**25
 _ALIGNMENTS_BYTES = (0, 64)
 _LONGEST_NAME = 100
@@ -156,17 +159,33 @@ def _threaded(ready: tuple[Ready, Ready], expected: tuple[Any, Any]) -> list[Pha
             if not _same_bits(output, expected[which]):
                 different.setdefault(which, output)
 
-    threads = [threading.Thread(target=work, args=(turns,)) for turns in _TURNS]
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    wait([_pair.executor().submit(work, turns) for turns in _TURNS])
     sys.setswitchinterval(before_s)
     if errors:
         raise errors[0]
     return [PhaseAnswer((THREADED, THREADED_CHANGED)[which], output) for which, output in sorted(different.items())]
+
+
+class _ThreadPair:
+    """Two threads that serve several questions, as a program's do: a library may take milliseconds to set a new one up.
+    They are replaced now and then, because a thread's first call is one that may go wrong."""
+
+    def __init__(self) -> None:
+        self._executor: ThreadPoolExecutor | None = None
+        self._uses = 0
+
+    def executor(self) -> ThreadPoolExecutor:
+        if self._executor is None or self._uses >= _USES_OF_THREADS * len(_TURNS):
+            if self._executor is not None:
+                self._executor.shutdown()
+            self._executor, self._uses = ThreadPoolExecutor(len(_TURNS)), 0
+        self._uses += 1
+        return self._executor
+
+
+_pair = _ThreadPair()
 
 
 def _call(ready: Ready) -> Any:
@@ -213,10 +232,9 @@ def _sizes_bytes(problem: ConvProblem) -> tuple[int, ...]:
 
 def _dirty_memory(sizes_bytes: tuple[int, ...]) -> None:
     """Leave NaNs (all bits set, in every format) in the memory that the next allocations of these sizes will get."""
-    blocks = [
-        np.full(size, 0xFF, np.uint8) for size in sizes_bytes if size <= _LARGEST_BLOCK_BYTES for _ in range(_BLOCKS)
-    ]
-    del blocks
+    blocks = [np.empty(size, np.uint8) for size in sizes_bytes if size <= _LARGEST_BLOCK_BYTES for _ in range(_BLOCKS)]
+    for block in blocks:
+        block.fill(0xFF)
 
 
 def _same_bits(one: Any, other: Any) -> bool:
@@ -224,6 +242,8 @@ def _same_bits(one: Any, other: Any) -> bool:
         return False
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
+    if one.nbytes <= _FEW_BYTES:  # quicker, though both are copied
+        return one.tobytes() == other.tobytes()
     return bool(np.array_equal(one.reshape(-1).view(np.uint8), other.reshape(-1).view(np.uint8)))
 
 

@@ -17,6 +17,7 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, Protocol, get_type_hints
 
@@ -172,8 +173,14 @@ def _refuse(constant: str) -> NoReturn:
 
 def request_of(frame: Frame) -> Request[Any]:
     cls = REQUESTS[frame.name]
-    types = {name: hint for name, hint in get_type_hints(cls).items() if is_dataclass(hint) and isinstance(hint, type)}
+    types = _dataclasses_in(cls)
     return cls(**{name: types[name](**v) if name in types else v for name, v in frame.fields.items()})
+
+
+@cache  # because evaluating annotations takes longer than all else
+def _dataclasses_in(cls: type[Request[Any]]) -> dict[str, Any]:
+    hints = get_type_hints(cls)
+    return {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
 
 
 def reply_of(frame: Frame, request: Request[ReplyT]) -> ReplyT | Failed:
