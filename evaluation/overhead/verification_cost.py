@@ -4,7 +4,8 @@
 
 The harness's part is everything that the verifying process does for a question of the sweep on one core: draw the
 operands, send them, compute the reference, judge the answers, keep the books. The worker's part is mostly the library's
-calls. Both are in seconds of CPU, which hold on a busy machine too: there, compare two checkouts by turns. The reference's speed on ResNet-50 stands beside that of NumPy's float64 matrix product of the same size.
+calls. Both are in seconds of CPU, which say something on a busy machine, too: compare two checkouts by turns there. The
+speed of the reference on ResNet-50 stands beside that of NumPy's float64 matrix product of the same size.
 """
 
 from __future__ import annotations

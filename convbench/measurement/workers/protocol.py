@@ -173,13 +173,13 @@ def _refuse(constant: str) -> NoReturn:
 
 def request_of(frame: Frame) -> Request[Any]:
     cls = REQUESTS[frame.name]
-    types = _dataclasses_in(cls)
+    types = _dataclasses_in(frame.name)
     return cls(**{name: types[name](**v) if name in types else v for name, v in frame.fields.items()})
 
 
 @cache  # because evaluating annotations takes longer than all else
-def _dataclasses_in(cls: type[Request[Any]]) -> dict[str, Any]:
-    hints = get_type_hints(cls)
+def _dataclasses_in(request: str) -> dict[str, Any]:
+    hints = get_type_hints(REQUESTS[request])
     return {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
 
 

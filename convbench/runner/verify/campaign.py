@@ -36,6 +36,8 @@ MOST_LOST_WORKERS, MOST_HANGS = 20, 3
 _SHRINKING_S, _SHRINKING_ONE_S = 60.0, 15.0
 _MOST_RESTATED = 8
 _OF_A_CASE: tuple[Values, ...] = ("integers", "one-tap", "special")
+QUESTIONS_OF_A_CASE = {False: 1 + len(_OF_A_CASE), True: 1}
+"""How many a suite's case makes, by whether it is asked on integers only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ class Campaign:
         """How many questions `plan` has before the search, those that were answered already left out."""
         if plan.strength and self.swept is None:
             self.swept = sweep(self.examiner.backend, strength=plan.strength, seed=plan.seed)
-        of_cases = len(plan.cases) * (1 if plan.exact else 1 + len(_OF_A_CASE))
+        of_cases = len(plan.cases) * QUESTIONS_OF_A_CASE[plan.exact]
         swept = self.swept.questions if self.swept is not None else ()
         of_sweep = sum(question not in self.passed and question not in self.failures for question in swept)
         return len(plan.replay) + of_cases + len(plan.questions) + of_sweep

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def main() -> None:
     registry = discover([Path(path) for path in request["plugins"]])
     [here] = [entry for entry in registry if entry.name == request["of"]]
     entry = replace(here, name=request["backend"], python=request["python"])
-    for event in campaign_events(entry, request, over):
+    for event in campaign_events(entry, request, over, send_message):
         send_message(**event)
 
 
@@ -50,10 +50,17 @@ def _watch_input(over: threading.Event) -> None:
     over.set()
 
 
-def campaign_events(entry: Entry, request: dict[str, Any], over: threading.Event) -> Iterator[Event]:
-    """Everything that happens, the report last."""
-    start = time.monotonic() - request["seconds_before"]
-    with Examiner(entry, request["time_limit"], request["threads"]) as examiner:
+def campaign_events(
+    entry: Entry, request: dict[str, Any], over: threading.Event, at_once: Callable[..., None]
+) -> Iterator[Event]:
+    """Everything that happens, the report last. `at_once` is called with the fields of an event in the middle of a
+    question."""
+    start, limit_s = time.monotonic() - request["seconds_before"], request["time_limit"]
+
+    def waiting(question: Question, waited_s: float) -> None:
+        at_once(event="waiting", question=str(question), waited_s=waited_s, limit_s=limit_s)
+
+    with Examiner(entry, limit_s, request["threads"], waiting) as examiner:
         campaign = Campaign(examiner, stop=over.is_set)
         try:
             examiner.start()
@@ -61,7 +68,9 @@ def campaign_events(entry: Entry, request: dict[str, Any], over: threading.Event
             campaign.known = applicable(known, entry.backend.name, examiner.versions, cpu_flags())
             for phase, text, failure in request["answered"]:
                 campaign.remember(Question.parse(text), None if failure is None else _failure_of(failure), phase)
-            for answered in campaign.follow(_plan(request)):
+            plan = _plan(request)
+            yield {"event": "planned", "questions": campaign.expected(plan), "search_s": request["search_time"]}
+            for answered in campaign.follow(plan):
                 yield {
                     "event": "answered",
                     "phase": answered.phase,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convbench.runner.verify.rows import Row
+from convbench.runner.verify.workload import Workload
 from convbench.store.verification_log import Event
 
 
@@ -12,8 +13,8 @@ class VerifyObserver:
     def message(self, text: str) -> None:
         """A sentence for a person, such as which machine this is."""
 
-    def begin(self, campaigns: int) -> None:
-        """So many backends will be asked."""
+    def begin(self, workload: Workload) -> None:
+        """This will be asked."""
 
     def event(self, backend: str, event: Event) -> None:
         """An answer, or another step, of the campaign of `backend`."""

@@ -14,10 +14,12 @@ from convbench.errors import KnownWrongError, NothingMeasuredError, SuiteError
 from convbench.measurement.environments.interpreters import OtherEnvironment, environments, select
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
 from convbench.registry import Entry, LoadFailure, Registry, discover
+from convbench.runner.verify.campaign import QUESTIONS_OF_A_CASE
 from convbench.runner.verify.failure_reports import keep_report
 from convbench.runner.verify.jobs import Jobs
 from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.rows import Row, row_of_none
+from convbench.runner.verify.workload import SWEPT, Workload
 from convbench.status import Status
 from convbench.store.corpus import add_to_corpus, corpus_file, read_corpus
 from convbench.store.locations import machine_folder, results_folder
@@ -33,6 +35,7 @@ _INTERRUPTED = 130
 _NO_FAILURE = {Status.OK, Status.UNSUPPORTED, Status.UNAVAILABLE}  # an answer that never comes is one, when asked for
 _NOT_PART_OF_THE_QUESTIONS = ("resume", "results", "jobs", "accept_known", "write_known")
 _STORED_AS = {"search_time": "time_limit", "time_limit": "question_limit"}
+_PASSING = ("planned", "waiting")  # events that nothing can be resumed from
 _FOR_THE_FILES = ("report", "entry")  # what a failure has that is written to files of its own
 
 
@@ -136,12 +139,15 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
     observer.message(_heading(request, entries, log, len(kept)))
     for row in kept.values():
         observer.row(row)
-    observer.begin(len(requests))
-    jobs = Jobs(requests, request.jobs or max(1, usable_cpus() // request.threads))
+    at_once = min(request.jobs or max(1, usable_cpus() // request.threads), max(1, len(requests)))
+    observer.begin(_workload(request, tuple(requests), at_once))
+    jobs = Jobs(requests, at_once)
     try:
         with log:
             for name, event in jobs.events():
-                log.append({"backend": name, **event}, durable=event["event"] != "answered" or bool(event["finding"]))
+                if event["event"] not in _PASSING:
+                    durable = event["event"] != "answered" or bool(event["finding"])
+                    log.append({"backend": name, **event}, durable=durable)
                 observer.event(name, event)
                 if (last := _last_row(name, event)) is not None:
                     rows[name], kept[name] = last, _kept(last, results, folder)
@@ -194,6 +200,17 @@ def _job_request(request: Request, entry: Entry, results: Path, earlier: Sequenc
         "seconds_before": max((event["seconds"] for event in answered), default=0.0),
         "searched_s": max((event["searched_s"] for event in answered), default=0.0),
     }
+
+
+def _workload(request: Request, backends: tuple[str, ...], at_once: int) -> Workload:
+    """What is known of it before any backend is asked."""
+    suites = where_it_holds(
+        [load_suite(name).select(request.case_glob or "*") for name in request.suites], request.where
+    )
+    questions = len(request.questions) + QUESTIONS_OF_A_CASE[request.exact] * sum(len(suite.cases) for suite in suites)
+    if request.is_whole:
+        return Workload(backends, at_once, SWEPT[request.strength], request.search_time)
+    return Workload(backends, at_once, questions, 0.0)
 
 
 def _heading(request: Request, entries: Sequence[Entry | LoadFailure], log: VerificationLog, done: int) -> str:
