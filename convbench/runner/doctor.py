@@ -3,6 +3,7 @@ level of the memory, and judge all of it. What is learned of its processes is ke
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -58,8 +59,7 @@ class Effort:
 
 WHOLE = Effort(rest_s=1.0, pairs=6, sampling_s=1.0, processes=4, beside=2, most_s=45.0)
 QUICK = Effort(rest_s=0.3, pairs=3, sampling_s=0.5, processes=2, beside=0, most_s=18.0)
-_SHARE_OF_PAIRS = 0.4  # of the time; the rest is for the working sets
-_FEWEST_PAIRS = 3
+_SHARE_OF_LEVELS = 0.55  # of the time; the rest is for the pairs
 
 # The counters of the machine and the comparison itself see these better than single samples do.
 _SEEN_BETTER = (Kind.LOAD, Kind.WAITING, Kind.SPREAD, Kind.STALLS, Kind.STOOD_STILL)
@@ -145,7 +145,7 @@ def examine(
     advance: Callable[[], None] = lambda: None,
     folder: Path | None = None,
 ) -> Diagnosis:
-    """Watch the machine at rest, measure `entry` against itself and on working sets, and judge all of it. `advance` is
+    """Watch the machine at rest, measure `entry` on working sets and against itself, and judge all of it. `advance` is
     called after each pair and each working set. What is learned of processes is kept in `folder`, if one is given.
 
     Raises `NothingMeasuredError` when no pair can be measured.
@@ -155,11 +155,14 @@ def examine(
     machine, clocks, runs, start = state.machine_state(), timers(), state.other_runs(), state.counters()
     time.sleep(effort.rest_s)
     rested = state.counters()
-    pairs = _measured(entry, case, settings, begin + _SHARE_OF_PAIRS * effort.most_s, advance)
-    # Where few pairs took all of their time, many processes would have none for the working sets.
-    survey = effort if len(pairs) > effort.pairs // 2 else QUICK
-    levels = tuple(examine_levels(entry, threads, survey.processes, survey.beside, begin + effort.most_s, advance))
-    at_rest, meanwhile = state.machine_activity(start, rested), state.machine_activity(rested, state.counters())
+    first = _measured(entry, case, settings[0], advance)
+    at_rest = state.machine_activity(start, rested)
+    # Beside other work, which makes processes differ anyway, there is time for few of them.
+    survey = QUICK if takes_the_cpu(hazards_of_machine(machine, at_rest, threads)) else effort
+    until_s = begin + _SHARE_OF_LEVELS * effort.most_s
+    levels = tuple(examine_levels(entry, threads, survey.processes, survey.beside, until_s, advance))
+    pairs = [first, *_further(entry, case, settings[1:], begin + effort.most_s, advance)]
+    meanwhile = state.machine_activity(rested, state.counters())
     runs = tuple(sorted({*runs, *state.other_runs()}))
     processes = [samples for pair in pairs for samples in pair.samples]
     wall, cpu = _clock_errors(pairs)
@@ -226,28 +229,24 @@ def _keep(folder: Path | None, settings: Settings, pairs: _Pairs) -> KeptPairs |
     return KeptPairs(len(pairs), folder / PAIRS_FILE)
 
 
-def _measured(
+def _measured(entry: Entry, case: Case, settings: Settings, advance: Callable[[], None]) -> AAResult:
+    """A pair of fresh processes. Raises `NothingMeasuredError` where it cannot be measured."""
+    pair = compare_with_itself(entry, case, settings)
+    if len(pair.wall) < FEWEST_FOR_INTERVAL:
+        raise NothingMeasuredError(f"{entry.name} on {case.name}: too few rounds were measured to judge by.")
+    advance()
+    return pair
+
+
+def _further(
     entry: Entry, case: Case, settings: Sequence[Settings], until_s: float, advance: Callable[[], None]
-) -> list[AAResult]:
-    """The pairs that could be measured, a few at least, and until `until_s` by the monotonic clock. Raises
-    `NothingMeasuredError` without any."""
-    pairs: list[AAResult] = []
-    failure = NothingMeasuredError(f"{entry.name} on {case.name}: too few rounds were measured to judge by.")
-    for settings_of_pair in settings:
-        if len(pairs) >= _FEWEST_PAIRS and time.monotonic() > until_s:
-            break
-        try:
-            pair = compare_with_itself(entry, case, settings_of_pair)
-            if len(pair.wall) >= FEWEST_FOR_INTERVAL:
-                pairs.append(pair)
-        except NothingMeasuredError as error:
-            failure = error
-            if not pairs:
-                break
-        advance()
-    if not pairs:
-        raise failure
-    return pairs
+) -> Iterator[AAResult]:
+    """Further pairs, those that can be measured: one at least, and until `until_s` by the monotonic clock."""
+    for number, settings_of_pair in enumerate(settings):
+        if number and time.monotonic() > until_s:
+            return
+        with contextlib.suppress(NothingMeasuredError):
+            yield _measured(entry, case, settings_of_pair, advance)
 
 
 def _hazards_of_samples(processes: Iterable[Sequence[RoundSample]], entry: Entry, threads: int) -> Iterator[Hazard]:

@@ -93,10 +93,10 @@ def _clock_dict(clock: ClockError) -> dict[str, Any]:
 def progress(entry: Entry, pairs: int) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, elsewhere a line; on standard error. Gives the function that advances it by a pair."""
     console = stderr()
-    title = "against itself, then working sets"
+    title = "working sets, then against itself"
     if not console.is_terminal:
         pairs_in_words = f"{pairs} pairs of fresh processes"
-        console.print(Text(f"Measuring {entry.name} against itself in {pairs_in_words}, then on working sets ..."))
+        console.print(Text(f"Measuring {entry.name} on working sets, and against itself in {pairs_in_words} ..."))
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=pairs + _LEVELS)
@@ -232,13 +232,14 @@ def _smallest_differences(diagnosis: Diagnosis) -> list[RenderableType]:
 def _working_sets(diagnosis: Diagnosis) -> list[RenderableType]:
     rows = working_sets.rows(diagnosis.levels, diagnosis.variation)
     lines: list[RenderableType] = [*_table(rows)] if rows else [Text("  There was no time for them.", style="dim")]
-    if (kept := diagnosis.kept) is not None:
-        sentence = (
-            f"{count(kept.count, 'pair')} of processes kept in {kept.file}: run, choose and compare widen their "
-            "intervals by them."
-        )
-        lines.append(Paragraph(sentence, _INDENT, style="dim"))
-    return lines
+    kept = diagnosis.kept
+    sentence = (
+        f"{count(kept.count, 'pair')} of processes kept in {kept.file}: run, choose and compare widen their intervals "
+        "by them."
+        if kept is not None
+        else "Its pairs of processes were not kept, because the results folder cannot be written."
+    )
+    return [*lines, Paragraph(sentence, _INDENT, style="dim")]
 
 
 def _percent(share: float | None) -> str:
