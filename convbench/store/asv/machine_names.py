@@ -20,12 +20,15 @@ from convbench.store.records import records
 from convbench.user_file import FileKind, read_bytes
 
 _KEPT = "hardware"
+_LONGEST = 80
 _KIND = FileKind("a file of hardware", 2**20, "remove it", ResultsError)
 
 
 def name_of(name: str, first: Hardware, here: Hardware) -> str:
     """`name`, if it belongs to this hardware, else one that tells the hardware as well."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-{here}").strip("-.") if here.is_other_than(first) else name
+    if not here.is_other_than(first):
+        return name
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-{here._replace(cpu=here.cpu[:_LONGEST])}").strip("-.")
 
 
 def first_hardware(results: Path, name: str, here: Hardware) -> Hardware:
