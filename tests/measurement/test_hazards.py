@@ -518,6 +518,7 @@ def seen_in_these_tests() -> list[Hazard]:
         Hazard(Kind.PROCESSES_DIFFER, where | {"variation": 0.2}),
         Hazard(Kind.SLOW_SWITCH, where | {"after": "for 60 ms (15 calls)", "settle_ms": 60.0}),
         Hazard(Kind.NOISY_LEVEL, where | {"noise": 0.1, "quiet": 0.01, "quiet_level": "L1"}),
+        Hazard(Kind.APPROXIMATE_PASS),
         Hazard(Kind.SLOW_CACHE, {"level": "L3", "inner": "L2", "gbytes": 18.0, "memory_gbytes": 15.0}),
     ]
     return [*found, Hazard(Kind.DRIFT, {"drift": 0.04, "precision": 0.01}), Hazard(Kind.SETTLING, {"visit_ms": 128.0})]
