@@ -18,7 +18,7 @@ from convbench.cli import options
     metavar="MODEL",
     help="Choose for this model: timm:NAME, torchvision:NAME, module:callable, FILE.py:callable, FILE.onnx, FILE.pt2.",
 )
-@click.option("--problem", metavar="ID", help="Choose for this convolution, such as n1c64h56w56_o64k3_p1.")
+@click.option("--problem", metavar="ID", help=f"Choose for {options.A_PROBLEM}.")
 @options.backends
 @options.where
 @options.threads

@@ -36,6 +36,7 @@ threshold_from_zero = _kind(arguments.threshold, zero=True)
 cpus = _kind(arguments.cpus)
 byte_count = _kind(arguments.byte_count)
 
+A_PROBLEM = "this convolution, such as n1c64h56w56_o64k3_p1, in any form that `convbench show` reads"
 PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., object])
 

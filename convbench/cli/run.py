@@ -18,7 +18,7 @@ from convbench.cli.options import cpus, numbers
     "--problem",
     "problems",
     "ID",
-    "Measure this convolution, such as n1c64h56w56_o64k3_p1, in any form that `convbench show` reads",
+    f"Measure {options.A_PROBLEM}",
 )
 @options.backends
 @options.pythons

@@ -109,6 +109,8 @@ def test_lower_precision_competes_where_it_is_allowed_to(tmp_path: Path) -> None
     assert layer["choice"]["backend"] == "one" and "bfloat16" in layer["left_out"]["rounds"]
     (layer,), _ = lines(choose(tmp_path, "--problem", ONE, "--json", "--lower-precision", backends="one rounds"))
     assert layer["choice"]["backend"] == "rounds"
+    (layer,), _ = lines(choose(tmp_path, "--problem", ONE, "--json", "--from-results", backends="one rounds"))
+    assert layer["choice"]["backend"] == "one" and "bfloat16" in layer["left_out"]["rounds"]
 
 
 # --- a suite ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from convbench.measurement.cache_choice import Caches
 from convbench.measurement.machine.facts import machine_name
 from convbench.registry import discover
 from convbench.runner.choose.answer import Answer, Request, is_onnx
+from convbench.runner.choose.competitors import computes_in_less
 from convbench.runner.choose.layer_race import answer_by_racing
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, selected_suites
@@ -82,7 +83,10 @@ def answer_from_records(request: Request, suite: Suite, observer: Observer) -> A
             f"there are no records of {name} with {request.threads} thread{'s' * (request.threads != 1)}, the steady "
             f"allocator {caches}; convbench choose without --from-results and --machine measures here."
         )
-    by_id, predictor, registry = by_case_id(records), Predictor(records), discover(request.plugins)
+    in_less = [] if request.lower_precision else [record for record in records if lower_precision(record)]
+    competing = [record for record in records if request.lower_precision or not lower_precision(record)]
+    by_id, predictor, registry = by_case_id(competing), Predictor(competing), discover(request.plugins)
+    less_by_id = by_case_id(in_less)
     choices = []
     for case in suite.cases:
         recorded = by_id.get(case.problem.case_id, [])
@@ -91,8 +95,10 @@ def answer_from_records(request: Request, suite: Suite, observer: Observer) -> A
         entries = (entry for entry in registry if entry.name in names)
         refused = {entry.name for entry in entries if entry.backend.unsupported(case.problem) is not None}
         predicted = tuple(time for time in predicted if time.backend not in refused)
+        in_less_here = less_by_id.get(case.problem.case_id, [])
+        left_out = {r["backend"]: computes_in_less(str(lower_precision(r))) for r in in_less_here}
         lower = request.lower_precision
-        choices.append(decide(case, recorded, request.tie, "recorded", predicted=predicted, lower=lower))
+        choices.append(decide(case, recorded, request.tie, "recorded", left_out, predicted, lower))
     return Answer(request, tuple(choices), Limits(kept_ceilings(folder)), name)
 
 
@@ -101,8 +107,7 @@ def _records(request: Request, folder: Path, conditions: Conditions) -> list[Rec
 
 
 def _matches(request: Request, record: Record) -> bool:
-    selected = not request.backends or any(fnmatchcase(record["backend"], glob) for glob in request.backends)
-    return selected and (request.lower_precision or not lower_precision(record))
+    return not request.backends or any(fnmatchcase(record["backend"], glob) for glob in request.backends)
 
 
 def _check_place(plan: Path) -> None:

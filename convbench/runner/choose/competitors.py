@@ -21,7 +21,7 @@ def reason_against(request: Request, records: Sequence[Record], entry: Entry, pr
     """Why a backend does not compete on `problem`, given what was recorded before; None for the others."""
     precision = lower_precision({"declared": declared(entry.backend), "dtype": problem.dtype})
     if precision and not request.lower_precision:
-        return f"{COMPUTES}in {precision}, which is less than the layer's dtype"
+        return computes_in_less(precision)
     if request.purpose is None:
         return None
     if entry.backend.device != (device := device_of(request.model)):
@@ -29,6 +29,11 @@ def reason_against(request: Request, records: Sequence[Record], entry: Entry, pr
     # What a prepared convolution takes is known once a worker has prepared one.
     reasons = (record.get("reason") for record in records if record["backend"] == entry.name)
     return next((reason for reason in reasons if reason in CANNOT_BE_APPLIED), None)
+
+
+def computes_in_less(precision: str) -> str:
+    """Why a backend that computes in this `precision` does not compete."""
+    return f"{COMPUTES}in {precision}, which is less than the layer's dtype"
 
 
 def device_of(model: Any) -> str:
