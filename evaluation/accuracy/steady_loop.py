@@ -4,8 +4,8 @@ Layers from some 0.03 to 20 ms and working sets from 64 KB to 40 MB. The loop kn
 process that computes one backend alone calls it for a while, and then times batches of some milliseconds; the midmean
 of these is the loop's time. Each backend has two such processes. One loops right before the run measures a layer and
 the other right after it, and the truth is the geometric mean of their times: of the same minute, as far as that is
-possible. When the run is over, both loop over all layers once more. How far a loop lies from itself some seconds and
-some minutes later is printed, because no run can be nearer than that.
+possible. When the run is over, the latter loop over all layers once more. How far loops lie apart some seconds and some
+minutes later is printed, because no run can be nearer than that.
 
 Printed: how far the run's times lie from the truth, in how many pairs the stated 95 % interval holds it, and in how
 many it holds what the loops take minutes later; what is lost by taking the run's fastest backend of each layer instead
@@ -183,11 +183,11 @@ def main() -> None:
         before, after = (Loops(backends, options.loop_s) for _ in range(2))
         run = run_suites(request, BesideTheRun(before, after))
         seconds = run.elapsed_s - before.spent_s - after.spent_s
-        later = [{k: v for layer in layers for k, v in loops.measure(layer).items()} for loops in (before, after)]
+        later = {pair: each_s for layer in layers for pair, each_s in after.measure(layer).items()}
     for loops in (before, after):
         loops.end()
     if options.records:
-        every = (before.times, after.times, *later)
+        every = (before.times, after.times, later)
         kept = [[*pair, *(times[pair] for times in every)] for pair in before.times]
         options.records.write_text(json.dumps({"loops": kept, "records": run.records}), encoding="utf-8")
     facts = machine_facts()
@@ -200,8 +200,8 @@ def mean_of(one: Times, other: Times) -> Times:
     return {pair: math.sqrt(one[pair] * other[pair]) for pair in one.keys() & other.keys()}
 
 
-def report(records: Sequence[Mapping[str, Any]], before: Times, after: Times, later: Sequence[Times]) -> None:
-    truth, minutes_later = mean_of(before, after), mean_of(*later)
+def report(records: Sequence[Mapping[str, Any]], before: Times, after: Times, minutes_later: Times) -> None:
+    truth = mean_of(before, after)
     rows: dict[str, list[tuple[float, bool, bool]]] = {}
     timed: dict[str, dict[str, float]] = {}
     for record in records:
