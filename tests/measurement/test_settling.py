@@ -137,6 +137,17 @@ def test_a_backend_alone_has_nothing_to_settle() -> None:
     assert median_s(outcome) == pytest.approx(0.001, rel=0.01)
 
 
+def test_the_first_process_shows_how_the_others_settle() -> None:
+    script = {"call_s": 0.0022, "transient": WEIGHTS}
+    machine = SimulatedMachine(Settings(processes=4), 5, slow=script, steady={"call_s": 0.001})
+    slow = machine.measure()["slow"]
+    visited = [name for name, command, _ in machine.log if command == "visit" and name.startswith("slow")]
+    assert visited.count("slow") > 3 and len(visited) < 1.5 * visited.count("slow")
+    by_process = {sample.process: sample.sample.calls for sample in slow.samples}
+    assert len(by_process) == 4 and len(set(by_process.values())) == 1
+    assert median_s(slow) == pytest.approx(0.0022, rel=0.01)
+
+
 def test_a_ratio_has_nothing_of_how_the_two_settle() -> None:
     scripts = {"a": {"call_s": 0.0025, "transient": GATHERED}, "b": {"call_s": 0.00255}}
     ratios = []

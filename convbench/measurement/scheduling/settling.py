@@ -1,9 +1,9 @@
-"""How long each worker takes to be steady after a switch, found out by real switches before the rounds of a case.
+"""How long each backend takes to be steady after a switch, found out by real switches before the rounds of a case.
 
-Workers are visited in turn, in an order shuffled anew, each after another one had the core. Visits become longer until
-the calls of a worker reach a plateau: by the curve over its visits (`convbench.stats.plateau`), and by the time that
-they took while nothing else ran. A worker that does not get there keeps the longest visits; where its curve has no
-plateau at all, its record says so.
+Its first worker shows it for its further ones. Workers are visited in turn, in an order shuffled anew, each after
+another one had the core. Visits become longer until the calls of a worker reach a plateau: by the curve over its visits
+(`convbench.stats.plateau`), and by the time that they took while nothing else ran. A worker that does not get there
+keeps the longest visits; where its curve has no plateau at all, its record says so.
 """
 
 from __future__ import annotations
@@ -83,17 +83,20 @@ class _Probe:
             alone_s=self.worker.call_s,
             excess=median(fmean(visit[: fit.discarded]) for visit in self.visits) / level_s - 1 if calls else 0.0,
         )
-        self.worker.settled(settling, level_s, sample_s)
+        for worker in self.candidate.to_sample:
+            worker.settled(settling, level_s, sample_s)
         return True
 
 
 def settle(run: CaseRun, rule: Race | NoRace, on_visits: Callable[[int], None]) -> Iterator[Outcome]:
-    """Find out how each worker settles after a switch, and plan its samples by that; yields the outcomes of those that
-    fail. Left as they are: workers on other devices or with cold caches, candidates that are not worth the time,
-    workers whose calls are long, and a worker that has no other to switch from."""
+    """Find out how each candidate settles after a switch, in its first process, and plan the samples of all of its
+    processes by that; yields the outcomes of those that fail. Left as they are: workers on other devices or with cold
+    caches, candidates that are not worth the time, workers whose calls are long, and a worker that has no other to
+    switch from."""
     order = random.Random(f"settling {run.settings.seed} {run.case.name}")
     probes = [_Probe(c, worker) for c in run.candidates for worker in c.to_sample if worker.is_visited]
-    pending = [p for p in probes if rule.is_worth_settling(p.candidate, run.candidates) and not p.is_long]
+    firsts = [probe for probe in probes if probe.worker is probe.candidate.workers[0] and not probe.is_long]
+    pending = [probe for probe in firsts if rule.is_worth_settling(probe.candidate, run.candidates)]
     while pending and len(probes) > 1:
         on_visits(len(pending))
         # Visiting one worker twice running would be no switch.
