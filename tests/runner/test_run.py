@@ -235,7 +235,7 @@ BAD = "name = 'bad'\nsummary = 's'\n[[case]]\nin_channels = 4\nheight = 5\nwidth
         ([], ["--suite", "--problem"]),
         (["--problem", "n1c2"], ["n1c2"]),
         (["--problem", "n1c2h6w6_o3k9"], ["9", "6"]),
-        (["--suite", "smoke", "--plugin", "nowhere.py"], ["nowhere.py", "not a file"]),
+        (["--suite", "smoke", "--plugin", "nowhere.py"], ["nowhere.py", "no such file"]),
         (["--suite", "smoke", "--frobnicate"], ["--frobnicate"]),
     ],
 )
