@@ -66,11 +66,11 @@ class FittingConsole(Console):
         shown = Text(renderable) if isinstance(renderable, str) else renderable
         return super().render(self.fitted(shown) if isinstance(shown, Text) else shown, options)
 
-    def fitted(self, text: Text) -> Text:
-        """`text` as this console shows it, in the same styles."""
+    def fitted(self, text: Text, *, one_line: bool = False) -> Text:
+        """`text` as this console shows it, in the same styles; as one line if it is not wrapped or `one_line`."""
         if fits(text.plain, self.file_encoding):
             return text
-        parts = fitted(text.plain, self.file_encoding, keep="" if text.no_wrap else "\n\t")
+        parts = fitted(text.plain, self.file_encoding, keep="" if one_line or text.no_wrap else "\n\t")
         ends = [0, *accumulate(map(len, parts))]
         copy = text.blank_copy("".join(parts))
         copy.spans = [Span(ends[span.start], ends[min(span.end, len(parts))], span.style) for span in text.spans]

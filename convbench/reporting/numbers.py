@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 
+from convbench.reporting.terminal_text import printable
+
 
 def significant(value: float, digits: int = 3) -> str:
     """`value` to that many significant digits, without an exponent: 0, 0.0123, 1.23, 123, 12,346."""
@@ -91,7 +93,8 @@ def aligned(texts: Sequence[str]) -> list[str]:
 def in_columns(rows: Sequence[Sequence[str]], right: Collection[int] = (), gap: str = "   ") -> list[str]:
     """A line for each row, indented by two, its cells under those of the others; the columns `right` flush right."""
     columns = []
-    for index, cells in enumerate(zip(*rows, strict=True)):
+    for index, texts in enumerate(zip(*rows, strict=True)):
+        cells = list(map(printable, texts))
         width = max(map(len, cells))
         columns.append([cell.rjust(width) if index in right else cell.ljust(width) for cell in cells])
     return [("  " + gap.join(cells)).rstrip() for cells in zip(*columns, strict=True)]

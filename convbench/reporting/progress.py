@@ -19,6 +19,7 @@ from convbench.analysis.backend_times import lower_precision
 from convbench.reporting.console import Sentence, print_json, status_style, stderr
 from convbench.reporting.numbers import duration, milliseconds, significant
 from convbench.reporting.tables import plain_table
+from convbench.reporting.terminal_text import printable
 from convbench.runner.observer import Observer
 from convbench.store.schema import Record
 from convbench.suite import Case
@@ -111,7 +112,8 @@ class LiveProgress(Observer):
 
     def doing(self, activity: str, done: float) -> None:
         at = self._before + done * _weight(self._case)
-        self._bar.update(self._task, completed=at, description=f"{self._suite} {self._case.name}: {activity}")
+        description = printable(f"{self._suite} {self._case.name}: {activity}")
+        self._bar.update(self._task, completed=at, description=description)
 
     def record(self, record: Record) -> None:
         if record["status"] not in ("unavailable", "unsupported"):

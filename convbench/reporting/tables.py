@@ -112,4 +112,4 @@ class _Cell:
         yield self._shown(console)
 
     def _shown(self, console: Console) -> Text:
-        return console.fitted(self._text) if isinstance(console, FittingConsole) else self._text
+        return console.fitted(self._text, one_line=True) if isinstance(console, FittingConsole) else self._text

@@ -134,3 +134,15 @@ def test_a_journal_from_elsewhere_is_shown_as_far_as_it_goes(fields: dict[str, A
         done = convbench("show", path, *words)
         assert done.returncode == 0, done.stderr
         assert "torch" in done.stdout or "median_s" in fields
+
+
+def test_a_name_with_a_line_in_it_breaks_no_table(tmp_path: Path) -> None:
+    names = {"suite": "su\nite", "case": "ca\nse", "layer": "la\nyer"}
+    rows = [record(f"{backend}\nx", wall_s, 0) | names for backend, wall_s in (("torch", 1e-3), ("jax", 3e-3))]
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    done = convbench("show", path, "--details")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert not [line for line in lines if line.strip().startswith(("ite", "se", "yer", "x "))]
+    assert {"su\\nite", "ca\\nse", "torch\\nx", "jax\\nx"} <= set(done.stdout.replace(",", " ").split())

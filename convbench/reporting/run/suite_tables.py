@@ -31,6 +31,7 @@ from convbench.reporting.numbers import (
 from convbench.reporting.run.case_table import CaseTable
 from convbench.reporting.run.details_table import details_report
 from convbench.reporting.tables import plain_table
+from convbench.reporting.terminal_text import printable
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
 from convbench.store.readings import number, table
@@ -52,7 +53,7 @@ def suite_report(
     known, add a column; `details` adds a second table. Unless `whole`, the cases are a part of the suite. With
     `reasons` it says of each backend that cannot run here why."""
     limits = limits or Limits(())
-    parts: list[RenderableType | None] = [Text(f"Suite {ranking.suite}", style="bold")]
+    parts: list[RenderableType | None] = [Text(f"Suite {printable(ranking.suite)}", style="bold")]
     if places := [place for case in ranking.cases for place in case.timed]:
         heading = partial(_case_heading, limits=limits)
         parts += [CaseTable(ranking, _columns(places, limits), heading, _marks, _LESS_IMPORTANT)]
@@ -146,7 +147,7 @@ def closing(ranking: SuiteRanking) -> RenderableType:
 
 
 def _named(standing: BackendScore) -> str:
-    return f"{standing.backend} (in {standing.precision})" if standing.precision else standing.backend
+    return printable(f"{standing.backend} (in {standing.precision})" if standing.precision else standing.backend)
 
 
 def _claim(best: BackendScore, ranking: SuiteRanking) -> str:
