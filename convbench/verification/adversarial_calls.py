@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +35,9 @@ THREADED = "two threads"
 THREADED_CHANGED = "two threads, changed operands"
 OF_CHANGED = (CHANGED, THREADED_CHANGED)
 """Phases whose answers are for changed operands."""
+
+Stage = Literal["prepare", "run", "to_numpy", ""]
+"""A method of the backend's contract, or none."""
 
 _MANY_CALLS, _MANY_S = 25, 0.1
 # Of two threads at once, each calls the one as often as the other, and at times both call the same.
@@ -64,15 +68,25 @@ class Behaviour:
     kernel: str | None = None
 
 
-def examine(backend: Backend, problem: ConvProblem, operands: Operands, layout: Layout, calls: Calls) -> Behaviour:
-    """Call `backend` on this question. It raises whatever the backend raises, and may crash: run it in a worker."""
+def examine(
+    backend: Backend,
+    problem: ConvProblem,
+    operands: Operands,
+    layout: Layout,
+    calls: Calls,
+    on_stage: Callable[[Stage], None] = lambda stage: None,
+) -> Behaviour:
+    """Call `backend` on this question. It raises whatever the backend raises, and may crash: run it in a worker.
+    `on_stage` is called with the method that is called next, until there is a first answer."""
     laid_out = operands.map(partial(lay_out, layout=layout))
     checksums = _checksums(laid_out)
     sizes_bytes = _sizes_bytes(problem)
 
     _dirty_memory(sizes_bytes)
+    on_stage("prepare")
     ready = backend.prepare(problem, laid_out.x, laid_out.w, laid_out.b)
-    first = _call(ready)
+    first = _call(ready, on_stage)
+    on_stage("")
     answers = [PhaseAnswer(FIRST, first)]
     answers += _repeated(ready, first, calls, sizes_bytes)
     kept = ready.run()
@@ -188,10 +202,12 @@ class _ThreadPair:
 _pair = _ThreadPair()
 
 
-def _call(ready: Ready) -> Any:
+def _call(ready: Ready, on_stage: Callable[[Stage], None] = lambda stage: None) -> Any:
     """The answer to a call, which is overwritten then: one that is kept and returned again shows."""
+    on_stage("run")
     output = ready.run()
     ready.sync()
+    on_stage("to_numpy")
     answer = ready.to_numpy(output)
     copy = _copied(answer)
     if isinstance(answer, np.ndarray) and answer.flags.writeable and answer.dtype in NUMPY_DTYPES.values():

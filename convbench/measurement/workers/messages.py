@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from numpy.typing import NDArray
 
@@ -104,13 +104,6 @@ class Finished:
     steady_bytes: int | None
     backend_s: float
     device: DeviceMetrics = field(default_factory=DeviceMetrics)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Sent before a reply: the method of the contract that the worker calls next, to say where it hangs or crashes."""
-
-    name: Literal["prepare", "run", "to_numpy"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,14 @@ from typing import Any
 
 from convbench.measurement.machine.affinity import Cores, children_on
 from convbench.measurement.workers.child_process import ChildProcess
-from convbench.measurement.workers.messages import Failed, Prepare, ReplyT, Request, Stage, TakeSample
+from convbench.measurement.workers.messages import Failed, Prepare, ReplyT, Request, TakeSample
 from convbench.measurement.workers.pipes import LateError, Patience, ReplyPipe, RequestPipe
 from convbench.measurement.workers.process_environment import WORKER, Allocator, kept_caches, worker_environment
-from convbench.measurement.workers.protocol import Frame, ProtocolError, encoded_message, read_frame, reply_of, stage_of
+from convbench.measurement.workers.protocol import Frame, ProtocolError, encoded_message, read_frame, reply_of
+from convbench.measurement.workers.stage import stage_in
 from convbench.registry import Entry
 from convbench.status import Status
 
-_MOST_STAGES = 100
 _DYING_S = 5.0
 # Both processes read one clock, so that what passed for a worker passed for the run; this is for what it rounds.
 _CLOCK_SHARE, _CLOCK_S = 0.02, 0.002
@@ -65,7 +65,6 @@ class WorkerProcess(ChildProcess):
         self._replies = ReplyPipe(self._stdout, lambda: self.alive)
         self._number = 0
         self._sent_at_s = 0.0
-        self._stage: str | None = None  # what it does now to reply, if it has said so
         self._pid: int | None = None  # as its first frame has it, because an interpreter may be started by a script
         self._most_bytes = 0  # of the output for the problem that is prepared
 
@@ -73,7 +72,7 @@ class WorkerProcess(ChildProcess):
         """Send a request without waiting, so that several workers can start at once. `receive` waits, and sends what
         did not fit into the pipe."""
         self._number += 1
-        self._stage, self._sent_at_s = None, time.perf_counter()
+        self._sent_at_s = time.perf_counter()
         with contextlib.suppress(OSError, ValueError):  # `receive` finds out that the worker died
             self._requests.begin(encoded_message(request, self._number))
 
@@ -83,12 +82,12 @@ class WorkerProcess(ChildProcess):
         try:
             reply = self._receive(request, time_limit_s)
         except LateError:
+            what = stage_in(self._temporary) or request.name
             self.kill()
-            what = self._stage or request.name
             reason = f"no answer to {what!r} within the time limit of {time_limit_s:g} s (--time-limit)"
             raise WorkerError(Status.TIMEOUT, reason, self._stderr_tail()) from None
         except (EOFError, OSError, ValueError):  # it died, perhaps in the middle of a frame
-            raise self._death(self._stage or request.name) from None
+            raise self._death(stage_in(self._temporary) or request.name) from None
         except ProtocolError as error:
             self.kill()
             reason = f"its worker's reply to {request.name!r} is invalid: {error}"
@@ -113,11 +112,7 @@ class WorkerProcess(ChildProcess):
         if request.most_bytes:
             self._most_bytes = request.most_bytes
         most_bytes = self._most_bytes if request.most_bytes is None else request.most_bytes
-        for _ in range(_MOST_STAGES):
-            frame = self._next_frame(most_bytes)
-            if frame.name != Stage.__name__:
-                break
-            self._stage = stage_of(frame)
+        frame = self._next_frame(most_bytes)
         waited_s = time.perf_counter() - self._sent_at_s
         reply = reply_of(frame, request)
         if not isinstance(reply, Failed):

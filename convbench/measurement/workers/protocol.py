@@ -25,7 +25,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.measurement.workers.messages import REQUESTS, Failed, Reply, ReplyT, Request, Stage
+from convbench.measurement.workers.messages import REQUESTS, Failed, Reply, ReplyT, Request
 from convbench.measurement.workers.shared_arrays import ArrayLocation, SharedArrays
 from convbench.status import Status
 
@@ -63,7 +63,7 @@ class Frame(NamedTuple):
     number: int = 0
 
 
-def encoded_message(message: Request[Any] | Reply | Stage, number: int = 0) -> list[Any]:
+def encoded_message(message: Request[Any] | Reply, number: int = 0) -> list[Any]:
     """One frame, from this process, in pieces of bytes."""
     arrays: list[NDArray[Any]] = []
 
@@ -81,7 +81,7 @@ def encoded_message(message: Request[Any] | Reply | Stage, number: int = 0) -> l
     return [prefix + header, *(array.reshape(-1).view(np.uint8).data for array in arrays)]
 
 
-def write_message(stream: BinaryIO, message: Request[Any] | Reply | Stage, number: int = 0) -> None:
+def write_message(stream: BinaryIO, message: Request[Any] | Reply, number: int = 0) -> None:
     """Write one frame and flush it."""
     for piece in encoded_message(message, number):
         stream.write(piece)
@@ -203,16 +203,6 @@ def reply_of(frame: Frame, request: Request[ReplyT]) -> ReplyT | Failed:
     if objection := request.objection(reply):
         raise ProtocolError(objection)
     return reply
-
-
-def stage_of(frame: Frame) -> str:
-    """The name in a frame that is a `Stage`. Raises `ProtocolError` for another."""
-    import msgspec
-
-    try:
-        return msgspec.convert(frame.fields, Stage).name
-    except msgspec.ValidationError as error:
-        raise ProtocolError(str(error)[:400]) from None
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

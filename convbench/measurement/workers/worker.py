@@ -15,6 +15,7 @@ import queue
 import re
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 import zlib
@@ -47,10 +48,11 @@ from convbench.measurement.workers.protocol import (
     request_of,
     write_message,
 )
+from convbench.measurement.workers.stage import StageFile
 from convbench.problem import ConvProblem
 from convbench.registry import find, versions
 from convbench.status import Status
-from convbench.verification.adversarial_calls import examine
+from convbench.verification.adversarial_calls import Stage, examine
 from convbench.verification.author_frames import author_frames, traceback_text, where_raised
 from convbench.verification.operands import Operands
 
@@ -71,7 +73,7 @@ class Worker:
     meter: Meter | None = None
     gpu: Gpu | None = None
     backend_s = 0.0  # seconds spent in the backend's own code for this problem, in calls of any purpose
-    on_stage: Callable[[messages.Stage], None] = staticmethod(lambda stage: None)
+    on_stage: Callable[[Stage], None] = staticmethod(lambda stage: None)
     stops = 0  # how often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed
 
     def __init__(self) -> None:
@@ -130,7 +132,7 @@ class Worker:
         return messages.Checked(prepare_s=prepare_s, call_s=call_s, output=self._converted(ready, output))
 
     def examine(self, request: messages.Examine) -> messages.Examined:
-        calls = examine(self.backend, request.problem, _operands(request), request.layout, request.calls)
+        calls = examine(self.backend, request.problem, _operands(request), request.layout, request.calls, self.on_stage)
         answers = tuple(replace(answer, output=_sendable(answer.output)) for answer in calls.answers)
         return messages.Examined(answers=answers, overwritten=calls.overwritten, kernel=calls.kernel)
 
@@ -208,13 +210,13 @@ class Worker:
     def _call(self, request: messages.Prepare | messages.Check) -> tuple[Ready, Any, float, float]:
         """Prepare and call once: what is ready, its output, and the seconds of either."""
         operands = _operands(request)
-        self.on_stage(messages.Stage(name="prepare"))
+        self.on_stage("prepare")
         start = perf_counter()
         ready = self.backend.prepare(request.problem, operands.x, operands.w, operands.b)
         prepare_s = perf_counter() - start
         if request.handed_over:
             ready = handed_over(self.backend, ready, operands.x)
-        self.on_stage(messages.Stage(name="run"))
+        self.on_stage("run")
         start = perf_counter()
         output = ready.run()
         ready.sync()
@@ -223,7 +225,7 @@ class Worker:
         return ready, output, prepare_s, call_s
 
     def _converted(self, ready: Ready, output: Any) -> Any:
-        self.on_stage(messages.Stage(name="to_numpy"))
+        self.on_stage("to_numpy")
         return _sendable(ready.to_numpy(output))
 
     def count_stop(self, *_: object) -> None:
@@ -260,16 +262,15 @@ def main() -> None:
     be_killed_first()
     requests: queue.SimpleQueue[tuple[int, messages.Request[Any]]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(incoming, requests), daemon=True).start()
+    worker.on_stage = StageFile(tempfile.gettempdir())
     while True:
         number, request = requests.get()
-
-        def send(message: messages.Reply | messages.Stage, number: int = number) -> None:
-            if os.getpid() != this_process:  # a fork that came back from the backend's code
-                os._exit(0)
-            write_message(outgoing, message, number)
-
-        worker.on_stage = send
-        send(_reply(worker, request))
+        worker.on_stage("")
+        reply = _reply(worker, request)
+        worker.on_stage("")
+        if os.getpid() != this_process:  # a fork that came back from the backend's code
+            os._exit(0)
+        write_message(outgoing, reply, number)
 
 
 def _reply(worker: Worker, request: messages.Request[Any]) -> messages.Reply:
