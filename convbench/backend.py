@@ -265,6 +265,7 @@ class Backend(ABC):
     """One of "cpu", "cuda" and "mps"."""
     supports: Supports = Supports()
     arithmetic: Arithmetic = Arithmetic()
+    """A property where it depends on the CPU, such as on units for bfloat16 that the library uses by itself."""
     prepacks: tuple[str, ...] = ()
     """Which of "input", "weight" and "output" are converted to or from NCHW/OIHW/NCHW outside the timed call."""
     thread_safe: bool = False

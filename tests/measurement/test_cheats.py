@@ -45,6 +45,8 @@ CAUGHT = {
     "late": (ERROR, "SyncError: to_numpy waited"),
     "in-another-process": (OK, ""),
     "right-for-integers": (WRONG, "bound check"),
+    "rounds-to-bfloat16": (WRONG, "bound check"),
+    "rounds-to-bfloat16-by-any-algorithm": (WRONG, " check: "),
     "right-at-first": (WRONG, "after the timed calls"),
     "right-once": (WRONG, ""),
     "overwrites-its-input": (WRONG, "it changed its input"),

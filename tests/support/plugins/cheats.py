@@ -247,6 +247,20 @@ class RightForIntegers(Cheat):
         return self.answer(problem, np.rint(4 * x) / x.dtype.type(4), w, b)
 
 
+class RoundsToBfloat16(Cheat):
+    """Multiplies in bfloat16, as a matrix unit does, and declares float32."""
+
+    def __init__(self, name: str, arithmetic: Arithmetic) -> None:
+        super().__init__(name)
+        self.arithmetic = arithmetic
+
+    def work(self, problem: ConvProblem, x: Any, w: Any, b: Any) -> Any:
+        import ml_dtypes
+
+        narrow = [operand.astype(ml_dtypes.bfloat16).astype(operand.dtype) for operand in (x, w)]
+        return super().work(problem, *narrow, b)
+
+
 class RightAtFirst(Cheat):
     """Computes in the first calls, which are verified, and returns noise later."""
 
@@ -345,6 +359,8 @@ BACKENDS = (
     Late("late"),
     InAnotherProcess("in-another-process"),
     RightForIntegers("right-for-integers"),
+    RoundsToBfloat16("rounds-to-bfloat16", Arithmetic("direct")),
+    RoundsToBfloat16("rounds-to-bfloat16-by-any-algorithm", Arithmetic("auto")),
     RightAtFirst("right-at-first"),
     RightOnce("right-once"),
     OverwritesItsInput("overwrites-its-input"),
