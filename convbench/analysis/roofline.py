@@ -92,18 +92,8 @@ def limit(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings,
 
 
 def _peak(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings) -> tuple[float | None, str | None]:
-    """Floating-point operations a second at most, and what that assumes. Operands in a half format are the same after
-    they were widened, so a CPU may multiply them as they are, whatever a backend declares."""
-    widened_to = declared.get("operand") or problem.dtype
-    if problem.dtype not in _HALVES or widened_to == problem.dtype or widened_to in _HALVES:
-        return _peak_of(widened_to, declared, ceilings)
-    widened, as_it_is = (_peak_of(precision, declared, ceilings) for precision in (widened_to, problem.dtype))
-    if as_it_is[0] is None:  # no ceiling, no doubt
-        return None, None
-    return max((widened, as_it_is), key=lambda peak: peak[0] or 0.0)
-
-
-def _peak_of(precision: str, declared: Mapping[str, Any], ceilings: Ceilings) -> tuple[float | None, str | None]:
+    """Floating-point operations a second at most, and what that assumes."""
+    precision = declared.get("operand") or problem.dtype
     peak = ceilings.peak(precision)
     if peak is not None:
         return peak.value, None

@@ -202,23 +202,6 @@ def test_a_half_format_has_its_own_peak_where_the_cpu_multiplies_it() -> None:
     assert seconds(machine, ConvProblem.parse("n1c64h56w56_o64k3"), operand="bfloat16") == seconds(machine)
 
 
-@pytest.mark.parametrize("operand", [None, "float32"])
-def test_operands_in_a_half_format_may_be_multiplied_as_they_are_whatever_is_declared(operand: str | None) -> None:
-    problem = ConvProblem.parse("n1c64h56w56_o64k3_bf16")
-    amx = ceilings({"float32": 100e9, "bfloat16": 800e9})
-    assert seconds(amx, problem, operand=operand) == pytest.approx(problem.flops / 800e9)
-    on_amx = limit(problem, PLAIN | {"operand": operand}, amx)
-    assert on_amx is not None and on_amx.assumed is None
-    unmeasured = ceilings({"float32": 100e9}, unmeasured={"bfloat16": "AMX tiles"})
-    assert seconds(unmeasured, problem, operand=operand) is None
-    untried = ceilings(matrix_products={"float32": (found(100e9),)}, multiply_adds={})
-    assert seconds(untried, problem, operand=operand) is None
-    plain = ceilings({"float32": 100e9})
-    assert seconds(plain, problem, operand=operand) == pytest.approx(problem.flops / 100e9)
-    in_float32 = ConvProblem.parse("n1c64h56w56_o64k3")
-    assert seconds(amx, in_float32, operand=operand) == pytest.approx(in_float32.flops / 100e9)
-
-
 def test_a_half_format_is_computed_in_float32_elsewhere_and_that_is_said() -> None:
     machine = ceilings()
     found = limit(HALF, PLAIN, machine)
