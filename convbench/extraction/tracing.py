@@ -146,10 +146,8 @@ def _recorder(calls: CallLog, layer: Callable[[], str], standins: Standins) -> I
             kwargs = kwargs or {}
             with recording.under_autocast():
                 result = func(*args, **kwargs)
-            if getattr(func, "__name__", "") in ("pad", "_pad_circular"):
-                arguments = dict(zip(("input", "pad", "mode"), args, strict=False)) | kwargs
-                if arguments.get("mode") == "circular" or func.__name__ == "_pad_circular":
-                    recording.pad(arguments["input"], result, arguments["pad"])
+            if (name := getattr(func, "__name__", "")) in ("pad", "_pad_circular"):
+                recording.pad(name, dict(zip(("input", "pad", "mode"), args, strict=False)) | kwargs, result)
             return result
 
     with not_compiled(), Functions(), Operations():
@@ -167,8 +165,9 @@ class _Recording:
     def note(self, layer: str, name: str, args: Any, result: Any) -> None:
         self._kept.extend(_note(self._calls, layer, name, args, result, self._autocast))
 
-    def pad(self, source: Any, result: Any, sides: Sequence[int]) -> None:
-        self._kept.extend(_pad(self._calls, source, result, sides, "circular"))
+    def pad(self, name: str, arguments: Mapping[str, Any], result: Any) -> None:
+        if arguments.get("mode") == "circular" or name == "_pad_circular":
+            self._kept.extend(_pad(self._calls, arguments["input"], result, arguments["pad"], "circular"))
 
     @contextmanager
     def under_autocast(self) -> Iterator[None]:

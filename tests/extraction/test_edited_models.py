@@ -16,7 +16,8 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 
 sys.path.insert(0, str(EVALUATION / "accuracy"))
 
-from edited_models import edited, extracted, fault_of, judged, named, plain_count
+from edited_models import extracted, fault_of, judged, named, plain_count
+from model_edits import edited
 
 SEEDS = range(100_000, 100_160)
 
