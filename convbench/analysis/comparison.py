@@ -209,7 +209,7 @@ def _by_pair(records: Iterable[Record], apart: Sequence[str]) -> dict[Pair, Reco
         kind = _kind(record) if places else ()
         # A layer in a pass is another thing to time than the same layer in a loop, so that these never pair.
         cache = "pass" if table(record, "settings").get("cache") == "pass" else ""
-        pairs[(*pair, *(kind[place] for place in places), cache)] = record
+        pairs[(*pair, cache, *(kind[place] for place in places))] = record
     return pairs
 
 
