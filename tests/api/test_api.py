@@ -134,7 +134,7 @@ def test_options_are_the_command_line_s_words_as_texts_numbers_or_sequences() ->
         (lambda: run(3), OptionError, "int is nothing to measure"),
         (lambda: run(threads=0), OptionError, "threads is 0"),
         (lambda: run(threads="1,two"), OptionError, "'1,two'"),
-        (lambda: run(precision=2), OptionError, "0.02 or '2%'"),
+        (lambda: run(precision=2), OptionError, "type 2% or 0.02"),
         (lambda: run(budget=-1), OptionError, "seconds above 0"),
         (lambda: run(cache="lukewarm"), OptionError, "'warm' or 'cold'"),
         (lambda: run(pin="some"), OptionError, "auto, none or CPUs"),
