@@ -85,6 +85,8 @@ class ScriptedWorker:
     jitter: Sequence[float] = (1.0,)
     fails: dict[str, WorkerError] = field(default_factory=dict)
     wrong_at_the_end: bool = False
+    between_s: float = 0.0
+    """What lies between two calls that are timed by themselves."""
     import_s: float = 0.1
     alive: bool = True
     killed: int = 0
@@ -138,7 +140,7 @@ class ScriptedWorker:
     def visit(self, request: Visit) -> Visited:
         readings = request.plan.all_calls // request.plan.calls_per_reading
         self.clock.now_s += self.call_s * request.plan.all_calls
-        return Visited(readings=(self.call_s,) * readings)
+        return Visited(readings=(self.call_s,) * readings, spent_s=readings * (self.call_s + self.between_s))
 
     def sample(self, request: TakeSample) -> Sampled:
         cpu_s = self.call_s * self.jitter[self.samples % len(self.jitter)]
@@ -467,3 +469,17 @@ def test_cold_caches_are_asked_for_before_each_sample_of_one_call() -> None:
     stage = Stage(Settings(cache="cold"), a={"call_s": 0.0001})
     stage.measure()
     assert all((plan.calls, plan.discarded) == (1, 0) and plan.flush_bytes >= 2**20 for plan in stage.plans())
+
+
+def test_in_a_pass_calls_are_timed_one_by_one_as_many_as_fit_with_what_lies_between_them() -> None:
+    settings = Settings(cache="pass", pass_bytes=2**22, sample_s=0.005, budget_s=0.05)
+    stage = Stage(settings, near={"call_s": 0.0001}, far={"call_s": 0.0001, "between_s": 0.0024})
+    outcomes = stage.measure()
+    plans = stage.plans()
+    assert all(plan.as_in_pass and plan.flush_bytes == 2**22 and plan.discarded == 0 for plan in plans)
+    assert {plan.calls for plan in plans} == {16, 2}
+    assert {outcome.settings for outcome in outcomes.values()} == {settings}
+    rounds = {outcome.backend: len(outcome.samples) for outcome in outcomes.values()}
+    assert rounds["far"] <= rounds["near"]  # what lies between its calls uses its budget up
+    prepared = [request for _, name, request in stage.log if name == "prepare"]
+    assert all(isinstance(request, Prepare) and request.flush_bytes == 2**22 for request in prepared)
