@@ -19,15 +19,16 @@ def publish(results: Path | None) -> None:
     With --results no checkout is needed: journals that were copied from elsewhere get the page of throughput.
     """
     from convbench.reporting.console import say, show_journal_warnings
-    from convbench.reporting.html.summary_page import FIELDS, summary_page
+    from convbench.reporting.page.page import published_page
+    from convbench.reporting.page.rows import FIELDS
     from convbench.runner.publish import publish, publish_page
 
     show_journal_warnings()
     if results is not None:
-        count, page = publish_page(FIELDS, summary_page, results)
+        count, page = publish_page(FIELDS, published_page, results)
         say(f"{page} shows the throughput of {count:,} records.")
         return
-    count, page, index = publish(FIELDS, summary_page, lambda: say("asv publish ...", error=True))
+    count, page, index = publish(FIELDS, published_page, lambda: say("asv publish ...", error=True))
     say(f"{page} shows the throughput of {count:,} records, {index} their history; `asv preview` serves both.")
 
 

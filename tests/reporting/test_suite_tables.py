@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from convbench.analysis.ranking import rank
+from convbench.analysis.roofline import Limits
 from convbench.problem import ConvProblem
-from convbench.reporting.html.summary_page import summary_page
+from convbench.reporting.page.page import Report, page_of
+from convbench.reporting.page.rows import groups_of, rows_of
 from convbench.reporting.progress import PlainProgress
 from convbench.reporting.run.suite_tables import suite_report
 from convbench.suite import Case
@@ -82,11 +84,11 @@ def test_the_line_of_progress_names_the_fastest_of_those_that_compete() -> None:
     assert "1 timed, 0 not; exact 2.00 ms" in alone and "fastest" not in alone
 
 
-def test_the_published_page_marks_it_and_ranks_the_others() -> None:
-    page = summary_page("p", CHEAP, {})
-    best, apart = (re.search(rf'<td class="time {kind}"[^>]*>.*?</td>', page) for kind in ("best", "apart"))
-    assert best is not None and "<b>0.500</b>" in best[0] and "100 % of the fastest" in best[0]
-    assert apart is not None and "in bfloat16" in apart[0] and "not ranked" in apart[0]
+def test_the_page_marks_it_and_ranks_the_others() -> None:
+    rows = {row["backend"]: row for row in rows_of(groups_of(CHEAP), Limits(()))}
+    assert (rows["exact"]["share"], rows["exact"]["level"], rows["exact"]["precision"]) == (1.0, True, "")
+    assert (rows["cheap"]["share"], rows["cheap"]["level"], rows["cheap"]["precision"]) == (2.0, False, "bfloat16")
+    assert "exact was fastest in 1 of 1 case" in page_of(Report("p", CHEAP))[0]
 
 
 def test_where_nothing_computes_as_asked_no_winner_is_named() -> None:

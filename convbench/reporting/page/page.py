@@ -84,6 +84,13 @@ def page_of(report: Report) -> tuple[str, bool]:
     return page, bool(plots)
 
 
+def published_page(project: str, records: Iterable[Record], graphs: Mapping[str, str]) -> str:
+    """The page of all records of a project, beside asv's pages; `graphs` are addresses in these by suite."""
+    links = {"History by commit (asv)": "index.html"} if graphs else {}
+    links |= {f"{suite} by commit": address for suite, address in graphs.items()}
+    return page_of(Report(f"{project}: throughput", list(records), links=links))[0]
+
+
 def _policy(scripts: Iterable[str]) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{one}'" for one in hashes)
@@ -151,7 +158,7 @@ def _answer(group: Group) -> dict[str, Any]:
 
 def _closing(ranking: SuiteRanking) -> str:
     if not ranking.standings:
-        return "Nothing was timed."
+        return "No backend is ranked." if ranking.apart else "Nothing was timed."
     return plain_text(closing(ranking), _WIDTH)
 
 

@@ -32,7 +32,7 @@
   };
   const columns = [
     ["case", "case", (row) => row.case, "text"],
-    ["backend", "backend", (row) => row.backend + (row.precision ? ` in ${row.precision}` : ""), "text"],
+    ["backend", "backend", (row) => row.backend + (row.precision ? ` in ${row.precision}, not ranked` : ""), "text"],
     ["median ms", "median_ms", (row) => significant(row.median_ms, 4)],
     ["95 % interval ms", "low_ms", interval],
     ["% of fastest", "share", (row) => percent(row.share) + (row.level ? " level" : "")],
@@ -97,7 +97,7 @@
         if (kind) cell.title = key === "case" ? [row.case_id, row.layer].filter(Boolean).join(", ") : cell.textContent;
         if (key === "share" && row.share !== null) {
           cell.classList.add("share");
-          cell.style.setProperty("--share", row.share);
+          cell.style.setProperty("--share", Math.min(1, row.share));
         }
         if (key === "status" && row.status !== "ok") cell.classList.add("bad");
         line.append(cell);

@@ -1,1 +1,0 @@
-"""Pages of HTML: one file each, without scripts, with every label escaped."""
