@@ -14,7 +14,7 @@ from typing import Any
 DTYPE = {"float16": 1, "bfloat16": 2, "float32": 3}
 SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41  # arguments of a primitive
 _CPU = _IN_ORDER = _ANY = 1
-_LAYOUT_OF_ARGUMENT = 255
+_LAYOUT_OF_ARGUMENT, _IMPLEMENTATION = 255, 8  # queries in dnnl_types.h
 _ALLOCATE = -1
 _STATUS = ("success", "out of memory", "invalid arguments", "unimplemented", "last implementation", "runtime error")
 
@@ -66,6 +66,13 @@ def chosen_memory(description: Owned, argument: int) -> Memory:
     """New memory for an argument, in the layout that oneDNN chose for it."""
     layout = library().dnnl_primitive_desc_query_md(description, _LAYOUT_OF_ARGUMENT, argument)
     return Memory(Owned("memory_desc", "dnnl_memory_desc_clone", ctypes.c_void_p(layout)))
+
+
+def implementation(description: Owned) -> str:
+    """oneDNN's name of the kernel that it chose, such as "jit:avx512_core"."""
+    name = ctypes.c_char_p()
+    _check(library().dnnl_primitive_desc_query(description, _IMPLEMENTATION, 0, ctypes.byref(name)))
+    return (name.value or b"unknown").decode()
 
 
 def reorder(source: Memory, target: Memory) -> None:

@@ -29,7 +29,8 @@ class _LiteRt(Backend):
     def __init__(self, name: str, dtype: Dtype, summary: str) -> None:
         self.name, self.summary = name, summary
         self.supports = Supports(dtypes={dtype}, padding_modes={"zeros", "reflect"}, negative_padding=True)
-        self.arithmetic = Arithmetic("gemm", accumulate=dtype)
+        # XNNPACK's products read channels in blocks: with a 1x1 kernel, zero weights meet values of the next pixel.
+        self.arithmetic = Arithmetic("gemm", accumulate=dtype, taints=(dtype,))
 
     def limit_threads(self, n: int) -> None:
         importlib.import_module("ai_edge_litert.interpreter")  # not in prepare, which is timed

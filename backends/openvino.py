@@ -27,7 +27,9 @@ class _OpenVino(Backend):
     install = "'convbench[openvino]'"
     # About circular, which is wrap in ONNX: "Unsupported padding mode: [wrap]".
     supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES) - {"circular"}, negative_padding=True)
-    arithmetic = Arithmetic(_ALGORITHM, operand="float32", accumulate="float32")
+    # Where the CPU multiplies bfloat16 all the same, as with AMX, pairs are multiplied, some of them zero weights with
+    # values beside the window.
+    arithmetic = Arithmetic(_ALGORITHM, operand="float32", accumulate="float32", taints=("bfloat16",))
     hint: str | None = "f32"
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
@@ -101,7 +103,8 @@ class _Default(_OpenVino):
         except (ImportError, OSError, RuntimeError):
             picked = "f32"
         precision = _PRECISION.get(picked, "float32")
-        return Arithmetic(_ALGORITHM, operand=precision, accumulate="float32", output=precision)
+        taints = DTYPES if precision == "bfloat16" else ("bfloat16",)
+        return Arithmetic(_ALGORITHM, operand=precision, accumulate="float32", output=precision, taints=taints)
 
 
 def _channels_last(model: Any) -> Any:

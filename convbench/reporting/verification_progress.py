@@ -121,7 +121,7 @@ def _plan(workload: Workload) -> str:
     backends = f"{count} backend{'s' * (count > 1)}{f', {at_once} at a time' if at_once < count else ''}"
     each = " each" if count > 1 else ""
     if not workload.search_s:
-        return f"{backends}: about {workload.questions:,} questions{each}."
+        return f"{backends}: about {workload.questions:,} question{'s' * (workload.questions != 1)}{each}."
     search = f"then {workload.search_s:g} s of random search{each}"
     return f"{backends}: about {workload.questions:,} questions, {search}; {about(workload.about_s)} in all."
 

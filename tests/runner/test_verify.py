@@ -122,7 +122,8 @@ def _events(results: Path, done: subprocess.CompletedProcess[str]) -> list[dict[
 def test_the_same_seed_asks_the_same_and_another_seed_other_questions(tmp_path: Path) -> None:
     asked = []
     for number, seed in enumerate((5, 5, 6)):
-        done = verify(tmp_path / str(number), "right", "--strength", "2", "--search-time", "2", "--seed", str(seed))
+        patient = ("--search-time", "2", "--time-limit", "120")  # a busy machine makes nobody late
+        done = verify(tmp_path / str(number), "right", "--strength", "2", *patient, "--seed", str(seed))
         asked.append([e["question"] for e in _events(tmp_path / str(number), done)])
     common = min(map(len, asked))
     assert common > 80
@@ -193,6 +194,63 @@ def test_a_run_killed_outright_leaves_no_process_and_a_log_to_go_on_from(tmp_pat
     done = verify(tmp_path, "slow", "--strength", "2", "--search-time", "60", "--resume", "--question", "n1c1h1w1_o1k1")
     assert "nothing to resume" in done.stderr  # since these options are others
     _wait_until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in started))
+
+
+def test_another_environment_s_backends_are_verified_under_their_label(tmp_path: Path) -> None:
+    options = ("--python", f"{sys.executable}=twin", "--question", "n1c2h1w1_o2k1_g2", "--json")
+    done = verify(tmp_path, "right wrong-in-groups", *options)
+    assert done.returncode == 1, done.stderr
+    found = rows(done)
+    assert {name: row["status"] for name, row in found.items()} == {
+        "right": "ok",
+        "right@twin": "ok",
+        "wrong-in-groups": "wrong",
+        "wrong-in-groups@twin": "wrong",
+    }
+    assert "python" in found["right@twin"]["versions"] and "python" not in found["right"]["versions"]
+    again = found["wrong-in-groups@twin"]["failures"][0]["reproduce"]
+    assert f"--python {sys.executable}=twin --backend wrong-in-groups@twin" in again
+    assert corpus_file(tmp_path, "wrong-in-groups@twin").exists()
+    resumed = verify(tmp_path, "right wrong-in-groups", *options, "--resume")
+    assert rows(resumed) == found
+    refused = verify(tmp_path, "right", "--python", "nowhere=x", "--question", "n1c1h1w1_o1k1")
+    assert refused.returncode == 2 and "nowhere" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_what_was_found_before_is_never_overwritten(tmp_path: Path) -> None:
+    def reports() -> dict[str, str]:
+        return {path.name: path.read_text() for path in tmp_path.rglob("failures/*.md")}
+
+    whole = rows(verify(tmp_path, "wrong-in-groups raises-when-dilated", *BRIEFLY, "--json"))
+    first = reports()
+    assert len(first) == 2 and all(
+        name.startswith(("wrong-in-groups-n1c2", "raises-when-dilated-n1")) for name in first
+    )
+    for row in whole.values():
+        case = row["failures"][0]["case"]
+        verify(tmp_path, row["backend"], "--question", case)  # the line `again` of each
+        verify(tmp_path, row["backend"], "--question", case)
+    later = reports()
+    assert {name: later[name] for name in first} == first
+    assert len(later) <= 4, "a report that is there already is not written once more"
+
+
+def test_an_exception_is_told_with_its_author_s_file_and_line(tmp_path: Path) -> None:
+    question = ("--question", "n1c1h3w3_o1k2_d2", "--results", str(tmp_path))
+    command = [sys.executable, "-m", "convbench", "--debug", "verify", "--plugin", str(PLUGIN)]
+    done = subprocess.run(
+        [*command, "--backend", "raises-when-dilated", *question],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 1
+    line = next(n for n, text in enumerate(PLUGIN.read_text().splitlines(), 1) if '"boom"' in text)
+    assert f"raised RuntimeError: boom (doubtful.py, line {line}, in spoilt)" in done.stdout
+    assert 'raise RuntimeError("boom")' in done.stdout, "with --debug the frames are printed"
+    (report,) = tmp_path.rglob("failures/*.md")
+    assert f'doubtful.py", line {line}' in report.read_text() and "adversarial_calls" not in report.read_text()
 
 
 def test_a_suite_s_cases_are_verified_on_their_own_data(tmp_path: Path) -> None:
@@ -268,7 +326,23 @@ def test_a_wrong_plugin_fails_the_test_with_a_report(tmp_path: Path) -> None:
     with pytest.raises(WrongBackendError) as failed:
         verify_plugin(faulty, search_s=0)
     assert isinstance(failed.value, AssertionError)
-    assert "--question" in str(failed.value)
+    assert f"convbench verify --plugin {faulty} --backend mine --question" in str(failed.value)
+
+
+def test_pytest_shows_the_line_of_the_test_and_no_frame_of_convbench(tmp_path: Path) -> None:
+    text = PLUGIN.read_text().partition("BACKENDS = ")[0]
+    (tmp_path / "faulty.py").write_text(text + "BACKENDS = (WrongInGroups('mine'),)\n")
+    (tmp_path / "test_mine.py").write_text(
+        "from convbench.testing import verify\n\n"
+        "def test_wrong():\n    verify('faulty.py', search_s=0)\n\n"
+        "def test_missing():\n    verify('missing.py')\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    assert "2 failed" in done.stdout
+    for line in ("verify('faulty.py', search_s=0)", "verify('missing.py')"):
+        assert f">       {line}" in done.stdout or f">   {line}" in done.stdout, done.stdout
+    assert "testing.py" not in done.stdout and "registry.py" not in done.stdout, done.stdout
 
 
 def test_what_is_no_plugin_is_said(tmp_path: Path) -> None:
