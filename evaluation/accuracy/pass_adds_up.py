@@ -4,7 +4,9 @@ that the convolutions take inside real passes of torchvision's models.
 In one process and by turns: passes of the whole model, in which each convolution is timed (torch: around each `Conv2d`;
 onnxruntime: by its own profiler), and each layer by itself in the three states, by convbench's backend and what its
 workers do between calls. With onnxruntime the sums are of its kernels for Conv in both: conversions of layouts lie
-between the layers there. The steady allocator and one thread, as in a worker.
+between the layers there. In a model it computes activations and sums of branches within these kernels, which a layer
+alone does not have; onnxruntime-basic fuses nothing but batch norms, as a bias that its layers have as well, so that
+its kernels are alike in both. The steady allocator and one thread, as in a worker.
 
 Printed for each model and engine: the sums over the convolutions inside passes, with the 95 % interval of the median
 over rounds. Then what choosing an engine by the times of each state costs, by the times inside real passes.
@@ -29,7 +31,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -54,6 +56,7 @@ from convbench.suite import Case, Suite
 
 MODELS = ("resnet50", "mobilenet_v2", "densenet121", "efficientnet_b0")
 STATES = ("pass", "warm", "cold")
+BASIC = "onnxruntime-basic"
 _WARM_S, _WARM_CALLS = 0.03, 4
 _APART = {"pass": SamplingPlan(3, 1), "cold": SamplingPlan(2, 0)}
 _PASSES = SamplingPlan(3, 1)
@@ -62,6 +65,7 @@ _PASSES = SamplingPlan(3, 1)
 class Engine:
     """A model, and its layers, in one engine. Methods return seconds of convolutions."""
 
+    name: str
     backend_name: str
 
     def pass_s(self) -> list[float]:
@@ -109,7 +113,7 @@ class Torch(Engine):
         import torch
 
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.backend_name = "torch-channels-last" if channels_last else "torch"
+        self.name = self.backend_name = "torch-channels-last" if channels_last else "torch"
         self.module, self.image = module.to(memory_format=layout), image.to(memory_format=layout)
         self.taken_s: list[float] = []
         for part in self.module.modules():
@@ -142,9 +146,11 @@ class OnnxRuntime(Engine):
 
     backend_name = "onnxruntime"
 
-    def __init__(self, module: Any, image: Any) -> None:
+    def __init__(self, name: str, module: Any, image: Any) -> None:
         import onnxruntime
         import torch
+
+        self.name = name
 
         buffer = io.BytesIO()
         with warnings.catch_warnings(action="ignore"):
@@ -164,6 +170,8 @@ class OnnxRuntime(Engine):
 
         def profiled(model: bytes, options: Any, providers: Sequence[str]) -> Any:
             options.enable_profiling = True
+            if self.name == BASIC:
+                options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
             options.profile_file_prefix = str(Path(self.folder.name) / f"{len(self.sessions)}")
             self.sessions.append(original(model, options, providers))
             return self.sessions[-1]
@@ -212,24 +220,25 @@ def _kernel_seconds(profile: Path) -> list[list[float]]:
     return runs
 
 
-def engines_of(names: Sequence[str], model: str) -> list[Engine]:
+def engines_of(names: Sequence[str], model: str) -> Iterator[Engine]:
+    """The engines, each made when the one before it is done with."""
     import torch
 
     with compiled_operators():
         models = importlib.import_module("torchvision.models")
-    engines: list[Engine] = []
     for name in names:
         torch.manual_seed(0)
         module, image = models.get_model(model, weights=None).eval(), torch.rand(1, 3, 224, 224)
-        engines.append(OnnxRuntime(module, image) if name == "onnxruntime" else Torch(module, name != "torch", image))
-    return engines
+        is_torch = name.startswith("torch")
+        yield Torch(module, name != "torch", image) if is_torch else OnnxRuntime(name, module, image)
 
 
-def prepared(backend: Backend, suite: Suite) -> dict[str, Ready]:
+def prepared(backend: Backend, suite: Suite, bias: bool) -> dict[str, Ready]:
+    """The layers by the names of their cases, with a `bias` if they have one in the engine's model."""
     draw = np.random.default_rng(0)
     ready = {}
     for case in suite.cases:
-        problem = case.problem
+        problem = case.problem.replace(bias=bias or case.problem.bias)
         x, w = (draw.standard_normal(shape, np.float32) for shape in (problem.input_shape, problem.weight_shape))
         b = draw.standard_normal(problem.out_channels, np.float32) if problem.bias else None
         ready[case.name] = backend.prepare(problem, x, w / math.sqrt(problem.reduction_length), b)
@@ -239,9 +248,9 @@ def prepared(backend: Backend, suite: Suite) -> dict[str, Ready]:
 def measured(engine: Engine, suite: Suite, rounds: int) -> list[Round]:
     backend = next(row.backend for row in discover() if row.name == engine.backend_name)
     backend.limit_threads(1)
-    ready = prepared(backend, suite)
+    ready = prepared(backend, suite, bias=isinstance(engine, OnnxRuntime))
     if isinstance(engine, OnnxRuntime):
-        engine.made(ready)
+        engine.made(ready)  # before others are
     caches = machine_facts()["caches_bytes"].values()
     passing = flush_bytes(Settings(cache="pass", pass_bytes=suite.pass_bytes), caches)
     emptying = flush_bytes(Settings(cache="cold"), caches)
@@ -281,7 +290,7 @@ def show_layers(rounds: Sequence[Round], cases: Sequence[Case]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help=f"of torchvision (default: {' '.join(MODELS)})")
-    parser.add_argument("--engine", action="append", choices=["torch", "torch-channels-last", "onnxruntime"])
+    parser.add_argument("--engine", action="append", choices=["torch", "torch-channels-last", "onnxruntime", BASIC])
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--layers", action="store_true", help="print the times of each layer, too")
     arguments = parser.parse_args()
@@ -295,7 +304,7 @@ def main() -> None:
     move_here(cores_here("auto", 1))
     names = arguments.engine or ["torch-channels-last", "torch"]
     if arguments.engine is None and importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
-        names.append("onnxruntime")
+        names += ["onnxruntime", BASIC]
     print(f"{facts['cpu']}, {facts['usable_cpus']} CPUs, one thread, {arguments.rounds} rounds; sums in ms")
     print(f"{'model':<16} {'engine':<20} {'in passes':>9} " + "".join(f"{state:>28}" for state in STATES))
     worst, regrets = 0.0, []
@@ -307,14 +316,16 @@ def main() -> None:
             real_s = median(each.inside_s() for each in rounds)
             estimates = {state: ratios(rounds, suite.cases, state) for state in STATES}
             worst = max(worst, abs(estimates["pass"].median - 1))
-            by_engine[engine.backend_name] = {"real": real_s} | {s: e.median * real_s for s, e in estimates.items()}
+            if engine.name != BASIC:
+                by_engine[engine.name] = {"real": real_s} | {s: e.median * real_s for s, e in estimates.items()}
             cells = (f"{e.median * real_s * 1e3:8.2f} {_text(e)}" for e in estimates.values())
-            print(f"{model:<16} {engine.backend_name:<20} {real_s * 1e3:9.2f} " + "".join(cells), flush=True)
+            print(f"{model:<16} {engine.name:<20} {real_s * 1e3:9.2f} " + "".join(cells), flush=True)
             if arguments.layers:
                 show_layers(rounds, suite.cases)
-        regrets.append({state: _regret(by_engine, state) for state in STATES})
+        if by_engine:
+            regrets.append({state: _regret(by_engine, state) for state in STATES})
     print(f"\nAs in a pass, sums are at most {worst:.1%} from the convolutions inside real passes.")
-    for state in STATES:
+    for state in STATES if regrets else ():
         values = [regret[state] for regret in regrets]
         print(f"Choosing by {state} times costs {fmean(values):.1%} over the best engine, {max(values):.1%} at worst.")
     print(f"{time.monotonic() - start:.0f} s, load {os.getloadavg()[0]:.1f}")
