@@ -138,10 +138,7 @@ def test_the_summary_in_the_browser_shows_the_throughput_of_the_newest_records(
         assert [message for message in complaints if "/graphs/" not in message] == []
     headings, *rows = rows
     at = [headings.index(name) for name in ("median ms", "95 % interval ms", "GFLOP/s")]
-    shown = {
-        tuple(row[:2]): [text for i in at for text in re.findall(r"\d[\d,]*(?:\.\d+)?", row[i])]
-        for row in rows
-    }
+    shown = {tuple(row[:2]): [text for i in at for text in re.findall(r"\d[\d,]*(?:\.\d+)?", row[i])] for row in rows}
     expected = {
         (r.case, r.backend): [r.median_s * 1e3, r.low_s * 1e3, r.high_s * 1e3, r.flops / r.median_s / 1e9]
         for r in frame.itertuples()
