@@ -324,6 +324,6 @@ def test_a_run_records_the_gpu_its_clock_in_each_sample_and_its_energy(
     for record in records:
         assert record["gpu"]["name"] == "NVIDIA Fake 100"
         assert set(record["samples"]["sm_mhz"]) == {1410} and set(record["samples"]["slowed"]) == {4}
-        assert record["energy_j"] == pytest.approx(100 * record["median_s"], rel=0.5)
+        assert 0.8 * 100 * WARM_S <= record["energy_j"] < 10  # 100 W; a busy machine makes calls longer, never shorter
         assert "gpu slowed" in [hazard["hazard"] for hazard in record["hazards"]]
     assert SLOWED_BY[0x4] in run.stderr and "NVIDIA Fake 100" in run.stderr
