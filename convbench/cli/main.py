@@ -9,6 +9,8 @@ import contextlib
 import io
 import sys
 import traceback
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -24,7 +26,34 @@ from convbench.runner.interrupts import interrupt_arrived
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True})
+class Interrupted(BaseException):
+    """Ctrl-C, under a name that click does not know: it prints an empty line for `KeyboardInterrupt`."""
+
+
+class Commands(click.Group):
+    """The group of all commands, which says nothing of an interrupt."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _unknown_to_click():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _unknown_to_click():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _unknown_to_click() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
+)
 @click.version_option(VERSION, prog_name="convbench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
@@ -68,7 +97,7 @@ def exit_code(arguments: list[str] | None = None) -> int:
         usage = io.StringIO()
         error.show(usage)
         code = _complain(usage.getvalue().rstrip(), 2)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, Interrupted):
         code = INTERRUPTED
     except ReaderGoneError as gone:
         code = gone.exit_code

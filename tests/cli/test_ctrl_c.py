@@ -107,3 +107,20 @@ def test_a_program_that_is_to_ignore_interrupts_ignores_them(journal: Path) -> N
         process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 0 or is_before_our_first_line(process, said)
+
+
+def test_an_interrupt_in_the_middle_of_a_command_prints_not_even_an_empty_line() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "import convbench.api.compare as api\n"
+        "def compare(*_, **__):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    for _ in range(10**8):\n        pass\n"
+        "api.compare = compare\n"
+        "sys.argv = ['convbench', 'compare', 'a', 'b']\n"
+        "from convbench.__main__ import run\n"
+        "run()\n"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=heeds_interrupts, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
