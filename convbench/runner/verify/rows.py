@@ -16,6 +16,7 @@ from convbench.runner.verify.examiner import Examiner
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.known_entry import known_entry
+from convbench.verification.causes.parameters import size
 from convbench.verification.causes.report import report
 from convbench.verification.known import KnownWrong
 from convbench.verification.question import Question
@@ -102,6 +103,11 @@ def _figure(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)
 
 
+def _smallest(cause: Cause) -> list[Question]:
+    questions = (failure.question for failure in cause.members)
+    return sorted(questions, key=lambda question: (size(question), str(question)))
+
+
 def _failure(campaign: Campaign, cause: Cause, known: KnownWrong | None = None) -> Row:
     smallest = cause.representative
     question = smallest.question
@@ -121,7 +127,7 @@ def _failure(campaign: Campaign, cause: Cause, known: KnownWrong | None = None) 
         "traceback": smallest.traceback or None,
         "failing": len(cause.members),
         "also": [str(failure.question) for failure in cause.also],
-        "found_by": [str(failure.question) for failure in cause.members[:_FOUND_BY]],
+        "found_by": list(map(str, _smallest(cause)[:_FOUND_BY])),
         "shared_by_failures": str(cause.shared_by_failures[0]) if cause.shared_by_failures else None,
         "reproduce": command,
         "reproduced": bool(shown),
