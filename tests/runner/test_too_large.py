@@ -90,6 +90,7 @@ def outcomes() -> dict[str, Outcome]:
 
 def test_a_machine_with_little_memory_left_refuses_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = footprint(SMALL).all_bytes
+    monkeypatch.setattr(capacity, "_LITTLE_BYTES", 0)
     monkeypatch.setattr(capacity, "available_memory", lambda: Available(needed - 1, "what the test says"))
     found = outcomes()
     assert {outcome.status for outcome in found.values()} == {Status.OUT_OF_MEMORY}
