@@ -16,7 +16,7 @@ from convbench.reporting.page.page import Report, page_of
 from convbench.reporting.page.rows import FIELDS
 from convbench.runner.locate import place_named, records_named
 from convbench.store.ceilings import kept_ceilings
-from convbench.store.journal import JOURNAL, journals
+from convbench.store.journal import JOURNAL
 from convbench.store.locations import draft_of, results_folder
 from convbench.store.readings import table
 from convbench.store.schema import Record
@@ -54,7 +54,7 @@ def report(
     `NothingMeasuredError` when there is nothing to show.
     """
     folder = results_folder(None if results is None else Path(results))
-    named = list(sources) or [_newest(folder)]
+    named = list(sources) or ["last"]
     if compare and len(named) != 2:
         raise ResultsError(f"a comparison needs two runs, a base and a new one; there are {len(named)}.")
     parts = [_read(source, folder) for source in named]
@@ -76,13 +76,6 @@ def report(
     with draft_of(Path(to)) as draft:
         draft.write_text(page, encoding="utf-8")
     return WrittenReport(Path(to), len(shown), len(verified), has_figures)
-
-
-def _newest(folder: Path) -> Path:
-    newest = max(journals(folder), key=lambda path: path.name, default=None) if folder.is_dir() else None
-    if newest is None:
-        raise NothingMeasuredError(f"{folder} has no runs; convbench run makes some.")
-    return newest
 
 
 def _name(source: Source) -> str:

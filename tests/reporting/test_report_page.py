@@ -226,7 +226,7 @@ def test_what_cannot_be_reported_is_a_sentence(tmp_path: Path) -> None:
     cases = {
         ("nowhere",): (2, "is no journal"),
         (STORED / "bench-1", "--compare"): (2, "needs two runs"),
-        (): (3, "has no runs"),
+        (): (2, "has 0 runs"),
         (STORED / "bench-1", "-o", tmp_path / "no" / "folder" / "r.html"): (2, "cannot be written"),
     }
     for words, (code, sentence) in cases.items():
