@@ -313,7 +313,7 @@ def test_a_run_records_the_gpu_its_clock_in_each_sample_and_its_energy(
         "--budget",
         "0.1",
     ]
-    words += ["--no-self-check", "--no-asv", "--json", "--results", tmp_path]
+    words += ["--no-self-check", "--no-asv", "--json", "--details", "--results", tmp_path]  # all that is to be known
     run = subprocess.run(
         [sys.executable, "-m", "convbench", *map(str, words)],
         env=with_gpu | {"FAKE_NVIDIA_SLOWED": "0x4"}, capture_output=True, text=True, timeout=200,
