@@ -59,7 +59,8 @@ def _conditions(record: Record) -> _Conditions:
     allocator, cache = str(settings.get("allocator") or "steady"), str(settings.get("cache") or "warm")
     threads = record.get("threads")
     words = f"{threads} thread{'s' if threads != 1 else ''}"
-    return _machine(record), words, str(record.get("dtype")), f"{allocator} allocator", f"{cache} caches"
+    caches = "caches as in a pass" if cache == "pass" else f"{cache} caches"
+    return _machine(record), words, str(record.get("dtype")), f"{allocator} allocator", caches
 
 
 def _name(conditions: _Conditions, several: Sequence[bool]) -> str:
