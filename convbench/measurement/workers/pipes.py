@@ -1,4 +1,4 @@
-"""The run's ends of the two pipes to a worker, which no worker can make it wait at for longer than a limit.
+"""The two pipes between a run and a worker, at which no worker can make the run wait for longer than a limit.
 
 A worker may stop reading or writing in the middle of a message, and a process that it forked may hold its ends open
 after it is gone. So the run never blocks in a read or a write: it waits until the pipe is ready, in short steps, and
@@ -12,7 +12,8 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import IO, Any
+from io import BufferedReader
+from typing import IO, Any, BinaryIO
 
 _STEP_S = 0.5
 _PIECE_BYTES = 2**20
@@ -97,3 +98,20 @@ class ReplyPipe:
 
     def close(self) -> None:
         self._file.close()
+
+
+def private_streams() -> tuple[BufferedReader, BinaryIO]:
+    """The worker's ends, kept for this process and convbench's own code, whatever a backend, or C code under it, does
+    with descriptors 0 and 1. A process that the backend forks has neither."""
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+
+    def leave_the_pipes() -> None:
+        os.dup2(null, incoming.fileno(), inheritable=False)
+        os.dup2(null, outgoing.fileno(), inheritable=False)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=leave_the_pipes)
+    return incoming, outgoing

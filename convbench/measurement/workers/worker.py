@@ -21,9 +21,8 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from io import BufferedReader
 from time import perf_counter  # kept from a backend that replaces the one in `time`
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +39,7 @@ from convbench.measurement.sampling.sample import Sample, SamplingPlan, take_apa
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.sampling.tampering import Tampering
 from convbench.measurement.workers import messages, protocol
+from convbench.measurement.workers.pipes import private_streams
 from convbench.measurement.workers.protocol import (
     SENT_DTYPES,
     ProtocolError,
@@ -253,7 +253,7 @@ _HANDLERS: dict[type[messages.Request[Any]], Callable[[Worker, Any], messages.Re
 
 def main() -> None:
     """Serve requests until the run closes its end."""
-    incoming, outgoing = _private_streams()
+    incoming, outgoing = private_streams()
     worker, this_process = Worker(), os.getpid()
     if hasattr(signal, "SIGCONT"):
         signal.signal(signal.SIGCONT, worker.count_stop)
@@ -310,23 +310,6 @@ def _listen(incoming: Stream, requests: queue.SimpleQueue[tuple[int, messages.Re
             requests.put((frame.number, request_of(frame)))
     sys.stderr.flush()
     os._exit(0)
-
-
-def _private_streams() -> tuple[BufferedReader, BinaryIO]:
-    """Keep the two pipes for this process and module, whatever a backend, or C code under it, does with descriptors 0
-    and 1. A process that the backend forks has neither."""
-    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(2, 1)
-
-    def leave_the_pipes() -> None:
-        os.dup2(null, incoming.fileno(), inheritable=False)
-        os.dup2(null, outgoing.fileno(), inheritable=False)
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=leave_the_pipes)
-    return incoming, outgoing
 
 
 @contextlib.contextmanager
