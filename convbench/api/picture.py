@@ -55,7 +55,7 @@ class PictureResult(Result):
 
     def __rich__(self) -> RenderableType:
         headers = ("backend", "padding", "status", "error/bound", "largest error", "why")
-        return plain_table(headers, [_cells(row) for row in self.records], right=(3, 4))
+        return plain_table(headers, [_cells(row) for row in self.records], right=(3, 4), wraps=(5,))
 
     def _repr_png_(self) -> bytes:
         content = io.BytesIO()

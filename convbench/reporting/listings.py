@@ -97,10 +97,10 @@ def runs_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
         )
         for row in rows
     ]
-    table = plain_table(("run", "time", "machine", "suites", "backends", "timed", "commit"), cells, right=(5,))
-    return Group(
-        table, Text("\nShow one with `convbench show last`, compare two with `convbench compare last~1 last`.")
-    )
+    headers = ("run", "time", "machine", "suites", "backends", "timed", "commit")
+    table = plain_table(headers, cells, right=(5,), wraps=(4,), drops=(6, 2))
+    commands = "Show one:     convbench show last\nCompare two:  convbench compare last~1 last"
+    return Group(table, Text(), Text(commands))
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:
