@@ -24,7 +24,7 @@
     const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(value))));
     return value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
   };
-  const percent = (share) => (share === null ? "–" : significant(share * 100, share >= 0.1 ? 2 : 2));
+  const percent = (share) => (share === null ? "–" : significant(share * 100, 2));
   const interval = (row) => {
     if (row.low_ms === null || row.high_ms === null) return "";
     const [low, high] = [significant(row.low_ms, 4), significant(row.high_ms, 4)];
