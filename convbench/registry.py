@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from convbench.backend import Backend
@@ -226,12 +227,25 @@ def _rows(origin: Origin) -> list[Row]:
 
 def _import_file(path: Path) -> Any:
     check_regular(path, _PLUGIN)
-    name = f"convbench_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    name = name_of_file("plugin", path)
     if name in sys.modules:
         return sys.modules[name]
+    module = module_of_file(name, path)
+    if module is None:
+        raise BackendError(f"{path} is not a Python file; --plugin takes a .py file that defines BACKENDS.")
+    return module
+
+
+def name_of_file(purpose: str, path: Path) -> str:
+    """A module's name that no other file has."""
+    return f"convbench_{purpose}_{path.stem}_{zlib.crc32(str(path).encode(errors='replace')):08x}"
+
+
+def module_of_file(name: str, path: Path) -> ModuleType | None:
+    """The module `name` that the file makes, executed anew; None where it is no Python file. Raises what it raises."""
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise BackendError(f"{path} is not a Python file; --plugin takes a .py file that defines BACKENDS.")
+        return None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import os
 import re
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from convbench.errors import ModelError, did_you_mean
 from convbench.extraction.file_kinds import SOURCE
+from convbench.registry import module_of_file, name_of_file
 from convbench.user_file import check_regular, read_bytes, real_path
 
 _NAMES = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
@@ -82,23 +81,11 @@ def _import_file(source: str, path: Path) -> Any:
         try:
             if root != path.parent:
                 return importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
-            return _executed(path)
+            module = module_of_file(name_of_file("model", path), path)
         except (Exception, SystemExit) as error:
             raise ModelError(f"{source}: {path.name} cannot be imported: {summary_of(error)}") from error
-
-
-def _executed(path: Path) -> Any:
-    name = f"convbench_model_{path.stem}_{zlib.crc32(str(path).encode(errors='replace')):08x}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("it is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    if module is None:
+        raise ModelError(f"{source}: {path.name} is no Python file; give the path of a .py file, as in model.py:Net.")
     return module
 
 

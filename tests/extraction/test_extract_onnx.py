@@ -10,25 +10,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from convbench.errors import ModelError
 from convbench.extraction.extract import layers_of
 from convbench.verification.reference import convolve
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
-from onnx_models import integers, node, saved, weights  # noqa: E402, it imports onnx
-
-
-def problems(path: Path, **given: Any) -> list[tuple[str, int, str | None]]:
-    return [(case.problem.case_id, case.count, case.layer) for case in layers_of(str(path), **given).cases]
-
-
-def refused(path: Path, **given: Any) -> str:
-    with pytest.raises(ModelError) as caught:
-        layers_of(str(path), **given)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
+from onnx_models import integers, node, problems, refused, saved, weights  # noqa: E402, it imports onnx
 
 W3, W4 = weights("w", 4, 3, 3, 3), weights("v", 4, 4, 3, 3)
 

@@ -9,26 +9,24 @@ import numpy as np
 import pytest
 
 from convbench.cli.main import main
-from convbench.errors import ModelError
 from convbench.extraction.extract import layers_of
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
-from onnx_models import branch, integers, model, node, saved, truth, weights  # noqa: E402, it imports onnx
+from onnx_models import (  # noqa: E402, it imports onnx
+    branch,
+    integers,
+    model,
+    node,
+    problems,
+    refused,
+    saved,
+    truth,
+    weights,
+)
 
 W3, W4 = weights("w", 4, 3, 3, 3), weights("v", 4, 4, 3, 3)
 CONV = node("Conv", "x w", "y")
-
-
-def problems(path: Path, **options: Any) -> list[tuple[str, int, str | None]]:
-    return [(case.problem.case_id, case.count, case.layer) for case in layers_of(str(path), **options).cases]
-
-
-def refused(path: Path, **options: Any) -> str:
-    with pytest.raises(ModelError) as caught:
-        layers_of(str(path), **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # --- attributes -------------------------------------------------------------------------------------------------------

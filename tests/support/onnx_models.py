@@ -10,6 +10,10 @@ import numpy as np
 import onnx
 import onnx.helper
 import onnx.numpy_helper
+import pytest
+
+from convbench.errors import ModelError
+from convbench.extraction.extract import layers_of
 
 Node = Any
 
@@ -63,3 +67,16 @@ def saved(folder: Path, nodes: Sequence[Node], tensors: Sequence[Any], *rest: An
     path = folder / "model.onnx"
     path.write_bytes(model(nodes, tensors, *rest, **words).SerializeToString())
     return path
+
+
+def problems(path: Path, **options: Any) -> list[tuple[str, int, str | None]]:
+    """The layers that are read of a model: case id, count and name."""
+    return [(case.problem.case_id, case.count, case.layer) for case in layers_of(str(path), **options).cases]
+
+
+def refused(path: Path, **options: Any) -> str:
+    """The sentence with which a model is refused."""
+    with pytest.raises(ModelError) as caught:
+        layers_of(str(path), **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
