@@ -41,9 +41,9 @@ class WorkingSet:
 
 
 def working_sets(caches: Mapping[str, int], memory_limit: int) -> list[WorkingSet]:
-    """One for each cache and one for main memory, the innermost first. The size for a cache is the geometric mean of the
-    cache and of what the caches inside it hold. The innermost cache is filled by half; one that is no larger than those
-    inside it, by a quarter. What is too large for the memory, or to be verified in a moment, is left out."""
+    """One for each cache and one for main memory, the innermost first. The size for a cache is the geometric mean of
+    the cache and of what the caches inside it hold. The innermost cache is filled by half; one that is no larger than
+    those inside it, by a quarter. What is too large for the memory, or to be verified in a moment, is left out."""
     sizes: dict[str, int] = {}
     inside = 0
     for name, size in caches.items():
