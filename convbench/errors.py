@@ -28,6 +28,10 @@ class PictureError(ConvbenchError):
     """A photograph or a kernel that cannot be read."""
 
 
+class FigureError(ConvbenchError):
+    """A figure that cannot be drawn here, or cannot be saved under that name."""
+
+
 class ModelError(ConvbenchError):
     """A model that does not exist, cannot be loaded, or has convolutions that are known only when it runs."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -21,6 +21,7 @@ from convbench.runner.choose.answer import Answer, Request, answer_lines, plan_o
 from convbench.runner.choose.choose import answer_request
 from convbench.runner.observer import Observer
 from convbench.runner.session import Measurements
+from convbench.store.schema import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,10 @@ class ChoiceResult(Result):
             for layer in layers
         ]
         return pd.DataFrame.from_records(rows)
+
+    @property
+    def pair_records(self) -> Sequence[Record]:
+        return self.answer.records
 
     @property
     def plan(self) -> Plan:

@@ -18,6 +18,8 @@ from convbench.api import arguments
 from convbench.api.result import Result
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.reporting.history import comparison as shown
+from convbench.reporting.page.figure import Figures
+from convbench.reporting.page.standalone import figures_of
 from convbench.runner.locate import records_named
 from convbench.store.locations import results_folder
 from convbench.store.schema import Record
@@ -50,6 +52,10 @@ class Compared(Result):
     @property
     def records(self) -> Sequence[Mapping[str, Any]]:
         return shown.rows(self.comparison)
+
+    @property
+    def figures(self) -> Figures:
+        return figures_of((), changes=self.changes)
 
     @property
     def exit_code(self) -> int:

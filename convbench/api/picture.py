@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,10 @@ class PictureResult(Result):
     def __rich__(self) -> RenderableType:
         headers = ("backend", "padding", "status", "error/bound", "largest error", "why")
         return plain_table(headers, [_cells(row) for row in self.records], right=(3, 4), wraps=(5,))
+
+    def _repr_html_(self) -> str:
+        image = base64.b64encode(self._repr_png_()).decode()
+        return f'{super()._repr_html_()}<img src="data:image/png;base64,{image}" alt="contact sheet">'
 
     def _repr_png_(self) -> bytes:
         content = io.BytesIO()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 from convbench.analysis.comparison import compare as compare_records
 from convbench.api.result import Result
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.reporting.page.page import Report, page_of
 from convbench.reporting.page.rows import FIELDS
+from convbench.reporting.page.standalone import figures_of
 from convbench.runner.locate import place_named, records_named
-from convbench.store.ceilings import kept_ceilings
+from convbench.store.ceilings import ceilings_of
 from convbench.store.journal import JOURNAL
 from convbench.store.locations import draft_of, results_folder
-from convbench.store.readings import table
 from convbench.store.schema import Record
 from convbench.store.verification_log import SUFFIX
 from convbench.user_file import opened
@@ -28,12 +28,14 @@ Source: TypeAlias = "str | PathLike[str] | Result"
 
 
 class WrittenReport(NamedTuple):
-    """The page's path, how many records and verified backends it shows, and whether it has figures."""
+    """The page's path, how many records and verified backends it shows, whether it has figures, and the files of these
+    that were written beside it."""
 
     path: Path
     records: int
     verified: int
     has_figures: bool
+    figures: tuple[Path, ...] = ()
 
 
 def report(
@@ -42,16 +44,18 @@ def report(
     compare: bool = False,
     threshold: float = 0.05,
     title: str | None = None,
+    figures: str | PathLike[str] | None = None,
     results: str | PathLike[str] | None = None,
 ) -> WrittenReport:
     """Write the page of `sources` to the file `to`; of the newest run without any.
 
     With `compare` there are two sources, and the page says what changed from the first to the second; a slow-down above
-    `threshold` (0.05 is 5 %) is a regression. Machines and commits are looked for in the folder `results`, by default
-    the usual one. Figures need `pip install 'convbench[report]'`.
+    `threshold` (0.05 is 5 %) is a regression. With `figures`, a folder, every figure is also written there as SVG, PNG
+    and CSV. Machines and commits are looked for in the folder `results`, by default the usual one. Figures need
+    `pip install 'convbench[report]'`.
 
-    Raises `ResultsError` for a source that names no records and a file that cannot be written, and
-    `NothingMeasuredError` when there is nothing to show.
+    Raises `ResultsError` for a source that names no records and a file that cannot be written, `FigureError` for
+    `figures` that cannot be drawn here, and `NothingMeasuredError` when there is nothing to show.
     """
     folder = results_folder(None if results is None else Path(results))
     named = list(sources) or ["last"]
@@ -62,20 +66,24 @@ def report(
     verified = [row for _, rows in parts for row in rows]
     if not shown and not verified:
         raise NothingMeasuredError(f"{' and '.join(map(_name, named))} hold no records, so there is nothing to report.")
+    ceilings = ceilings_of(shown, folder)
+    comparison = compare_records(parts[0][0], parts[1][0], threshold) if compare else None
+    drawn = None if figures is None else figures_of(shown, ceilings, comparison.changes if comparison else ())
     page, has_figures = page_of(
         Report(
             title or f"convbench: {' and '.join(map(_name, named))}",
             shown,
-            _ceilings(folder, shown),
+            ceilings,
             verified,
-            compare_records(parts[0][0], parts[1][0], threshold) if compare else None,
+            comparison,
             (_name(named[0]), _name(named[-1])),
             threshold,
         )
     )
     with draft_of(Path(to)) as draft:
         draft.write_text(page, encoding="utf-8")
-    return WrittenReport(Path(to), len(shown), len(verified), has_figures)
+    files = () if drawn is None or figures is None else tuple(drawn.write(Path(figures)))
+    return WrittenReport(Path(to), len(shown), len(verified), has_figures, files)
 
 
 def _name(source: Source) -> str:
@@ -86,8 +94,7 @@ def _read(source: Source, folder: Path) -> tuple[Sequence[Record], list[dict[str
     """The records of a source, or the rows of a verification."""
     if isinstance(source, Result):
         rows = [dict(row) for row in source.records]
-        verified = [row for row in rows if "failures" in row]
-        return ([], verified) if verified else (cast("list[Record]", rows), [])
+        return source.pair_records, [row for row in rows if "failures" in row]
     place = place_named(str(source), folder)
     if place is not None and place.is_file() and (verified := list(_verified(place))):
         return [], verified
@@ -107,10 +114,3 @@ def _verified(path: Path) -> Iterator[dict[str, Any]]:
                     yield row
                 elif not isinstance(event, dict) or not {"asked", "event"} & event.keys():
                     return
-
-
-def _ceilings(folder: Path, shown: Iterable[Record]) -> list[Any]:
-    """What the machines of the records can do at most, where it is kept in the results folder."""
-    machines = {str(table(record, "machine").get("machine")) for record in shown}
-    known = [path for path in folder.iterdir() if path.name in machines] if folder.is_dir() else []
-    return [ceilings for path in known for ceilings in kept_ceilings(path)]

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
-from convbench.reporting.console import html_of, text_of
+from convbench.errors import FigureError
+from convbench.reporting.console import Sentence, html_of, text_of
+from convbench.reporting.page.figure import Figures
+from convbench.reporting.page.standalone import figures_of
+from convbench.store.ceilings import ceilings_of
+from convbench.store.locations import results_folder
+from convbench.store.schema import Record
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_MOST_FIGURES, _MOST_ROWS = 16, 1_000  # that a notebook shows with a result
 
 
 class Result(ABC):
@@ -43,6 +51,20 @@ class Result(ABC):
 
         return pd.DataFrame.from_records(list(self.records))
 
+    @property
+    def pair_records(self) -> Sequence[Record]:
+        """The records of pairs that the answer rests on; none where nothing was timed."""
+        return ()
+
+    @property
+    def figures(self) -> Figures:
+        """The figures of the report that have data here; a notebook shows them with the result.
+
+        Raises `FigureError` without the extra `report`.
+        """
+        records = self.pair_records
+        return figures_of(records, ceilings_of(records, results_folder()))
+
     def __str__(self) -> str:
         return text_of(self.__rich__())
 
@@ -50,4 +72,14 @@ class Result(ABC):
         return str(self)
 
     def _repr_html_(self) -> str:
-        return html_of(self.__rich__())
+        return html_of(self.__rich__()) + self._figures_html()
+
+    def _figures_html(self) -> str:
+        """The figures, unless they are many or large, or cannot be drawn here, which a sentence says."""
+        try:
+            figures = self.figures
+        except FigureError as error:
+            return html_of(Sentence(str(error)))
+        if len(figures) > _MOST_FIGURES or any(len(figure.rows) > _MOST_ROWS for figure in figures):
+            return html_of(Sentence("The figures are large: result.figures shows them, and can save them."))
+        return figures._repr_html_()

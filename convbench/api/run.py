@@ -42,6 +42,10 @@ class RunResult(Result):
         return self.measurements.records
 
     @property
+    def pair_records(self) -> tuple[Record, ...]:
+        return self.records
+
+    @property
     def frame(self) -> pd.DataFrame:
         """The records as `convbench.load` gives them."""
         with tempfile.TemporaryDirectory(prefix="convbench-") as folder:

@@ -19,6 +19,9 @@ from convbench.installation import pip_line
 )
 @click.option("--compare", is_flag=True, help="Say what changed from the first RUN to the second.")
 @options.percent("--threshold", "With --compare, call a slow-down a regression only above this share", "5%")
+@click.option(
+    "--figures", type=options.PATH, metavar="DIR", help="Also write every figure as SVG, PNG and CSV into this folder."
+)
 @click.option("--title", metavar="TEXT", help="The heading of the page.")
 @options.results
 def report(runs: tuple[str, ...], **values: Any) -> None:
@@ -43,6 +46,8 @@ def show_report(*runs: str | Path, beside: bool = False, **values: Any) -> None:
     shown = [count(written.records, "record")] if written.records else []
     shown += [count(written.verified, "verified backend")] if written.verified else []
     say(f"{written.path} shows {' and '.join(shown)}.", error=beside)
+    if written.figures:
+        say(f"{written.figures[0].parent} has {count(len(written.figures), 'file')} of figures.", error=beside)
     if not written.has_figures:
         say(f"It has no figures, because Altair is not installed: {pip_line('convbench[report]')}.", error=True)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from convbench.errors import ResultsError
 from convbench.measurement.ceilings.figures import Ceilings
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import draft_of
+from convbench.store.readings import table
+from convbench.store.schema import Record
 from convbench.user_file import FileKind, read_bytes
 
 SUFFIX = ".ceilings"
@@ -31,6 +33,13 @@ def keep_ceilings(folder: Path, measured: Sequence[Ceilings]) -> Path:
     with draft_of(path) as draft:
         draft.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in measured))
     return path
+
+
+def ceilings_of(records: Iterable[Record], results: Path) -> list[Ceilings]:
+    """What the machines of `records` can do at most, as far as it is kept in the results folder."""
+    machines = {str(table(record, "machine").get("machine")) for record in records}
+    known = [path for path in results.iterdir() if path.name in machines] if results.is_dir() else []
+    return [ceilings for path in known for ceilings in kept_ceilings(path)]
 
 
 def kept_ceilings(folder: Path) -> list[Ceilings]:

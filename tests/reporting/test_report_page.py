@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,38 @@ def test_the_policy_would_stop_a_script_that_got_into_it(tmp_path: Path, driver:
     visit(driver, path)
     assert driver.execute_script("return document.querySelectorAll('img').length") == 1
     assert driver.execute_script("return window.ran") is None
+
+
+@needs_browser
+def test_each_figure_is_saved_as_png_svg_and_csv(page: Path, driver: Any, tmp_path: Path) -> None:
+    visit(driver, page)
+    titles = draw_all(driver)
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    for title in titles:
+        stem = re.sub(r"[^a-z0-9]+", "-", title.lower())
+        save_in_all_formats(driver, title)
+        until_there(tmp_path, {f"{stem}.{kind}" for kind in ("png", "svg", "csv")})
+        assert (tmp_path / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / f"{stem}.svg").read_text(encoding="utf-8").startswith("<svg")
+        rows = (tmp_path / f"{stem}.csv").read_text(encoding="utf-8").splitlines()
+        assert len(rows) > 1 and {"backend", "suite"} <= set(rows[0].split(",")), stem
+
+
+def save_in_all_formats(driver: Any, title: str) -> None:
+    """Click what saves a figure; its menu makes the images when the mouse goes down."""
+    figure = f"[...document.querySelectorAll('figure')].find(one => one.querySelector('b').innerText == {title!r})"
+    links = f"[...{figure}.querySelectorAll('.vega-actions a')]"
+    driver.execute_script(f"{links}.forEach(link => link.dispatchEvent(new MouseEvent('mousedown')))")
+    until(driver, f"return {links}.length == 2 && {links}.every(link => /^(data:image|blob:)/.test(link.href))")
+    driver.execute_script(f"{figure}.querySelector('figcaption button').click(); {links}.forEach(link => link.click())")
+
+
+def until_there(folder: Path, names: set[str]) -> None:
+    """Wait for the downloads: the browser gives a file its name when it is whole."""
+    deadline = time.monotonic() + 60
+    while missing := names - {path.name for path in folder.iterdir()}:
+        assert time.monotonic() < deadline, sorted(missing)
+        time.sleep(0.05)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

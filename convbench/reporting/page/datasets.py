@@ -39,7 +39,7 @@ def _layers(group: Group) -> Iterator[Row]:
     """The fastest backend of each layer of a model, and what the best single backend takes there."""
     for ranking in group.rankings:
         cases = [case for case in ranking.cases if case.places]
-        if not any(count(case.places[0].record) > 1 for case in cases):
+        if not any(count(case.places[0].record) > 1 or case.places[0].record.get("layer") for case in cases):
             continue
         whole = [score for score in ranking.standings if score.cases == len(cases) and score.precision is None]
         single = min(whole, key=lambda score: score.total_s).backend if whole else None

@@ -1,7 +1,7 @@
 """The figures of a report, as Vega-Lite specifications: data, so that a label stays a label.
 
-A specification names its data and holds none. The page fills in the rows that its reader has selected. This module is
-imported where Altair is installed, which the extra `report` does.
+A specification names its data and holds none. The page fills in the rows that its reader has selected, `standalone.py`
+those of one figure. This module is imported where Altair is installed, which the extra `report` does.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import altair as alt
 
 _POINT, _WIDTH, _HEIGHT = 55, "container", 340
 _FIT = {"type": "fit-x", "contains": "padding"}
+_LOGARITHMIC = alt.Scale(type="log", nice=False, padding=24)  # a round power of ten would leave most of it empty
 _PAIR = ("backend", "case", "median_ms", "low_ms", "high_ms", "gflops")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure: the name of its data in the page, the field without which a row is not in it, a title, a sentence on
-    how to read it, and the specification."""
+class FigureTemplate:
+    """A figure without rows: the name of its data in the page, the field without which a row is not in it, a title, a
+    sentence on how to read it, and the specification."""
 
     data: str
     needs: str
@@ -28,32 +29,48 @@ class Figure:
     caption: str
     specification: Mapping[str, Any]
 
+    @property
+    def data_names(self) -> list[str]:
+        """The names of all data that it draws, its own first."""
+        return list(dict.fromkeys((self.data, *sorted(_data_names(self.specification)))))
 
-def figures() -> tuple[Figure, ...]:
+
+def _data_names(specification: Any) -> set[str]:
+    """The names of the data in a specification or a part of it."""
+    if isinstance(specification, Mapping):
+        own = specification.get("data")
+        names = {str(own["name"])} if isinstance(own, Mapping) and "name" in own else set()
+        return names.union(*map(_data_names, specification.values()))
+    if isinstance(specification, list):
+        return set().union(*map(_data_names, specification))
+    return set()
+
+
+def figure_templates() -> tuple[FigureTemplate, ...]:
     """All figures, in the order of the page. One whose data are empty is not shown."""
     return (
-        Figure(
+        FigureTemplate(
             "changes",
             "ratio",
             "What changed",
             "New time over base time with its 95 % interval. Right of 1 is slower.",
             _changes(),
         ),
-        Figure(
+        FigureTemplate(
             "rows",
             "median_ms",
             "Time against work",
             "Each point is a case, with its 95 % interval. Click a backend in the legend to see it alone.",
             _time_against_work(),
         ),
-        Figure(
+        FigureTemplate(
             "rows",
             "share",
             "Backends by cases",
             "How many times as long as the fastest backend of its case each backend takes. 1 is the fastest.",
             _heat_map(),
         ),
-        Figure(
+        FigureTemplate(
             "layers",
             "pass_ms",
             "Layer by layer",
@@ -61,7 +78,7 @@ def figures() -> tuple[Figure, ...]:
             "backend.",
             _layers(),
         ),
-        Figure(
+        FigureTemplate(
             "roof",
             "gflops",
             "Roofline",
@@ -69,31 +86,31 @@ def figures() -> tuple[Figure, ...]:
             "table. Winograd and FFT multiply less often than is counted, and may pass it.",
             _roofline(),
         ),
-        Figure(
+        FigureTemplate(
             "rows",
             "first_ms",
             "First answer against steady time",
             "The first answer includes preparing and compiling; the steady time is that of later calls.",
             _first_answer(),
         ),
-        Figure(
+        FigureTemplate(
             "rows", "peak_mib", "Memory", "The most memory that a backend's process held, over all cases.", _memory()
         ),
-        Figure(
+        FigureTemplate(
             "scaling",
             "speedup",
             "Scaling over threads",
             "Speed-up over the fewest threads, a geometric mean over the cases, with its 95 % interval.",
             _scaling(),
         ),
-        Figure(
+        FigureTemplate(
             "machines",
             "total_ms",
             "Conditions side by side",
             "All cases of the suite together, each as often as the model has it, for backends that ran every case.",
             _machines(),
         ),
-        Figure(
+        FigureTemplate(
             "history",
             "median_ms",
             "History",
@@ -120,7 +137,7 @@ def samples_figure() -> Mapping[str, Any]:
 def _time_against_work() -> Mapping[str, Any]:
     base = alt.Chart(alt.NamedData("rows")).transform_filter("isValid(datum.median_ms)")
     chosen = alt.selection_point(fields=["backend"], bind="legend")
-    x = alt.X("mflop:Q", scale=alt.Scale(type="log"), title="work, MFLOP a call")
+    x = alt.X("mflop:Q", scale=_LOGARITHMIC, title="work, MFLOP a call")
     faded = alt.condition(chosen, alt.value(1.0), alt.value(0.06))
     points = base.mark_point(filled=True, size=_POINT).encode(
         x, _logarithmic_ms("median_ms"), _colour(), opacity=faded, tooltip=_tooltip(*_PAIR, "layer", "conditions")
@@ -186,7 +203,7 @@ def _first_answer() -> Mapping[str, Any]:
     points = alt.Chart(alt.NamedData("rows")).transform_filter("datum.first_ms > 0 && isValid(datum.median_ms)")
     return _finished(
         points.mark_point(filled=True, size=_POINT).encode(
-            alt.X("median_ms:Q", scale=alt.Scale(type="log"), title="later calls, ms"),
+            alt.X("median_ms:Q", scale=_LOGARITHMIC, title="later calls, ms"),
             _logarithmic_ms("first_ms", "first answer, ms"),
             _colour(),
             tooltip=_tooltip("backend", "case", "first_ms", "median_ms"),
@@ -270,7 +287,7 @@ def _colour() -> alt.Color:
 
 
 def _logarithmic_ms(field: str, title: str = "ms a call") -> alt.Y:
-    return alt.Y(f"{field}:Q", scale=alt.Scale(type="log"), title=title)
+    return alt.Y(f"{field}:Q", scale=_LOGARITHMIC, title=title)
 
 
 _FORMATS = {"median_ms": ".4~g", "low_ms": ".4~g", "high_ms": ".4~g", "gflops": ".3~g", "limit": ".0%"}

@@ -133,10 +133,10 @@ def _figures() -> tuple[list[dict[str, Any]], str]:
         import vl_convert
     except ImportError:
         return [], ""
-    from convbench.reporting.page.figures import figures
+    from convbench.reporting.page.figures import figure_templates
 
     bundle: Any = vl_convert.javascript_bundle  # whose stub requires an argument that it can do without
-    return [asdict(figure) for figure in figures()], bundle()
+    return [asdict(figure) | {"data_names": figure.data_names} for figure in figure_templates()], bundle()
 
 
 def _samples() -> Mapping[str, Any]:

@@ -150,19 +150,20 @@
 
   // --- figures -------------------------------------------------------------------------------------------------------
   const theme = () => document.documentElement.dataset.theme;
-  const options = () => ({
+  const options = (fileName) => ({
     ast: true, renderer: "svg", theme: theme() === "dark" ? "dark" : undefined,
     logLevel: 1, // errors, not warnings
-    actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: "convbench",
-    config: { background: "transparent", font: "system-ui, sans-serif" },
+    actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: fileName, scaleFactor: { png: 2, svg: 1 },
+    config: { background: getComputedStyle(document.documentElement).getPropertyValue("--paper").trim(), font: "system-ui, sans-serif" },
   });
-  const draw = (where, specification, sets) =>
-    window.vegaEmbed(where, { ...specification, datasets: sets }, options()).catch((error) => where.replaceChildren(made("p", String(error))));
+  const draw = (where, specification, sets, fileName) =>
+    window.vegaEmbed(where, { ...specification, datasets: sets }, options(fileName)).catch((error) => where.replaceChildren(made("p", String(error))));
   const setsNow = () => {
     const sets = { rows: rows.filter(isSelected).map(plain) };
     for (const [name, lines] of Object.entries(data.sets)) sets[name] = lines.filter(isSelected);
     return sets;
   };
+  const fileName = (title) => title.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
   const plots = [];
   const renderFigures = () => {
     if (!data.figures.length) return;
@@ -176,7 +177,7 @@
   };
   const drawPlot = (plot, sets) => {
     plot.element.dataset.stale = "no";
-    draw(plot.where, plot.figure.specification, sets).then(() => (plot.element.dataset.drawn = "yes"));
+    draw(plot.where, plot.figure.specification, sets, fileName(plot.figure.title)).then(() => (plot.element.dataset.drawn = "yes"));
   };
   // A figure is drawn when it is about to be seen, and all of them before the page is printed.
   const watcher = new IntersectionObserver((entries) => entries.forEach((entry) => {
@@ -190,7 +191,7 @@
     caption.append(made("b", figure.title), made("span", figure.caption + " "));
     const button = made("button", "CSV");
     button.type = "button";
-    button.addEventListener("click", () => save(`${figure.title.toLowerCase().replaceAll(" ", "-")}.csv`, asCsv(setsNow()[figure.data])));
+    button.addEventListener("click", () => save(`${fileName(figure.title)}.csv`, asCsv(figure.data_names.flatMap((name) => setsNow()[name]))));
     caption.append(button);
     const where = made("div", undefined, "plot");
     element.append(caption, where);
@@ -218,7 +219,7 @@
     if (data.samples && row.samples_ms.length) {
       const shared = { median_ms: row.median_ms, low_ms: row.low_ms, high_ms: row.high_ms };
       const samples = row.samples_ms.map((ms, i) => ({ ms, round: (row.rounds ? row.rounds[i] : i) + 1, process: (row.processes ?? [])[i] ?? 0, ...shared }));
-      draw(where, data.samples, { samples });
+      draw(where, data.samples, { samples }, fileName(`${row.backend} ${row.case}`));
     }
   });
 

@@ -119,17 +119,18 @@ class Answer:
 
     @property
     def cpu(self) -> str:
-        cpus = (table(record, "machine").get("cpu") for record in self._records)
+        cpus = (table(record, "machine").get("cpu") for record in self.records)
         return str(next(filter(None, cpus), None) or machine_facts()["cpu"])
 
     @property
     def days(self) -> tuple[str, ...]:
         """The first and the last day on which its times were measured."""
-        days = sorted({str(record.get("time", ""))[:10] for record in self._records} - {""})
+        days = sorted({str(record.get("time", ""))[:10] for record in self.records} - {""})
         return tuple(dict.fromkeys((days[0], days[-1]))) if days else ()
 
     @property
-    def _records(self) -> list[Record]:
+    def records(self) -> list[Record]:
+        """The records of the times that compete."""
         return [timed.record for choice in self.choices for timed in choice.ranked if timed.record is not None]
 
 
