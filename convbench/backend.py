@@ -246,6 +246,14 @@ class Ready:
     kernel: str | None = None
     """The library's own name of the kernel that it chose for this convolution, where it tells. Reports of wrong answers
     have it, and a failure is only made smaller within its kernel."""
+    explain: Callable[[], str | None] | None = None
+    """Says which kernel or algorithm `run` uses, in a few stable words such as `brg_conv:avx512_core` or `winograd`, at
+    most 80 characters of ASCII; None if the library does not tell. Without it this is `kernel`.
+
+    Called once, after the last timed call and before anything else is prepared. It may call `run`, and prepare a second
+    object that logs what it does. What it raises is ignored. Logs are no contract: an answer that is not understood to
+    the last word should be None.
+    """
     touch: Callable[[], Any] | None = None
     """Writes the input once more, with the same values, where `run` reads it, as the layer before it in a model would;
     and the output, if every `run` writes it to the same memory. `touching` makes one of arrays. Called before each

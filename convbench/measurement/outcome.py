@@ -111,6 +111,8 @@ class Outcome:
     declared: dict[str, Any] = field(default_factory=dict)
     """What the backend declares: device, algorithm, precisions, what it packs outside the call."""
     stderr_tail: str | None = None
+    implementation: str | None = None
+    """The kernel or algorithm that ran, in words of the library; None where that is not known."""
 
     @property
     def estimate(self) -> Estimate | None:

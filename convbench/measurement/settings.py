@@ -44,6 +44,8 @@ class Settings:
     """How long a GPU computes at the end to measure its energy; its counter moves in steps of up to a tenth."""
     time_wrong: bool = False
     seed: int = 0
+    explain: bool = True
+    """Whether a backend is asked, after its last timed call, which kernel ran (`Ready.explain`)."""
     handed_over: bool = False
     """Whether each call gets a torch tensor and returns one, as in a torch model (`sampling.handing_over`)."""
 

@@ -36,7 +36,8 @@ Place = str | PathLike[str]
 
 _AS_IN_OUTCOME = (
     "suite", "backend", "reason", "energy_j", "first_call_s", "prepare_s", "max_error_over_bound", "stopped",
-    "before_bytes", "peak_bytes", "steady_bytes", "backend_s", "declared", "versions", "stderr_tail",
+    "before_bytes", "peak_bytes", "steady_bytes", "backend_s", "declared", "implementation", "versions",
+    "stderr_tail",
 )  # fmt: skip
 
 

@@ -108,6 +108,7 @@ class Record(TypedDict, total=False):
     problem: Table
     settings: Table
     declared: Table
+    implementation: Text
     versions: Table
     release: Table
     convbench: Name

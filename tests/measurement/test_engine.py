@@ -21,6 +21,8 @@ from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import (
     Check,
     Checked,
+    Explain,
+    Explained,
     Finish,
     Finished,
     Prepare,
@@ -94,6 +96,7 @@ class ScriptedWorker:
     peak_bytes: int = 3
     steady_bytes: int | None = 2
     waits: Sequence[Any] = ()
+    implementation: str | None = None
     stops: Sequence[int] = ()
     """The samples in which it is stopped and continued, and stands still for a while."""
 
@@ -158,6 +161,9 @@ class ScriptedWorker:
             steady_bytes=self.steady_bytes,
             backend_s=0.0,
         )
+
+    def explain(self, request: Explain) -> Explained:
+        return Explained(implementation=self.implementation)
 
 
 class Stage:

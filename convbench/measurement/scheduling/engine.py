@@ -19,6 +19,7 @@ from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, self_ratio
 from convbench.measurement.scheduling.case_run import CaseRun
 from convbench.measurement.scheduling.clock_check import check_clocks
+from convbench.measurement.scheduling.explainer import Explainer
 from convbench.measurement.scheduling.qualification import AATest, finish, qualify
 from convbench.measurement.scheduling.race import NoRace, Race
 from convbench.measurement.scheduling.revisits import Revisit, Revisits
@@ -57,6 +58,7 @@ class Engine:
         self._sleep = sleep
         self._pool = WorkerPool(settings, start_worker, self.cores)
         self._aa_test = AATest()
+        self._explainer = Explainer()
         self._revisits = Revisits(clock)
         self._unavailable: dict[str, str | None] = {}
 
@@ -171,7 +173,7 @@ class Engine:
             yield from sample_in_rounds(run, self._rule, on_round, self._sleep)
             yield from check_clocks(run)
         ratio = self_ratio(run.candidates) if self.settings.self_check else None
-        for outcome in finish(run):
+        for outcome in finish(run, self._explainer):
             yield replace(outcome, self_ratio=ratio)
 
     def _qualify(self, run: CaseRun, entries: Sequence[Entry]) -> Iterator[Outcome]:
@@ -181,6 +183,9 @@ class Engine:
             rejection_reason = partial(self._rule.rejection_reason, entry.name, candidates=run.candidates)
             qualified = run.guarded(entry, partial(qualify, run, entry, rejection_reason))
             if isinstance(qualified, Outcome):
+                if qualified.status is Status.WRONG and self._explainer.asks(run, entry):
+                    implementation = self._explainer.implementation(run, entry)
+                    qualified = replace(qualified, implementation=implementation)
                 yield qualified
             else:
                 run.candidates.append(qualified)

@@ -20,6 +20,7 @@ from convbench.measurement.sampling.device import COLD_CALLS, Timer
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples
 from convbench.measurement.scheduling.case_run import CaseRun
+from convbench.measurement.scheduling.explainer import Explainer
 from convbench.measurement.workers.messages import Finish, Finished, Prepared, Visit, WarmUp
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry
@@ -166,7 +167,7 @@ def _first_figures(firsts: Sequence[Prepared]) -> dict[str, Any]:
 _Judged = tuple[int, Finished, Future[Verdict]]
 
 
-def finish(run: CaseRun) -> Iterator[Outcome]:
+def finish(run: CaseRun, explainer: Explainer) -> Iterator[Outcome]:
     """The outcomes of the candidates that were sampled to the end. While the outputs of one are judged, the next worker
     is asked for its own, unless that has transfers to time."""
     with ThreadPoolExecutor(1) as judge:
@@ -177,7 +178,7 @@ def finish(run: CaseRun) -> Iterator[Outcome]:
             if previous is not None and candidate.entry.backend.device != "cpu":
                 yield previous()
                 previous = None
-            result = run.guarded(candidate.entry, partial(_finish, run, candidate, judge))
+            result = run.guarded(candidate.entry, partial(_finish, run, candidate, judge, explainer))
             if previous is not None:
                 yield previous()
             previous = result if callable(result) else partial(replace, result)
@@ -185,8 +186,11 @@ def finish(run: CaseRun) -> Iterator[Outcome]:
             yield previous()
 
 
-def _finish(run: CaseRun, candidate: Candidate, judge: ThreadPoolExecutor) -> Callable[[], Outcome]:
-    """Collect the last timed outputs. Returns a function that waits for their verdicts and returns the outcome."""
+def _finish(
+    run: CaseRun, candidate: Candidate, judge: ThreadPoolExecutor, explainer: Explainer
+) -> Callable[[], Outcome]:
+    """Collect the last timed outputs, and ask which kernel ran. Returns a function that waits for the verdicts and
+    returns the outcome."""
     outcome, arithmetic = candidate.sampled_outcome(), candidate.entry.backend.arithmetic
     backend_s = 0.0
     if candidate.aa_process is not None:
@@ -194,12 +198,17 @@ def _finish(run: CaseRun, candidate: Candidate, judge: ThreadPoolExecutor) -> Ca
             backend_s = run.pool.request(candidate.aa_process.entry, Finish(energy_s=0.0)).backend_s
     judged: list[_Judged] = []
     for worker in candidate.workers:
-        reply = run.pool.request(worker.entry, Finish(energy_s=0.0 if worker.process else run.settings.energy_s))
+        is_first = worker.process == 0
+        is_asked = is_first and explainer.asks(run, worker.entry)
+        energy_s = run.settings.energy_s if is_first else 0.0
+        reply = run.pool.request(worker.entry, Finish(energy_s=energy_s, keeps_prepared=is_asked))
         backend_s += reply.backend_s
-        if worker.process == 0:  # like before_bytes
+        if is_first:  # like before_bytes
             device = outcome.on_device and replace(outcome.on_device, **asdict(reply.device))
             outcome = replace(outcome, on_device=device, peak_bytes=reply.peak_bytes, steady_bytes=reply.steady_bytes)
         judged.append((worker.process, reply, judge.submit(run.gate.real.judge, arithmetic, reply.output)))
+        if is_asked:
+            outcome = replace(outcome, implementation=explainer.implementation(run, worker.entry))
     return partial(_with_verdicts, replace(outcome, backend_s=backend_s), judged)
 
 

@@ -7,6 +7,7 @@ both classes here and a method in `worker.py`; `protocol.py` encodes whatever fi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar, get_args
@@ -106,6 +107,23 @@ class Finished:
     device: DeviceMetrics = field(default_factory=DeviceMetrics)
 
 
+LONGEST_IMPLEMENTATION = 80
+_IMPLEMENTATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:,;+*/<>()\[\]@ -]*")
+
+
+def implementation_of(text: object) -> str | None:
+    """`text`, if it is what `Ready.explain` may say; else None."""
+    is_short = isinstance(text, str) and len(text) <= LONGEST_IMPLEMENTATION
+    return str(text) if is_short and _IMPLEMENTATION.fullmatch(str(text)) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """The kernel or algorithm that ran, in words of the library; None where that is not known."""
+
+    implementation: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failed:
     """The worker could not do what was requested."""
@@ -122,7 +140,7 @@ _SPARE_TIMES, _SPARE_BYTES = 8, 2**26
 """A wrong output may be larger than the right one, and should be received, because it is no garbage."""
 _MOST_ANSWERS = 16
 
-Reply = Started | Prepared | Checked | Examined | WarmedUp | Visited | Sampled | Finished | Failed
+Reply = Started | Prepared | Checked | Examined | WarmedUp | Visited | Sampled | Finished | Explained | Failed
 ReplyT = TypeVar("ReplyT", covariant=True)
 
 
@@ -272,13 +290,24 @@ class TakeSample(Request[Sampled], name="sample"):
 
 @dataclass(frozen=True, kw_only=True)
 class Finish(Request[Finished], name="finish"):
-    """Send the last output, measure a GPU's energy for `energy_s` seconds, and forget the problem."""
+    """Send the last output, measure a GPU's energy for `energy_s` seconds, and forget the problem, unless it
+    `keeps_prepared` what is asked about next."""
 
     energy_s: float
+    keeps_prepared: bool = False
 
     @property
     def most_bytes(self) -> None:
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain(Request[Explained], name="explain"):
+    """Say which kernel ran, and forget the problem."""
+
+    def objection(self, reply: Explained) -> str | None:
+        text = reply.implementation
+        return None if text == implementation_of(text) else "an implementation in other than a few words"
 
 
 def _not_these(plan: SamplingPlan, readings: Sequence[float]) -> str | None:
