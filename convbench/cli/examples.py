@@ -11,7 +11,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "show": (
         "convbench show last --details",
         "convbench show n1c64h56w56_o64k3_p1",
-        "convbench show mb1ic64ih56oc64oh56kh3ph1",
+        "convbench show mb1ic64ih56oc64oh56kh3ph1 --json",
     ),
     "extract": (
         "convbench extract model.onnx --output my_layers.toml",

@@ -124,33 +124,41 @@ def runs(last: int, results: Path | None, as_json: bool) -> None:
 
 # Flags of other tools' dialects, such as MIOpenDriver's -n, are part of the problem here and not options of ours.
 @click.command(
-    short_help="Show an earlier run, or explain a problem.",
+    short_help="Show an earlier run, the history of a case, or what is known of a problem.",
     context_settings={"ignore_unknown_options": True},
 )
 @click.argument("what", nargs=-1, required=True)
-@click.option("--details", is_flag=True, help="Show all that was measured, in further columns.")
+@click.option("--details", is_flag=True, help="Of a run, show all that was measured, in further columns.")
+@click.option("--history", is_flag=True, help="Of a problem, show its records over all runs and machines.")
+@options.plugins
 @options.results
 @options.json_lines
-def show(what: tuple[str, ...], details: bool, results: Path | None, as_json: bool) -> None:
-    """Show an earlier run, or explain a problem.
+def show(
+    what: tuple[str, ...],
+    details: bool,
+    history: bool,
+    plugins: tuple[Path, ...],
+    results: Path | None,
+    as_json: bool,
+) -> None:
+    """Show an earlier run, the history of a case, or what is known of a problem.
 
-    WHAT is a run (last, last~1, or the path of a journal), or a problem: a case id, a benchdnn descriptor, MIOpenDriver
-    flags or a torch snippet.
+    \b
+    WHAT is read as the first of these that it can be:
+      a run      last, last~1, or the path of a journal: its tables, with bars
+      a problem  a case id, a benchdnn descriptor, MIOpenDriver flags or a torch
+                 snippet: its cost, what each backend says of it, known wrong
+                 answers, and its times, measured or expected
+      a case     by name, or as suite/case: its times over all runs and machines,
+                 what changed between them, and steps
     """
-    from convbench.problem import ConvProblem
-    from convbench.reporting import console
-    from convbench.reporting.listings import problem_report, problem_row
-    from convbench.reporting.run.report import earlier_run_report
-    from convbench.runner.locate import is_run, run_named
+    from convbench.reporting.console import show, show_journal_warnings
+    from convbench.reporting.show.subject import shown_subject
+    from convbench.runner.show.subject import subject
 
-    text = " ".join(what)
-    if is_run(text):
-        console.show_journal_warnings()
-        run = run_named(text, results)
-        console.show(earlier_run_report(run, details=details), run.records, as_json=as_json)
-        return
-    parsed = ConvProblem.parse(text)
-    console.show(problem_report(parsed), [problem_row(parsed)], as_json=as_json)
+    show_journal_warnings()
+    named = subject(" ".join(what), results, plugins, history=history)
+    show(*shown_subject(named, details=details), as_json=as_json)
 
 
 @click.command(short_help="List the convolutions of a model, as a suite.")

@@ -9,7 +9,7 @@ import contextlib
 import io
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -19,7 +19,7 @@ from convbench.cli.completion import complete_names
 from convbench.cli.examples import EXAMPLES
 from convbench.errors import BUG_EXIT_CODE, ConvbenchError, ReaderGoneError
 from convbench.installation import VERSION
-from convbench.reporting.streams import Messages, Output, as_file, open_standard_streams, width_of
+from convbench.reporting.streams import Messages, Output, as_file, open_standard_streams, set_color, width_of
 from convbench.reporting.terminal_text import printable, wrapped
 from convbench.runner.interrupts import interrupt_arrived
 
@@ -50,12 +50,50 @@ def _unknown_to_click() -> Iterator[None]:
         raise Interrupted from None
 
 
+def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """The version at once, because programs ask for it; then what takes longer to find out."""
+    if not wanted or context.resilient_parsing:
+        return
+    click.echo(f"convbench, version {VERSION}")
+    sys.stdout.flush()
+    from convbench.reporting.machine.version import version_facts
+
+    click.echo(version_facts())
+    context.exit()
+
+
+def _set_color(context: click.Context, parameter: click.Parameter, when: str | None) -> None:
+    if when is not None:
+        set_color(when)
+
+
+def _color(*, hidden: bool = False) -> Callable[[Any], Any]:
+    """`--color`: of the program, and of each command, where it is not listed once more."""
+    return click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default=None if hidden else "auto",
+        expose_value=False,
+        callback=_set_color,
+        hidden=hidden,
+        help="Colour what is printed: on a terminal unless NO_COLOR is set, always, or never.",
+    )
+
+
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
-@click.version_option(VERSION, prog_name="convbench")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, and what the report of a bug needs to say.",
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@_color()
 def cli(debug: bool) -> None:
     """Is this conv2d right, how fast is it here, and which one should I use?
 
@@ -70,7 +108,7 @@ for module in (listings, run, verify, choose, history, report, exchange, complet
             lines = EXAMPLES[str(command.name)]
             heading = "Examples:" if len(lines) > 1 else "Example:"
             command.epilog = "\n".join(["\b", heading, *(f"  {line}" for line in lines)])
-            cli.add_command(command)
+            cli.add_command(_color(hidden=True)(command))
 complete_names(cli.commands.values())
 
 

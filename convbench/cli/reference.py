@@ -25,18 +25,22 @@ def reference() -> str:
     group = click.Context(cli, info_name="convbench", show_default=True)
     summaries = [f"* [`{name}`](#{name}): {command.short_help}" for name, command in cli.commands.items()]
     sections = [_section(name, command, group) for name, command in cli.commands.items()]
-    return "\n\n".join([_HEADING, _prose(cli), "\n".join(summaries), *sections]) + "\n"
+    return "\n\n".join([_HEADING, _prose(cli), *_options(cli, group), "\n".join(summaries), *sections]) + "\n"
 
 
 def _section(name: str, command: click.Command, group: click.Context) -> str:
     context = click.Context(command, info_name=name, parent=group)
     usage = " ".join(["convbench", name, *command.collect_usage_pieces(context)])
     examples = "\n".join(["```sh", *EXAMPLES[name], "```"])
+    return "\n\n".join([f"## {name}", f"`{usage}`", _prose(command), *_options(command, context), examples])
+
+
+def _options(command: click.Command, context: click.Context) -> list[str]:
+    """The table of the options; none without any."""
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     records = [record for option in options if (record := option.get_help_record(context))]
     rows = [f"| `{names.replace('|', chr(92) + '|')}` | {_escaped(text)} |" for names, text in records]
-    table = ["\n".join(["| option | |", "|---|---|", *rows])] if rows else []
-    return "\n\n".join([f"## {name}", f"`{usage}`", _prose(command), *table, examples])
+    return ["\n".join(["| option | |", "|---|---|", *rows])] if rows else []
 
 
 def _prose(command: click.Command) -> str:

@@ -55,12 +55,21 @@ def format_case_id(problem: Problem) -> str:
 
 
 def parse_case_id(text: str) -> dict[str, Any]:
-    """The arguments of `ConvProblem` that `text` names. Raises `ProblemError` when it is not a case id."""
-    match = _CASE_ID.fullmatch(text.strip())
+    """The arguments of `ConvProblem` that `text` names, which may have blanks between its parts. Raises `ProblemError`
+    when it is not a case id."""
+    match = _CASE_ID.fullmatch(_joined(text))
     if match is None:
         shown = text if len(text) <= 80 else text[:77] + "..."
         raise ProblemError(f"{shown!r} is not a case id; one looks like 'n1c64h56w56_o64k3_p1' (see `convbench show`).")
     return {name: _READERS.get(name, int)(value) for name, value in match.groupdict().items() if value is not None}
+
+
+def _joined(text: str) -> str:
+    """A case id that is written in words, `n1 c64 h56 w56 o64 k3 p1`, as one word."""
+    first, *others = re.split(" +", text.strip())
+    return first + "".join(
+        part if re.fullmatch(r"[chwk][0-9].*", part) else f"_{part.removeprefix('_')}" for part in others
+    )
 
 
 def parse_sizes(text: str) -> Pair | Sides:

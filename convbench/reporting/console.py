@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.segment import Segment
 from rich.text import Span, Text
 
-from convbench.reporting.streams import Messages, Output, Rows, as_file, width_of
+from convbench.reporting.streams import Messages, Output, Rows, as_file, color_choice, width_of
 from convbench.reporting.terminal_text import fits, fitted, json_line, printable, wrapped
 from convbench.status import Status
 from convbench.store.line_file import JournalWarning
@@ -27,7 +27,7 @@ _NOTEBOOK = (
     '<pre style="font-family:ui-monospace,Menlo,Consolas,monospace;font-size:0.9em;line-height:1.35;overflow-x:auto;'
     'white-space:pre;background:transparent;color:inherit;border:0">{code}</pre>'
 )
-_STYLES = {
+_STYLES: dict[str, str] = {
     Status.OK: "green",
     Status.WRONG: "bold red",
     Status.CRASHED: "bold red",
@@ -39,7 +39,7 @@ _STYLES = {
 
 def status_style(status: str) -> str:
     """The colour of a status word."""
-    return _STYLES.get(Status(status), "dim")
+    return _STYLES.get(status, "dim")
 
 
 class FittingConsole(Console):
@@ -105,7 +105,19 @@ def stderr() -> FittingConsole:
 
 def _console(output: Output) -> FittingConsole:
     width = width_of(output)
-    return FittingConsole(file=as_file(output), width=width or WIDTH_OF_A_FILE, wraps_sentences=width is not None)
+    return FittingConsole(
+        file=as_file(output),
+        width=width or WIDTH_OF_A_FILE,
+        wraps_sentences=width is not None,
+        **_dress(output),
+    )
+
+
+def _dress(output: Output) -> dict[str, Any]:
+    """Colours or none. Nothing is redrawn where there is no terminal, whatever FORCE_COLOR says."""
+    if (wanted := color_choice()) is False:
+        return {"color_system": None}
+    return {"color_system": "standard", "force_terminal": False} if wanted and not output.isatty() else {}
 
 
 def show(report: RenderableType, rows: Iterable[Any], *, as_json: bool, markdown: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What is here: backends, suites, a problem in every dialect, a model's convolutions; as JSON-ready rows and tables."""
+"""What is here: backends, suites, runs, a model's convolutions; as JSON-ready rows and tables."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from convbench.errors import ProblemError
 from convbench.extraction.extract import Extracted
-from convbench.problem import DTYPES, ConvProblem
-from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
+from convbench.problem import DTYPES
 from convbench.registry import Entry, Row, versions
 from convbench.reporting.console import spaced
 from convbench.reporting.numbers import aligned, flops, percent
@@ -20,8 +18,6 @@ from convbench.reporting.tables import plain_table
 from convbench.suite import Suite, builtin_outlines
 
 _SHORT_DTYPES = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
-_COST = ("kind", "reduction_length", "macs", "flops", "bytes", "arithmetic_intensity")
-_DIALECTS = {"benchdnn": to_benchdnn, "miopen": to_miopen, "torch": to_torch}
 
 
 def backend_row(entry: Row) -> dict[str, Any]:
@@ -105,45 +101,6 @@ def runs_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
 
 def _few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def problem_row(problem: ConvProblem) -> dict[str, Any]:
-    """One problem: its parameters, shapes and cost, and its text in each dialect, None where the dialect has none."""
-    cost = {name: getattr(problem, name) for name in _COST}
-    texts = {name: text for name, (text, _) in _in_dialects(problem).items()}
-    return {"case_id": problem.case_id, **problem.as_dict(), **_shapes(problem), **cost, **texts}
-
-
-def problem_report(problem: ConvProblem) -> RenderableType:
-    """The same for a person; where a dialect cannot express the problem, the reason."""
-    rows = [(name, " x ".join(map(str, shape))) for name, shape in _shapes(problem).items()]
-    rows += [
-        ("kind", problem.kind),
-        ("reduction length", f"{problem.reduction_length:,}"),
-        ("work", f"{flops(problem.flops)} ({problem.macs:,} multiply-accumulates)"),
-        ("data", f"{problem.bytes:,} bytes, each operand once"),
-        ("intensity", f"{problem.arithmetic_intensity:.3g} FLOP/byte"),
-    ]
-    texts = [
-        Group(Text(name, style="bold"), Text(text or refusal, overflow="ignore", no_wrap=True))
-        for name, (text, refusal) in _in_dialects(problem).items()
-    ]
-    return spaced(plain_table((problem.case_id, ""), rows, wraps=(1,)), *texts)
-
-
-def _shapes(problem: ConvProblem) -> dict[str, tuple[int, ...]]:
-    return {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}
-
-
-def _in_dialects(problem: ConvProblem) -> dict[str, tuple[str | None, str]]:
-    """By dialect the text of the problem, or None and why the dialect cannot express it."""
-    texts: dict[str, tuple[str | None, str]] = {}
-    for name, write in _DIALECTS.items():
-        try:
-            texts[name] = write(problem), ""
-        except ProblemError as error:
-            texts[name] = None, str(error)
-    return texts
 
 
 def extraction_rows(model: Extracted, suite: Suite) -> list[dict[str, Any]]:

@@ -9,12 +9,27 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import IO, Any, TextIO, cast
 
 from convbench.errors import OutputError, ReaderGoneError
 from convbench.reporting.terminal_text import write_equivalents
 
 _NARROWEST = 20
+_color: ContextVar[str] = ContextVar("color", default="auto")
+
+
+def set_color(when: str) -> None:
+    """Colour output `always`, `never`, or with `auto` on a terminal."""
+    _color.set(when)
+
+
+def color_choice() -> bool | None:
+    """Whether output has colours, as was set, or by NO_COLOR (https://no-color.org) and FORCE_COLOR, which say nothing
+    when they are empty; None where the terminal or the notebook decides."""
+    if (when := _color.get()) != "auto":
+        return when == "always"
+    return False if os.environ.get("NO_COLOR") else True if os.environ.get("FORCE_COLOR") else None
 
 
 def open_standard_streams() -> None:

@@ -80,13 +80,23 @@ def plain_table(
 
 
 def fitting(widths: Sequence[int], room: int, drops: Sequence[int], gap: int = _GAP) -> list[int]:
-    """The columns of these widths that are shown in so much room, after leaving out `drops` one by one."""
-    shown = list(range(len(widths)))
+    """The columns of these widths that are shown in so much room: `drops` are left out one by one until the others fit,
+    and come back, the last one first, where a wide one made room for them."""
+
+    def fits(columns: set[int]) -> bool:
+        return _width([widths[i] for i in columns], gap) <= room
+
+    shown = set(range(len(widths)))
+    dropped: list[int] = []
     for index in drops:
-        if _width([widths[i] for i in shown], gap) <= room:
+        if fits(shown):
             break
         shown.remove(index)
-    return shown
+        dropped.append(index)
+    for index in reversed(dropped):
+        if fits(shown | {index}):
+            shown.add(index)
+    return sorted(shown)
 
 
 def no_room_for(headers: Sequence[str]) -> Text | None:

@@ -19,6 +19,7 @@ _EQUIVALENTS = {
     **dict.fromkeys("‘’", "'"),
     **dict.fromkeys("“”", '"'),
     **dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True)),
+    **dict(zip("▏▎▍▌▋▊▉", "---====", strict=True)),
     **dict(zip("…×±→≥≤≈µμ•", "... x +- -> >= <= ~ u u *".split(), strict=True)),
     **dict.fromkeys("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "*"),
 }

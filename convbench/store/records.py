@@ -197,8 +197,8 @@ def journals_at(path: Place | Iterable[Place] | None = None) -> list[Path]:
 
 
 _FIELDS = (
-    *"status low_s high_s problem threads case_id time settings.allocator settings.cache versions declared".split(),
-    *("settings.pass_bytes", "settings.handed_over", *HARDWARE_FIELDS),
+    *"status median_s low_s high_s problem threads case_id time run stopped versions declared".split(),
+    *("settings.allocator", "settings.cache", "settings.pass_bytes", "settings.handed_over", *HARDWARE_FIELDS),
 )
 
 

@@ -32,6 +32,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion
 
 from convbench.errors import KnownWrongError, ProblemError, SuiteError
+from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.suite.filter import Condition, parse
@@ -96,7 +97,11 @@ class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return False
         if (self.layouts and question.layout not in self.layouts) or (self.calls and question.calls not in self.calls):
             return False
-        return any(question.problem == case.problem for case in self.questions) or self._holds(question)
+        return self.covers(question.problem)
+
+    def covers(self, problem: ConvProblem) -> bool:
+        """Whether the answer to some question about `problem` may be wrong."""
+        return any(problem == case.problem for case in self.questions) or self._holds(problem)
 
     def explains(self, failure: Failure) -> bool:
         """Whether `failure` is this one: it is of a question that is named, and of a status that is known."""
@@ -110,9 +115,9 @@ class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         except InvalidVersion:
             return False
 
-    def _holds(self, question: Question) -> bool:
+    def _holds(self, problem: ConvProblem) -> bool:
         try:
-            return self.condition is not None and self.condition(Case(question.problem))
+            return self.condition is not None and self.condition(Case(problem))
         except SuiteError:  # it divides by 0 for this problem
             return False
 

@@ -144,3 +144,14 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ConvProblem.parse(text)
     except ProblemError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("words", "case_id"),
+    [
+        ("n1 c64 h56 w56 o64 k3 p1", "n1c64h56w56_o64k3_p1"),
+        ("n1c64 h56w56  o64 k3x5 s2 _p0x1 g2 bias circular f16", "n1c64h56w56_o64k3x5_s2_p0x1_g2_bias_circular_f16"),
+    ],
+)
+def test_the_parts_of_an_id_may_be_words(words: str, case_id: str) -> None:
+    assert ConvProblem.parse(words).case_id == case_id

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.reporting.console import FittingConsole, Sentence
-from convbench.reporting.tables import plain_table
+from convbench.reporting.tables import fitting, plain_table
 from convbench.reporting.terminal_text import wrapped
 
 WORDS = st.text("abcdefgh0123456789.", min_size=1, max_size=12)
@@ -32,7 +32,9 @@ def test_a_table_loses_columns_and_names_them_and_breaks_no_cell(
     headers = ("NAME", "FIRST", "SECOND", "WHY")
     lines = printed(plain_table(headers, rows, right=(1,), wraps=(3,), drops=(2, 3, 1)), width)
     missing = [header for header in headers if header not in lines[0]]
-    assert missing in ([], ["SECOND"], ["SECOND", "WHY"], ["FIRST", "SECOND", "WHY"])
+    dropped = ([], ["SECOND"], ["SECOND", "WHY"], ["FIRST", "SECOND", "WHY"])
+    in_the_room_of_wider_ones = (["WHY"], ["FIRST"], ["FIRST", "WHY"], ["FIRST", "SECOND"])
+    assert missing in (*dropped, *in_the_room_of_wider_ones)
     note = " ".join(" ".join(lines).split()).partition("No room here for: ")[2]
     assert note == (f"{', '.join(missing)}." if missing else "")
     body = [line.split() for line in lines]
@@ -42,6 +44,25 @@ def test_a_table_loses_columns_and_names_them_and_breaks_no_cell(
         assert "WHY" in missing or all(any(word in words for words in body) for word in row[3].split())
     if missing != ["FIRST", "SECOND", "WHY"]:
         assert max(map(len, lines)) <= width
+
+
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=8).flatmap(
+        lambda widths: st.tuples(st.just(widths), st.lists(st.sampled_from(range(len(widths))), unique=True))
+    ),
+    st.integers(1, 120),
+)
+def test_no_column_is_left_out_for_which_there_is_room(drawn: tuple[list[int], list[int]], room: int) -> None:
+    widths, drops = drawn
+
+    def needed(columns: list[int]) -> int:
+        return sum(widths[column] for column in columns) + 3 * (len(columns) - 1)
+
+    shown = fitting(widths, room, drops)
+    left_out = [column for column in drops if column not in shown]
+    assert sorted([*shown, *left_out]) == list(range(len(widths)))
+    assert needed(shown) <= room or left_out == sorted(left_out, key=drops.index) == drops
+    assert all(needed([*shown, column]) > room for column in left_out)
 
 
 @given(SENTENCES, st.integers(5, 60))

@@ -42,7 +42,7 @@ def parse(text: str) -> dict[str, Any]:
         return parse_miopen(text)
     if looks_like_benchdnn(text):
         return parse_benchdnn(text)
-    if re.match(r"\s*n[0-9]+c[0-9]", text):
+    if re.match(r"\s*n[0-9]+\s*c[0-9]", text):
         return parse_case_id(text)
     shown = text if len(text) <= 80 else text[:77] + "..."
     raise ProblemError(f"{shown!r} names no convolution. {_FORMS}")

@@ -55,12 +55,14 @@ def earlier_run_report(measurements: Measurements, *, details: bool = False) -> 
     when += f" on {machine['machine']} ({hardware_of(machine)})" if machine.get("machine") else ""
     ending = f"{count(len(records), 'record')} in {measurements.journal}{when}."
     shown = replace(measurements, records=records)
-    return run_report(shown, Request(threads=threads or 1, case_glob="*", details=details), ending)
+    return run_report(shown, Request(threads=threads or 1, case_glob="*", details=details), ending, bars=True)
 
 
-def run_report(measurements: Measurements, request: Request, ending: str | None = None) -> RenderableType:
+def run_report(
+    measurements: Measurements, request: Request, ending: str | None = None, *, bars: bool = False
+) -> RenderableType:
     """The tables, apart for each combination of values on the request's axes, and the notes, the last of which is
-    `ending` or how much was measured in what time."""
+    `ending` or how much was measured in what time. `bars` adds columns that show speeds as lengths."""
     parts: list[RenderableType] = []
     whole = request.takes_whole_suites and not (measurements.interrupted or measurements.error)
     for heading, records in variants(measurements.records, request.axes):
@@ -73,6 +75,7 @@ def run_report(measurements: Measurements, request: Request, ending: str | None 
                 details=request.details,
                 whole=whole,
                 reasons=request.names_backends or bool(request.plugins),
+                bars=bars,
             )
             for ranking in rank(records, request.lower_precision)
         ]

@@ -14,6 +14,8 @@ from rich.text import Text
 from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.ranking import BackendScore, CaseRanking, RankedBackend, SuiteRanking
 from convbench.analysis.roofline import COMPUTE, IMPLAUSIBLE, Limit, Limits, may_pass
+from convbench.reporting.bars import WIDTH as BAR_WIDTH
+from convbench.reporting.bars import bar
 from convbench.reporting.console import spaced, status_style
 from convbench.reporting.numbers import (
     aligned,
@@ -38,7 +40,17 @@ from convbench.store.readings import number, table
 from convbench.store.schema import Record
 
 _MOST_ABSENT = 4
-_LESS_IMPORTANT = ("mJ", "error/bound", "first answer ms", "GFLOP/s", "% of limit", "% of fastest", "95 % interval ms")
+_BAR = "speed"
+_LESS_IMPORTANT = (
+    _BAR,
+    "mJ",
+    "error/bound",
+    "first answer ms",
+    "GFLOP/s",
+    "% of limit",
+    "% of fastest",
+    "95 % interval ms",
+)
 
 
 def suite_report(
@@ -48,17 +60,22 @@ def suite_report(
     details: bool = False,
     whole: bool = True,
     reasons: bool = False,
+    bars: bool = False,
 ) -> RenderableType:
     """The table of one suite, the standings, the closing sentence, and what was left out. The machine's `limits`, if
     known, add a column; `details` adds a second table. Unless `whole`, the cases are a part of the suite. With
-    `reasons` it says of each backend that cannot run here why."""
+    `reasons` it says of each backend that cannot run here why, and with `bars` shares of the fastest are bars, too."""
     limits = limits or Limits(())
     parts: list[RenderableType | None] = [Text(f"Suite {printable(ranking.suite)}", style="bold")]
     if places := [place for case in ranking.cases for place in case.timed]:
         heading = partial(_case_heading, limits=limits)
-        parts += [CaseTable(ranking, _columns(places, limits), heading, _marks, _LESS_IMPORTANT)]
+        parts += [CaseTable(ranking, _columns(places, limits, bars), heading, _marks, _LESS_IMPORTANT)]
         parts += [details_report(ranking) if details else None]
-        parts += [_standings(ranking, whole) if len(ranking.cases) > 1 else None, closing(ranking), _apart(ranking)]
+        parts += [
+            _standings(ranking, whole, bars) if len(ranking.cases) > 1 else None,
+            closing(ranking),
+            _apart(ranking),
+        ]
         sentences = _limit_sentences(ranking, limits)
         parts.append(Group(*sentences) if sentences else None)
     return spaced(*parts, _failures(ranking), _left_out(ranking, reasons=reasons or details))
@@ -70,7 +87,7 @@ def _marks(case: CaseRanking, place: RankedBackend) -> Text:
     return marks.append(f" in {place.precision}", style="yellow") if place.precision else marks
 
 
-def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[str]]:
+def _columns(places: Sequence[RankedBackend], limits: Limits, bars: bool) -> dict[str, list[str]]:
     """The cells of each column after the names, by heading."""
     records = [place.record for place in places]
     first_answers = [milliseconds((r["prepare_s"] or 0) + (r["first_call_s"] or 0)) for r in records]
@@ -80,6 +97,7 @@ def _columns(places: Sequence[RankedBackend], limits: Limits) -> dict[str, list[
         "95 % interval ms": _intervals(records),
         "GFLOP/s": aligned([significant(r["gflops"] or 0) for r in records]),
         "% of fastest": aligned(["–" if math.isnan(place.share) else percent(place.share) for place in places]),
+        **({_BAR: [bar(place.share).ljust(BAR_WIDTH) for place in places]} if bars else {}),
         **_if_known("% of limit", [limits.share(r) for r in records], percent),
         **_if_known("mJ", [number(r, "energy_j") for r in records], lambda joules: significant(joules * 1e3)),
         "first answer ms": aligned(first_answers),
@@ -111,7 +129,7 @@ def _case_heading(case: CaseRanking, limits: Limits) -> Text:
     return Text(case.case, style="cyan").append("  " + ", ".join(details), style="dim")
 
 
-def _standings(ranking: SuiteRanking, whole: bool) -> RenderableType | None:
+def _standings(ranking: SuiteRanking, whole: bool, bars: bool) -> RenderableType | None:
     if not ranking.standings:
         return None
     total = len(ranking.cases)
@@ -123,8 +141,11 @@ def _standings(ranking: SuiteRanking, whole: bool) -> RenderableType | None:
     for standing, total_ms in zip(ranking.standings, totals, strict=True):
         counts = (str(standing.cases), str(standing.outright or "–"), str(standing.level or "–"))
         row = [_named(standing), *counts, percent(standing.mean_share)]
-        rows.append(row + ([total_ms] if weighted else []))
-    return plain_table(headers, rows, right=range(1, len(headers)), drops=(3, 1))
+        row += [total_ms] if weighted else []
+        rows.append(row + ([bar(standing.mean_share)] if bars else []))
+    numbers = range(1, len(headers))
+    headers += [_BAR] if bars else []
+    return plain_table(headers, rows, right=numbers, drops=([len(numbers) + 1] if bars else []) + [3, 1])
 
 
 def closing(ranking: SuiteRanking) -> RenderableType:

@@ -1,0 +1,1 @@
+"""What `convbench show` prints of a case and of a problem."""

@@ -1,0 +1,1 @@
+"""`convbench show`: what a name stands for, the past of a case, and what is known of a problem."""
