@@ -19,7 +19,6 @@ from convbench.store.formats.cells import text_of
 from convbench.store.locations import draft_of
 
 if TYPE_CHECKING:
-    import altair as alt
     import pandas as pd
 
 FORMATS = ("svg", "png", "csv")
@@ -42,8 +41,8 @@ class Figure:
     """In Vega-Lite, with its data."""
 
     @property
-    def chart(self) -> alt.Chart | alt.LayerChart:
-        """As an Altair chart, to be changed, and shown by the renderer that Altair is set to."""
+    def chart(self) -> Any:
+        """As an `altair.Chart` or `altair.LayerChart`, to be changed, and shown by the renderer that Altair is set to."""
         import altair as alt
 
         kind = alt.LayerChart if "layer" in self.specification else alt.Chart
