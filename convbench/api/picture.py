@@ -31,6 +31,7 @@ class PictureResult(Result):
         return [
             {
                 "backend": filtered.backend,
+                "kernel": picture.kernel,
                 "padding_mode": picture.problem.padding_mode,
                 "case_id": picture.problem.case_id,
                 "status": str(filtered.status),
@@ -55,8 +56,8 @@ class PictureResult(Result):
         return write_images(self.pictures, Path(folder))
 
     def __rich__(self) -> RenderableType:
-        headers = ("backend", "padding", "status", "error/bound", "largest error", "why")
-        return plain_table(headers, [_cells(row) for row in self.records], right=(3, 4), wraps=(5,))
+        headers = ("backend", "kernel", "padding", "status", "error/bound", "largest error", "why")
+        return plain_table(headers, [_cells(row) for row in self.records], right=(4, 5), wraps=(6,))
 
     def _repr_html_(self) -> str:
         image = base64.b64encode(self._repr_png_()).decode()
@@ -71,7 +72,8 @@ class PictureResult(Result):
 def picture(
     photo: str | PathLike[str] | None = None,
     *,
-    kernel: str = "sharpen",
+    kernel: Words = "sharpen",
+    seed: int = 0,
     stride: int = 1,
     dilation: int = 1,
     padding: int | None = None,
@@ -84,15 +86,17 @@ def picture(
 ) -> PictureResult:
     """Filter a photograph with each backend, and judge the answers; the photograph of the tutorial suite without one.
 
-    `kernel` is sharpen, blur, edges or emboss, rows such as "0 -1 0; -1 5 -1; 0 -1 0", or the path of a file of rows.
-    Each channel is filtered alone. `padding` None keeps the picture's size at stride 1.
+    `kernel` is sharpen, blur, edges, emboss, random (3x3 weights that follow from `seed`), rows such as
+    "0 -1 0; -1 5 -1; 0 -1 0", the path of a file of rows, or several of these. Each channel is filtered alone.
+    `padding` None keeps the picture's size at stride 1.
 
     Raises `PictureError` for a photograph or a kernel that cannot be read, `ProblemError` for arguments that make no
     convolution, and `BackendError` for a pattern that matches no backend.
     """
     request = Request(
         photo=None if photo is None else Path(photo),
-        kernel=kernel,
+        kernels=_words(kernel),
+        seed=seed,
         stride=stride,
         dilation=dilation,
         padding=padding,
@@ -113,4 +117,4 @@ def _words(value: str | Iterable[str]) -> tuple[str, ...]:
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     errors = [row["error_over_bound"], row["max_error"]]
     shown = ["–" if error is None else "0" if error == 0 else f"{error:.2g}" for error in errors]
-    return row["backend"], row["padding_mode"], row["status"], *shown, row["reason"] or ""
+    return row["backend"], row["kernel"], row["padding_mode"], row["status"], *shown, row["reason"] or ""

@@ -56,10 +56,13 @@ def show_report(*runs: str | Path, beside: bool = False, **values: Any) -> None:
 @click.argument("photo", required=False, type=options.PATH)
 @click.option(
     "--kernel",
-    default="sharpen",
+    multiple=True,
+    default=("sharpen",),
     metavar="NAME|ROWS|FILE",
-    help="sharpen, blur, edges or emboss, rows such as '0 -1 0; -1 5 -1; 0 -1 0', or a file of rows.",
+    help="sharpen, blur, edges, emboss or random, rows such as '0 -1 0; -1 5 -1; 0 -1 0', or a file of rows; "
+    "repeatable.",
 )
+@options.whole("--seed", 0, "Seed of the kernel `random`.", default=0)
 @options.whole("--stride", 1, "Stride.", default=1)
 @options.whole("--dilation", 1, "Dilation.", default=1)
 @click.option("--padding", type=int, metavar="N", help="Padding.  [default: keeps the size at stride 1]")

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from convbench.errors import PictureError
 from convbench.reporting.terminal_text import printable
+from convbench.runner.picture.kernels import KERNELS, RANDOM
 from convbench.runner.picture.picture import Filtered, Picture, Pictures, Pixels
 
 _CELL, _GAP, _CAPTION = 300, 14, 40  # pixels
@@ -32,7 +33,7 @@ def contact_sheet(pictures: Pictures) -> Image.Image:
     for picture in pictures.pictures:
         rows.append([
             (_image(pictures.photo), f"input, {_size(pictures.photo)}", False),
-            (_image(picture.exact), f"exact answer, {_size(picture.exact)}, {picture.problem.padding_mode}", False),
+            (_image(picture.exact), f"exact answer, {_size(picture.exact)}, {_subject(picture)}", False),
             (_corner(picture.exact), "its upper left corner", False),
         ])  # fmt: skip
         rows += [_row(filtered, picture) for filtered in picture.filtered]
@@ -62,13 +63,35 @@ def _images(pictures: Pictures) -> Iterator[tuple[str, Image.Image]]:
     yield "sheet", contact_sheet(pictures)
     yield "input", _image(pictures.photo)
     for picture in pictures.pictures:
-        mode = f"-{picture.problem.padding_mode}" if len(pictures.pictures) > 1 else ""
-        yield f"exact{mode}", _image(picture.exact)
+        suffix = _suffix(picture, pictures)
+        yield f"exact{suffix}", _image(picture.exact)
         for filtered in picture.filtered:
             if filtered.output is not None:
-                name = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in filtered.backend)
-                yield f"{name}{mode}", _image(filtered.output)
-                yield f"{name}{mode}-difference", _difference(filtered.output, picture.exact)[0]
+                name = _file_name(filtered.backend)
+                yield f"{name}{suffix}", _image(filtered.output)
+                yield f"{name}{suffix}-difference", _difference(filtered.output, picture.exact)[0]
+
+
+def _suffix(picture: Picture, pictures: Pictures) -> str:
+    """What tells the files of this picture from those of the others: its kernel and its padding mode, where several."""
+    kernels = list(dict.fromkeys(one.kernel for one in pictures.pictures))
+    modes = {one.problem.padding_mode for one in pictures.pictures}
+    kernel = picture.kernel if _is_a_name(picture.kernel) else f"kernel{kernels.index(picture.kernel) + 1}"
+    return (f"-{kernel}" if len(kernels) > 1 else "") + (f"-{picture.problem.padding_mode}" if len(modes) > 1 else "")
+
+
+def _is_a_name(kernel: str) -> bool:
+    return kernel in (*KERNELS, RANDOM)
+
+
+def _subject(picture: Picture) -> str:
+    """Its kernel and padding mode, if it is padded."""
+    kernel = picture.kernel if _is_a_name(picture.kernel) else "own kernel"
+    return f"{kernel}, {picture.problem.padding_mode}" if np.any(picture.problem.padding) else kernel
+
+
+def _file_name(backend: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_.@" else "_" for c in backend)
 
 
 def _row(filtered: Filtered, picture: Picture) -> list[Cell]:

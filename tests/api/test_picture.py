@@ -144,3 +144,18 @@ def test_what_is_no_photograph_is_a_sentence(tmp_path: Path) -> None:
         convbench.picture(backend="nunpy")
     with pytest.raises(ProblemError, match="padding_mode"):
         convbench.picture(padding_mode="mirror", backend="numpy-gemm")
+
+
+def test_several_kernels_are_on_one_sheet_and_random_weights_follow_from_their_seed(tmp_path: Path) -> None:
+    kernels = ["sharpen", "random", "0 1; 2 3"]
+    result = convbench.picture(kernel=kernels, seed=7, stride=2, padding=0, backend="numpy-gemm")
+    assert result.ok and [row["kernel"] for row in result.records] == kernels
+    sharpened, filtered, own = result.pictures.pictures
+    assert sharpened.exact.shape == filtered.exact.shape == (229, 229, 3) and own.exact.shape == (230, 230, 3)
+    weights = kernel_of("random", 7)
+    assert weights.shape == (3, 3) and not np.array_equal(weights, kernel_of("random", 8))
+    photo = read_photo(None).astype(np.float32).astype(np.float64)
+    corner = (photo[:3, :3] * weights.astype(np.float32)[:, :, None]).sum(axis=(0, 1))
+    assert np.allclose(filtered.exact[0, 0], corner, rtol=1e-6)
+    names = {path.name for path in result.write(tmp_path)}
+    assert {"sheet.png", "exact-sharpen.png", "exact-random.png", "numpy-gemm-kernel3-difference.png"} <= names

@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def chart(self) -> Any:
-        """As an `altair.Chart` or `altair.LayerChart`, to be changed, and shown by the renderer that Altair is set to."""
+        """As an `altair.Chart` or `altair.LayerChart`, to be changed; the renderer that Altair is set to shows it."""
         import altair as alt
 
         kind = alt.LayerChart if "layer" in self.specification else alt.Chart

@@ -16,18 +16,26 @@ KERNELS: dict[str, tuple[tuple[float, ...], ...]] = {
     "edges": ((-1, -1, -1), (-1, 8, -1), (-1, -1, -1)),
     "emboss": ((-2, -1, 0), (-1, 1, 1), (0, 1, 2)),
 }
+RANDOM = "random"
+"""The name of a kernel of 3x3 random weights."""
 _LARGEST = 255
 _FILE = FileKind("a kernel", 2**20, "give a text file with a row of the kernel in each line", PictureError)
-_EXPECTED = f"one of {', '.join(KERNELS)}, rows such as '0 -1 0; -1 5 -1; 0 -1 0', or the path of a file of rows"
+_NAMES = (*KERNELS, RANDOM)
+_EXPECTED = f"one of {', '.join(_NAMES)}, rows such as '0 -1 0; -1 5 -1; 0 -1 0', or the path of a file of rows"
 
 
-def kernel_of(text: str) -> NDArray[np.float64]:
+def kernel_of(text: str, seed: int = 0) -> NDArray[np.float64]:
     """The kernel (kh, kw) that `text` names, spells out or is the path of; rows end at a semicolon or a line.
+
+    The weights of `random` follow from `seed`; they are normal, with a standard deviation of 1/3, which keeps the
+    contrast of noise.
 
     Raises `PictureError` for anything else.
     """
     if text in KERNELS:
         return np.array(KERNELS[text], dtype=np.float64)
+    if text == RANDOM:
+        return np.random.default_rng(seed).standard_normal((3, 3)) / 3
     rows = text if _is_spelt_out(text) else _content(text)
     try:
         cells = [row.replace(",", " ").split() for row in rows.replace("\n", ";").split(";")]
@@ -45,5 +53,5 @@ def _is_spelt_out(text: str) -> bool:
 
 def _content(text: str) -> str:
     if not Path(text).exists():
-        raise PictureError(f"--kernel is {text!r}; it should be {_EXPECTED}.{did_you_mean(text, KERNELS)}")
+        raise PictureError(f"--kernel is {text!r}; it should be {_EXPECTED}.{did_you_mean(text, _NAMES)}")
     return read_bytes(text, _FILE).decode("utf-8", errors="replace")

@@ -41,7 +41,9 @@ class Request:
     """`padding` None keeps the picture's size at stride 1; `photo` None is the photograph of the tutorial suite."""
 
     photo: Path | None = None
-    kernel: str = "sharpen"
+    kernels: Sequence[str] = ("sharpen",)
+    seed: int = 0
+    """Of the kernel `random`."""
     stride: int = 1
     dilation: int = 1
     padding: int | None = None
@@ -66,8 +68,10 @@ class Filtered:
 
 @dataclass(frozen=True)
 class Picture:
-    """A photograph filtered with one padding mode: the exact answer and those of the backends."""
+    """A photograph filtered with one kernel and padding mode: the exact answer and those of the backends."""
 
+    kernel: str
+    """As it was given: a name, rows or a path."""
     problem: ConvProblem
     exact: Pixels
     filtered: tuple[Filtered, ...]
@@ -75,10 +79,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The photograph, and a picture for each padding mode."""
+    """The photograph, and a picture for each kernel and padding mode."""
 
     photo: Pixels
-    kernel: NDArray[np.float64]
     pictures: tuple[Picture, ...]
 
     @property
@@ -87,12 +90,13 @@ class Pictures:
 
 
 def apply_kernel(request: Request) -> Pictures:
-    """Filter the photograph. Each channel is filtered alone, with one kernel for all three.
+    """Filter the photograph. Each channel is filtered alone, with the same kernel.
 
     Raises `PictureError` for a photograph or a kernel that cannot be read, `ProblemError` for arguments that make no
     convolution, and `BackendError` for a pattern that matches no backend.
     """
-    kernel, photo = kernel_of(request.kernel), read_photo(request.photo)
+    kernels = {name: kernel_of(name, request.seed) for name in request.kernels}
+    photo = read_photo(request.photo)
     registry = discover(request.plugins)
     entries = [row for row in registry.select(request.backends) if isinstance(row, Entry)]
     available = [entry for entry in entries if entry.unavailable() is None]
@@ -100,12 +104,18 @@ def apply_kernel(request: Request) -> Pictures:
         raise BackendError("none of these backends can run here; convbench backends says why.")
     pool = WorkerPool(Settings(threads=request.threads, time_limit_s=request.time_limit_s))
     try:
-        modes = dict.fromkeys(request.padding_modes)
-        problems = [_problem(request, photo, kernel, mode) for mode in modes]
-        pictures = tuple(_picture(problem, photo, kernel, available, pool) for problem in problems)
+        problems = [
+            (name, kernel, _problem(request, photo, kernel, mode))
+            for name, kernel in kernels.items()
+            for mode in dict.fromkeys(request.padding_modes)
+        ]
+        pictures = tuple(
+            Picture(name, problem, *_answers(problem, photo, kernel, available, pool))
+            for name, kernel, problem in problems
+        )
     finally:
         pool.shutdown()
-    return Pictures(photo, kernel, pictures)
+    return Pictures(photo, pictures)
 
 
 def read_photo(path: Path | None) -> Pixels:
@@ -141,15 +151,16 @@ def _problem(request: Request, photo: Pixels, kernel: NDArray[np.float64], paddi
     )
 
 
-def _picture(
+def _answers(
     problem: ConvProblem, photo: Pixels, kernel: NDArray[np.float64], entries: Sequence[Entry], pool: WorkerPool
-) -> Picture:
+) -> tuple[Pixels, tuple[Filtered, ...]]:
+    """The exact answer and those of the backends."""
     weight = np.broadcast_to(kernel, problem.weight_shape)
     operands = rounded(problem, photo.transpose(2, 0, 1)[None], weight, None)
     largest = 255 * float(np.abs(operands.w[0].astype(np.float64)).sum())
     is_exact = bool((kernel % 1 == 0).all()) and largest <= LARGEST_EXACT_INTEGER[problem.dtype]
     oracle = Oracle(problem, operands, "integers" if is_exact else "normal")
-    return Picture(problem, _as_pixels(oracle.exact), tuple(_filtered(problem, operands, oracle, entries, pool)))
+    return _as_pixels(oracle.exact), tuple(_filtered(problem, operands, oracle, entries, pool))
 
 
 def _filtered(
