@@ -23,7 +23,7 @@ exclude_patterns = ["README.md"]  # the list that the navigation is made of
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 nitpicky = True
 nitpick_ignore_regex = [  # names of other projects, whose inventories are on the network, which no build may need
-    ("py:class", r"(abc|collections|numpy|np|os|pathlib|pandas|pd|rich|torch|typing)\..*|Path"),
+    ("py:class", r"(abc|collections|numpy|np|os|pathlib|alt|pandas|pd|rich|torch|typing)\..*|Path"),
     ("py:class", "Arrays|NDArray|Place|Source"),  # aliases of such types, which signatures name
 ]
 highlight_language = "none"
