@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convbench.backend import (
     NO_INSTRUMENTS,
-    WHOLE_OF_CONV2D,
+    WITH_GRADIENTS,
     Algorithm,
     Arithmetic,
     Arrays,
@@ -18,6 +18,7 @@ from convbench.backend import (
 )
 from convbench.problem import ConvProblem
 
+from ._torch_gradients import gradient
 from ._torch_script import torch_script
 from ._torch_tensors import on_both, padding, tensor, to_numpy, touch_of
 
@@ -32,10 +33,11 @@ class TorchConv2d(Backend):
     """F.conv2d. No operand requires a gradient, so the call needs no guard, which would cost 2 microseconds."""
 
     requires = ("torch",)
-    supports = WHOLE_OF_CONV2D
+    supports = WITH_GRADIENTS
     thread_safe = True
-    # oneDNN multiplies pairs of bfloat16, some of them zero weights with values beside the window.
-    arithmetic = Arithmetic(CPU_ALGORITHM, taints=("bfloat16",))
+    # oneDNN multiplies pairs of bfloat16, some of them zero weights with values beside the window. Where torch computes
+    # half formats itself, it adds parts of gradients in the half format.
+    arithmetic = Arithmetic(CPU_ALGORITHM, adds_gradients_in_dtype=True, taints=("bfloat16",))
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last
@@ -60,6 +62,33 @@ class TorchConv2d(Backend):
         compute = convolve if padded is None else lambda x: convolve(padded(x))
         on = self._on(compute, input_, layout)
         return Ready(self._call(compute, input_), self._sync(), to_numpy, on, instruments, touch=touch_of(input_))
+
+    def prepare_gradient(
+        self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
+    ) -> Ready:
+        import torch
+
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        host = tensor(g)
+        instruments = self._instruments(host, layout)
+        upstream = host.to(self.device, memory_format=layout)
+        dtype = upstream.dtype
+
+        def operand(array: np.ndarray | None, shape: tuple[int, ...]) -> Any:
+            # Of an operand that the direction does not read, torch still reads the shape and the layout.
+            values = torch.empty(shape, dtype=dtype) if array is None else tensor(array)
+            return values.to(self.device, memory_format=layout)
+
+        input_, weight = operand(x, problem.input_shape), operand(w, problem.weight_shape)
+        compute = self._gradient(problem, input_, weight, layout)
+        return Ready(
+            self._call(compute, upstream), self._sync(), to_numpy, instruments=instruments, touch=touch_of(upstream)
+        )
+
+    def _gradient(self, problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
+        """A function from the gradient of the output to the one that `problem` asks for, by the operator that autograd
+        calls, with one result asked for."""
+        return gradient(problem, x, w, layout)
 
     def _call(self, compute: Callable[[Any], Any], x: Any) -> Callable[[], Any]:
         return lambda: compute(x)

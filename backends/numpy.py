@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
-from convbench.backend import WHOLE_OF_CONV2D, Algorithm, Arithmetic, Backend, Ready
+from convbench.backend import WITH_GRADIENTS, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
 from ._numpy_arrays import prepared
+from ._numpy_gradients import padded_shape, prepared_gradient
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,7 @@ _SMALL_IMAGES_BYTES = 8 * 2**20  # ...up to this size: with few columns per prod
 
 class _NumPy(Backend):
     requires = ("numpy",)
-    supports = WHOLE_OF_CONV2D
+    supports = WITH_GRADIENTS
     thread_safe = True
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
@@ -36,6 +37,14 @@ class _NumPy(Backend):
         x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
         return prepared(problem, x, w, b, lambda x, w: convolve(problem, x, w))
 
+    def prepare_gradient(
+        self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
+    ) -> Ready:
+        back, sums = (
+            (_loop_back, _loop_weights) if self.arithmetic.algorithm == "direct" else (_gemm_back, _gemm_weights)
+        )
+        return prepared_gradient(problem, g, x, w, lambda g, w: back(problem, g, w), lambda x, g: sums(problem, x, g))
+
 
 def _loop(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """One output pixel at a time: every filter times the input patch under it."""
@@ -49,6 +58,33 @@ def _loop(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         patch = x[n, :, rows, columns].reshape(groups, reduction, 1)
         out[n, :, i, j] = np.matmul(filters, patch).ravel()
     return out
+
+
+def _loop_back(problem: ConvProblem, g: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The gradient of the padded input, one output pixel at a time: back to the patch under the kernel."""
+    import numpy as np
+
+    groups = problem.groups
+    filters = w.reshape(groups, -1, *w.shape[1:])
+    padded = np.zeros(padded_shape(problem), g.dtype)
+    for n, i, j in product(range(problem.batch), range(problem.out_height), range(problem.out_width)):
+        rows, columns = _under_kernel(problem, 0, i), _under_kernel(problem, 1, j)
+        patch = np.einsum("gocij,go->gcij", filters, g[n, :, i, j].reshape(groups, -1))
+        padded[n, :, rows, columns] += patch.reshape(problem.in_channels, *problem.kernel_size)
+    return padded
+
+
+def _loop_weights(problem: ConvProblem, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """The gradient of the weight, one output pixel at a time: every filter's output times the patch under it."""
+    import numpy as np
+
+    groups = problem.groups
+    out = np.zeros((groups, problem.out_channels // groups, *problem.weight_shape[1:]), g.dtype)
+    for n, i, j in product(range(problem.batch), range(problem.out_height), range(problem.out_width)):
+        patch = x[n, :, _under_kernel(problem, 0, i), _under_kernel(problem, 1, j)]
+        of_outputs = g[n, :, i, j].reshape(groups, -1)
+        out += np.einsum("go,gcij->gocij", of_outputs, patch.reshape(groups, -1, *problem.kernel_size))
+    return out.reshape(problem.weight_shape)
 
 
 def _under_kernel(problem: ConvProblem, axis: int, position: int) -> slice:
@@ -86,7 +122,8 @@ def _gemm(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 def _blocks(problem: ConvProblem, itemsize: int) -> Iterator[tuple[slice, slice]]:
     """The images and output rows of each product: several small images, or some rows of a large one."""
-    row_bytes = problem.groups * problem.reduction_length * problem.out_width * itemsize
+    taps = problem.in_channels * problem.kernel_size[0] * problem.kernel_size[1]
+    row_bytes = taps * problem.out_width * itemsize
     image_bytes = row_bytes * problem.out_height
     images = _SMALL_IMAGES_BYTES // image_bytes if image_bytes < _SMALL_IMAGE_BYTES else 1
     rows = problem.out_height if images > 1 else max(1, _BLOCK_BYTES // row_bytes)
@@ -113,6 +150,39 @@ def _under_tap(problem: ConvProblem, axis: int, tap: int, outputs: slice | None 
     first, stop = (outputs.start, outputs.stop) if outputs else (0, problem.output_shape[2 + axis])
     stride, offset = problem.stride[axis], tap * problem.dilation[axis]
     return slice(offset + first * stride, offset + (stop - 1) * stride + 1, stride)
+
+
+def _gemm_back(problem: ConvProblem, g: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The gradient of the padded input: one matrix product per block gives that of the patches, which are added."""
+    import numpy as np
+
+    groups, (n, c, *extent) = problem.groups, padded_shape(problem)
+    filters = w.reshape(groups, problem.out_channels // groups, -1).swapaxes(1, 2)
+    g = g.reshape(n, groups, -1, *g.shape[2:])
+    padded = np.zeros((n, groups, c // groups, *extent), g.dtype)
+    for images, rows in _blocks(problem, g.itemsize):
+        block = g[images, :, :, rows].transpose(1, 2, 0, 3, 4)
+        patches = np.matmul(filters, block.reshape(groups, block.shape[1], -1))
+        patches = patches.reshape(groups, c // groups, *problem.kernel_size, *block.shape[2:])
+        for a, b in np.ndindex(problem.kernel_size):
+            under = padded[images, :, :, _under_tap(problem, 0, a, rows), _under_tap(problem, 1, b)]
+            under += patches[:, :, a, b].transpose(2, 0, 1, 3, 4)
+    return padded.reshape(n, c, *extent)
+
+
+def _gemm_weights(problem: ConvProblem, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """The gradient of the weight: one matrix product per block, of the output's gradient with the patches."""
+    import numpy as np
+
+    n, groups = problem.batch, problem.groups
+    x, g = x.reshape(n, groups, -1, *x.shape[2:]), g.reshape(n, groups, -1, *g.shape[2:])
+    filters, (own, kh, kw) = g.shape[2], problem.weight_shape[1:]
+    out = np.zeros((groups, filters, own * kh * kw), g.dtype)
+    for images, rows in _blocks(problem, x.itemsize):
+        columns = _patches(problem, x[images], rows).reshape(groups, out.shape[2], -1)
+        of_outputs = g[images, :, :, rows].transpose(1, 2, 0, 3, 4).reshape(groups, filters, -1)
+        out += np.matmul(of_outputs, columns.swapaxes(1, 2))
+    return out.reshape(problem.weight_shape)
 
 
 def _depthwise(problem: ConvProblem, x: np.ndarray, filters: np.ndarray, out: np.ndarray) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from convbench.backend import WHOLE_OF_CONV2D, Arithmetic
+from convbench.backend import WHOLE_OF_CONV2D, WITH_GRADIENTS, Arithmetic
 from convbench.problem import DTYPES, ConvProblem
 
 from ._torch_conv2d import TorchConv2d
 from ._torch_script import torch_script
 
-_NO_FLOAT64 = replace(WHOLE_OF_CONV2D, dtypes=set(DTYPES) - {"float64"})
+_NO_FLOAT64 = set(DTYPES) - {"float64"}
 
 
 class _Native(TorchConv2d):
@@ -22,28 +22,34 @@ class _Native(TorchConv2d):
     def _convolution(
         self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
     ) -> Callable[[Any], Any]:
-        from torch import _C
+        return _on_own_kernels(super()._convolution(problem, x, w, b, padding))
 
-        convolve = super()._convolution(problem, x, w, b, padding)
-
-        def run(x: Any) -> Any:
-            # The flags belong to the process, so they are restored, at 0.2 microseconds a call. The public
-            # torch.backends.mkldnn.flags() sets more, takes 8 and warns about TF32 on Intel GPUs.
-            before = _C._get_mkldnn_enabled(), _C._get_nnpack_enabled()
-            _C._set_mkldnn_enabled(False)
-            _C._set_nnpack_enabled(False)
-            try:
-                return convolve(x)
-            finally:
-                _C._set_mkldnn_enabled(before[0])
-                _C._set_nnpack_enabled(before[1])
-
-        return run
+    def _gradient(self, problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
+        return _on_own_kernels(super()._gradient(problem, x, w, layout))
 
     def script(self, problem: ConvProblem) -> str | None:
         return torch_script(
             problem, settings=["torch._C._set_mkldnn_enabled(False)", "torch._C._set_nnpack_enabled(False)"]
         )
+
+
+def _on_own_kernels(compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`compute` with oneDNN and NNPACK off."""
+    from torch import _C
+
+    def run(x: Any) -> Any:
+        # The flags belong to the process, so they are restored, at 0.2 microseconds a call. The public
+        # torch.backends.mkldnn.flags() sets more, takes 8 and warns about TF32 on Intel GPUs.
+        before = _C._get_mkldnn_enabled(), _C._get_nnpack_enabled()
+        _C._set_mkldnn_enabled(False)
+        _C._set_nnpack_enabled(False)
+        try:
+            return compute(x)
+        finally:
+            _C._set_mkldnn_enabled(before[0])
+            _C._set_nnpack_enabled(before[1])
+
+    return run
 
 
 class _Packed(TorchConv2d):
@@ -52,7 +58,8 @@ class _Packed(TorchConv2d):
     The operators are those that inductor's freezing calls. Their output is channels-last for any input.
     """
 
-    supports = _NO_FLOAT64  # oneDNN has no float64: "itensor_view_from_dense expects float/bfloat16/half/..."
+    # oneDNN has no float64: "itensor_view_from_dense expects float/bfloat16/half/..."
+    supports = replace(WHOLE_OF_CONV2D, dtypes=_NO_FLOAT64)
 
     def unavailable(self) -> str | None:
         if platform.system() == "Darwin":
@@ -96,7 +103,7 @@ class _Packed(TorchConv2d):
 
 class _Mps(TorchConv2d):
     device = "mps"
-    supports = _NO_FLOAT64  # Metal has no float64
+    supports = replace(WITH_GRADIENTS, dtypes=_NO_FLOAT64)  # Metal has no float64
     arithmetic = Arithmetic("auto")
 
     def unavailable(self) -> str | None:

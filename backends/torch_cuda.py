@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Arrays, Instruments
+from convbench.backend import WITH_GRADIENTS, Arithmetic, Arrays, Instruments
 from convbench.problem import ConvProblem
 
 from ._torch_conv2d import TorchConv2d
@@ -32,13 +32,12 @@ class _Cuda(TorchConv2d):
     def _convolution(
         self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
     ) -> Callable[[Any], Any]:
-        from torch.backends import cudnn
-
-        # cuDNN's heuristic always picks the same algorithm. With benchmark=True timings pick it anew in every process,
-        # and results of different days could not be compared.
-        cudnn.benchmark = False
-        _set_tf32(False)
+        _set_up_cudnn()
         return super()._convolution(problem, x, w, b, padding)
+
+    def _gradient(self, problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
+        _set_up_cudnn()
+        return super()._gradient(problem, x, w, layout)
 
     def _sync(self) -> Callable[[], None]:
         import torch
@@ -59,23 +58,17 @@ class _Cuda(TorchConv2d):
 class _Tf32(_Cuda):
     """torch's default: float32 is rounded to TF32 on GPUs that have it, so that tensor cores can multiply it."""
 
-    supports = replace(WHOLE_OF_CONV2D, dtypes={"float32"})  # in other dtypes it equals torch-cuda
+    supports = replace(WITH_GRADIENTS, dtypes={"float32"})  # in other dtypes it equals torch-cuda
     arithmetic = Arithmetic("auto", operand="tf32")
     thread_safe = False
 
     def _convolution(
         self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
     ) -> Callable[[Any], Any]:
-        convolve = super()._convolution(problem, x, w, b, padding)
+        return _in_tf32(super()._convolution(problem, x, w, b, padding))
 
-        def run(x: Any) -> Any:
-            _set_tf32(True)  # the setting belongs to the process, so it is restored
-            try:
-                return convolve(x)
-            finally:
-                _set_tf32(False)
-
-        return run
+    def _gradient(self, problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
+        return _in_tf32(super()._gradient(problem, x, w, layout))
 
     def script(self, problem: ConvProblem) -> str | None:
         return self._script(problem, "tf32")
@@ -91,6 +84,26 @@ class _Graph(_Cuda):
 
     def _on(self, compute: Callable[[Any], Any], x: Any, layout: Any) -> dict[Arrays, Callable[[Any], Any]]:
         return {"torch": captured_for_any(compute, x)}
+
+
+def _set_up_cudnn() -> None:
+    from torch.backends import cudnn
+
+    # cuDNN's heuristic always picks the same algorithm. With benchmark=True timings pick it anew in every process, and
+    # results of different days could not be compared.
+    cudnn.benchmark = False
+    _set_tf32(False)
+
+
+def _in_tf32(compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def run(x: Any) -> Any:
+        _set_tf32(True)  # the setting belongs to the process, so it is restored
+        try:
+            return compute(x)
+        finally:
+            _set_tf32(False)
+
+    return run
 
 
 def _set_tf32(allowed: bool) -> None:

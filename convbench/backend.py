@@ -14,6 +14,9 @@ one method:
 
     BACKENDS = (MyConv(),)
 
+A backend that computes gradients, too, names them in `Supports.directions` and has a second method,
+`prepare_gradient`. Without them a backend computes forward only.
+
 Three rules:
 
 * Import the library inside methods, never at the top of the file. Listing backends then costs nothing.
@@ -30,12 +33,12 @@ import importlib.util
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from convbench.cuda_driver import cuda_device_count
 from convbench.installation import pip_line
-from convbench.problem import DIRECTIONS, DTYPES, PADDING_MODES, ConvProblem, Dtype
+from convbench.problem import DIRECTIONS, DTYPES, GRADIENTS, PADDING_MODES, ConvProblem, Direction, Dtype
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +52,8 @@ Arrays = Literal["numpy", "torch"]
 class Supports:
     """What a backend can compute, as data that is readable without its library. The defaults promise little.
 
-    `dtypes`, `padding_modes` and `directions` take any iterable of words. Raises `TypeError` for an unknown word.
+    `dtypes`, `padding_modes` and `directions` take any iterable of words. For every direction but "forward" the backend
+    needs `prepare_gradient`. Raises `TypeError` for an unknown word.
     """
 
     dtypes: Set[str] = frozenset({"float32"})
@@ -72,8 +76,8 @@ class Supports:
 
     def reason_against(self, problem: ConvProblem) -> str | None:
         """Why `problem` is not supported, as a sentence; None when it is supported."""
-        if problem.direction not in self.directions:
-            return f"does not compute direction {problem.direction}"
+        if (reason := self.reason_against_direction(problem.direction)) is not None:
+            return reason
         if problem.dtype not in self.dtypes:
             return f"does not compute {problem.dtype}, only {', '.join(sorted(self.dtypes))}"
         if problem.padding_mode not in self.padding_modes:
@@ -91,9 +95,17 @@ class Supports:
             return f"does not take negative padding, such as {problem.padding}"
         return None
 
+    def reason_against_direction(self, direction: Direction) -> str | None:
+        """`computes forward only, not input_gradient`; None when the direction is supported."""
+        if direction in self.directions:
+            return None
+        return f"computes {' and '.join(d for d in DIRECTIONS if d in self.directions)} only, not {direction}"
+
 
 WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
 """Every forward `ConvProblem`."""
+WITH_GRADIENTS = replace(WHOLE_OF_CONV2D, directions={"forward", *GRADIENTS})
+"""Every `ConvProblem`, forward or a gradient."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,9 @@ class Arithmetic:
     """The precision of sums of products; None for float64 in float64 problems and float32 in all others."""
     output: Precision | None = None
     """A precision that results are rounded to, in some problems or all, before they get the problem's dtype."""
+    adds_gradients_in_dtype: bool = False
+    """Whether parts of a gradient are rounded to the problem's dtype before they are added: that of the weight for each
+    image, that of the input for each tap of the kernel, that of the bias for each element."""
     taints: tuple[Dtype, ...] = ()
     """The dtypes in which a NaN or an infinity in an image may make unrelated outputs of that image NaN, as a Fourier
     or Winograd transform does in every dtype. Declared here, it is no failure."""
@@ -232,7 +247,7 @@ class Ready:
     sync: Callable[[], None] = _no_wait
     """Waits until the work of every `run` so far is done."""
     to_numpy: Callable[[Any], np.ndarray] = _as_array
-    """Turns an output of `run` into an array in NCHW and the problem's dtype. Never timed."""
+    """Turns an output of `run` into an array of `problem.result_shape` (NCHW) and the problem's dtype. Never timed."""
     on: Mapping[Arrays, Callable[[Any], Any]] = field(default_factory=dict)
     """Functions that compute another input with the same weights, by kind of array. Used to act on a plan.
 
@@ -317,9 +332,23 @@ class Backend(ABC):
         and any strides. They must not be written to.
         """
 
+    def prepare_gradient(
+        self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
+    ) -> Ready:
+        """As `prepare`, for a gradient that `supports.directions` names, `problem.direction`.
+
+        `g` (N, O, out_h, out_w) is the gradient of the output. "input_gradient" has `w` as well and computes an array
+        (N, C, H, W); "weight_gradient" has `x` and computes (O, C/groups, kh, kw); "bias_gradient" has `g` alone and
+        computes (O,). What a direction does not take is None. The gradient of padding belongs to the call: where
+        padding repeats elements of the input, their gradients add up; where nothing reads an element, its gradient is
+        zero, and is written.
+        """
+        raise NotImplementedError(f"{self.name} declares {problem.direction} and has no prepare_gradient")
+
     def script(self, problem: ConvProblem) -> str | None:
         """Plain code that computes what this backend computes, for a bug report to the library; None without one.
 
+        It is asked for forward problems only.
         The code starts with NumPy arrays `x`, `w` and `b` (None without a bias), as `prepare` does, and with `np`, and
         `ml_dtypes` for bfloat16, imported; it cannot use convbench. It leaves a NumPy array `out` in NCHW, computed on
         one thread. Its last line is the call, `out = ...`; all preparation stands before it.

@@ -192,6 +192,7 @@ _READERS: dict[str, Reader] = {
     "budget": seconds,
     "cache": partial(choice, choices=("warm", "cold", "pass")),
     "for_": partial(choice, choices=("apply",)),
+    "direction": lambda value, option: ",".join(words(value, option)) or None,
     "dtype": lambda value, option: ",".join(words(value, option)) or None,
     "jobs": whole_number,
     "pass_bytes": byte_count,

@@ -96,6 +96,7 @@ def run(
     threads: Numbers = 1,
     dtype: Words = (),
     batch: Numbers = (),
+    direction: Words = (),
     cache: str | None = None,
     pass_bytes: int | str | None = None,
     processes: int | None = None,

@@ -61,6 +61,7 @@ def verify(
     suite: Words = (),
     case: str | None = None,
     where: str | None = None,
+    direction: Words = (),
     exact: bool = False,
     question: str | ConvProblem | Iterable[str | ConvProblem] = (),
     strength: int = 3,

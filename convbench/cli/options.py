@@ -116,6 +116,13 @@ pass_bytes = click.option(
 )
 
 
+def direction(does: str, default: str | None = None) -> Callable[[Command], Command]:
+    """The directions of a command; `does` says what it does in them."""
+    note = f"  [default: {default}]" if default else ""
+    text = f"{does}: forward, input_gradient, weight_gradient or bias_gradient.{note}"
+    return click.option("--direction", metavar="D,D,...", help=text)
+
+
 def time_limit(
     step: str = "prepare and first call", default: float | None = None, note: str = ""
 ) -> Callable[[Command], Command]:

@@ -19,6 +19,7 @@ from convbench.cli import options
     "--case", "case_glob", metavar="GLOB", help="Verify only those cases of the suite whose name or case id matches."
 )
 @options.where
+@options.direction("Verify these directions", default="forward")
 @click.option("--exact", is_flag=True, help="Check the suite's cases on integers only, to the last bit.")
 @options.many("--question", "questions", "TEXT", "Ask only this question: a problem and words, as a failure prints it")
 @click.option(
@@ -33,7 +34,7 @@ from convbench.cli import options
     type=click.FloatRange(0),
     default=60.0,
     metavar="S",
-    help="Seconds of random search per backend after the sweep.",
+    help="Seconds of random search per backend after the sweep, for all directions together.",
 )
 @click.option(
     "--time-limit",

@@ -4,6 +4,7 @@ from convbench.problem.conv_problem import ConvProblem
 from convbench.problem.vocabulary import (
     DIRECTIONS,
     DTYPES,
+    GRADIENTS,
     ITEMSIZE_BYTES,
     PADDING_MODES,
     Direction,
@@ -16,6 +17,6 @@ from convbench.problem.vocabulary import (
 )
 
 __all__ = [
-    "DIRECTIONS", "DTYPES", "ITEMSIZE_BYTES", "PADDING_MODES", "ConvProblem", "Direction", "Dtype", "Kind",
-    "PaddingMode", "Pair", "Sides", "output_size",
+    "DIRECTIONS", "DTYPES", "GRADIENTS", "ITEMSIZE_BYTES", "PADDING_MODES", "ConvProblem", "Direction", "Dtype",
+    "Kind", "PaddingMode", "Pair", "Sides", "output_size",
 ]  # fmt: skip

@@ -38,6 +38,9 @@ class ConvProblem(Problem):
     right. ONNX and TensorFlow mean something else by SAME when the stride is larger. Negative padding crops the input;
     only padding_mode "zeros" allows it.
 
+    `direction` says what is computed: the output, or one of the gradients that training needs, of the input, the weight
+    or the bias, from the gradient of the output. `operand_shapes` and `result_shape` have the shapes.
+
     Raises `ProblemError` (a `ValueError`), with the numbers, when no such convolution exists.
     """
 
@@ -69,6 +72,8 @@ class ConvProblem(Problem):
         keep(self, "padding_mode", arguments.word("padding_mode", padding_mode, PADDING_MODES))
         keep(self, "dtype", arguments.word("dtype", dtype, DTYPES))
         keep(self, "direction", arguments.word("direction", direction, DIRECTIONS))
+        if self.direction == "bias_gradient" and not self.bias:
+            raise ProblemError("direction is 'bias_gradient', and there is no bias; add bias=True.")
         keep(self, "padding", arguments.sides(padding, self.kernel_size, self.stride, self.dilation))
         self._check_channels()
         self._check_padding()
@@ -78,24 +83,50 @@ class ConvProblem(Problem):
 
     @property
     def reduction_length(self) -> int:
-        """Products summed for one output element: in_channels/groups * kernel height * kernel width."""
-        return self.in_channels // self.groups * self.kernel_size[0] * self.kernel_size[1]
+        """The most terms that are summed for one element of the result.
+
+        Forward, in_channels/groups * kernel height * kernel width. For the gradient of the input, out_channels/groups
+        times the taps that an element of the input is seen through, which are more where padding repeats it. For those
+        of weight and bias, batch * out_height * out_width.
+        """
+        kernel = self.kernel_size[0] * self.kernel_size[1]
+        if self.direction == "forward":
+            return self.in_channels // self.groups * kernel
+        if self.direction == "input_gradient":
+            return self.out_channels // self.groups * kernel * self.repeats
+        return self.batch * self.out_height * self.out_width
+
+    @property
+    def repeats(self) -> int:
+        """How often an element of the input is in the padded input, at the most: more than once if padding repeats
+        elements, whose gradients then add up."""
+        return prod(map(self._repeats, self.input_shape[2:], self.padding))
+
+    def _repeats(self, size: int, sides: Pair) -> int:
+        if self.padding_mode == "zeros":
+            return 1
+        if self.padding_mode == "replicate":
+            return 1 + (max(sides) if size > 1 else sum(sides))
+        return 1 + sum(map(bool, sides))
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates, groups considered. Taps on padding count, as in most of the field; benchdnn leaves them
-        out."""
-        return self.batch * self.out_channels * self.out_height * self.out_width * self.reduction_length
+        """Multiply-accumulates, groups considered, the same in each direction; additions for the gradient of the bias.
+        Taps on padding count, as in most of the field; benchdnn leaves them out."""
+        outputs = prod(self.output_shape)
+        if self.direction == "bias_gradient":
+            return outputs
+        return outputs * (self.in_channels // self.groups) * self.kernel_size[0] * self.kernel_size[1]
 
     @property
     def flops(self) -> int:
-        """2 * macs. The additions of a bias are not counted."""
-        return 2 * self.macs
+        """2 * macs; macs for the gradient of the bias. The additions of a bias are not counted."""
+        return self.macs if self.direction == "bias_gradient" else 2 * self.macs
 
     @property
     def bytes(self) -> int:
-        """Bytes moved when input, weight, bias and output are each moved once."""
-        shapes = (self.input_shape, self.weight_shape, self.bias_shape or (0,), self.output_shape)
+        """Bytes moved when each operand and the result are moved once."""
+        shapes = (*self.operand_shapes.values(), self.result_shape)
         return sum(map(prod, shapes)) * ITEMSIZE_BYTES[self.dtype]
 
     @property

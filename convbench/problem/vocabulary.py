@@ -9,12 +9,21 @@ Pair = tuple[int, int]
 Sides = tuple[Pair, Pair]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 Dtype = Literal["float64", "float32", "float16", "bfloat16"]
-Direction = Literal["forward", "input_gradient", "weight_gradient"]
+Direction = Literal["forward", "input_gradient", "weight_gradient", "bias_gradient"]
 Kind = Literal["pointwise", "depthwise", "grouped", "dense"]
 
 PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+GRADIENTS: tuple[Direction, ...] = ("input_gradient", "weight_gradient", "bias_gradient")
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+
+OPERANDS: dict[Direction, tuple[str, ...]] = {
+    "forward": ("x", "w"),
+    "input_gradient": ("g", "w"),
+    "weight_gradient": ("x", "g"),
+    "bias_gradient": ("g",),
+}
+"""What each direction takes: the input `x`, the weight `w`, the gradient of the output `g`; forward a bias `b`, too."""
 
 ITEMSIZE_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -74,6 +83,22 @@ class Problem:
     def output_shape(self) -> tuple[int, int, int, int]:
         """(batch, out_channels, out_height, out_width): NCHW."""
         return (self.batch, self.out_channels, self.out_height, self.out_width)
+
+    @property
+    def operand_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of what the direction takes, by name: input `x`, weight `w`, bias `b`, output gradient `g`."""
+        known = {"x": self.input_shape, "w": self.weight_shape, "g": self.output_shape}
+        shapes: dict[str, tuple[int, ...]] = {name: known[name] for name in OPERANDS[self.direction]}
+        return shapes | ({"b": self.bias_shape} if self.direction == "forward" and self.bias_shape else {})
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """The shape of what the direction computes: the output, or the gradient of the input, weight or bias."""
+        if self.direction == "bias_gradient":
+            return (self.out_channels,)
+        if self.direction == "weight_gradient":
+            return self.weight_shape
+        return self.input_shape if self.direction == "input_gradient" else self.output_shape
 
     def _output_size(self, axis: int, size: int) -> int:
         before, after = self.padding[axis]

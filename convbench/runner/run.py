@@ -16,7 +16,7 @@ from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, Row, discover
 from convbench.runner.observer import Observer
-from convbench.runner.selection import dtypes_named, is_exact, selected_suites
+from convbench.runner.selection import directions_named, dtypes_named, is_exact, selected_suites
 from convbench.runner.session import Measurements, Session, journal_folder, resumable_run
 from convbench.stats.process_variation import ENOUGH_PAIRS, processes_needed
 from convbench.store.asv.results import Written, write_asv_results
@@ -42,6 +42,8 @@ class Request:
     threads: int | tuple[int, ...] = 1
     dtype: str | None = None
     batch: tuple[int, ...] = ()
+    direction: str | None = None
+    """One of `DIRECTIONS` or several with commas; None for those of the suites."""
     processes: int | None = None
     """None: one, or as many as the precision takes by what earlier runs on this machine saw."""
     self_check: bool | None = None
@@ -71,7 +73,9 @@ class Request:
     def axes(self) -> tuple[str, ...]:
         """The options that were given several values. Each combination of their values has tables of its own."""
         dtypes = len((self.dtype or "").split(","))
+        directions = len((self.direction or "").split(","))
         counts = {"threads": len(self.thread_counts), "dtype": dtypes, "batch": len(self.batch)}
+        counts |= {"direction": directions}
         return tuple(axis for axis, count in counts.items() if count > 1)
 
     @property
@@ -149,9 +153,10 @@ def measure(
 
 
 def requested_suites(request: Request) -> list[Suite]:
-    """The suites and problems of `request`, with its cases, dtypes and batches."""
-    dtypes = dtypes_named(request.dtype)
-    return selected_suites(request.suites, request.problems, dtypes, request.batch, request.case_glob, request.where)
+    """The suites and problems of `request`, with its cases, dtypes, batches and directions."""
+    dtypes, directions = dtypes_named(request.dtype), directions_named(request.direction)
+    chosen = (request.case_glob, request.where, directions)
+    return selected_suites(request.suites, request.problems, dtypes, request.batch, *chosen)
 
 
 def registry(request: Request) -> Registry:

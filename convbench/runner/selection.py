@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from convbench.errors import SuiteError, did_you_mean
-from convbench.problem import DTYPES, ConvProblem, Dtype
+from convbench.problem import DIRECTIONS, DTYPES, ConvProblem, Direction, Dtype
 from convbench.suite import Case, Suite, load_suite
 from convbench.suite.filter import where_it_holds
 
@@ -19,9 +19,10 @@ def selected_suites(
     batches: Sequence[int] = (),
     case_glob: str | None = None,
     where: str | None = None,
+    directions: Sequence[Direction] = (),
 ) -> list[Suite]:
     """The suites, and after them the problems, each once and in any dialect, as a suite called "problem"; each over all
-    `dtypes` and `batches`.
+    `dtypes`, `batches` and `directions`.
 
     Only the cases remain that match `case_glob` and for which the condition `where` holds. Raises `SuiteError` when
     that leaves none, `ProblemError` for what cannot be computed.
@@ -29,7 +30,7 @@ def selected_suites(
     loaded = [suite if isinstance(suite, Suite) else load_suite(suite) for suite in dict.fromkeys(suites)]
     if values := [ConvProblem.parse(problem) if isinstance(problem, str) else problem for problem in problems]:
         loaded.append(Suite("problem", "", (), tuple(Case(problem) for problem in dict.fromkeys(values)), Path()))
-    selected = [suite.over(dtypes, batches) for suite in loaded]
+    selected = in_directions([suite.over(dtypes, batches) for suite in loaded], directions)
     if case_glob is not None:
         known = [case.name for suite in selected for case in suite.cases]
         selected = [suite.select(case_glob) for suite in selected]
@@ -37,6 +38,24 @@ def selected_suites(
             examples = ", ".join([*known[:12], *(["..."] if len(known) > 12 else [])])
             raise SuiteError(f"no case matches {case_glob!r}.{did_you_mean(case_glob, known)} There are: {examples}.")
     return where_it_holds(selected, where)
+
+
+def in_directions(suites: Sequence[Suite], directions: Sequence[Direction]) -> list[Suite]:
+    """The suites over all `directions`, or as they are without. Raises `SuiteError` when that leaves no case."""
+    changed = [suite.over(directions=directions) for suite in suites]
+    if suites and not any(suite.cases for suite in changed):
+        raise SuiteError(f"no case has a bias, whose gradient --direction {','.join(directions)} asks for.")
+    return changed
+
+
+def directions_named(text: str | None) -> tuple[Direction, ...]:
+    """The directions in a text such as `forward,input_gradient`, each once. Raises `SuiteError` for an unknown word."""
+    words = [] if text is None else [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in DIRECTIONS:
+            known = f"one of {', '.join(DIRECTIONS)}, or several with commas.{did_you_mean(word, DIRECTIONS)}"
+            raise SuiteError(f"--direction is {word!r}; it should be {known}")
+    return tuple(cast(list[Direction], list(dict.fromkeys(words))))
 
 
 def is_exact(pattern: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convbench.errors import SuiteError
-from convbench.problem import ConvProblem, Dtype
+from convbench.problem import ConvProblem, Direction, Dtype
 from convbench.problem.vocabulary import ITEMSIZE_BYTES
 from convbench.suite.file_kinds import IMAGE
 from convbench.user_file import read_bytes
@@ -103,6 +103,16 @@ class Case:
         if not self.name:
             object.__setattr__(self, "name", self.problem.case_id)
 
+    def _of_direction(self, direction: Direction) -> Case | None:
+        """The case in another direction, on drawn data and named by its case id; None where there is no bias that has
+        a gradient. The case itself if it has that direction."""
+        if direction == self.problem.direction:
+            return self
+        if direction == "bias_gradient" and not self.problem.bias:
+            return None
+        problem = self.problem.replace(direction=direction)
+        return replace(self, problem=problem, name=problem.case_id, data=None)
+
     def _of_batch(self, batch: int) -> Case:
         """The case with another batch, named by its case id; the case itself if it has that batch."""
         if batch == self.problem.batch:
@@ -139,7 +149,8 @@ class Suite:
         weights: dict[ConvProblem, int] = {}
         images = 0
         for case in self.whole or self.cases:
-            problem, layer = case.problem, case.problem.replace(batch=1, dtype="float32")
+            problem = case.problem.replace(direction="forward")
+            layer = problem.replace(batch=1, dtype="float32")
             size = ITEMSIZE_BYTES[problem.dtype] * (prod(problem.input_shape) + prod(problem.output_shape))
             images = max(images, size)
             weights[layer] = max(weights.get(layer, 0), case.count * (problem.bytes - size))
@@ -162,13 +173,17 @@ class Suite:
             cases.setdefault(changed.name if case.data else problem.case_id, changed)
         return replace(self, cases=tuple(cases.values()), whole=())
 
-    def over(self, dtypes: Sequence[Dtype] = (), batches: Sequence[int] = ()) -> Suite:
-        """The same cases in each of `dtypes` and each of `batches`; without these, in their own.
+    def over(
+        self, dtypes: Sequence[Dtype] = (), batches: Sequence[int] = (), directions: Sequence[Direction] = ()
+    ) -> Suite:
+        """The same cases in each of `dtypes`, each of `batches` and each of `directions`; without these, in their own.
 
-        Each has its own name: a case of another batch than in the file is named by its case id, and so is, with several
-        dtypes, a case of another dtype. A case that brings its own data keeps its batch, and its name gets the dtype.
-        Raises `ProblemError` for an impossible problem.
+        Each has its own name: a case of another batch or direction than in the file is named by its case id, and so is,
+        with several dtypes, a case of another dtype. A case that brings its own data keeps its batch, and its name gets
+        the dtype. Raises `ProblemError` for an impossible problem.
         """
+        if directions:
+            return self.over(dtypes, batches)._in_directions(directions)
         in_file = {case.name: case.problem.dtype for case in self.cases}
         cases: dict[str, Case] = {}
         for dtype in dtypes or (None,):
@@ -177,6 +192,15 @@ class Suite:
                     case = own if batch is None or own.data else own._of_batch(batch)
                     if len(dtypes) > 1 and in_file.get(case.name, case.problem.dtype) != case.problem.dtype:
                         case = replace(case, name=f"{case.name}_{dtype}" if case.data else case.problem.case_id)
+                    cases.setdefault(case.name, case)
+        return replace(self, cases=tuple(cases.values()), whole=())
+
+    def _in_directions(self, directions: Sequence[Direction]) -> Suite:
+        """Cases without a bias have no gradient of it, and are left out in that direction."""
+        cases: dict[str, Case] = {}
+        for direction in directions:
+            for own in self.cases:
+                if (case := own._of_direction(direction)) is not None:
                     cases.setdefault(case.name, case)
         return replace(self, cases=tuple(cases.values()), whole=())
 

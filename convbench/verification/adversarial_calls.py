@@ -21,6 +21,7 @@ import numpy as np
 
 from convbench.backend import Backend, Ready
 from convbench.problem import ConvProblem
+from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.layouts import lay_out, memory_of
 from convbench.verification.operands import NUMPY_DTYPES, Operands
 from convbench.verification.question import Calls, Layout
@@ -33,6 +34,7 @@ RETURNED = "call after another was prepared"
 GIVEN = "input given in the call"
 THREADED = "two threads"
 THREADED_CHANGED = "two threads, changed operands"
+_SPOKEN = {"x": "the input", "w": "the weight", "b": "the bias", "g": "the output gradient"}
 OF_CHANGED = (CHANGED, THREADED_CHANGED)
 """Phases whose answers are for changed operands."""
 
@@ -84,7 +86,7 @@ def examine(
 
     _dirty_memory(sizes_bytes)
     on_stage("prepare")
-    ready = backend.prepare(problem, laid_out.x, laid_out.w, laid_out.b)
+    ready = laid_out.prepared_by(backend, problem)
     first = _call(ready, on_stage)
     on_stage("")
     answers = [PhaseAnswer(FIRST, first)]
@@ -94,12 +96,12 @@ def examine(
     overwritten = _overwritten(laid_out, checksums)
     # Something may be remembered by where its operands lie, which is where the next ones lie as often as not.
     in_place = calls == "few"
-    changed = _changed(operands).map(partial(lay_out, layout=layout))
+    others = changed(problem, operands).map(partial(lay_out, layout=layout))
     if in_place:
-        _overwrite(laid_out, changed)
-    second_operands = laid_out if in_place else changed
+        _overwrite(laid_out, others)
+    second_operands = laid_out if in_place else others
     _dirty_memory(sizes_bytes)
-    second_ready = backend.prepare(problem, second_operands.x, second_operands.w, second_operands.b)
+    second_ready = second_operands.prepared_by(backend, problem)
     second = _call(second_ready)
     if not _is_minus_twice(second, first):
         answers.append(PhaseAnswer(CHANGED, second))
@@ -109,7 +111,7 @@ def examine(
         _overwrite(laid_out, operands)
     if not _same_bits(again := _call(ready), first):
         answers.append(PhaseAnswer(RETURNED, again))
-    if calls == "many":
+    if calls == "many" and problem.direction == "forward":
         answers += _on_other_input(backend, problem, laid_out, first)
     if calls == "threads" and backend.thread_safe:
         answers += _threaded((ready, second_ready), (first, second))
@@ -122,8 +124,7 @@ def _name(kernel: Any) -> str | None:
 
 def _checksums(operands: Operands) -> dict[str, int]:
     """Those of all memory that the operands lie in."""
-    named = {"the input": operands.x, "the weight": operands.w, "the bias": operands.b}
-    return {name: zlib.crc32(memory_of(array).data) for name, array in named.items() if array is not None}
+    return {_SPOKEN[name]: zlib.crc32(memory_of(array).data) for name, array in operands.named().items()}
 
 
 def _overwritten(operands: Operands, before: dict[str, int]) -> str | None:
@@ -221,28 +222,31 @@ def _copied(output: Any) -> Any:
 
 
 def _overwrite(operands: Operands, others: Operands) -> None:
-    for array, other in ((operands.x, others.x), (operands.w, others.w), (operands.b, others.b)):
-        if array is not None:
-            is_protected = not array.flags.writeable
-            if is_protected:
-                array.flags.writeable = True
-            array[...] = other
-            if is_protected:
-                array.flags.writeable = False
+    new = others.named()
+    for name, array in operands.named().items():
+        is_protected = not array.flags.writeable
+        if is_protected:
+            array.flags.writeable = True
+        array[...] = new[name]
+        if is_protected:
+            array.flags.writeable = False
 
 
-def _changed(operands: Operands) -> Operands:
-    """-x, 2 w and -2 b: the answer is minus twice the one before (`Oracle.judge_changed`)."""
-    two = operands.w.dtype.type(2)
-    return Operands(-operands.x, operands.w * two, None if operands.b is None else -operands.b * two)
+def changed(problem: ConvProblem, operands: Operands) -> Operands:
+    """Minus the one operand that is multiplied, twice the other, and minus twice what is only added: the answer is
+    minus twice the one before (`Oracle.judge_changed`)."""
+    minus_one, two = operands.dtype.type(-1), operands.dtype.type(2)
+    multiplied = OPERANDS[problem.direction]
+    factors = dict(zip(multiplied, (minus_one, two), strict=True)) if len(multiplied) == 2 else {}
+    return Operands(**{name: a * factors.get(name, minus_one * two) for name, a in operands.named().items()})
 
 
 def _sizes_bytes(problem: ConvProblem) -> tuple[int, ...]:
-    """The sizes of what an implementation is likely to allocate: the output, the input, the padded input."""
+    """The sizes of what an implementation is likely to allocate: the result, the input, the padded input."""
     itemsize = NUMPY_DTYPES[problem.dtype].itemsize
     n, c, h, w = problem.input_shape
     (top, bottom), (left, right) = problem.padding
-    counts = (int(np.prod(problem.output_shape)), n * c * h * w, n * c * (h + top + bottom) * (w + left + right))
+    counts = (int(np.prod(problem.result_shape)), n * c * h * w, n * c * (h + top + bottom) * (w + left + right))
     return tuple(sorted({itemsize * count + extra for count in counts for extra in _ALIGNMENTS_BYTES}))
 
 

@@ -12,6 +12,11 @@ With u the unit roundoff of the accumulator, K the reduction length (one more wi
   tile-wise running bound (Barabasz et al., arXiv:1803.10986) is tighter; engines were seen at 44 to 62 u S,
   and at up to 410 u |x| where each filter has one tap.
 
+The gradients are sums of products, too: K, and the planes of the normwise bounds, are those of their direction. Where
+padding repeats elements of the input (r times at the most), a half format may be rounded to before their gradients are
+added: gamma_r S in the output's precision instead of u_out |y|. The same holds, where the backend declares it, for the
+images of a batch in the gradient of a weight, and for the taps of the kernel in that of the input.
+
 An error above sqrt(K) u S scaled by `WARN_LAMBDA` (Higham and Mary 2019) is inside the bound yet unusual: a warning.
 """
 
@@ -25,6 +30,7 @@ from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic, Precision
 from convbench.problem import ConvProblem
+from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.reference import pad
 
 UNIT_ROUNDOFF: dict[Precision, float] = {
@@ -66,26 +72,49 @@ def winograd_error_factor(problem: ConvProblem) -> float:
     return problem.reduction_length + _WINOGRAD_GROWTH
 
 
+def parts_added(problem: ConvProblem, arithmetic: Arithmetic) -> int:
+    """How many parts of one result may be rounded to the problem's dtype before they are added: copies that padding
+    made of an element of the input, and where the backend declares it taps, images, or all of a bias's gradient."""
+    in_dtype = arithmetic.adds_gradients_in_dtype
+    if problem.direction == "input_gradient":
+        return problem.repeats * (math.prod(problem.kernel_size) if in_dtype else 1)
+    if problem.direction == "forward" or not in_dtype:
+        return 1
+    return problem.batch if problem.direction == "weight_gradient" else problem.reduction_length
+
+
+def norms_of_ones(problem: ConvProblem) -> float:
+    """The sum over planes of the products of their 2-norms, as FFT's bound has it, for operands of ones."""
+    rows, columns = ((0, 0), (0, 0)) if problem.padding_mode == "zeros" else problem.padding  # as far as not zeros
+    image = (problem.height + sum(rows)) * (problem.width + sum(columns))
+    kernel, out = math.prod(problem.kernel_size), problem.out_height * problem.out_width
+    if problem.direction == "input_gradient":
+        return problem.out_channels // problem.groups * math.sqrt(out * kernel) * problem.repeats
+    if problem.direction == "weight_gradient":
+        return problem.batch * math.sqrt(image * out)
+    return problem.in_channels // problem.groups * math.sqrt(image * kernel)
+
+
 def error_bound(
     problem: ConvProblem,
     arithmetic: Arithmetic,
     exact: NDArray[np.float64],
     magnitudes: NDArray[np.float64],
-    x: NDArray[Any],
-    w: NDArray[Any],
+    *operands: NDArray[Any],
 ) -> NDArray[np.float64]:
-    """The largest error that rounding explains, per output element.
+    """The largest error that rounding explains, per element of the result.
 
-    `exact` is y and `magnitudes` is S, both (N, O, out_h, out_w) in float64; `x` and `w` are the operands.
+    `exact` is the result and `magnitudes` is S, both of the result's shape in float64; `operands` are those that are
+    multiplied: x and w, for the gradient of the input g and w, for that of the weight x and g.
     """
     u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
-    terms = problem.reduction_length + problem.bias
-    if arithmetic.algorithm == "fft":
-        sizes = _per_output(problem, _norms(pad(problem, x)), _norms(w))
-        bound = fft_error_factor(problem) * u * sizes + u * magnitudes
-    elif arithmetic.algorithm in ("winograd", "auto"):
-        largest, sums = np.abs(x).max((2, 3)).astype(np.float64), np.abs(w.astype(np.float64)).sum((2, 3))
-        bound = winograd_error_factor(problem) * u * _per_output(problem, largest, sums) + u * magnitudes
+    terms = _terms(problem)
+    if arithmetic.algorithm == "fft" and len(operands) == 2:
+        bound = fft_error_factor(problem) * u * _norm_products(problem, *operands) + u * magnitudes
+    elif arithmetic.algorithm in ("winograd", "auto") and len(operands) == 2:
+        one, other = operands
+        largest, sums = np.abs(one).max((2, 3)).astype(np.float64), np.abs(other.astype(np.float64)).sum((2, 3))
+        bound = winograd_error_factor(problem) * u * _per_plane(problem, largest, sums) + u * magnitudes
     else:
         bound = gamma(terms, u) * magnitudes
     operand = UNIT_ROUNDOFF[arithmetic.operand_precision(problem.dtype)]
@@ -94,7 +123,7 @@ def error_bound(
         of_product = 2 * operand + operand**2
         bound = (1 + of_product) * bound + of_product * magnitudes
     if output > u:
-        bound = output * np.abs(exact) + (1 + output) * bound
+        bound = _final_rounding(parts_added(problem, arithmetic), output, exact, magnitudes) + (1 + output) * bound
     return np.asarray(bound + gamma(terms, UNIT_ROUNDOFF["float64"]) * magnitudes + UNDERFLOW[problem.dtype])
 
 
@@ -105,11 +134,11 @@ def warn_level(
     u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
     output = _output_roundoff(problem, arithmetic)
     operand = UNIT_ROUNDOFF[arithmetic.operand_precision(problem.dtype)]
-    level = WARN_LAMBDA * math.sqrt(problem.reduction_length + problem.bias) * u * magnitudes
+    level = WARN_LAMBDA * math.sqrt(_terms(problem)) * u * magnitudes
     if operand > UNIT_ROUNDOFF[problem.dtype]:
         level = level + 2 * operand * magnitudes
     if output > u:
-        level = level + output * np.abs(exact)
+        level = level + _final_rounding(parts_added(problem, arithmetic), output, exact, magnitudes)
     return np.asarray(level + UNDERFLOW[problem.dtype])
 
 
@@ -118,12 +147,37 @@ def _output_roundoff(problem: ConvProblem, arithmetic: Arithmetic) -> float:
     return max(UNIT_ROUNDOFF[problem.dtype], UNIT_ROUNDOFF[arithmetic.output or problem.dtype])
 
 
+def _terms(problem: ConvProblem) -> int:
+    return problem.reduction_length + (problem.bias and problem.direction == "forward")
+
+
+def _final_rounding(
+    parts: int, output: float, exact: NDArray[np.float64], magnitudes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The error of rounding to the output's precision, once or before every addition of a part."""
+    if parts > 1:
+        return np.asarray(gamma(parts, output) * magnitudes)
+    return np.asarray(output * np.abs(exact))
+
+
+def _norm_products(problem: ConvProblem, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+    padded = one if problem.direction == "input_gradient" else pad(problem, one)
+    return _per_plane(problem, _norms(padded), _norms(other))
+
+
 def _norms(planes: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.square(planes, dtype=np.float64).sum((2, 3))))
 
 
-def _per_output(problem: ConvProblem, inputs: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
-    """The sum over the channels of a group of inputs (N, C) times weights (O, C/groups): (N, O, 1, 1)."""
-    n, groups = problem.batch, problem.groups
-    summed = np.einsum("ngc,goc->ngo", inputs.reshape(n, groups, -1), weights.reshape(groups, -1, weights.shape[1]))
-    return np.asarray(summed.reshape(n, problem.out_channels, 1, 1))
+_CONTRACTIONS = {"forward": "ngc,goc->ngo", "input_gradient": "ngo,goc->ngc", "weight_gradient": "ngc,ngo->goc"}
+
+
+def _per_plane(problem: ConvProblem, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+    """For each plane of the result the sum over pairs of planes of a figure of the one times a figure of the other: of
+    inputs (N, C), weights (O, C/groups) and output gradients (N, O), as the direction has them. (planes..., 1, 1)."""
+    groups, shape = problem.groups, {"x": (problem.batch, problem.groups, -1)}
+    shape |= {"g": shape["x"], "w": (groups, -1, problem.in_channels // groups)}
+    arrays = (array.reshape(shape[name]) for array, name in zip((one, other), OPERANDS[problem.direction], strict=True))
+    summed = np.einsum(_CONTRACTIONS[problem.direction], *arrays)
+    summed *= problem.repeats if problem.direction == "input_gradient" else 1
+    return np.asarray(summed.reshape(*problem.result_shape[:2], 1, 1))

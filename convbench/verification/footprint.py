@@ -27,8 +27,8 @@ def footprint(problem: ConvProblem) -> Footprint:
     images = problem.batch * problem.in_channels
     padded = images * (problem.height + max(0, top + bottom)) * (problem.width + max(0, left + right))
     one_tap = images * problem.out_height * problem.out_width
-    output = math.prod(problem.output_shape)
-    elements = math.prod(problem.input_shape) + math.prod(problem.weight_shape) + problem.out_channels * problem.bias
+    result = math.prod(problem.result_shape)
+    elements = sum(map(math.prod, problem.operand_shapes.values()))
     operands_bytes = elements * NUMPY_DTYPES[problem.dtype].itemsize
-    reference_bytes = _FLOAT64_BYTES * (padded + one_tap + _OUTPUTS * output + math.prod(problem.weight_shape))
+    reference_bytes = _FLOAT64_BYTES * (padded + one_tap + _OUTPUTS * result + math.prod(problem.weight_shape))
     return Footprint(operands_bytes, _COPIES_OF_OPERANDS * operands_bytes + reference_bytes)

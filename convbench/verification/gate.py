@@ -15,6 +15,8 @@ from convbench.suite import Case
 from convbench.verification.operands import Operands, integer_operands, normal_operands, one_tap_operands, rounded
 from convbench.verification.oracle import Oracle, integer_magnitude, rounds_between
 
+_NAMES = {"input": "x", "weight": "w", "bias": "b"}
+
 
 class Gate:
     """The questions about one problem. `real` is the data that is timed, too; a case may bring its own."""
@@ -54,8 +56,8 @@ def gate_of(case: Case, seed: int) -> Gate:
         return Gate(case.problem, seed)
     own = case.data.load(case.problem)
     drawn = normal_operands(case.problem, seed)
-    x, w, b = own.get("input", drawn.x), own.get("weight", drawn.w), own.get("bias", drawn.b)
-    gate = Gate(case.problem, seed, rounded(case.problem, x, w, b))
+    arrays = drawn.named() | {_NAMES[word]: array for word, array in own.items() if word in _NAMES}
+    gate = Gate(case.problem, seed, rounded(case.problem, **{name: arrays[name] for name in drawn.named()}))
     if "expected" in own:
         _check_expected(case, own["expected"], gate.real.exact)
     return gate

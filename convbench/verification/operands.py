@@ -16,13 +16,16 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.backend import Arithmetic
+from convbench.backend import Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem, Dtype
+from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.bounds import (
     LARGEST_EXACT_INTEGER,
     UNIT_ROUNDOFF,
     fft_error_factor,
     gamma,
+    norms_of_ones,
+    parts_added,
     winograd_error_factor,
 )
 
@@ -39,28 +42,51 @@ WIDE_BINADES: dict[Dtype, float] = {"float64": 100, "float32": 20, "float16": 3,
 
 @dataclass(frozen=True)
 class Operands:
-    """Input (N, C, H, W), weight (O, C/groups, kh, kw) and bias (O,) or None, in the problem's dtype."""
+    """What a convolution is asked on, in the problem's dtype; None for what its direction does not take.
 
-    x: NDArray[Any]
-    w: NDArray[Any]
-    b: NDArray[Any] | None
+    Forward takes the input `x` (N, C, H, W), the weight `w` (O, C/groups, kh, kw) and perhaps the bias `b` (O,). The
+    gradients take the gradient of the output, `g` (N, O, out_h, out_w), that of the input with `w`, that of the weight
+    with `x`.
+    """
+
+    x: Any = None
+    w: Any = None
+    b: Any = None
+    g: Any = None
+
+    def named(self) -> dict[str, NDArray[Any]]:
+        """Those that are not None, by name."""
+        return {name: array for name in ("x", "w", "b", "g") if (array := getattr(self, name)) is not None}
 
     def map(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Operands:
-        """The operands with `change` applied to each; no bias stays none."""
-        return Operands(change(self.x), change(self.w), None if self.b is None else change(self.b))
+        """The operands with `change` applied to each; none stays none."""
+        return Operands(**{name: change(array) for name, array in self.named().items()})
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return next(iter(self.named().values())).dtype
+
+    def prepared_by(self, backend: Backend, problem: ConvProblem) -> Ready:
+        """What `backend` makes of these operands of `problem`."""
+        if problem.direction == "forward":
+            return backend.prepare(problem, self.x, self.w, self.b)
+        return backend.prepare_gradient(problem, self.g, self.x, self.w)
 
 
 def normal_operands(problem: ConvProblem, seed: int) -> Operands:
-    """Standard normal input; weights normal with variance 1/reduction_length, so that outputs are near 1 in size."""
+    """Standard normal values; one operand scaled so that results are near 1 in size: the weight, or for the gradients
+    of weight and bias that of the output."""
     rng = _generator(problem, seed)
     drawn: Any = np.float64 if problem.dtype == "float64" else np.float32
     scale = drawn(1 / math.sqrt(problem.reduction_length))
-    return rounded(
-        problem,
-        rng.standard_normal(problem.input_shape, dtype=drawn),
-        rng.standard_normal(problem.weight_shape, dtype=drawn) * scale,
-        rng.standard_normal(problem.out_channels, dtype=drawn) if problem.bias else None,
-    )
+    arrays = {name: rng.standard_normal(shape, dtype=drawn) for name, shape in problem.operand_shapes.items()}
+    arrays[scaled_operand(problem)] *= scale
+    return rounded(problem, **arrays)
+
+
+def scaled_operand(problem: ConvProblem) -> str:
+    """The name of the operand that is scaled by the length of the sums."""
+    return OPERANDS[problem.direction][-1]
 
 
 def positive_operands(problem: ConvProblem, seed: int) -> Operands:
@@ -72,37 +98,67 @@ def wide_operands(problem: ConvProblem, seed: int) -> Operands:
     """Sizes spread evenly over binades, as many to either side of 1 as keep products normal."""
     rng = _generator(problem, seed + 2)
     binades = WIDE_BINADES[problem.dtype]
-    scale = 1 / math.sqrt(problem.reduction_length)
 
     def draw(shape: tuple[int, ...]) -> NDArray[np.float64]:
         return np.asarray(np.exp2(rng.uniform(-binades, binades, shape)) * rng.choice((-1.0, 1.0), shape))
 
-    bias = draw((problem.out_channels,)) if problem.bias else None
-    return rounded(problem, draw(problem.input_shape), draw(problem.weight_shape) * scale, bias)
+    shapes = problem.operand_shapes
+    # A bias has always been drawn first, and stored seeds stand for these values.
+    arrays = {name: draw(shapes[name]) for name in sorted(shapes, key=lambda name: name != "b")}
+    arrays[scaled_operand(problem)] *= 1 / math.sqrt(problem.reduction_length)
+    return rounded(problem, **arrays)
 
 
 def one_tap_operands(problem: ConvProblem, seed: int) -> Operands:
-    """Filters of one tap, 1 or -1, and inputs with the last bit of their significand set: each output is one input
-    element, and an operand that is rounded to fewer bits on the way cannot hide in a bound for sums. The bias is zero.
+    """One operand with the last bit of its significands set, and one of zeros with a single 1 or -1 in each sum: each
+    result is one element, and an operand that is rounded to fewer bits on the way cannot hide in a bound for sums.
+
+    Forward these are the input and filters of one tap; the bias is zero. For the gradient of the input each of its
+    channels has one tap of one filter, for that of the weight each channel of the output gradient has one element.
     """
     rng = _generator(problem, seed + 3)
-    largest = LARGEST_EXACT_INTEGER[problem.dtype]
-    x = (rng.integers(largest // 2, largest, problem.input_shape) | 1) / largest
-    x *= rng.choice((-1.0, 1.0), problem.input_shape)
-    w = np.zeros((problem.out_channels, math.prod(problem.weight_shape[1:])))
-    w[np.arange(len(w)), rng.integers(0, w.shape[1], len(w))] = rng.choice((-1.0, 1.0), len(w))
-    bias = np.zeros(problem.out_channels) if problem.bias else None
-    return rounded(problem, x, w.reshape(problem.weight_shape), bias)
+    shapes, largest = problem.operand_shapes, LARGEST_EXACT_INTEGER[problem.dtype]
+    full, *others = OPERANDS[problem.direction]
+    values = (rng.integers(largest // 2, largest, shapes[full]) | 1) / largest
+    values *= rng.choice((-1.0, 1.0), shapes[full])
+    picking = _picking(problem, rng)
+    arrays = {full: values, **dict.fromkeys(others, picking)} if others else {full: values * picking}
+    if "b" in shapes:
+        arrays["b"] = np.zeros(problem.out_channels)
+    return rounded(problem, **arrays)
+
+
+def _picking(problem: ConvProblem, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The operand that picks: a weight with one tap for each result's channel, or an output gradient with one element
+    in each channel."""
+    (o, own, *kernel), groups = problem.weight_shape, problem.groups
+    if problem.direction == "forward":
+        return _one_in_each_row(rng, o, own * math.prod(kernel)).reshape(problem.weight_shape)
+    if problem.direction == "input_gradient":
+        rows = _one_in_each_row(rng, problem.in_channels, o // groups * math.prod(kernel))
+        return rows.reshape(groups, own, o // groups, *kernel).swapaxes(1, 2).reshape(problem.weight_shape)
+    n, _, *extent = problem.output_shape
+    return _one_in_each_row(rng, o, n * math.prod(extent)).reshape(o, n, *extent).swapaxes(0, 1)
+
+
+def _one_in_each_row(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.float64]:
+    values = np.zeros((rows, columns))
+    values[np.arange(rows), rng.integers(0, columns, rows)] = rng.choice((-1.0, 1.0), rows)
+    return values
 
 
 def special_operands(problem: ConvProblem, seed: int) -> Operands:
-    """Normal operands with a NaN and infinities at a few places of the input, or of the bias.
+    """Normal operands with a NaN and infinities at a few places of the input, or of the bias; of the output's gradient
+    where the direction takes no input.
 
-    Not of the weight: whether a tap of it that lies on padding is multiplied at all is unspecified.
+    Not of the weight: whether a tap of it that lies on padding is multiplied at all is unspecified. The same holds for
+    an output gradient with which padding is multiplied.
     """
     drawn = normal_operands(problem, seed)
     rng = _generator(problem, seed + 4)
-    target = drawn.b if drawn.b is not None and rng.random() < 0.2 else drawn.x
+    target = getattr(drawn, OPERANDS[problem.direction][0])
+    if drawn.b is not None and rng.random() < 0.2:
+        target = drawn.b
     flat = target.reshape(-1)
     chosen = rng.permutation(np.array([np.nan, np.inf, -np.inf]))[: max(1, min(3, flat.size // 8))]
     flat[rng.choice(flat.size, chosen.size, replace=False)] = chosen
@@ -116,9 +172,10 @@ def integer_operands(problem: ConvProblem, magnitude: int, seed: int) -> Operand
     largest_bias = min(magnitude**2, min(LARGEST_EXACT_INTEGER.values()))
     return rounded(
         problem,
-        _nonzero_integers(rng, magnitude, problem.input_shape),
-        _nonzero_integers(rng, magnitude, problem.weight_shape),
-        _nonzero_integers(rng, largest_bias, (problem.out_channels,)) if problem.bias else None,
+        **{
+            name: _nonzero_integers(rng, largest_bias if name == "b" else magnitude, shape)
+            for name, shape in problem.operand_shapes.items()
+        },
     )
 
 
@@ -126,7 +183,8 @@ def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
     """The largest a for which integers in [-a, a] leave no room for rounding; 0 when no such a exists.
 
     Direct and matrix-product methods: every partial sum, whatever the order, is at most (K + 1) a^2 in size, which must
-    be an integer that the accumulator holds exactly, below the overflow of the output. FFT and Winograd round in
+    be an integer that the accumulator holds exactly, below the overflow of the output. Where parts are added in the
+    problem's dtype, as gradients of elements that padding repeats, that must hold it, too. FFT and Winograd round in
     between; there the a-priori error must stay below 1/2, so that rounding to the nearest integer gives the answer,
     which the output must hold exactly.
     """
@@ -135,32 +193,39 @@ def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
     largest_sum = LARGEST_EXACT_INTEGER[accumulate]
     if problem.dtype == "float16":
         largest_sum = min(largest_sum, 65504 // 2)  # twice the answer is asked for, too
-    if arithmetic.algorithm in ("fft", "winograd", "auto"):
+    if arithmetic.algorithm in ("fft", "winograd", "auto") or parts_added(problem, arithmetic) > 1:
         largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[problem.dtype])
     if arithmetic.output:
         largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[arithmetic.output])
-    magnitude = math.isqrt(largest_sum // terms)
-    u = UNIT_ROUNDOFF[accumulate]
+    operand = LARGEST_EXACT_INTEGER[arithmetic.operand_precision(problem.dtype)]
+    most = min(operand, LARGEST_EXACT_INTEGER[problem.dtype])
+    if problem.direction == "bias_gradient":  # a sum, and no products
+        return min(most, largest_sum // terms)
+    return min(most, math.isqrt(largest_sum // terms), _largest_before_rounding(problem, arithmetic))
+
+
+def _largest_before_rounding(problem: ConvProblem, arithmetic: Arithmetic) -> int:
+    """The largest a for which what a transform rounds stays below 1/2."""
+    terms = problem.reduction_length + 1
+    u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
     of_sums = (u + gamma(terms, UNIT_ROUNDOFF["float64"])) * terms
     if arithmetic.algorithm == "fft":
-        rows, columns = ((0, 0), (0, 0)) if problem.padding_mode == "zeros" else problem.padding  # as far as not zeros
-        transformed = (problem.height + sum(rows)) * (problem.width + sum(columns))
-        norms = math.sqrt(transformed * math.prod(problem.kernel_size))
-        channels = problem.in_channels // problem.groups
-        magnitude = min(magnitude, _root_below(0.5, fft_error_factor(problem) * u * channels * norms + of_sums))
-    elif arithmetic.algorithm in ("winograd", "auto"):
-        factor = winograd_error_factor(problem) * u * problem.reduction_length + of_sums
-        magnitude = min(magnitude, _root_below(0.5, factor))
-    operand = LARGEST_EXACT_INTEGER[arithmetic.operand_precision(problem.dtype)]
-    return min(magnitude, operand, LARGEST_EXACT_INTEGER[problem.dtype])
+        return _root_below(0.5, fft_error_factor(problem) * u * norms_of_ones(problem) + of_sums)
+    if arithmetic.algorithm in ("winograd", "auto"):
+        return _root_below(0.5, winograd_error_factor(problem) * u * problem.reduction_length + of_sums)
+    return LARGEST_EXACT_INTEGER["float64"]
 
 
-def rounded(problem: ConvProblem, x: NDArray[Any], w: NDArray[Any], b: NDArray[Any] | None) -> Operands:
-    """The three as operands of `problem`: in its dtype, contiguous."""
+def rounded(
+    problem: ConvProblem,
+    x: NDArray[Any] | None = None,
+    w: NDArray[Any] | None = None,
+    b: NDArray[Any] | None = None,
+    g: NDArray[Any] | None = None,
+) -> Operands:
+    """These as operands of `problem`: in its dtype, contiguous."""
     dtype = NUMPY_DTYPES[problem.dtype]
-    return Operands(
-        np.ascontiguousarray(x, dtype), np.ascontiguousarray(w, dtype), None if b is None else b.astype(dtype)
-    )
+    return Operands(x, w, b, g).map(lambda array: np.ascontiguousarray(array, dtype))
 
 
 def _generator(problem: ConvProblem, seed: int) -> np.random.Generator:

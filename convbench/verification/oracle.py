@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic
 from convbench.problem import ConvProblem
-from convbench.verification.bounds import UNDERFLOW, UNIT_ROUNDOFF, error_bound, warn_level
+from convbench.problem.vocabulary import OPERANDS
+from convbench.verification.bounds import UNDERFLOW, UNIT_ROUNDOFF, error_bound, parts_added, warn_level
+from convbench.verification.gradients import computed
 from convbench.verification.operands import (
     Operands,
     exact_magnitude,
@@ -22,7 +24,6 @@ from convbench.verification.operands import (
     wide_operands,
 )
 from convbench.verification.question import Question, Values
-from convbench.verification.reference import convolve
 from convbench.verification.verdict import Verdict, judge_bound, judge_exact, judge_special
 
 _DRAW = {
@@ -44,15 +45,14 @@ class Oracle:
 
     @cached_property
     def exact(self) -> NDArray[np.float64]:
-        """y, (N, O, out_h, out_w) in float64; not finite where special values make it so."""
+        """The result, of `problem.result_shape` in float64; not finite where special values make it so."""
         with np.errstate(invalid="ignore"):
-            return np.asarray(convolve(self.problem, self.operands.x, self.operands.w, self.operands.b))
+            return computed(self.problem, self.operands)
 
     @cached_property
     def magnitudes(self) -> NDArray[np.float64]:
-        """S = sum |x||w| + |b|, like `exact`, over the operands that are finite."""
-        sizes = self._finite.map(np.abs)
-        return np.asarray(convolve(self.problem, sizes.x, sizes.w, sizes.b))
+        """S = sum |x||w| + |b|, like `exact`, over the operands that are finite; sums of their own in gradients."""
+        return computed(self.problem, self._finite.map(np.abs))
 
     def judge(self, arithmetic: Arithmetic, output: Any, spare: float = 0.0) -> Verdict:
         """The verdict on `output` as the answer of a backend that computes by `arithmetic`; its error may be larger by
@@ -66,10 +66,10 @@ class Oracle:
         return judge_bound(self.problem, output, self.exact, bound, warn)
 
     def judge_changed(self, arithmetic: Arithmetic, output: Any) -> Verdict:
-        """The verdict on an answer for -x, 2 w and -2 b: minus twice the answer for these operands.
+        """The verdict on an answer for `changed` operands: minus twice the answer for these.
 
-        Whatever is stale in such an answer shows, be it x, w or b. Doubling is exact; when the answer is halved here, a
-        last subnormal bit may be lost.
+        Whatever is stale in such an answer shows, whichever operand it is. Doubling is exact; when the answer is halved
+        here, a last subnormal bit may be lost.
         """
         if not isinstance(output, np.ndarray):
             return self.judge(arithmetic, output)
@@ -78,16 +78,17 @@ class Oracle:
         return self.judge(arithmetic, halved, spare=UNDERFLOW[self.problem.dtype])
 
     def _judge_exact(self, arithmetic: Arithmetic, output: Any) -> Verdict:
-        in_dtype = self.exact.astype(self.operands.x.dtype)
+        in_dtype = self.exact.astype(self.operands.dtype)
         if isinstance(output, np.ndarray) and output.dtype == in_dtype.dtype and np.array_equal(output, in_dtype):
             return Verdict("exact", True, 0.0, 0.0, elements=output.size)
         to_integer = rounds_between(arithmetic)
         return judge_exact(self.problem, output, self.exact, self._bound(arithmetic), round_to_integer=to_integer)
 
     def _bound(self, arithmetic: Arithmetic) -> NDArray[np.float64]:
-        finite = self._finite
+        arrays = self._finite.named()
+        multiplied = [arrays[name] for name in OPERANDS[self.problem.direction]]
         exact = np.where(np.isfinite(self.exact), self.exact, 0.0) if self.values == "special" else self.exact
-        return error_bound(self.problem, arithmetic, exact, self.magnitudes, finite.x, finite.w)
+        return error_bound(self.problem, arithmetic, exact, self.magnitudes, *multiplied)
 
     @cached_property
     def _finite(self) -> Operands:
@@ -97,10 +98,15 @@ class Oracle:
         return self.operands.map(lambda array: np.where(np.isfinite(array), array, array.dtype.type(0)))
 
     def _tainted(self, arithmetic: Arithmetic) -> NDArray[np.bool_] | None:
-        """The images over whose outputs a special value may be spread; None where nothing does that."""
-        if not may_taint(self.problem, arithmetic):
+        """The images over whose results a special value may be spread, or all of a weight's gradient; None where
+        nothing does that."""
+        problem = self.problem
+        if problem.direction == "bias_gradient" or not may_taint(problem, arithmetic):
             return None
-        return np.asarray(~np.isfinite(self.operands.x.astype(np.float64)).all((1, 2, 3), keepdims=True))
+        if problem.direction == "weight_gradient":
+            return np.ones((1, 1, 1, 1), bool)
+        images = getattr(self.operands, OPERANDS[problem.direction][0])
+        return np.asarray(~np.isfinite(images.astype(np.float64)).all((1, 2, 3), keepdims=True))
 
 
 def oracle_for(question: Question, arithmetic: Arithmetic) -> Oracle:
@@ -138,4 +144,4 @@ def _keeps_operands(problem: ConvProblem, arithmetic: Arithmetic) -> bool:
     declared = UNIT_ROUNDOFF[problem.dtype]
     used = (arithmetic.operand_precision(problem.dtype), arithmetic.accumulate_precision(problem.dtype))
     coarsest = max(UNIT_ROUNDOFF[precision] for precision in (*used, arithmetic.output or problem.dtype))
-    return coarsest <= declared and not rounds_between(arithmetic)
+    return coarsest <= declared and not rounds_between(arithmetic) and parts_added(problem, arithmetic) == 1

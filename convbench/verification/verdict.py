@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from convbench.problem import ConvProblem
 from convbench.verification.operands import NUMPY_DTYPES
 
+_AXES = {
+    "forward": "(N, O, out_h, out_w)",
+    "input_gradient": "(N, C, H, W)",
+    "weight_gradient": "(O, C/groups, kh, kw)",
+    "bias_gradient": "(O,)",
+}
 Check = Literal["output", "exact", "bound", "special"]
 
 
@@ -96,13 +102,14 @@ def _refusal(problem: ConvProblem, output: Any) -> Verdict | None:
     """The verdict on what is no array of the right shape and dtype."""
     if not isinstance(output, np.ndarray):
         reason = f"to_numpy gave {type(output).__name__}, not a NumPy array"
-    elif output.shape != problem.output_shape:
-        reason = f"the output has shape {output.shape}, expected {problem.output_shape} (N, O, out_h, out_w)"
+    elif output.shape != problem.result_shape:
+        axes = _AXES[problem.direction]
+        reason = f"the output has shape {output.shape}, expected {problem.result_shape} {axes}"
     elif output.dtype != NUMPY_DTYPES[problem.dtype]:
         reason = f"the output has dtype {output.dtype}, expected {problem.dtype}"
     else:
         return None
-    elements = math.prod(problem.output_shape)
+    elements = math.prod(problem.result_shape)
     return Verdict("output", False, math.inf, math.inf, wrong_elements=elements, elements=elements, reason=reason)
 
 

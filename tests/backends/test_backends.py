@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import problems
+from strategies import forward_problems
 
 from convbench.backend import Backend, Ready
 from convbench.errors import ProblemError
@@ -317,7 +317,7 @@ def test_covering_set(backend: Backend, dtype: str) -> None:
 
 @each_backend
 @settings(max_examples=25, deadline=None, derandomize=True, database=None)
-@given(problem=problems(), layout=st.sampled_from(FACTORS["layout"]), positive=st.booleans())
+@given(problem=forward_problems(), layout=st.sampled_from(FACTORS["layout"]), positive=st.booleans())
 def test_random_problems(backend: Backend, problem: ConvProblem, layout: str, positive: bool) -> None:
     check(backend, problem.replace(direction="forward"), layout, positive)
 

@@ -61,7 +61,7 @@ def test_benchdnn_keeps_shapes_and_values(p: ConvProblem) -> None:
     try:
         text = to_benchdnn(p)
     except ProblemError as error:
-        assert p.padding_mode != "zeros" or min(*p.padding[0], *p.padding[1]) < 0 or p.direction == "input_gradient"
+        assert p.padding_mode != "zeros" or min(*p.padding[0], *p.padding[1]) < 0 or p.bias
         assert str(p) in str(error)
         return
     read = ConvProblem.parse(text)
@@ -147,6 +147,7 @@ def test_benchdnn_is_written_so(changes: dict[str, Any], text: str) -> None:
         ({"padding": -1}, r"cannot crop.*\(-1, -1\)"),
         ({"padding": ((0, -3), 0)}, r"cannot crop.*\(0, -3\)"),
         ({"bias": True, "direction": "input_gradient"}, "has no bias"),
+        ({"bias": True, "direction": "bias_gradient"}, "BWD_WB"),
     ],
 )
 def test_benchdnn_refuses_what_it_cannot_say(changes: dict[str, Any], words: str) -> None:
@@ -349,7 +350,7 @@ def test_the_torch_snippet_runs_and_computes_the_problem(p: ConvProblem) -> None
     assert tuple(x.shape) == p.input_shape and tuple(conv.weight.shape) == p.weight_shape
     assert tuple(y.shape) == p.output_shape and y.dtype == getattr(torch, p.dtype)
     if p.direction != "forward":
-        assert found["gradient"].shape == (x if p.direction == "input_gradient" else conv.weight).shape
+        assert tuple(found["gradient"].shape) == p.result_shape
 
 
 @settings(max_examples=150)

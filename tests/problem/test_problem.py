@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
-from strategies import arguments, problems
+from strategies import arguments, forward_problems, problems
 from torch.nn import functional
 
 from convbench.errors import ConvbenchError, ProblemError
@@ -130,7 +130,7 @@ def test_negative_padding_is_f_pads_crop(given_arguments: dict[str, Any]) -> Non
 
 
 @settings(max_examples=150)
-@given(problems())
+@given(forward_problems())
 def test_macs_are_the_products_counted_on_ones(p: ConvProblem) -> None:
     # On an image of ones, padded with ones, each output element is the number of products summed for it.
     (top, bottom), (left, right) = p.padding

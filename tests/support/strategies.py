@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from convbench.backend import Supports
-from convbench.problem import DIRECTIONS, DTYPES, PADDING_MODES, ConvProblem
+from convbench.problem import DIRECTIONS, DTYPES, GRADIENTS, PADDING_MODES, ConvProblem, Direction
 
 SIZES = st.integers(1, 9)
 SMALL = st.integers(1, 3)
@@ -53,8 +54,8 @@ def arguments(draw: st.DrawFn, least_padding: int = 0) -> dict[str, Any]:
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> ConvProblem:
-    """A possible problem: the kernel is cut, and the padding made fit, to what the image allows."""
+def problems(draw: st.DrawFn, directions: Sequence[Direction] = DIRECTIONS) -> ConvProblem:
+    """A possible problem of one of `directions`: the kernel is cut, and the padding made fit, to what the image has."""
     mode = draw(st.sampled_from(PADDING_MODES))
     size = (draw(SIZES), draw(SIZES))
     least = [-((extent - 1) // 2) if mode == "zeros" else 0 for extent in size]
@@ -69,6 +70,7 @@ def problems(draw: st.DrawFn) -> ConvProblem:
         for extent, k in zip(room, kernel, strict=True)
     ]
     groups = draw(st.sampled_from([1, 1, 2, 3]))
+    direction = draw(st.sampled_from(directions))
     return ConvProblem(
         batch=draw(SMALL),
         in_channels=groups * draw(SMALL),
@@ -80,8 +82,18 @@ def problems(draw: st.DrawFn) -> ConvProblem:
         padding=(sides[0], sides[1]),
         dilation=(dilation[0], dilation[1]),
         groups=groups,
-        bias=draw(st.booleans()),
+        bias=draw(st.booleans()) or direction == "bias_gradient",
         padding_mode=mode,
         dtype=draw(st.sampled_from(DTYPES)),
-        direction=draw(st.sampled_from(DIRECTIONS)),
+        direction=direction,
     )
+
+
+def forward_problems() -> st.SearchStrategy[ConvProblem]:
+    """A possible problem of computing the output."""
+    return problems(("forward",))
+
+
+def gradient_problems() -> st.SearchStrategy[ConvProblem]:
+    """A possible problem of computing a gradient."""
+    return problems(GRADIENTS)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import SUPPORTS, problems
+from strategies import SUPPORTS, forward_problems
 
 from convbench.backend import Supports
 from convbench.errors import ProblemError
@@ -24,7 +24,7 @@ from convbench.verification.sweep.geometries import existing
 
 QUESTIONS = st.builds(
     Question,
-    problem=problems(),
+    problem=forward_problems(),
     values=st.sampled_from(VALUES),
     layout=st.sampled_from(LAYOUTS),
     calls=st.sampled_from(CALLS),
@@ -209,7 +209,7 @@ def as_problem(geometry: Any) -> ConvProblem | None:
 
 
 @settings(max_examples=300)
-@given(problems())
+@given(forward_problems())
 def test_no_problem_has_a_combination_that_the_catalogue_takes_for_impossible(problem: ConvProblem) -> None:
     if problem.padding_mode != "zeros" and not any(map(any, problem.padding)):
         problem = problem.replace(padding_mode="zeros")  # a mode that pads nothing is none

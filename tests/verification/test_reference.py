@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import problems
+from strategies import forward_problems
 from torch.nn import functional
 
 from convbench.problem import ConvProblem
@@ -66,7 +66,7 @@ def plain(problem: ConvProblem, **changes: Any) -> ConvProblem:
 # --- against torch ----------------------------------------------------------------------------------------------------
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=150)
 def test_int64_and_float64_answers_are_those_of_torch_in_int64(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
@@ -78,7 +78,7 @@ def test_int64_and_float64_answers_are_those_of_torch_in_int64(problem: ConvProb
     assert in_float.shape == problem.output_shape
 
 
-@given(problems(), seeds, st.integers(1, 200))
+@given(forward_problems(), seeds, st.integers(1, 200))
 @settings(max_examples=40)
 def test_gathering_fewer_taps_at_once_changes_nothing(problem: ConvProblem, seed: int, elements: int) -> None:
     x, w, b = integers(problem, seed)
@@ -87,7 +87,7 @@ def test_gathering_fewer_taps_at_once_changes_nothing(problem: ConvProblem, seed
         assert np.array_equal(in_int64(problem, x, w, b), convolved_by_torch(problem, x, w, b))
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_padding_is_that_of_torch(problem: ConvProblem, seed: int) -> None:
     x, _, _ = integers(problem, seed)
@@ -120,7 +120,7 @@ def test_real_layers_are_those_of_torch(problem: ConvProblem) -> None:
 # --- what holds of any convolution ------------------------------------------------------------------------------------
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_linear_in_the_input_and_in_the_weight(problem: ConvProblem, seed: int) -> None:
     (x, w, b), (y, v, _) = integers(problem, seed), integers(problem, seed + 1)
@@ -129,7 +129,7 @@ def test_linear_in_the_input_and_in_the_weight(problem: ConvProblem, seed: int) 
     assert np.array_equal(in_int64(problem, x, 3 * w - v), 3 * in_int64(problem, x, w) - in_int64(problem, x, v))
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_adjoint_to_torchs_gradients(problem: ConvProblem, seed: int) -> None:
     """<conv(x, w), g> = <x, dgrad(g, w)> = <w, wgrad(x, g)>, with the gradients by torch."""
@@ -143,7 +143,7 @@ def test_adjoint_to_torchs_gradients(problem: ConvProblem, seed: int) -> None:
     assert product == round((padded * by_input).sum()) == round((w * by_weight).sum())
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_groups_are_weights_in_blocks_on_the_diagonal(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
@@ -154,7 +154,7 @@ def test_groups_are_weights_in_blocks_on_the_diagonal(problem: ConvProblem, seed
     assert np.array_equal(in_int64(problem.replace(groups=1), x, whole, b), in_int64(problem, x, w, b))
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_dilation_is_zeros_between_the_weights(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
@@ -165,7 +165,7 @@ def test_dilation_is_zeros_between_the_weights(problem: ConvProblem, seed: int) 
     assert np.array_equal(in_int64(undilated, x, spread, b), in_int64(problem, x, w, b))
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_stride_leaves_out_outputs(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
@@ -173,7 +173,7 @@ def test_stride_leaves_out_outputs(problem: ConvProblem, seed: int) -> None:
     assert np.array_equal(every[:, :, :: problem.stride[0], :: problem.stride[1]], in_int64(problem, x, w, b))
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_images_of_a_batch_are_convolved_each_on_its_own(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
@@ -181,7 +181,7 @@ def test_images_of_a_batch_are_convolved_each_on_its_own(problem: ConvProblem, s
     assert np.array_equal(np.concatenate(singly), in_int64(problem, x, w, b))
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_transposing_everything_transposes_the_output(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
@@ -194,7 +194,7 @@ def test_transposing_everything_transposes_the_output(problem: ConvProblem, seed
     assert np.array_equal(out.swapaxes(2, 3), in_int64(problem, x, w, b))
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_permuting_filters_permutes_output_channels_and_permuting_channels_changes_nothing(
     problem: ConvProblem, seed: int
@@ -208,7 +208,7 @@ def test_permuting_filters_permutes_output_channels_and_permuting_channels_chang
     assert np.array_equal(in_int64(dense, x[:, ins], w[:, ins], b), expected)
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_moving_a_circular_image_by_the_stride_moves_the_output(problem: ConvProblem, seed: int) -> None:
     halves = [min(k // 2, n) for k, n in zip(problem.kernel_size, (problem.height, problem.width), strict=True)]
@@ -220,7 +220,7 @@ def test_moving_a_circular_image_by_the_stride_moves_the_output(problem: ConvPro
     assert np.array_equal(in_int64(same, moved, w, b), np.roll(in_int64(same, x, w, b), (1, 2), (2, 3)))
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_padding_first_and_convolving_then_is_the_same(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
@@ -232,7 +232,7 @@ def test_padding_first_and_convolving_then_is_the_same(problem: ConvProblem, see
 # --- the operands -----------------------------------------------------------------------------------------------------
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_operands_stay_as_they_were_and_may_be_read_only_and_of_any_strides(problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
@@ -248,7 +248,7 @@ def test_operands_stay_as_they_were_and_may_be_read_only_and_of_any_strides(prob
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.int8], ids=lambda d: np.dtype(d).name)
-@given(problem=problems(), seed=seeds)
+@given(problem=forward_problems(), seed=seeds)
 @settings(max_examples=30)
 def test_narrow_operands_are_widened_before_anything_is_summed(dtype: Any, problem: ConvProblem, seed: int) -> None:
     x, w, b = integers(problem, seed)
@@ -258,7 +258,7 @@ def test_narrow_operands_are_widened_before_anything_is_summed(dtype: Any, probl
     assert np.array_equal(in_int64(problem, *narrow), expected)
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=30)
 def test_the_output_shares_no_memory_with_an_operand(problem: ConvProblem, seed: int) -> None:
     x, w, b = (None if part is None else part.astype(np.float64) for part in integers(problem, seed))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import Phase, given, settings
 from numpy.typing import NDArray
-from strategies import problems
+from strategies import forward_problems
 from test_reference import convolved_by_torch, padded_by_torch
 
 from convbench.problem import ConvProblem
@@ -68,7 +68,7 @@ def compared() -> list[tuple[ConvProblem, tuple[Any, ...], NDArray[Any], NDArray
     drawn: list[ConvProblem] = []
 
     @settings(max_examples=250, derandomize=True, database=None, phases=[Phase.generate])
-    @given(problems())
+    @given(forward_problems())
     def draw(problem: ConvProblem) -> None:
         drawn.append(problem)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_bugs import Atom, Bug, random_bug, random_question, smallest_by_search
-from strategies import problems
+from strategies import forward_problems
 
 from convbench.problem import ConvProblem
 from convbench.status import Status
@@ -47,7 +47,7 @@ def bug_and_finding(seed: int, atoms: int, status: Status = Status.WRONG) -> tup
 
 questions = st.builds(
     Question,
-    problem=problems(),
+    problem=forward_problems(),
     values=st.sampled_from(VALUES),
     layout=st.sampled_from(LAYOUTS),
     calls=st.sampled_from(CALLS),

@@ -13,7 +13,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import problems
+from strategies import forward_problems
 from torch.nn import functional
 
 from convbench.backend import Arithmetic
@@ -60,7 +60,7 @@ def dense(**changes: Any) -> ConvProblem:
 # --- operands ---------------------------------------------------------------------------------------------------------
 
 
-@given(problems(), seeds, st.integers(1, 3000))
+@given(forward_problems(), seeds, st.integers(1, 3000))
 @settings(max_examples=80)
 def test_integer_operands_are_whole_within_magnitude_never_zero_and_exact_in_their_dtype(
     problem: ConvProblem, seed: int, magnitude: int
@@ -78,7 +78,7 @@ def test_integer_operands_are_whole_within_magnitude_never_zero_and_exact_in_the
         assert np.abs(values).max() <= min(largest, LARGEST_EXACT_INTEGER[problem.dtype])
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=40)
 def test_normal_operands_are_full_and_of_the_problems_dtype_and_shapes(problem: ConvProblem, seed: int) -> None:
     operands = normal_operands(problem, seed)
@@ -93,7 +93,7 @@ def test_normal_operands_give_outputs_near_one_in_size() -> None:
     assert 0.8 < convolve(problem, *parts(normal_operands(problem, 0)), None).std() < 1.2
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=30)
 def test_the_same_problem_and_seed_give_the_same_data_and_another_seed_other_data(
     problem: ConvProblem, seed: int
@@ -149,7 +149,7 @@ def test_every_partial_sum_of_exact_integers_is_an_integer_that_the_accumulator_
     assert not fits(a + 1), "larger integers would have done, and been the sharper test"
 
 
-@given(problems(), transforming, st.sampled_from(["float64", "float32"]))
+@given(forward_problems(), transforming, st.sampled_from(["float64", "float32"]))
 @example(
     ConvProblem(in_channels=1, height=1, width=1, out_channels=1, kernel_size=9, padding=6, padding_mode="replicate"),
     Arithmetic("fft"),
@@ -173,7 +173,7 @@ def test_transforms_are_asked_for_integers_only_where_their_error_stays_below_a_
     assert bound.max() < 0.5
 
 
-@given(problems(), st.sampled_from(["fft", "winograd", "auto"]))
+@given(forward_problems(), st.sampled_from(["fft", "winograd", "auto"]))
 @settings(max_examples=30)
 def test_integers_of_a_transform_summed_more_precisely_than_the_output_have_sums_that_the_output_holds(
     problem: ConvProblem, algorithm: Any
@@ -187,7 +187,7 @@ def test_integers_of_a_transform_summed_more_precisely_than_the_output_have_sums
     assert (verdict.passed, verdict.max_error) == (True, 0)
 
 
-@given(problems(), st.sampled_from(["float16", "bfloat16"]), transforming)
+@given(forward_problems(), st.sampled_from(["float16", "bfloat16"]), transforming)
 @settings(max_examples=20)
 def test_a_half_format_is_not_asked_for_exact_integers_of_a_transform(
     problem: ConvProblem, dtype: Any, arithmetic: Arithmetic
@@ -362,7 +362,7 @@ def by_fft(problem: ConvProblem, operands: Operands) -> NDArray[np.float32]:
     return output if operands.b is None else output + operands.b[:, None, None]
 
 
-@given(problems(), st.sampled_from(["float64", "float32"]), st.booleans(), seeds)
+@given(forward_problems(), st.sampled_from(["float64", "float32"]), st.booleans(), seeds)
 @settings(max_examples=80)
 def test_fft_stays_inside_its_bound(problem: ConvProblem, dtype: Any, positive: bool, seed: int) -> None:
     problem = problem.replace(stride=1, dilation=1, groups=1, dtype=dtype)
@@ -386,7 +386,7 @@ def test_the_bound_of_an_fft_counts_what_padding_repeats() -> None:
     assert np.allclose(bound, spelled_out, rtol=1e-12)
 
 
-@given(problems(), st.one_of(direct, transforming), seeds)
+@given(forward_problems(), st.one_of(direct, transforming), seeds)
 @settings(max_examples=80)
 def test_bounds_are_positive_and_no_smaller_than_one_rounding_of_the_output(
     problem: ConvProblem, arithmetic: Arithmetic, seed: int
@@ -846,7 +846,7 @@ def test_the_answer_that_the_faults_are_seeded_in_passes(problem: ConvProblem, a
     assert passes(by_torch, Gate(problem), Arithmetic(algorithm))
 
 
-@given(problems(), seeds)
+@given(forward_problems(), seeds)
 @settings(max_examples=60)
 def test_a_right_answer_by_torch_passes_in_every_dtype(problem: ConvProblem, seed: int) -> None:
     for dtype in DTYPES:

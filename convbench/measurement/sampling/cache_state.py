@@ -64,7 +64,7 @@ class CacheState:
         touch = ready.touch or touching(x)
         neighbours = self._neighbours_of(backend, problem.dtype, x.dtype)
         before, after = neighbours[:1], neighbours[1:]
-        output_bytes = prod(problem.output_shape) * x.itemsize
+        output_bytes = prod(problem.result_shape) * x.itemsize
 
         def pass_by() -> None:
             if read.size:

@@ -324,4 +324,4 @@ def _not_these(plan: SamplingPlan, readings: Sequence[float]) -> str | None:
 
 
 def _most_bytes(problem: ConvProblem) -> int:
-    return _SPARE_TIMES * 8 * math.prod(problem.output_shape) + _SPARE_BYTES
+    return _SPARE_TIMES * 8 * math.prod(problem.result_shape) + _SPARE_BYTES

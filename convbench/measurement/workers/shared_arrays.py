@@ -67,13 +67,8 @@ class SharedArrayCache(contextlib.ExitStack):
     def of(self, operands: Operands) -> Mapping[str, NDArray[Any]]:
         """`operands` by name, shared if there is memory for it; otherwise they are sent through the pipe."""
         if id(operands) not in self._shared:
-            arrays: Mapping[str, NDArray[Any]] = by_name(operands)
+            arrays: Mapping[str, NDArray[Any]] = operands.named()
             with contextlib.suppress(OSError):
                 arrays = self.enter_context(contextlib.closing(SharedArrays(arrays)))
             self._shared[id(operands)] = operands, arrays
         return self._shared[id(operands)][1]
-
-
-def by_name(operands: Operands) -> dict[str, NDArray[Any]]:
-    """The operands as messages have them: "x", "w" and, if there is a bias, "b"."""
-    return {"x": operands.x, "w": operands.w} | ({} if operands.b is None else {"b": operands.b})

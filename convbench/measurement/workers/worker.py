@@ -107,7 +107,7 @@ class Worker:
 
     def prepare(self, request: messages.Prepare) -> messages.Prepared:
         self.forget()
-        self.problem, self.x = request.problem, request.operands["x"]
+        self.problem, self.x = request.problem, _written_before(request)
         self.inputs = list(request.operands.values())
         self.digests = [_digest(array) for array in self.inputs]
         self.caches.reserve(request.flush_bytes)  # no memory of the backend's
@@ -224,7 +224,7 @@ class Worker:
         operands = _operands(request)
         self.on_stage("prepare")
         start = perf_counter()
-        ready = self.backend.prepare(request.problem, operands.x, operands.w, operands.b)
+        ready = operands.prepared_by(self.backend, request.problem)
         prepare_s = perf_counter() - start
         if request.handed_over:
             ready = handed_over(self.backend, ready, operands.x)
@@ -304,7 +304,12 @@ def _reply(worker: Worker, request: messages.Request[Any]) -> messages.Reply:
 
 
 def _operands(request: messages.Prepare | messages.Check | messages.Examine) -> Operands:
-    return Operands(request.operands["x"], request.operands["w"], request.operands.get("b"))
+    return Operands(**request.operands)
+
+
+def _written_before(request: messages.Prepare) -> NDArray[Any]:
+    """What the layer computed just before leaves in the caches: the input, or the output's gradient."""
+    return request.operands["x" if request.problem.direction == "forward" else "g"]
 
 
 def _sendable(output: Any) -> Any:

@@ -135,6 +135,11 @@ def to_benchdnn(problem: Problem) -> str:
     if problem.dtype != "float32":
         options.append(f"--dt={next(word for word, dtype in DTYPES.items() if dtype == problem.dtype)}")
     words = [word for word, meant in _DIRS.items() if meant == (problem.direction, problem.bias)]
+    if problem.direction == "bias_gradient":
+        raise ProblemError(
+            f"benchdnn has the gradient of the bias only together with that of the weight (--dir=BWD_WB); {problem} is "
+            "that of the bias alone."
+        )
     if not words:
         raise ProblemError(f"benchdnn's {problem.direction} has no bias, and {problem} has one; leave the bias out.")
     return " ".join([*options, f"--dir={words[0]}", _descriptor(problem)])

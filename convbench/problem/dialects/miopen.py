@@ -103,6 +103,11 @@ def to_miopen(problem: Problem) -> str:
     drivers = [driver for driver, dtype in _DTYPES.items() if dtype == problem.dtype]
     if not drivers:
         raise ProblemError(f"MIOpenDriver has no {problem.dtype} convolution; it has {', '.join(_DTYPES.values())}.")
+    if problem.direction == "bias_gradient":
+        raise ProblemError(
+            f"MIOpenDriver has the gradient of the bias only as a part of a whole backward pass; {problem} is that of "
+            "the bias alone."
+        )
     if problem.padding_mode != "zeros":
         raise ProblemError(f"MIOpenDriver pads with zeros only; {problem} has padding_mode {problem.padding_mode!r}.")
     (top, bottom), (left, right) = problem.padding

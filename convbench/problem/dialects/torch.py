@@ -20,6 +20,7 @@ _CONV2D = (
 _PAD = ("input", "pad", "mode", "value")
 _TENSORS = ("randn", "rand", "zeros", "ones", "empty")
 _TENSOR_WORDS = ("size", "dtype", "device", "requires_grad")
+_GRADIENTS = {"input_gradient": "x.grad", "weight_gradient": "conv.weight.grad", "bias_gradient": "conv.bias.grad"}
 _HARMLESS_METHODS = ("backward", "randn_like", "ones_like", "manual_seed", "sum")
 _DTYPES: dict[str, Dtype] = {"float": "float32", "double": "float64", "half": "float16"}
 _DTYPES |= {dtype: dtype for dtype in DTYPES}
@@ -78,8 +79,7 @@ def to_torch(problem: Problem) -> str:
         f"y = conv({padded})",
     ]
     if p.direction != "forward":
-        source = "x.grad" if p.direction == "input_gradient" else "conv.weight.grad"
-        lines += ["y.backward(torch.randn_like(y))", f"gradient = {source}"]
+        lines += ["y.backward(torch.randn_like(y))", f"gradient = {_GRADIENTS[p.direction]}"]
     return "\n".join(lines) + "\n"
 
 
@@ -191,6 +191,7 @@ def _move_padding(calls: list[ast.Call], layer: dict[str, Any]) -> None:
 def _direction(tree: ast.Module) -> Direction:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr == "grad":
-            of_weight = isinstance(node.value, ast.Attribute) and node.value.attr == "weight"
-            return "weight_gradient" if of_weight else "input_gradient"
+            parameter = node.value.attr if isinstance(node.value, ast.Attribute) else ""
+            directions: dict[str, Direction] = {"weight": "weight_gradient", "bias": "bias_gradient"}
+            return directions.get(parameter, "input_gradient")
     return "forward"

@@ -153,17 +153,23 @@ def own_error_sentence(records: Sequence[Record]) -> str | None:
 
 
 def variants(records: Iterable[Record], axes: Sequence[str]) -> list[tuple[str, list[Record]]]:
-    """The records grouped by their values on `axes` (`threads`, `dtype`, `batch`), which a ranking must not mix, each
-    group with its heading. Without axes there is one group with an empty heading."""
+    """The records grouped by their values on `axes` (`threads`, `dtype`, `batch`, `direction`), which a ranking must
+    not mix, each group with its heading. Without axes there is one group with an empty heading."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         values = {
             "threads": _threads(record.get("threads")),
             "dtype": str(record.get("dtype")),
             "batch": f"batch {(record.get('problem') or {}).get('batch')}",
+            "direction": _direction(record),
         }
         groups.setdefault(tuple(values[axis] for axis in axes), []).append(record)
     return [(", ".join(key), members) for key, members in groups.items()]
+
+
+def _direction(record: Record) -> str:
+    """In words: `input gradient`. Records from before there were others are forward."""
+    return str((record.get("problem") or {}).get("direction") or "forward").replace("_", " ")
 
 
 def scaling_report(records: Sequence[Record]) -> RenderableType | None:

@@ -17,7 +17,6 @@ from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Check
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
-from convbench.measurement.workers.shared_arrays import by_name
 from convbench.problem import ConvProblem, PaddingMode
 from convbench.registry import Entry, discover
 from convbench.runner.picture.kernels import kernel_of
@@ -156,7 +155,7 @@ def _answers(
 ) -> tuple[Pixels, tuple[Filtered, ...]]:
     """The exact answer and those of the backends."""
     weight = np.broadcast_to(kernel, problem.weight_shape)
-    operands = rounded(problem, photo.transpose(2, 0, 1)[None], weight, None)
+    operands = rounded(problem, photo.transpose(2, 0, 1)[None], weight)
     largest = 255 * float(np.abs(operands.w[0].astype(np.float64)).sum())
     is_exact = bool((kernel % 1 == 0).all()) and largest <= LARGEST_EXACT_INTEGER[problem.dtype]
     oracle = Oracle(problem, operands, "integers" if is_exact else "normal")
@@ -173,7 +172,7 @@ def _filtered(
         try:
             if error := pool.start([entry]).get(entry.name):
                 raise error
-            output = pool.request(entry, Check(problem=problem, operands=by_name(operands))).output
+            output = pool.request(entry, Check(problem=problem, operands=operands.named())).output
         except WorkerError as error:
             yield Filtered(entry.name, error.status, error.reason)
             continue

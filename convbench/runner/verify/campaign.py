@@ -8,12 +8,13 @@ by cause, and each cause is shrunk to a small question.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from convbench.measurement.capacity import too_large
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Direction
 from convbench.runner.verify.examiner import Examiner
 from convbench.status import Status
 from convbench.suite import Case
@@ -49,6 +50,8 @@ class CampaignPlan:
     cases: tuple[Case, ...] = ()
     exact: bool = False
     questions: tuple[Question, ...] = ()
+    directions: tuple[Direction, ...] = ("forward",)
+    """Those of the sweep and the search, which has `search_s` for all together."""
     strength: int = 3
     search_s: float = 60.0
     seed: int = 0
@@ -64,6 +67,16 @@ class Answered:
     searched_s: float = 0.0
 
 
+def in_turn(each: Iterable[Iterator[Question]]) -> Iterator[Question]:
+    """One of each, again and again, until all have ended."""
+    waiting = deque(each)
+    while waiting:
+        first = waiting.popleft()
+        if (question := next(first, None)) is not None:
+            yield question
+            waiting.append(first)
+
+
 @dataclass
 class Campaign:
     """The questions put to one backend, so far; `stop` is asked before each."""
@@ -75,7 +88,9 @@ class Campaign:
     clock: Callable[[], float] = time.monotonic
     passed: dict[Question, None] = field(default_factory=dict)
     failures: dict[Question, Failure] = field(default_factory=dict)
-    swept: Sweep | None = None
+    swept: tuple[Sweep, ...] = ()
+    """One for each direction."""
+    directions: tuple[Direction, ...] = ()
     questions: int = 0
     searched: int = 0
     """How many questions were put, and how many of them in random search; those of shrinking do not count."""
@@ -103,17 +118,28 @@ class Campaign:
 
     @property
     def coverage(self) -> Coverage | None:
-        """Of the sweep, as far as it was answered; None without one."""
-        if self.swept is None:
+        """Of the sweeps, as far as they were answered; None without one."""
+        if not self.swept:
             return None
-        return self.swept.coverage_of(q for q in self.swept.questions if q in self.passed or q in self.failures)
+        each = [s.coverage_of(q for q in s.questions if q in self.passed or q in self.failures) for s in self.swept]
+        reached, combinations = sum(one.reached for one in each), sum(one.combinations for one in each)
+        return Coverage(each[0].strength, reached, combinations)
+
+    @property
+    def no_question_reason(self) -> str:
+        """Why no question was put."""
+        supports = self.examiner.backend.supports
+        if self.directions and not set(self.directions) & supports.directions:
+            return supports.reason_against_direction(self.directions[0]) or ""
+        return "it supports nothing of what was asked"
 
     def expected(self, plan: CampaignPlan) -> int:
         """How many questions `plan` has before the search, those that were answered already left out."""
-        if plan.strength and self.swept is None:
-            self.swept = sweep(self.examiner.backend, strength=plan.strength, seed=plan.seed)
+        backend, self.directions = self.examiner.backend, plan.directions
+        if plan.strength and not self.swept:
+            self.swept = tuple(sweep(backend, plan.strength, plan.seed, direction) for direction in plan.directions)
         of_cases = len(plan.cases) * QUESTIONS_OF_A_CASE[plan.exact]
-        swept = self.swept.questions if self.swept is not None else ()
+        swept = (question for sweep in self.swept for question in sweep.questions)
         of_sweep = sum(question not in self.passed and question not in self.failures for question in swept)
         return len(plan.replay) + of_cases + len(plan.questions) + of_sweep
 
@@ -126,8 +152,8 @@ class Campaign:
             yield from self._ask_case(case, plan.seed)
         yield from self._ask("question", plan.questions)
         self.expected(plan)
-        if self.swept is not None:
-            yield from self._ask("sweep", self.swept.questions)
+        for swept in self.swept:
+            yield from self._ask("sweep", swept.questions)
         if plan.search_s > 0:
             yield from self._search(plan)
 
@@ -234,8 +260,12 @@ class Campaign:
 
     def _search(self, plan: CampaignPlan) -> Iterator[Answered]:
         start = self.clock()
-        drawn = search(self.examiner.backend, plan.seed, lambda: self.clock() - start >= plan.search_s)
-        for answered in self._ask("search", drawn):
+
+        def over() -> bool:
+            return self.clock() - start >= plan.search_s
+
+        drawn = (search(self.examiner.backend, plan.seed, over, direction) for direction in plan.directions)
+        for answered in self._ask("search", in_turn(drawn)):
             self.searched += 1
             yield replace(answered, searched_s=self.clock() - start)
 

@@ -16,7 +16,6 @@ from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Check, Examine, Examined
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
-from convbench.measurement.workers.shared_arrays import by_name
 from convbench.problem import ConvProblem
 from convbench.registry import Entry
 from convbench.runner.verify.patience import Patience
@@ -112,7 +111,7 @@ class Examiner:
         self.start()
         key = key or oracle_for(question, self.backend.arithmetic)
         try:
-            arrays = by_name(key.operands)
+            arrays = key.operands.named()
             request = Examine(problem=question.problem, operands=arrays, layout=question.layout, calls=question.calls)
             answer = self._request(request)
             failure = self._judged(question, key, answer)
@@ -162,10 +161,10 @@ class Examiner:
         parts = relation.restate(problem, key.operands) if relation else []
         if relation is None or not all(self._is_comparable(part, problem) for part, _ in parts):
             return None
-        checks = [Check(problem=part, operands=by_name(own)) for part, own in parts]
+        checks = [Check(problem=part, operands=own.named()) for part, own in parts]
         outputs = [self._request(check).output for check in checks]
         shapes = [getattr(output, "shape", None) for output in outputs]
-        if shapes != [part.output_shape for part, _ in parts]:
+        if shapes != [part.result_shape for part, _ in parts]:
             return None  # a question about that part will find it
         other = relation.combine(problem, [self._whole(output) for output in outputs])
         return _disagreement(question, relation, self._whole(first), other)

@@ -19,6 +19,7 @@ from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.workers.json_child import read_request, send_message
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, discover
+from convbench.runner.selection import in_directions
 from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.runner.verify.rows import row_of, row_of_none
@@ -91,12 +92,13 @@ def campaign_events(
 
 def _plan(request: dict[str, Any]) -> CampaignPlan:
     suites = [load_suite(name).select(request["case_glob"] or "*") for name in request["suites"]]
-    suites = where_it_holds(suites, request["where"])
+    suites = where_it_holds(in_directions(suites, request["directions"]), request["where"])
     return CampaignPlan(
         replay=tuple(Question.parse(text) for text in request["replay"]),
         cases=tuple(case for suite in suites for case in suite.cases),
         exact=request["exact"],
         questions=tuple(Question.parse(text) for text in request["questions"]),
+        directions=tuple(request["directions"] or ("forward",)),
         strength=request["strength"],
         search_s=max(0.0, request["search_time"] - request["searched_s"]),
         seed=request["seed"],

@@ -51,7 +51,7 @@ def row_of(
         reason = f"{too_large[0]['case']} is {too_large[0]['reason']}"
         return row_of_none(examiner.entry.name, Status.OUT_OF_MEMORY, reason) | {"too_large": too_large}
     if not campaign.questions:
-        return row_of_none(examiner.entry.name, Status.UNSUPPORTED, "it supports nothing of what was asked")
+        return row_of_none(examiner.entry.name, Status.UNSUPPORTED, campaign.no_question_reason)
     coverage = campaign.coverage
     return {
         "backend": examiner.entry.name,

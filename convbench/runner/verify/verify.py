@@ -13,7 +13,9 @@ import msgspec
 from convbench.errors import KnownWrongError, NothingMeasuredError, SuiteError
 from convbench.measurement.environments.interpreters import OtherEnvironment, environments, select
 from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
+from convbench.problem import Direction
 from convbench.registry import Entry, LoadFailure, Registry, discover
+from convbench.runner.selection import directions_named, in_directions
 from convbench.runner.verify.campaign import QUESTIONS_OF_A_CASE
 from convbench.runner.verify.failure_reports import keep_report
 from convbench.runner.verify.jobs import Jobs
@@ -47,6 +49,8 @@ class Request:
     suites: tuple[str, ...] = ()
     case_glob: str | None = None
     where: str | None = None
+    direction: str | None = None
+    """Those of the sweep, the search and the suites' cases; None for forward, and for those of the suites."""
     exact: bool = False
     questions: tuple[str, ...] = ()
     strength: int = 3
@@ -64,6 +68,11 @@ class Request:
     results: Path | None = None
 
     @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Those that were given, perhaps none. Raises `SuiteError` for an unknown word."""
+        return directions_named(self.direction)
+
+    @property
     def is_whole(self) -> bool:
         """Whether everything is asked, rather than certain suites or questions."""
         return not self.suites and not self.questions
@@ -71,7 +80,7 @@ class Request:
     def identity(self) -> dict[str, Any]:
         """What has to be equal for one request to continue another, under the names that logs have it by. What came
         later than the first logs is left out where it was not given."""
-        since = {name for name in ("known", "pythons") if not getattr(self, name)}
+        since = {name for name in ("known", "pythons", "direction") if not getattr(self, name)}
         named = {_STORED_AS.get(name, name): value for name, value in self.as_json().items() if name not in since}
         return {name: value for name, value in named.items() if name not in _NOT_PART_OF_THE_QUESTIONS}
 
@@ -174,7 +183,7 @@ def _check(request: Request) -> None:
     """Raise for what cannot be read, before any process starts."""
     if request.exact and not request.suites:
         raise SuiteError("--exact says how the cases of a suite are checked; give one, as in --suite smoke --exact.")
-    where_it_holds([load_suite(name) for name in request.suites], request.where)
+    where_it_holds(in_directions([load_suite(name) for name in request.suites], request.directions), request.where)
     for text in request.questions:
         Question.parse(text)
     for path in request.known:
@@ -194,6 +203,7 @@ def _job_request(request: Request, entry: Entry, results: Path, earlier: Sequenc
         "plugins": [str(real_path(path)) for path in request.plugins],
         "known": [str(real_path(path)) for path in request.known],
         "replay": [str(q) for q in read_corpus(corpus_file(results, backend))] if request.is_whole else [],
+        "directions": request.directions,
         "strength": request.strength if request.is_whole else 0,
         "search_time": request.search_time if request.is_whole else 0.0,
         "answered": [[event["phase"], event["question"], event["finding"]] for event in answered],
@@ -204,12 +214,12 @@ def _job_request(request: Request, entry: Entry, results: Path, earlier: Sequenc
 
 def _workload(request: Request, backends: tuple[str, ...], at_once: int) -> Workload:
     """What is known of it before any backend is asked."""
-    suites = where_it_holds(
-        [load_suite(name).select(request.case_glob or "*") for name in request.suites], request.where
-    )
+    chosen = [load_suite(name).select(request.case_glob or "*") for name in request.suites]
+    suites = where_it_holds(in_directions(chosen, request.directions), request.where)
     questions = len(request.questions) + QUESTIONS_OF_A_CASE[request.exact] * sum(len(suite.cases) for suite in suites)
     if request.is_whole:
-        return Workload(backends, at_once, SWEPT[request.strength], request.search_time)
+        swept = SWEPT[request.strength] * max(1, len(request.directions))
+        return Workload(backends, at_once, swept, request.search_time)
     return Workload(backends, at_once, questions, 0.0)
 
 

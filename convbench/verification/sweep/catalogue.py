@@ -17,13 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import WHOLE_OF_CONV2D, Backend, Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Dtype
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Direction, Dtype
+from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Layout, Question
-from convbench.verification.sweep.factors import CALLS_OF, CHANNELS, GEOMETRY, OTHERS, Factor, codes
+from convbench.verification.sweep.factors import BIAS, CALLS_OF, CHANNELS, GEOMETRY, OTHERS, Factor, codes
 from convbench.verification.sweep.geometries import every_kind
 from convbench.verification.sweep.parameters import AXES, CHANNEL_NAMES, Parameters, parameters_of_geometries
 
 Mask = NDArray[np.bool_]
+
+_WITHOUT_BIAS: tuple[Direction, ...] = ("input_gradient", "weight_gradient")
+"""In these nothing depends on whether there is a bias, so they are asked without."""
 
 _CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 17, 18, 20, 24, 32, 33, 34, 36, 48)
 _LARGEST_PRODUCT_OF_CHANNELS = 33 * 34  # per group, times groups
@@ -74,12 +78,13 @@ class CombinationListing:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Everything that can be asked, or that a backend can be asked."""
+    """Everything that can be asked in a direction, or that a backend can be asked."""
 
     geometries: CombinationListing
     channels: CombinationListing
     others: tuple[tuple[bool, ...], ...]
     """Which levels there are of each of the other factors."""
+    direction: Direction = "forward"
 
     def questions(self, row: Sequence[int], variant: int = 0) -> Iterator[Question]:
         """All questions whose levels, each the index in its one of `FACTORS`, are `row`: none, or some hundred. They
@@ -95,7 +100,8 @@ class Catalogue:
         while some := list(itertools.islice(walk, _WEIGHED)):
             dear = []
             for numbers in some:
-                problem = _problem(*numbers, batches[variant % len(batches)], bool(bias), DTYPES[dtype])
+                sizes = (*numbers, batches[variant % len(batches)])
+                problem = _problem(*sizes, bool(bias), DTYPES[dtype], self.direction)
                 if not lies_otherwise(problem, LAYOUTS[layout]):
                     continue
                 if _cost(problem) <= _CHEAP:
@@ -122,7 +128,9 @@ def _walk(
         yield geometries[geometry], channels[channel]
 
 
-def _problem(geometry: list[int], channels: list[int], batch: int, bias: bool, dtype: Dtype) -> ConvProblem:
+def _problem(
+    geometry: list[int], channels: list[int], batch: int, bias: bool, dtype: Dtype, direction: Direction
+) -> ConvProblem:
     (kh, sh, dh, top, bottom, height), (kw, sw, dw, left, right, width) = geometry[:6], geometry[6:12]
     return ConvProblem(
         batch=batch,
@@ -138,6 +146,7 @@ def _problem(geometry: list[int], channels: list[int], batch: int, bias: bool, d
         bias=bias,
         padding_mode=PADDING_MODES[geometry[12]],
         dtype=dtype,
+        direction=direction,
     )
 
 
@@ -149,7 +158,10 @@ def _cost(problem: ConvProblem) -> int:
 
 @functools.lru_cache(maxsize=4)
 def catalogue(
-    supports: Supports = WHOLE_OF_CONV2D, thread_safe: bool = True, refused: frozenset[str] = frozenset()
+    supports: Supports = WHOLE_OF_CONV2D,
+    thread_safe: bool = True,
+    refused: frozenset[str] = frozenset(),
+    direction: Direction = "forward",
 ) -> Catalogue:
     """What a backend with these capabilities can be asked, but for the levels that are `refused`, by their words."""
     geometries = every_kind(
@@ -167,13 +179,16 @@ def catalogue(
         np.int16,
     ).T
     channels = channels[:, np.full(channels.shape[1], _none_of(refused, CHANNELS, _by_name(channels)))]
-    dtypes = supports.dtypes if "forward" in supports.directions else ()
+    dtypes = supports.dtypes if direction in supports.directions else ()
     gone = {*refused, *(dtype for dtype in DTYPES if dtype not in dtypes)}
     gone |= set() if thread_safe else {CALLS_OF.words[CALLS.index("threads")]}
+    gone |= {BIAS.words[False]} if direction == "bias_gradient" else set()
+    gone |= {BIAS.words[True]} if direction in _WITHOUT_BIAS else set()
     return Catalogue(
         CombinationListing.of(GEOMETRY, geometries, parameters_of_geometries(geometries), _KEPT),
         CombinationListing.of(CHANNELS, channels, _by_name(channels), channels.shape[1]),
         tuple(tuple(word not in gone for word in factor.words) for factor in OTHERS),
+        direction,
     )
 
 
@@ -213,4 +228,5 @@ def is_supported(backend: Backend, problem: ConvProblem) -> bool:
 
 def lies_otherwise(problem: ConvProblem, layout: Layout) -> bool:
     """Whether the layout makes a difference: odd strides need an axis of size 1 to be odd on."""
-    return layout != "odd-strides" or 1 in (*problem.input_shape, *problem.weight_shape)
+    shapes = problem.operand_shapes
+    return layout != "odd-strides" or any(1 in shapes[name] for name in OPERANDS[problem.direction])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convbench.backend import Backend
-from convbench.problem import DTYPES, ConvProblem
+from convbench.problem import DTYPES, ConvProblem, Direction
 from convbench.verification.question import Question
 from convbench.verification.sweep.catalogue import Catalogue, catalogue, is_supported
 from convbench.verification.sweep.combinations import FactorBlock, Refusal, Space, Tally
@@ -56,13 +56,13 @@ class Sweep:
         return Coverage(self.strength, combinations - int(tally.unmet.sum()), combinations)
 
 
-def sweep(backend: Backend, strength: int = 3, seed: int = 0) -> Sweep:
-    """The sweep of `backend`, always the same; every question has `seed`, which its data are drawn by."""
-    offered = catalogue(backend.supports, backend.thread_safe)
+def sweep(backend: Backend, strength: int = 3, seed: int = 0, direction: Direction = "forward") -> Sweep:
+    """The sweep of `backend` in a direction, always the same. Every question has `seed`, by which data are drawn."""
+    offered = catalogue(backend.supports, backend.thread_safe, direction=direction)
     first = _array(backend, offered, 1, seed)
     if first.refusals:  # what is left is looked through more closely
         refused = (FACTORS[refusal.factors[0]].words[refusal.levels[0]] for refusal in first.refusals)
-        offered = catalogue(backend.supports, backend.thread_safe, frozenset(refused))
+        offered = catalogue(backend.supports, backend.thread_safe, frozenset(refused), direction)
     array = _array(backend, offered, strength, seed)
     return Sweep(array.items, strength, _space(offered), first.refusals + array.refusals)
 
@@ -93,4 +93,6 @@ def _usual_row(offered: Catalogue) -> Row:
     dtypes = offered.others[OTHERS.index(DTYPE)]
     dtype = next((dtype for dtype, there in zip(DTYPES, dtypes, strict=True) if there), DTYPES[0])
     problem = ConvProblem(in_channels=3, height=9, width=9, out_channels=16, kernel_size=3, padding=1, dtype=dtype)
+    if offered.direction == "bias_gradient":
+        problem = problem.replace(bias=True)
     return tuple(levels_of([Question(problem=problem)])[0].tolist())

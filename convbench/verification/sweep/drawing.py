@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from convbench.backend import Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Dtype, PaddingMode, Pair
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Direction, Dtype, PaddingMode, Pair
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 from convbench.verification.sweep.catalogue import lies_otherwise
 
@@ -43,13 +43,19 @@ _DILATIONS: tuple[Pair, ...] = (
 _PADDINGS = ("none", "same", "same", "symmetric", "symmetric", "one side", "any", "negative")
 _SYMMETRIC_PADDINGS = ("none", "same", "symmetric", "symmetric", "negative")
 _OUTPUTS = (1, 1, 1, *range(1, 19), 20, 24, 31, 32, 33)
+_BIASES: dict[Direction, tuple[bool, ...]] = {
+    "input_gradient": (False,),
+    "weight_gradient": (False,),
+    "bias_gradient": (True,),
+}
 _IMAGES = (*7 * ("of the output",), "square", "square", "small", "one pixel", "one row", "one column")
 
 
 class Drawing:
     """What questions may be drawn for a backend that `supports` this."""
 
-    def __init__(self, supports: Supports, thread_safe: bool) -> None:
+    def __init__(self, supports: Supports, thread_safe: bool, direction: Direction = "forward") -> None:
+        self._direction = direction
         self.dtypes: list[Dtype] = [dtype for dtype in DTYPES if dtype in supports.dtypes]
         self.modes: list[PaddingMode] = [mode for mode in PADDING_MODES if mode in supports.padding_modes]
         self._groups = _KINDS_OF_GROUPS if supports.groups else ("one",)
@@ -60,7 +66,7 @@ class Drawing:
         self._paddings = [kind for kind in paddings if crops or kind != "negative"]
         self._alike_only = not supports.asymmetric_padding
         self._calls = [calls for calls in CALLS if thread_safe or calls != "threads"]
-        self.is_empty = not self.dtypes or not self.modes or "forward" not in supports.directions
+        self.is_empty = not self.dtypes or not self.modes or direction not in supports.directions
 
     def question(self, decisions: Iterable[int]) -> Question:
         """That of `DECISIONS` numbers, each much larger than what it decides among is many."""
@@ -98,9 +104,10 @@ class Drawing:
             padding=(sides[0], sides[1]),
             dilation=dilation,
             groups=groups,
-            bias=choose((False, True)),
+            bias=choose(_BIASES.get(self._direction, (False, True))),
             padding_mode=mode,
             dtype=choose(self.dtypes),
+            direction=self._direction,
         )
 
 

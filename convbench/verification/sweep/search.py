@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from convbench.backend import Backend
 from convbench.errors import ProblemError
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Direction
 from convbench.verification.question import Question
 from convbench.verification.sweep.catalogue import is_supported, lies_otherwise
 from convbench.verification.sweep.covering import sweep
@@ -41,10 +41,15 @@ _TRAITS = (
 )
 
 
-def search(backend: Backend, seed: int = 0, until: Callable[[], bool] = lambda: False) -> Iterator[Question]:
+def search(
+    backend: Backend,
+    seed: int = 0,
+    until: Callable[[], bool] = lambda: False,
+    direction: Direction = "forward",
+) -> Iterator[Question]:
     """Questions that `backend` supports, each only once, of which each has `seed` for its data: the same ones for the
     same seed, until `until()` is true. Ends when nothing new is found any more."""
-    strategy, fitting = _any_question(backend), _Fitting(backend)
+    strategy, fitting = _any_question(backend, direction), _Fitting(backend, direction)
     seen: set[Question] = set()
     draws, in_vain = 0, 0
     while in_vain < _MOST_IN_VAIN and not until():
@@ -62,8 +67,8 @@ class _Fitting:
     """Makes a question one that the backend supports, where that is needed, by the traits of one that it supports: of
     a backend that takes 3x3 kernels and multiples of 16 alone, chance would hardly find one."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, direction: Direction) -> None:
+        self._backend, self._direction = backend, direction
 
     def __call__(self, question: Question) -> Question | None:
         if is_supported(self._backend, question.problem):
@@ -80,15 +85,16 @@ class _Fitting:
     @functools.cached_property
     def _model(self) -> ConvProblem | None:
         """The latest that was made to fit; at first any that is supported."""
-        return next((question.problem for question in sweep(self._backend, strength=1).questions), None)
+        questions = sweep(self._backend, strength=1, direction=self._direction).questions
+        return next((question.problem for question in questions), None)
 
 
-def _any_question(backend: Backend) -> SearchStrategy[Question]:
+def _any_question(backend: Backend, direction: Direction) -> SearchStrategy[Question]:
     """Any that the backend's capabilities as data allow."""
     _keep_hypothesis_out_of_the_working_folder()
     from hypothesis import strategies as st
 
-    drawing = Drawing(backend.supports, backend.thread_safe)
+    drawing = Drawing(backend.supports, backend.thread_safe, direction)
     if drawing.is_empty:
         return st.nothing()
 
