@@ -11,6 +11,15 @@ from convbench.problem import ConvProblem
 if TYPE_CHECKING:
     import numpy as np
 
+# The first disables NumPy's own loops, under the names of its versions up to 2.3 and from 2.4 on; those that a version
+# does not know it passes over. The second is for its matrix products. OpenBLAS may take Haswell's kernels anyway.
+ISA_SWITCHES = {
+    "avx2": {
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL X86_V4 AVX512_ICL AVX512_SPR",
+        "OPENBLAS_CORETYPE": "Haswell",
+    }
+}
+WITHOUT_ISA_SWITCH = "OpenBLAS can be told which kernels to take, and not which to leave"
 _NUMPY_MODE = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
@@ -35,6 +44,16 @@ def prepared(
             return out.astype(x.dtype, copy=False)
 
     return Ready(lambda: on(x), on={"numpy": on}, touch=touching(x))
+
+
+def isa_in_use() -> str | None:
+    """What NumPy's loops dispatch to. OpenBLAS tells nothing that every build of it has."""
+    import importlib
+
+    _multiarray_umath = importlib.import_module("numpy._core._multiarray_umath")
+    features, loops = _multiarray_umath.__cpu_features__, _multiarray_umath.__cpu_dispatch__
+    wide = any(features.get(name) for name in loops if name.startswith("AVX512") or name == "X86_V4")
+    return "AVX512" if wide else "AVX2"
 
 
 def pad(problem: ConvProblem, x: np.ndarray) -> np.ndarray:

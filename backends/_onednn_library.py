@@ -16,6 +16,8 @@ SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41  # arguments of a primitive
 _CPU = _IN_ORDER = _ANY = 1
 _LAYOUT_OF_ARGUMENT, _IMPLEMENTATION = 255, 8  # queries in dnnl_types.h
 _ALLOCATE = -1
+# dnnl_cpu_isa_t: the bits of a set contain those of the sets before it.
+_ISA = {0x7: "AVX2", 0x27: "AVX512_CORE", 0x67: "AVX512_CORE_VNNI", 0xE7: "AVX512_CORE_BF16", 0xFEF: "AVX512_CORE_AMX"}
 _STATUS = ("success", "out of memory", "invalid arguments", "unimplemented", "last implementation", "runtime error")
 
 
@@ -73,6 +75,12 @@ def implementation(description: Owned) -> str:
     name = ctypes.c_char_p()
     _check(library().dnnl_primitive_desc_query(description, _IMPLEMENTATION, 0, ctypes.byref(name)))
     return (name.value or b"unknown").decode()
+
+
+def effective_isa() -> str | None:
+    """The widest instruction set that oneDNN uses here, by its own name; None for those narrower than AVX2."""
+    bits = library().dnnl_get_effective_cpu_isa()
+    return next((name for isa, name in reversed(_ISA.items()) if isa & bits == isa), None)
 
 
 def reorder(source: Memory, target: Memory) -> None:

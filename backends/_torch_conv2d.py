@@ -18,6 +18,7 @@ from convbench.backend import (
 )
 from convbench.problem import ConvProblem
 
+from . import _onednn_isa
 from ._torch_gradients import gradient
 from ._torch_script import torch_script
 from ._torch_tensors import on_both, padding, tensor, to_numpy, touch_of
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 # On x86 torch uses oneDNN's direct algorithm, and matrix products without oneDNN. On Arm it may use Winograd.
 CPU_ALGORITHM: Algorithm = "direct" if platform.machine() in ("x86_64", "AMD64") else "auto"
+
+
+# oneDNN's kernels, ATen's own, and MKL's matrix products, each have a switch. ATen and MKL know nothing beyond AVX-512.
+ISA_SWITCHES = _onednn_isa.switches(avx2={"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"})
 
 
 class TorchConv2d(Backend):
@@ -45,9 +50,16 @@ class TorchConv2d(Backend):
             self.prepacks = ("input", "weight", "output")
         if name in ("torch", "torch-cuda", "torch-mps"):
             self.stands_in_for = "torch"
+        if self.device == "cpu":
+            self.isa_switches = ISA_SWITCHES
 
     def limit_threads(self, n: int) -> None:
         limit_torch_threads(n)
+
+    def isa_in_use(self) -> str | None:
+        import torch
+
+        return None if self.device != "cpu" else torch.backends.cpu.get_cpu_capability()
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,21 @@ from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 if TYPE_CHECKING:
     import numpy as np
 
+_CPU = "CONVBENCH_IREE_TARGET_CPU"  # the compiler takes flags only
 _FLAGS = (
-    "--iree-llvmcpu-target-cpu=host",
+    f"--iree-llvmcpu-target-cpu={os.environ.get(_CPU, 'host')}",
     "--iree-opt-level=O3",
     "--iree-input-demote-f64-to-f32=false",  # otherwise IREE computes float64 in float32
 )
+
+
+_ISA_SWITCHES = {
+    "avx2": {_CPU: "haswell"},
+    "avx512": {_CPU: "skylake-avx512"},
+    "vnni": {_CPU: "cascadelake"},
+    "bf16": {_CPU: "cooperlake"},
+    "amx": {_CPU: "sapphirerapids"},
+}
 
 
 class Iree(Backend):
@@ -27,6 +38,7 @@ class Iree(Backend):
     arithmetic = Arithmetic("direct")
     prepacks = ("input", "weight", "output")
     threads = 1
+    isa_switches = _ISA_SWITCHES
 
     def limit_threads(self, n: int) -> None:
         self.threads = n

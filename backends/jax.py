@@ -23,6 +23,8 @@ class _Jax(Backend):
     requires = ("jax",)
     supports = WHOLE_OF_CONV2D
     thread_safe = True
+    # XLA hands convolutions to YNNPACK. --xla_cpu_max_isa holds only what XLA compiles itself, which pads and adds.
+    without_isa_switch = "--xla_cpu_max_isa does not reach YNNPACK, which computes XLA's convolutions"
     # XLA computes groups in float64 as one dense convolution with zeros in the weight.
     arithmetic = Arithmetic(taints=("float64",))
 

@@ -25,6 +25,7 @@ class _LiteRt(Backend):
     install = "ai-edge-litert"
     prepacks = ("input", "weight", "output")
     threads: int | None = None
+    without_isa_switch = "XNNPACK picks its kernels by the CPU alone"
 
     def __init__(self, name: str, dtype: Dtype, summary: str) -> None:
         self.name, self.summary = name, summary

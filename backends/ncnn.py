@@ -21,6 +21,7 @@ class _Ncnn(Backend):
     )
     prepacks = ("input", "weight", "output")
     threads: int | None = None
+    without_isa_switch = "its kernels are picked by the CPU alone"
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
         self.name, self.arithmetic, self.summary = name, Arithmetic(algorithm), summary

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from ._numba_kernel import Job
     from ._numba_plan import Register, Scratch
 
+_AVX2 = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
+_AVX512 = "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"
+
+_ISA_SWITCHES = {
+    "avx2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": _AVX2},
+    "avx512": {"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": f"{_AVX2},{_AVX512}"},
+}
+
+
 # A Ready has one scratch image, and only one thread at a time may enter some of Numba's threading layers.
 _one_at_a_time = threading.Lock()
 
@@ -34,10 +43,27 @@ class NumbaDirect(Backend):
     # The call converts half formats to float32, sums in float32, and rounds once at the end.
     arithmetic = Arithmetic("direct")
     prepacks = ("weight",)
+    isa_switches = _ISA_SWITCHES
+    without_isa_switch = "it computes in float32 and float64, for which there is nothing beyond AVX-512"
 
     def __init__(self, vector_bytes: int | None = None) -> None:
         """`vector_bytes` is the size of vectors to compile for: 16, 32, 64, or None for the CPU's registers."""
         self.vector_bytes = vector_bytes
+
+    def isa_in_use(self) -> str | None:
+        """By the registers in machine code that Numba compiles."""
+        import numba
+        import numpy as np
+
+        @numba.njit(fastmath=True)
+        def total(x: np.ndarray) -> np.floating:
+            result = np.float32(0)
+            for value in x:
+                result += value
+            return result
+
+        total(np.ones(1, np.float32))
+        return next((register for register in ("zmm", "ymm") if register in str(total.inspect_asm())), None)
 
     def limit_threads(self, n: int) -> None:
         if "numba" not in sys.modules:

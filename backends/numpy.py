@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from convbench.backend import WITH_GRADIENTS, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
-from ._numpy_arrays import prepared
+from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, prepared
 from ._numpy_gradients import padded_shape, prepared_gradient
 
 if TYPE_CHECKING:
@@ -24,11 +24,16 @@ class _NumPy(Backend):
     requires = ("numpy",)
     supports = WITH_GRADIENTS
     thread_safe = True
+    isa_switches = ISA_SWITCHES
+    without_isa_switch = WITHOUT_ISA_SWITCH
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
         self.name, self.arithmetic, self.summary = name, Arithmetic(algorithm), summary
         if algorithm == "gemm":
             self.stands_in_for = "numpy"
+
+    def isa_in_use(self) -> str | None:
+        return isa_in_use()
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import numpy as np

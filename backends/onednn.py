@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.problem import ConvProblem
 
+from . import _onednn_isa
 from . import _onednn_library as dnnl
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class _OneDnn(Backend):
     # In bfloat16, on CPUs with AMX, pairs are multiplied, some of them zero weights with values beside the window.
     arithmetic = Arithmetic("direct", taints=("bfloat16",))
     prepacks = ("input", "weight", "output")
+    isa_switches = _onednn_isa.switches()
 
     def unavailable(self) -> str | None:
         if sys.platform != "linux":
@@ -52,6 +54,9 @@ class _OneDnn(Backend):
     def limit_threads(self, n: int) -> None:
         dnnl.limit_tbb(n)
         dnnl.engine()  # started here and not in prepare, which is timed
+
+    def isa_in_use(self) -> str | None:
+        return dnnl.effective_isa()
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import numpy as np

@@ -29,6 +29,7 @@ class _OnnxRuntime(Backend):
     prepacks = ("weight",)
     threads = 0  # as many as the machine has cores
     limits_itself_alone = True
+    without_isa_switch = "its kernels are picked by the CPU alone"
 
     def limit_threads(self, n: int) -> None:
         self.threads = n

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+# A name that this build does not know is passed over with a line on standard error.
+_ISA_SWITCHES = {
+    "avx2": {"OPENCV_CPU_DISABLE": "AVX512-SKX,AVX512-CNL,AVX512-CLX,AVX512-ICL,AVX512-COMMON,AVX512F"},
+    "avx512": {"OPENCV_CPU_DISABLE": "AVX512-CNL,AVX512-CLX,AVX512-ICL"},
+}
+
+_CPU = {"AVX2": 11, "AVX_512F": 13, "AVX512_SKX": 256, "AVX512_CLX": 260, "AVX512_ICL": 261}  # cv::CpuFeatures
+
+
 class _OpenCv(Backend):
     """The new engine, which ignores the setting for Winograd."""
 
@@ -26,6 +35,8 @@ class _OpenCv(Backend):
     supports = Supports(dtypes={"float32", "float16"}, padding_modes=set(PADDING_MODES), negative_padding=True)
     prepacks = ("weight",)
     engine = "ENGINE_NEW"
+    isa_switches = _ISA_SWITCHES
+    without_isa_switch = "its kernels use nothing beyond AVX-512"
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
         self.name, self.arithmetic, self.summary = name, Arithmetic(algorithm), summary
@@ -34,6 +45,14 @@ class _OpenCv(Backend):
         import cv2
 
         cv2.setNumThreads(n)
+
+    def isa_in_use(self) -> str | None:
+        import cv2
+
+        for name in ("AVX512_ICL", "AVX512_CLX", "AVX512_SKX", "AVX_512F", "AVX2"):
+            if cv2.checkHardwareSupport(getattr(cv2, f"CPU_{name}", _CPU[name])):
+                return {"AVX512_ICL": "AVX512_VNNI", "AVX512_CLX": "AVX512_VNNI"}.get(name, name)
+        return None
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import cv2

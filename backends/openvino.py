@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Algorithm, Arithmetic, Backend, Precision, Ready, Supports, touching
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
+from . import _onednn_isa
 from ._onnx_model import onnx_model
 from ._onnx_script import onnx_lines
 
@@ -31,6 +32,7 @@ class _OpenVino(Backend):
     # values beside the window.
     arithmetic = Arithmetic(_ALGORITHM, operand="float32", accumulate="float32", taints=("bfloat16",))
     hint: str | None = "f32"
+    isa_switches = _onednn_isa.switches()
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last
@@ -87,6 +89,11 @@ class _OpenVino(Backend):
         return "\n".join(lines)
 
 
+# OpenVINO picks bfloat16 by its own look at the CPU. Held to AVX2, oneDNN has no kernel for it: "object is not
+# initialized". With AVX-512 alone oneDNN computes bfloat16 by other instructions.
+_ISA_SWITCHES = {isa: switches for isa, switches in _onednn_isa.switches().items() if isa != "avx2"}
+
+
 class _Default(_OpenVino):
     """OpenVINO's default: bfloat16 on a CPU with units for it, for models of any dtype.
 
@@ -94,6 +101,8 @@ class _Default(_OpenVino):
     """
 
     hint = None
+    isa_switches = _ISA_SWITCHES
+    without_isa_switch = "it picks bfloat16 by its own look at the CPU, and oneDNN then finds no kernel"
 
     @cached_property
     def arithmetic(self) -> Arithmetic:  # type: ignore[override]

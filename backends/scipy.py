@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
 
-from ._numpy_arrays import pad_code, prepared
+from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, pad_code, prepared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,11 @@ class _SciPy(Backend):
     plane: str
     """The code of the call that computes one plane."""
     thread_safe = True
+    isa_switches = ISA_SWITCHES
+    without_isa_switch = WITHOUT_ISA_SWITCH
+
+    def isa_in_use(self) -> str | None:
+        return isa_in_use()
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import numpy as np

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
+from . import _onednn_isa
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -22,6 +24,9 @@ class TensorFlow(Backend):
     thread_safe = True
     arithmetic = Arithmetic("auto")  # TensorFlow chooses the kernel, and does not show which
     prepacks = ("input", "weight", "output")
+    # On a CPU without AVX-512's instructions for neural networks TensorFlow leaves oneDNN off. Its own kernels are
+    # compiled for one instruction set, below AVX2, and take matrix products from oneDNN.
+    isa_switches = _onednn_isa.switches(avx2={"TF_ENABLE_ONEDNN_OPTS": "0"}, avx512={"TF_ENABLE_ONEDNN_OPTS": "0"})
 
     def limit_threads(self, n: int) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or the import prints a page

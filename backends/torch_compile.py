@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
-from ._torch_conv2d import CPU_ALGORITHM, limit_torch_threads
+from ._torch_conv2d import CPU_ALGORITHM, ISA_SWITCHES, limit_torch_threads
 from ._torch_script import torch_script
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class TorchCompile(Backend):
     arithmetic = Arithmetic(CPU_ALGORITHM, taints=("bfloat16",))
     prepacks = ("input", "weight", "output")
     kept_caches = ("TORCHINDUCTOR_CACHE_DIR",)
+    isa_switches = ISA_SWITCHES
 
     def unavailable(self) -> str | None:
         compiler = os.environ.get("CXX") or _COMPILER.get(platform.system(), "g++")
@@ -43,6 +44,11 @@ class TorchCompile(Backend):
 
         limit_torch_threads(n)
         config.compile_threads = 1  # others are processes that import torch, too, and stay
+
+    def isa_in_use(self) -> str | None:
+        import torch
+
+        return torch.backends.cpu.get_cpu_capability()
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import torch

@@ -298,6 +298,11 @@ class Backend(ABC):
     limits_itself_alone: bool = False
     """Whether `limit_threads` changes only what this backend prepares afterwards. It may then be called more than once,
     and in a process that already uses the library."""
+    isa_switches: Mapping[str, Mapping[str, str]] = {}
+    """For words of `--isa` (avx2, avx512, vnni, bf16, amx) the environment variables by which the library uses no wider
+    instructions. They are set before its process starts. Without any, the backend is left out under `--isa`."""
+    without_isa_switch: str | None = None
+    """Why there is none, or none for some words, as a clause for that reason."""
     kept_caches: tuple[str, ...] = ()
     """Environment variables by which the library finds folders for what it compiles. convbench gives it folders that
     stay. Whatever else it writes to its temporary folder is removed when its worker ends."""
@@ -323,6 +328,11 @@ class Backend(ABC):
 
         So environment variables that the library reads when it is imported can be set here.
         """
+
+    def isa_in_use(self) -> str | None:
+        """The widest instructions that the library will use, in its own words, such as "AVX512"; None where it does not
+        tell. Called under `--isa` once the library is imported. An answer wider than what was set is an error."""
+        return None
 
     @abstractmethod
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:

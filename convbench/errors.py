@@ -40,6 +40,10 @@ class BackendError(ConvbenchError):
     """A backend that does not exist, or two of the same name."""
 
 
+class IsaError(ConvbenchError):
+    """An instruction set that is not known, or that this CPU does not have."""
+
+
 class ResultsError(ConvbenchError):
     """A results folder or journal that cannot be read or written."""
 

@@ -29,6 +29,7 @@ from convbench.store.readings import (
     cache_of,
     half_width_between_processes,
     hardware_of,
+    isa_of,
     paired_walls,
     ragged_walls,
     table,
@@ -37,7 +38,8 @@ from convbench.store.schema import Record
 
 FIELDS = (
     "suite", "case", "backend", "threads", "status", "reason", "median_s", "session", "commit", "dtype",
-    "settings.allocator", "settings.cache", "settings.pass_bytes", "machine.machine", "declared.device", "versions",
+    "settings.allocator", "settings.cache", "settings.pass_bytes", "settings.isa",
+    "machine.machine", "declared.device", "versions",
     "samples.round", "samples.wall_s", "samples.process", "process_variation", "session_drift", *HARDWARE_FIELDS,
 )  # fmt: skip
 """The fields of a record that this module, and those that show its results, look at."""
@@ -89,7 +91,7 @@ class Comparison:
     only_new: int
     told_apart_by: tuple[str, ...] = ()
     """What a pair has to be equal in besides, as one set has several of it: one of machine, hardware, allocator, cache,
-    dtype."""
+    dtype, isa."""
     machines: tuple[tuple[str, str], ...] = ()
     """The two machines, name and hardware, of pairs that were measured on different hardware."""
     not_compared: int = 0
@@ -146,7 +148,7 @@ def compare(
 
 
 _FAILURES = frozenset(str(status) for status in Status if status.is_failure)
-_APART = ("machine", "hardware", "allocator", "cache", "dtype")
+_APART = ("machine", "hardware", "allocator", "cache", "dtype", "isa")
 _Shared = tuple[Pair, Record, Record]
 _Compared = tuple[TwoSample, bool, float | None]
 """The result, whether the samples are paired, and the machine's drift where it is known."""
@@ -180,7 +182,7 @@ def _kind(record: Record) -> tuple[str, ...]:
     """The values of `_APART`."""
     settings = table(record, "settings")
     machine = table(record, "machine").get("machine"), _hardware(record)
-    return tuple(map(str, (*machine, settings.get("allocator"), cache_of(record), record.get("dtype"))))
+    return tuple(map(str, (*machine, settings.get("allocator"), cache_of(record), record.get("dtype"), isa_of(record))))
 
 
 def _hardware(record: Record) -> Hardware:

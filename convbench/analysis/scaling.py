@@ -1,20 +1,26 @@
-"""How times scale with the number of threads: speed-ups over the fewest threads, and their efficiency.
+"""What more threads and wider instruction sets give: speed-ups over the fewest threads, and over the narrowest set.
 
-Times with different numbers of threads are not from the same rounds: their independent half-widths add up as their
-squares do, between-process variation is included once, and drift of the machine is in no interval.
+Times with different numbers of threads, or with different sets, are not from the same rounds: their independent
+half-widths add up as their squares do, between-process variation is included once, and drift of the machine is in no
+interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TypeVar
 
 from convbench.analysis.backend_times import BackendTime, time_by
+from convbench.isa import ISAS, NATIVE
 from convbench.stats.ratio import Ratio
-from convbench.store.readings import half_width_not_included
+from convbench.store.readings import half_width_not_included, isa_of
 from convbench.store.schema import Record
+
+_Value = TypeVar("_Value")
+_Apart = TypeVar("_Apart")
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Scaling:
     threads: int
     cases: int
     speedup: Ratio
+    isa: str = ""
+    """The instruction set that it was held to; empty where it was not."""
 
     @property
     def efficiency(self) -> float:
@@ -37,30 +45,68 @@ class Scaling:
 
 def scalings(records: Iterable[Record]) -> list[Scaling]:
     """One for each backend and each number of threads beyond the fewest it was timed with, in the order of records."""
-    timed: dict[tuple[str, str], dict[str, dict[int, BackendTime]]] = {}
-    for record in records:
-        if (time := time_by(record)) is not None:
-            cases = timed.setdefault((str(record.get("suite", "")), record["backend"]), {})
-            cases.setdefault(record["case"], {})[record["threads"]] = time
+    timed = _timed(records, lambda record: record["threads"], isa_of)
     return [
-        scaling
-        for (suite, backend), cases in timed.items()
-        for scaling in _over_fewest(suite, backend, list(cases.values()))
+        Scaling(suite, backend, fewest, threads, count, speedup, isa)
+        for (suite, backend, isa), cases in timed.items()
+        for fewest, threads, count, speedup in _over_least(cases, sorted)
     ]
 
 
-def _over_fewest(suite: str, backend: str, cases: Sequence[Mapping[int, BackendTime]]) -> Iterator[Scaling]:
-    fewest, *more = sorted({threads for by_threads in cases for threads in by_threads})
-    for threads in more:
-        pairs = [
-            (by_threads[fewest], by_threads[threads]) for by_threads in cases if {fewest, threads} <= {*by_threads}
-        ]
+@dataclass(frozen=True)
+class WiderIsa:
+    """One backend with the instructions up to `isa` instead of up to `narrowest`; `native` is all that the CPU has. The
+    geometric mean of its speed-ups over `cases`, with a 95 % interval, or a range where a time has none."""
+
+    suite: str
+    backend: str
+    threads: int
+    narrowest: str
+    isa: str
+    cases: int
+    speedup: Ratio
+
+
+def wider_isas(records: Iterable[Record]) -> list[WiderIsa]:
+    """One for each backend, number of threads and instruction set beyond the narrowest, in the order of records."""
+    timed = _timed(records, lambda record: isa_of(record) or NATIVE, lambda record: record["threads"])
+    return [
+        WiderIsa(suite, backend, threads, narrowest, isa, count, speedup)
+        for (suite, backend, threads), cases in timed.items()
+        for narrowest, isa, count, speedup in _over_least(cases, _by_width)
+    ]
+
+
+def _by_width(isas: Iterable[str]) -> list[str]:
+    order: tuple[str, ...] = (*ISAS, NATIVE)
+    return sorted(isas, key=lambda isa: (order.index(isa) if isa in order else len(order), isa))
+
+
+def _timed(
+    records: Iterable[Record], axis: Callable[[Record], _Value], apart: Callable[[Record], _Apart]
+) -> dict[tuple[str, str, _Apart], list[dict[_Value, BackendTime]]]:
+    """The times by suite, backend and what else is kept `apart`; a dictionary for each case, by value on the `axis`."""
+    timed: dict[tuple[str, str, _Apart], dict[str, dict[_Value, BackendTime]]] = {}
+    for record in records:
+        if (time := time_by(record)) is not None:
+            cases = timed.setdefault((str(record.get("suite", "")), record["backend"], apart(record)), {})
+            cases.setdefault(record["case"], {})[axis(record)] = time
+    return {key: list(cases.values()) for key, cases in timed.items()}
+
+
+def _over_least(
+    cases: Sequence[Mapping[_Value, BackendTime]], in_order: Callable[[Iterable[_Value]], list[_Value]]
+) -> Iterator[tuple[_Value, _Value, int, Ratio]]:
+    """The least value, another one, the number of cases that were timed with both, and the speed-up."""
+    least, *more = in_order({value for by_value in cases for value in by_value})
+    for value in more:
+        pairs = [(by_value[least], by_value[value]) for by_value in cases if {least, value} <= {*by_value}]
         if pairs:
-            yield Scaling(suite, backend, fewest, threads, len(pairs), _speedup(pairs))
+            yield least, value, len(pairs), _speedup(pairs)
 
 
 def _speedup(pairs: Sequence[tuple[BackendTime, BackendTime]]) -> Ratio:
-    """The geometric mean of (fewest, more) times."""
+    """The geometric mean of (least, more) times."""
     times = [time for pair in pairs for time in pair]
     value = math.exp(fmean(math.log(few.call_s / many.call_s) for few, many in pairs))
     half_width = math.sqrt(sum(_half_width(time) ** 2 for time in times)) / len(pairs)

@@ -13,12 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.status import Status
-from convbench.store.readings import HARDWARE_FIELDS, cache_of, hardware_of, median_s, number, table, time_of, walls
+from convbench.store.readings import (
+    HARDWARE_FIELDS,
+    cache_of,
+    hardware_of,
+    isa_of,
+    median_s,
+    number,
+    table,
+    time_of,
+    walls,
+)
 from convbench.store.schema import Record
 
 FIELDS = (
     *"suite case backend status median_s low_s high_s threads dtype commit dirty run session time release".split(),
-    *("machine.machine", "settings.allocator", "settings.cache", "settings.pass_bytes", "samples.wall_s"),
+    *("machine.machine", "settings.allocator", "settings.cache", "settings.pass_bytes", "settings.isa"),
+    "samples.wall_s",
     *HARDWARE_FIELDS,
 )
 """The fields of a record that this module looks at, as `read_records` takes them."""
@@ -43,6 +54,8 @@ class SeriesKey(NamedTuple):
     """The library whose releases the points are; empty for a series over commits or time."""
     hardware: str = ""
     """CPU, number of CPUs and ISA: where another machine takes over the name, a series ends."""
+    isa: str = ""
+    """The instruction set that the library was held to; empty where it was not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +136,7 @@ def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
         cache=cache_of(record),
         library=library,
         hardware=str(hardware_of(table(record, "machine"))),
+        isa=isa_of(record),
     )
     low_s, high_s = (math.nan if (end_s := number(record, end)) is None else end_s for end in ("low_s", "high_s"))
     session = (str(record.get("run") or ""), str(record.get("session") or ""))

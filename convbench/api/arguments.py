@@ -97,6 +97,12 @@ def words(value: Words, option: str) -> tuple[str, ...]:
     return values
 
 
+def separated_words(value: Words, option: str) -> tuple[str, ...]:
+    """Words, each once: several, or a text with commas between them."""
+    values = words(value, option)
+    return tuple(dict.fromkeys(word.strip() for text in values for word in text.split(",")))
+
+
 def paths(value: Paths, option: str = "plugin") -> tuple[Path, ...]:
     """One path or several."""
     values = (value,) if isinstance(value, (str, PathLike)) else tuple(value)

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 
-from convbench.api.arguments import Numbers, Paths, Subject, Words, read_options, subjects, whole_numbers
+from convbench.api.arguments import (
+    Numbers,
+    Paths,
+    Subject,
+    Words,
+    read_options,
+    separated_words,
+    subjects,
+    whole_numbers,
+)
 from convbench.api.result import Result
 from convbench.reporting.console import Sentence, spaced
 from convbench.reporting.progress import requested_progress
@@ -99,6 +108,7 @@ def run(
     direction: Words = (),
     cache: str | None = None,
     pass_bytes: int | str | None = None,
+    isa: Words = (),
     processes: int | None = None,
     self_check: bool | None = None,
     pin: str = "auto",
@@ -127,7 +137,7 @@ def run(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    values = read_options(locals(), threads=whole_numbers, batch=whole_numbers)
+    values = read_options(locals(), threads=whole_numbers, batch=whole_numbers, isa=separated_words)
     request = Request(**subjects(subject)._asdict(), **values)
     with requested_progress(progress, lower=lower_precision) as observer:
         return run_request(request, observer)

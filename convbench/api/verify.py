@@ -68,6 +68,7 @@ def verify(
     search_time: float = 60.0,
     time_limit: float | None = None,
     threads: int = 1,
+    isa: str | None = None,
     jobs: int | None = None,
     seed: int = 0,
     known: Paths = (),

@@ -34,6 +34,7 @@ def threshold_text(value: Any) -> str:
 
 threshold_from_zero = _kind(arguments.threshold, zero=True)
 cpus = _kind(arguments.cpus)
+separated_words = _kind(arguments.separated_words)
 byte_count = _kind(arguments.byte_count)
 
 A_PROBLEM = "this convolution, such as n1c64h56w56_o64k3_p1, in any form that `convbench show` reads"
@@ -106,6 +107,14 @@ cache = click.option(
     help="Let data stay in the caches; empty them before each call; or leave them as a pass through a model does, with "
     "the layer's input in them and its weights read one pass ago.  [default: pass for a model or a suite that stands "
     "for one, else warm]",
+)
+isa = click.option(
+    "--isa",
+    type=separated_words,
+    default=(),
+    metavar="ISA,ISA,...",
+    help="Let libraries use no wider instructions than avx2, avx512, vnni, bf16 or amx, by their own switches; "
+    "'native' sets no limit. Backends without a switch are left out.",
 )
 pass_bytes = click.option(
     "--pass-bytes",

@@ -44,6 +44,12 @@ from convbench.cli import options
 )
 @options.seconds("--question-limit", "An older name of --time-limit.")
 @options.threads
+@click.option(
+    "--isa",
+    metavar="ISA",
+    help="Let libraries use no wider instructions than avx2, avx512, vnni, bf16 or amx, by their own switches. "
+    "Backends without a switch are left out.",
+)
 @options.whole("--jobs", 1, "Backends verified at once.  [default: one per core]")
 @options.whole("--seed", 0, "Seed of the data and the search.", default=0)
 @options.many(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from convbench.isa import Isa
 from convbench.measurement.machine.affinity import AUTO
 from convbench.measurement.workers.process_environment import Allocator
 
@@ -40,6 +41,8 @@ class Settings:
     cache: Cache = "warm"
     pass_bytes: int | None = None
     """With `pass`, how much memory a pass through the model touches between two calls of a layer."""
+    isa: Isa | None = None
+    """The widest instruction set that libraries may use, by switches of their own; None for all that the CPU has."""
     energy_s: float = 1.0
     """How long a GPU computes at the end to measure its energy; its counter moves in steps of up to a tenth."""
     time_wrong: bool = False

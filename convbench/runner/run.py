@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from convbench.isa import NATIVE, isas_named
 from convbench.measurement.cache_choice import Caches
 from convbench.measurement.environments.interpreters import environments, select
 from convbench.measurement.environments.releases import Release
 from convbench.measurement.machine.affinity import AUTO
-from convbench.measurement.machine.facts import machine_facts, machine_name
+from convbench.measurement.machine.facts import cpu_flags, machine_facts, machine_name
 from convbench.measurement.settings import Cache, Settings
 from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import ConvProblem
@@ -47,6 +48,8 @@ class Request:
     processes: int | None = None
     """None: one, or as many as the precision takes by what earlier runs on this machine saw."""
     self_check: bool | None = None
+    isa: tuple[str, ...] = ()
+    """The widest instruction sets that libraries may use, by word; one after the other. None: whatever the CPU has."""
     pin: str = AUTO
     cache: Cache | None = None
     """None: as in a pass for a suite that stands for a model, else warm."""
@@ -75,7 +78,7 @@ class Request:
         dtypes = len((self.dtype or "").split(","))
         directions = len((self.direction or "").split(","))
         counts = {"threads": len(self.thread_counts), "dtype": dtypes, "batch": len(self.batch)}
-        counts |= {"direction": directions}
+        counts |= {"direction": directions, "isa": len(self.isa)}
         return tuple(axis for axis, count in counts.items() if count > 1)
 
     @property
@@ -99,7 +102,8 @@ class Request:
         return [self.caches.of_suite(suite, each) for suite in suites for each in settings]
 
     def settings(self) -> list[Settings]:
-        """One for each number of threads. A precision or budget that was given decides how many rounds there are."""
+        """One for each number of threads and instruction set. A precision or budget that was given decides how many
+        rounds there are. Raises `IsaError` for an instruction set that this CPU does not have."""
         options = {name: getattr(self, name) for name in ("pin", "allocator", "time_wrong", "seed")}
         options["processes"] = self.processes or 1
         options["self_check"] = not self.quick if self.self_check is None else self.self_check
@@ -110,7 +114,8 @@ class Request:
         if self.precision is not None:
             options["precision"] = self.precision
         make = Settings.quick if self.quick else Settings
-        return [make(**options, threads=threads) for threads in self.thread_counts]
+        isas = isas_named(self.isa or (NATIVE,), machine_facts()["cpu"], cpu_flags())
+        return [make(**options, threads=threads, isa=isa) for isa in isas for threads in self.thread_counts]
 
 
 def run_suites(request: Request, observer: Observer) -> Measurements:
@@ -197,10 +202,12 @@ def _heading(session: Session) -> str:
     """Where and how: `AMD EPYC 7B13 (2 CPUs, avx2), 1 thread, steady allocator`."""
     settings = session.settings
     machine, first = machine_facts(), settings[0]
-    counts = ", ".join(str(each.threads) for each in settings)
+    counts = ", ".join(dict.fromkeys(str(each.threads) for each in settings))
+    isas = dict.fromkeys(each.isa or NATIVE for each in settings)
     isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
     parts = [f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa})"]
     parts += ["1 thread" if counts == "1" else f"{counts} threads", f"{first.allocator} allocator"]
+    parts += [f"instruction sets {', '.join(isas)}"] if {*isas} != {NATIVE} else []
     parts += [f"{first.processes} processes each"] if first.processes > 1 else []
     parts += ["cold caches"] if session.caches.cache == "cold" else []
     resuming = f"; resuming {session.journal.path.name} ({len(session.records)} records)" if session.records else ""

@@ -34,7 +34,7 @@ from convbench.store.ceilings import kept_ceilings
 from convbench.store.journal import Journal, journals, read_records
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import CheckoutState, checkout_state, find_checkout, machine_folder, results_folder
-from convbench.store.readings import hardware_of, problem_of, table, this_hardware
+from convbench.store.readings import hardware_of, isa_of, problem_of, table, this_hardware
 from convbench.store.records import record_of
 from convbench.store.schema import Record
 from convbench.suite import Case, Suite
@@ -189,6 +189,7 @@ class Session:
             and r["case"] == case.name
             and problem_of(r) == case.problem
             and r.get("threads") == settings.threads
+            and isa_of(r) == (settings.isa or "")
             and r["status"] != Status.UNAVAILABLE
         }
         return [entry for entry in entries if entry.name not in done]

@@ -93,7 +93,9 @@ class LearnedVariation:
         timed = [outcome for outcome in outcomes if len(outcome.samples) >= FEWEST_FOR_INTERVAL]
         for outcome in timed:
             mark = self.session if outcome.backend in self.code_may_change else ""
-            self._marks[outcome.backend] = marked(outcome.backend, {**outcome.versions, "": mark})
+            self._marks[outcome.backend] = marked(
+                outcome.backend, {**outcome.versions, "": mark, **_held_to(outcome.settings)}
+            )
         if timed:
             seconds = {outcome.backend: _seconds(outcome) for outcome in timed}
             self._learn(timed[0].settings, timed[0].case.problem.case_id, timed[0].case.problem.bytes, seconds)
@@ -140,6 +142,11 @@ class LearnedVariation:
         self._known(settings).add(times)
         if self.kept_in is not None:
             keep_times(self.kept_in, [times])
+
+
+def _held_to(settings: Settings) -> dict[str, str]:
+    """What makes a library other code; nothing where it may use all that the CPU has, as in older files."""
+    return {} if settings.isa is None else {"isa": settings.isa}
 
 
 def _moves(times: Sequence[CaseTimes]) -> tuple[list[Deviation], list[Deviation]]:

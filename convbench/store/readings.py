@@ -44,6 +44,11 @@ def cache_of(record: Mapping[str, object]) -> str:
     return f"pass of {settings.get('pass_bytes')} bytes" if cache == "pass" else cache
 
 
+def isa_of(record: Mapping[str, object]) -> str:
+    """The instruction set that a record's library was held to; empty where it was not."""
+    return str(table(record, "settings").get("isa") or "")
+
+
 def number(record: Mapping[str, object], name: str) -> float | None:
     """The number in a field; None without one."""
     return as_number(record.get(name))

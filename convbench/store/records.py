@@ -198,7 +198,8 @@ def journals_at(path: Place | Iterable[Place] | None = None) -> list[Path]:
 
 _FIELDS = (
     *"status median_s low_s high_s problem threads case_id time run stopped versions declared".split(),
-    *("settings.allocator", "settings.cache", "settings.pass_bytes", "settings.handed_over", *HARDWARE_FIELDS),
+    *("settings.allocator", "settings.cache", "settings.pass_bytes", "settings.handed_over", "settings.isa"),
+    *HARDWARE_FIELDS,
 )
 
 
@@ -212,12 +213,19 @@ class Conditions:
     hardware: Hardware | None = None
     handed_over: bool = False
     pass_bytes: int | None = None
+    isa: str | None = None
 
     @classmethod
     def of(cls, settings: Settings, hardware: Hardware | None) -> Conditions:
         """The conditions of times measured with `settings`."""
         return cls(
-            settings.threads, settings.allocator, settings.cache, hardware, settings.handed_over, settings.pass_bytes
+            settings.threads,
+            settings.allocator,
+            settings.cache,
+            hardware,
+            settings.handed_over,
+            settings.pass_bytes,
+            settings.isa,
         )
 
     def hold(self, record: Record) -> bool:
@@ -229,6 +237,7 @@ class Conditions:
             and settings.get("cache") == self.cache
             and bool(settings.get("handed_over")) == self.handed_over
             and settings.get("pass_bytes") == self.pass_bytes
+            and settings.get("isa") == self.isa
             and (self.hardware is None or _is_of(self.hardware, hardware_of(machine)))
             and isinstance(record.get("problem"), Mapping)
             and isinstance(record.get("case_id"), str)

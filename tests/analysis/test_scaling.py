@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from convbench.analysis.scaling import scalings
+from convbench.analysis.scaling import scalings, wider_isas
 from convbench.reporting.run.report import own_error_sentence, scaling_report, variants
 from convbench.stats.estimates import estimate_median
 from convbench.stats.process_variation import EXPECTED
@@ -94,3 +94,18 @@ def test_the_run_s_own_error_counts_each_case_once() -> None:
     assert one == "This run's own error, by timing a against itself in another process: 1.0 %."
     more = own_error_sentence([*seen, record("a", "y", 1, 1.0, self_ratio={**ratio, "value": 1 / 1.03})])
     assert more is not None and "2.0 % (median of 2 cases), 3.0 % at worst" in more
+
+
+def held(backend: str, isa: str | None, median_s: float, threads: int = 1) -> dict[str, Any]:
+    return record(backend, "x", threads, median_s, settings={"isa": isa})
+
+
+def test_wider_instruction_sets_are_compared_with_the_narrowest_and_threads_within_one_set() -> None:
+    records = [held("a", None, 1.0), held("a", "avx2", 8.0), held("a", "bf16", 2.0), held("b", None, 1.0)]
+    found = [(wider.backend, wider.narrowest, wider.isa, wider.speedup.value) for wider in wider_isas(records)]
+    assert found == [("a", "avx2", "bf16", pytest.approx(4.0)), ("a", "avx2", "native", pytest.approx(8.0))]
+    assert scalings(records) == []
+    several = [*records, held("a", "avx2", 4.0, threads=2), held("a", None, 1.0, threads=2)]
+    more = {scaling.isa: scaling.speedup.value for scaling in scalings(several)}
+    assert more == {"": pytest.approx(1.0), "avx2": pytest.approx(2.0)}
+    assert wider_isas([held("a", "avx2", 1.0), held("b", None, 1.0)]) == []

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from convbench.isa import reason_without_switch
 from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
 from convbench.measurement.machine.facts import load_average
 from convbench.measurement.outcome import Outcome, RoundSample
@@ -118,6 +119,8 @@ class Engine:
         if reason := self._unavailable[row.name]:
             return run.outcome(row, Status.UNAVAILABLE, reason)
         assert not isinstance(row, LoadFailure)
+        if reason := reason_without_switch(row.backend, run.settings.isa):
+            return run.outcome(row, Status.UNSUPPORTED, reason)
         try:
             unsupported = row.backend.unsupported(run.case.problem)
         except Exception as error:

@@ -28,13 +28,15 @@ Output = Any  # an array as `to_numpy` gave it, or the name of the type that it 
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """`versions` of the backend's libraries, `python`'s version, the CPUs it is pinned to, facts of its GPU."""
+    """`versions` of the backend's libraries, `python`'s version, the CPUs it is pinned to, facts of its GPU, and what
+    its library says of the instruction set that it uses, if that was asked."""
 
     import_s: float
     versions: dict[str, str]
     python: str = ""
     cores: tuple[int, ...] = ()
     gpu: dict[str, Any] | None = None
+    isa: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,13 +181,15 @@ class Request(Generic[ReplyT]):
 
 @dataclass(frozen=True, kw_only=True)
 class Start(Request[Started], name="start"):
-    """Load the backend, import its libraries, limit its threads and memory, pin it."""
+    """Load the backend, import its libraries, limit its threads and memory, pin it. With `asks_isa` its library is held
+    to an instruction set, and asked which it uses."""
 
     backend: str
     origin: Origin
     threads: int
     cores: tuple[int, ...] = ()
     memory_limit_bytes: int | None = None
+    asks_isa: bool = False
 
     def claimed_s(self, reply: Started) -> Iterable[float]:
         return (reply.import_s,)

@@ -9,15 +9,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from queue import SimpleQueue
 
+from convbench.isa import exceeds
 from convbench.measurement.machine.affinity import Cores, starting_cores
 from convbench.measurement.machine.facts import memory_limit_bytes, usable_cpus
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import ReplyT, Request, Start, Started
 from convbench.measurement.workers.process import Wait, WorkerError, WorkerProcess
 from convbench.registry import Entry
+from convbench.status import Status
 
 _START_LIMIT_S = 120.0
 _KEPT_FREE = 0.1
+_LONGEST_ISA = 200
 
 
 class WorkerPool:
@@ -91,6 +94,7 @@ class WorkerPool:
             cores=self._cores_of(entry),
             # A GPU's driver reserves far more address space than it uses.
             memory_limit_bytes=int(memory_limit_bytes() * (1 - _KEPT_FREE)) if on_cpu else None,
+            asks_isa=self._settings.isa is not None,
         )
         slot = slots.get()
         try:
@@ -99,6 +103,7 @@ class WorkerPool:
                 worker.kill()
             worker.send(request)
             started = worker.receive(request, _START_LIMIT_S)
+            self._check_isa(entry, started)
         except WorkerError as error:
             self._workers.pop(entry.name).kill()
             return error
@@ -109,9 +114,17 @@ class WorkerPool:
         self.started[entry.name] = started
         return None
 
+    def _check_isa(self, entry: Entry, started: Started) -> None:
+        """Raise `WorkerError` where the library says that it uses more than it was held to."""
+        isa = self._settings.isa
+        if isa is not None and started.isa is not None and exceeds(started.isa, isa):
+            switches = " ".join(f"{name}={value}" for name, value in entry.backend.isa_switches[isa].items())
+            reason = f"its switch for --isa {isa} did not take: {switches} was set, and it says that it uses "
+            raise WorkerError(Status.ERROR, reason + " ".join(started.isa.split())[:_LONGEST_ISA])
+
     def _start_process(self, entry: Entry, settings: Settings, slot: int) -> WorkerProcess:
         start_on = starting_cores(self._cores_of(entry), slot)
-        return WorkerProcess(entry, settings.threads, settings.allocator, start_on)
+        return WorkerProcess(entry, settings.threads, settings.allocator, start_on, settings.isa)
 
     def _cores_of(self, entry: Entry) -> Cores:
         # A GPU's driver has threads of its own that need CPUs.

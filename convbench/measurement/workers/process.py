@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from convbench.isa import Isa
 from convbench.measurement.machine.affinity import Cores, children_on
 from convbench.measurement.workers.child_process import ChildProcess
 from convbench.measurement.workers.messages import Failed, Prepare, ReplyT, Request, TakeSample
@@ -55,8 +56,11 @@ class WorkerProcess(ChildProcess):
     makes the run wait for longer than a limit, and what it sends is checked. `waits` are those for samples
     since something was prepared."""
 
-    def __init__(self, entry: Entry, threads: int, allocator: Allocator, cores: Cores = ()) -> None:
-        environment = worker_environment(threads, allocator, elsewhere=entry.python is not None)
+    def __init__(
+        self, entry: Entry, threads: int, allocator: Allocator, cores: Cores = (), isa: Isa | None = None
+    ) -> None:
+        switches = {} if isa is None else entry.backend.isa_switches.get(isa)
+        environment = worker_environment(threads, allocator, elsewhere=entry.python is not None, switches=switches)
         environment = kept_caches(entry.backend.kept_caches) | environment
         with children_on(cores):  # Ctrl-C in the terminal is for the run, which then ends its workers
             super().__init__(WORKER, entry.python, environment, own_session=True)

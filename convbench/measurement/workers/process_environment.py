@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from convbench.isa import switched
+
 Allocator = Literal["steady", "system"]
 
 _LIBRARIES = "OMP_NUM MKL_NUM OPENBLAS_NUM BLIS_NUM VECLIB_MAXIMUM NUMBA_NUM".split()
@@ -30,15 +32,20 @@ WORKER = "convbench.measurement.workers.worker"  # the module that a worker proc
 
 
 def worker_environment(
-    threads: int, allocator: Allocator, inherited: Mapping[str, str] | None = None, *, elsewhere: bool = False
+    threads: int,
+    allocator: Allocator,
+    inherited: Mapping[str, str] | None = None,
+    *,
+    elsewhere: bool = False,
+    switches: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """All environment variables of a worker, from those `inherited` (default: this process's). `elsewhere`: the
-    interpreter of another environment runs it."""
+    interpreter of another environment runs it. `switches` hold its library to an instruction set."""
     environment = apart(inherited) if elsewhere else dict(os.environ if inherited is None else inherited)
     environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if allocator == "steady" and platform.libc_ver()[0] == "glibc":
         environment["GLIBC_TUNABLES"] = _STEADY_GLIBC
-    return environment
+    return environment | switched(environment, switches or {})
 
 
 def kept_caches(variables: Sequence[str]) -> dict[str, str]:

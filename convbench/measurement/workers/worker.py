@@ -72,6 +72,7 @@ class Worker:
     output: Any = None
     meter: Meter | None = None
     gpu: Gpu | None = None
+    is_held = False  # to an instruction set
     backend_s = 0.0  # seconds spent in the backend's own code for this problem, in calls of any purpose
     on_stage: Callable[[Stage], None] = staticmethod(lambda stage: None)
     stops = 0  # how often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed
@@ -82,7 +83,7 @@ class Worker:
     def start(self, request: messages.Start) -> messages.Started | messages.Failed:
         limit_memory(request.memory_limit_bytes)
         self.tampering = Tampering([sys.modules[name] for name in _WATCHED])
-        self.backend = find(request.origin, request.backend)
+        self.backend, self.is_held = find(request.origin, request.backend), request.asks_isa
         if reason := self.backend.unavailable():
             return messages.Failed(status=Status.UNAVAILABLE, reason=reason)
         begin = perf_counter()
@@ -103,6 +104,7 @@ class Worker:
             python=platform.python_version(),
             cores=move_here(tuple(request.cores)),
             gpu=None if self.gpu is None else self.gpu.facts(),
+            isa=self.backend.isa_in_use() if request.asks_isa else None,
         )
 
     def prepare(self, request: messages.Prepare) -> messages.Prepared:
@@ -222,6 +224,8 @@ class Worker:
     def _call(self, request: messages.Prepare | messages.Check) -> tuple[Ready, Any, float, float]:
         """Prepare and call once: what is ready, its output, and the seconds of either."""
         operands = _operands(request)
+        if self.is_held and (reason := self.backend.unsupported(request.problem)):  # with all instructions it is not
+            raise NotApplicableError(reason)
         self.on_stage("prepare")
         start = perf_counter()
         ready = operands.prepared_by(self.backend, request.problem)

@@ -82,10 +82,11 @@ def _roof(group: Group, ceilings: Sequence[Ceilings]) -> Iterator[Row]:
 
 
 def _scaling(records: Iterable[Record]) -> Iterator[Row]:
-    firsts: set[tuple[str, str]] = set()
+    firsts: set[tuple[str, str, str]] = set()
     for one in scalings(records):
-        key = one.suite, one.backend
-        names = {"suite": printable(one.suite), "backend": printable(one.backend)}
+        key = one.suite, one.backend, one.isa
+        backend = f"{one.backend}, up to {one.isa}" if one.isa else one.backend
+        names = {"suite": printable(one.suite), "backend": printable(backend)}
         if key not in firsts:
             firsts.add(key)
             yield names | {"threads": one.fewest, "speedup": 1.0, "low": 1.0, "high": 1.0, "ideal": 1.0}

@@ -11,7 +11,7 @@ from convbench.analysis.ranking import RankedBackend, SuiteRanking, rank
 from convbench.analysis.roofline import Limits, bytes_needed, flops_needed
 from convbench.reporting.terminal_text import printable
 from convbench.status import Status
-from convbench.store.readings import count, has_interval, number, problem_of, rounds, table, walls
+from convbench.store.readings import count, has_interval, isa_of, number, problem_of, rounds, table, walls
 from convbench.store.schema import Record
 
 FIELDS = (
@@ -23,7 +23,7 @@ FIELDS = (
 """What a report shows, or needs to compare, of a record."""
 
 Row = dict[str, Any]
-_Conditions = tuple[str, str, str, str, str]
+_Conditions = tuple[str, str, str, str, str, str]
 
 
 class Group:
@@ -60,15 +60,17 @@ def _conditions(record: Record) -> _Conditions:
     threads = record.get("threads")
     words = f"{threads} thread{'s' if threads != 1 else ''}"
     caches = "caches as in a pass" if cache == "pass" else f"{cache} caches"
-    return _machine(record), words, str(record.get("dtype")), f"{allocator} allocator", caches
+    isa = isa_of(record)
+    limit = f"no wider than {isa}" if isa else ""
+    return _machine(record), words, str(record.get("dtype")), f"{allocator} allocator", caches, limit
 
 
 def _name(conditions: _Conditions, several: Sequence[bool]) -> str:
     """The machine and its threads, and what else differs between groups or is no default."""
-    usual = (None, None, None, "steady allocator", "warm caches")
+    usual = (None, None, None, "steady allocator", "warm caches", "")
     shown = [
         value
-        for value, differs, default, always in zip(conditions, several, usual, (1, 1, 0, 0, 0), strict=True)
+        for value, differs, default, always in zip(conditions, several, usual, (1, 1, 0, 0, 0, 0), strict=True)
         if always or differs or (default is not None and value != default)
     ]
     return printable(", ".join(shown))

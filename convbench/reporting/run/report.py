@@ -12,7 +12,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.analysis.ranking import rank
-from convbench.analysis.scaling import scalings
+from convbench.analysis.scaling import scalings, wider_isas
+from convbench.isa import NATIVE
 from convbench.reporting.console import Sentence, say, spaced, stderr, stdout
 from convbench.reporting.gpu import gpu_sentence
 from convbench.reporting.hazards import hazard_lines, hazard_report
@@ -23,7 +24,7 @@ from convbench.runner.run import Request
 from convbench.runner.session import Measurements
 from convbench.status import Status
 from convbench.store.asv.results import Written
-from convbench.store.readings import complete, hardware_of, table
+from convbench.store.readings import complete, hardware_of, isa_of, table
 from convbench.store.schema import Record
 
 
@@ -46,16 +47,18 @@ def end_run(measurements: Measurements, *remarks: str) -> None:
 
 
 def earlier_run_report(measurements: Measurements, *, details: bool = False) -> RenderableType:
-    """The tables of an earlier run, apart for each number of threads, as its records say them."""
+    """The tables of an earlier run, apart for each number of threads and instruction set, as its records say them."""
     records = tuple(complete(record) for record in measurements.records if record["status"] in set(Status))
     threads = tuple(dict.fromkeys(n for record in records if isinstance(n := record.get("threads"), int)))
+    isas = tuple(dict.fromkeys(isa_of(record) or NATIVE for record in records))
     first = next(iter(records), None)
     machine = table(first, "machine") if first else {}
     when = f", measured {first['time']}" if first and first.get("time") else ""
     when += f" on {machine['machine']} ({hardware_of(machine)})" if machine.get("machine") else ""
     ending = f"{count(len(records), 'record')} in {measurements.journal}{when}."
     shown = replace(measurements, records=records)
-    return run_report(shown, Request(threads=threads or 1, case_glob="*", details=details), ending, bars=True)
+    request = Request(threads=threads or 1, isa=isas, case_glob="*", details=details)
+    return run_report(shown, request, ending, bars=True)
 
 
 def run_report(
@@ -80,7 +83,13 @@ def run_report(
             for ranking in rank(records, request.lower_precision)
         ]
     return Group(
-        Text(), spaced(*parts, scaling_report(measurements.records), *_notes(measurements, request.details, ending))
+        Text(),
+        spaced(
+            *parts,
+            scaling_report(measurements.records),
+            isa_report(measurements.records),
+            *_notes(measurements, request.details, ending),
+        ),
     )
 
 
@@ -153,8 +162,8 @@ def own_error_sentence(records: Sequence[Record]) -> str | None:
 
 
 def variants(records: Iterable[Record], axes: Sequence[str]) -> list[tuple[str, list[Record]]]:
-    """The records grouped by their values on `axes` (`threads`, `dtype`, `batch`, `direction`), which a ranking must
-    not mix, each group with its heading. Without axes there is one group with an empty heading."""
+    """The records grouped by their values on `axes` (`threads`, `dtype`, `batch`, `direction`, `isa`), which a ranking
+    must not mix, each group with its heading. Without axes there is one group with an empty heading."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         values = {
@@ -162,6 +171,7 @@ def variants(records: Iterable[Record], axes: Sequence[str]) -> list[tuple[str, 
             "dtype": str(record.get("dtype")),
             "batch": f"batch {(record.get('problem') or {}).get('batch')}",
             "direction": _direction(record),
+            "isa": f"instruction sets up to {isa}" if (isa := isa_of(record)) else "all instruction sets of the CPU",
         }
         groups.setdefault(tuple(values[axis] for axis in axes), []).append(record)
     return [(", ".join(key), members) for key, members in groups.items()]
@@ -180,9 +190,10 @@ def scaling_report(records: Sequence[Record]) -> RenderableType | None:
     fewest = _threads(results[0].fewest)
     thread_counts = sorted({scaling.threads for scaling in results})
     several = len({scaling.suite for scaling in results}) > 1
-    by_key = {(s.suite, s.backend, s.threads): s for s in results}
-    rows = list(dict.fromkeys((s.suite, s.backend) for s in results))
-    columns = [*([[suite for suite, _ in rows]] if several else []), [name for _, name in rows]]
+    by_key = {(s.suite, s.backend, s.isa, s.threads): s for s in results}
+    rows = list(dict.fromkeys((s.suite, s.backend, s.isa) for s in results))
+    names = [f"{name}, up to {isa}" if isa else name for _, name, isa in rows]
+    columns = [*([[suite for suite, *_ in rows]] if several else []), names]
     for threads in thread_counts:
         cells = [by_key.get((*row, threads)) for row in rows]
         columns.append(aligned([times(s.speedup.value) if s else "–" for s in cells]))
@@ -194,6 +205,31 @@ def scaling_report(records: Sequence[Record]) -> RenderableType | None:
     drops = [*numbers[1::3], *numbers[2::3]]
     table = plain_table(headers, zip(*columns, strict=True), right=numbers, drops=drops)
     return Group(Text(f"Speed-up over {fewest}, a geometric mean over the cases that both ran"), Text(), table)
+
+
+def isa_report(records: Sequence[Record]) -> RenderableType | None:
+    """The speed-up that wider instruction sets gave each backend; None when all ran with the same."""
+    results = wider_isas(records)
+    if not results:
+        return None
+    several = len({(wider.suite, wider.threads) for wider in results}) > 1
+    rows = [
+        (
+            *((wider.suite, _threads(wider.threads)) if several else ()),
+            wider.backend,
+            wider.isa,
+            times(wider.speedup.value),
+            interval_text(wider.speedup.low, wider.speedup.high, wider.speedup.covers),
+            wider.narrowest,
+        )
+        for wider in results
+    ]
+    headers = [*(["suite", "threads"] if several else []), "backend", "up to", "as fast", "95 %", "as up to"]
+    numbers = range(len(headers) - 3, len(headers) - 1)
+    table = plain_table(headers, rows, right=numbers, drops=[numbers[1]])
+    return Group(
+        Text("Speed-up by wider instruction sets, a geometric mean over the cases that both ran"), Text(), table
+    )
 
 
 def _threads(number: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.isa import Isa
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Check, Examine, Examined
 from convbench.measurement.workers.pool import WorkerPool
@@ -38,7 +39,8 @@ class Examiner:
 
     One question may take `limit_s`. A backend that answers quickly is waited for less at first; without an answer it is
     asked again, with the whole limit, before that is a timeout. `on_wait` is called before that, with the question and
-    the seconds waited. `warned` and `max_error_over_bound` are over all questions so far.
+    the seconds waited. `isa` is the widest instruction set that the library may use. `warned` and
+    `max_error_over_bound` are over all questions so far.
     """
 
     def __init__(
@@ -47,16 +49,18 @@ class Examiner:
         limit_s: float = 40.0,
         threads: int = 1,
         on_wait: Callable[[Question, float], None] = lambda question, waited_s: None,
+        isa: Isa | None = None,
     ) -> None:
         self.entry = entry
         self.threads = threads
+        self.isa: Isa | None = isa
         self.warned = 0
         self.max_error_over_bound = 0.0
         self.lost_workers = 0
         self.backend = entry.backend
         self._on_wait = on_wait
         self._patience = Patience(limit_s)
-        self._pool = WorkerPool(Settings(threads=threads, time_limit_s=limit_s))
+        self._pool = WorkerPool(Settings(threads=threads, time_limit_s=limit_s, isa=isa))
         self._relations = 0
         self._at_most_s: float | None = None
         """The longest to wait for an answer that should come sooner; None to wait as long as the limit says."""

@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from convbench.isa import ISAS, flags_within
 from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.workers.json_child import read_request, send_message
 from convbench.measurement.workers.process import WorkerError
@@ -61,12 +62,14 @@ def campaign_events(
     def waiting(question: Question, waited_s: float) -> None:
         at_once(event="waiting", question=str(question), waited_s=waited_s, limit_s=limit_s)
 
-    with Examiner(entry, limit_s, request["threads"], waiting) as examiner:
+    isa = next((isa for isa in ISAS if isa == request["isa"]), None)
+    with Examiner(entry, limit_s, request["threads"], waiting, isa) as examiner:
         campaign = Campaign(examiner, stop=over.is_set)
         try:
             examiner.start()
             known = own_table() + [entry for path in request["known"] for entry in read_known(Path(path))]
-            campaign.known = applicable(known, entry.backend.name, examiner.versions, cpu_flags())
+            flags = flags_within(isa, cpu_flags())
+            campaign.known = applicable(known, entry.backend.name, examiner.versions, flags)
             for phase, text, failure in request["answered"]:
                 campaign.remember(Question.parse(text), None if failure is None else _failure_of(failure), phase)
             plan = _plan(request)

@@ -28,7 +28,7 @@ class _Job:
         self._child = JsonChild(
             "convbench.runner.verify.job",
             request,
-            environment=worker_environment(request["threads"], "steady"),
+            environment=worker_environment(request["threads"], "steady", switches=request["switches"]),
             keep_input_open=True,  # an interrupt is for the run, which then asks the jobs to end
         )
         self.ask_to_end, self.kill = self._child.close_input, self._child.end

@@ -82,6 +82,7 @@ def command_for(examiner: Examiner, questions: Sequence[Question], *, with_limit
     label = entry.name.removeprefix(f"{entry.backend.name}@")
     words += ["--python", f"{entry.python}={label}"] if entry.python is not None else []
     words += ["--backend", entry.name]
+    words += ["--isa", examiner.isa] if examiner.isa is not None else []
     words += ["--threads", str(examiner.threads)] if examiner.threads > 1 else []
     words += ["--time-limit", f"{examiner.limit_s:g}"] if with_limit else []
     return shlex.join([*words, *(word for question in questions for word in ("--question", str(question)))])

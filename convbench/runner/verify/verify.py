@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from convbench.errors import KnownWrongError, NothingMeasuredError, SuiteError
+from convbench.isa import NATIVE, Isa, isas_named, reason_without_switch
 from convbench.measurement.environments.interpreters import OtherEnvironment, environments, select
-from convbench.measurement.machine.facts import machine_facts, machine_name, usable_cpus
+from convbench.measurement.machine.facts import cpu_flags, machine_facts, machine_name, usable_cpus
 from convbench.problem import Direction
 from convbench.registry import Entry, LoadFailure, Registry, discover
 from convbench.runner.selection import directions_named, in_directions
@@ -57,6 +58,8 @@ class Request:
     search_time: float = 60.0
     time_limit: float = 40.0
     threads: int = 1
+    isa: str | None = None
+    """The widest instruction set that libraries may use; None for all that the CPU has."""
     jobs: int | None = None
     seed: int = 0
     resume: bool = False
@@ -80,7 +83,7 @@ class Request:
     def identity(self) -> dict[str, Any]:
         """What has to be equal for one request to continue another, under the names that logs have it by. What came
         later than the first logs is left out where it was not given."""
-        since = {name for name in ("known", "pythons", "direction") if not getattr(self, name)}
+        since = {name for name in ("known", "pythons", "direction", "isa") if not getattr(self, name)}
         named = {_STORED_AS.get(name, name): value for name, value in self.as_json().items() if name not in since}
         return {name: value for name, value in named.items() if name not in _NOT_PART_OF_THE_QUESTIONS}
 
@@ -131,7 +134,7 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
     observer = observer or VerifyObserver()
     others = environments(request.pythons)
     entries = _entries(request, others)
-    _check(request)
+    isa = _check(request)
     results = results_folder(request.results)
     folder = machine_folder(results, machine_name())
     request, log, earlier = _log(folder, request, observer)
@@ -139,9 +142,11 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
     for entry in entries:
         if (reason := entry.unavailable()) is not None:  # this takes no process to find out
             rows[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
+        elif isinstance(entry, Entry) and (reason := reason_without_switch(entry.backend, isa)):
+            rows[entry.name] = row_of_none(entry.name, Status.UNSUPPORTED, reason)
     kept = {name: _kept(row, results, folder) for name, row in rows.items()}
     requests = {
-        e.name: _job_request(request, e, results, earlier.get(e.name, []))
+        e.name: _job_request(request, e, results, earlier.get(e.name, []), isa)
         for e in entries
         if e.name not in kept and isinstance(e, Entry)
     }
@@ -179,8 +184,8 @@ def _entries(request: Request, others: Sequence[OtherEnvironment]) -> Sequence[E
     return select(registry, others, request.backends)
 
 
-def _check(request: Request) -> None:
-    """Raise for what cannot be read, before any process starts."""
+def _check(request: Request) -> Isa | None:
+    """Raise for what cannot be read, before any process starts. Returns the instruction set to hold libraries to."""
     if request.exact and not request.suites:
         raise SuiteError("--exact says how the cases of a suite are checked; give one, as in --suite smoke --exact.")
     where_it_holds(in_directions([load_suite(name) for name in request.suites], request.directions), request.where)
@@ -191,15 +196,21 @@ def _check(request: Request) -> None:
     target = request.write_known
     if target is not None and target.exists() and real_path(target) not in map(real_path, request.known):
         raise KnownWrongError(f"{target} exists; add to it with --known {target} as well, or give another name.")
+    [isa] = isas_named([request.isa or NATIVE], machine_facts()["cpu"], cpu_flags())
+    return isa
 
 
-def _job_request(request: Request, entry: Entry, results: Path, earlier: Sequence[Event]) -> dict[str, Any]:
+def _job_request(
+    request: Request, entry: Entry, results: Path, earlier: Sequence[Event], isa: Isa | None
+) -> dict[str, Any]:
     backend = entry.name
     answered = [event for event in earlier if event["event"] == "answered"]
     return request.as_json() | {
         "backend": backend,
         "of": entry.backend.name,
         "python": entry.python,
+        # What it supports depends on them, and its process asks that before any worker does.
+        "switches": dict(entry.backend.isa_switches[isa]) if isa is not None else {},
         "plugins": [str(real_path(path)) for path in request.plugins],
         "known": [str(real_path(path)) for path in request.known],
         "replay": [str(q) for q in read_corpus(corpus_file(results, backend))] if request.is_whole else [],
@@ -227,7 +238,8 @@ def _heading(request: Request, entries: Sequence[Entry | LoadFailure], log: Veri
     machine = machine_facts()
     isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
     resumed = f"; resuming {log.path.name} ({done} of {len(entries)} backends need no more)" if request.resume else ""
-    return f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa}), seed {request.seed}{resumed}"
+    held = f", instruction sets up to {request.isa}" if request.isa not in (None, NATIVE) else ""
+    return f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa}){held}, seed {request.seed}{resumed}"
 
 
 # --- continuing an interrupted verification ---------------------------------------------------------------------------

@@ -41,6 +41,7 @@ def slim(record: Record) -> SlimRecord:
         "cache": settings.get("cache", "warm"),
         "pass_bytes": str(settings.get("pass_bytes") or ""),
         "pin": settings.get("pin", "auto"),
+        "isa": settings.get("isa") or "",
     }
 
 
@@ -58,6 +59,9 @@ def store_records(
     )
 
 
+_USUAL = {"allocator": "steady", "cache": "warm", "pass_bytes": "", "pin": "auto", "isa": ""}
+
+
 def _by_settings(records: Iterable[SlimRecord]) -> dict[tuple[tuple[str, str], ...], list[SlimRecord]]:
     """Records by the settings that asv tells apart as environment variables; the defaults have none."""
     groups: dict[tuple[tuple[str, str], ...], list[SlimRecord]] = {}
@@ -65,7 +69,7 @@ def _by_settings(records: Iterable[SlimRecord]) -> dict[tuple[tuple[str, str], .
         tags = [("CONVBENCH_THREADS", str(record["threads"]))] if record["threads"] != 1 else []
         tags += [
             (f"CONVBENCH_{name.upper()}", record[name])
-            for name, usual in (("allocator", "steady"), ("cache", "warm"), ("pass_bytes", ""), ("pin", "auto"))
+            for name, usual in _USUAL.items()
             if record.get(name, usual) != usual
         ]
         groups.setdefault(tuple(tags), []).append(record)
