@@ -39,7 +39,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(results: Path) -> subprocess.CompletedProcess[str]:
-    names = ("held", "ignoring", "silent", "crashing", "wrong-below", "narrower", "unswitched")
+    names = ("held", "ignoring", "silent", "telling", "crashing", "wrong-below", "narrower", "unswitched")
     backends = [word for name in names for word in ("--backend", name)]
     where = ("--plugin", HELD, "--results", results)
     return convbench_command("run", "--problem", PROBLEM, "--isa", "avx2,native", *backends, *where, *QUICK)
@@ -48,7 +48,7 @@ def done(results: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def records(done: subprocess.CompletedProcess[str]) -> dict[tuple[str, str | None], dict[str, Any]]:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(lines) == 14, done.stderr
+    assert len(lines) == 16, done.stderr
     return {(record["backend"], record["settings"]["isa"]): record for record in lines}
 
 
@@ -64,6 +64,10 @@ def test_a_switch_that_did_not_take_is_an_error_and_times_nothing(
     assert (ignoring["status"], ignoring["median_s"]) == ("error", None)
     assert "FAKE_MAX_ISA=AVX2" in ignoring["reason"] and "says that it uses jit:avx512_core" in ignoring["reason"]
     assert records["ignoring", None]["status"] == "ok"
+    telling = records["telling", "avx2"]  # of what ran, when it had run
+    assert (telling["status"], telling["median_s"], telling["samples"]) == ("error", None, {})
+    assert telling["reason"] == "its switch for --isa avx2 did not take: brg_conv:avx512_core ran"
+    assert records["telling", None]["implementation"] == "brg_conv:avx512_core"
 
 
 def test_a_crash_under_the_switch_costs_that_pair_alone(
@@ -112,7 +116,7 @@ def test_a_journal_from_before_the_field_is_resumed_by_a_run_without_the_option(
     suites = [type(suites[0])("problem", "", (), suites[0].cases, suites[0].path)]
     settings = [Settings.quick()]
     found = resumable_run(tmp_path, suites, settings, {})
-    assert found is not None and len(found[1]) == len(old) == 7
+    assert found is not None and len(found[1]) == len(old) == 8
     assert resumable_run(tmp_path, suites, [Settings.quick(isa="avx2")], {}) is None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from convbench.isa import exceeds
 from convbench.measurement.outcome import OnDevice, Outcome
 from convbench.measurement.sampling.device import COLD_CALLS, Timer
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate
@@ -224,6 +225,9 @@ def _with_verdicts(outcome: Outcome, judged: Sequence[_Judged]) -> Outcome:
         if outcome.status is Status.OK and (reason := failure_reason(reply, [verdict])):
             reason = f"after the timed calls: {in_process(reason, process)}"
             outcome = replace(outcome, status=Status.WRONG, reason=reason)
+    if exceeds(outcome.implementation or "", isa := outcome.settings.isa):
+        reason = f"its switch for --isa {isa} did not take: {outcome.implementation} ran"
+        return replace(outcome, status=Status.ERROR, reason=reason, samples=(), aa_samples=())
     if outcome.status is Status.WRONG and not outcome.settings.time_wrong:
         outcome = replace(outcome, samples=(), aa_samples=(), prepare_s=None, first_call_s=None)
     return outcome

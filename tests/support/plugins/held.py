@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from convbench.backend import Arithmetic, Backend, Ready
@@ -47,6 +48,13 @@ class Silent(Held):
         return None
 
 
+class Telling(Held):
+    """Its kernel tells of wider instructions, which the library did not say before."""
+
+    def prepare(self, problem: ConvProblem, x: Any, w: Any, b: Any) -> Ready:
+        return replace(super().prepare(problem, x, w, b), explain=lambda: "brg_conv:avx512_core")
+
+
 class Crashing(Held):
     def prepare(self, problem: ConvProblem, x: Any, w: Any, b: Any) -> Ready:
         if SWITCH in os.environ:
@@ -77,6 +85,7 @@ BACKENDS = (
     Held("held"),
     Ignoring("ignoring"),
     Silent("silent"),
+    Telling("telling"),
     Crashing("crashing"),
     WrongBelow("wrong-below"),
     Narrower("narrower"),
