@@ -20,12 +20,15 @@ def restructured(text: str) -> str:
 
 
 def _role(match: re.Match[str]) -> str:
+    """A link for a class, and for a function that is named with its package: `run` and `report` are words, too."""
     name = match[1].removeprefix("convbench.")
-    return f":py:obj:`{name} <{LINKED[name]}>`" if name in LINKED else f"``{match[1]}``"
+    is_meant = name in LINKED and (name != match[1] or not name.islower())
+    return f":py:obj:`{name} <{LINKED[name]}>`" if is_meant else f"``{match[1]}``"
 
 
 def _process(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
-    lines[:] = restructured("\n".join(lines)).split("\n")
+    text = "\n".join(lines)
+    lines[:] = [] if text.startswith("Alias for field number") else restructured(text).split("\n")
 
 
 def _signature(_app: Any, _what: str, _name: str, value: Any, *_: Any) -> tuple[str, None] | None:
