@@ -39,7 +39,7 @@ def _layers(group: Group) -> Iterator[Row]:
     """The fastest backend of each layer of a model, and what the best single backend takes there."""
     for ranking in group.rankings:
         cases = [case for case in ranking.cases if case.places]
-        if not any(count(case.places[0].record) > 1 or case.places[0].record.get("layer") for case in cases):
+        if not any(_is_of_a_model(case.places[0].record) for case in cases):
             continue
         whole = [score for score in ranking.standings if score.cases == len(cases) and score.precision is None]
         single = min(whole, key=lambda score: score.total_s).backend if whole else None
@@ -56,6 +56,10 @@ def _layers(group: Group) -> Iterator[Row]:
                 "single": single,
                 "single_ms": own and own * times * 1e3,
             }
+
+
+def _is_of_a_model(record: Record) -> bool:
+    return count(record) > 1 or table(record, "settings").get("cache") == "pass"
 
 
 def _roof(group: Group, ceilings: Sequence[Ceilings]) -> Iterator[Row]:
