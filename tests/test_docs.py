@@ -141,6 +141,31 @@ def test_every_evaluation_script_is_in_its_table() -> None:
     assert [ids(script) for script in scripts if f"`{script.relative_to(EVALUATION).as_posix()}`" not in table] == []
 
 
+def figures_without_source(page: Path) -> Iterator[str]:
+    """Figures in the tables of a page that the page linked in the last cell of their row does not have."""
+    rows = re.findall(r"^\|(.*)\|.*?\]\(([\w.-]+\.md)[^)]*\) \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    for row, target in rows:
+        source = set(_figures((page.parent / target).read_text(encoding="utf-8")))
+        yield from (f"{target} has no {figure}" for figure in _figures(row) if figure not in source)
+
+
+def _figures(text: str) -> list[str]:
+    return re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?", text)
+
+
+def test_the_figures_of_the_method_are_those_of_their_pages() -> None:
+    method = DOCS / "method.md"
+    assert "steady_loop.py" in method.read_text(encoding="utf-8")
+    assert list(figures_without_source(method)) == []
+
+
+def test_a_figure_that_its_page_does_not_have_is_found(tmp_path: Path) -> None:
+    (tmp_path / "source.md").write_text("in 94 % of 1,151 pairs", encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text("| how often? | in 95 % of 1,151 pairs | [`a.py`](source.md#there) |\n", encoding="utf-8")
+    assert list(figures_without_source(page)) == ["source.md has no 95"]
+
+
 def test_the_readme_and_contributing_stay_short() -> None:
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     assert len(re.sub(r"```.*?```", "", readme, flags=re.DOTALL).split()) <= 900
