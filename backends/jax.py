@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, DeviceMemory, Instruments, Ready, touching
+from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, DeviceMemory, Instruments, Ready, touching
 from convbench.problem import ConvProblem
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 class _Jax(Backend):
     requires = ("jax",)
-    supports = WHOLE_OF_CONV2D
+    supports = WITH_GRADIENTS
     thread_safe = True
     # XLA hands convolutions to YNNPACK. --xla_cpu_max_isa holds only what XLA compiles itself, which pads and adds.
     without_isa_switch = "--xla_cpu_max_isa does not reach YNNPACK, which computes XLA's convolutions"
@@ -63,6 +63,28 @@ class _Jax(Backend):
             return Ready(run, sync, to_numpy, {"numpy": on}, touch=touching(np.asarray(operands[0])))
         host = np.array(x, order="C")
         return Ready(run, sync, to_numpy, instruments=_instruments(lambda: to_device(host, device), device))
+
+    def prepare_gradient(
+        self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
+    ) -> Ready:
+        import jax
+        import numpy as np
+
+        arranged = {"g": g, "x": x, "w": w}
+        if self.channels_last:
+            orders = {"g": (0, 2, 3, 1), "x": (0, 2, 3, 1), "w": (2, 3, 1, 0)}
+            arranged = {name: a if a is None else a.transpose(orders[name]) for name, a in arranged.items()}
+        # Copies, because JAX may keep using the memory of a NumPy array.
+        host = [np.array(a, order="C") for a in arranged.values() if a is not None]
+        device = jax.devices(self.device)[0]
+        to_device = _with_float64(jax.device_put, problem)
+        operands = jax.block_until_ready(to_device(host, device))
+        gradient = _with_float64(_compiled_gradient(problem, self.channels_last), problem)
+        run, sync = self._call(lambda: gradient(*operands))
+        to_numpy = _from_jax(problem) if self.channels_last else np.asarray
+        if self.device == "cpu":
+            return Ready(run, sync, to_numpy, touch=touching(np.asarray(operands[0])))
+        return Ready(run, sync, to_numpy, instruments=_instruments(lambda: to_device(host[0], device), device))
 
     def script(self, problem: ConvProblem) -> str | None:
         mode, none = problem.padding_mode, (0, 0)
@@ -179,6 +201,45 @@ def _with_float64(function: Callable[..., Any], problem: ConvProblem) -> Callabl
 def _compiled(problem: ConvProblem, channels_last: bool) -> Callable[..., Any]:
     """The jitted convolution of a problem. Its first call compiles; preparing the problem again compiles nothing."""
     import jax
+
+    return jax.jit(_convolution(problem, channels_last))
+
+
+@lru_cache(maxsize=256)
+def _compiled_gradient(problem: ConvProblem, channels_last: bool) -> Callable[..., Any]:
+    """The jitted gradient of a problem: the transpose of the convolution, as `jax.vjp` has it, for one operand.
+
+    The convolution is linear in each operand, so it is computed for none, and the gradient is a function of what it
+    takes alone: the output's gradient, and the weight or the input.
+    """
+    import jax
+    from jax import numpy as jnp
+
+    convolve = _convolution(problem.replace(direction="forward", bias=False), channels_last)
+
+    def zeros(shape: tuple[int, ...], order: tuple[int, ...], g: Any) -> Any:
+        return jnp.zeros([shape[axis] for axis in order] if channels_last else shape, g.dtype)
+
+    def input_gradient(g: Any, w: Any) -> Any:
+        x = zeros(problem.input_shape, (0, 2, 3, 1), g)
+        return jax.vjp(lambda x: convolve(x, w), x)[1](g)[0]
+
+    def weight_gradient(g: Any, x: Any) -> Any:
+        w = zeros(problem.weight_shape, (2, 3, 1, 0), g)
+        return jax.vjp(lambda w: convolve(x, w), w)[1](g)[0]
+
+    def bias_gradient(g: Any) -> Any:
+        return g.sum((0, 1, 2) if channels_last else (0, 2, 3))
+
+    gradients: dict[str, Callable[..., Any]] = {
+        "input_gradient": input_gradient,
+        "weight_gradient": weight_gradient,
+        "bias_gradient": bias_gradient,
+    }
+    return jax.jit(gradients[problem.direction])
+
+
+def _convolution(problem: ConvProblem, channels_last: bool) -> Callable[..., Any]:
     from jax import lax
     from jax import numpy as jnp
 
@@ -206,7 +267,16 @@ def _compiled(problem: ConvProblem, channels_last: bool) -> Callable[..., Any]:
             y += (b if channels_last else b[:, None, None]).astype(accumulated_in)
         return y.astype(x.dtype)
 
-    return jax.jit(convolve)
+    return convolve
+
+
+def _from_jax(problem: ConvProblem) -> Callable[[Any], np.ndarray]:
+    """From the layout of a gradient in NHWC and HWIO to the problem's."""
+    import numpy as np
+
+    if problem.direction == "input_gradient":
+        return _from_nhwc
+    return np.asarray if problem.direction == "bias_gradient" else lambda out: np.asarray(out).transpose(3, 2, 0, 1)
 
 
 def _from_nhwc(output: Any) -> np.ndarray:

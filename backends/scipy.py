@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
+from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
 
 from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, pad_code, prepared
+from ._numpy_gradients import padded_shape, prepared_gradient
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,7 @@ _PLANES_AT_ONCE = 2**25  # elements in one call, whose spectra take about 0.5 Gi
 
 class _SciPy(Backend):
     requires = ("numpy", "scipy")
-    supports = WHOLE_OF_CONV2D
+    supports = WITH_GRADIENTS
     plane: str
     """The code of the call that computes one plane."""
     thread_safe = True
@@ -34,6 +35,28 @@ class _SciPy(Backend):
 
         x = np.ascontiguousarray(x)
         return prepared(problem, x, w, b, lambda x, w: self._correlate(problem, x, _dilate(problem, w)))
+
+    def prepare_gradient(
+        self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
+    ) -> Ready:
+        import scipy.signal  # noqa: F401 - takes longer than a call, so it is imported before the first one
+
+        return prepared_gradient(
+            problem,
+            g,
+            x,
+            w,
+            lambda g, w: self._send_back(problem, _spread(problem, g), _dilate(problem, w)),
+            lambda x, g: self._correlate_with_outputs(problem, x, _spread(problem, g)),
+        )
+
+    @abstractmethod
+    def _send_back(self, problem: ConvProblem, g: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """The gradient of the padded input: `g`, with zeros between its elements, convolved with the dilated weight."""
+
+    @abstractmethod
+    def _correlate_with_outputs(self, problem: ConvProblem, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        """The gradient of the weight: the padded input correlated with `g`, with zeros between its elements."""
 
     @abstractmethod
     def _correlate(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -89,6 +112,31 @@ class _Direct(_SciPy):
             out[n, o] += plane[:: problem.stride[0], :: problem.stride[1]]
         return out
 
+    def _send_back(self, problem: ConvProblem, g: np.ndarray, w: np.ndarray) -> np.ndarray:
+        import numpy as np
+        from scipy.signal import convolve2d
+
+        padded = np.zeros(padded_shape(problem), g.dtype)
+        out_channels, channels = w.shape[:2]
+        for n, o, c in np.ndindex(problem.batch, out_channels, channels):
+            plane = convolve2d(g[n, o], w[o, c], mode="full")
+            group = o // (out_channels // problem.groups)
+            padded[n, group * channels + c, : plane.shape[0], : plane.shape[1]] += plane
+        return padded
+
+    def _correlate_with_outputs(self, problem: ConvProblem, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        import numpy as np
+        from scipy.signal import correlate2d
+
+        out = np.zeros(problem.weight_shape, g.dtype)
+        out_channels, channels = out.shape[:2]
+        x = _met(problem, x)
+        for n, o, c in np.ndindex(problem.batch, out_channels, channels):
+            group = o // (out_channels // problem.groups)
+            plane = correlate2d(x[n, group * channels + c], g[n, o], mode="valid")
+            out[o, c] += plane[:: problem.dilation[0], :: problem.dilation[1]]
+        return out
+
 
 class _FFT(_SciPy):
     name = "scipy-fft"
@@ -122,6 +170,58 @@ class _FFT(_SciPy):
                     planes = fftconvolve(x[some, :, c], w[:, :, :, c], mode="valid", axes=(-2, -1))
                     out[some] += planes[..., :: problem.stride[0], :: problem.stride[1]]
         return out.reshape(problem.output_shape)
+
+    def _send_back(self, problem: ConvProblem, g: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Filter by filter of a group, for all images, groups and channels at once."""
+        import numpy as np
+        from scipy.fft import set_workers
+        from scipy.signal import fftconvolve
+
+        (n, c, *extent), groups = padded_shape(problem), problem.groups
+        g = g.reshape(n, groups, -1, 1, *g.shape[2:])
+        w = w.reshape(1, groups, -1, *w.shape[1:])
+        padded = np.zeros((n, groups, c // groups, *extent), g.dtype)
+        with set_workers(self.threads):
+            for o in range(g.shape[2]):
+                planes = fftconvolve(g[:, :, o], w[:, :, o], mode="full", axes=(-2, -1))
+                padded[..., : planes.shape[-2], : planes.shape[-1]] += planes
+        return padded.reshape(n, c, *extent)
+
+    def _correlate_with_outputs(self, problem: ConvProblem, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        """Image by image, for all groups, filters and channels at once."""
+        import numpy as np
+        from scipy.fft import set_workers
+        from scipy.signal import fftconvolve
+
+        n, groups = problem.batch, problem.groups
+        x = _met(problem, x)
+        x = x.reshape(n, groups, 1, -1, *x.shape[2:])
+        g = g.reshape(n, groups, -1, 1, *g.shape[2:])[..., ::-1, ::-1]  # flipped, because fftconvolve flips it back
+        out = np.zeros((groups, g.shape[2], *problem.weight_shape[1:]), g.dtype)
+        with set_workers(self.threads):
+            for image, of_outputs in zip(x, g, strict=True):
+                planes = fftconvolve(image, of_outputs, mode="valid", axes=(-2, -1))
+                out += planes[..., :: problem.dilation[0], :: problem.dilation[1]]
+        return out.reshape(problem.weight_shape)
+
+
+def _spread(problem: ConvProblem, g: np.ndarray) -> np.ndarray:
+    """`g` with zeros for the positions that the stride leaves out."""
+    import numpy as np
+
+    if problem.stride == (1, 1):
+        return g
+    (sh, sw), (out_h, out_w) = problem.stride, g.shape[2:]
+    spread = np.zeros((*g.shape[:2], sh * (out_h - 1) + 1, sw * (out_w - 1) + 1), g.dtype)
+    spread[:, :, ::sh, ::sw] = g
+    return spread
+
+
+def _met(problem: ConvProblem, x: np.ndarray) -> np.ndarray:
+    """The padded input without the rows and columns at the end that no output meets."""
+    spans = zip(problem.output_shape[2:], problem.stride, problem.dilation, problem.kernel_size, strict=True)
+    height, width = ((out - 1) * stride + dilation * (kernel - 1) + 1 for out, stride, dilation, kernel in spans)
+    return x[:, :, :height, :width]
 
 
 def _dilate(problem: ConvProblem, w: np.ndarray) -> np.ndarray:

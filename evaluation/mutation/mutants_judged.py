@@ -77,14 +77,17 @@ class Judged:
         return fields
 
 
-def verified(backend: str, search_s: float, whole: bool) -> Verified:
-    """Run `convbench verify` on one backend, with results of its own: what an earlier run found would be asked first.
+def verified(
+    backend: str, search_s: float, whole: bool, plugin: str = "faults.py", more: Sequence[str] = ()
+) -> Verified:
+    """Run `convbench verify` on one backend of `plugin`, with `more` options and results of its own: what an earlier
+    run found would be asked first.
 
     Ended at the first failure unless `whole`.
     """
     with tempfile.TemporaryDirectory() as results:
-        command = [sys.executable, "-m", "convbench", "verify", "--plugin", str(HERE / "faults.py")]
-        command += ["--backend", backend, "--search-time", str(search_s)]
+        command = [sys.executable, "-m", "convbench", "verify", "--plugin", str(HERE / plugin)]
+        command += [*more, "--backend", backend, "--search-time", str(search_s)]
         command += ["--jobs", "1", "--json", "--results", results]
         output, errors = Path(results, "output"), Path(results, "errors")
         start, first, seconds = time.monotonic(), None, 0.0

@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import forward_problems
+from strategies import forward_problems, gradient_problems
 
 from convbench.backend import Arithmetic
-from convbench.problem import ConvProblem
+from convbench.problem import GRADIENTS, ConvProblem
+from convbench.verification.gradients import computed
 from convbench.verification.operands import NUMPY_DTYPES, Operands, exact_magnitude, integer_operands
 from convbench.verification.reference import convolve
 from convbench.verification.relations import RELATIONS, Relation
 
 BY_NAME = {relation.name: relation for relation in RELATIONS}
+FORWARD = [relation.name for relation in RELATIONS if relation.directions == ("forward",)]
 Array = NDArray[Any]
 Compute = Callable[[ConvProblem, Operands], Array]
 
@@ -95,9 +97,10 @@ RICH = ConvProblem(
 
 
 def test_every_relation_has_a_name_of_its_own_and_something_to_say() -> None:
-    assert len(BY_NAME) == len(RELATIONS) == 18
+    assert len(BY_NAME) == len(RELATIONS) == 21
     assert all(relation.summary for relation in RELATIONS)
-    assert {r.name for r in RELATIONS if r.applies(RICH)} == set(BY_NAME)
+    assert {r.name for r in RELATIONS if r.applies(RICH)} == set(FORWARD)
+    assert set(BY_NAME) - set(FORWARD) == {"adjoint of the input", "adjoint of the weight", "both gradients"}
 
 
 def test_where_there_is_nothing_to_restate_only_the_universal_ones_apply() -> None:
@@ -108,11 +111,34 @@ def test_where_there_is_nothing_to_restate_only_the_universal_ones_apply() -> No
 def test_what_adds_outputs_does_not_apply_to_halves() -> None:
     for dtype in ("float16", "bfloat16"):
         names = {r.name for r in RELATIONS if r.applies(RICH.replace(dtype=dtype))}
-        assert set(BY_NAME) - names == {"channels apart", "input in two", "weight in two", "bias apart"}
+        halves = {r.name for r in RELATIONS if r.applies(RICH)} - names
+        assert halves == {"channels apart", "input in two", "weight in two", "bias apart"}
 
 
-def test_gradients_are_none_of_their_business() -> None:
-    assert not any(r.applies(RICH.replace(direction="input_gradient")) for r in RELATIONS)
+def test_a_gradient_is_held_to_the_convolution_and_to_the_other_gradient() -> None:
+    applying = {d: {r.name for r in RELATIONS if r.applies(RICH.replace(direction=d))} for d in GRADIENTS}
+    assert applying == {
+        "input_gradient": {"adjoint of the input", "both gradients"},
+        "weight_gradient": {"adjoint of the weight"},
+        "bias_gradient": set(),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(problem=gradient_problems(), seed=st.integers(0, 9), wrong=st.booleans())
+def test_gradients_are_adjoint_and_wrong_ones_are_not(problem: ConvProblem, seed: int, wrong: bool) -> None:
+    if exact_magnitude(problem, Arithmetic("direct")) < 1:
+        return
+    operands = integers(problem, seed)
+    for relation in filter(lambda r: r.applies(problem), RELATIONS):
+        parts = relation.restate(problem, operands)
+        outputs = [computed(part, own) for part, own in parts]
+        output = computed(problem, operands)
+        output.flat[0] += wrong
+        if parts:
+            assert all(output.shape == part.result_shape for output, (part, _) in zip(outputs, parts, strict=True))
+            one, other = relation.compared(problem, operands, output, parts, outputs)
+            assert np.array_equal(one, other) is not wrong
 
 
 # --- each fails for a fault of its kind -------------------------------------------------------------------------------
@@ -239,7 +265,7 @@ FAULTS: dict[str, Compute] = {
 ASKED = RICH.replace(height=12, width=15, stride=(2, 1), padding=((2, 1), (0, 3)))
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", FORWARD)
 def test_it_fails_for_a_fault_of_its_kind(name: str) -> None:
     assert BY_NAME[name].applies(ASKED)
     assert holds(BY_NAME[name], ASKED, right)

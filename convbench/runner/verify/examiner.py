@@ -163,15 +163,17 @@ class Examiner:
             return None
         relation = self._next_relation(problem)
         parts = relation.restate(problem, key.operands) if relation else []
-        if relation is None or not all(self._is_comparable(part, problem) for part, _ in parts):
+        if relation is None or not parts or not all(self._is_comparable(part, problem) for part, _ in parts):
             return None
         checks = [Check(problem=part, operands=own.named()) for part, own in parts]
         outputs = [self._request(check).output for check in checks]
         shapes = [getattr(output, "shape", None) for output in outputs]
         if shapes != [part.result_shape for part, _ in parts]:
             return None  # a question about that part will find it
-        other = relation.combine(problem, [self._whole(output) for output in outputs])
-        return _disagreement(question, relation, self._whole(first), other)
+        whole = [self._whole(output) for output in outputs]
+        return _disagreement(
+            question, relation, *relation.compared(problem, key.operands, self._whole(first), parts, whole)
+        )
 
     def _is_comparable(self, part: ConvProblem, problem: ConvProblem) -> bool:
         """Transforms round more the longer their sums are, and the integers were chosen for those of `problem`. And a

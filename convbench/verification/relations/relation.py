@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Direction
 from convbench.verification.operands import Operands
 
 Part = tuple[ConvProblem, Operands]
@@ -17,6 +17,7 @@ Array = NDArray[Any]
 Restate = Callable[[ConvProblem, Operands], list[Part]]
 Combine = Callable[[ConvProblem, Sequence[Array]], Array]
 Concerns = Callable[[ConvProblem], bool]
+Compare = Callable[[Operands, Array, list[Part], list[Array]], tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,22 @@ class Relation:
     combine: Combine
     concerns: Concerns
     exact_in_halves: bool
+    directions: tuple[Direction, ...] = ("forward",)
+    compare: Compare | None = None
+    """What is compared instead of the two outputs: figures of the operands, the output, the parts and their outputs."""
 
     def applies(self, problem: ConvProblem) -> bool:
         """Whether `problem` has what the relation is about, and the restatement is exact."""
         exact = self.exact_in_halves or problem.dtype not in ("float16", "bfloat16")
-        return exact and problem.direction == "forward" and self.concerns(problem)
+        return exact and problem.direction in self.directions and self.concerns(problem)
+
+    def compared(
+        self, problem: ConvProblem, operands: Operands, output: Array, parts: list[Part], outputs: list[Array]
+    ) -> tuple[Array, Array]:
+        """What has to be equal: something of the output, and something of the outputs of the parts."""
+        if self.compare is not None:
+            return self.compare(operands, output, parts, outputs)
+        return output, self.combine(problem, outputs)
 
 
 def relation(
