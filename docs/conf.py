@@ -11,6 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
+from navigation import INDEX, sections
+
 import convbench
 
 project = "convbench"
@@ -47,7 +49,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False
 html_context = {"default_mode": "auto"}
-html_sidebars = {"index": []}
+html_sidebars = {"index": []} | {name: [] for name, pages in sections(INDEX.read_text("utf-8")).items() if not pages}
 html_math_renderer = "mathml"
 html_theme_options = {
     "navbar_align": "left",

@@ -53,8 +53,8 @@ def _page(file: Path, target: str) -> str:
     return SHOWN_ON.get(path) or Path(os.path.relpath(path, DOCS)).as_posix()
 
 
-def toctree(pages: list[str]) -> str:
-    return "\n".join(["", "", "```{toctree}", ":hidden:", "", *(f"/{page}" for page in pages), "```", ""])
+def toctree(entries: list[str]) -> str:
+    return "\n".join(["", "", "```{toctree}", ":hidden:", "", *entries, "```", ""])
 
 
 def _read(app: Any, page: str, source: list[str]) -> None:
@@ -63,8 +63,10 @@ def _read(app: Any, page: str, source: list[str]) -> None:
         return
     source[0] = relinked(source[0], file, page)
     listed = sections(INDEX.read_text(encoding="utf-8"))
-    if pages := [*listed] if page == app.config.root_doc else listed.get(page):
-        source[0] += toctree(pages)
+    if page == app.config.root_doc:
+        source[0] += toctree([f"{section.capitalize()} </{section}>" for section in listed])
+    elif listed.get(page):
+        source[0] += toctree([f"/{child}" for child in listed[page]])
 
 
 def _include(app: Any, file: Path, _: str, content: list[str]) -> None:
