@@ -20,6 +20,7 @@ from convbench.problem import ConvProblem
 
 from . import _onednn_isa
 from ._torch_gradients import gradient
+from ._torch_kernels import explained
 from ._torch_script import torch_script
 from ._torch_tensors import on_both, padding, tensor, to_numpy, touch_of
 
@@ -73,7 +74,16 @@ class TorchConv2d(Backend):
         convolve = self._convolution(problem, input_, weight, bias, sides)
         compute = convolve if padded is None else lambda x: convolve(padded(x))
         on = self._on(compute, input_, layout)
-        return Ready(self._call(compute, input_), self._sync(), to_numpy, on, instruments, touch=touch_of(input_))
+        run = self._call(compute, input_)
+        return Ready(
+            run,
+            self._sync(),
+            to_numpy,
+            on,
+            instruments,
+            touch=touch_of(input_),
+            explain=explained(run, self.device),
+        )
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
@@ -93,9 +103,9 @@ class TorchConv2d(Backend):
 
         input_, weight = operand(x, problem.input_shape), operand(w, problem.weight_shape)
         compute = self._gradient(problem, input_, weight, layout)
-        return Ready(
-            self._call(compute, upstream), self._sync(), to_numpy, instruments=instruments, touch=touch_of(upstream)
-        )
+        run = self._call(compute, upstream)
+        explain = explained(run, self.device)
+        return Ready(run, self._sync(), to_numpy, instruments=instruments, touch=touch_of(upstream), explain=explain)
 
     def _gradient(self, problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
         """A function from the gradient of the output to the one that `problem` asks for, by the operator that autograd

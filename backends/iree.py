@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ class Iree(Backend):
         arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b])
         operands = [runtime.asdevicearray(device, np.array(a, order="C")) for a in arrays]
         touch = touching(operands[0].to_host())  # on the CPU that is the memory itself
-        return Ready(lambda: convolve(*operands), to_numpy=_to_numpy, touch=touch)
+        explain = lambda: pipeline_in(_configurations(problem))  # noqa: E731
+        return Ready(lambda: convolve(*operands), to_numpy=_to_numpy, touch=touch, explain=explain)
 
     def script(self, problem: ConvProblem) -> str | None:
         from ._stablehlo import lines
@@ -95,6 +97,33 @@ def _compiled(problem: ConvProblem, threads: int) -> tuple[Any, Any]:
     config = _config(threads)
     module = runtime.load_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, code), config)
     return module["conv2d"], config.device
+
+
+def _configurations(problem: ConvProblem) -> str:
+    """The module as IREE has it once it has chosen how to generate the code of each executable."""
+    from iree import compiler
+
+    from ._stablehlo import lines
+
+    flags = (*_FLAGS, "--compile-to=executable-configurations")
+    module = compiler.compile_str(
+        "\n".join(lines(problem)), input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=flags
+    )
+    return str(module.decode(errors="replace"))
+
+
+_FUNCTION = re.compile(
+    r"func\.func @\w+_dispatch_\d+_(conv|depthwise_conv|matmul|matmul_like|mmt4d|generic)_\w+\(\).*?"
+    r"pipeline = (?:#iree_cpu\.pipeline<)?(\w{1,40})"
+)
+
+
+def pipeline_in(module: str) -> str | None:
+    """The operation of the only executable that convolves, and the pipeline that generates its code, such as "conv
+    ConvTileAndDecomposeExpert"."""
+    named = [match.groups() for line in module.splitlines() if (match := _FUNCTION.search(line))]
+    exact = [each for each in named if each[0] != "generic"] or named
+    return " ".join(exact[0]) if len(exact) == 1 else None
 
 
 @lru_cache(maxsize=1)

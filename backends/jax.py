@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, DeviceMemory, Instruments, Ready, touching
 from convbench.problem import ConvProblem
 
+from ._hlo import implementation_in
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -53,6 +55,8 @@ class _Jax(Backend):
         run, sync = self._call(lambda: convolve(*operands))
         to_numpy = _from_nhwc if self.channels_last else np.asarray
         weights = operands[1:]
+        compiled_text = _with_float64(_hlo(problem, self.channels_last), problem)
+        explain = lambda: implementation_in(compiled_text(*operands))  # noqa: E731
 
         def on(x: np.ndarray) -> np.ndarray:
             # A copy, because JAX returns its own memory, which is read-only.
@@ -60,9 +64,11 @@ class _Jax(Backend):
 
         if self.device == "cpu":
             # JAX shows its memory read-only: the input is read, which brings as much of it into the caches.
-            return Ready(run, sync, to_numpy, {"numpy": on}, touch=touching(np.asarray(operands[0])))
+            touch = touching(np.asarray(operands[0]))
+            return Ready(run, sync, to_numpy, {"numpy": on}, touch=touch, explain=explain)
         host = np.array(x, order="C")
-        return Ready(run, sync, to_numpy, instruments=_instruments(lambda: to_device(host, device), device))
+        instruments = _instruments(lambda: to_device(host, device), device)
+        return Ready(run, sync, to_numpy, instruments=instruments, explain=explain)
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
@@ -277,6 +283,14 @@ def _from_jax(problem: ConvProblem) -> Callable[[Any], np.ndarray]:
     if problem.direction == "input_gradient":
         return _from_nhwc
     return np.asarray if problem.direction == "bias_gradient" else lambda out: np.asarray(out).transpose(3, 2, 0, 1)
+
+
+@lru_cache(maxsize=256)
+def _hlo(problem: ConvProblem, channels_last: bool) -> Callable[..., str]:
+    """A function that gives the module that XLA makes of a problem's convolution. JAX does not show the one that it
+    runs; asked for it, it compiles once more, or finds it in its cache."""
+    convolve: Any = _compiled(problem, channels_last)
+    return lambda *operands: convolve.lower(*operands).compile().as_text()
 
 
 def _from_nhwc(output: Any) -> np.ndarray:

@@ -54,7 +54,21 @@ class _LiteRt(Backend):
             interpreter.get_tensor(output)
             interpreter.set_tensor(place, image)
 
-        return Ready(interpreter.invoke, to_numpy=to_numpy, touch=touch)
+        # The operators are shown by this method only, which is not public and may go.
+        explain = lambda: kernel_in(interpreter._get_ops_details())  # noqa: E731
+        return Ready(interpreter.invoke, to_numpy=to_numpy, touch=touch, explain=explain)
+
+
+def kernel_in(operators: list[dict[str, Any]]) -> str | None:
+    """What computes the only convolution of a model: XNNPACK if it took the operator over, or else a kernel of LiteRT.
+    An operator that was taken over stays in the list, and its output is also one of the delegate's."""
+    convolutions = [each for each in operators if each["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    delegates = [each for each in operators if each["op_name"] in ("DELEGATE", "TfLiteXNNPackDelegate")]
+    if len(convolutions) != 1 or len(delegates) > 1:
+        return None
+    name, outputs = convolutions[0]["op_name"].lower(), set(convolutions[0]["outputs"])
+    taken_over = any(outputs & set(delegate["outputs"]) for delegate in delegates)
+    return f"xnnpack {name}" if taken_over else f"builtin {name}"
 
 
 BACKENDS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
@@ -43,21 +44,8 @@ class _Ncnn(Backend):
         import ncnn
         import numpy as np
 
-        net = ncnn.Net()
+        net = self._net(problem, w, b)
         options = net.opt
-        if self.threads:
-            options.num_threads = self.threads
-        options.use_winograd_convolution = self.arithmetic.algorithm == "winograd"
-        # By default ncnn computes float32 in half precision on CPUs that have it.
-        options.use_fp16_packed = options.use_fp16_storage = problem.dtype == "float16"
-        options.use_bf16_packed = options.use_bf16_storage = problem.dtype == "bfloat16"
-        options.use_fp16_arithmetic = False
-        _check(net.load_param_mem(net_text(problem)))
-        with tempfile.NamedTemporaryFile() as file:
-            parts = [np.ascontiguousarray(part, np.float32).tobytes() for part in (w, b) if part is not None]
-            file.write(b"".join([bytes(4), *parts]))  # four zeros mean that float32 follows
-            file.flush()
-            _check(net.load_model(file.name))
         plain_input = ncnn.Mat(np.array(x, np.float32, order="C"), 0).clone()
         packed: list[Any] = []
 
@@ -78,8 +66,51 @@ class _Ncnn(Backend):
                 plain = cast(plain, options)
             return np.array(plain.numpy("f", 0), x.dtype).reshape(problem.output_shape)
 
+        def explain() -> str:
+            def answer(*switched_off: str) -> bytes:
+                extractor = self._net(problem, w, b, switched_off).create_extractor()
+                extractor.input("x", plain_input.clone())
+                return to_numpy(_extracted(extractor, "y")).tobytes()
+
+            is_depthwise = problem.groups == problem.in_channels == problem.out_channels  # a kernel of its own
+            algorithm = "depthwise" if is_depthwise else self._algorithm(answer)
+            return f"{algorithm} pack{packed[0].elempack}"
+
         pack()
-        return Ready(run, to_numpy=to_numpy, touch=pack)
+        return Ready(run, to_numpy=to_numpy, touch=pack, explain=explain)
+
+    def _net(self, problem: ConvProblem, w: Any, b: Any, switched_off: Sequence[str] = ()) -> Any:
+        """The net with its weights, without the options that are `switched_off`."""
+        import ncnn
+        import numpy as np
+
+        net = ncnn.Net()
+        options = net.opt
+        if self.threads:
+            options.num_threads = self.threads
+        options.use_winograd_convolution = self.arithmetic.algorithm == "winograd"
+        # By default ncnn computes float32 in half precision on CPUs that have it.
+        options.use_fp16_packed = options.use_fp16_storage = problem.dtype == "float16"
+        options.use_bf16_packed = options.use_bf16_storage = problem.dtype == "bfloat16"
+        options.use_fp16_arithmetic = False
+        for option in switched_off:
+            setattr(options, option, False)
+        _check(net.load_param_mem(net_text(problem)))
+        with tempfile.NamedTemporaryFile() as file:
+            parts = [np.ascontiguousarray(part, np.float32).tobytes() for part in (w, b) if part is not None]
+            file.write(b"".join([bytes(4), *parts]))  # four zeros mean that float32 follows
+            file.flush()
+            _check(net.load_model(file.name))
+        return net
+
+    def _algorithm(self, answer: Callable[..., bytes]) -> str:
+        """The algorithm that ncnn took. It does not tell, but each can be switched off, and where the answer rounds in
+        another way without one, that was it. Between others nothing can be told apart."""
+        usual = answer()
+        for tile in (63, 43, 23) if self.arithmetic.algorithm == "winograd" else ():
+            if answer(f"use_winograd{tile}_convolution") != usual:
+                return f"winograd {tile // 10}x{tile % 10}"
+        return "sgemm" if answer("use_sgemm_convolution") != usual else "direct or sgemm"
 
     def script(self, problem: ConvProblem) -> str | None:
         half = problem.dtype != "float32"

@@ -103,7 +103,8 @@ class NumbaDirect(Backend):
                 convolve.run()
             return out.astype(x.dtype, copy=False)
 
-        return Ready(lambda: on(x), on={"numpy": on}, touch=touching(x))
+        lanes = f"direct {'pixels' if by_pixels else 'channels'} {register.lanes} lanes"
+        return Ready(lambda: on(x), on={"numpy": on}, touch=touching(x), explain=lambda: lanes)
 
 
 def register_tile(itemsize: int, vector_bytes: int | None) -> Register:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 2 * 2**20  # patches in one product: 1 to 2 MiB, the size of a core's own cache, was the fastest
 _SMALL_IMAGE_BYTES = 2**20  # images whose patches are smaller than this are multiplied several at a time...
 _SMALL_IMAGES_BYTES = 8 * 2**20  # ...up to this size: with few columns per product BLAS rereads the weights too often
+
+_FEW_FILTERS = 4  # on one channel: a product with so few rows gains nothing
 
 
 class _NumPy(Backend):
@@ -40,7 +43,8 @@ class _NumPy(Backend):
 
         convolve = _loop if self.arithmetic.algorithm == "direct" else _gemm
         x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
-        return prepared(problem, x, w, b, lambda x, w: convolve(problem, x, w))
+        ready = prepared(problem, x, w, b, lambda x, w: convolve(problem, x, w))
+        return replace(ready, explain=lambda: "loop" if convolve is _loop else _gemm_path(problem))
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
@@ -108,9 +112,10 @@ def _gemm(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
     x = x.reshape(n, groups, -1, *x.shape[2:])
     filters = w.reshape(groups, -1, reduction)
     out = np.empty((n, groups, filters.shape[1], out_h, out_w), x.dtype)
-    if reduction == problem.kernel_size[0] * problem.kernel_size[1] and filters.shape[1] <= 4:
+    path = _gemm_path(problem)
+    if path == "planes":
         _depthwise(problem, x[:, :, 0], filters, out)
-    elif problem.kernel_size == problem.stride == (1, 1):  # the input is its own matrix of patches
+    elif path == "gemm":  # the input is its own matrix of patches
         np.matmul(filters, x.reshape(n, groups, reduction, -1), out=out.reshape(n, groups, -1, out_h * out_w))
     else:
         for images, rows in _blocks(problem, x.itemsize):
@@ -123,6 +128,14 @@ def _gemm(problem: ConvProblem, x: np.ndarray, w: np.ndarray) -> np.ndarray:
                 answer = np.matmul(filters, columns).reshape(groups, -1, *patches.shape[4:])
                 out[images] = answer.transpose(2, 0, 1, 3, 4)
     return out.reshape(problem.output_shape)
+
+
+def _gemm_path(problem: ConvProblem) -> str:
+    """How `_gemm` computes: in planes, by one product with the input, or by products with gathered patches."""
+    taps = problem.kernel_size[0] * problem.kernel_size[1]
+    if problem.reduction_length == taps and problem.out_channels // problem.groups <= _FEW_FILTERS:
+        return "planes"
+    return "gemm" if problem.kernel_size == problem.stride == (1, 1) else "im2col gemm"
 
 
 def _blocks(problem: ConvProblem, itemsize: int) -> Iterator[tuple[slice, slice]]:

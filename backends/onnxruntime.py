@@ -56,7 +56,13 @@ class _OnnxRuntime(Backend):
             fresh: np.ndarray = session.run(None, {"x": x})[0]
             return fresh
 
-        return Ready(run, to_numpy=lambda _: output.copy(), on={"numpy": on}, touch=touching(output, input_))
+        return Ready(
+            run,
+            to_numpy=lambda _: output.copy(),
+            on={"numpy": on},
+            touch=touching(output, input_),
+            explain=lambda: kernel_in(_optimised_graph(onnx_model(problem, w, b), self.threads)),
+        )
 
     def script(self, problem: ConvProblem) -> str | None:
         lines = [
@@ -79,6 +85,40 @@ class _OnnxRuntime(Backend):
             "outputs = session.run(None, {session.get_inputs()[0].name: x})",
         ]
         return "\n".join(lines)
+
+
+_LARGEST_BYTES = 2**28
+
+
+def _optimised_graph(model: bytes, threads: int) -> list[tuple[str, str]]:
+    """The domain and type of each node in the graph that ONNX Runtime makes of `model`. It writes it to a file when a
+    session begins; none for a model so large that this is no small matter."""
+    import tempfile
+    from pathlib import Path
+
+    import onnx
+    from onnxruntime import InferenceSession, SessionOptions
+
+    if len(model) > _LARGEST_BYTES:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "optimised.onnx")
+        options = SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # it warns that the file is for this machine
+        options.optimized_model_filepath = str(path)
+        InferenceSession(model, options, ["CPUExecutionProvider"])
+        return [(node.domain, node.op_type) for node in onnx.load(path, load_external_data=False).graph.node]
+
+
+_PREFIX = {"": "", "com.microsoft": "", "com.microsoft.nchwc": "Nchwc", "com.ms.internal.nhwc": "Nhwc"}
+
+
+def kernel_in(graph: list[tuple[str, str]]) -> str | None:
+    """The only convolution of `graph`, by its domain and type, such as "NchwcConv", the kernel in blocks of channels,
+    "Conv" or "FusedConv"."""
+    names = [_PREFIX[domain] + kind for domain, kind in graph if domain in _PREFIX and kind.endswith("Conv")]
+    return names[0] if len(names) == 1 else None
 
 
 BACKENDS = (_OnnxRuntime(),)

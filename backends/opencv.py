@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
 from convbench.problem import PADDING_MODES, ConvProblem
@@ -55,13 +56,9 @@ class _OpenCv(Backend):
         return None
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
-        import cv2
         import numpy as np
 
-        with TemporaryDirectory() as folder:  # from bytes, OpenCV 5.0 always takes its new engine
-            path = Path(folder, "model.onnx")
-            path.write_bytes(onnx_model(problem, w, b))
-            net = cv2.dnn.readNetFromONNX(str(path), getattr(cv2.dnn, self.engine))
+        net = self._net(problem, w, b)
         net.enableWinograd(self.arithmetic.algorithm == "winograd")
         image = np.array(x, order="C")
         net.setInput(image)
@@ -70,8 +67,25 @@ class _OpenCv(Backend):
             with np.errstate(over="ignore"):  # the answer to float16 is float32
                 return output.astype(x.dtype)
 
+        def explain() -> str | None:
+            if self.arithmetic.algorithm == "winograd":
+                plain = self._net(problem, w, b)
+                plain.enableWinograd(False)
+                plain.setInput(image)
+                if plain.forward().tobytes() != net.forward().tobytes():  # Winograd rounds in another way
+                    return "winograd"
+            return layer_in(net.dump())
+
         # OpenCV copies what it is given, so that giving it once more writes its own input.
-        return Ready(net.forward, to_numpy=to_numpy, touch=lambda: net.setInput(image))
+        return Ready(net.forward, to_numpy=to_numpy, touch=lambda: net.setInput(image), explain=explain)
+
+    def _net(self, problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> Any:
+        import cv2
+
+        with TemporaryDirectory() as folder:  # from bytes, OpenCV 5.0 always takes its new engine
+            path = Path(folder, "model.onnx")
+            path.write_bytes(onnx_model(problem, w, b))
+            return cv2.dnn.readNetFromONNX(str(path), getattr(cv2.dnn, self.engine))
 
     def script(self, problem: ConvProblem) -> str | None:
         lines = [
@@ -111,6 +125,20 @@ class _Classic(_OpenCv):
             if reason is None and problem.padding_mode == "replicate" and max(sides) > size:
                 return f"replicates no more than the {axis} of {size}"  # "expected: 'padLeft <= inpWidth'"
         return reason
+
+
+_NEW_LAYER, _BLOCK = re.compile(r"^ +(Conv\w*) \{$", re.M), re.compile(r"^ +C0: (\d+),$", re.M)
+_CLASSIC_LAYER = re.compile(r"\\n(Convolution\w*)\\nkernel_size")
+
+
+def layer_in(dump: str) -> str | None:
+    """The only layer that convolves in the graph that OpenCV dumps, such as "Conv2 block8", in blocks of 8 channels, or
+    "Convolution" of the classic engine. OpenCV tells no more."""
+    layers = _NEW_LAYER.findall(dump) or _CLASSIC_LAYER.findall(dump)
+    blocks = sorted(set(_BLOCK.findall(dump)))
+    if len(layers) != 1 or len(blocks) > 1:
+        return None
+    return " ".join([layers[0], *(f"block{block}" for block in blocks)])
 
 
 BACKENDS = (

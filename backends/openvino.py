@@ -46,7 +46,8 @@ class _OpenVino(Backend):
         if self.channels_last:
             model = _channels_last(model)
         settings = {"INFERENCE_PRECISION_HINT": self.hint} if self.hint else {}
-        request = _core().compile_model(model, "CPU", settings).create_infer_request()
+        compiled = _core().compile_model(model, "CPU", settings)
+        request = compiled.create_infer_request()
         nchw = (0, 3, 1, 2) if self.channels_last else (0, 1, 2, 3)
         # OpenVINO's own tensors, the same in every call. They show bfloat16 as the 16 bits of a float16.
         input_ = request.get_input_tensor().data.view(x.dtype).transpose(nchw)
@@ -60,7 +61,13 @@ class _OpenVino(Backend):
 
         # Without sharing, every call would copy the output.
         run = lambda: request.infer(share_outputs=True)  # noqa: E731
-        return Ready(run, to_numpy=lambda _: output.copy(), on={"numpy": on}, touch=touching(output, input_))
+        return Ready(
+            run,
+            to_numpy=lambda _: output.copy(),
+            on={"numpy": on},
+            touch=touching(output, input_),
+            explain=lambda: kernel_in(_executed_graph(compiled)),
+        )
 
     def script(self, problem: ConvProblem) -> str | None:
         settings = f'{{"INFERENCE_PRECISION_HINT": "{self.hint}"}}' if self.hint else "{}"
@@ -114,6 +121,21 @@ class _Default(_OpenVino):
         precision = _PRECISION.get(picked, "float32")
         taints = DTYPES if precision == "bfloat16" else ("bfloat16",)
         return Arithmetic(_ALGORITHM, operand=precision, accumulate="float32", output=precision, taints=taints)
+
+
+_COMPUTING = ("Convolution", "FullyConnected", "MatMul")
+
+
+def _executed_graph(compiled: Any) -> list[tuple[str, str]]:
+    """The type and the kernel of each operation in the graph that OpenVINO executes."""
+    details = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ordered_ops()]
+    return [(detail["layerType"].astype(str), detail["primitiveType"].astype(str)) for detail in details]
+
+
+def kernel_in(graph: list[tuple[str, str]]) -> str | None:
+    """The kernel of the only operation in `graph` that convolves, such as "brgconv_avx512_f32"."""
+    kernels = [kernel for operation, kernel in graph if operation in _COMPUTING]
+    return kernels[0] if len(kernels) == 1 and not kernels[0].startswith("unknown") else None
 
 
 def _channels_last(model: Any) -> Any:

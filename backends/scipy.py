@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, Ready
@@ -34,7 +35,8 @@ class _SciPy(Backend):
         import scipy.signal  # noqa: F401 - takes longer than a call, so it is imported before the first one
 
         x = np.ascontiguousarray(x)
-        return prepared(problem, x, w, b, lambda x, w: self._correlate(problem, x, _dilate(problem, w)))
+        ready = prepared(problem, x, w, b, lambda x, w: self._correlate(problem, x, _dilate(problem, w)))
+        return replace(ready, explain=lambda: self.plane.partition("(")[0])
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None

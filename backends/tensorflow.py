@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,12 @@ from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
 from . import _onednn_isa
+from ._onednn_log import kernels_in, printed_by
 
 if TYPE_CHECKING:
     import numpy as np
+
+_TELLS = "profile_create"  # a word of oneDNN's
 
 
 class TensorFlow(Backend):
@@ -30,6 +34,8 @@ class TensorFlow(Backend):
 
     def limit_threads(self, n: int) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or the import prints a page
+        # oneDNN reads it once. It then says which kernel it makes, and is silent in calls of a kernel that it has.
+        os.environ.setdefault("ONEDNN_VERBOSE", _TELLS)
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(n)
@@ -50,10 +56,15 @@ class TensorFlow(Backend):
 
         # A graph joins convolution and bias into one operation, which rounds once where oneDNN computes it. Without a
         # bias the call is eager: a graph packs no weight and takes 0.06 to 0.2 ms more. depthwise_conv2d is no faster.
-        convolve = plain if bias is None else _joined(plain, input_)
+        convolve = plain if bias is None else _joined(problem, plain, input_)
         # TensorFlow shows its memory read-only, and not in all dtypes: the input is read.
         touch = lambda: tf.reduce_max(input_)  # noqa: E731
-        return Ready(lambda: convolve(input_), to_numpy=lambda y: y.numpy().transpose(0, 3, 1, 2), touch=touch)
+        run = lambda: convolve(input_)  # noqa: E731
+        to_numpy = lambda y: y.numpy().transpose(0, 3, 1, 2)  # noqa: E731
+        explain = lambda: _kernel(plain, input_)  # noqa: E731
+        if convolve is not plain:
+            explain = lambda: _kernel_of_graph(problem, plain, input_)  # noqa: E731
+        return Ready(run, to_numpy=to_numpy, touch=touch, explain=explain)
 
     def script(self, problem: ConvProblem) -> str | None:
         padded, sides = _padding_code(problem)
@@ -78,7 +89,51 @@ class TensorFlow(Backend):
         return "\n".join(lines)
 
 
-def _joined(convolve: Callable[[Any], Any], x: Any) -> Callable[[Any], Any]:
+_of_graphs: dict[ConvProblem, str] = {}
+"""Kernels that oneDNN made for graphs of this process. They are kept, and oneDNN says nothing when they are found."""
+
+
+def _kernel(convolve: Callable[[Any], Any], x: Any) -> str | None:
+    """The kernel of oneDNN that an eager `convolve` uses, or "eigen" where oneDNN would have told and did not compute.
+    TensorFlow keeps kernels by thread, so that a new thread makes one."""
+    import tensorflow as tf
+
+    if (kernels := kernels_in(printed_by(lambda: _in_thread(lambda: convolve(x))))) is not None:
+        return kernels
+    image, weight = tf.ones((1, 16, 16, 16)), tf.ones((3, 3, 16, 16))
+    known = lambda: tf.nn.conv2d(image, weight, 1, "SAME")  # noqa: E731
+    known()  # so that it is made already, as the one in question is
+    tells = kernels_in(printed_by(lambda: _in_thread(known))) is not None
+    return "eigen" if tells or not _has_onednn() else None
+
+
+def _in_thread(call: Callable[[], Any]) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+def _note_kernel(problem: ConvProblem, first_call: Callable[[], Any]) -> None:
+    """Make the first call of a graph, and keep the kernel that oneDNN makes meanwhile, if it tells."""
+    if os.environ.get("ONEDNN_VERBOSE") != _TELLS:
+        first_call()
+    elif (kernels := kernels_in(printed_by(first_call))) is not None:
+        _of_graphs[problem] = kernels
+
+
+def _kernel_of_graph(problem: ConvProblem, plain: Callable[[Any], Any], x: Any) -> str | None:
+    """The kernel that a graph uses; of its parts, computed one by one, only that they are Eigen's says something."""
+    return _of_graphs.get(problem) or ("eigen" if _kernel(plain, x) == "eigen" else None)
+
+
+def _has_onednn() -> bool:
+    """Whether TensorFlow computes by oneDNN here. Nothing public says so."""
+    from tensorflow.python.util import _pywrap_util_port
+
+    return bool(_pywrap_util_port.IsMklEnabled())
+
+
+def _joined(problem: ConvProblem, convolve: Callable[[Any], Any], x: Any) -> Callable[[Any], Any]:
     """`convolve` as a graph, or unchanged if TensorFlow's own kernels cannot join a bias to it, as with groups.
 
     These kernels compute when oneDNN is off, the default on CPUs without AVX-512's instructions for neural networks.
@@ -87,7 +142,7 @@ def _joined(convolve: Callable[[Any], Any], x: Any) -> Callable[[Any], Any]:
 
     graph = tf.function(convolve).get_concrete_function(x)
     try:
-        graph(x)
+        _note_kernel(problem, lambda: graph(x))
     except tf.errors.UnimplementedError:
         return convolve
     return graph

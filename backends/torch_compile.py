@@ -55,6 +55,7 @@ class TorchCompile(Backend):
         from torch._inductor import config
         from torch.nn.functional import conv2d
 
+        from ._torch_kernels import explained
         from ._torch_tensors import on_both, padding, tensor, to_numpy, touch_of
 
         input_, weight = (tensor(a).to(memory_format=torch.channels_last) for a in (x, w))
@@ -76,7 +77,8 @@ class TorchCompile(Backend):
         with freezing, warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # within torch itself
             compiled(input_)  # the first call compiles
         on = on_both(lambda x: compiled(x.contiguous(memory_format=torch.channels_last)))
-        return Ready(lambda: compiled(input_), to_numpy=to_numpy, on=on, touch=touch_of(input_))
+        run = lambda: compiled(input_)  # noqa: E731
+        return Ready(run, to_numpy=to_numpy, on=on, touch=touch_of(input_), explain=explained(run, "cpu"))
 
     def script(self, problem: ConvProblem) -> str | None:
         freezing = problem.dtype != "float64"
