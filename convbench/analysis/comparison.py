@@ -29,6 +29,7 @@ from convbench.store.readings import (
     cache_of,
     half_width_between_processes,
     hardware_of,
+    implementation,
     isa_of,
     paired_walls,
     ragged_walls,
@@ -40,7 +41,8 @@ FIELDS = (
     "suite", "case", "backend", "threads", "status", "reason", "median_s", "session", "commit", "dtype",
     "settings.allocator", "settings.cache", "settings.pass_bytes", "settings.isa",
     "machine.machine", "declared.device", "versions",
-    "samples.round", "samples.wall_s", "samples.process", "process_variation", "session_drift", *HARDWARE_FIELDS,
+    "samples.round", "samples.wall_s", "samples.process", "process_variation", "session_drift", "implementation",
+    *HARDWARE_FIELDS,
 )  # fmt: skip
 """The fields of a record that this module, and those that show its results, look at."""
 
@@ -71,6 +73,11 @@ class Change(NamedTuple):
     """Whether the two were measured side by side, and compared round by round."""
     drift: float | None = None
     """How many times slower the machine was in the new run, by other libraries on the same case, if known."""
+
+    @property
+    def implementations(self) -> tuple[str | None, str | None]:
+        """Which kernel ran, in the base and in the new."""
+        return implementation(self.base), implementation(self.new)
 
     @property
     def changed(self) -> bool:

@@ -1,6 +1,6 @@
 """Why a backend won, in plain words: how it computes, what it prepares beforehand, how close it comes to the limit.
 
-These are declarations and measurements, not a proof: a library does not say what it picks inside.
+These are declarations, measurements, and the kernel that the library says it picked, if it does.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from collections.abc import Sequence
 from convbench.analysis.backend_times import BackendTime
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.roofline import Limits
-from convbench.store.readings import table
+from convbench.store.readings import implementation, table
 from convbench.store.schema import Record
 
 _ALGORITHMS = {"direct": "direct", "gemm": "matrix product", "winograd": "Winograd", "fft": "FFT", "auto": "own pick"}
+_MOST_KERNELS = 2
 
 
 def explanation(time: BackendTime, limits: Limits) -> str:
-    """Such as "direct; packed weights, own layout; 83 % of the compute limit"."""
+    """Such as "direct; packed weights, own layout; brg_conv_fwd:avx512_core; 83 % of the compute limit"."""
     if time.record is None:
         return f"like {time.neighbours[0]}" if time.neighbours else ""
     limit = limits.of(time.record)
     share = f"{limit.share(time.call_s) * 100:.0f} % of the {limit.bound} limit" if limit else ""
-    return "; ".join(part for part in (method(time.record), share) if part)
+    return "; ".join(part for part in (method(time.record), implementation(time.record), share) if part)
 
 
 def method(record: Record) -> str:
@@ -56,7 +57,10 @@ def explanation_of_winner(choices: Sequence[LayerChoice], limits: Limits) -> str
         return f"{where}, predicted"
     shares = [share for record in records if (share := limits.share(record)) is not None]
     algorithms = dict.fromkeys(_algorithm(record) or "otherwise" for record in records)
+    kernels = Counter(kernel for record in records if (kernel := implementation(record)) is not None).most_common()
     parts = ["" if list(algorithms) == ["otherwise"] else " or ".join(algorithms), _packing(records[0])]
+    named = [kernel for kernel, _ in kernels[:_MOST_KERNELS]] + (["others"] if kernels[_MOST_KERNELS:] else [])
+    parts.append(" and ".join(named))
     if shares:
         low, high = (f"{share * 100:.0f}" for share in (min(shares), max(shares)))
         parts.append(f"{low} % of the machine's limit" if low == high else f"{low} to {high} % of the machine's limit")

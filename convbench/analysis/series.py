@@ -17,6 +17,7 @@ from convbench.store.readings import (
     HARDWARE_FIELDS,
     cache_of,
     hardware_of,
+    implementation,
     isa_of,
     median_s,
     number,
@@ -29,8 +30,7 @@ from convbench.store.schema import Record
 FIELDS = (
     *"suite case backend status median_s low_s high_s threads dtype commit dirty run session time release".split(),
     *("machine.machine", "settings.allocator", "settings.cache", "settings.pass_bytes", "settings.isa"),
-    "samples.wall_s",
-    *HARDWARE_FIELDS,
+    *("samples.wall_s", "implementation", *HARDWARE_FIELDS),
 )
 """The fields of a record that this module looks at, as `read_records` takes them."""
 
@@ -72,6 +72,8 @@ class Point:
     samples_s: NDArray[np.float64]
     session: tuple[str, str]
     """Run and session of the record. Records of one session were measured side by side."""
+    implementation: str | None = None
+    """The kernel that ran, if it is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +142,11 @@ def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
     )
     low_s, high_s = (math.nan if (end_s := number(record, end)) is None else end_s for end in ("low_s", "high_s"))
     session = (str(record.get("run") or ""), str(record.get("session") or ""))
-    return key, order, Point(label, date, seconds, low_s, high_s, np.array(walls(record)), session)
+    return (
+        key,
+        order,
+        Point(label, date, seconds, low_s, high_s, np.array(walls(record)), session, implementation(record)),
+    )
 
 
 def _version_order(version: str) -> tuple[tuple[int, int, str], ...]:

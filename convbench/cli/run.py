@@ -68,7 +68,11 @@ from convbench.cli.options import cpus, numbers
 @click.option("--time-wrong", is_flag=True, help="Time wrong answers, too. They stay marked and are never ranked.")
 @options.lower_precision
 @options.whole("--seed", 0, "Seed of the data and of the order within rounds.", default=0)
-@click.option("--details", is_flag=True, help="Show throughput, first calls, memory and sampling below the times.")
+@click.option(
+    "--details",
+    is_flag=True,
+    help="Show throughput, first calls, memory, sampling and kernels below the times.",
+)
 @options.no_asv
 @click.option("--allow-dirty", is_flag=True, help="Store in asv's files although the checkout has uncommitted changes.")
 @options.plugins

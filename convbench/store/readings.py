@@ -26,6 +26,7 @@ from convbench.store.schema import FIELDS, Kind, Record
 _LARGEST = 1e300
 _SHORTEST_S, _LONGEST_S = 1e-18, 1e18
 """No time lies outside. Ratios and logarithms of times inside are finite, in float32 as well."""
+_LONGEST_IMPLEMENTATION = 200
 
 Walls = dict[int, dict[int, float]]
 """Seconds per call by process, then by round."""
@@ -52,6 +53,12 @@ def isa_of(record: Mapping[str, object]) -> str:
 def number(record: Mapping[str, object], name: str) -> float | None:
     """The number in a field; None without one."""
     return as_number(record.get(name))
+
+
+def implementation(record: Mapping[str, object]) -> str | None:
+    """The kernel or algorithm that ran; None where it is not known, or where the field holds no short text."""
+    value = record.get("implementation")
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_IMPLEMENTATION else None
 
 
 def count(record: Mapping[str, object]) -> int:

@@ -29,7 +29,7 @@ MEBIBYTE = 2**20
 PROBLEM = ConvProblem(batch=4, in_channels=16, height=32, width=32, out_channels=32, kernel_size=3, padding=1)
 HEADINGS = [column.heading for group in GROUPS for column in group]
 OF_A_GPU = {"send ms", "fetch ms", "device MiB", "launch µs", "GPU MHz"}
-OF_LATER_VERSIONS = ("images_per_s", "gbytes_per_s", "steady_bytes")
+OF_LATER_VERSIONS = ("images_per_s", "gbytes_per_s", "steady_bytes", "implementation")
 
 
 def record(backend: str = "torch", median_s: float = 2e-3, problem: ConvProblem = PROBLEM, **more: Any) -> Any:
@@ -39,6 +39,7 @@ def record(backend: str = "torch", median_s: float = 2e-3, problem: ConvProblem 
         "prepare_s": 0.0123,
         "first_call_s": 0.456,
         "stopped": "precision",
+        "implementation": "brg_conv:avx512_core",
         "before_bytes": 100 * MEBIBYTE,
         "peak_bytes": 164 * MEBIBYTE,
         "steady_bytes": 132 * MEBIBYTE + MEBIBYTE // 2,
@@ -89,6 +90,7 @@ def test_the_figures_are_those_of_the_record() -> None:
         "samples": "8",
         "calls": "80",
         "ended by": "precision",
+        "implementation": "brg_conv:avx512_core",
     }
 
 
@@ -141,7 +143,7 @@ def test_a_record_of_an_earlier_version_has_a_dash_where_it_knows_nothing() -> N
 def test_a_column_that_no_record_knows_is_left_out_and_so_is_its_note() -> None:
     old = {name: value for name, value in record().items() if name not in OF_LATER_VERSIONS}
     text = shown(old)
-    assert set(HEADINGS) - set(cells(text)) == {"images/s", "GB/s", "steady MiB"} | OF_A_GPU
+    assert set(HEADINGS) - set(cells(text)) == {"images/s", "GB/s", "steady MiB", "implementation"} | OF_A_GPU
     assert "each operand once" not in text and "beyond the inputs" in text
     unread = record(before_bytes=None, peak_bytes=None, steady_bytes=None)
     assert "MiB" not in shown(unread)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.comparison import Change, ChangeVerdict, Comparison
+from convbench.reporting.history.implementations import in_words, sentence
 from convbench.reporting.markdown import escaped, markdown_table
 from convbench.reporting.numbers import aligned, count, interval_column, milliseconds
 from convbench.reporting.tables import plain_table
@@ -27,6 +28,7 @@ _STYLES = {
     ChangeVerdict.UNCLEAR: "yellow",
 }
 _MOST_SHOWN = 100
+_INTERVAL = "95 % interval"
 
 
 def rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -48,8 +50,10 @@ def report(comparison: Comparison, threshold: float) -> RenderableType:
             (Text(verdict, style=_STYLES[change.verdict]), *others)
             for change, (verdict, *others) in zip(changes, cells, strict=True)
         ]
-        parts += [plain_table(headers, styled, right=range(4, len(headers)), drops=(1, len(headers) - 1, 4, 5)), Text()]
-    parts += [Text(f"broken: {printable(sentence)}", style="red") for sentence in _broken(comparison)]
+        interval = headers.index(_INTERVAL)
+        drops = (1, *range(interval + 1, len(headers)), interval, 4, 5)
+        parts += [plain_table(headers, styled, right=range(4, interval + 1), drops=drops), Text()]
+    parts += [Text(f"broken: {printable(line)}", style="red") for line in _broken(comparison)]
     return Group(*parts, Text(printable(_closing(comparison, threshold))))
 
 
@@ -58,8 +62,8 @@ def markdown(comparison: Comparison, threshold: float) -> str:
     parts: list[str] = []
     if changes := _shown(comparison.changes):
         headers, cells = _table(changes)
-        parts += [markdown_table(headers, cells, right=range(4, len(headers))), ""]
-    parts += [f"**broken**: {escaped(sentence)}\n" for sentence in _broken(comparison)]
+        parts += [markdown_table(headers, cells, right=range(4, headers.index(_INTERVAL) + 1)), ""]
+    parts += [f"**broken**: {escaped(line)}\n" for line in _broken(comparison)]
     return "\n".join([*parts, printable(_closing(comparison, threshold))])
 
 
@@ -72,6 +76,8 @@ def _row(change: Change) -> dict[str, Any]:
         "low": change.ratio.low,
         "high": change.ratio.high,
         "verdict": str(change.verdict),
+        "base_implementation": change.implementations[0],
+        "new_implementation": change.implementations[1],
     }
 
 
@@ -90,13 +96,16 @@ def _table(changes: Sequence[Change]) -> tuple[tuple[str, ...], list[tuple[str, 
     new_ms = aligned([_median_ms(change.new) for change in changes])
     intervals = interval_column(((c.ratio.low, c.ratio.high, c.ratio.covers) for c in changes), digits=4)
     with_drift = any(change.drift for change in changes)
+    kernels = [in_words(change.implementations) for change in changes]
     cells = []
-    for c, base, new, interval in zip(changes, base_ms, new_ms, intervals, strict=True):
+    for c, base, new, interval, kernel in zip(changes, base_ms, new_ms, intervals, kernels, strict=True):
         names = (str(c.verdict), printable(c.suite), printable(c.case), printable(_named(c)))
         drift = (f"{c.drift:.3f}" if c.drift else "–",) if with_drift else ()
-        cells.append((*names, base, new, *drift, f"{c.ratio.value:.3f}", interval))
-    headers = ("verdict", "suite", "case", "backend", "base ms", "new ms", "new/base", "95 % interval")
-    return (*headers[:6], *(("drift",) if with_drift else ()), *headers[6:]), cells
+        last = (kernel or "–",) if any(kernels) else ()
+        cells.append((*names, base, new, *drift, f"{c.ratio.value:.3f}", interval, *last))
+    headers = ("verdict", "suite", "case", "backend", "base ms", "new ms", "new/base", _INTERVAL)
+    kernel_header = ("implementation",) if any(kernels) else ()
+    return (*headers[:6], *(("drift",) if with_drift else ()), *headers[6:], *kernel_header), cells
 
 
 def _named(change: Change) -> str:
@@ -128,6 +137,8 @@ def _closing(comparison: Comparison, threshold: float) -> str:
     if (mean := comparison.geometric_mean) is not None:
         sentences.append(f"Geometric mean new/base {mean:.3f}.")
     sentences.append(f"{len(comparison.regressions(threshold)):,} slower by more than {threshold:.0%}.")
+    if kernels := sentence((f"{c.backend} on {c.case}", c.implementations) for c in changes):
+        sentences.append(kernels)
     if comparison.broken:
         sentences.append(f"{len(comparison.broken):,} broken.")
     if len(changes) > _MOST_SHOWN:

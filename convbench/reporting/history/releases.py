@@ -13,6 +13,7 @@ from rich.text import Text
 from convbench.analysis.ranking import SuiteRanking, rank
 from convbench.measurement.environments.releases import Release
 from convbench.reporting.console import say, stdout
+from convbench.reporting.history.implementations import Kernels, in_words_of_all
 from convbench.reporting.numbers import aligned, count, interval_text
 from convbench.reporting.tables import plain_table
 from convbench.runner.run import Request
@@ -22,6 +23,7 @@ from convbench.status import Status
 from convbench.store.asv.release_commits import tag
 from convbench.store.asv.release_history import History, history_folder
 from convbench.store.locations import results_folder
+from convbench.store.readings import implementation
 
 
 def show_steps(measurements: Measurements, history: History | None, request: Request) -> None:
@@ -42,26 +44,41 @@ def steps_report(ranking: SuiteRanking, releases: Mapping[str, Release]) -> Rend
     for name, release in releases.items():
         if name in timed:
             series.setdefault(name.removesuffix(f"@{release.version}"), []).append(name)
+    neighbours = [pair for names in series.values() for pair in zip([None, *names], names, strict=False)]
+    backends = [backend for backend, names in series.items() for _ in names]
     steps = [
         (backend, name, ranking.lead(name, before) if before else None)
-        for backend, names in series.items()
-        for before, name in zip([None, *names], names, strict=False)
+        for backend, (before, name) in zip(backends, neighbours, strict=True)
     ]
     if all(speed is None for *_, speed in steps):
         return None
     values = aligned([f"{speed.value:.2f}" if speed else "" for *_, speed in steps])
-    cells = [
-        (backend, releases[name].version, releases[name].date, str(timed[name]), value, _interval(speed), _word(speed))
-        for (backend, name, speed), value in zip(steps, values, strict=True)
-    ]
+    kernels = [in_words_of_all(_kernels(ranking, before, name)) for before, name in neighbours]
+    cells: list[list[str | Text]] = []
+    for (backend, name, speed), value, kernel in zip(steps, values, kernels, strict=True):
+        version, date = releases[name].version, releases[name].date
+        row: list[str | Text] = [backend, version, date, str(timed[name]), value, _interval(speed), _word(speed)]
+        cells.append([*row, kernel or "–"] if any(kernels) else row)
     heading = Text(f"Suite {ranking.suite}, each release against the one before\n", style="bold")
     overall = [
         _overall(backend, releases[names[0]], releases[names[-1]], lead)
         for backend, names in series.items()
         if (lead := ranking.lead(names[-1], names[0])) is not None and len(names) > 1
     ]
-    headers = ("backend", "release", "came out", "cases", "times as fast", "95 % interval", "")
-    return Group(heading, plain_table(headers, cells, right=(3, 4, 5), drops=(2, 3, 5)), Text(), *overall)
+    headers = ["backend", "release", "came out", "cases", "times as fast", "95 % interval", ""]
+    headers += ["implementation"] if any(kernels) else []
+    table = plain_table(headers, cells, right=(3, 4, 5), drops=(2, 3, *range(7, len(headers)), 5))
+    return Group(heading, table, Text(), *overall)
+
+
+def _kernels(ranking: SuiteRanking, before: str | None, name: str) -> list[Kernels]:
+    """Which kernel a release used and the one before it, on each case that the release was timed on."""
+    pairs: list[Kernels] = []
+    for case in ranking.cases:
+        known = {place.record["backend"]: implementation(place.record) for place in case.places}
+        if name in known:
+            pairs.append((known.get(before) if before else None, known[name]))
+    return pairs
 
 
 def _interval(speed: Ratio | None) -> str:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from convbench.analysis.series import Series, SeriesKey
 from convbench.analysis.trend import Evidence, Step, Trend
+from convbench.reporting.history.implementations import in_words, sentence
 from convbench.reporting.markdown import escaped, markdown_table
 from convbench.reporting.numbers import aligned, count, in_columns, interval_column, milliseconds, percent
 from convbench.reporting.tables import no_room_for
@@ -81,6 +82,8 @@ def _figures(step: Step, shown: TrendReport) -> dict[str, Any]:
         "ratio": step.ratio.value,
         "low": step.ratio.low,
         "high": step.ratio.high,
+        "implementation_before": step.last_before.implementation,
+        "implementation_after": step.first_after.implementation,
     }
 
 
@@ -89,12 +92,18 @@ def _encodable(value: Any) -> Any:
 
 
 _HEADERS = ("step", "date", "from → to", "after/before", "95 % interval", "before ms", "after ms", "evidence", "q")
+_KERNEL = "implementation"
 _RIGHT = (3, 4, 5, 6, 8)
 _FEWEST_COLUMNS = 3
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
+def _headers(shown: TrendReport) -> tuple[str, ...]:
+    return (*_HEADERS, _KERNEL) if any(in_words(_kernels(step)) for step in shown.steps) else _HEADERS
+
+
 def _cells(shown: TrendReport) -> list[tuple[str, ...]]:
+    headers = _headers(shown)
     befores = aligned([milliseconds(step.before_s) for step in shown.steps])
     afters = aligned([milliseconds(step.after_s) for step in shown.steps])
     intervals = interval_column(((s.ratio.low, s.ratio.high, s.ratio.covers) for s in shown.steps), digits=4)
@@ -111,9 +120,14 @@ def _cells(shown: TrendReport) -> list[tuple[str, ...]]:
             after,
             f"{step.runs[0]}+{step.runs[1]} {step.evidence}",
             f"{step.q_value:.0e}",
+            *([in_words(_kernels(step)) or "–"] if _KERNEL in headers else []),
         )
         for step, before, after, interval in zip(shown.steps, befores, afters, intervals, strict=True)
     ]
+
+
+def _kernels(step: Step) -> tuple[str | None, str | None]:
+    return step.last_before.implementation, step.first_after.implementation
 
 
 def _from_to(step: Step) -> str:
@@ -123,12 +137,13 @@ def _from_to(step: Step) -> str:
 
 
 def _table(shown: TrendReport, width: int) -> Iterator[Text]:
-    rows = [_HEADERS, *_cells(shown)]
+    headers = _headers(shown)
+    rows = [headers, *_cells(shown)]
     lines = in_columns(rows, _RIGHT, gap="  ")
     while max(map(len, lines)) > width and len(rows[0]) > _FEWEST_COLUMNS:
         rows = [row[:-1] for row in rows]
         lines = in_columns(rows, _RIGHT, gap="  ")
-    if note := no_room_for(_HEADERS[len(rows[0]) :]):
+    if note := no_room_for(headers[len(rows[0]) :]):
         yield note
     yield Text(f"{_alike(shown)}\n", style="bold")
     yield Text(lines[0], style="bold", no_wrap=True, overflow="ignore")
@@ -186,7 +201,7 @@ def markdown_of(shown: TrendReport) -> str:
         key = step.series.key
         of = [key.backend, key.case, *(str(getattr(key, name)) for name in differing)]
         rows.append([cells[0], *of, *cells[1:], sparkline([point.median_s for point in step.series.points])])
-    headers = [_HEADERS[0], "backend", "case", *differing, *_HEADERS[1:], "series"]
+    headers = [_HEADERS[0], "backend", "case", *differing, *_headers(shown)[1:], "series"]
     right = [index + 2 + len(differing) for index in _RIGHT]
     return "\n\n".join([escaped(_alike(shown)), markdown_table(headers, rows, right), closing])
 
@@ -197,19 +212,21 @@ def _closing(shown: TrendReport) -> list[str]:
     searched = [*trend.long, *trend.short]
     points = sum(len(series.points) for series in searched)
     slower = sum(step.slower for step in shown.steps)
-    sentence = f"{count(len(searched), 'series', 'series')} of {count(points, 'point')}: {count(slower, 'step')} to "
-    sentence += f"slower, {len(shown.steps) - slower} to faster, of more than {percent(shown.threshold)} %"
-    sentence += f", since {shown.since}." if shown.since else "."
+    summary = f"{count(len(searched), 'series', 'series')} of {count(points, 'point')}: {count(slower, 'step')} to "
+    summary += f"slower, {len(shown.steps) - slower} to faster, of more than {percent(shown.threshold)} %"
+    summary += f", since {shown.since}." if shown.since else "."
     if trend.noise is not None:
-        sentence += f" Single runs spread by {percent(trend.noise)} %."
+        summary += f" Single runs spread by {percent(trend.noise)} %."
     many = len(shown.alarms)
-    sentence += f" {many or 'No'} series {'is' if many <= 1 else 'are'} slower now"
-    sentence += f": the newest step, among the last {shown.last} points, is to slower." if many else "."
-    lines = [sentence]
+    summary += f" {many or 'No'} series {'is' if many <= 1 else 'are'} slower now"
+    summary += f": the newest step, among the last {shown.last} points, is to slower." if many else "."
+    lines = [summary]
     if any(step.evidence is not Evidence.RUNS for step in shown.steps):
         note = "Steps by samples rest on the runs of two releases, so between-process variation is in them, too"
         apart = any(step.evidence is Evidence.APART for step in shown.steps)
         lines.append(note + ("; those apart were not measured in one session and count as no alarm." if apart else "."))
+    if kernels := sentence((f"{s.series.key.backend} on {s.series.key.case}", _kernels(s)) for s in shown.steps):
+        lines.append(kernels)
     lines += _cuts([*searched, *trend.untold])
     if trend.untold:
         lines.append(f"Too short to say anything of: {count(len(trend.untold), 'series', 'series')}.")

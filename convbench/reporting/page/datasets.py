@@ -10,6 +10,7 @@ from convbench.analysis.comparison import Change
 from convbench.analysis.scaling import scalings
 from convbench.analysis.trend import trend
 from convbench.measurement.ceilings.figures import Ceilings
+from convbench.reporting.history.implementations import in_words, is_change
 from convbench.reporting.page.rows import Group, Row
 from convbench.reporting.terminal_text import printable
 from convbench.store.readings import count, number, table
@@ -126,6 +127,7 @@ def _history(records: Sequence[Record]) -> Iterator[Row]:
                 "low_ms": _milliseconds(point.low_s),
                 "high_ms": _milliseconds(point.high_s),
                 "step": ratios.get((one.key, index)),
+                "implementation": printable(point.implementation or ""),
             }
 
 
@@ -137,15 +139,18 @@ def _largest(changes: Sequence[Change]) -> list[Change]:
 
 def _change(change: Change) -> Row:
     base_s, new_s = (number(record, "median_s") for record in (change.base, change.new))
+    kernels = in_words(change.implementations)
+    another = f": {kernels}" if is_change(change.implementations) else ""
     return {
         "suite": printable(change.suite),
-        "pair": printable(f"{change.backend} on {change.case}"),
+        "pair": printable(f"{change.backend} on {change.case}") + another,
         "ratio": change.ratio.value,
         "low": change.ratio.low,
         "high": change.ratio.high,
         "base_ms": base_s and base_s * 1e3,
         "new_ms": new_s and new_s * 1e3,
         "verdict": str(change.verdict),
+        "implementation": kernels,
     }
 
 

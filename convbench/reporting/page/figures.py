@@ -255,7 +255,7 @@ def _history() -> Mapping[str, Any]:
     x = alt.X("place:O", title=None, axis=alt.Axis(labelAngle=-40, labelLimit=120))
     line = base.mark_line(point=True).encode(
         x, _logarithmic_ms("median_ms"), _colour(), alt.Detail("series:N"),
-        tooltip=_tooltip("series", "place", "date", "median_ms", "low_ms", "high_ms"),
+        tooltip=_tooltip("series", "place", "date", "median_ms", "low_ms", "high_ms", "implementation"),
     )  # fmt: skip
     intervals = base.mark_rule(opacity=0.5).encode(x, _logarithmic_ms("low_ms"), alt.Y2("high_ms"), _colour())
     steps = (
@@ -275,7 +275,7 @@ def _changes() -> Mapping[str, Any]:
     colour = alt.Color("verdict:N", scale=verdicts, title=None)
     x = alt.X("ratio:Q", scale=alt.Scale(type="log"), title="new time over base time")
     points = base.mark_point(filled=True, size=_POINT).encode(
-        x, y, colour, tooltip=_tooltip("pair", "ratio", "low", "high", "base_ms", "new_ms", "verdict")
+        x, y, colour, tooltip=_tooltip("pair", "ratio", "low", "high", "base_ms", "new_ms", "verdict", "implementation")
     )
     intervals = base.mark_rule().encode(alt.X("low:Q", scale=alt.Scale(type="log")), alt.X2("high"), y, colour)
     one = base.mark_rule(strokeDash=[4, 3], color="#888").encode(x=alt.datum(1))

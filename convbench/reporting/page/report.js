@@ -41,6 +41,7 @@
     ["error/bound", "error", (row) => (row.error === null ? "–" : row.error.toExponential(0))],
     ["first ms", "first_ms", (row) => significant(row.first_ms)],
     ["peak MiB", "peak_mib", (row) => significant(row.peak_mib)],
+    ["implementation", "implementation", (row) => row.implementation, "text"],
     ["status", "status", (row) => row.status, "text"],
     ["why, or what to know", "reason", (row) => row.reason || row.hazards.join(", "), "text"],
   ];
@@ -71,7 +72,7 @@
   let order = { key: null, down: false };
   let limit = STEP;
   let current = [];
-  const searchable = (row) => [row.backend, row.case, row.case_id, row.layer, row.status, row.reason].join(" ").toLowerCase();
+  const searchable = (row) => [row.backend, row.case, row.case_id, row.layer, row.implementation, row.status, row.reason].join(" ").toLowerCase();
   rows.forEach((row) => (row.searchable = searchable(row)));
   bulky.add("searchable");
   const compare = (a, b) => {
@@ -212,7 +213,7 @@
     const dialog = by("pair");
     dialog.querySelector("h3").textContent = `${row.backend} on ${row.case}`;
     const figures = row.median_ms === null ? row.reason : `${significant(row.median_ms, 4)} ms ${interval(row)}, ${row.samples_ms.length} samples`;
-    dialog.querySelector("p").textContent = [figures, ...row.hazards].join("; ");
+    dialog.querySelector("p").textContent = [figures, row.implementation, ...row.hazards].filter(Boolean).join("; ");
     const where = dialog.querySelector(".plot");
     where.replaceChildren();
     dialog.showModal();

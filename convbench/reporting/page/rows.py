@@ -11,7 +11,17 @@ from convbench.analysis.ranking import RankedBackend, SuiteRanking, rank
 from convbench.analysis.roofline import Limits, bytes_needed, flops_needed
 from convbench.reporting.terminal_text import printable
 from convbench.status import Status
-from convbench.store.readings import count, has_interval, isa_of, number, problem_of, rounds, table, walls
+from convbench.store.readings import (
+    count,
+    has_interval,
+    implementation,
+    isa_of,
+    number,
+    problem_of,
+    rounds,
+    table,
+    walls,
+)
 from convbench.store.schema import Record
 
 FIELDS = (
@@ -19,6 +29,7 @@ FIELDS = (
     "flops", "time", "threads", "dtype", "count", "layer", "commit", "dirty", "run", "session", "release", "declared",
     "problem", "processes", "prepare_s", "first_call_s", "peak_bytes", "max_error_over_bound", "stopped", "hazards",
     "twin", "self_ratio", "process_variation", "settle_s", "versions", "samples", "settings", "machine", "convbench",
+    "implementation",
 )  # fmt: skip
 """What a report shows, or needs to compare, of a record."""
 
@@ -102,6 +113,7 @@ def _row(group: Group, record: Record, limits: Limits, share: float | None = Non
         **{name: _text(record.get(name)) for name in ("suite", "case", "case_id", "layer", "backend", "status")},
         "reason": _text(record.get("reason") or _sentence(record)) if share is None else "",
         "precision": lower_precision(record) or "",
+        "implementation": _text(implementation(record)),
         "count": count(record),
         **times,
         "covers": has_interval(record),

@@ -15,7 +15,14 @@ from convbench.analysis.ranking import SuiteRanking
 from convbench.reporting.console import spaced
 from convbench.reporting.numbers import aligned, mebibytes, milliseconds, percent, significant
 from convbench.reporting.run.case_table import CaseTable
-from convbench.store.readings import column, half_width_of_a_process, half_width_of_session_drift, number
+from convbench.reporting.terminal_text import printable
+from convbench.store.readings import (
+    column,
+    half_width_of_a_process,
+    half_width_of_session_drift,
+    implementation,
+    number,
+)
 from convbench.store.schema import Record
 
 _LARGEST_WHOLE = 1e15  # a greater number is from no measurement, and too wide for any column
@@ -125,6 +132,7 @@ _INTERVAL = (
     "An interval adds up three things as their squares: processes ±%, what a process differs from a typical one by; "
     "sessions ±%, what times move by from session to session; and the rounds."
 )
+_IMPLEMENTATION = "Implementation: the kernel or algorithm that ran, as the library names it after the timing."
 _TRANSFERS = "Send and fetch ms: the input's way to the GPU and the output's back, which are in no call."
 
 GROUPS: Sequence[Sequence[Column]] = (
@@ -163,5 +171,6 @@ GROUPS: Sequence[Sequence[Column]] = (
         Column("calls", _timed_calls, _whole),
         Column("ended by", _ended_by, str),
     ),
+    (Column("implementation", implementation, printable, _IMPLEMENTATION),),
 )
 """In the order of the table; the columns of a group stay together. A new column is a new entry here."""

@@ -22,7 +22,7 @@ from convbench.measurement.settings import Cache, Settings
 from convbench.plans.plan import Choice, Lead, Plan
 from convbench.problem import ConvProblem
 from convbench.stats.ratio import Ratio
-from convbench.store.readings import table
+from convbench.store.readings import implementation, table
 from convbench.store.schema import Record
 from convbench.suite import Suite
 
@@ -237,6 +237,7 @@ def _timed(timed: BackendTime) -> dict[str, Any]:
     }
     if timed.record is not None:
         row["stopped"] = timed.record.get("stopped")
+        row["implementation"] = implementation(timed.record)
     return row | ({"neighbours": list(timed.neighbours)} if timed.neighbours else {})
 
 
