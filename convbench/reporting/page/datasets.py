@@ -140,10 +140,10 @@ def _largest(changes: Sequence[Change]) -> list[Change]:
 def _change(change: Change) -> Row:
     base_s, new_s = (number(record, "median_s") for record in (change.base, change.new))
     kernels = in_words(change.implementations)
-    another = f": {kernels}" if is_change(change.implementations) else ""
+    change_words = f": {kernels}" if is_change(change.implementations) else ""
     return {
         "suite": printable(change.suite),
-        "pair": printable(f"{change.backend} on {change.case}") + another,
+        "pair": printable(f"{change.backend} on {change.case}") + change_words,
         "ratio": change.ratio.value,
         "low": change.ratio.low,
         "high": change.ratio.high,
