@@ -38,8 +38,8 @@ def _adjoint(name: str, summary: str, direction: Direction, other: Direction) ->
 
     def compare(operands: Operands, output: Array, parts: list[Part], outputs: list[Array]) -> tuple[Array, Array]:
         [(_, own)], [result] = parts, outputs
-        drawn, given = own.named()[free], operands.named()[needed]
-        return _product(drawn, output), _product(given, result)
+        drawn, fixed = own.named()[free], operands.named()[needed]
+        return _product(drawn, output), _product(fixed, result)
 
     made = relation(name, summary, exact_in_halves=False)(restate)
     return Relation(name, summary, restate, made.combine, made.concerns, False, (direction,), compare)
