@@ -24,7 +24,7 @@ from convbench.measurement.workers.messages import Visit
 from convbench.stats.plateau import midmean, plateau
 
 _VISITS = 3
-_FIRST_VISIT_S, _LONGEST_VISIT_S = 0.008, 0.128
+_FIRST_VISIT_S, _LONGEST_VISIT_S = 0.032, 0.128
 _FEWEST_READINGS = 6
 _MOST_ABOVE_ALONE = 0.05  # how much slower than alone a plateau may be before a longer visit is tried
 
