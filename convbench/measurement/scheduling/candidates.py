@@ -40,7 +40,7 @@ class WorkerSamples:
         does, so that half of a long visit is timed, `sample_s` seconds at least, and enough readings to see from all
         visits together whether more has to be discarded."""
         self.settling, self.call_s = settling, call_s
-        sampled = max(FEWEST_READINGS, settling.calls, round(max(sample_s, settling.visit_s / 2) / max(call_s, 1e-9)))
+        sampled = max(FEWEST_READINGS, settling.calls, round(sample_s / max(call_s, 1e-9)))
         per_reading = calls_per_reading(call_s, (settling.calls + sampled) * call_s)
         calls, discarded = (-(-count // per_reading) * per_reading for count in (sampled, settling.calls))
         self.plan = SamplingPlan(calls, discarded, calls_per_reading=per_reading)

@@ -4,6 +4,10 @@ Its first worker shows it for its further ones. Workers are visited in turn, in 
 another one had the core. Visits become longer until the calls of a worker reach a plateau: by the curve over its visits
 (`convbench.stats.plateau`), and by the time that they took while nothing else ran. A worker that does not get there
 keeps the longest visits; where its curve has no plateau at all, its record says so.
+
+Start-up transients have a long thin end: calls may still be 1 % slow 8 ms after a switch, and steady after 16
+(`evaluation/accuracy/after_a_switch.py`). No rule sees that in a visit of 8 ms. So the first visits are longer than
+most samples will be, and a sample is the shortest that is as fast as the rest of them.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ _VISITS = 3
 _FIRST_VISIT_S, _LONGEST_VISIT_S = 0.032, 0.128
 _FEWEST_READINGS = 6
 _MOST_ABOVE_ALONE = 0.05  # how much slower than alone a plateau may be before a longer visit is tried
+_MOST_ABOVE_REST = 0.0025  # how much slower a sample may be than the second half of a visit: a quarter of the precision
 
 
 @dataclass
@@ -83,9 +88,25 @@ class _Probe:
             alone_s=self.worker.call_s,
             excess=median(fmean(visit[: fit.discarded]) for visit in self.visits) / level_s - 1 if calls else 0.0,
         )
+        sample_s = self._steady_sample_s(fit.discarded, level_s, sample_s)
         for worker in self.candidate.to_sample:
             worker.settled(settling, level_s, sample_s)
         return True
+
+    def _steady_sample_s(self, discarded: int, level_s: float, least_s: float) -> float:
+        """How long a sample has to last, after the discarded readings, to be as fast as the rest of a visit."""
+        reading_s = self.plan.calls_per_reading * level_s
+        shortest = min(map(len, self.visits)) - discarded
+        count = max(1, round(least_s / reading_s))
+        rest = [midmean(visit[len(visit) // 2 :]) for visit in self.visits]
+
+        def excess() -> float:
+            starts = (midmean(visit[discarded : discarded + count]) for visit in self.visits)
+            return median(start / level for start, level in zip(starts, rest, strict=True)) - 1
+
+        while count < shortest and excess() > _MOST_ABOVE_REST:
+            count = min(2 * count, shortest)
+        return count * reading_s
 
 
 def settle(run: CaseRun, rule: Race | NoRace, on_visits: Callable[[int], None]) -> Iterator[Outcome]:
