@@ -8,6 +8,7 @@ from statistics import fmean, median, variance
 
 import numpy as np
 
+from convbench.analysis.bootstrap_median import bootstrap_medians
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, FEWEST_PROCESSES, estimate_over_processes, student_quantile
 from convbench.stats.ragged import normal_spread
 from convbench.stats.ratio import Ratio
@@ -58,8 +59,7 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     rng = np.random.default_rng(seed)
     means_drawn = np.zeros(_RESAMPLES)
     for logs in cases:
-        drawn = logs[rng.integers(0, logs.size, (_RESAMPLES, logs.size))]
-        means_drawn += np.median(drawn, axis=1) / len(cases)
+        means_drawn += bootstrap_medians(logs, _RESAMPLES, rng) / len(cases)
     value = float(np.mean([np.median(logs) for logs in cases]))
     low, high = np.quantile(means_drawn, (0.025, 0.975))
     covers = all(logs.size >= FEWEST_FOR_INTERVAL for logs in cases)

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.reporting.console import Sentence
-from convbench.reporting.numbers import count
 from convbench.reporting.terminal_text import printable
 from convbench.store.schema import Record
 
@@ -47,15 +46,13 @@ def hazard_report(records: Sequence[Record], machine_hazards: Sequence[Hazard] =
     return Group(Text("To know when reading these times", style="bold"), *parts) if parts else None
 
 
-def hazard_lines(records: Sequence[Record], machine_hazards: Sequence[Hazard] = ()) -> RenderableType | None:
-    """The same in two lines: the gravest hazard, and what to do about it; the others are a number."""
+def hazard_line(records: Sequence[Record], machine_hazards: Sequence[Hazard] = ()) -> RenderableType | None:
+    """The same in a sentence: the gravest hazard, how many others there are, and what shows what to do about them."""
     seen = _seen(records, machine_hazards)
     if not seen:
         return None
-    sentence, hazard = seen[0]
-    others = len(seen) - 1
-    more = f" {count(others, 'more hazard')}: --details." if others else ""
-    return Group(Sentence(f"To know: {sentence}.", style="yellow"), Sentence(f"{hazard.remedy}{more}"))
+    more = f", and {len(seen) - 1} more" if len(seen) > 1 else ""
+    return Sentence(f"To know: {seen[0][0]} (what to do{more}: --details).", style="yellow")
 
 
 def _seen(records: Sequence[Record], machine_hazards: Sequence[Hazard]) -> list[tuple[str, Hazard]]:

@@ -56,10 +56,11 @@ def weight_gradient(problem: ConvProblem, x: NDArray[Any], g: NDArray[Any]) -> N
     (o, own, kh, kw), groups = problem.weight_shape, problem.groups
     g = g.reshape(problem.batch, groups, o // groups, -1)
     out = np.zeros((groups, o // groups, own, kh, kw), g.dtype)
-    for i, taps, gathered in gathered_taps(problem, x):
+    for rows, taps, gathered in gathered_taps(problem, x):
+        part = out[:, :, :, rows, taps]
         columns = np.ascontiguousarray(gathered.swapaxes(2, 3))
         for image, of_outputs in zip(columns, g, strict=True):
-            out[:, :, :, i, taps] += np.matmul(of_outputs, image).reshape(groups, o // groups, own, -1)
+            part += np.matmul(of_outputs, image).reshape(part.shape)
     return out.reshape(problem.weight_shape)
 
 

@@ -50,7 +50,7 @@ def memory_of(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _copy(array: NDArray[Any], offset_bytes: int) -> NDArray[Any]:
     raw = np.empty(array.nbytes + 2 * _ALIGNMENT_BYTES, np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT_BYTES + offset_bytes
+    start = -raw.__array_interface__["data"][0] % _ALIGNMENT_BYTES + offset_bytes
     copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy

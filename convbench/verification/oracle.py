@@ -54,6 +54,12 @@ class Oracle:
         """S = sum |x||w| + |b|, like `exact`, over the operands that are finite; sums of their own in gradients."""
         return computed(self.problem, self._finite.map(np.abs))
 
+    def solve(self) -> None:
+        """Compute now what `judge` will need of right answers."""
+        _ = self.exact
+        if self.values not in ("integers", "one-tap"):  # equal answers need no bound
+            _ = self.magnitudes
+
     def judge(self, arithmetic: Arithmetic, output: Any, spare: float = 0.0) -> Verdict:
         """The verdict on `output` as the answer of a backend that computes by `arithmetic`; its error may be larger by
         `spare` than the bound."""

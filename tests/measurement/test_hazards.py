@@ -33,7 +33,7 @@ from convbench.measurement.machine.state import (
     machine_state,
     other_runs,
 )
-from convbench.reporting.hazards import hazard_lines, hazard_paragraphs, hazard_report
+from convbench.reporting.hazards import hazard_line, hazard_paragraphs, hazard_report
 
 CPU = "sys/devices/system/cpu"
 HUGE = "sys/kernel/mm/transparent_hugepage/enabled"
@@ -574,11 +574,12 @@ def test_a_run_shows_each_kind_once_with_where_it_was_seen() -> None:
     assert "[bold]a[/]\\x1b[31m on case-0 and 2 more: it ran for only 60 % of the time" in text
     assert text.index("battery") < text.index("ran for only")
     assert hazard_report(records[3:]) is None
-    lines = shown(hazard_lines(records, [Hazard(Kind.BATTERY)]), 200).splitlines()
-    assert lines[0].startswith("To know: the machine runs on battery") and len(lines) == 2
-    assert lines[1] == "Plug it in. 1 more hazard: --details."
-    assert "To know: [bold]a[/]\\x1b[31m on case-0 and 2 more" in shown(hazard_lines(records), 200)
-    assert hazard_lines(records[3:]) is None
+    (line,) = shown(hazard_line(records, [Hazard(Kind.BATTERY)]), 200).splitlines()
+    assert line.startswith("To know: the machine runs on battery")
+    assert line.endswith("(what to do, and 1 more: --details).")
+    assert shown(hazard_line([], [Hazard(Kind.BATTERY)]), 200).strip().endswith("(what to do: --details).")
+    assert "To know: [bold]a[/]\\x1b[31m on case-0 and 2 more" in shown(hazard_line(records), 200)
+    assert hazard_line(records[3:]) is None
 
 
 def test_a_narrow_terminal_wraps_and_cuts_nothing() -> None:

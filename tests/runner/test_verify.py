@@ -355,9 +355,9 @@ class Noting(Examiner):
 
     macs: ClassVar[list[int]] = []
 
-    def _request(self, request: Any) -> Any:
+    def _request(self, request: Any, *more: Any) -> Any:
         self.macs.append(request.problem.macs)
-        return super()._request(request)
+        return super()._request(request, *more)
 
 
 def test_no_relation_makes_much_more_work_of_a_question() -> None:

@@ -36,8 +36,9 @@ class InProcessPool:
     def shutdown(self) -> None:
         self._runs = False
 
-    def request(self, _: Entry, request: Any, limit_s: float) -> Any:
+    def request(self, _: Entry, request: Any, limit_s: float, meanwhile: Callable[[], None] = lambda: None) -> Any:
         self.waited_s.append(limit_s)
+        meanwhile()
         if limit_s < self._needs_s(request):
             self._runs = False
             raise WorkerError(Status.TIMEOUT, f"no answer within {limit_s:g} s")

@@ -29,36 +29,45 @@ MUTATIONS: dict[str, tuple[str, str]] = {
     "top and bottom swapped": ("(max(0, top), max(0, bottom))", "(max(0, bottom), max(0, top))"),
     "columns padded as rows": ("(max(0, left), max(0, right))", "(max(0, top), max(0, bottom))"),
     "columns alone are not padded": ("if not any(map(any, sides))", "if not any(sides[2])"),
-    "reflection repeats the edge": ('"reflect": "reflect"', '"reflect": "symmetric"'),
-    "the edge is reflected": ('"replicate": "edge"', '"replicate": "reflect"'),
-    "nothing wraps round": ('"circular": "wrap"', '"circular": "edge"'),
-    "every mode is zeros": ("mode=NUMPY_MODES[problem.padding_mode]", 'mode="constant"'),
-    "rows dilated by the stride": ("padded[:, :, :, i * dh : i * dh +", "padded[:, :, :, i * sh : i * sh +"),
-    "rows dilated as columns": ("padded[:, :, :, i * dh : i * dh +", "padded[:, :, :, i * dw : i * dw +"),
-    "rows not strided": ("(out_h - 1) * sh + 1 : sh]", "out_h]"),
-    "columns dilated as rows": (": (kw - 1) * dw + 1 : dw", ": (kw - 1) * dh + 1 : dh"),
-    "columns strided as rows": (", ::sw]", ", ::sh]"),
-    "the first row of taps left out": ("for i in range(kh)", "for i in range(1, kh)"),
+    "reflection one off": ("- 1 - abs(places)", "- abs(places)"),
+    "reflection at the first side alone": ("size - 1 - abs(size - 1 - abs(places))", "abs(places)"),
+    "the edge is reflected": ('if mode == "replicate"', 'if mode == "none"'),
+    "nothing wraps round": ("places % size", "places.clip(0, size - 1)"),
+    "every mode is zeros": ('if problem.padding_mode != "zeros"', "if False"),
+    "rows padded on the other side": ("np.arange(-before, size + after)", "np.arange(-after, size + before)"),
+    "zeros on the other side": ("slice(before, before + size)", "slice(_, _ + size)"),
+    "rows dilated by the stride": ("dh * row", "sh * row"),
+    "rows dilated as columns": ("dh * row", "dw * row"),
+    "rows not strided": ("sh * row", "row"),
+    "columns dilated as rows": ("dw * column", "dh * column"),
+    "columns strided as rows": ("sw * column", "sh * column"),
+    "groups begin one channel apart": ("channels * plane, plane", "plane, plane"),
+    "the first row of taps left out": ("range(0, kh, rows_at_once)", "range(1, kh, rows_at_once)"),
+    "every second row of taps left out": ("range(0, kh, rows_at_once)", "range(0, kh, 2 * rows_at_once)"),
     "a single column of taps left out": ("range(0, kw, taps_at_once)", "range(0, kw - 1, taps_at_once)"),
-    "the first block of taps over and over": ("slice(first, first + taps_at_once)", "slice(0, taps_at_once)"),
-    "a block of taps one too short": ("slice(first, first + taps_at_once)", "slice(first, first + taps_at_once - 1)"),
-    "kernel upside down": ("weight[:, :, :, i, taps]", "weight[:, :, :, -1 - i, taps]"),
-    "taps and rows not swapped": (".swapaxes(3, 4)", ""),
-    "rows of taps not summed": ("out += _contract", "out = _contract"),
-    "channels of groups interleaved": (
-        "padded.reshape(n, groups, problem.in_channels // groups, *padded.shape[2:])",
-        "padded.reshape(n, problem.in_channels // groups, groups, *padded.shape[2:]).swapaxes(1, 2)",
+    "the first rows of taps over and over": ("slice(first, first + rows_at_once)", "slice(0, rows_at_once)"),
+    "the first block of taps over and over": ("slice(first, min(kw, first + taps_at_once))", "slice(0, taps_at_once)"),
+    "a block of taps one too short": ("min(kw, first + taps_at_once)", "min(kw, first + taps_at_once) - 1"),
+    "kernel upside down": ("weight[:, :, :, rows, columns]", "weight[:, :, :, ::-1][:, :, :, rows, columns]"),
+    "taps and rows swapped": (
+        "*problem.kernel_size, problem.out_height",
+        "*problem.kernel_size[::-1], problem.out_height",
     ),
+    "rows of taps not summed": ("out += contract", "out = contract"),
+    "channels of groups interleaved": ("channels * plane, plane", "plane, problem.groups * plane"),
     "filters of groups interleaved": (
-        "reshape(groups, problem.out_channels // groups, -1, kh, kw)",
-        "reshape(problem.out_channels // groups, groups, -1, kh, kw).swapaxes(0, 1)",
+        "reshape(problem.groups, -1, *problem.weight_shape[1:])",
+        "reshape(-1, problem.groups, *problem.weight_shape[1:]).swapaxes(0, 1)",
     ),
     "groups get each other's bias": ("reshape(groups, -1, 1)", "reshape(groups, -1, 1)[::-1]"),
     "the bias replaces the sum": ("out += np.asarray(b", "out[...] = np.asarray(b"),
     "two products not summed": ("if weight.shape[2] == 1", "if weight.shape[2] <= 2"),
     "products in float32": ("np.matmul(weight, taps)", "np.matmul(weight.astype(np.float32), taps)"),
     "sums in float32": ("np.matmul(weight, taps)", "np.matmul(weight, taps).astype(np.float32)"),
-    "the input in float32": ("pad(problem, np.asarray(x, dtype=dtype))", "pad(problem, np.asarray(x, np.float32))"),
+    "the input in float32": (
+        "gathered_taps(problem, np.asarray(x, dtype=dtype))",
+        "gathered_taps(problem, np.asarray(x, np.float32))",
+    ),
 }
 
 
@@ -90,8 +99,8 @@ def compiled(source: str) -> Any:
 
 def first_difference(module: Any) -> ConvProblem | None:
     """The first problem that `module` answers otherwise than torch, in int64 or float64; None when there is none."""
-    for elements in (module._GATHERED_ELEMENTS, 1):  # all taps of a row at once, and one by one
-        module._GATHERED_ELEMENTS = elements
+    for gathered, small in ((2**25, 2**25), (2**25, 0), (1, 0)):  # all taps at once, those of a row, and one by one
+        module._GATHERED_ELEMENTS, module._SMALL_ELEMENTS = gathered, small
         for problem, operands, padded, expected in compared():
             try:
                 found = [module.convolve(problem, *operands, dtype) for dtype in (np.int64, np.float64)]

@@ -17,6 +17,8 @@ from typing import IO, Any, BinaryIO
 
 _STEP_S = 0.5
 _PIECE_BYTES = 2**20
+_KEPT_BYTES = 2**16  # what a pipe holds
+_HANG_UP_S = 0.1
 
 
 class LateError(Exception):
@@ -89,15 +91,33 @@ class ReplyPipe:
 
     def __init__(self, file: IO[bytes], goes_on: Callable[[], bool]) -> None:
         self._file, self._goes_on = file, goes_on
+        self._memory = memoryview(bytearray(_KEPT_BYTES))
+        self._kept = self._memory[:0]  # was read, and belongs to the next buffers
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill some of `buffer`; 0 when the worker has closed its end or is gone. Raises `LateError`."""
-        if not self.patience.wait(self._file.fileno(), select.POLLIN, self._goes_on):
-            return 0
-        return os.readv(self._file.fileno(), [buffer])
+        view = memoryview(buffer).cast("B")
+        if not self._kept:
+            if not self.patience.wait(self._file.fileno(), select.POLLIN, self._goes_on):
+                return 0
+            if len(view) >= _KEPT_BYTES:
+                return os.readv(self._file.fileno(), [view])
+            self._kept = self._memory[: os.readv(self._file.fileno(), [self._memory])]
+        count = min(len(view), len(self._kept))
+        view[:count] = self._kept[:count]
+        self._kept = self._kept[count:]
+        return count
 
     def close(self) -> None:
         self._file.close()
+
+
+def wait_for_hang_up(incoming: BufferedReader) -> None:
+    """In the worker: return when the run has closed its end or is gone, whatever lies in the pipe unread."""
+    poll = select.poll()
+    poll.register(incoming.fileno(), 0)
+    while not any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll()):
+        time.sleep(_HANG_UP_S)  # on Linux nothing else is reported
 
 
 def private_streams() -> tuple[BufferedReader, BinaryIO]:

@@ -70,10 +70,22 @@ class WorkerPool:
                 raise
         return {name: error for name, error in errors.items() if error is not None}
 
-    def request(self, entry: Entry, request: Request[ReplyT], time_limit_s: float | None = None) -> ReplyT:
-        """The worker's reply. Raises `WorkerError` when it failed, or after the time limit (else that of settings)."""
+    def request(
+        self,
+        entry: Entry,
+        request: Request[ReplyT],
+        time_limit_s: float | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> ReplyT:
+        """The worker's reply. Raises `WorkerError` when it failed, or after the time limit (else that of settings).
+        `meanwhile` is called while the worker is at it, and should take little time."""
         worker = self._workers[entry.name]
         worker.send(request)
+        try:
+            meanwhile()
+        except BaseException:  # the reply would be taken for that to the next request
+            worker.kill()
+            raise
         return worker.receive(request, time_limit_s or self._settings.time_limit_s)
 
     def waits(self, entry: Entry) -> Sequence[Wait]:

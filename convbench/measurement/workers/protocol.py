@@ -73,12 +73,17 @@ def encoded_message(message: Request[Any] | Reply, number: int = 0) -> list[Any]
             return {_ARRAY: [value.dtype.name, value.shape]}
         if isinstance(value, SharedArrays):
             return {_SHARED: [value.path, value.locations]}
-        return {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: getattr(value, name) for name in _field_names(value.__class__)}
 
     name = message.name if isinstance(message, Request) else type(message).__name__
     header = json.dumps([name, encoded(message)], default=encoded).encode()
     prefix = _PREFIX.pack(_MARK, os.getpid(), number, len(header))
     return [prefix + header, *(array.reshape(-1).view(np.uint8).data for array in arrays)]
+
+
+@cache
+def _field_names(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
 
 
 def write_message(stream: BinaryIO, message: Request[Any] | Reply, number: int = 0) -> None:
@@ -103,11 +108,13 @@ def read_frame(stream: Stream, *, from_run: bool = False, most_bytes: int | None
         raise ProtocolError(f"a header of {length:,} bytes")
     header = _read_exactly(stream, bytearray(length))
     arrays: list[tuple[str, tuple[int, ...]]] = []  # their bytes follow the header in the order of their places in it
+    places: list[tuple[dict[str, Any], str]] = []  # of those that stand in no list
 
     def decoded(value: dict[str, Any]) -> Any:
         if value.keys() == {_ARRAY}:
             arrays.append(_checked_array(*value[_ARRAY]))
             return _Position(len(arrays) - 1)
+        places.extend((value, key) for key, item in value.items() if type(item) is _Position)
         return _read_shared(*value[_SHARED]) if from_run and value.keys() == {_SHARED} else value
 
     try:
@@ -120,8 +127,12 @@ def read_frame(stream: Stream, *, from_run: bool = False, most_bytes: int | None
     if most_bytes is not None and size > most_bytes:
         raise ProtocolError(f"arrays of {size:,} bytes, where {most_bytes:,} are the most that can be meant")
     received = [_received(stream, *array) for array in arrays]
+    if len(places) == len(arrays):
+        for within, key in places:
+            within[key] = received[within[key]]
+        return Frame(name, content, sender, number)
     try:
-        return Frame(name, _placed(content, received) if received else content, sender, number)
+        return Frame(name, _placed(content, received), sender, number)
     except RecursionError:
         raise ProtocolError("arrays in a header that is nested too deeply") from None
 
@@ -154,7 +165,7 @@ def _received(stream: Stream, dtype: str, shape: tuple[int, ...]) -> NDArray[Any
 
 
 def _placed(content: Any, arrays: Sequence[NDArray[Any]]) -> Any:
-    """`content` with the arrays at their places."""
+    """`content` with the arrays at their places, in lists as well."""
     if isinstance(content, _Position):
         return arrays[content]
     if isinstance(content, dict):
@@ -207,9 +218,9 @@ def reply_of(frame: Frame, request: Request[ReplyT]) -> ReplyT | Failed:
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An uninitialised array on a cache line's boundary, as frameworks allocate, so that alignment does not vary."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     raw = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT_BYTES
+    start = -raw.__array_interface__["data"][0] % _ALIGNMENT_BYTES
     return raw[start : start + size].view(dtype).reshape(shape)
 
 

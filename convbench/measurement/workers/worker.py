@@ -11,7 +11,6 @@ import faulthandler
 import gc
 import os
 import platform
-import queue
 import re
 import signal
 import sys
@@ -21,8 +20,9 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import BufferedReader
 from time import perf_counter  # kept from a backend that replaces the one in `time`
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,10 @@ from convbench.measurement.sampling.sample import Sample, SamplingPlan, take_apa
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.sampling.tampering import Tampering
 from convbench.measurement.workers import messages, protocol
-from convbench.measurement.workers.pipes import private_streams
+from convbench.measurement.workers.pipes import private_streams, wait_for_hang_up
 from convbench.measurement.workers.protocol import (
     SENT_DTYPES,
     ProtocolError,
-    Stream,
     read_frame,
     request_of,
     write_message,
@@ -276,17 +275,16 @@ def main() -> None:
         signal.siginterrupt(signal.SIGCONT, False)  # it must not make a library's system call fail
     faulthandler.enable()
     be_killed_first()
-    requests: queue.SimpleQueue[tuple[int, messages.Request[Any]]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(incoming, requests), daemon=True).start()
+    threading.Thread(target=_end_with_run, args=(incoming,), daemon=True).start()
     worker.on_stage = StageFile(tempfile.gettempdir())
-    while True:
-        number, request = requests.get()
-        worker.on_stage("")
-        reply = _reply(worker, request)
-        worker.on_stage("")
-        if os.getpid() != this_process:  # a fork that came back from the backend's code
-            os._exit(0)
-        write_message(outgoing, reply, number)
+    with contextlib.suppress(EOFError, OSError, ProtocolError):
+        while (frame := read_frame(incoming, from_run=True)) is not None:
+            reply = _reply(worker, request_of(frame))
+            worker.on_stage("")
+            if os.getpid() != this_process:  # a fork that came back from the backend's code
+                os._exit(0)
+            write_message(outgoing, reply, frame.number)
+    _leave()
 
 
 def _reply(worker: Worker, request: messages.Request[Any]) -> messages.Reply:
@@ -323,12 +321,14 @@ def _sendable(output: Any) -> Any:
     return type(output).__name__
 
 
-def _listen(incoming: Stream, requests: queue.SimpleQueue[tuple[int, messages.Request[Any]]]) -> None:
-    """Pass requests on. When the run is gone, end at once, even in the middle of a call: a library's own exit handlers
-    have hung and crashed before."""
-    with contextlib.suppress(EOFError, OSError, ProtocolError):
-        while (frame := read_frame(incoming, from_run=True)) is not None:
-            requests.put((frame.number, request_of(frame)))
+def _end_with_run(incoming: BufferedReader) -> None:
+    """When the run is gone, end at once, even in the middle of a call."""
+    wait_for_hang_up(incoming)
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End without exit handlers: those of libraries have hung and crashed before."""
     sys.stderr.flush()
     os._exit(0)
 

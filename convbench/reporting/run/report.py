@@ -16,7 +16,7 @@ from convbench.analysis.scaling import scalings, wider_isas
 from convbench.isa import NATIVE
 from convbench.reporting.console import Sentence, say, spaced, stderr, stdout
 from convbench.reporting.gpu import gpu_sentence
-from convbench.reporting.hazards import hazard_lines, hazard_report
+from convbench.reporting.hazards import hazard_line, hazard_report
 from convbench.reporting.numbers import aligned, count, duration, interval_text, percent, times
 from convbench.reporting.run.suite_tables import doubts, suite_report
 from convbench.reporting.tables import plain_table
@@ -130,7 +130,7 @@ def measuring_notes(measurements: Measurements, *, details: bool = False) -> Ren
 
 
 def _hazards(measurements: Measurements, details: bool) -> RenderableType | None:
-    shown = hazard_report if details else hazard_lines
+    shown = hazard_report if details else hazard_line
     return shown(measurements.records, measurements.machine_hazards)
 
 

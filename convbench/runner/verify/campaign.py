@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice, tee, zip_longest
 from typing import Literal
 
 from convbench.measurement.capacity import too_large
@@ -236,7 +237,7 @@ class Campaign:
         self, phase: Phase, questions: Iterable[Question], oracle: Callable[[], Oracle] | None = None
     ) -> Iterator[Answered]:
         """Put the questions that were not put yet and that the backend supports. Ends early when `stop` says so."""
-        for question in questions:
+        for question, following in _with_next(questions):
             if self.gave_up or self.stop():
                 return
             if question in self.passed or question in self.failures or not self.examiner.supports(question.problem):
@@ -244,6 +245,8 @@ class Campaign:
             if (reason := too_large(question.problem)) is not None:
                 self.too_large[question.problem] = reason
                 continue
+            if following is not None:
+                self.examiner.announce(following)
             try:
                 answered = Answered(phase, question, self._ask_again(question, oracle and oracle()))
             except MemoryError as error:
@@ -304,3 +307,10 @@ class Campaign:
             if [self.examiner(question, briefly=briefly) for question in questions][-1] is not None:
                 return questions
         return ()
+
+
+def _with_next(questions: Iterable[Question]) -> Iterator[tuple[Question, Question | None]]:
+    """Each with the one after it; None after the last."""
+    following: Iterator[Question | None]
+    these, following = tee(questions)
+    return zip_longest(these, islice(following, 1, None))

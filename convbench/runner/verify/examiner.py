@@ -5,8 +5,10 @@ A backend that crashes, hangs or runs out of memory loses its worker and that qu
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,8 @@ _BRIEFLY_S = 10.0
 """The longest to wait for an answer in shrinking, which asks many questions."""
 _MOST_TIMES_THE_WORK, _LITTLE_WORK_MACS = 4, 10**8
 """How much more work than its question a restatement may be; less than so much is always allowed."""
+_SMALL_MACS, _SMALL_ELEMENTS = 10**7, 10**6
+"""Up to so much work, a right answer takes some milliseconds, and is computed while the worker computes its own."""
 
 
 class Examiner:
@@ -61,6 +65,8 @@ class Examiner:
         self._on_wait = on_wait
         self._patience = Patience(limit_s)
         self._pool = WorkerPool(Settings(threads=threads, time_limit_s=limit_s, isa=isa))
+        self._announced: Question | None = None
+        self._ahead: tuple[Question, Oracle] | None = None
         self._relations = 0
         self._at_most_s: float | None = None
         """The longest to wait for an answer that should come sooner; None to wait as long as the limit says."""
@@ -93,6 +99,10 @@ class Examiner:
     def supports(self, problem: ConvProblem) -> bool:
         return is_supported(self.backend, problem)
 
+    def announce(self, question: Question) -> None:
+        """Say what will be asked after the next question. Its operands are drawn while the worker computes that."""
+        self._announced = question
+
     def __call__(self, question: Question, key: Oracle | None = None, *, briefly: bool = False) -> Failure | None:
         """Ask, with the operands of `key` where it is given, else with those that the question's words and seed give.
         Asked `briefly`, a backend that takes much longer than it should by its other answers is not asked again.
@@ -113,11 +123,11 @@ class Examiner:
 
     def _failure_with(self, question: Question, key: Oracle | None) -> Failure | None:
         self.start()
-        key = key or oracle_for(question, self.backend.arithmetic)
+        key = key or self._oracle_of(question)
         try:
             arrays = key.operands.named()
             request = Examine(problem=question.problem, operands=arrays, layout=question.layout, calls=question.calls)
-            answer = self._request(request)
+            answer = self._request(request, partial(self._work_ahead, key))
             failure = self._judged(question, key, answer)
             return failure or self._related(question, key, answer.answers[0].output)
         except _LateError:
@@ -126,12 +136,25 @@ class Examiner:
             self.lost_workers += not self._pool.runs(self.entry)
             return _without_answer(question, error)
 
-    def _request(self, request: Examine | Check) -> Any:
+    def _oracle_of(self, question: Question) -> Oracle:
+        if self._ahead is not None and self._ahead[0] == question:
+            return self._ahead[1]
+        return oracle_for(question, self.backend.arithmetic)
+
+    def _work_ahead(self, key: Oracle) -> None:
+        """What else there is to do while the worker computes: the right answer, and the operands that come next."""
+        if _is_small(key.problem):
+            key.solve()
+        announced, self._announced, self._ahead = self._announced, None, None
+        if announced is not None and _is_small(announced.problem):
+            self._ahead = announced, oracle_for(announced, self.backend.arithmetic)
+
+    def _request(self, request: Examine | Check, meanwhile: Callable[[], None] = lambda: None) -> Any:
         start = time.monotonic()
         expected_s = self._patience.for_(request.problem)
         limit_s = self.limit_s if self._at_most_s is None else min(self._at_most_s, expected_s)
         try:
-            reply = self._pool.request(self.entry, request, limit_s)
+            reply = self._pool.request(self.entry, request, limit_s, meanwhile)
         except WorkerError as error:
             if error.status is Status.TIMEOUT and limit_s < self.limit_s:
                 raise _LateError(error, limit_s) from None
@@ -196,6 +219,10 @@ class Examiner:
             if relation.applies(problem) and (relation.exact_in_halves or not rounds_sums):
                 return relation
         return None
+
+
+def _is_small(problem: ConvProblem) -> bool:
+    return problem.macs <= _SMALL_MACS and math.prod(problem.input_shape) <= _SMALL_ELEMENTS
 
 
 class _LateError(WorkerError):
