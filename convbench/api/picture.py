@@ -59,14 +59,17 @@ class PictureResult(Result):
         headers = ("backend", "kernel", "padding", "status", "error/bound", "largest error", "why")
         return plain_table(headers, [_cells(row) for row in self.records], right=(4, 5), wraps=(6,))
 
-    def _repr_html_(self) -> str:
-        image = base64.b64encode(self._repr_png_()).decode()
-        return f'{super()._repr_html_()}<img src="data:image/png;base64,{image}" alt="contact sheet">'
-
-    def _repr_png_(self) -> bytes:
+    @property
+    def png(self) -> bytes:
+        """The contact sheet as PNG."""
         content = io.BytesIO()
         contact_sheet(self.pictures).save(content, "PNG")
         return content.getvalue()
+
+    def _repr_html_(self) -> str:
+        # Not `_repr_png_` as well: a notebook would keep the image twice, and show the table alone.
+        image = base64.b64encode(self.png).decode()
+        return f'{super()._repr_html_()}<img src="data:image/png;base64,{image}" alt="contact sheet">'
 
 
 def picture(

@@ -116,7 +116,7 @@ def test_padding_modes_differ_at_the_border_and_a_result_is_an_image_in_a_notebo
     zeros, circular = (picture.exact for picture in result.pictures.pictures)
     assert zeros.shape == circular.shape == (7, 10, 3)
     assert not np.array_equal(zeros[0], circular[0]) and np.array_equal(zeros[1:-1, 1:-1], circular[1:-1, 1:-1])
-    with Image.open(io.BytesIO(result._repr_png_())) as sheet:
+    with Image.open(io.BytesIO(result.png)) as sheet:
         assert sheet.format == "PNG"
 
 
