@@ -44,6 +44,10 @@ class IsaError(ConvbenchError):
     """An instruction set that is not known, or that this CPU does not have."""
 
 
+class DataError(ConvbenchError):
+    """Data to time that are not known or cannot be read."""
+
+
 class ResultsError(ConvbenchError):
     """A results folder or journal that cannot be read or written."""
 

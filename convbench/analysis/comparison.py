@@ -27,6 +27,7 @@ from convbench.store.readings import (
     HARDWARE_FIELDS,
     Hardware,
     cache_of,
+    data_of,
     half_width_between_processes,
     hardware_of,
     implementation,
@@ -39,7 +40,7 @@ from convbench.store.schema import Record
 
 FIELDS = (
     "suite", "case", "backend", "threads", "status", "reason", "median_s", "session", "commit", "dtype",
-    "settings.allocator", "settings.cache", "settings.pass_bytes", "settings.isa",
+    "settings.allocator", "settings.cache", "settings.pass_bytes", "settings.isa", "settings.data",
     "machine.machine", "declared.device", "versions",
     "samples.round", "samples.wall_s", "samples.process", "process_variation", "session_drift", "implementation",
     *HARDWARE_FIELDS,
@@ -98,7 +99,7 @@ class Comparison:
     only_new: int
     told_apart_by: tuple[str, ...] = ()
     """What a pair has to be equal in besides, as one set has several of it: one of machine, hardware, allocator, cache,
-    dtype, isa."""
+    dtype, isa, data."""
     machines: tuple[tuple[str, str], ...] = ()
     """The two machines, name and hardware, of pairs that were measured on different hardware."""
     not_compared: int = 0
@@ -155,7 +156,7 @@ def compare(
 
 
 _FAILURES = frozenset(str(status) for status in Status if status.is_failure)
-_APART = ("machine", "hardware", "allocator", "cache", "dtype", "isa")
+_APART = ("machine", "hardware", "allocator", "cache", "dtype", "isa", "data")
 _Shared = tuple[Pair, Record, Record]
 _Compared = tuple[TwoSample, bool, float | None]
 """The result, whether the samples are paired, and the machine's drift where it is known."""
@@ -189,7 +190,8 @@ def _kind(record: Record) -> tuple[str, ...]:
     """The values of `_APART`."""
     settings = table(record, "settings")
     machine = table(record, "machine").get("machine"), _hardware(record)
-    return tuple(map(str, (*machine, settings.get("allocator"), cache_of(record), record.get("dtype"), isa_of(record))))
+    held = settings.get("allocator"), cache_of(record), record.get("dtype"), isa_of(record), data_of(record)
+    return tuple(map(str, (*machine, *held)))
 
 
 def _hardware(record: Record) -> Hardware:

@@ -16,6 +16,7 @@ from convbench.status import Status
 from convbench.store.readings import (
     HARDWARE_FIELDS,
     cache_of,
+    data_of,
     hardware_of,
     implementation,
     isa_of,
@@ -26,11 +27,12 @@ from convbench.store.readings import (
     walls,
 )
 from convbench.store.schema import Record
+from convbench.verification.timed_data import NORMAL
 
 FIELDS = (
     *"suite case backend status median_s low_s high_s threads dtype commit dirty run session time release".split(),
     *("machine.machine", "settings.allocator", "settings.cache", "settings.pass_bytes", "settings.isa"),
-    *("samples.wall_s", "implementation", *HARDWARE_FIELDS),
+    *("settings.data", "samples.wall_s", "implementation", *HARDWARE_FIELDS),
 )
 """The fields of a record that this module looks at, as `read_records` takes them."""
 
@@ -56,6 +58,8 @@ class SeriesKey(NamedTuple):
     """CPU, number of CPUs and ISA: where another machine takes over the name, a series ends."""
     isa: str = ""
     """The instruction set that the library was held to; empty where it was not."""
+    data: str = NORMAL
+    """What was timed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +143,7 @@ def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
         library=library,
         hardware=str(hardware_of(table(record, "machine"))),
         isa=isa_of(record),
+        data=data_of(record),
     )
     low_s, high_s = (math.nan if (end_s := number(record, end)) is None else end_s for end in ("low_s", "high_s"))
     session = (str(record.get("run") or ""), str(record.get("session") or ""))

@@ -135,7 +135,10 @@ def _records(source: Source, folder: Path) -> list[Record]:
 
 
 def _nested(row: dict[Any, Any]) -> Record:
-    tables = {"settings": ("allocator", "cache", "pass_bytes", "isa"), "samples": ("round", "wall_s", "process")}
+    tables = {
+        "settings": ("allocator", "cache", "pass_bytes", "isa", "data"),
+        "samples": ("round", "wall_s", "process"),
+    }
     nested = {
         table: row.get(table) or {name: row[name] for name in names if row.get(name) is not None}
         for table, names in tables.items()

@@ -20,6 +20,7 @@ from convbench.api.arguments import (
     separated_words,
     subjects,
     whole_numbers,
+    words,
 )
 from convbench.api.result import Result
 from convbench.reporting.console import Sentence, spaced
@@ -109,6 +110,7 @@ def run(
     cache: str | None = None,
     pass_bytes: int | str | None = None,
     isa: Words = (),
+    data: Words = (),
     processes: int | None = None,
     self_check: bool | None = None,
     pin: str = "auto",
@@ -137,7 +139,7 @@ def run(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    values = read_options(locals(), threads=whole_numbers, batch=whole_numbers, isa=separated_words)
+    values = read_options(locals(), threads=whole_numbers, batch=whole_numbers, isa=separated_words, data=words)
     request = Request(**subjects(subject)._asdict(), **values)
     with requested_progress(progress, lower=lower_precision) as observer:
         return run_request(request, observer)

@@ -35,6 +35,12 @@ from convbench.cli.options import cpus, numbers
 @click.option("--batch", type=numbers, default=(), metavar="N,N,...", help="Compute every case with these batch sizes.")
 @options.direction("Compute every case in these directions")
 @options.isa
+@options.many(
+    "--data",
+    "data",
+    "normal|denormal|zeros|FILE",
+    "Time these values, or the input and weight of a .npy or .npz file, while verification keeps its own",
+)
 @options.cache
 @options.pass_bytes
 @options.processes

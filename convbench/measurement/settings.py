@@ -8,6 +8,7 @@ from typing import Any, Literal
 from convbench.isa import Isa
 from convbench.measurement.machine.affinity import AUTO
 from convbench.measurement.workers.process_environment import Allocator
+from convbench.verification.timed_data import NORMAL
 
 Cache = Literal["warm", "cold", "pass"]
 """What the caches hold when a call begins: what the call before it left; nothing of the layer; or what a pass through a
@@ -43,6 +44,8 @@ class Settings:
     """With `pass`, how much memory a pass through the model touches between two calls of a layer."""
     isa: Isa | None = None
     """The widest instruction set that libraries may use, by switches of their own; None for all that the CPU has."""
+    data: str = NORMAL
+    """What is computed while it is timed: the label of `verification.timed_data.TimedData`."""
     energy_s: float = 1.0
     """How long a GPU computes at the end to measure its energy; its counter moves in steps of up to a tenth."""
     time_wrong: bool = False

@@ -21,6 +21,7 @@ from convbench.reporting.numbers import duration, milliseconds, significant
 from convbench.reporting.tables import plain_table
 from convbench.reporting.terminal_text import printable
 from convbench.runner.observer import Observer
+from convbench.store.journal import jsonable
 from convbench.store.schema import Record
 from convbench.suite import Case
 
@@ -56,7 +57,7 @@ class PlainProgress(Observer):
     def record(self, record: Record) -> None:
         self._records.append(record)
         if self._as_json:
-            print_json([record])
+            print_json([jsonable(record)])
 
     def end(self, elapsed_s: float) -> None:
         self._done += 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from convbench.isa import NATIVE, isas_named
@@ -25,6 +27,7 @@ from convbench.store.journal import Journal
 from convbench.store.locations import find_checkout, results_folder
 from convbench.store.process_pairs import ProcessPair, kept_pairs
 from convbench.suite import Suite
+from convbench.verification.timed_data import NORMAL, TimedData, described, timed_data
 
 _MOST_ROUNDS = 10_000
 _BUDGET_FOR_PRECISION_S = 10.0
@@ -50,6 +53,8 @@ class Request:
     self_check: bool | None = None
     isa: tuple[str, ...] = ()
     """The widest instruction sets that libraries may use, by word; one after the other. None: whatever the CPU has."""
+    data: tuple[str, ...] = ()
+    """What is timed, one after the other: words, or paths of arrays. None: normal values."""
     pin: str = AUTO
     cache: Cache | None = None
     """None: as in a pass for a suite that stands for a model, else warm."""
@@ -78,7 +83,7 @@ class Request:
         dtypes = len((self.dtype or "").split(","))
         directions = len((self.direction or "").split(","))
         counts = {"threads": len(self.thread_counts), "dtype": dtypes, "batch": len(self.batch)}
-        counts |= {"direction": directions, "isa": len(self.isa)}
+        counts |= {"direction": directions, "isa": len(self.isa), "data": len(self.data)}
         return tuple(axis for axis, count in counts.items() if count > 1)
 
     @property
@@ -97,13 +102,18 @@ class Request:
     def caches(self) -> Caches:
         return Caches(self.cache, self.pass_bytes)
 
+    @cached_property
+    def timed_data(self) -> dict[str, TimedData]:
+        """What is timed, by label. Raises `DataError`."""
+        return timed_data(self.data or (NORMAL,))
+
     def of_suites(self, suites: Sequence[Suite], settings: Sequence[Settings]) -> list[Settings]:
         """The settings with the caches of each suite. Raises `SuiteError` as `Caches.of_suite` does."""
         return [self.caches.of_suite(suite, each) for suite in suites for each in settings]
 
     def settings(self) -> list[Settings]:
-        """One for each number of threads and instruction set. A precision or budget that was given decides how many
-        rounds there are. Raises `IsaError` for an instruction set that this CPU does not have."""
+        """One for each number of threads, instruction set and data. A precision or budget that was given decides how
+        many rounds there are. Raises `IsaError` for an instruction set that this CPU does not have, and `DataError`."""
         options = {name: getattr(self, name) for name in ("pin", "allocator", "time_wrong", "seed")}
         options["processes"] = self.processes or 1
         options["self_check"] = not self.quick if self.self_check is None else self.self_check
@@ -115,7 +125,8 @@ class Request:
             options["precision"] = self.precision
         make = Settings.quick if self.quick else Settings
         isas = isas_named(self.isa or (NATIVE,), machine_facts()["cpu"], cpu_flags())
-        return [make(**options, threads=threads, isa=isa) for isa in isas for threads in self.thread_counts]
+        combined = product(self.timed_data, isas, self.thread_counts)
+        return [make(**options, data=label, isa=isa, threads=threads) for label, isa, threads in combined]
 
 
 def run_suites(request: Request, observer: Observer) -> Measurements:
@@ -138,6 +149,8 @@ def measure(
     """Measure these backends on `suites` and record the outcomes, with the settings of `request`."""
     releases, machine = releases or {}, results_folder(request.results) / machine_name()
     request.of_suites(suites, request.settings())  # refuses what does not fit before a journal is begun
+    for data, suite in product(request.timed_data.values(), suites):
+        data.check(case.problem for case in suite.cases)
     settings = _with_processes(request, kept_pairs(machine, request.settings()[0]), observer)
     with journal_folder(request.results, keep=request.keep) as folder:
         candidates = (settings, request.settings()) if request.resume else ()
@@ -148,7 +161,8 @@ def measure(
         libraries = [f"{library}-releases" for library in dict.fromkeys(r.library for r in releases.values())]
         name = "+".join([*libraries, *(suite.name for suite in suites)])
         settings, journal, records = resumed or (settings, Journal.new(folder, name), [])
-        session = Session(settings, journal, records, releases, request.caches, machine=machine, is_kept=request.keep)
+        timed, keep = request.timed_data, request.keep
+        session = Session(settings, journal, records, releases, request.caches, timed, machine=machine, is_kept=keep)
         observer.message(_heading(session))
         for sentence in request.caches.sentences(suites, settings[0]):
             observer.message(sentence)
@@ -203,11 +217,12 @@ def _heading(session: Session) -> str:
     settings = session.settings
     machine, first = machine_facts(), settings[0]
     counts = ", ".join(dict.fromkeys(str(each.threads) for each in settings))
-    isas = dict.fromkeys(each.isa or NATIVE for each in settings)
+    isas, data = dict.fromkeys(each.isa or NATIVE for each in settings), dict.fromkeys(each.data for each in settings)
     isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
     parts = [f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa})"]
     parts += ["1 thread" if counts == "1" else f"{counts} threads", f"{first.allocator} allocator"]
     parts += [f"instruction sets {', '.join(isas)}"] if {*isas} != {NATIVE} else []
+    parts += [f"timed on {', '.join(map(described, data))}"] if {*data} != {NORMAL} else []
     parts += [f"{first.processes} processes each"] if first.processes > 1 else []
     parts += ["cold caches"] if session.caches.cache == "cold" else []
     resuming = f"; resuming {session.journal.path.name} ({len(session.records)} records)" if session.records else ""

@@ -34,10 +34,11 @@ from convbench.store.ceilings import kept_ceilings
 from convbench.store.journal import Journal, journals, read_records
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import CheckoutState, checkout_state, find_checkout, machine_folder, results_folder
-from convbench.store.readings import hardware_of, isa_of, problem_of, table, this_hardware
+from convbench.store.readings import data_of, hardware_of, isa_of, problem_of, table, this_hardware
 from convbench.store.records import record_of
 from convbench.store.schema import Record
 from convbench.suite import Case, Suite
+from convbench.verification.timed_data import TimedData
 
 _DEFAULTS: dict[str, object] = dataclasses.asdict(Settings())
 """Settings that a record lacks, because it was made before they were there, had these values."""
@@ -91,6 +92,8 @@ class Session:
     """Everything recorded, earlier records that it resumes from included."""
     releases: Mapping[str, Release] = field(default_factory=dict)
     caches: Caches = field(default_factory=Caches)
+    data: Mapping[str, TimedData] = field(default_factory=dict)
+    """What is timed besides normal values, by the label in `settings`."""
     race: Race | None = None
     """Set when only the fastest backends are of interest."""
     machine: Path | None = None
@@ -147,7 +150,7 @@ class Session:
         for record in self._resumed:
             observer.record(record)
         for settings in self.settings:
-            with Engine(settings, observer.doing, race=self.race) as engine:
+            with Engine(settings, observer.doing, race=self.race, data=self.data.get(settings.data)) as engine:
                 try:
                     for suite, case in pairs:
                         self._measure_case(engine, suite, case, entries, observer)
@@ -190,6 +193,7 @@ class Session:
             and problem_of(r) == case.problem
             and r.get("threads") == settings.threads
             and isa_of(r) == (settings.isa or "")
+            and data_of(r) == settings.data
             and r["status"] != Status.UNAVAILABLE
         }
         return [entry for entry in entries if entry.name not in done]

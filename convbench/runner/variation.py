@@ -23,6 +23,7 @@ from convbench.stats.session_drift import Deviation, SessionDrift, deviations, d
 from convbench.store.process_pairs import ProcessPair, keep_pairs, kept_pairs, pair_here
 from convbench.store.records import process_groups
 from convbench.store.session_times import CaseTimes, case_times, keep_times, kept_times, marked
+from convbench.verification.timed_data import NORMAL
 
 
 @dataclass
@@ -145,8 +146,9 @@ class LearnedVariation:
 
 
 def _held_to(settings: Settings) -> dict[str, str]:
-    """What makes a library other code; nothing where it may use all that the CPU has, as in older files."""
-    return {} if settings.isa is None else {"isa": settings.isa}
+    """What makes a library other code, or its work another; nothing for what older files have."""
+    held: dict[str, str] = {} if settings.isa is None else {"isa": settings.isa}
+    return held if settings.data == NORMAL else held | {"data": settings.data}
 
 
 def _moves(times: Sequence[CaseTimes]) -> tuple[list[Deviation], list[Deviation]]:

@@ -156,7 +156,7 @@ def parse_line(line: bytes, decode: Callable[[bytes], Record] = _decode_whole) -
 
 def line_of(record: Mapping[str, Any]) -> str:
     """A record as a line of a journal, with its line end."""
-    return json.dumps(_jsonable(record), allow_nan=False, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return json.dumps(jsonable(record), allow_nan=False, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
 def warn_of_line(path: Path, begin: int, number: int, line: bytes) -> None:
@@ -197,14 +197,14 @@ def _decoder(only: tuple[str, ...]) -> Callable[[bytes], Record]:
     return decode
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """`value` with null for the numbers that JSON lacks (NaN, infinities)."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
+        return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     return value
 
 

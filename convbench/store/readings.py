@@ -22,6 +22,7 @@ from convbench.stats.ragged import Ragged
 from convbench.stats.session_drift import SessionDrift
 from convbench.status import Status
 from convbench.store.schema import FIELDS, Kind, Record
+from convbench.verification.timed_data import NORMAL
 
 _LARGEST = 1e300
 _SHORTEST_S, _LONGEST_S = 1e-18, 1e18
@@ -48,6 +49,11 @@ def cache_of(record: Mapping[str, object]) -> str:
 def isa_of(record: Mapping[str, object]) -> str:
     """The instruction set that a record's library was held to; empty where it was not."""
     return str(table(record, "settings").get("isa") or "")
+
+
+def data_of(record: Mapping[str, object]) -> str:
+    """What a record was timed on: `normal`, `denormal`, `zeros`, or a file's name with a mark of its content."""
+    return str(table(record, "settings").get("data") or NORMAL)
 
 
 def number(record: Mapping[str, object], name: str) -> float | None:

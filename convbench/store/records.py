@@ -25,8 +25,9 @@ from convbench.stats.process_groups import Groups, two_groups
 from convbench.store.journal import Span, journals, read_records
 from convbench.store.locations import CheckoutState, results_folder
 from convbench.store.parallel_read import read_parts
-from convbench.store.readings import HARDWARE_FIELDS, Hardware, hardware_of, table
+from convbench.store.readings import HARDWARE_FIELDS, Hardware, data_of, hardware_of, table
 from convbench.store.schema import Record
+from convbench.verification.timed_data import NORMAL
 
 FORMAT = 1
 _AT_A_TIME = 1000
@@ -67,6 +68,7 @@ def record_of(outcome: Outcome, run: str, session: str, checkout: CheckoutState)
         "self_ratio": asdict(outcome.self_ratio) if outcome.self_ratio else None,
         "process_variation": asdict(outcome.variation) if samples else None,
         "session_drift": asdict(outcome.drift) if samples and outcome.drift else None,
+        "denormals": next((v.denormals for v in outcome.verdicts if v.denormals is not None), None),
         "hazards": [hazard.as_dict() for hazard in _hazards(outcome, samples)],
         "verdicts": [asdict(verdict) for verdict in outcome.verdicts],
         "problem": problem.as_dict(),
@@ -199,6 +201,7 @@ def journals_at(path: Place | Iterable[Place] | None = None) -> list[Path]:
 _FIELDS = (
     *"status median_s low_s high_s problem threads case_id time run stopped versions declared".split(),
     *("settings.allocator", "settings.cache", "settings.pass_bytes", "settings.handed_over", "settings.isa"),
+    "settings.data",
     *HARDWARE_FIELDS,
 )
 
@@ -214,6 +217,7 @@ class Conditions:
     handed_over: bool = False
     pass_bytes: int | None = None
     isa: str | None = None
+    data: str = NORMAL
 
     @classmethod
     def of(cls, settings: Settings, hardware: Hardware | None) -> Conditions:
@@ -226,6 +230,7 @@ class Conditions:
             settings.handed_over,
             settings.pass_bytes,
             settings.isa,
+            settings.data,
         )
 
     def hold(self, record: Record) -> bool:
@@ -238,6 +243,7 @@ class Conditions:
             and bool(settings.get("handed_over")) == self.handed_over
             and settings.get("pass_bytes") == self.pass_bytes
             and settings.get("isa") == self.isa
+            and data_of(record) == self.data
             and (self.hardware is None or _is_of(self.hardware, hardware_of(machine)))
             and isinstance(record.get("problem"), Mapping)
             and isinstance(record.get("case_id"), str)

@@ -78,6 +78,7 @@ class Record(TypedDict, total=False):
     prepare_s: Number
     backend_s: Number
     max_error_over_bound: Number
+    denormals: Text
     threads: Whole
     dtype: Name
     case_id: Name

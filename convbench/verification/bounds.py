@@ -50,6 +50,14 @@ LARGEST_EXACT_INTEGER: dict[Precision, int] = {
 # Half the smallest subnormal; of float64 all of it, whose half is no number.
 UNDERFLOW = {"float64": 2.0**-1074, "float32": 2.0**-150, "float16": 2.0**-25, "bfloat16": 2.0**-134}
 
+SMALLEST_NORMAL: dict[str, float] = {
+    "float64": 2.0**-1022,
+    "float32": 2.0**-126,
+    "tf32": 2.0**-126,
+    "float16": 2.0**-14,
+    "bfloat16": 2.0**-126,
+}
+
 WARN_LAMBDA = 8.0
 _FFT_CONSTANT = 8.0
 _WINOGRAD_GROWTH = 1024
@@ -125,6 +133,32 @@ def error_bound(
     if output > u:
         bound = _final_rounding(parts_added(problem, arithmetic), output, exact, magnitudes) + (1 + output) * bound
     return np.asarray(bound + gamma(terms, UNIT_ROUNDOFF["float64"]) * magnitudes + UNDERFLOW[problem.dtype])
+
+
+def underflow_bound(
+    problem: ConvProblem, arithmetic: Arithmetic, one: NDArray[Any], other: NDArray[Any], *, flushed: bool
+) -> float:
+    """How much more the error may be where products are denormal: every rounding in the accumulator's precision may err
+    by half its smallest number (Higham, ch. 2, eq. 2.8). Where they are `flushed` to zero, as many libraries and
+    AVX-512's instructions for bfloat16 do, it is the smallest normal number instead, and operands and results are
+    flushed, too.
+
+    `one` and `other` are the operands that are multiplied. A transform errs once for each of its operations, and what
+    it errs in one operand is multiplied by the other.
+    """
+    accumulate, operand = arithmetic.accumulate_precision(problem.dtype), arithmetic.operand_precision(problem.dtype)
+    terms = _terms(problem)
+    tiny = SMALLEST_NORMAL[accumulate] if flushed else 2 * UNDERFLOW.get(accumulate, UNDERFLOW["float32"])
+    sizes = [np.abs(array.astype(np.float64)).max(initial=0.0) * terms for array in (one, other)]
+    bound = 2 * terms * tiny
+    if arithmetic.algorithm in ("winograd", "auto"):
+        bound += winograd_error_factor(problem) * (1 + sum(sizes)) * tiny
+    elif arithmetic.algorithm == "fft":
+        bound += fft_error_factor(problem) * problem.height * problem.width * (1 + sum(sizes)) * tiny
+    if not flushed:
+        return float(bound)
+    coarsest = max(SMALLEST_NORMAL[operand], SMALLEST_NORMAL[problem.dtype])
+    return float(bound + coarsest * (1 + sum(sizes)))
 
 
 def warn_level(

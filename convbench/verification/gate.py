@@ -1,5 +1,7 @@
 """The gate before a backend is timed on a problem: real data, which is what is timed, and two harder questions.
 
+Where other data are timed than normal values (`timed_data`), normal values are a question besides.
+
 The reference answers are computed once per problem, however many backends are asked.
 """
 
@@ -13,18 +15,23 @@ from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
 from convbench.suite import Case
 from convbench.verification.operands import Operands, integer_operands, normal_operands, one_tap_operands, rounded
-from convbench.verification.oracle import Oracle, integer_magnitude, rounds_between
+from convbench.verification.oracle import Oracle, TimedOracle, integer_magnitude, rounds_between
+from convbench.verification.timed_data import TimedData
 
 _NAMES = {"input": "x", "weight": "w", "bias": "b"}
 
 
 class Gate:
-    """The questions about one problem. `real` is the data that is timed, too; a case may bring its own."""
+    """The questions about one problem. `real` is the data that is timed, too; a case may bring its own, and what is
+    `timed` may be other data."""
 
-    def __init__(self, problem: ConvProblem, seed: int = 0, real: Operands | None = None) -> None:
+    def __init__(
+        self, problem: ConvProblem, seed: int = 0, real: Operands | None = None, timed: Operands | None = None
+    ) -> None:
         self.problem = problem
         self.seed = seed
-        self.real = Oracle(problem, real or normal_operands(problem, seed), "normal")
+        self.verified = Oracle(problem, real or normal_operands(problem, seed), "normal")
+        self.real = self.verified if timed is None else TimedOracle(problem, timed, "normal")
         self._one_tap: Oracle | None = None
         self._integers: dict[int, Oracle] = {}
 
@@ -34,7 +41,7 @@ class Gate:
         Integers on which it must be exact, where there are such. Where it may choose its algorithm, and so needs a
         generous bound, filters of one tap as well: operands that it rounds in secret show there.
         """
-        keys = []
+        keys = [] if self.real is self.verified else [self.verified]
         if (magnitude := integer_magnitude(self.problem, arithmetic)) is not None:
             if magnitude not in self._integers:
                 operands = integer_operands(self.problem, magnitude, self.seed)
@@ -47,19 +54,20 @@ class Gate:
         return keys
 
 
-def gate_of(case: Case, seed: int) -> Gate:
-    """The gate for a case: on its own data where it brings some, completed by random data.
+def gate_of(case: Case, seed: int, data: TimedData | None = None) -> Gate:
+    """The gate for a case: on its own data where it brings some, completed by random data; timed on `data`, if given.
 
     Raises `SuiteError` when the answer that the case expects is not the reference's.
     """
+    timed = None if data is None else data.operands(case.problem, seed)
     if case.data is None:
-        return Gate(case.problem, seed)
+        return Gate(case.problem, seed, timed=timed)
     own = case.data.load(case.problem)
     drawn = normal_operands(case.problem, seed)
     arrays = drawn.named() | {_NAMES[word]: array for word, array in own.items() if word in _NAMES}
-    gate = Gate(case.problem, seed, rounded(case.problem, **{name: arrays[name] for name in drawn.named()}))
+    gate = Gate(case.problem, seed, rounded(case.problem, **{name: arrays[name] for name in drawn.named()}), timed)
     if "expected" in own:
-        _check_expected(case, own["expected"], gate.real.exact)
+        _check_expected(case, own["expected"], gate.verified.exact)
     return gate
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,15 @@ from numpy.typing import NDArray
 from convbench.backend import Arithmetic
 from convbench.problem import ConvProblem
 from convbench.problem.vocabulary import OPERANDS
-from convbench.verification.bounds import UNDERFLOW, UNIT_ROUNDOFF, error_bound, parts_added, warn_level
+from convbench.verification.bounds import (
+    SMALLEST_NORMAL,
+    UNDERFLOW,
+    UNIT_ROUNDOFF,
+    error_bound,
+    parts_added,
+    underflow_bound,
+    warn_level,
+)
 from convbench.verification.gradients import computed
 from convbench.verification.operands import (
     Operands,
@@ -113,6 +122,30 @@ class Oracle:
             return np.ones((1, 1, 1, 1), bool)
         images = getattr(self.operands, OPERANDS[problem.direction][0])
         return np.asarray(~np.isfinite(images.astype(np.float64)).all((1, 2, 3), keepdims=True))
+
+
+class TimedOracle(Oracle):
+    """Judges answers for data whose products may be denormal numbers. Keeping them and flushing them to zero are both
+    right; the verdict says which it was. Where they are flushed, every answer as small as that passes, so this check
+    alone does not tell right from wrong there."""
+
+    def judge(self, arithmetic: Arithmetic, output: Any, spare: float = 0.0) -> Verdict:
+        named = self.operands.named()
+        multiplied = [named[name] for name in OPERANDS[self.problem.direction]]
+        if len(multiplied) < 2:  # a bias's gradient adds, and multiplies nothing
+            return super().judge(arithmetic, output, spare)
+        more = [underflow_bound(self.problem, arithmetic, *multiplied, flushed=flushed) for flushed in (False, True)]
+        kept = super().judge(arithmetic, output, spare + more[0])
+        has_denormals = any(map(_has_denormals, multiplied))
+        if kept.passed or not has_denormals:
+            return replace(kept, denormals="kept" if has_denormals and kept.passed else None)
+        flushed = super().judge(arithmetic, output, spare + more[1])
+        return replace(flushed, denormals="flushed") if flushed.passed else kept
+
+
+def _has_denormals(array: NDArray[Any]) -> bool:
+    sizes = np.abs(array.astype(np.float64))
+    return bool(((sizes > 0) & (sizes < SMALLEST_NORMAL[array.dtype.name])).any())
 
 
 def oracle_for(question: Question, arithmetic: Arithmetic) -> Oracle:

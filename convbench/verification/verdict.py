@@ -37,6 +37,8 @@ class Verdict:
     wrong_elements: int = 0
     elements: int = 0
     reason: str | None = None
+    denormals: Literal["kept", "flushed"] | None = None
+    """What became of denormal numbers where there were some: within the bound as they are, or only as zeros."""
 
 
 def judge_exact(

@@ -22,6 +22,7 @@ from convbench.status import Status
 from convbench.suite import Case
 from convbench.verification.gate import Gate, gate_of
 from convbench.verification.operands import Operands
+from convbench.verification.timed_data import TimedData
 
 _Value = TypeVar("_Value")
 _CACHE_IF_UNKNOWN = 32 << 20
@@ -37,12 +38,14 @@ class CaseRun:
     pool: WorkerPool
     shared: SharedArrayCache = field(default_factory=SharedArrayCache)
     candidates: list[Candidate] = field(default_factory=list)
+    data: TimedData | None = None
+    """What is computed while it is timed; None for normal values."""
 
     @cached_property
     def gate(self) -> Gate:
         """The questions to pass before being timed. Computes the reference. Raises `SuiteError` if the case expects
-        another answer than the reference's."""
-        return gate_of(self.case, self.settings.seed)
+        another answer than the reference's, `DataError` if the data do not fit it."""
+        return gate_of(self.case, self.settings.seed, self.data)
 
     @cached_property
     def too_large(self) -> str | None:

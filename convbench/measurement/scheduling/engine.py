@@ -32,14 +32,15 @@ from convbench.measurement.workers.process import WorkerError, WorkerProcess
 from convbench.registry import Entry, LoadFailure, Row
 from convbench.status import Status
 from convbench.suite import Case
+from convbench.verification.timed_data import TimedData
 
 
 class Engine:
     """Measures cases with one or more workers per backend, which start when first needed. A context manager: leaving it
     ends the workers. `cores` are the CPUs that CPU workers are pinned to, `starting_s` the seconds spent waiting for
-    workers to start. In a `race` only backends that may be the fastest are sampled further. `on_activity` is called
-    with what the engine does, in words, and the share of the case that is done. `start_worker`, `clock` and `sleep` let
-    tests simulate workers without time passing."""
+    workers to start. In a `race` only backends that may be the fastest are sampled further. `data` is what is timed,
+    unless that is normal values. `on_activity` is called with what the engine does, in words, and the share of the case
+    that is done. `start_worker`, `clock` and `sleep` let tests simulate workers without time passing."""
 
     def __init__(
         self,
@@ -49,11 +50,13 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         race: Race | None = None,
+        data: TimedData | None = None,
     ) -> None:
         self.settings = settings
         self.cores: Cores = cores_here(settings.pin, settings.threads) if start_worker is None else ()
         self.starting_s = 0.0
         self._rule = race or NoRace()
+        self._data = data
         self._on_activity = on_activity
         self._clock = clock
         self._sleep = sleep
@@ -75,7 +78,7 @@ class Engine:
         """The outcome of each row on `case` as soon as it is known; the timed ones come together, after the last round.
         In a race some rows have none, and the race says why. `settings` may differ from the engine's in the state of
         caches."""
-        run = CaseRun(suite, case, settings or self.settings, self._pool)
+        run = CaseRun(suite, case, settings or self.settings, self._pool, data=self._data)
         self._revisits.begin()
         for outcome in self._outcomes(run, self._rule.screen(case, rows)):
             self._rule.note(outcome)

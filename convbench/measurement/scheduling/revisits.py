@@ -22,6 +22,7 @@ from convbench.measurement.workers.messages import WarmUp
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.suite import Case
+from convbench.verification.timed_data import TimedData
 
 SHARE = 0.04
 """Of the time that a run has taken so far."""
@@ -83,6 +84,7 @@ class _Visitable:
     suite: str
     case: Case
     known: list[_Known]
+    data: TimedData | None
     visits: int = 0
 
 
@@ -116,7 +118,7 @@ class Revisits:
         """Remember a case that was measured, with the candidates that have enough samples to be compared with."""
         lasting = [c for c in run.candidates if c.stopped != "failed" and c.rounds >= _FEWEST_SAMPLES]
         workers = [(c, w) for c in lasting for w in (c.workers[0], c.aa_process) if w is not None and w.samples]
-        self._earlier.append(_Visitable(run.suite, run.case, [_Known.of(c, w) for c, w in workers]))
+        self._earlier.append(_Visitable(run.suite, run.case, [_Known.of(c, w) for c, w in workers], run.data))
 
     def visit(self, pool: WorkerPool, sample: Sampling) -> list[Revisit]:
         """Sample an earlier case once more; empty where there is none, or no time for it."""
@@ -125,7 +127,7 @@ class Revisits:
         visitable, start = self._earlier[(len(self._earlier) - 1) // 2], self.clock()
         if not (known := self._affordable(visitable.known, pool)):
             return []
-        run = CaseRun(visitable.suite, visitable.case, known[0].candidate.qualified.settings, pool)
+        run = CaseRun(visitable.suite, visitable.case, known[0].candidate.qualified.settings, pool, data=visitable.data)
         with run.shared:
             run.candidates += [candidate for k in known if _is_ready(run, candidate := k.again())]
             failed = {outcome.backend for outcome in sample(run, _FewRounds())}

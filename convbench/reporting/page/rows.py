@@ -13,6 +13,7 @@ from convbench.reporting.terminal_text import printable
 from convbench.status import Status
 from convbench.store.readings import (
     count,
+    data_of,
     has_interval,
     implementation,
     isa_of,
@@ -23,6 +24,7 @@ from convbench.store.readings import (
     walls,
 )
 from convbench.store.schema import Record
+from convbench.verification.timed_data import NORMAL, described
 
 FIELDS = (
     "suite", "case", "case_id", "backend", "status", "reason", "median_s", "low_s", "high_s", "interval", "gflops",
@@ -34,7 +36,7 @@ FIELDS = (
 """What a report shows, or needs to compare, of a record."""
 
 Row = dict[str, Any]
-_Conditions = tuple[str, str, str, str, str, str]
+_Conditions = tuple[str, str, str, str, str, str, str]
 
 
 class Group:
@@ -73,15 +75,23 @@ def _conditions(record: Record) -> _Conditions:
     caches = "caches as in a pass" if cache == "pass" else f"{cache} caches"
     isa = isa_of(record)
     limit = f"no wider than {isa}" if isa else ""
-    return _machine(record), words, str(record.get("dtype")), f"{allocator} allocator", caches, limit
+    return (
+        _machine(record),
+        words,
+        str(record.get("dtype")),
+        f"{allocator} allocator",
+        caches,
+        limit,
+        described(data_of(record)),
+    )
 
 
 def _name(conditions: _Conditions, several: Sequence[bool]) -> str:
     """The machine and its threads, and what else differs between groups or is no default."""
-    usual = (None, None, None, "steady allocator", "warm caches", "")
+    usual = (None, None, None, "steady allocator", "warm caches", "", described(NORMAL))
     shown = [
         value
-        for value, differs, default, always in zip(conditions, several, usual, (1, 1, 0, 0, 0, 0), strict=True)
+        for value, differs, default, always in zip(conditions, several, usual, (1, 1, 0, 0, 0, 0, 0), strict=True)
         if always or differs or (default is not None and value != default)
     ]
     return printable(", ".join(shown))

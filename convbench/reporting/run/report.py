@@ -24,8 +24,9 @@ from convbench.runner.run import Request
 from convbench.runner.session import Measurements
 from convbench.status import Status
 from convbench.store.asv.results import Written
-from convbench.store.readings import complete, hardware_of, isa_of, table
+from convbench.store.readings import complete, data_of, hardware_of, isa_of, table
 from convbench.store.schema import Record
+from convbench.verification.timed_data import described
 
 
 def show_run(measurements: Measurements, request: Request) -> None:
@@ -51,13 +52,14 @@ def earlier_run_report(measurements: Measurements, *, details: bool = False) -> 
     records = tuple(complete(record) for record in measurements.records if record["status"] in set(Status))
     threads = tuple(dict.fromkeys(n for record in records if isinstance(n := record.get("threads"), int)))
     isas = tuple(dict.fromkeys(isa_of(record) or NATIVE for record in records))
+    data = tuple(dict.fromkeys(map(data_of, records)))
     first = next(iter(records), None)
     machine = table(first, "machine") if first else {}
     when = f", measured {first['time']}" if first and first.get("time") else ""
     when += f" on {machine['machine']} ({hardware_of(machine)})" if machine.get("machine") else ""
     ending = f"{count(len(records), 'record')} in {measurements.journal}{when}."
     shown = replace(measurements, records=records)
-    request = Request(threads=threads or 1, isa=isas, case_glob="*", details=details)
+    request = Request(threads=threads or 1, isa=isas, data=data, case_glob="*", details=details)
     return run_report(shown, request, ending, bars=True)
 
 
@@ -137,9 +139,24 @@ def _hazards(measurements: Measurements, details: bool) -> RenderableType | None
 def _notes(measurements: Measurements, details: bool, ending: str | None = None) -> list[RenderableType | None]:
     records = measurements.records
     journal = ending or (journal_sentence(measurements, "new records") if records else None)
-    sentences = gpu_sentence(records), own_error_sentence(records), journal
-    gpu, error, written = [Sentence(sentence) if sentence else None for sentence in sentences]
-    return [gpu, error, _hazards(measurements, details), written]
+    sentences = gpu_sentence(records), denormals_sentence(records), own_error_sentence(records), journal
+    gpu, denormals, error, written = [Sentence(sentence) if sentence else None for sentence in sentences]
+    return [gpu, denormals, error, _hazards(measurements, details), written]
+
+
+def denormals_sentence(records: Sequence[Record]) -> str | None:
+    """Which backends kept denormal numbers and which flushed them to zero; None where nothing was timed on any."""
+    names: dict[str, dict[str, None]] = {"kept": {}, "flushed": {}}
+    for record in records:
+        if (what := record.get("denormals")) in names:
+            names[str(what)][record["backend"]] = None
+    names["kept"] = {name: None for name in names["kept"] if name not in names["flushed"]}
+    parts = [
+        f"{', '.join(names[what])} {verb}"
+        for what, verb in (("kept", "computed with denormal numbers"), ("flushed", "took them for zero"))
+        if names[what]
+    ]
+    return f"{'; '.join(parts)}. Both are right." if parts else None
 
 
 def own_error_sentence(records: Sequence[Record]) -> str | None:
@@ -162,8 +179,8 @@ def own_error_sentence(records: Sequence[Record]) -> str | None:
 
 
 def variants(records: Iterable[Record], axes: Sequence[str]) -> list[tuple[str, list[Record]]]:
-    """The records grouped by their values on `axes` (`threads`, `dtype`, `batch`, `direction`, `isa`), which a ranking
-    must not mix, each group with its heading. Without axes there is one group with an empty heading."""
+    """The records grouped by their values on `axes` (`threads`, `dtype`, `batch`, `direction`, `isa`, `data`), which a
+    ranking must not mix, each group with its heading. Without axes there is one group with an empty heading."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         values = {
@@ -172,6 +189,7 @@ def variants(records: Iterable[Record], axes: Sequence[str]) -> list[tuple[str, 
             "batch": f"batch {(record.get('problem') or {}).get('batch')}",
             "direction": _direction(record),
             "isa": f"instruction sets up to {isa}" if (isa := isa_of(record)) else "all instruction sets of the CPU",
+            "data": f"timed on {described(data_of(record))}",
         }
         groups.setdefault(tuple(values[axis] for axis in axes), []).append(record)
     return [(", ".join(key), members) for key, members in groups.items()]

@@ -42,6 +42,7 @@ def slim(record: Record) -> SlimRecord:
         "pass_bytes": str(settings.get("pass_bytes") or ""),
         "pin": settings.get("pin", "auto"),
         "isa": settings.get("isa") or "",
+        "data": settings.get("data") or "normal",
     }
 
 
@@ -59,7 +60,7 @@ def store_records(
     )
 
 
-_USUAL = {"allocator": "steady", "cache": "warm", "pass_bytes": "", "pin": "auto", "isa": ""}
+_USUAL = {"allocator": "steady", "cache": "warm", "pass_bytes": "", "pin": "auto", "isa": "", "data": "normal"}
 
 
 def _by_settings(records: Iterable[SlimRecord]) -> dict[tuple[tuple[str, str], ...], list[SlimRecord]]:
