@@ -16,6 +16,7 @@ from convbench.reporting.page.page import Report, page_of
 from convbench.reporting.page.rows import FIELDS
 from convbench.reporting.page.standalone import figures_of
 from convbench.runner.locate import place_named, records_named
+from convbench.runner.verify.failure_reports import report_text
 from convbench.store.ceilings import ceilings_of
 from convbench.store.journal import JOURNAL
 from convbench.store.locations import draft_of, results_folder
@@ -97,10 +98,22 @@ def _read(source: Source, folder: Path) -> tuple[Sequence[Record], list[dict[str
         return source.pair_records, [row for row in rows if "failures" in row]
     place = place_named(str(source), folder)
     if place is not None and place.is_file() and (verified := list(_verified(place))):
-        return [], verified
+        return [], [_with_reports(row, folder) for row in verified]
     logs = sorted(place.glob(f"*{SUFFIX}")) if place is not None and place.is_dir() else []
     newest = {str(row.get("backend")): row for log in logs for row in _verified(log)}
-    return records_named(str(source), folder, FIELDS), list(newest.values())
+    return records_named(str(source), folder, FIELDS), [_with_reports(row, folder) for row in newest.values()]
+
+
+def _with_reports(row: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The row with the text of each failure's report, which is in the results folder: only there is it looked for, by
+    the name of the file, because a path in a file from elsewhere may be that of anything."""
+    failures = [
+        failure | {"report": report_text(folder, Path(failure["report_file"]).name)}
+        if isinstance(failure, dict) and "report" not in failure and isinstance(failure.get("report_file"), str)
+        else failure
+        for failure in row["failures"]
+    ]
+    return row | {"failures": failures}
 
 
 def _verified(path: Path) -> Iterator[dict[str, Any]]:

@@ -18,8 +18,10 @@ from made_records import made
 from places import CHECKOUT
 
 from convbench.analysis.roofline import Limits
+from convbench.reporting.page.datasets import datasets
 from convbench.reporting.page.page import Report, page_of
 from convbench.reporting.page.rows import groups_of, rows_of
+from convbench.reporting.page.side_by_side import side_by_side
 from convbench.store.records import records
 
 pytestmark = pytest.mark.slow
@@ -163,7 +165,9 @@ def test_labels_stay_text(tmp_path: Path, driver: Any) -> None:
     timed = made(
         EVIL, layer=EVIL, suite=EVIL, case=EVIL, commit=EVIL, time=EVIL, machine={"machine": EVIL, "cpu": EVIL}
     )
-    failures = [{"case": EVIL, "status": EVIL, "reason": EVIL, "report": EVIL, "found_by": [EVIL], "reproduce": EVIL}]
+    report = f"# title\n\n{EVIL}\n\n| a | {EVIL} |\n\n```sh\n{EVIL}\n```\n"
+    failures = [{"case": EVIL, "status": EVIL, "reason": EVIL, "found_by": [EVIL], "reproduce": EVIL}]
+    failures.append(failures[0] | {"report": report})
     verified = {"backend": EVIL, "status": "wrong", "cases": 1, "searched": 0, "failures": failures}
     path = tmp_path / "report.html"
     path.write_text(page_of(Report(EVIL, [timed, wrong], verified=[verified]))[0], encoding="utf-8")
@@ -172,10 +176,10 @@ def test_labels_stay_text(tmp_path: Path, driver: Any) -> None:
     assert driver.execute_script("return window.ran") is None
     assert driver.execute_script("return document.querySelectorAll('img').length") == 0
     assert driver.title == EVIL and EVIL in column(driver, 1)
-    where = "h1, #answer h3, #verified h3, #verified pre"
+    where = "h1, #answer h3, #verified h3, #verified summary, #verified details > p, #verified details > pre"
     script = "return [...document.querySelectorAll(arguments[0])].map(one => one.textContent)"
     texts = driver.execute_script(script, where)
-    assert len(texts) > 3 and all(EVIL in text for text in texts), texts
+    assert len(texts) >= 12 and all(EVIL in text for text in texts), texts
     complaints = [entry["message"] for entry in driver.get_log("browser") if "Security Policy" in entry["message"]]
     assert complaints == [], "nor did the page try"
 
@@ -253,6 +257,61 @@ def test_two_runs_are_compared(tmp_path: Path) -> None:
     changes = json.loads(data)["sets"]["changes"]
     assert {change["verdict"] for change in changes} <= {"slower", "faster", "same", "unclear"} and changes
     assert [change["ratio"] for change in changes] == sorted((change["ratio"] for change in changes), reverse=True)
+
+
+def test_machines_are_side_by_side_with_their_best_backends(tmp_path: Path) -> None:
+    def record(backend: str, machine: str, seconds: float, case: str, times: int) -> Any:
+        more = {
+            "suite": "model",
+            "case": case,
+            "count": times,
+            "machine": {"machine": machine, "cpu": f"CPU of {machine}"},
+        }
+        return made(backend, (seconds, seconds, seconds), session=machine) | more
+
+    pairs = {("torch", "laptop"): (2.0, 3.0), ("jax", "laptop"): (4.0, 1.0), ("torch", "server"): (0.5, 1.0)}
+    shown = [
+        record(backend, machine, seconds, case, times)
+        for (backend, machine), both in pairs.items()
+        for case, seconds, times in zip(("one", "two"), both, (2, 1), strict=True)
+    ]
+    (table,) = side_by_side(groups_of(shown))
+    assert table["suite"] == "model"
+    assert [(row[0], row[1], row[2], row[5]) for row in table["rows"]] == [
+        ("server, 1 thread", "CPU of server", "torch", "1.00x"),
+        ("laptop, 1 thread", "CPU of laptop", "torch", "3.50x"),
+    ]
+    assert [float(row[3].replace(",", "")) for row in table["rows"]] == [2000, 7000]
+    assert side_by_side(groups_of([one for one in shown if one["machine"]["machine"] == "laptop"])) == []
+    other = [*shown[:4], *(one | {"case": one["case"] + "!"} for one in shown[4:])]
+    assert side_by_side(groups_of(other)) == [], "other cases"
+
+
+def test_points_of_a_history_are_in_the_order_of_time_and_each_run_has_its_place() -> None:
+    def record(day: int, commit: str) -> Any:
+        run = f"202611{day:02}T100000Z"
+        more = {"commit": commit, "dirty": False, "time": f"2026-11-{day:02}T10:00:00+00:00"}
+        return made("torch", (0.5, 0.5, 0.5)) | more | {"run": run, "session": run}
+
+    days = {3: "a" * 40, 1: "f" * 40, 2: "0" * 40, 4: "a" * 40}
+    history = datasets([], [record(day, commit) for day, commit in days.items()], [], [])["history"]
+    assert [row["place"] for row in history] == ["ffffffff", "00000000", "aaaaaaaa", "aaaaaaaa #2"]
+
+
+def test_the_report_of_a_failure_is_shown_from_the_results_folder_and_from_nowhere_else(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    (results / "here" / "failures").mkdir(parents=True)
+    (results / "here" / "failures" / "mine.md").write_text("# t\n\n## Reproduce\n\n```sh\nconvbench verify x\n```\n")
+    (tmp_path / "secret.md").write_text("a secret")
+    for name, is_shown in (("/somewhere/else/mine.md", True), (f"{tmp_path}/secret.md", False), ("..", False)):
+        row = {"backend": "b", "status": "wrong", "cases": 1, "searched": 0}
+        row |= {"failures": [{"case": "c", "status": "wrong", "reason": "r", "report_file": name}]}
+        (tmp_path / "v.jsonl").write_text(json.dumps(row) + "\n")
+        done = convbench(tmp_path / "v.jsonl", "-o", tmp_path / "v.html", "--results", results)
+        assert done.returncode == 0, done.stderr
+        page = (tmp_path / "v.html").read_text(encoding="utf-8")
+        assert ('<pre class="code">convbench verify x</pre>' in page) == is_shown
+        assert "a secret" not in page and "1 backend: 1 wrong." in page
 
 
 def test_what_cannot_be_reported_is_a_sentence(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -65,6 +66,24 @@ def markdown(comparison: Comparison, threshold: float) -> str:
         parts += [markdown_table(headers, cells, right=range(4, headers.index(_INTERVAL) + 1)), ""]
     parts += [f"**broken**: {escaped(line)}\n" for line in _broken(comparison)]
     return "\n".join([*parts, printable(_closing(comparison, threshold))])
+
+
+@dataclass(frozen=True)
+class ComparisonTexts:
+    """A comparison in texts, for a page: the pairs that a person reads, what is broken, and what follows."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    """The first cell is the verdict."""
+    broken: Sequence[str]
+    closing: str
+
+
+def texts(comparison: Comparison, threshold: float) -> ComparisonTexts:
+    """The same for a page."""
+    changes = _shown(comparison.changes)
+    headers, cells = _table(changes) if changes else ((), [])
+    return ComparisonTexts(headers, cells, _broken(comparison), _closing(comparison, threshold))
 
 
 def _row(change: Change) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from convbench.analysis.comparison import Change
 from convbench.analysis.scaling import scalings
+from convbench.analysis.series import Point
 from convbench.analysis.trend import trend
 from convbench.measurement.ceilings.figures import Ceilings
 from convbench.reporting.history.implementations import in_words, is_change
-from convbench.reporting.page.rows import Group, Row
+from convbench.reporting.page.rows import Group, Row, intensity_of
 from convbench.reporting.terminal_text import printable
 from convbench.store.readings import count, number, table
 from convbench.store.schema import Record
@@ -72,18 +73,20 @@ def _roof(group: Group, ceilings: Sequence[Ceilings]) -> Iterator[Row]:
     peak = known[-1].peak(str(first.get("dtype"))) if known else None
     if peak is None:
         return
-    for level in known[-1].levels:
-        if level.fastest is None:
-            continue
-        ridge = peak.value / level.fastest.value
-        for intensity in (ridge / 64, ridge, ridge * 64):
-            flops_per_s = min(peak.value, intensity * level.fastest.value)
-            yield {
-                "conditions": group.name,
-                "limit": level.name,
-                "intensity": intensity,
-                "gflops": flops_per_s / 1e9,
-            }
+    bandwidths = {level.name: level.fastest.value for level in known[-1].levels if level.fastest is not None}
+    first_at, last_at = _intensities(group, [peak.value / bandwidth for bandwidth in bandwidths.values()])
+    for name, bandwidth in bandwidths.items():
+        ridge = peak.value / bandwidth
+        for intensity in (first_at, *([ridge] if first_at < ridge < last_at else []), last_at):
+            flops_per_s = min(peak.value, intensity * bandwidth)
+            yield {"conditions": group.name, "limit": name, "intensity": intensity, "gflops": flops_per_s / 1e9}
+
+
+def _intensities(group: Group, ridges: Sequence[float]) -> tuple[float, float]:
+    """Where the lines begin and end: around the cases and the ridge of each level, in FLOP for each byte."""
+    cases = {record["case"]: intensity_of(record) for record in group.records}
+    shown = [*ridges, *(intensity for intensity in cases.values() if intensity)]
+    return min(shown, default=1.0) / 2, max(shown, default=1.0) * 2
 
 
 def _scaling(records: Iterable[Record]) -> Iterator[Row]:
@@ -110,25 +113,43 @@ def _totals(group: Group) -> Iterator[Row]:
 
 
 def _history(records: Sequence[Record]) -> Iterator[Row]:
-    """The points of the series that have several, those with steps first, with the ratio of a step at its point."""
+    """The points of the series that have several, with the ratio of a step at its point, in the order of time: the page
+    has places in the order of the rows. Series with steps come first where there are too many."""
     trends = trend(records, _THRESHOLD, _FEWEST_IN_SEGMENT)
     ratios = {(step.series.key, step.index): step.ratio.value for step in trends.steps}
     stepped = {key for key, _ in ratios}
     series = [one for one in (*trends.long, *trends.short, *trends.untold) if len(one.points) >= _FEWEST_POINTS]
-    for one in sorted(series, key=lambda s: s.key not in stepped)[:_MOST_LINES]:
-        for index, point in enumerate(one.points):
-            yield {
-                "suite": printable(one.key.suite),
-                "backend": printable(one.key.backend),
-                "series": printable(f"{one.key.machine}, {one.key.case}, {one.key.backend}"),
-                "place": printable(point.label),
-                "date": point.date,
-                "median_ms": point.median_s * 1e3,
-                "low_ms": _milliseconds(point.low_s),
-                "high_ms": _milliseconds(point.high_s),
-                "step": ratios.get((one.key, index)),
-                "implementation": printable(point.implementation or ""),
-            }
+    shown = sorted(series, key=lambda s: s.key not in stepped)[:_MOST_LINES]
+    points = [(index, point, one) for one in shown for index, point in enumerate(one.points)]
+    points.sort(key=lambda each: (each[1].date, each[1].session, each[0]))
+    places = _places([point for _, point, _ in points])
+    for index, point, one in points:
+        yield {
+            "suite": printable(one.key.suite),
+            "backend": printable(one.key.backend),
+            "series": printable(f"{one.key.machine}, {one.key.case}, {one.key.backend}"),
+            "place": places[point.label, point.session],
+            "date": point.date,
+            "median_ms": point.median_s * 1e3,
+            "low_ms": _milliseconds(point.low_s),
+            "high_ms": _milliseconds(point.high_s),
+            "step": ratios.get((one.key, index)),
+            "implementation": printable(point.implementation or ""),
+        }
+
+
+def _places(points: Sequence[Point]) -> dict[tuple[str, tuple[str, str]], str]:
+    """A name for each place on the axis: the label, and a number where several runs have it, as of one commit."""
+    sessions: dict[str, list[tuple[str, str]]] = {}
+    for point in points:
+        known = sessions.setdefault(point.label, [])
+        if point.session not in known:
+            known.append(point.session)
+    return {
+        (label, session): printable(label if number == 1 else f"{label} #{number}")
+        for label, several in sessions.items()
+        for number, session in enumerate(several, 1)
+    }
 
 
 def _largest(changes: Sequence[Change]) -> list[Change]:

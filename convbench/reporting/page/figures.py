@@ -67,7 +67,8 @@ def figure_templates() -> tuple[FigureTemplate, ...]:
             "rows",
             "share",
             "Backends by cases",
-            "How many times as long as the fastest backend of its case each backend takes. 1 is the fastest.",
+            "How many times as long as the fastest backend of its case each backend takes. 1 is the fastest. An "
+            "empty cell was not measured; a backend that can compute none of them is left out.",
             _heat_map(),
         ),
         FigureTemplate(
@@ -147,9 +148,16 @@ def _time_against_work() -> Mapping[str, Any]:
 
 
 def _heat_map() -> Mapping[str, Any]:
-    base = alt.Chart(alt.NamedData("rows")).transform_calculate(
-        times="datum.share ? 1 / datum.share : null",
-        shown="datum.share ? format(1 / datum.share, datum.share > 0.1 ? '.2f' : '.0f') : datum.status",
+    refusals = "['unavailable', 'unsupported']"
+    base = (
+        alt.Chart(alt.NamedData("rows"))
+        .transform_calculate(
+            times="datum.share ? 1 / datum.share : null",
+            shown="datum.share ? format(1 / datum.share, datum.share > 0.1 ? '.2f' : '.0f') : datum.status",
+            answered=f"indexof({refusals}, datum.status) < 0 ? 1 : 0",
+        )
+        .transform_joinaggregate(answers="sum(answered)", groupby=["backend"])
+        .transform_filter("datum.answers > 0")
     )
     x, y = alt.X("backend:N", title=None, axis=alt.Axis(labelAngle=-40)), alt.Y("case:N", title=None, sort=None)
     cells = base.mark_rect().encode(
@@ -183,8 +191,8 @@ def _layers() -> Mapping[str, Any]:
 
 
 def _roofline() -> Mapping[str, Any]:
-    x = alt.X("intensity:Q", scale=alt.Scale(type="log", nice=False), title="work, FLOP for each byte moved")
-    y = alt.Y("gflops:Q", scale=alt.Scale(type="log", nice=False), title="GFLOP/s")
+    x = alt.X("intensity:Q", scale=_LOGARITHMIC, title="work, FLOP for each byte moved")
+    y = alt.Y("gflops:Q", scale=_LOGARITHMIC, title="GFLOP/s")
     lines = (
         alt.Chart(alt.NamedData("roof"))
         .mark_line(color="#888")
@@ -225,7 +233,7 @@ def _memory() -> Mapping[str, Any]:
 
 def _scaling() -> Mapping[str, Any]:
     base = alt.Chart(alt.NamedData("scaling"))
-    x = alt.X("threads:O", title="threads")
+    x = alt.X("threads:O", title="threads", axis=alt.Axis(labelAngle=0))
     line = base.mark_line(point=True).encode(
         x,
         alt.Y("speedup:Q", title="speed-up"),
@@ -252,7 +260,7 @@ def _machines() -> Mapping[str, Any]:
 
 def _history() -> Mapping[str, Any]:
     base = alt.Chart(alt.NamedData("history"))
-    x = alt.X("place:O", title=None, axis=alt.Axis(labelAngle=-40, labelLimit=120))
+    x = alt.X("place:O", title=None, sort=None, axis=alt.Axis(labelAngle=-40, labelLimit=120))
     line = base.mark_line(point=True).encode(
         x, _logarithmic_ms("median_ms"), _colour(), alt.Detail("series:N"),
         tooltip=_tooltip("series", "place", "date", "median_ms", "low_ms", "high_ms", "implementation"),
@@ -263,12 +271,12 @@ def _history() -> Mapping[str, Any]:
         .mark_rule(strokeDash=[4, 3])
         .encode(x, tooltip=_tooltip("series", "place", "step"))
     )
-    return _finished(steps + intervals + line)
+    return _finished(intervals + line + steps)  # the first has all places, and so their order
 
 
 def _changes() -> Mapping[str, Any]:
     base = alt.Chart(alt.NamedData("changes"))
-    y = alt.Y("pair:N", sort=None, title=None, axis=alt.Axis(labelLimit=320))
+    y = alt.Y("pair:N", sort=None, title=None)
     verdicts = alt.Scale(
         domain=["slower", "faster", "same", "unclear"], range=["#cf222e", "#1a7f37", "#8c959f", "#bf8700"]
     )

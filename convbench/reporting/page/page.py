@@ -23,15 +23,17 @@ from convbench.installation import VERSION
 from convbench.measurement.ceilings.figures import Ceilings
 from convbench.reporting.console import plain_text
 from convbench.reporting.hazards import hazard_report
-from convbench.reporting.history.comparison import report as comparison_report
+from convbench.reporting.history.comparison import texts
 from convbench.reporting.page.datasets import datasets
-from convbench.reporting.page.rows import Group, Row, groups_of, is_failure, rows_of
+from convbench.reporting.page.environment import environment_of
+from convbench.reporting.page.rows import Group, Row, groups_of, rows_of
+from convbench.reporting.page.side_by_side import side_by_side
+from convbench.reporting.page.verification import counts_sentence, verdict
 from convbench.reporting.run.report import own_error_sentence
 from convbench.reporting.run.suite_tables import closing
-from convbench.store.readings import table
 from convbench.store.schema import Record
 
-_WIDTH = 100
+_WRAPPED_BY_THE_PAGE = 10_000
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,16 @@ def page_of(report: Report) -> tuple[str, bool]:
         "samples": _samples() if plots else None,
     }
     scripts = [library, _resource("report.js")] if plots else [_resource("report.js")]
-    environment = Environment(loader=PackageLoader(__package__, "."), autoescape=True)
-    page = environment.get_template("report.html").render(
+    templates = Environment(loader=PackageLoader(__package__, "."), autoescape=True)
+    page = templates.get_template("report.html").render(
         title=report.title,
         groups=[_answer(group) for group in groups],
+        beside=side_by_side(groups),
         count=f"{len(rows):,}",
         comparison=_compared(report),
-        verified=[_verdict(row) for row in report.verified],
-        environment=[_environment(group) for group in groups],
+        verified=[verdict(row) for row in report.verified],
+        verified_counts=counts_sentence(report.verified),
+        environment=[environment_of(group) for group in groups],
         links=report.links,
         version=VERSION,
         policy=_policy(scripts),
@@ -149,17 +153,19 @@ def _answer(group: Group) -> dict[str, Any]:
     hazards = hazard_report(group.records)
     return {
         "name": group.name,
-        "suites": [{"name": ranking.suite, "text": _closing(ranking)} for ranking in group.rankings],
+        "suites": [{"name": ranking.suite, **_closing(ranking)} for ranking in group.rankings],
         "verified": _verified(group.records),
         "error": own_error_sentence(group.records),
-        "hazards": plain_text(hazards, _WIDTH) if hazards is not None else None,
+        "hazards": plain_text(hazards, _WRAPPED_BY_THE_PAGE) if hazards is not None else None,
     }
 
 
-def _closing(ranking: SuiteRanking) -> str:
+def _closing(ranking: SuiteRanking) -> dict[str, str]:
+    """The sentence, and the lines below it."""
     if not ranking.standings:
-        return "No backend is ranked." if ranking.apart else "Nothing was timed."
-    return plain_text(closing(ranking), _WIDTH)
+        return {"sentence": "No backend is ranked." if ranking.apart else "Nothing was timed.", "lines": ""}
+    sentence, _, lines = plain_text(closing(ranking), _WRAPPED_BY_THE_PAGE).partition("\n")
+    return {"sentence": sentence, "lines": lines}
 
 
 def _verified(records: Sequence[Record]) -> str:
@@ -171,39 +177,7 @@ def _verified(records: Sequence[Record]) -> str:
     return f"{len(records):,} pairs: {listed}. Each time is that of an answer checked against the reference.{largest}"
 
 
-def _compared(report: Report) -> dict[str, str] | None:
+def _compared(report: Report) -> dict[str, Any] | None:
     if report.comparison is None:
         return None
-    text = plain_text(comparison_report(report.comparison, report.threshold), 132)
-    return {"base": report.sides[0], "new": report.sides[1], "text": text}
-
-
-def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("backend", "status", "reason", "cases", "searched")
-    failures = row.get("failures")
-    return {
-        **{name: row.get(name) for name in names},
-        "is_failure": is_failure(str(row.get("status"))),
-        "failures": [failure for failure in failures if isinstance(failure, dict)]
-        if isinstance(failures, list)
-        else [],
-    }
-
-
-def _environment(group: Group) -> dict[str, Any]:
-    newest = group.records[-1]
-    machine, settings = table(newest, "machine"), table(newest, "settings")
-    versions = sorted({(str(k), str(v)) for r in group.records for k, v in table(r, "versions").items()})
-    facts = [(name, _fact(value)) for name, value in machine.items() if value not in (None, "", {})]
-    facts += [("libraries", ", ".join(f"{name} {version}" for name, version in versions))] if versions else []
-    facts += [("settings", ", ".join(f"{name} {_fact(value)}" for name, value in settings.items()))]
-    facts += [("convbench", str(newest.get("convbench") or "")), ("commit", str(newest.get("commit") or "unknown"))]
-    times = sorted(str(record.get("time")) for record in group.records if record.get("time"))
-    facts += [("measured", " to ".join(dict.fromkeys([*times[:1], *times[-1:]])))] if times else []
-    return {"name": group.name, "facts": facts}
-
-
-def _fact(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {one}" for name, one in value.items())
-    return str(value)
+    return {"base": report.sides[0], "new": report.sides[1], **asdict(texts(report.comparison, report.threshold))}

@@ -157,8 +157,17 @@
     actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: fileName, scaleFactor: { png: 2, svg: 1 },
     config: { background: getComputedStyle(document.documentElement).getPropertyValue("--paper").trim(), font: "system-ui, sans-serif" },
   });
+  // Where there is little room, labels get less of it, and the legend stands below instead of beside.
+  const fitted = (specification, width) => {
+    if (width > 640) return specification;
+    const { config } = specification;
+    const labels = Math.max(70, Math.round(width / 3));
+    const narrow = { axisX: { ...config.axisX, tickCount: 4 }, axisY: { ...config.axisY, labelLimit: labels },
+      legend: { orient: "bottom", columns: 2, labelLimit: labels, gradientLength: width / 2, direction: "horizontal" } };
+    return { ...specification, config: { ...config, ...narrow } };
+  };
   const draw = (where, specification, sets, fileName) =>
-    window.vegaEmbed(where, { ...specification, datasets: sets }, options(fileName)).catch((error) => where.replaceChildren(made("p", String(error))));
+    window.vegaEmbed(where, { ...fitted(specification, where.clientWidth), datasets: sets }, options(fileName)).catch((error) => where.replaceChildren(made("p", String(error))));
   const setsNow = () => {
     const sets = { rows: rows.filter(isSelected).map(plain) };
     for (const [name, lines] of Object.entries(data.sets)) sets[name] = lines.filter(isSelected);
@@ -200,6 +209,11 @@
     plots.push({ figure, element, where, isVisible: false });
     watcher.observe(element);
   });
+  // On paper nothing can be opened.
+  const closed = () => [...document.querySelectorAll("section details:not([open], .vega-embed)")];
+  let opened = [];
+  window.addEventListener("beforeprint", () => { opened = closed(); opened.forEach((one) => (one.open = true)); });
+  window.addEventListener("afterprint", () => opened.forEach((one) => (one.open = false)));
   window.addEventListener("beforeprint", () => {
     const sets = setsNow();
     plots.filter((plot) => !plot.element.hidden && plot.element.dataset.stale === "yes").forEach((plot) => drawPlot(plot, sets));

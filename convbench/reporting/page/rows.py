@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from convbench.analysis.backend_times import lower_precision
@@ -98,17 +98,16 @@ def _name(conditions: _Conditions, several: Sequence[bool]) -> str:
 
 
 def rows_of(groups: Sequence[Group], limits: Limits) -> list[Row]:
-    """A row for each pair of each group; times in ms, memory in MiB. Texts are printable, and not escaped."""
-    return [
-        row
-        for group in groups
-        for ranking in group.rankings
-        for case in ranking.cases
-        for row in [
-            *(_row(group, place.record, limits, _share(place), place.level) for place in case.timed),
-            *(_row(group, record, limits) for record in case.untimed),
-        ]
-    ]
+    """A row for each pair of each group, those of a suite that have no time after the others; times in ms, memory in
+    MiB. Texts are printable, and not escaped."""
+    return [row for group in groups for ranking in group.rankings for row in _rows(group, ranking, limits)]
+
+
+def _rows(group: Group, ranking: SuiteRanking, limits: Limits) -> Iterator[Row]:
+    for case in ranking.cases:
+        yield from (_row(group, place.record, limits, _share(place), place.level) for place in case.timed)
+    for case in ranking.cases:
+        yield from (_row(group, record, limits) for record in case.untimed)
 
 
 def _share(place: RankedBackend) -> float:
@@ -135,7 +134,7 @@ def _row(group: Group, record: Record, limits: Limits, share: float | None = Non
         "first_ms": _first_ms(record) if share else None,
         "peak_mib": _scaled(record, "peak_bytes", 1 / 2**20) if share else None,
         "mflop": _scaled(record, "flops", 1e-6),
-        "intensity": _intensity(record) if share else None,
+        "intensity": intensity_of(record) if share else None,
         "hazards": sorted({_text(h.get("hazard")) for h in record.get("hazards") or [] if isinstance(h, dict)}),
         **(_samples(record) if share else {"rounds": None, "samples_ms": []}),
     }
@@ -156,7 +155,7 @@ def _samples(record: Record) -> dict[str, Any]:
     return columns
 
 
-def _intensity(record: Record) -> float | None:
+def intensity_of(record: Record) -> float | None:
     """Floating-point operations for each byte that has to be moved."""
     if (problem := problem_of(record)) is None:
         return None

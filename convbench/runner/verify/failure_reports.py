@@ -7,8 +7,10 @@ import zlib
 from pathlib import Path
 
 from convbench.errors import ResultsError
+from convbench.user_file import FileKind, read_text
 
 _LONGEST_NAME = 160
+_KIND = FileKind("the report of a failure", 4 * 2**20, "give one that convbench verify wrote", ResultsError)
 
 
 def keep_report(folder: Path, cause: str, text: str) -> Path:
@@ -34,6 +36,17 @@ def keep_report(folder: Path, cause: str, text: str) -> Path:
                 return path
     except OSError as error:
         raise ResultsError(f"the report in {folder} cannot be written: {error.strerror or error}.") from None
+
+
+def report_text(results: Path, name: str) -> str | None:
+    """The report that a file of this name holds, of any machine in the results folder; None without one."""
+    places = sorted(results.glob("*/failures")) if results.is_dir() else []
+    for path in (place / name for place in places):
+        try:
+            return read_text(path, _KIND)
+        except (ResultsError, OSError):
+            continue
+    return None
 
 
 def _stem(cause: str) -> str:
