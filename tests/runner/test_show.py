@@ -88,8 +88,8 @@ def test_a_history_says_what_changed_between_records_and_by_how_much_the_time_di
     elsewhere = {"machine": "there", "cpu": "Xeon", "num_cpu": 8}
     folder = stored(
         tmp_path,
-        record("torch", 2e-3, 2, versions={"numpy": "2.1"}),
-        record("torch", 1e-3, 1),
+        record("torch", 2e-3, 2, versions={"numpy": "2.1"}, implementation="ref"),
+        record("torch", 1e-3, 1, implementation="brgconv"),
         record("torch", 1e-3, 3, status="wrong", reason="[b]7 of 9", versions={"numpy": "2.1"}),
         record("torch", 4e-3, 4, versions={"numpy": "2.1"}, dirty=True),
         record("jax", 1e-4, 1),
@@ -103,7 +103,7 @@ def test_a_history_says_what_changed_between_records_and_by_how_much_the_time_di
     ]  # fmt: skip
     first, second, wrong, fourth = found.pasts[1].visits
     assert (first.changed, first.ratio) == ({}, None)
-    assert (second.changed, second.ratio) == ({"numpy": ("2.0", "2.1")}, pytest.approx(2))
+    assert (second.changed, second.ratio) == ({"numpy": ("2.0", "2.1"), "kernel": ("brgconv", "ref")}, pytest.approx(2))
     assert (wrong.changed, wrong.ratio) == ({"status": ("", "wrong")}, None)
     assert fourth.changed == {"status": ("wrong", ""), "commit": ("c0ffeec0", "c0ffeec0+")}
     assert fourth.ratio == pytest.approx(2), "to the last right answer"

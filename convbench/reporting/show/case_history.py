@@ -134,7 +134,7 @@ def _note(visit: Visit) -> Text:
         parts.append((f"step to {word}: {times(step.ratio.value)} {ratio}", "bold red" if step.slower else "green"))
     if (status := visit.record["status"]) != Status.OK:
         parts.append((status, status_style(status)))
-    parts += [(_change(name, *values), "") for name, values in visit.changed.items() if name != "status"]
+    parts += [(f"{name} {old} → {new}", "") for name, (old, new) in visit.changed.items() if name != "status"]
     note = Text()
     for text, style in parts:
         note.append("; " if note else "").append(printable(text), style=style)
@@ -152,10 +152,6 @@ def _refusals(pasts: Sequence[Past]) -> list[Sentence]:
         Sentence(f"{status}: {', '.join(names)}{f': {reason}' if reason else ''}", status_style(status))
         for (status, reason), names in by_reason.items()
     ]
-
-
-def _change(name: str, before: str, after: str) -> str:
-    return f"{name} {before or 'unknown'} → {after or 'unknown'}"
 
 
 def _step_note(history: CaseHistory) -> str:

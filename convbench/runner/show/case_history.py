@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from convbench.analysis.series import FIELDS as SERIES_FIELDS
 from convbench.analysis.trend import Step, trend
 from convbench.status import Status
-from convbench.store.readings import cache_of, hardware_of, median_s, number, table, time_of
+from convbench.store.readings import cache_of, hardware_of, implementation, median_s, number, table, time_of
 from convbench.store.records import records
 from convbench.store.schema import Record
 
@@ -157,16 +157,17 @@ def _order(record: Record) -> tuple[str, str]:
 
 
 def _changes(before: Record, after: Record) -> dict[str, tuple[str, str]]:
+    """What is known of both and differs; a status that is not ok differs from none."""
     old, new = _facts(before), _facts(after)
-    names = dict.fromkeys([*new, *old])
-    return {name: (old.get(name, ""), new.get(name, "")) for name in names if old.get(name, "") != new.get(name, "")}
+    pairs = {name: (old.get(name, ""), new.get(name, "")) for name in dict.fromkeys([*new, *old])}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and (all(pair) or name == "status")}
 
 
 def _facts(record: Record) -> dict[str, str]:
     """What a time may change with, by name."""
     machine = table(record, "machine")
     facts: dict[str, Any] = dict(table(record, "versions"))
-    facts |= {"convbench": record.get("convbench"), "commit": commit_of(record)}
+    facts |= {"kernel": implementation(record), "convbench": record.get("convbench"), "commit": commit_of(record)}
     facts |= {"hardware": hardware_of(machine), "OS": machine.get("os"), "Python": machine.get("python")}
     if record["status"] != Status.OK:
         facts["status"] = record["status"]
