@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from convbench.backend import Backend
 from convbench.errors import BackendError, ConvbenchError
 from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.workers.process import WorkerError
+from convbench.problem import DIRECTIONS, Direction
 from convbench.registry import Entry, Origin, discover
 from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
@@ -47,7 +49,8 @@ def verify(
 ) -> None:
     """Verify every backend that a plugin file defines, or one backend in the `BACKENDS` of its module.
 
-    The sweep has every combination of `strength` parameter classes that the backend supports; random questions follow
+    The sweep has every combination of `strength` parameter classes that the backend supports, in each direction that
+    it names; random questions follow
     for `search_s` seconds, of which `time_limit_s` is the older name. The backend runs in its own process, so a crash
     fails the test and nothing else. `known` are files of known wrong answers (`convbench verify --write-known`), which
     are no failures.
@@ -59,7 +62,11 @@ def verify(
     try:
         table = [*own_table(), *(entry for path in known for entry in read_known(Path(path)))]
         plan = CampaignPlan(strength=strength, search_s=search_s, seed=seed)
-        reports = [text for entry in _entries(plugin) for text in _reports(entry, plan, threads, table)]
+        reports = [
+            text
+            for entry in _entries(plugin)
+            for text in _reports(entry, replace(plan, directions=_directions(entry.backend)), threads, table)
+        ]
     except ConvbenchError as error:
         raise type(error)(*error.args) from None
     if reports:
@@ -84,6 +91,11 @@ def _reports(entry: Entry, plan: CampaignPlan, threads: int, table: Sequence[Kno
             report(cause, examiner.backend, examiner.versions, command_for(examiner, [cause.representative.question]))
             for cause in campaign.causes()
         ]
+
+
+def _directions(backend: Backend) -> tuple[Direction, ...]:
+    """All that it says it computes."""
+    return tuple(direction for direction in DIRECTIONS if direction in backend.supports.directions)
 
 
 def _entries(plugin: str | PathLike[str] | Backend) -> list[Entry]:

@@ -11,13 +11,25 @@ from collections.abc import Mapping
 from convbench.backend import Backend
 from convbench.errors import ProblemError
 from convbench.installation import VERSION
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Direction
 from convbench.problem.dialects import to_benchdnn
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.repro_script import repro_script
 from convbench.verification.question import Failure, Question
 
+_OPERATIONS: dict[Direction, str] = {
+    "forward": "conv2d",
+    "input_gradient": "conv2d's input gradient",
+    "weight_gradient": "conv2d's weight gradient",
+    "bias_gradient": "conv2d's bias gradient",
+}
+_OF: dict[Direction, str] = {
+    "forward": "",
+    "input_gradient": "Gradient of the input of a ",
+    "weight_gradient": "Gradient of the weight of a ",
+    "bias_gradient": "Gradient of the bias of a ",
+}
 _TITLES = {
     Status.WRONG: "conv2d gives a wrong result",
     Status.CRASHED: "conv2d ends the process",
@@ -80,7 +92,8 @@ def _title(failure: Failure) -> str:
     parts += [f"groups {problem.groups}"] if problem.groups > 1 else []
     parts += [f"padding {_padding(problem)}"] if problem.padding != ((0, 0), (0, 0)) else []
     kernel = f"{problem.kernel_size[0]}x{problem.kernel_size[1]} kernel"
-    return f"{_TITLES.get(failure.status, 'conv2d fails')} ({', '.join([kernel, *parts])})"
+    title = _TITLES.get(failure.status, "conv2d fails").replace("conv2d", _OPERATIONS[problem.direction])
+    return f"{title} ({', '.join([kernel, *parts])})"
 
 
 def _in_words(question: Question) -> str:
@@ -88,7 +101,8 @@ def _in_words(question: Question) -> str:
     n, c, h, w = p.input_shape
     images = "an image" if n == 1 else f"{n} images"
     parts = [
-        f"2-D convolution (cross-correlation, as `torch.nn.Conv2d`) of {images} of {_count(c, 'channel')}, "
+        f"{_OF[p.direction]}2-D convolution (cross-correlation, as `torch.nn.Conv2d`) of {images} "
+        f"of {_count(c, 'channel')}, "
         f"{h} high and {w} wide, with {_count(p.out_channels, 'filter')} of {p.kernel_size[0]}x{p.kernel_size[1]}",
         f"stride {_pair(p.stride)}" if p.stride != (1, 1) else "",
         f"padding {_padding(p)}" if p.padding != ((0, 0), (0, 0)) else "",
