@@ -26,13 +26,13 @@ FROM = {
 
 def commands() -> list[str]:
     """The commands of the page that make pictures, run the suite and report, in its order."""
-    page = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    page = (DOCS / "tutorial.md").read_text(encoding="utf-8").replace("\\\n", "")
     return re.findall(r"^\$ (convbench (?:picture|run|report) .*)$", page, re.MULTILINE)
 
 
 def run(command: str, folder: Path) -> None:
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "XDG_DATA_HOME": str(folder / "home")}
+    environment = {**os.environ, "PATH": path, "XDG_DATA_HOME": str(folder / "home"), "CONVBENCH_MACHINE": "laptop"}
     print(f"$ {command}", flush=True)
     subprocess.run(command, shell=True, cwd=folder, env=environment, check=True)
 

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # some 40 s on a qui
 PAGE = DOCS / "tutorial.md"
 NOISE = "its clock is wrong"  # what a run says of a backend whose samples a busy machine spoilt; no fault of the page
 _BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"((?:.*\\\n)*.*)\n((?s:.*))")  # its lines go on after a backslash; what follows is its output
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,11 @@ def steps_of(page: str) -> Iterator[Step]:
         needs = match[1] if (match := re.fullmatch(r"needs (\w+)", mark)) else None
         if block["kind"] == "console":
             for command in re.split(r"^\$ ", block["body"], flags=re.MULTILINE)[1:]:
-                text, _, output = command.partition("\n")
+                text, output = _COMMAND.fullmatch(command).groups()
                 yield Step(text, False, output, exit_code, needs)
         elif block["kind"] == "python":
-            is_followed = after is not None and after["kind"] == "text"
-            yield Step(
-                block["body"], True, after["body"] if after is not None and is_followed else "", exit_code, needs
-            )
+            output = after["body"] if after is not None and after["kind"] == "text" else ""
+            yield Step(block["body"], True, output, exit_code, needs)
 
 
 STEPS = list(steps_of(PAGE.read_text(encoding="utf-8")))

@@ -21,13 +21,14 @@ _PAIR = ("backend", "case", "median_ms", "low_ms", "high_ms", "gflops")
 @dataclass(frozen=True)
 class FigureTemplate:
     """A figure without rows: the name of its data in the page, the field without which a row is not in it, a title, a
-    sentence on how to read it, and the specification."""
+    sentence on how to read it, the specification, and what one can do with it in the page."""
 
     data: str
     needs: str
     title: str
     caption: str
     specification: Mapping[str, Any]
+    hint: str = ""
 
     @property
     def data_names(self) -> list[str]:
@@ -60,8 +61,9 @@ def figure_templates() -> tuple[FigureTemplate, ...]:
             "rows",
             "median_ms",
             "Time against work",
-            "Each point is a case, with its 95 % interval. Click a backend in the legend to see it alone.",
+            "Each point is a case, with its 95 % interval.",
             _time_against_work(),
+            "Click a backend in the legend to see it alone.",
         ),
         FigureTemplate(
             "rows",

@@ -198,7 +198,7 @@
   data.figures.forEach((figure) => {
     const element = made("figure");
     const caption = made("figcaption");
-    caption.append(made("b", figure.title), made("span", figure.caption + " "));
+    caption.append(made("b", figure.title), made("span", [figure.caption, figure.hint, ""].join(" ")));
     const button = made("button", "CSV");
     button.type = "button";
     button.addEventListener("click", () => save(`${fileName(figure.title)}.csv`, asCsv(figure.data_names.flatMap((name) => setsNow()[name]))));
