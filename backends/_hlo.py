@@ -6,7 +6,7 @@ import re
 
 _CALL = re.compile(r'custom_call_target="([A-Za-z0-9_$.]{1,60})"')
 _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?[\w.-]+ = \S+ (convolution|dot)\(")
-_COMPUTATION = re.compile(r"%?([\w.-]+) \(.*\{$")
+_COMPUTATION = re.compile(r"(?:ENTRY )?%?([\w.-]+) \(.*\{$")
 _FUSION = re.compile(r" fusion\(.*kind=k(\w+), calls=%?([\w.-]+)")
 _LIBRARY = re.compile(r'"fusion_config":\{"kind":"_*(\w{1,40})"')
 _COMPUTES = re.compile("conv|dot|gemm|matmul", re.I)
