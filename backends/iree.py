@@ -113,7 +113,8 @@ def _configurations(problem: ConvProblem) -> str:
 
 
 _FUNCTION = re.compile(
-    r"func\.func @\w+_dispatch_\d+_(conv|depthwise_conv|matmul|matmul_like|mmt4d|generic)_\w+\(\).*?"
+    r"func\.func @\w+_dispatch_\d+_"
+    r"(conv|depthwise_conv|mmt4d|(?:batch_)?(?:matmul|matvec|vecmat)(?:_like)?|reduction|generic)_\w+\(\).*?"
     r"pipeline = (?:#iree_cpu\.pipeline<)?(\w{1,40})"
 )
 
