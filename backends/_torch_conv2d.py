@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,12 @@ class TorchConv2d(Backend):
             self.stands_in_for = "torch"
         if self.device == "cpu":
             self.isa_switches = ISA_SWITCHES
+
+    def bundled_versions(self) -> dict[str, str]:
+        import torch
+
+        built_with = re.search(r"(?:MKL-DNN|oneDNN) v?(\d+(?:\.\d+)+)", torch.__config__.show())
+        return {"oneDNN": built_with[1]} if built_with else {}
 
     def limit_threads(self, n: int) -> None:
         limit_torch_threads(n)

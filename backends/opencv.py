@@ -55,11 +55,17 @@ class _OpenCv(Backend):
                 return {"AVX512_ICL": "AVX512_VNNI", "AVX512_CLX": "AVX512_VNNI"}.get(name, name)
         return None
 
+    def _engines(self) -> tuple[int, ...]:
+        import cv2
+
+        return (getattr(cv2.dnn, self.engine),)
+
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         import numpy as np
 
         net = self._net(problem, w, b)
-        net.enableWinograd(self.arithmetic.algorithm == "winograd")
+        if hasattr(net, "enableWinograd"):  # since 4.7; before, there was none to turn off
+            net.enableWinograd(self.arithmetic.algorithm == "winograd")
         image = np.array(x, order="C")
         net.setInput(image)
 
@@ -85,7 +91,7 @@ class _OpenCv(Backend):
         with TemporaryDirectory() as folder:  # from bytes, OpenCV 5.0 always takes its new engine
             path = Path(folder, "model.onnx")
             path.write_bytes(onnx_model(problem, w, b))
-            return cv2.dnn.readNetFromONNX(str(path), getattr(cv2.dnn, self.engine))
+            return cv2.dnn.readNetFromONNX(str(path), *self._engines())
 
     def script(self, problem: ConvProblem) -> str | None:
         lines = [
@@ -117,6 +123,11 @@ class _Classic(_OpenCv):
     # "Unknown padding type: wrap"; of negative padding: "Assertion failed: paddings[i].first >= 0".
     supports = Supports(dtypes={"float32"}, padding_modes=set(PADDING_MODES) - {"circular"})
     engine = "ENGINE_CLASSIC"
+
+    def _engines(self) -> tuple[int, ...]:
+        import cv2
+
+        return super()._engines() if hasattr(cv2.dnn, self.engine) else ()  # old releases have this one alone
 
     def unsupported(self, problem: ConvProblem) -> str | None:
         reason = super().unsupported(problem)

@@ -355,6 +355,11 @@ class Backend(ABC):
         """
         raise NotImplementedError(f"{self.name} declares {problem.direction} and has no prepare_gradient")
 
+    def bundled_versions(self) -> Mapping[str, str]:
+        """Versions of other libraries that are compiled into this one, by name, such as oneDNN, where it tells them.
+        Asked in an environment of its own, by `convbench bisect`."""
+        return {}
+
     def script(self, problem: ConvProblem) -> str | None:
         """Plain code that computes what this backend computes, for a bug report to the library; None without one.
 

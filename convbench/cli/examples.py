@@ -46,6 +46,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "trend": ("convbench trend", "convbench trend --suite smoke --backend 'numpy*' --since 2026-01-01 --last 3"),
     "releases": ("convbench releases onnxruntime --versions 1.20.1,1.21.1 --suite smoke --quick",),
+    "bisect": (
+        "convbench bisect opencv-python-headless --question n1c64h14w14_o64k1_p1 --backend opencv",
+        "convbench bisect numba --case n1c32h56w56_o32k3_p1 --backend numba-direct --slower 5% --good 0.60.0",
+    ),
     "publish": ("convbench publish", "convbench publish --results copied/results"),
     "export": ("convbench export --to records.csv", "convbench export before.jsonl --to before.pyperf.json"),
     "import": ("convbench import records.csv",),

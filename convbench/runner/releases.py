@@ -44,14 +44,9 @@ def measure_releases(request: Request, observer: Observer) -> Measurements:
     Raises `BackendError` for a library, version or environment that cannot be had, and what `convbench run` raises.
     """
     suites = requested_suites(request)
-    try:
-        library = canonicalize_name(request.library, validate=True)
-    except InvalidName:
-        raise BackendError(
-            f"{request.library!r} is no name of a library; it should be what pip installs, such as onnxruntime."
-        ) from None
-    versions, days = _versions(request.versions), _days(request.dates)
-    backends = _backends(registry(request), library, request.backends)
+    library = library_named(request.library)
+    versions, days = versions_named(request.versions), _days(request.dates)
+    backends = backends_of(library, registry(request), request.backends)
     environments = _environments(request, library, versions, backends, observer)
     releases = _dated(library, environments, days)
     offers = [(other.offer(entry), release) for other, release in releases for entry in backends]
@@ -71,12 +66,22 @@ def store_releases(request: Request, measurements: Measurements, say: Callable[[
     return write_release_history(results_folder(request.results), say)
 
 
+def library_named(text: str) -> str:
+    """The name of a library as package indexes have it. Raises `BackendError` for what is no name."""
+    try:
+        return canonicalize_name(text, validate=True)
+    except InvalidName:
+        raise BackendError(
+            f"{text!r} is no name of a library; it should be what pip installs, such as onnxruntime."
+        ) from None
+
+
 def _words(texts: Sequence[str]) -> list[str]:
     return [word.strip() for text in texts for word in text.split(",")]
 
 
-def _versions(texts: Sequence[str]) -> list[str]:
-    """The versions, one of each: 1.20 and 1.20.0 are the same."""
+def versions_named(texts: Sequence[str]) -> list[str]:
+    """The versions, one of each: 1.20 and 1.20.0 are the same. Raises `BackendError` for what is no version."""
     distinct: list[str] = []
     for version in _words(texts):
         if version_of(version) is None:
@@ -113,8 +118,9 @@ def _extra_requirements(texts: Sequence[str], versions: Sequence[str]) -> list[t
     return extra
 
 
-def _backends(everything: Registry, library: str, patterns: Sequence[str]) -> list[Entry]:
-    """The backends that the patterns select; without patterns, those that require `library`."""
+def backends_of(library: str, everything: Registry, patterns: Sequence[str]) -> list[Entry]:
+    """The backends that the patterns select; without patterns, those that require `library`. Raises `BackendError`
+    without any."""
     if patterns:
         return [row for row in everything.select(patterns) if isinstance(row, Entry)]
     needed = {entry.name: [r.name for r in requirements(entry.backend)] for entry in everything}
@@ -128,6 +134,16 @@ def _backends(everything: Registry, library: str, patterns: Sequence[str]) -> li
     return matching
 
 
+def other_requirements(
+    library: str, versions: Sequence[str], entries: Sequence[Entry], extra: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """What to install besides `library`, by version: what a worker and the backends need, and `extra` (`--with`)."""
+    needed = dict.fromkeys(str(r) for entry in entries for r in requirements(entry.backend) if r.name != library)
+    limited = _extra_requirements(extra, versions)
+    others = {v: [t.replace("{version}", v) for limits, t in limited if not limits or v in limits] for v in versions}
+    return {version: tuple(dict.fromkeys((*WORKER_NEEDS, *needed, *others[version]))) for version in versions}
+
+
 def _environments(
     request: Request, library: str, versions: Sequence[str], entries: Sequence[Entry], observer: Observer
 ) -> list[OtherEnvironment]:
@@ -136,13 +152,11 @@ def _environments(
 
     python = environment(request.python or sys.executable, "base")
     folder = request.environments or user_cache_path("convbench", appauthor=False) / "environments"
-    needed = dict.fromkeys(str(r) for entry in entries for r in requirements(entry.backend) if r.name != library)
-    extra = _extra_requirements(request.others, versions)
+    others = other_requirements(library, versions, entries, request.others)
     environments: list[OtherEnvironment] = []
     failures: list[str] = []
     for version in versions:
-        others = [text.replace("{version}", version) for limits, text in extra if not limits or version in limits]
-        recipe = Recipe(library, version, tuple(dict.fromkeys((*WORKER_NEEDS, *needed, *others))))
+        recipe = Recipe(library, version, others[version])
         observer.message(f"{library} {version}: preparing its environment ...")
         start = time.monotonic()
         try:

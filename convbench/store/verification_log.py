@@ -1,6 +1,6 @@
-"""What `convbench verify` has asked so far: JSON lines beside the journals, for `--resume`.
+"""What `convbench verify`, or `convbench bisect`, has asked so far: JSON lines beside the journals, for `--resume`.
 
-The first line is the request; each of the others is an event of one backend's campaign.
+The first line is the request; each of the others is an event, such as one of a backend's campaign.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from convbench.store.line_file import LineFile
 from convbench.user_file import FileKind, read_bytes
 
 SUFFIX = ".verification"
-_KIND = FileKind("a log of a verification", 2**30, "move it away, or verify without --resume", ResultsError)
+BISECTION_SUFFIX = ".bisection"
+_KINDS = {
+    suffix: FileKind(f"a log of a {suffix[1:]}", 2**30, "move it away, or leave out --resume", ResultsError)
+    for suffix in (SUFFIX, BISECTION_SUFFIX)
+}
 Event = dict[str, Any]
 
 
@@ -29,10 +33,10 @@ class VerificationLog(LineFile):
         super().__init__(path, lambda line: isinstance(_parsed(line), dict))
 
     @classmethod
-    def new(cls, folder: Path, request: Mapping[str, Any]) -> VerificationLog:
+    def new(cls, folder: Path, request: Mapping[str, Any], suffix: str = SUFFIX) -> VerificationLog:
         """A new log in `folder`, named by the time, that begins with the request."""
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        log = cls(folder / f"{started}-{os.getpid()}{SUFFIX}")
+        log = cls(folder / f"{started}-{os.getpid()}{suffix}")
         log.append({"asked": dict(request)}, durable=True)
         return log
 
@@ -44,10 +48,11 @@ class VerificationLog(LineFile):
             raise ResultsError(f"the log {self.path} cannot be written: {error.strerror or error}.") from None
 
 
-def newest_log(folder: Path, request: Mapping[str, Any]) -> tuple[Path, list[Event]] | None:
+def newest_log(folder: Path, request: Mapping[str, Any], suffix: str = SUFFIX) -> tuple[Path, list[Event]] | None:
     """The newest log of just this request, with its events; lines that are no events are passed over."""
-    for path in sorted(folder.glob(f"*{SUFFIX}"), reverse=True):
-        events = [event for line in read_bytes(path, _KIND).splitlines() if isinstance(event := _parsed(line), dict)]
+    for path in sorted(folder.glob(f"*{suffix}"), reverse=True):
+        lines = read_bytes(path, _KINDS[suffix]).splitlines()
+        events = [event for line in lines if isinstance(event := _parsed(line), dict)]
         if events and events[0].get("asked") == json.loads(json.dumps(request)):
             return path, events[1:]
     return None

@@ -40,15 +40,29 @@ class Release:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to install for one release: `version` as requested, `others` as requirements that pip accepts."""
+    """What to install for one release: `version` as requested, `others` as requirements that pip accepts. With `source`
+    it is built from that folder, and `version` is the name of what is in it, such as a commit."""
 
     library: str
     version: str
     others: tuple[str, ...]
+    source: Path | None = None
+    wheels_only: bool = False
+    """Nothing is built, neither the release nor what it needs: an old one would take hours, and then often fail."""
 
     @property
     def requirements(self) -> tuple[str, ...]:
         return (f"{self.library}=={self.version}", *self.others)
+
+    @property
+    def installed(self) -> tuple[str, ...]:
+        """The requirements and options as pip gets them."""
+        wheels = ("--only-binary=:all:",) if self.wheels_only else ()
+        return (*wheels, *(self.requirements if self.source is None else (str(self.source), *self.others)))
+
+    def is_met_by(self, version: str) -> bool:
+        """Whether this installed version is what was asked for; what a source calls itself is its own affair."""
+        return self.source is not None or same_version(self.version, version)
 
     def folder_name(self, python: str) -> str:
         """The name of the environment's folder, which depends on the requirements and on the Python version."""
@@ -89,6 +103,7 @@ def make(
         version = kept or _made(recipe, place, base)
     # A local part such as +cpu is in the label only if it was requested.
     label = version if "+" in recipe.version else version.partition("+")[0]
+    label = label if recipe.source is None else recipe.version
     return environment(str(place), label), kept is None
 
 
@@ -99,7 +114,7 @@ def _kept_version(recipe: Recipe, place: Path) -> str | None:
         version = _installed_version(recipe.library, environment(str(place), "kept").python)
     except (OSError, ValueError, BackendError):
         return None
-    fits = mark == {"requirements": list(recipe.requirements)} and same_version(recipe.version, version)
+    fits = mark == {"requirements": list(recipe.requirements)} and recipe.is_met_by(version)
     return version if fits else None
 
 
@@ -107,13 +122,13 @@ def _made(recipe: Recipe, place: Path, base: OtherEnvironment) -> str:
     shutil.rmtree(place, ignore_errors=True)
     made = run([base.python, "-m", "venv", "--without-pip", str(place)])
     if made.returncode != 0:
-        raise BackendError(f"{base.python} could not make the environment {place}: {_last_lines(made)}")
+        raise BackendError(f"{base.python} could not make the environment {place}: {last_lines(made)}")
     python = environment(str(place), "new").python
-    done = run([*_installer(python), *recipe.requirements])
+    done = run([*_installer(python), *recipe.installed])
     if done.returncode != 0:
-        raise BackendError(f"{recipe.library} {recipe.version} could not be installed: {_last_lines(done)}")
+        raise BackendError(f"{recipe.library} {recipe.version} could not be installed: {last_lines(done)}")
     version = _installed_version(recipe.library, python)
-    if not same_version(recipe.version, version):
+    if not recipe.is_met_by(version):
         raise BackendError(f"{recipe.library} {recipe.version} was asked for, and {version} was installed in {place}.")
     (place / _MARK).write_text(json.dumps({"requirements": list(recipe.requirements)}), encoding="utf-8")
     return version
@@ -137,11 +152,12 @@ def pip(python: str) -> list[str]:
 def _installed_version(library: str, python: str) -> str:
     done = run([python, "-c", _ASK_INSTALLED, library])
     if done.returncode != 0:
-        raise BackendError(f"{python} does not know the version of {library}: {_last_lines(done)}")
+        raise BackendError(f"{python} does not know the version of {library}: {last_lines(done)}")
     return done.stdout.splitlines()[-1].strip()
 
 
-def _last_lines(done: subprocess.CompletedProcess[str]) -> str:
+def last_lines(done: subprocess.CompletedProcess[str]) -> str:
+    """The end of what a program printed, its errors first, for a message."""
     lines = [line.rstrip()[:400] for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if line.strip()]
     lines = [line for line in lines if line.startswith("ERROR")] or lines
     if not lines:

@@ -1,0 +1,72 @@
+"""Which release, or which commit, made an answer wrong or a case slower."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from convbench.cli import options
+
+
+@click.command(short_help="Find the release that made an answer wrong, or a case slower.")
+@click.argument("library")
+@click.option(
+    "--question", metavar="TEXT", help="Search for what made this answer wrong: a question as `verify` prints it."
+)
+@click.option("--case", metavar="PROBLEM", help=f"Search for what made this slower: {options.A_PROBLEM}.")
+@options.percent("--slower", "Search for a slow-down by at least about this share.", "5%", options.threshold)
+@click.option(
+    "--good", metavar="V", help="The release to begin at.  [default: the oldest with a wheel for this Python]"
+)
+@click.option("--bad", metavar="V", help="The release to end at.  [default: the newest]")
+@click.option("--versions", multiple=True, metavar="V,V,...", help="Search among these releases only.")
+@click.option("--pre", is_flag=True, help="Search among pre-releases and nightly builds, too.")
+@click.option(
+    "--commits",
+    metavar="A..B",
+    help="Search among the commits of the repository in the current folder instead, each built by pip.",
+)
+@click.option("--backend", metavar="NAME", help="The backend, if several require LIBRARY.")
+@options.threads
+@options.quick
+@options.time_limit("the calls of one question", 40.0)
+@options.many("--with", "others", "REQUIREMENT", "Also install this, such as 'numpy<2' or 'jaxlib=={version}'")
+@click.option("--python", metavar="PATH", help="Make the environments with this interpreter.")
+@click.option(
+    "--environments",
+    type=options.PATH,
+    metavar="DIR",
+    help="Keep the environments here instead of in the user's cache folder.",
+)
+@click.option(
+    "--discard", is_flag=True, help="Remove each environment that this search made when it is needed no more."
+)
+@click.option("--resume", is_flag=True, help="Continue the last search that had these options.")
+@options.plugins
+@options.results
+@options.json_lines
+def bisect(as_json: bool, **words: Any) -> None:
+    """Find the release of LIBRARY that made an answer wrong (--question), or a case slower (--case).
+
+    Releases are installed one at a time, each into an environment of its own; of N releases about log2(N) are. One that
+    cannot be installed or imported is skipped and never blamed. Times are taken side by side with both ends. The exit
+    code is 0 when the step was found, and 3 when there is none or it stays undecided.
+    """
+    from convbench.reporting.console import show_journal_warnings, stderr, stdout
+    from convbench.reporting.history.bisection import bisection_report, print_rows
+    from convbench.reporting.progress import progress
+    from convbench.runner.bisect.bisect import Request
+    from convbench.runner.bisect.bisect import bisect as search
+
+    if (words["question"] is None) == (words["case"] is None):
+        raise click.UsageError("Give either --question, for a wrong answer, or --case, for a slow-down.")
+    show_journal_warnings()
+    with progress(stderr()) as observer:
+        found = search(Request(**words), observer)
+    if as_json:
+        print_rows(found)
+    else:
+        stdout().print(bisection_report(found))
+    sys.exit(found.exit_code)

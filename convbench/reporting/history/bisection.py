@@ -1,0 +1,95 @@
+"""What a bisection found, for a terminal and as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from convbench.reporting.console import print_json
+from convbench.reporting.numbers import count, duration, interval_text, milliseconds
+from convbench.reporting.tables import plain_table
+from convbench.reporting.terminal_text import printable
+from convbench.runner.bisect.finding import Bisected, Finding, Side
+from convbench.stats.ratio import Ratio
+from convbench.status import Status
+
+_RIGHT = str(Status.OK)
+
+
+def print_rows(found: Bisected) -> None:
+    """Print the rows as JSON lines on standard output."""
+    print_json(found.rows())
+
+
+def bisection_report(found: Bisected) -> RenderableType:
+    """What was looked at, what was found, and how much it took."""
+    cells = [(look.label, look.result, look.sentence) for look in found.looks]
+    parts: list[RenderableType] = [plain_table((found.word, "", ""), cells, wraps=(2,)), Text()] if cells else []
+    for finding in found.findings:
+        parts += [_report(finding, found), Text()]
+    if found.conclusion:
+        parts += [Text(printable(found.conclusion)), Text()]
+    effort = f"{count(found.environments, 'environment')} for {count(found.members, found.word)}"
+    kept = f"; the log is {found.log}" if found.log else ""
+    return Group(*parts, Text(printable(f"{effort}, {duration(found.elapsed_s)}{kept}")))
+
+
+def _report(finding: Finding, found: Bisected) -> RenderableType:
+    heading = Text(printable(_heading(finding, found)), style="dim" if finding.kind == "further" else "bold red")
+    return Group(heading, *(Text(f"  {name:<16}{printable(text)}") for name, text in _lines(finding)))
+
+
+def _heading(finding: Finding, found: Bisected) -> str:
+    before, after = finding.before, finding.after
+    ends = f"{found.library} {before.label} and {after.label}"
+    if finding.kind == "undecided":
+        return f"A step lies between {ends}, and no {found.word} can be blamed for it beyond doubt."
+    is_range = bool(finding.skipped or finding.untried)
+    further = "A further change: " if finding.kind == "further" else ""
+    if is_range:
+        return f"{further}{_changed(finding)} between {ends}"
+    when = f", of {after.date}" if after.date else ""
+    return f"{further}{found.library} {after.label}{when}, {_changed(finding)}"
+
+
+def _changed(finding: Finding) -> str:
+    if finding.ratio is not None:
+        return f"made it {_times(finding.ratio)} slower"
+    if (finding.after.answer or "").split(" ")[0] == _RIGHT:
+        return "made it right"
+    first = finding.before.answer == _RIGHT
+    return "made it wrong" if first else "changed how it fails"
+
+
+def _times(ratio: Ratio) -> str:
+    return f"{ratio.value:.3f} times {interval_text(ratio.low, ratio.high, ratio.covers)}"
+
+
+def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
+    before, after = finding.before, finding.after
+    for side in (before, after):
+        if text := ", ".join(_about(side)):
+            yield side.label, text
+    for label, reason in finding.skipped:
+        yield "skipped", f"{label}: {reason}"
+    if finding.untried:
+        yield "not decided", count(finding.untried, "more between them", "more between them")
+    if before.implementation or after.implementation:
+        yield "implementation", f"{before.implementation or 'unknown'} -> {after.implementation or 'unknown'}"
+    for name in sorted({*before.bundled, *after.bundled}):
+        yield f"bundled {name}", f"{before.bundled.get(name, 'none')} -> {after.bundled.get(name, 'none')}"
+    if finding.changelog:
+        yield "changelog", finding.changelog
+
+
+def _about(side: Side) -> Iterator[str]:
+    if side.date:
+        yield side.date
+    if side.subject:
+        yield side.subject
+    if side.answer:
+        yield "right" if side.answer == _RIGHT else side.answer
+    if side.median_s is not None:
+        yield f"{milliseconds(side.median_s)} ms"

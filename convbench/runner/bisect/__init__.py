@@ -1,0 +1,1 @@
+"""`convbench bisect`: which release, or commit, made an answer wrong or a convolution slower."""

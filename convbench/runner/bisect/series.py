@@ -1,0 +1,141 @@
+"""The series that is searched: releases of a library or commits of a repository, oldest first, and how each becomes an
+environment."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from convbench.errors import BackendError, LockedError, did_you_mean
+from convbench.measurement.environments.available import available_versions
+from convbench.measurement.environments.commits import Commit, commits_between, files_of
+from convbench.measurement.environments.interpreters import OtherEnvironment, environment, with_availability
+from convbench.measurement.environments.release_dates import upload_dates, wheel_date
+from convbench.measurement.environments.releases import Recipe, make, same_version, version_of
+from convbench.registry import Entry
+from convbench.runner.bisect.changed_answer import Skipped
+from convbench.runner.releases import other_requirements, versions_named
+
+_LONGEST_REASON = 200
+
+
+@dataclass(frozen=True)
+class Series:
+    """The labels of the members, oldest first, and the repository and commits if they are commits."""
+
+    library: str
+    labels: tuple[str, ...]
+    commits: tuple[Commit, ...] = ()
+    repository: Path = Path()
+
+    @property
+    def word(self) -> str:
+        return "commit" if self.commits else "release"
+
+    def date(self, member: int, python: str) -> str | None:
+        """The day of a member (YYYY-MM-DD), where it is known."""
+        label = self.labels[member]
+        if self.commits:
+            return self.commits[member].date
+        return upload_dates(self.library, [label]).get(label) or wheel_date(self.library, label, python)
+
+
+def releases_between(
+    library: str, versions: Sequence[str], good: str | None, bad: str | None, python: str, *, pre: bool
+) -> Series:
+    """The releases that were given, or those with a wheel for `python`; from the older to the newer of `good` and `bad`
+    where they are given. Raises `BackendError` for versions that are not among them, and for fewer than two."""
+    given = versions_named(versions)
+    known = sorted(given, key=lambda text: version_of(text) or 0) if given else []
+    known = known or available_versions(library, python, pre=pre)
+    ends = [_place(library, known, name, text) for name, text in (("--good", good), ("--bad", bad)) if text is not None]
+    low = min(ends) if len(ends) == 2 or good is not None else 0
+    high = max(ends) if len(ends) == 2 or bad is not None else len(known) - 1
+    if high <= low:
+        raise BackendError(
+            f"there are not two releases of {library} to search between; there are {', '.join(known[-8:])}. "
+            "Give --good and --bad, or --versions."
+        )
+    return Series(library, tuple(known[low : high + 1]))
+
+
+def commits_of(library: str, repository: Path, text: str) -> Series:
+    """The commits of `A..B`. Raises `BackendError`."""
+    commits = tuple(commits_between(repository, text))
+    return Series(library, tuple(commit.label for commit in commits), commits, repository)
+
+
+def _place(library: str, known: Sequence[str], name: str, text: str) -> int:
+    for place, version in enumerate(known):
+        if same_version(text, version):
+            return place
+    raise BackendError(
+        f"{name} is {text!r}, and pip finds no such release of {library} with a wheel for this Python."
+        f"{did_you_mean(text, known)} The newest are {', '.join(known[-8:])}. For others give --pre or --versions."
+    )
+
+
+@dataclass
+class Environments:
+    """Makes the environment of a member when it is asked for, and remembers what came of it."""
+
+    series: Series
+    backend: Entry
+    folder: Path
+    base: OtherEnvironment
+    extra: Sequence[str]
+    say: Callable[[str], object]
+    discard: bool = False
+    made: set[int] = field(default_factory=set)
+    """Those that were made, or found made."""
+    _entries: dict[int, Entry | Skipped] = field(default_factory=dict)
+    _new: dict[int, Path] = field(default_factory=dict)
+
+    def entry(self, member: int) -> Entry | Skipped:
+        """The backend in the environment of this member; or why there is none."""
+        if member not in self._entries:
+            try:
+                self._entries[member] = self._available(member)
+            except (BackendError, LockedError) as error:
+                self._entries[member] = Skipped(_one_line(error))
+            if isinstance(skipped := self._entries[member], Skipped):
+                self.say(f"{self.series.library} {self.series.labels[member]} is skipped: {skipped.reason}")
+        return self._entries[member]
+
+    def remove(self, *keep: int) -> None:
+        """With `discard`, remove the environments that were made here, without those in `keep`."""
+        for member in [member for member in self._new if self.discard and member not in keep]:
+            shutil.rmtree(self._new.pop(member), ignore_errors=True)
+            del self._entries[member]
+
+    def _available(self, member: int) -> Entry | Skipped:
+        label = self.series.labels[member]
+        self.say(f"{self.series.library} {label}: preparing its environment ...")
+        others = other_requirements(self.series.library, [label], [self.backend], self.extra)[label]
+        with self._source(member) as source:
+            recipe = Recipe(self.series.library, label, others, source, wheels_only=source is None)
+            other, is_new = make(recipe, self.folder, self.base, self.say)
+        if is_new:
+            self._new[member] = self.folder / recipe.folder_name(self.base.version)
+        self.made.add(member)
+        (entry,) = with_availability([other.offer(self.backend)], [other])
+        return Skipped(_one_line(entry.reason)) if entry.reason else entry
+
+    @contextmanager
+    def _source(self, member: int) -> Iterator[Path | None]:
+        commits = self.series.commits
+        with files_of(self.series.repository, commits[member]) if commits else nullcontext() as source:
+            yield source
+
+
+def base_environment(python: str | None) -> OtherEnvironment:
+    """The interpreter that environments are made with. Raises `BackendError`."""
+    return environment(python or sys.executable, "base")
+
+
+def _one_line(reason: object) -> str:
+    return " ".join(str(reason).split())[:_LONGEST_REASON]
