@@ -10,14 +10,13 @@ import shutil
 import subprocess
 import sys
 import threading
-import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import NEEDED_BY_WORKERS, library, link, write
+from environments import NEEDED_BY_WORKERS, library, link, wheel, write
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,20 +54,6 @@ SLEEP_S = 0.02
 
 
 # --- wheels and where they are ----------------------------------------------------------------------------------------
-
-
-def wheel(folder: Path, name: str, version: str, files: dict[str, str], day: tuple[int, int, int]) -> None:
-    """Build a wheel of `files`, all of that day."""
-    metadata = f"{name}-{version}.dist-info"
-    files = files | {
-        f"{metadata}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{metadata}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    files[f"{metadata}/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{metadata}/RECORD"])
-    folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        for file, text in files.items():
-            archive.writestr(zipfile.ZipInfo(file, (*day, 12, 0, 0)), text)
 
 
 @pytest.fixture(scope="session")

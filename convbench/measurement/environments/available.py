@@ -18,7 +18,7 @@ def available_versions(library: str, python: str, *, pre: bool = False) -> list[
     release, too. Indexes and folders are those that pip is configured with. Raises `BackendError` without any."""
     if importlib.util.find_spec("pip") is None:
         raise BackendError(f"pip is needed to list the releases of {library}; give them, as in --versions 1.0,1.1")
-    # `pip index versions` also lists releases without a wheel; what cannot be met lists those that `install` would take.
+    # `pip index versions` also lists releases without a wheel; what cannot be met lists what `install` takes.
     impossible = f"{library}<0.dev0,>0"
     done = run([*pip(python), "install", "--dry-run", "--no-deps", "--only-binary=:all:", impossible], _LIMIT_S)
     listed = _LISTED.search(done.stderr)

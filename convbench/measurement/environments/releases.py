@@ -126,6 +126,7 @@ def _made(recipe: Recipe, place: Path, base: OtherEnvironment) -> str:
     python = environment(str(place), "new").python
     done = run([*_installer(python), *recipe.installed])
     if done.returncode != 0:
+        shutil.rmtree(place, ignore_errors=True)
         raise BackendError(f"{recipe.library} {recipe.version} could not be installed: {last_lines(done)}")
     version = _installed_version(recipe.library, python)
     if not recipe.is_met_by(version):
