@@ -58,6 +58,17 @@ class ChangeVerdict(StrEnum):
     UNCLEAR = "unclear"
 
 
+class Again(NamedTuple):
+    """A pair that was measured again in fresh processes, because it seemed slower. It `holds` if it is a regression
+    there, too. `side_by_side`: with the base; else against the base's record. `own_ratio` is the time of the new one
+    now over its time then, which is what the machine did meanwhile."""
+
+    ratio: Ratio
+    holds: bool
+    side_by_side: bool
+    own_ratio: float | None = None
+
+
 class Change(NamedTuple):
     """One pair in both sets. `ratio` is new over base, without the machine's `drift`: above 1 the new one is slower."""
 
@@ -74,6 +85,8 @@ class Change(NamedTuple):
     """Whether the two were measured side by side, and compared round by round."""
     drift: float | None = None
     """How many times slower the machine was in the new run, by other libraries on the same case, if known."""
+    again: Again | None = None
+    """If it was measured again."""
 
     @property
     def implementations(self) -> tuple[str | None, str | None]:
@@ -86,7 +99,8 @@ class Change(NamedTuple):
 
     def regressed(self, threshold: float) -> bool:
         """Slower beyond doubt, and by more than `threshold` (0.05 is 5 %)."""
-        return self.verdict is ChangeVerdict.SLOWER and self.ratio.value > 1 + threshold
+        holds = self.again is None or self.again.holds
+        return holds and self.verdict is ChangeVerdict.SLOWER and self.ratio.value > 1 + threshold
 
 
 @dataclass(frozen=True)

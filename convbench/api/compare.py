@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -20,7 +21,9 @@ from convbench.errors import BackendError, NothingMeasuredError
 from convbench.reporting.history import comparison as shown
 from convbench.reporting.page.figure import Figures
 from convbench.reporting.page.standalone import figures_of
+from convbench.runner.confirm.confirm import Means, confirmed
 from convbench.runner.locate import records_named
+from convbench.runner.observer import Observer
 from convbench.store.locations import results_folder
 from convbench.store.schema import Record
 
@@ -79,6 +82,10 @@ def compare(
     threshold: float | str = 0.05,
     across_machines: bool = False,
     results: str | Path | None = None,
+    confirm: bool = False,
+    plugins: Iterable[str | Path] = (),
+    pythons: Iterable[str] = (),
+    observer: Observer | None = None,
 ) -> Compared:
     """Compare two sets of records, pair by pair; a pair is a suite, case, backend and number of threads.
 
@@ -86,15 +93,18 @@ def compare(
     `convbench.run`, frames of `convbench.load`, or records. With `backend` only that one is compared, and with
     `against` under another name in `new`. A regression is slower beyond doubt and by more than `threshold`, such as
     "5%" or 0.05. Pairs that were measured on different hardware are compared only with `across_machines`. Machines and
-    commits are looked for in the folder `results`, by default the usual one.
+    commits are looked for in the folder `results`, by default the usual one. With `confirm` each regression is measured
+    again in fresh processes, with the backends of `plugins` and of other environments (`pythons`, such as
+    "envs/old=old"), and counts only if it holds; its journal goes to `results`, and `observer` learns what happens.
 
     Raises `ResultsError` for a name that names no records, `BackendError` for patterns that do not match up, and
-    `NothingMeasuredError` when no pair is timed in both.
+    `NothingMeasuredError` when no pair is timed in both, or a regression cannot be measured again.
     """
     folder = results_folder(None if results is None else Path(results))
     with _without_garbage_collection():
-        base_records = _records(base, folder)
-        new_records = base_records if isinstance(new, (str, Path)) and new == base else _records(new, folder)
+        more = ("problem",) if confirm else ()
+        base_records = _records(base, folder, more)
+        new_records = base_records if isinstance(new, (str, Path)) and new == base else _records(new, folder, more)
         others: _Sides = ([], [])
         if backend is not None:
             (base_records, new_records), others = _as_one_backend(
@@ -107,7 +117,19 @@ def compare(
         of_base, of_new = (f" of backend {name}" if name else "" for name in (backend, against or backend))
         sizes = f"{names[0]} has {len(base_records):,} records{of_base} and {names[1]} {len(new_records):,}{of_new}"
         raise NothingMeasuredError(_nothing(sizes, comparison))
+    if confirm:
+        place = None if results is None else Path(results)
+        means = Means(plugins=tuple(map(Path, plugins)), pythons=tuple(pythons), results=place)
+        names_of = partial(_names_of, backend=backend, against=against or backend)
+        comparison = confirmed(comparison, limit, names_of, means, observer or Observer())
     return Compared(comparison, limit)
+
+
+def _names_of(compared: str, backend: str | None, against: str | None) -> tuple[str, str]:
+    """The backends that were compared under the name that `_as_one_backend` gave them, in the base and in the new."""
+    patterns = (compared if pattern is None else pattern for pattern in (backend, against))
+    base, new = (pattern.replace("*", compared) for pattern in patterns)
+    return base, new
 
 
 @contextmanager
@@ -122,9 +144,9 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _records(source: Source, folder: Path) -> list[Record]:
+def _records(source: Source, folder: Path, more: Sequence[str] = ()) -> list[Record]:
     if isinstance(source, (str, Path)):
-        return records_named(str(source), folder, analysis.FIELDS)
+        return records_named(str(source), folder, (*analysis.FIELDS, *more))
     if isinstance(source, Result):
         return [cast("Record", record) for record in source.records]
     if not hasattr(source, "to_dict"):

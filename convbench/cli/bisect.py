@@ -64,9 +64,9 @@ def bisect(as_json: bool, **words: Any) -> None:
         raise click.UsageError("Give either --question, for a wrong answer, or --case, for a slow-down.")
     show_journal_warnings()
     with progress(stderr()) as observer:
-        found = search(Request(**words), observer)
+        result = search(Request(**words), observer)
     if as_json:
-        print_rows(found)
+        print_rows(result)
     else:
-        stdout().print(bisection_report(found))
-    sys.exit(found.exit_code)
+        stdout().print(bisection_report(result))
+    sys.exit(result.exit_code)

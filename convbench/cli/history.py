@@ -20,6 +20,13 @@ from convbench.cli import options
 @click.option(
     "--across-machines", is_flag=True, help="Compare also what was measured on another CPU, number of CPUs or ISA."
 )
+@click.option(
+    "--confirm",
+    is_flag=True,
+    help="Measure again in fresh processes what seems slower, and call it slower only if it is again.",
+)
+@options.plugins
+@options.pythons
 @options.markdown
 @options.results
 @options.json_lines
@@ -28,12 +35,20 @@ def compare(base: str, new: str, as_json: bool, markdown: bool, **selection: Any
 
     BASE and NEW are journals, folders of journals, machines, commits, tags or branches. The exit code is 1 when
     something is slower beyond doubt by more than --threshold or is broken now, and 3 when nothing can be compared.
+
+    With --confirm both sides are measured side by side if both can be had here, as two backends or two environments
+    (--python). Else the new one is measured again and compared with the base's record.
     """
     from convbench.api.compare import compare as compare_records
-    from convbench.reporting.console import show, show_journal_warnings
+    from convbench.reporting.console import show, show_journal_warnings, stderr
+    from convbench.reporting.progress import progress
 
     show_journal_warnings()
-    result = compare_records(base, new, **selection)
+    if selection["confirm"]:
+        with progress(stderr()) as observer:
+            result = compare_records(base, new, observer=observer, **selection)
+    else:
+        result = compare_records(base, new, **selection)
     show(result, result.records, as_json=as_json, markdown=result.markdown() if markdown else None)
     sys.exit(result.exit_code)
 

@@ -1,7 +1,8 @@
-"""Backends for `power.py`: a convolution in NumPy, a copy of it, and the same with 2 % more of the same computation.
+"""Backends for `power.py` and `bisect_steps.py`: a convolution in NumPy, a copy of it, and the same with 2 % and with
+5 % more of the same computation.
 
-It gathers the windows of some output rows and multiplies them by the filters. The slowed one does so again for the
-first 2 % of the rows, and throws that away.
+It gathers the windows of some output rows and multiplies them by the filters. A slowed one does so again for the
+first 2 % or 5 % of the rows, and throws that away.
 """
 
 from __future__ import annotations
@@ -50,4 +51,4 @@ class Conv(Backend):
         return Ready(run)
 
 
-BACKENDS = (Conv("conv"), Conv("conv-copy"), Conv("conv-slowed", MORE))
+BACKENDS = (Conv("conv"), Conv("conv-copy"), Conv("conv-slowed", MORE), Conv("conv-slowed-more", 0.05))

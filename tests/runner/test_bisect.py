@@ -16,7 +16,7 @@ from places import PLUGINS
 from convbench.errors import BackendError, ResultsError
 from convbench.measurement.environments.commits import commits_between, files_of
 from convbench.measurement.environments.release_facts import changelog_url
-from convbench.runner.bisect.log import Asked, History
+from convbench.runner.bisect.log import Answered, History
 
 QUESTION = "n1c2h6w6_o3k3_p1"
 RIGHT, WRONG = "output", "output + 1"
@@ -81,7 +81,7 @@ def test_the_release_that_made_an_answer_wrong(wheels: Path, tmp_path: Path) -> 
     assert rows(resumed)["finding"] == [step] and "which has 4 looks" in " ".join(resumed.stderr.split())
     assert "fake-conv 1.3: preparing" not in resumed.stderr, "what the log has is not looked at again"
     (log,) = (tmp_path / "results" / "here").glob("*.bisection")
-    log.write_text(log.read_text() + '{"event": "asked", "label": 7}\n')
+    log.write_text(log.read_text() + '{"event": "answered", "label": 7}\n')
     spoilt = bisect(wheels, *words, "--resume", cwd=tmp_path)
     assert spoilt.returncode == 2 and "has a line that no bisection wrote" in " ".join(spoilt.stderr.split())
     assert "Traceback" not in spoilt.stderr
@@ -145,7 +145,7 @@ def test_the_commit_that_made_an_answer_wrong(wheels: Path, tmp_path: Path) -> N
     assert (step["before"]["subject"], step["after"]["subject"]) == ("change 1", "change 2")
     assert step["after"]["label"] == git(mine, "rev-parse", "main")[:12]
     assert git(mine, "worktree", "list").count("\n") == 1 and git(mine, "branch", "--show-current") == "main\n"
-    assert git(mine, "status", "--porcelain").splitlines() == ["?? envs/", "?? results/"]
+    assert set(git(mine, "status", "--porcelain").splitlines()) <= {"?? envs/", "?? results/"}
     assert not [path for path in (mine / "envs").iterdir() if path.is_dir()], "--discard removes environments"
 
 
@@ -207,15 +207,15 @@ def test_the_changelog_is_a_link_of_the_metadata(lines: list[str], url: str | No
 def test_a_log_gives_each_look_once_and_refuses_what_it_did_not_write(tmp_path: Path) -> None:
     with History.begin(tmp_path, {"question": "x"}, resume=True) as history:
         assert history.read == 0 and history.known("1.0") is None
-        history.add(Asked(label="1.0", kind="ok"))
+        history.add(Answered(label="1.0", kind="ok"))
     with History.begin(tmp_path, {"question": "x"}, resume=True) as again:
-        assert again.known("1.0") == Asked(label="1.0", kind="ok")
+        assert again.known("1.0") == Answered(label="1.0", kind="ok")
         assert again.known("1.0") is None
     with history.path.open("a") as log:
         log.write('torn {"event"\n')
     assert History.begin(tmp_path, {"question": "x"}, resume=True).read == 1
     assert History.begin(tmp_path, {"question": "y"}, resume=True).read == 0
-    for line in ('{"event": "else"}', '{"event": "timed", "labels": "x", "ratios": [[1]]}', '{"event": "asked"}'):
+    for line in ('{"event": "else"}', '{"event": "timed", "labels": "x", "ratios": [[1]]}', '{"event": "answered"}'):
         with history.path.open("a") as log:
             log.write(f"{line}\n")
         with pytest.raises(ResultsError, match="no bisection wrote"):

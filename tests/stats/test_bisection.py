@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -81,7 +82,7 @@ def test_probabilities_add_up_and_the_answer_is_sure(count: int, seen: dict[int,
     gaps = search.gaps()
     assert math.isclose(sum(gap.probability for gap in gaps), 1.0)
     assert (gaps[0].before, gaps[-1].after) == (0, count - 1)
-    assert all(one.after == other.before for one, other in zip(gaps, gaps[1:], strict=False))
+    assert all(one.after == other.before for one, other in pairwise(gaps))
     assert search.answer().probability >= SURE - 1e-9
 
 

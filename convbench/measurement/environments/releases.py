@@ -61,7 +61,7 @@ class Recipe:
         return (*wheels, *(self.requirements if self.source is None else (str(self.source), *self.others)))
 
     def is_met_by(self, version: str) -> bool:
-        """Whether this installed version is what was asked for; what a source calls itself is its own affair."""
+        """Whether this installed version is the one requested; a source may call itself anything."""
         return self.source is not None or same_version(self.version, version)
 
     def folder_name(self, python: str) -> str:

@@ -18,40 +18,40 @@ from convbench.status import Status
 _RIGHT = str(Status.OK)
 
 
-def print_rows(found: Bisected) -> None:
+def print_rows(result: Bisected) -> None:
     """Print the rows as JSON lines on standard output."""
-    print_json(found.rows())
+    print_json(result.rows())
 
 
-def bisection_report(found: Bisected) -> RenderableType:
+def bisection_report(result: Bisected) -> RenderableType:
     """What was looked at, what was found, and how much it took."""
-    cells = [(look.label, look.result, look.sentence) for look in found.looks]
-    parts: list[RenderableType] = [plain_table((found.word, "", ""), cells, wraps=(2,)), Text()] if cells else []
-    for finding in found.findings:
-        parts += [_report(finding, found), Text()]
-    if found.conclusion:
-        parts += [Text(printable(found.conclusion)), Text()]
-    effort = f"{count(found.environments, 'environment')} for {count(found.members, found.word)}"
-    kept = f"; the log is {found.log}" if found.log else ""
-    return Group(*parts, Text(printable(f"{effort}, {duration(found.elapsed_s)}{kept}")))
+    cells = [(look.label, look.result, look.sentence) for look in result.looks]
+    parts: list[RenderableType] = [plain_table((result.word, "", ""), cells, wraps=(2,)), Text()] if cells else []
+    for finding in result.findings:
+        parts += [_report(finding, result), Text()]
+    if result.conclusion:
+        parts += [Text(printable(result.conclusion)), Text()]
+    effort = f"{count(result.environments, 'environment')} for {count(result.members, result.word)}"
+    kept = f"; the log is {result.log}" if result.log else ""
+    return Group(*parts, Text(printable(f"{effort}, {duration(result.elapsed_s)}{kept}")))
 
 
-def _report(finding: Finding, found: Bisected) -> RenderableType:
-    heading = Text(printable(_heading(finding, found)), style="dim" if finding.kind == "further" else "bold red")
+def _report(finding: Finding, result: Bisected) -> RenderableType:
+    heading = Text(printable(_heading(finding, result)), style="dim" if finding.kind == "further" else "bold red")
     return Group(heading, *(Text(f"  {name:<16}{printable(text)}") for name, text in _lines(finding)))
 
 
-def _heading(finding: Finding, found: Bisected) -> str:
+def _heading(finding: Finding, result: Bisected) -> str:
     before, after = finding.before, finding.after
-    ends = f"{found.library} {before.label} and {after.label}"
+    ends = f"{result.library} {before.label} and {after.label}"
     if finding.kind == "undecided":
-        return f"A step lies between {ends}, and no {found.word} can be blamed for it beyond doubt."
+        return f"A step lies between {ends}, and no {result.word} can be blamed for it beyond doubt."
     is_range = bool(finding.skipped or finding.untried)
     further = "A further change: " if finding.kind == "further" else ""
     if is_range:
         return f"{further}{_changed(finding)} between {ends}"
     when = f", of {after.date}" if after.date else ""
-    return f"{further}{found.library} {after.label}{when}, {_changed(finding)}"
+    return f"{further}{result.library} {after.label}{when}, {_changed(finding)}"
 
 
 def _changed(finding: Finding) -> str:

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.analysis.backend_times import lower_precision
-from convbench.analysis.comparison import Change, ChangeVerdict, Comparison
+from convbench.analysis.comparison import Again, Change, ChangeVerdict, Comparison
 from convbench.reporting.history.implementations import in_words, sentence
 from convbench.reporting.markdown import escaped, markdown_table
 from convbench.reporting.numbers import aligned, count, interval_column, milliseconds
@@ -97,6 +97,13 @@ def _row(change: Change) -> dict[str, Any]:
         "verdict": str(change.verdict),
         "base_implementation": change.implementations[0],
         "new_implementation": change.implementations[1],
+    } | ({} if change.again is None else {"again": _again_row(change.again)})
+
+
+def _again_row(again: Again) -> dict[str, Any]:
+    ratio = {name: getattr(again.ratio, name) for name in ("low", "high")}
+    return {"holds": again.holds, "side_by_side": again.side_by_side, "ratio": again.ratio.value, **ratio} | {
+        "own_ratio": again.own_ratio
     }
 
 
@@ -153,6 +160,7 @@ def _closing(comparison: Comparison, threshold: float) -> str:
     verdicts = Counter(change.verdict for change in changes)
     counts = ", ".join(f"{verdicts[verdict]:,} {verdict}" for verdict in ChangeVerdict if verdicts[verdict])
     sentences = [f"{count(len(changes), 'pair')}: {counts or 'none timed in both'}.", *_how_measured(changes)]
+    sentences += _confirmations([change for change in changes if change.again is not None])
     if (mean := comparison.geometric_mean) is not None:
         sentences.append(f"Geometric mean new/base {mean:.3f}.")
     sentences.append(f"{len(comparison.regressions(threshold)):,} slower by more than {threshold:.0%}.")
@@ -166,6 +174,33 @@ def _closing(comparison: Comparison, threshold: float) -> str:
     if base or new:
         sentences.append(f"Not compared: {base:,} only in the base, {new:,} only in the new.")
     return " ".join([*sentences, *filter(None, [machines_sentence(comparison)])])
+
+
+def _confirmations(changes: Sequence[Change]) -> list[str]:
+    """What was measured again, and what came of it."""
+    if not changes:
+        return []
+    again = [change.again for change in changes if change.again is not None]
+    lost = [change for change in changes if change.again is not None and not change.again.holds]
+    sentences = [
+        f"{count(len(again), 'pair')} seemed slower and {'was' if len(again) == 1 else 'were'} measured again:"
+    ]
+    sentences[0] += f" {len(again) - len(lost):,} slower again, {len(lost):,} not."
+    sentences += [
+        f"{_named(change)} on {change.case} was {change.ratio.value:.3f} and is {_again_text(change)}."
+        for change in lost[:_MOST_SHOWN]
+    ]
+    if own := [math.log(each.own_ratio) for each in again if each.own_ratio and not each.side_by_side]:
+        drift = math.exp(fmean(own))
+        sentences.append(f"The new ones alone were measured again: they took {drift:.3f} times their earlier times.")
+    return sentences
+
+
+def _again_text(change: Change) -> str:
+    again = change.again
+    if again is None:
+        return "unknown"
+    return f"{again.ratio.value:.3f} [{again.ratio.low:.3f}, {again.ratio.high:.3f}]"
 
 
 def machines_sentence(comparison: Comparison) -> str:

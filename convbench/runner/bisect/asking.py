@@ -33,8 +33,8 @@ def answer_to(question: Question, entry: Entry, limit_s: float, threads: int) ->
     return Answer(str(Status.OK), _rest(failures))
 
 
-def _answer_of(failure: Failure, failed: int, asked: int) -> Answer:
-    times = f" (in {failed} of {asked} fresh processes)" if failed < asked else ""
+def _answer_of(failure: Failure, failures: int, attempts: int) -> Answer:
+    times = f" (in {failures} of {attempts} fresh processes)" if failures < attempts else ""
     return Answer(str(failure.status), f"{failure.check}: {failure.reason}{times}", failure.kernel)
 
 

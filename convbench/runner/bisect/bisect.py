@@ -19,7 +19,7 @@ from convbench.runner import run
 from convbench.runner.bisect.asking import answer_to
 from convbench.runner.bisect.changed_answer import MOST_ENDS, Answer, Skipped, find_change, first_that_answers
 from convbench.runner.bisect.finding import Bisected, Finding, Reporter
-from convbench.runner.bisect.log import Asked, History, Lost
+from convbench.runner.bisect.log import Answered, History, Lost
 from convbench.runner.bisect.series import Environments, Series, base_environment, commits_of, releases_between
 from convbench.runner.bisect.slow_down import LostEndError, SlowDown, SlowDownSearch
 from convbench.runner.bisect.timing import SideBySide
@@ -97,19 +97,19 @@ def bisect(request: Request, observer: Observer) -> Bisected:
     return replace(result, environments=len(environments.made), elapsed_s=time.monotonic() - start, log=history.path)
 
 
-# --- what is asked for ------------------------------------------------------------------------------------------------
+# --- the request -----------------------------------------------------------------------------------------------------
 
 
 def _backend(request: Request, library: str) -> Entry:
     discovered = discover(request.plugins)
     discovered.defined_by(request.plugins)
-    found = backends_of(library, discovered, (request.backend,) if request.backend else ())
-    if len(found) > 1:
-        names = ", ".join(entry.name for entry in found)
+    backends = backends_of(library, discovered, (request.backend,) if request.backend else ())
+    if len(backends) > 1:
+        names = ", ".join(entry.name for entry in backends)
         raise BackendError(
-            f"{len(found)} backends compute with {library}: {names}. Choose one, as in --backend {found[0].name}"
+            f"{len(backends)} backends compute with {library}: {names}. Choose one, as in --backend {backends[0].name}"
         )
-    return found[0]
+    return backends[0]
 
 
 def _check(request: Request, backend: Entry) -> None:
@@ -158,7 +158,7 @@ class _Asking:
     an old release, and nothing of the answer."""
 
     def __post_init__(self) -> None:
-        self.answers: dict[int, Asked | Lost] = {}
+        self.answers: dict[int, Answered | Lost] = {}
 
     def __call__(self, member: int) -> Answer | Skipped:
         if member not in self.answers:
@@ -170,18 +170,18 @@ class _Asking:
             return Skipped(look.sentence)
         return Answer(look.kind, look.sentence, look.kernel)
 
-    def _look(self, member: int) -> Asked | Lost:
+    def _look(self, member: int) -> Answered | Lost:
         label = self.environments.series.labels[member]
-        if isinstance(known := self.history.known(label), (Asked, Lost)):
+        if isinstance(known := self.history.known(label), (Answered, Lost)):
             return known
         entry = self.environments.entry(member)
         answer = entry if isinstance(entry, Skipped) else self._answer(entry)
         if isinstance(answer, Skipped):
-            look: Asked | Lost = Lost(labels=(label,), label=label, reason=answer.reason)
+            look: Answered | Lost = Lost(labels=(label,), label=label, reason=answer.reason)
             if answer is not entry:  # what has no environment was announced
                 self.say(f"{self.environments.series.library} {label} is skipped: {answer.reason}")
         else:
-            look = Asked(label=label, kind=answer.kind, sentence=answer.sentence, kernel=answer.kernel)
+            look = Answered(label=label, kind=answer.kind, sentence=answer.sentence, kernel=answer.kernel)
             self.say(f"{self.environments.series.library} {label}: {look.kind} {look.sentence}".rstrip())
         self.history.add(look)
         self.environments.remove()
@@ -220,12 +220,12 @@ def _end(
                 "the search with --good or --bad, or what it needs with --with."
             )
         return members[0]
-    if (found := first_that_answers(ask, members)) is None:
+    if (end := first_that_answers(ask, members)) is None:
         raise NothingMeasuredError(
             f"none of {min(MOST_ENDS, len(members))} {series.word}s of {series.library} can be asked; the last reason: "
             f"{_reason(ask(members[0]))}"
         )
-    return found
+    return end
 
 
 def _reason(answer: Answer | Skipped) -> str:
@@ -256,22 +256,22 @@ def _slow(request: Request, environments: Environments, history: History, observ
         return seen
 
     try:
-        found = SlowDownSearch(side_by_side, request.slower).between(low, high)
+        slow_down = SlowDownSearch(side_by_side, request.slower).between(low, high)
     except LostEndError as lost:
         label = series.labels[lost.member]
         raise NothingMeasuredError(
             f"{series.library} {label} cannot be measured: {lost}. Give another end of the search with --good or --bad."
         ) from None
-    return _slow_result(found, reporter, request)
+    return _slow_result(slow_down, reporter, request)
 
 
-def _slow_result(found: SlowDown, reporter: Reporter, request: Request) -> Bisected:
-    if found.ends is not Decision.SLOWER:
-        return reporter.not_slower(found, request.slower)
-    findings: list[Finding] = [reporter.changed(s.before, s.after, ratio=s.ratio) for s in found.steps]
-    findings += [reporter.changed(s.before, s.after, ratio=s.ratio, kind="further") for s in found.rest]
-    findings += [reporter.changed(*ends, kind="undecided") for ends in found.undecided]
-    return reporter.result(findings, found.ratio)
+def _slow_result(slow_down: SlowDown, reporter: Reporter, request: Request) -> Bisected:
+    if slow_down.ends is not Decision.SLOWER:
+        return reporter.not_slower(slow_down, request.slower)
+    findings: list[Finding] = [reporter.changed(s.before, s.after, ratio=s.ratio) for s in slow_down.steps]
+    findings += [reporter.changed(s.before, s.after, ratio=s.ratio, kind="further") for s in slow_down.rest]
+    findings += [reporter.changed(*ends, kind="undecided") for ends in slow_down.undecided]
+    return reporter.result(findings, slow_down.ratio)
 
 
 def _releases(series: Series) -> Mapping[int, Release]:

@@ -54,8 +54,8 @@ def find_change(low: int, high: int, ask: Ask) -> Change:
         answers[low + place] = answer
         bisection = bisection.with_evidence(place, CERTAIN if answer.kind != first.kind else -CERTAIN)
     gap = bisection.answer()
-    asked = [member for member in sorted(answers) if member >= low + gap.after]
-    later = tuple((one, next_) for one, next_ in pairwise(asked) if answers[one].kind != answers[next_].kind)
+    after = [member for member in sorted(answers) if member >= low + gap.after]
+    later = tuple((one, next_) for one, next_ in pairwise(after) if answers[one].kind != answers[next_].kind)
     return Change(low + gap.before, low + gap.after, later)
 
 

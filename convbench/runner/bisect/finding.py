@@ -10,7 +10,7 @@ from typing import Any, Literal
 from convbench.errors import NothingMeasuredError
 from convbench.measurement.environments.release_facts import ReleaseFacts, release_facts
 from convbench.runner.bisect.changed_answer import Skipped
-from convbench.runner.bisect.log import Asked, Lost
+from convbench.runner.bisect.log import Answered, Lost
 from convbench.runner.bisect.series import Environments
 from convbench.runner.bisect.slow_down import SlowDown
 from convbench.stats.bisection.levels import Decision
@@ -78,8 +78,8 @@ class Bisected:
     @property
     def exit_code(self) -> int:
         """0 when a step was found, 3 when there is none, or none that a member can be blamed for."""
-        found = any(finding.kind == "step" for finding in self.findings)
-        return 0 if found else NothingMeasuredError.exit_code
+        is_found = any(finding.kind == "step" for finding in self.findings)
+        return 0 if is_found else NothingMeasuredError.exit_code
 
     def rows(self) -> list[dict[str, Any]]:
         """JSON-ready: a row for each member that was looked at, then one for each finding, then the conclusion."""
@@ -97,7 +97,7 @@ class Reporter:
 
     library: str
     environments: Environments
-    answers: Mapping[int, Asked | Lost]
+    answers: Mapping[int, Answered | Lost]
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By label, of those that were timed."""
 
@@ -128,17 +128,17 @@ class Reporter:
         more = "nothing broke between them" if kind == Status.OK else "it began before them: give an older --good"
         return self.result([], conclusion=f"{ends}; {more}.")
 
-    def not_slower(self, found: SlowDown, threshold: float) -> Bisected:
-        """The last member is not slower than the first, or it cannot be told."""
-        ratio = found.ratio
+    def not_slower(self, slow_down: SlowDown, threshold: float) -> Bisected:
+        """The last member is not slower than the first, or that stays undecided."""
+        ratio = slow_down.ratio
         figures = f"{ratio.value:.3f} times the time, 95 % interval [{ratio.low:.3f}, {ratio.high:.3f}]"
-        ends = f"{self.library} {self._label(found.high)} takes {figures}, of {self._label(found.low)}"
+        ends = f"{self.library} {self._label(slow_down.high)} takes {figures}, of {self._label(slow_down.low)}"
         how = (
             f"it is not slower by {threshold:.0%}"
-            if found.ends is Decision.LEVEL
+            if slow_down.ends is Decision.LEVEL
             else (f"whether that is slower by {threshold:.0%} stays undecided; try again on a quieter machine")
         )
-        return self.result([], found.ratio, f"{ends}: {how}.")
+        return self.result([], slow_down.ratio, f"{ends}: {how}.")
 
     def result(self, findings: list[Finding], ratio: Ratio | None = None, conclusion: str = "") -> Bisected:
         series = self.environments.series
@@ -156,7 +156,7 @@ class Reporter:
         looks = {}
         for member, label in enumerate(self.environments.series.labels):
             answer = self.answers.get(member)
-            if isinstance(answer, Asked):
+            if isinstance(answer, Answered):
                 looks[member] = Look(label=label, result=answer.kind, sentence=answer.sentence)
             elif (reason := self._why_skipped(member)) is not None:
                 looks[member] = Look(label=label, result="skipped", sentence=reason)
@@ -171,7 +171,7 @@ class Reporter:
     def _why_passed_over(self, member: int) -> str | None:
         """Of a member between those on both sides of a change, why it is on neither side."""
         look = self.answers.get(member)
-        return look.sentence if isinstance(look, Asked) else self._why_skipped(member)
+        return look.sentence if isinstance(look, Answered) else self._why_skipped(member)
 
     def _label(self, member: int) -> str:
         return self.environments.series.labels[member]
@@ -179,12 +179,12 @@ class Reporter:
     def _side(self, member: int) -> Side:
         series, label, answer = self.environments.series, self._label(member), self.answers.get(member)
         facts = self.facts.get(label, {})
-        kernel = answer.kernel if isinstance(answer, Asked) else None
+        kernel = answer.kernel if isinstance(answer, Answered) else None
         return Side(
             label=label,
             date=series.date(member, self.environments.base.python),
             subject=series.commits[member].subject if series.commits else None,
-            answer=f"{answer.kind} {answer.sentence}".rstrip() if isinstance(answer, Asked) else None,
+            answer=f"{answer.kind} {answer.sentence}".rstrip() if isinstance(answer, Answered) else None,
             median_s=facts.get("median_s"),
             implementation=facts.get("implementation") or kernel,
             bundled=self._facts_of(member).bundled,

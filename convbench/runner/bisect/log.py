@@ -21,7 +21,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """What is known of one member, from the log or from now."""
 
 
-class Asked(Look, tag="asked", frozen=True, kw_only=True):
+class Answered(Look, tag="answered", frozen=True, kw_only=True):
     """A member's answer to the question: `kind` is `ok` or the word of a failure."""
 
     label: str
@@ -48,7 +48,7 @@ class Timed(Look, tag="timed", frozen=True, kw_only=True):
     """By label, what else is known: `median_s` and `implementation`."""
 
 
-_ANY = Asked | Lost | Timed
+_ANY = Answered | Lost | Timed
 
 
 class History:
@@ -64,7 +64,7 @@ class History:
 
     @classmethod
     def begin(cls, folder: Path, identity: Mapping[str, Any], *, resume: bool) -> History:
-        """A new log, or with `resume` the newest of the same request, if there is one. Raises `ResultsError` for a log
+        """A new log, or with `resume` the newest of the same request. Raises `ResultsError` for a log
         that no bisection wrote."""
         if resume and (newest := newest_log(folder, identity, BISECTION_SUFFIX)) is not None:
             return cls(VerificationLog(newest[0]), newest[1])
@@ -100,4 +100,4 @@ class History:
 
 
 def _key(look: _ANY) -> tuple[str, ...]:
-    return (look.label,) if isinstance(look, Asked) else look.labels
+    return (look.label,) if isinstance(look, Answered) else look.labels

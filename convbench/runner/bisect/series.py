@@ -49,10 +49,11 @@ def releases_between(
 ) -> Series:
     """The releases that were given, or those with a wheel for `python`; from the older to the newer of `good` and `bad`
     where they are given. Raises `BackendError` for versions that are not among them, and for fewer than two."""
-    given = versions_named(versions)
-    known = sorted(given, key=lambda text: version_of(text) or 0) if given else []
-    known = known or available_versions(library, python, pre=pre)
-    ends = [_place(library, known, name, text) for name, text in (("--good", good), ("--bad", bad)) if text is not None]
+    named = sorted(versions_named(versions), key=lambda text: version_of(text) or 0)
+    known = named or available_versions(library, python, pre=pre)
+    ends = [
+        _index_of(library, known, name, text) for name, text in (("--good", good), ("--bad", bad)) if text is not None
+    ]
     low = min(ends) if len(ends) == 2 or good is not None else 0
     high = max(ends) if len(ends) == 2 or bad is not None else len(known) - 1
     if high <= low:
@@ -69,7 +70,7 @@ def commits_of(library: str, repository: Path, text: str) -> Series:
     return Series(library, tuple(commit.label for commit in commits), commits, repository)
 
 
-def _place(library: str, known: Sequence[str], name: str, text: str) -> int:
+def _index_of(library: str, known: Sequence[str], name: str, text: str) -> int:
     for place, version in enumerate(known):
         if same_version(text, version):
             return place

@@ -12,7 +12,7 @@ from convbench.measurement.environments.releases import Release
 from convbench.registry import Entry
 from convbench.runner import run
 from convbench.runner.bisect.changed_answer import Skipped
-from convbench.runner.bisect.log import Asked, History, Lost, Timed
+from convbench.runner.bisect.log import Answered, History, Lost, Timed
 from convbench.runner.bisect.series import Environments
 from convbench.runner.bisect.slow_down import Ratios
 from convbench.runner.observer import Observer
@@ -42,7 +42,7 @@ class SideBySide:
         by_label = dict(zip(labels, members, strict=True))
         if isinstance(look, Lost):
             return by_label.get(look.label, members[0]), Skipped(look.reason)
-        if isinstance(look, Asked):
+        if isinstance(look, Answered):
             raise AssertionError("a question was asked where times were taken")
         self.facts |= look.facts
         pairs = {
@@ -66,9 +66,9 @@ class SideBySide:
                 reason = f"{record['status']}: {record.get('reason')}" if record else "it was not measured"
                 return Lost(labels=labels, label=label, reason=reason)
         for one, other in permutations(labels, 2):
-            if (found := ratio(records[one], records[other])) is None:
+            if (times := ratio(records[one], records[other])) is None:
                 return Lost(labels=labels, label=labels[len(labels) // 2], reason="its samples share no round")
-            ratios.append((one, other, found.value, found.low, found.high, found.covers))
+            ratios.append((one, other, times.value, times.low, times.high, times.covers))
         return Timed(labels=labels, ratios=tuple(ratios), facts={k: _facts(r) for k, r in records.items()})
 
     def _records(self, entries: Mapping[str, Entry], members: tuple[int, ...]) -> dict[str, Record]:

@@ -1,0 +1,1 @@
+"""`convbench compare --confirm`: what seems slower is measured again before it is called slower."""
