@@ -27,7 +27,11 @@ ANSWERS = {
     "compare": {0, 1},  # One of two backends is slower on some case.
     "trend": {0, 1},  # The examples before it measured here, too, perhaps on a busier machine.
 }
-NEEDS_MORE = {"publish": "a checkout that asv knows", "releases": "a package index"}
+NEEDS_MORE = {
+    "publish": "a checkout that asv knows",
+    "releases": "a package index",
+    "bisect": "a package index",
+}
 NEEDS_MODULE = {"model.onnx": "onnx", "timm:resnet18": "timm"}
 PLUGIN = """
 import numpy as np
