@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -65,7 +65,7 @@ def markdown(comparison: Comparison, threshold: float) -> str:
         headers, cells = _table(changes)
         parts += [markdown_table(headers, cells, right=range(4, headers.index(_INTERVAL) + 1)), ""]
     parts += [f"**broken**: {escaped(line)}\n" for line in _broken(comparison)]
-    return "\n".join([*parts, printable(_closing(comparison, threshold))])
+    return "\n".join([*parts, printable(_closing(comparison, threshold, escaped))])
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def _broken(comparison: Comparison) -> list[str]:
     return [*sentences[:_MOST_SHOWN], f"{more:,} more"] if more > 0 else sentences
 
 
-def _closing(comparison: Comparison, threshold: float) -> str:
-    """How many pairs changed, how they were measured, and what was left out."""
+def _closing(comparison: Comparison, threshold: float, quoted: Callable[[str], str] = str) -> str:
+    """How many pairs changed, how they were measured, and what was left out. `quoted` shows what is from a journal."""
     changes = comparison.changes
     verdicts = Counter(change.verdict for change in changes)
     counts = ", ".join(f"{verdicts[verdict]:,} {verdict}" for verdict in ChangeVerdict if verdicts[verdict])
@@ -165,7 +165,7 @@ def _closing(comparison: Comparison, threshold: float) -> str:
         sentences.append(f"Geometric mean new/base {mean:.3f}.")
     sentences.append(f"{len(comparison.regressions(threshold)):,} slower by more than {threshold:.0%}.")
     if kernels := sentence((f"{c.backend} on {c.case}", c.implementations) for c in changes):
-        sentences.append(kernels)
+        sentences.append(quoted(kernels))
     if comparison.broken:
         sentences.append(f"{len(comparison.broken):,} broken.")
     if len(changes) > _MOST_SHOWN:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -191,7 +191,7 @@ def _caches(cache: str) -> str:
 
 def markdown_of(shown: TrendReport) -> str:
     """The same as a table, a row for each step."""
-    closing = "\n\n".join(_closing(shown))
+    closing = "\n\n".join(_closing(shown, escaped))
     if not shown.steps:
         return closing
     named = ("machine", "hardware", "suite", "threads", "dtype", "allocator", "cache")
@@ -206,8 +206,9 @@ def markdown_of(shown: TrendReport) -> str:
     return "\n\n".join([escaped(_alike(shown)), markdown_table(headers, rows, right), closing])
 
 
-def _closing(shown: TrendReport) -> list[str]:
-    """Which series were searched, the steps found, what follows from them; then which series were not searched."""
+def _closing(shown: TrendReport, quoted: Callable[[str], str] = str) -> list[str]:
+    """Which series were searched, the steps found, what follows from them; then which series were not searched.
+    `quoted` shows kernels, which are from a journal."""
     trend = shown.trend
     searched = [*trend.long, *trend.short]
     points = sum(len(series.points) for series in searched)
@@ -226,7 +227,7 @@ def _closing(shown: TrendReport) -> list[str]:
         apart = any(step.evidence is Evidence.APART for step in shown.steps)
         lines.append(note + ("; those apart were not measured in one session and count as no alarm." if apart else "."))
     if kernels := sentence((f"{s.series.key.backend} on {s.series.key.case}", _kernels(s)) for s in shown.steps):
-        lines.append(kernels)
+        lines.append(quoted(kernels))
     lines += _cuts([*searched, *trend.untold])
     if trend.untold:
         lines.append(f"Too short to say anything of: {count(len(trend.untold), 'series', 'series')}.")
