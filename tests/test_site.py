@@ -125,8 +125,9 @@ def test_every_page_is_reached_by_the_navigation(site: Path) -> None:
 @pytest.mark.skipif(what_is_missing() is not None, reason=what_is_missing() or "")
 def test_pages_open_from_disk_without_a_request_and_fit_a_phone(site: Path) -> None:
     with opened() as driver:
-        for name in ("index.html", "api.html", "measured.html", "compared.html"):
-            assert opens_by_itself(driver, site / name) == []
+        names = ("index.html", "api.html", "measured.html", "compared.html")
+        for page in [*(site / name for name in names), *site.glob("notebooks/*.html")]:
+            assert opens_by_itself(driver, page) == []
             assert driver.execute_script("return document.documentElement.scrollWidth") <= 380
 
 
