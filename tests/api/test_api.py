@@ -215,7 +215,8 @@ def test_html_escapes_whatever_a_label_says(hostile: str) -> None:
     for page in (run(suite)._repr_html_(), choose(suite)._repr_html_()):
         assert page.startswith("<pre") and "</pre><figure" in page
         tags = re.findall(r"<(/?\w+)", page)
-        assert set(tags) <= {"pre", "/pre", "span", "/span"}
+        assert set(tags) <= {"pre", "/pre", "span", "/span", "figure", "/figure", "img", "figcaption", "/figcaption"}
+        assert tags.count("img") == page.count('<img src="data:image/png;base64,') > 0
     assert "&lt;" in run(suite)._repr_html_()
 
 
