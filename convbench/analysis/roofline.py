@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -123,19 +124,34 @@ def flops_needed(problem: ConvProblem) -> int:
     """Two per multiply-add of a tap that meets the input, where padding is zeros; `problem.flops` otherwise."""
     (rows, _, _), (columns, _, _) = _axes(problem)
     channels = problem.in_channels // problem.groups * problem.out_channels
-    return 2 * problem.batch * channels * rows * columns if problem.padding_mode == "zeros" else problem.flops
+    if problem.padding_mode != "zeros" or problem.direction == "bias_gradient":
+        return problem.flops
+    return 2 * problem.batch * channels * rows * columns
 
 
 def bytes_needed(problem: ConvProblem, declared: Mapping[str, Any]) -> int:
-    """Bytes of the input that any tap meets, of the weights that meet any input, of bias and output, each once."""
+    """Bytes of the input that any tap meets, of the weights that meet any input, of bias and output, each once; a
+    gradient is written whole."""
     (_, tall, rows), (_, wide, columns) = _axes(problem)
     elements = {
         "input": problem.batch * problem.in_channels * rows * columns,
         "weight": problem.out_channels * (problem.in_channels // problem.groups) * tall * wide,
         "output": problem.batch * problem.out_channels * problem.out_height * problem.out_width,
+        "bias": problem.out_channels * problem.bias,
     }
-    bias = ITEMSIZE_BYTES[problem.dtype] * problem.out_channels * problem.bias
-    return bias + sum(count * _itemsize(name, problem, declared) for name, count in elements.items())
+    elements |= {name: prod(shape) for name, shape in _written(problem).items()}
+    return sum(count * _itemsize(name, problem, declared) for name, count in elements.items())
+
+
+def _written(problem: ConvProblem) -> dict[str, tuple[int, ...]]:
+    """The shape of the gradient that is computed, by the name of what it is the gradient of; and nothing of what the
+    direction does not read."""
+    if problem.direction == "forward":
+        return {}
+    if problem.direction == "bias_gradient":
+        return {"input": (0,), "weight": (0,)}
+    name = "input" if problem.direction == "input_gradient" else "weight"
+    return {name: problem.result_shape, "bias": (0,)}
 
 
 def _itemsize(operand: str, problem: ConvProblem, declared: Mapping[str, Any]) -> int:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from strategies import problems
+from strategies import forward_problems, gradient_problems, problems
 
 from convbench.analysis.ranking import rank
 from convbench.analysis.roofline import Limit, Limits, bytes_needed, flops_needed, limit
@@ -70,7 +70,7 @@ def taps(problem: ConvProblem) -> Iterator[tuple[tuple[int, int], tuple[int, int
                     yield (y, x), (r, s), (row, column)
 
 
-@given(problems())
+@given(forward_problems())
 def test_flops_are_counted_as_a_loop_over_all_taps_counts_them(problem: ConvProblem) -> None:
     inside = sum(0 <= row < problem.height and 0 <= column < problem.width for _, _, (row, column) in taps(problem))
     channels = problem.in_channels // problem.groups * problem.out_channels
@@ -81,7 +81,7 @@ def test_flops_are_counted_as_a_loop_over_all_taps_counts_them(problem: ConvProb
     assert flops_needed(problem) <= problem.flops
 
 
-@given(problems())
+@given(forward_problems())
 def test_bytes_are_those_of_what_a_loop_over_all_taps_meets(problem: ConvProblem) -> None:
     met = [
         (kernel, place)
@@ -94,6 +94,16 @@ def test_bytes_are_those_of_what_a_loop_over_all_taps_meets(problem: ConvProblem
     elements += o * problem.bias
     assert bytes_needed(problem, PLAIN) == elements * ITEMSIZE_BYTES[problem.dtype]
     assert bytes_needed(problem, PLAIN) <= problem.bytes
+
+
+@given(gradient_problems())
+def test_a_gradient_is_written_whole_and_what_it_does_not_take_is_not_read(problem: ConvProblem) -> None:
+    itemsize = ITEMSIZE_BYTES[problem.dtype]
+    operand_g, result = math.prod(problem.output_shape), math.prod(problem.result_shape)
+    assert itemsize * (operand_g + result) <= bytes_needed(problem, PLAIN) <= problem.bytes
+    assert flops_needed(problem) <= problem.flops
+    if problem.direction == "bias_gradient":
+        assert bytes_needed(problem, PLAIN) == problem.bytes
 
 
 def test_what_was_converted_beforehand_to_less_is_less_to_move() -> None:
