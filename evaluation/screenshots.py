@@ -1,8 +1,12 @@
-"""The pictures of the docs: the site's first page and a report, taken in a headless Chromium.
+"""The pictures of the docs: the site's first page and reports, taken in a headless Chromium.
 
     convbench run --suite mobilenet-v2 --report build/report.html
     python -m sphinx docs build/site
-    python evaluation/screenshots.py [--report build/report.html] [--site build/site] [--to docs/images]
+    convbench report before.jsonl after.jsonl --compare -o build/compare.html
+    convbench report laptop server -o build/machines.html
+    convbench verify --plugin my_conv.py --backend my-conv --json > build/verify.jsonl
+    convbench report build/verify.jsonl -o build/verify.html
+    python evaluation/screenshots.py [--report build/report.html] [--site build/site] [--to docs/images] [--only NAME]
     python evaluation/screenshots.py --all --to /tmp/pictures [--pages index.html api.html]
 
 `--all` shows each page of the site that `--pages` names, and the report, at 1280 and at 380 pixels, to be looked at.
@@ -42,6 +46,9 @@ def of_docs(site: Path, report: Path) -> Iterator[Picture]:
     yield Picture("report-answer", report, "light")
     yield Picture("report-answer-dark", report, "dark")
     yield Picture("report-figures", report, "dark", begins="#figures")
+    yield Picture("report-compare", report.with_name("compare.html"), "light")
+    yield Picture("report-machines", report.with_name("machines.html"), "light")
+    yield Picture("report-verify", report.with_name("verify.html"), "light")
 
 
 def of_all(site: Path, names: list[str], report: Path) -> Iterator[Picture]:
@@ -83,13 +90,14 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("docs/images"))
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--pages", nargs="*", default=["index.html"])
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="take these pictures of the docs")
     options = parser.parse_args()
     if missing := what_is_missing():
         sys.exit(missing)
     every = (
         of_all(options.site, options.pages, options.report) if options.all else of_docs(options.site, options.report)
     )
-    pictures = list(every)
+    pictures = [picture for picture in every if not options.only or picture.name in options.only]
     if absent := {str(picture.page) for picture in pictures if not picture.page.is_file()}:
         sys.exit(f"there is no {' and no '.join(sorted(absent))}; the first lines of this script say how to make them")
     options.to.mkdir(parents=True, exist_ok=True)

@@ -94,7 +94,7 @@ def runs_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
         for row in rows
     ]
     headers = ("run", "time", "machine", "suites", "backends", "timed", "commit")
-    table = plain_table(headers, cells, right=(5,), wraps=(4,), drops=(6, 2))
+    table = plain_table(headers, cells, right=(5,), wraps=(4,), drops=(6, 2, 5, 4))
     commands = "Show one:     convbench show last\nCompare two:  convbench compare last~1 last"
     return Group(table, Text(), Text(commands))
 

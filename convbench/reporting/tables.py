@@ -14,7 +14,7 @@ from rich.text import Text
 from convbench.reporting.console import FittingConsole
 from convbench.reporting.terminal_text import printable
 
-_GAP = 3
+_GAP, _CLOSE = 3, 1
 _LEAST_WRAPPED, _LONGEST_WORD = 24, 40
 """Columns that a text has at least before it is wrapped, and the length from which words in it may be broken."""
 _ANY = 10_000
@@ -38,20 +38,24 @@ class PlainTable:
         if _width([least[index] for index in shown]) > options.max_width:
             least = [self._least(index, cells, _LEAST_WRAPPED) for index, cells in enumerate(measured)]
             shown = fitting(least, options.max_width, self.drops)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        widths = [least[index] for index in shown]
+        is_close = _width(widths) > options.max_width  # and then columns stand nearer to each other
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0 if is_close else (0, 1))
         for index in shown:
             wraps = index in self.wraps
+            # To the least width rich adds the padding of both sides, and the outer sides have none.
+            outer = 0 if is_close else (index == shown[0]) + (index == shown[-1])
             table.add_column(
                 columns[index][0],
                 justify="right" if index in self.right else "left",
-                min_width=least[index],
+                min_width=max(1, least[index] - outer),
                 no_wrap=not wraps,
                 overflow="fold" if wraps else "ignore",
             )
         for number in range(1, len(self.rows) + 1):
             table.add_row(*(columns[index][number] for index in shown))
         # Where even the columns that stay are too wide, their lines are, and nothing in them is broken.
-        needed = _width([least[index] for index in shown])
+        needed = _width(widths, _CLOSE if is_close else _GAP)
         yield from console.render(table, options.update_width(max(options.max_width, needed)))
         if note := no_room_for([self.headers[i] for i in sorted({*range(len(self.headers))} - {*shown})]):
             yield note

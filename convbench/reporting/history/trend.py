@@ -143,6 +143,8 @@ def _table(shown: TrendReport, width: int) -> Iterator[Text]:
     while max(map(len, lines)) > width and len(rows[0]) > _FEWEST_COLUMNS:
         rows = [row[:-1] for row in rows]
         lines = in_columns(rows, _RIGHT, gap="  ")
+    if max(map(len, lines)) > width:
+        lines = in_columns(rows, _RIGHT, gap=" ")
     if note := no_room_for(headers[len(rows[0]) :]):
         yield note
     yield Text(f"{_alike(shown)}\n", style="bold")
