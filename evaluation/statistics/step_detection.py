@@ -7,7 +7,9 @@ the logarithm, and the line names its standard deviation. Spikes: each point is 
 factor drawn evenly from the stated range. A step is found when a change is reported within 5 points of it; false counts
 the series with a change that is near no step. A series is examined alone, with the settings of `convbench trend` and
 without steps of less than 3 %, unless the line says otherwise. asv's detector is `asv.step_detect.detect_steps`, and
-every step counts. If `ruptures` is installed, its PELT on the logarithms (normal cost, penalty 3 log n) is added.
+every step counts. If `ruptures` is installed, its PELT on the logarithms (normal cost, penalty 3 log n) is added. So is
+Apache Otava (`apache-otava`, the former Hunter) with its own defaults (a window of 50 points, p of at most 0.001) and
+the same smallest step of 3 %, as one of its users would ask it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 
 import numpy as np
@@ -105,6 +108,13 @@ def by_ruptures(values: Floats) -> list[int]:
     noise = np.median(np.abs(np.diff(logs))) / 0.6745 / np.sqrt(2)
     ends = ruptures.Pelt(model="l2", min_size=3, jump=1).fit(logs).predict(pen=3 * np.log(logs.size) * noise**2)
     return [int(end) for end in ends[:-1]]
+
+
+def by_otava(values: Floats) -> list[int]:
+    from otava.analysis import compute_change_points
+
+    found, _ = compute_change_points(values.tolist(), min_magnitude=THRESHOLD)
+    return [int(change.index) for change in found]
 
 
 def detection(series: int, detectors: dict[str, Detector]) -> None:
@@ -199,6 +209,9 @@ def main() -> None:
     detectors: dict[str, Detector] = {"convbench": by_convbench, "asv": by_asv}
     if find_spec("ruptures"):
         detectors["ruptures"] = by_ruptures
+    if find_spec("otava"):
+        detectors["otava"] = by_otava
+        print(f"Apache Otava {version('apache-otava')}\n")
     detection(series, detectors)
     many_together()
     p_values(2 * series)
