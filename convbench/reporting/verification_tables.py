@@ -67,8 +67,11 @@ def _failures(row: Row, debug: bool) -> list[RenderableType]:
         ]
     for number, failure in enumerate(row["failures"], 1):
         heading = Text(f"{row['backend']}, cause {number} of {len(row['failures'])}: ", style="bold")
-        heading.append(f"{failure['status']}, {failure['check']}", style="bold red")
+        flaky = failure.get("flaky")
+        status = f"flaky ({failure['status']})" if flaky else failure["status"]
+        heading.append(f"{status}, {failure['check']}", style="yellow" if flaky else "bold red")
         lines = [f"fails: {failure['failing']:,} of the questions asked"]
+        lines += [f"flaky: fails in {flaky['failed']} of {flaky['asked'] + 1} fresh processes"] if flaky else []
         lines += [f"known: {failure['known']}"] if failure.get("known") else []
         lines += [f"only:  {failure['shared_by_failures']}"] if failure["shared_by_failures"] else []
         lines += [f"also:  {_listed(failure['also'])}"] if failure.get("also") else []

@@ -37,6 +37,7 @@ Phase = Literal["replay", "suite", "question", "sweep", "search"]
 MOST_LOST_WORKERS, MOST_HANGS = 20, 3
 _SHRINKING_S, _SHRINKING_ONE_S = 60.0, 15.0
 _MOST_RESTATED = 8
+_FRESH_PROCESSES = 4
 _OF_A_CASE: tuple[Values, ...] = ("integers", "one-tap", "special")
 QUESTIONS_OF_A_CASE = {False: 1 + len(_OF_A_CASE), True: 1}
 """How many a suite's case makes, by whether it is asked on integers only."""
@@ -307,6 +308,18 @@ class Campaign:
             if [self.examiner(question, briefly=briefly) for question in questions][-1] is not None:
                 return questions
         return ()
+
+    def repeats(self, failure: Failure) -> tuple[int, int]:
+        """How often a failure that no fresh process showed at first is seen by more of them, and how many were asked.
+        It is flaky: neither known to be wrong each time, nor right."""
+        failed = asked_times = 0
+        for _ in range(_FRESH_PROCESSES):
+            if self.stop() or self._lost_too_many:
+                break
+            self.examiner.end_worker()
+            failed += self.examiner(failure.question, briefly=failure.status is Status.TIMEOUT) is not None
+            asked_times += 1
+        return failed, asked_times
 
 
 def _with_next(questions: Iterable[Question]) -> Iterator[tuple[Question, Question | None]]:

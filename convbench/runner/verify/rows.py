@@ -113,6 +113,7 @@ def _failure(campaign: Campaign, cause: Cause, known: KnownWrong | None = None) 
     smallest = cause.representative
     question = smallest.question
     shown = campaign.reproduced_by(smallest)
+    failed, times = (0, 0) if shown else campaign.repeats(smallest)
     limited = smallest.status is Status.TIMEOUT
     command = command_for(campaign.examiner, shown or (question,), with_limit=limited)
     return {
@@ -132,6 +133,7 @@ def _failure(campaign: Campaign, cause: Cause, known: KnownWrong | None = None) 
         "shared_by_failures": str(cause.shared_by_failures[0]) if cause.shared_by_failures else None,
         "reproduce": command,
         "reproduced": bool(shown),
+        "flaky": None if shown else {"failed": failed, "asked": times},
         "known": known and known.label,
         "entry": None if known else msgspec.to_builtins(known_entry(cause, campaign.examiner.backend.name)),
         "report": report(cause, campaign.examiner.backend, campaign.examiner.versions, command),
