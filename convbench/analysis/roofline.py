@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,7 @@ def _itemsize(operand: str, problem: ConvProblem, declared: Mapping[str, Any]) -
     return min(itemsize, ITEMSIZE_BYTES.get(declared.get("operand") or problem.dtype, itemsize))
 
 
+@lru_cache(maxsize=1024)  # a record asks twice, and those of other backends have the same problem
 def _axes(problem: ConvProblem) -> list[tuple[int, int, int]]:
     """For each axis how often a tap meets an input position, how many taps meet any, and how many positions are met."""
     p = problem

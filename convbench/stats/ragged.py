@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -73,5 +74,12 @@ class Ragged:
 
 def normal_spread(values: Floats) -> Floats:
     """The distance of the quartiles along the last axis, as the standard deviation of a normal distribution."""
-    low, high = np.quantile(values, (0.25, 0.75), axis=-1)
-    return np.asarray((high - low) / _QUARTILES_APART)
+    ordered = np.sort(values, axis=-1)  # takes a tenth of `np.quantile`, which a report calls for every ratio
+    return np.asarray((_between(ordered, 0.75) - _between(ordered, 0.25)) / _QUARTILES_APART)
+
+
+def _between(ordered: Floats, share: float) -> Floats:
+    """The quantile of the sorted last axis, interpolated as `np.quantile` does."""
+    place = share * (ordered.shape[-1] - 1)
+    below, above = ordered[..., math.floor(place)], ordered[..., math.ceil(place)]
+    return np.asarray(below + (above - below) * (place - math.floor(place)))

@@ -242,7 +242,7 @@ def rounds(record: Record) -> list[int]:
 def walls(record: Record) -> list[float]:
     """Wall seconds per call of each sample."""
     values = column(record, "wall_s")
-    return values if all(_SHORTEST_S <= value <= _LONGEST_S for value in values) else []
+    return values if values and min(values) >= _SHORTEST_S and max(values) <= _LONGEST_S else []
 
 
 def ragged_walls(records: Sequence[Record]) -> Ragged:
@@ -287,12 +287,14 @@ def paired_log_ratios(slower: Record, faster: Record) -> list[NDArray[np.float64
 
 
 def _are_numbers(values: Sequence[object]) -> bool:
+    if set(map(type, values)) == {float} and math.isfinite(sum(values)):  # type: ignore[arg-type]
+        return min(values) > -_LARGEST and max(values) < _LARGEST  # type: ignore[type-var, operator]
     return all(as_number(value) is not None for value in values)
 
 
 def _whole(record: Record, name: str) -> list[int]:
     values = table(record, "samples").get(name)
-    return values if isinstance(values, list) and all(type(value) is int for value in values) else []
+    return values if isinstance(values, list) and set(map(type, values)) <= {int} else []
 
 
 def complete(record: Record) -> Record:
