@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,13 @@ def show(
 
 @click.command(short_help="List the convolutions of a model, as a suite.")
 @click.argument("source")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--trace",
+    is_flag=True,
+    help="Run the Python script SOURCE with ARGUMENTS, and list what it computes with torch. Write -- before arguments "
+    "that begin with a dash.",
+)
 @click.option(
     "--output", type=options.PATH, metavar="FILE.toml", help="Write a suite file, for --suite of the other commands."
 )
@@ -173,7 +181,15 @@ def show(
 @click.option("--dtype", metavar="T", help="float64, float32, float16 or bfloat16.  [default: the model's own]")
 @options.where
 @options.json_lines
-def extract(source: str, output: Path | None, where: str | None, as_json: bool, **inputs: Any) -> None:
+def extract(
+    source: str,
+    arguments: tuple[str, ...],
+    trace: bool,
+    output: Path | None,
+    where: str | None,
+    as_json: bool,
+    **inputs: Any,
+) -> None:
     """List the convolutions that the model SOURCE runs, each with how often it runs.
 
     \b
@@ -184,16 +200,21 @@ def extract(source: str, output: Path | None, where: str | None, as_json: bool, 
       model.py:Net             the same, of a file
       model.onnx               an ONNX file
       model.pt2                a program of torch.export.save
+      run.log                  a log of ONEDNN_VERBOSE=1 or MIOPEN_ENABLE_LOGGING_CMD=1, or .txt
+      script.py                with --trace: a script, which is run
 
     Torch models run on the meta device, without weights and memory. What runs counts, functional calls and padding
-    modules included, not what is declared. From files only the graph is read; their code is not run.
+    modules included, not what is declared. From files only the graph is read; their code is not run. With --trace the
+    script's own code runs; its output goes to standard error, and the exit code is 1 if the script fails.
     """
     from convbench.errors import NothingMeasuredError
     from convbench.reporting.console import say, show
     from convbench.reporting.listings import extraction_report, extraction_rows
     from convbench.runner.extract import extract_layers
 
-    model, suite = extract_layers(source, output=output, where=where, **inputs)
+    if arguments and not trace:
+        raise click.UsageError(f"{arguments[0]!r} is an argument for a script; give --trace, too.")
+    model, suite = extract_layers(source, output=output, where=where, trace=arguments if trace else None, **inputs)
     if suite.cases:
         show(extraction_report(model, suite), extraction_rows(model, suite), as_json=as_json)
     for sentence in model.left_out:
@@ -203,3 +224,5 @@ def extract(source: str, output: Path | None, where: str | None, as_json: bool, 
         raise NothingMeasuredError(f"{source} runs no conv2d{condition}.")
     if output is not None:
         say(f"Written to {output}; next: convbench run --suite {shlex.quote(str(output))}", error=as_json)
+    if model.exit_code:
+        sys.exit(1)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError, ProblemError
 from convbench.extraction.call_log import Reading
 from convbench.extraction.inputs import Inputs
+from convbench.extraction.log import SUFFIXES, read_log
 from convbench.extraction.python_source import is_callable, names_in
 from convbench.problem import DTYPES, ConvProblem, Dtype
 from convbench.suite import Case, Suite
 
-FORMS = "timm:NAME, torchvision:NAME, module:callable, FILE.py:callable, FILE.onnx or FILE.pt2"
+FORMS = "timm:NAME, torchvision:NAME, module:callable, FILE.py:callable, FILE.onnx, FILE.pt2 or FILE.log"
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pkl")
 _GRAPHS = (".onnx", ".pt2")
+_FILES = (*_GRAPHS, *SUFFIXES, ".py")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Extracted:
     input_shape: tuple[int, ...]
     cases: tuple[Case, ...]
     left_out: tuple[str, ...] = ()
+    exit_code: int = 0
+    """Of a script that ran for it."""
 
     @property
     def runs(self) -> int:
@@ -49,7 +54,8 @@ class Extracted:
         shape = "x".join(map(str, self.input_shape))
         convolutions = "The one convolution" if self.runs == 1 else f"The {self.runs} convolutions"
         distinct = f"{len(self.cases)} distinct, " if len(self.cases) < self.runs else ""
-        summary = f"{convolutions} of {self.source} at {shape}: {distinct}{amount_of_macs(self.macs)}."
+        at = f" at {shape}" if shape else ""  # a log and a script may have several
+        summary = f"{convolutions} of {self.source}{at}: {distinct}{amount_of_macs(self.macs)}."
         return Suite(self.name, summary, ("model",), self.cases, Path(self.source))
 
 
@@ -78,16 +84,33 @@ def layers_of(
 
     Raises `ModelError` with what to do, and `ProblemError` for an unknown dtype.
     """
+    _check_dtype(dtype)
+    return _extracted(source, _read(source, Inputs.of(input_shape, batch)), dtype)
+
+
+def layers_of_script(script: Path, arguments: Sequence[str], *, dtype: Dtype | None = None) -> Extracted:
+    """The distinct convolutions that a Python script computes with torch when it runs with `arguments`, with counts.
+    The script is run. `dtype` replaces theirs. Raises `ModelError`, and `ProblemError` for an unknown dtype."""
+    _check_dtype(dtype)
+    from convbench.extraction.script import read_script
+
+    reading, code = read_script(script, arguments)
+    return replace(_extracted(str(script), reading, dtype), exit_code=code)
+
+
+def _check_dtype(dtype: Dtype | None) -> None:
     if dtype is not None and dtype not in DTYPES:
         raise ProblemError(f"dtype is {dtype!r}; it should be one of {', '.join(DTYPES)}.")
-    reading = _read(source, Inputs.of(input_shape, batch))
+
+
+def _extracted(source: Any, reading: Reading, dtype: Dtype | None) -> Extracted:
     names: dict[ConvProblem, list[str]] = {}
     for layer in reading.layers:
         problem = layer.problem if dtype is None else layer.problem.replace(dtype=dtype)
         names.setdefault(problem, []).append(layer.name)
     cases = tuple(Case(problem, count=len(layers), layer=layers[0] or None) for problem, layers in names.items())
     source = source if isinstance(source, str) else type(source).__name__
-    name = Path(source).stem if Path(source).suffix.lower() in _GRAPHS else source.rpartition(":")[2]
+    name = Path(source).stem if Path(source).suffix.lower() in _FILES else source.rpartition(":")[2]
     suite_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-") or "model"
     return Extracted(suite_name, source, reading.input_shape, cases, reading.left_out)
 
@@ -111,6 +134,10 @@ def _read(source: Any, inputs: Inputs) -> Reading:
         from convbench.extraction.exported.graph import read_exported
 
         return read_exported(Path(source), inputs)
+    if suffix in SUFFIXES and ":" not in source:
+        if inputs != Inputs.of(None, None):
+            raise ModelError(f"{source} has the shapes of its run; --input and --batch say nothing here.")
+        return read_log(Path(source))
     if suffix in _WEIGHTS and ":" not in source:
         raise ModelError(f"{source}: such files hold weights, or code that would be run, and no shapes; give {FORMS}.")
     if suffix == ".py":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.extract import Extracted, layers_of
+from convbench.extraction.extract import Extracted, layers_of, layers_of_script
 from convbench.extraction.suite_text import suite_text
 from convbench.suite import Suite
 from convbench.suite.filter import filtered, parse
@@ -15,10 +16,16 @@ from convbench.user_file import real_path
 
 
 def extract_layers(
-    source: str, *, output: Path | None = None, where: str | None = None, **inputs: Any
+    source: str,
+    *,
+    output: Path | None = None,
+    where: str | None = None,
+    trace: Sequence[str] | None = None,
+    **inputs: Any,
 ) -> tuple[Extracted, Suite]:
     """What the model `source` runs, and the suite of those convolutions for which `where` holds, which may have none.
-    If there are any, they are written to `output`. `inputs` are those of `layers_of`.
+    If there are any, they are written to `output`. `inputs` are those of `layers_of`. With `trace` the source is a
+    script, which is run with these arguments.
 
     Raises `ModelError` for a model that cannot be read or an `output` that cannot be written, and `SuiteError` for a
     condition `where` that cannot be understood; both are found before the model is read, which may take long.
@@ -29,7 +36,12 @@ def extract_layers(
         raise ModelError(f"--output is {output}; there is no folder {real_path(output).parent}.")
     if where is not None:
         parse(where)
-    model = layers_of(source, **inputs)
+    if trace is None:
+        model = layers_of(source, **inputs)
+    elif inputs.get("batch") or inputs.get("input_shape"):
+        raise ModelError(f"{source} makes its own inputs; --input and --batch say nothing with --trace.")
+    else:
+        model = layers_of_script(Path(source), trace, dtype=inputs.get("dtype"))
     suite = model.suite() if where is None else filtered(model.suite(), where)
     if output is not None and suite.cases:
         _write(output, suite)
