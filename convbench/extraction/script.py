@@ -30,11 +30,11 @@ def read_script(path: Path, arguments: Sequence[str]) -> tuple[Reading, int]:
         result = Path(folder, "calls.json")
         command = [sys.executable, str(tracer), str(result), str(path), *arguments]
         code = subprocess.run(command, stdout=2, check=False).returncode
-        found = _found(result)
+        noted = _calls_noted(result)
     ending = "" if code == 0 else f" It ended with {_ending(code)}."
-    if found is None:
+    if noted is None:
         raise ModelError(f"{path} said nothing of what it computed.{ending or ' It ended by os._exit.'}")
-    layers, left_out = _layers(found)
+    layers, left_out = _layers(noted)
     if not layers and not left_out:
         raise ModelError(f"{path} computed no convolution with torch in its main thread.{ending}")
     remarks = [f"What {path} would have computed after it ended with {_ending(code)}."] if code else []
@@ -45,19 +45,19 @@ def _ending(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _found(path: Path) -> Mapping[str, Any] | None:
+def _calls_noted(path: Path) -> Mapping[str, Any] | None:
     """What the tracer wrote; None if it is not there or something else, because the script may write what it likes."""
     try:
-        found = json.loads(path.read_bytes())
-        return found if isinstance(found["convolutions"], list) and isinstance(found["others"], dict) else None
+        noted = json.loads(path.read_bytes())
+        return noted if isinstance(noted["convolutions"], list) and isinstance(noted["others"], dict) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _layers(found: Mapping[str, Any]) -> tuple[list[Layer], list[str]]:
+def _layers(noted: Mapping[str, Any]) -> tuple[list[Layer], list[str]]:
     layers: list[Layer] = []
-    left_out = [f"{what}: runs {count} times." for what, count in found["others"].items()]
-    for call, count in found["convolutions"]:
+    left_out = [f"{what}: runs {count} times." for what, count in noted["others"].items()]
+    for call, count in noted["convolutions"]:
         try:
             layers += [Layer("", _problem(call))] * min(int(count), _MOST_RUNS)
         except (ProblemError, KeyError, TypeError, ValueError, IndexError) as error:

@@ -26,8 +26,8 @@ def main() -> None:
         with _recorder(calls, others):
             runpy.run_path(script, run_name="__main__")
     finally:
-        found = {"convolutions": [[json.loads(call), n] for call, n in calls.items()], "others": others}
-        Path(result).write_text(json.dumps(found), encoding="utf-8")
+        noted = {"convolutions": [[json.loads(call), n] for call, n in calls.items()], "others": others}
+        Path(result).write_text(json.dumps(noted), encoding="utf-8")
 
 
 def _recorder(calls: Counter[str], others: Counter[str]) -> Any:

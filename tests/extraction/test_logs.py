@@ -32,7 +32,8 @@ OLD = (
 )
 NEW = (
     "onednn_verbose,v1,{stamp},primitive,{what},cpu,{kind},brg:avx512_core,forward_inference,"
-    "src:{t}:a:blocked:acdb::f0 wei:{t}:a:blocked:Acdb64a::f0 bia:undef::undef::: dst:{t}:a:blocked:acdb::f0,attr-scratchpad:user {attr},"
+    "src:{t}:a:blocked:acdb::f0 wei:{t}:a:blocked:Acdb64a::f0 "
+    "bia:undef::undef::: dst:{t}:a:blocked:acdb::f0,attr-scratchpad:user {attr},"
     "alg:convolution_direct,mb2_ic16oc8_ih9oh9kh3sh1dh0ph1_iw9ow9kw3sw1dw0pw1,{time}"
 )
 MIOPEN = (
