@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from convbench.problem import ConvProblem
@@ -24,15 +25,29 @@ def onnx_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> byt
     Conv pads each side with zeros. ONNX allows negative padding and other modes only in Pad.
     """
     import numpy as np
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import ModelProto, numpy_helper
+
+    constants = {"w": w} if b is None else {"w": w, "b": b}
+    if _needs_pad(problem):
+        (top, bottom), (left, right) = problem.padding
+        constants["sides"] = np.array([0, 0, top, left, 0, 0, bottom, right])
+    model = ModelProto.FromString(_without_constants(problem, b is not None))
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()
+    )
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+@lru_cache(maxsize=16)  # `convbench verify` prepares a problem with several weights
+def _without_constants(problem: ConvProblem, has_bias: bool) -> bytes:
+    from onnx import TensorProto, helper
 
     element = getattr(TensorProto, ELEMENT[problem.dtype])
-    constants = {"w": w} if b is None else {"w": w, "b": b}
-    operands = ["x", *constants]
+    operands = ["x", "w", "b"] if has_bias else ["x", "w"]
     (top, bottom), (left, right) = problem.padding
     sides, nodes = [top, left, bottom, right], []
-    if min(sides) < 0 or (problem.padding_mode != "zeros" and any(sides)):
-        constants["sides"] = np.array([0, 0, top, left, 0, 0, bottom, right])
+    if _needs_pad(problem):
         nodes = [helper.make_node("Pad", ["x", "sides"], ["padded"], mode=PAD_MODE[problem.padding_mode])]
         operands[0], sides = "padded", [0, 0, 0, 0]
     convolution = helper.make_node(
@@ -50,12 +65,16 @@ def onnx_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> byt
         problem.case_id,
         [helper.make_tensor_value_info("x", element, problem.input_shape)],
         [helper.make_tensor_value_info("y", element, problem.output_shape)],
-        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()],
     )
     opset, ir_version = opset_and_ir_version(problem)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
     serialised: bytes = model.SerializeToString()
     return serialised
+
+
+def _needs_pad(problem: ConvProblem) -> bool:
+    sides = [side for axis in problem.padding for side in axis]
+    return min(sides) < 0 or (problem.padding_mode != "zeros" and any(sides))
 
 
 def opset_and_ir_version(problem: ConvProblem) -> tuple[int, int]:

@@ -19,8 +19,9 @@ def tensor(array: np.ndarray) -> Any:
     """A copy of `array`, which may have any strides and be read-only, in memory that torch allocates."""
     import torch
 
-    copy = torch.empty(array.shape, dtype=getattr(torch, array.dtype.name))
-    if array.dtype.name == "bfloat16":  # the same 16 bits under two types in torch and NumPy
+    name = array.dtype.name
+    copy = torch.empty(array.shape, dtype=getattr(torch, name))
+    if name == "bfloat16":  # the same 16 bits under two types in torch and NumPy
         copy.view(torch.int16).numpy()[...] = array.view("int16")
     else:
         copy.numpy()[...] = array
