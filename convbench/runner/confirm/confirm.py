@@ -61,7 +61,7 @@ def confirmed(comparison: Comparison, threshold: float, names: Names, means: Mea
         groups.setdefault(_kind(change, names), []).append(change)
     again: dict[int, Again] = {}
     for kind, changes in groups.items():
-        observer.message(f"{len(changes)} of {kind.new} seem slower than {kind.base}; they are measured again ...")
+        observer.message(f"{kind.new} seems slower in {len(changes)} of the pairs; it is measured again ...")
         fresh = _records(kind, changes, offered, means, observer)
         again |= {id(change): _again(change, kind, fresh, threshold) for change in changes}
     return replace(
