@@ -20,6 +20,7 @@ from convbench.backend import (
 from convbench.problem import ConvProblem
 
 from . import _onednn_isa
+from ._issue_forms import PYTORCH
 from ._torch_gradients import gradient
 from ._torch_kernels import explained
 from ._torch_script import torch_script
@@ -40,6 +41,7 @@ class TorchConv2d(Backend):
     """F.conv2d. No operand requires a gradient, so the call needs no guard, which would cost 2 microseconds."""
 
     requires = ("torch",)
+    issue_form = PYTORCH
     supports = WITH_GRADIENTS
     thread_safe = True
     # oneDNN multiplies pairs of bfloat16, some of them zero weights with values beside the window. Where torch computes

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Arithmetic, Backend, Ready, Supports, touching
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
+from ._issue_forms import IREE
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -33,6 +35,7 @@ _ISA_SWITCHES = {
 class Iree(Backend):
     name = "iree"
     requires = ("iree.compiler", "iree.runtime")
+    issue_form = IREE
     install = "'convbench[iree]'"
     summary = "IREE: stablehlo.convolution in NHWC, compiled for this CPU"
     supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)

@@ -13,6 +13,7 @@ from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, DeviceMemory,
 from convbench.problem import ConvProblem
 
 from ._hlo import implementation_in
+from ._issue_forms import JAX
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,7 @@ _JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 class _Jax(Backend):
     requires = ("jax",)
+    issue_form = JAX
     supports = WITH_GRADIENTS
     thread_safe = True
     # XLA hands convolutions to YNNPACK. --xla_cpu_max_isa holds only what XLA compiles itself, which pads and adds.

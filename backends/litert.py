@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.problem import ConvProblem, Dtype
 
+from ._issue_forms import LITERT
 from ._tflite_convolution import tflite_model
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class _LiteRt(Backend):
     """
 
     requires = ("ai_edge_litert",)
+    issue_form = LITERT
     install = "ai-edge-litert"
     prepacks = ("input", "weight", "output")
     threads: int | None = None

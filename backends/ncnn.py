@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
 from convbench.problem import ConvProblem
 
+from ._issue_forms import NCNN
 from ._ncnn_model import PADDING_TYPE, layer_type, net_text
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 class _Ncnn(Backend):
     requires = ("ncnn",)
+    issue_form = NCNN
     supports = Supports(
         dtypes={"float32", "float16", "bfloat16"}, padding_modes=set(PADDING_TYPE), negative_padding=True
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready, touching
 
+from ._issue_forms import NUMBA
 from ._numpy_gradients import padded_shape, unpad
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _one_at_a_time = threading.Lock()
 class NumbaDirect(Backend):
     name = "numba-direct"
     requires = ("numba",)
+    issue_form = NUMBA
     summary = "register-tiled direct convolution, compiled by Numba; weights packed beforehand"
     supports = replace(WHOLE_OF_CONV2D, directions={"forward", "input_gradient"})
     thread_safe = True

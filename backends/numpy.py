@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from convbench.backend import WITH_GRADIENTS, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
+from ._issue_forms import NUMPY
 from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, prepared
 from ._numpy_gradients import padded_shape, prepared_gradient
 
@@ -25,6 +26,7 @@ _FEW_FILTERS = 4  # on one channel: a product with so few rows gains nothing
 
 class _NumPy(Backend):
     requires = ("numpy",)
+    issue_form = NUMPY
     supports = WITH_GRADIENTS
     thread_safe = True
     isa_switches = ISA_SWITCHES

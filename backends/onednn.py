@@ -11,6 +11,7 @@ from convbench.problem import ConvProblem
 
 from . import _onednn_isa
 from . import _onednn_library as dnnl
+from ._issue_forms import ONEDNN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,7 @@ _FORWARD_INFERENCE, _DIRECT = 96, 1  # in dnnl_types.h
 class _OneDnn(Backend):
     name = "onednn"
     install = "onednn"
+    issue_form = ONEDNN
     summary = "oneDNN's primitive called directly, every layout chosen by the library"
     # Convolutions in float64 are "unimplemented" on CPUs, and no primitive pads. Negative padding is possible only at
     # the end of an axis, and only less than a stride: "left padding value (-1) must be non-negative", "right padding

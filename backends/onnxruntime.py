@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from convbench.backend import Arithmetic, Backend, Ready, Supports, touching
 from convbench.problem import PADDING_MODES, ConvProblem
 
+from ._issue_forms import ONNXRUNTIME
 from ._onnx_model import onnx_model
 from ._onnx_script import onnx_lines
 
@@ -20,6 +21,7 @@ class _OnnxRuntime(Backend):
     name = "onnxruntime"
     summary = "a one-node ONNX model on ONNX Runtime's own CPU kernels"
     requires = ("onnxruntime", "onnx")
+    issue_form = ONNXRUNTIME
     install = "'convbench[onnxruntime]'"
     # It computes float16 in float32, between two casts. About the other two it says "NOT_IMPLEMENTED: Could not find
     # an implementation for Conv(22)", and for float64 also in older opsets.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
 from convbench.problem import PADDING_MODES, ConvProblem
 
+from ._issue_forms import OPENCV
 from ._onnx_model import onnx_model
 from ._onnx_script import onnx_lines
 
@@ -30,6 +31,7 @@ class _OpenCv(Backend):
     """The new engine, which ignores the setting for Winograd."""
 
     requires = ("cv2", "onnx")
+    issue_form = OPENCV
     install = "'convbench[opencv]'"
     # About float64: "Assertion failed: wtype0 == CV_32F || wtype0 == CV_16F || wtype0 == CV_16BF"; of bfloat16, for an
     # input that Python could not hand over: "weights.type() == 5", which is float32.

@@ -10,6 +10,7 @@ from convbench.backend import Algorithm, Arithmetic, Backend, Precision, Ready, 
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
 from . import _onednn_isa
+from ._issue_forms import OPENVINO
 from ._onnx_model import onnx_model
 from ._onnx_script import onnx_lines
 
@@ -25,6 +26,7 @@ class _OpenVino(Backend):
     """All dtypes are computed in float32. The conversions before and after are part of the call."""
 
     requires = ("openvino", "onnx")
+    issue_form = OPENVINO
     install = "'convbench[openvino]'"
     # About circular, which is wrap in ONNX: "Unsupported padding mode: [wrap]".
     supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES) - {"circular"}, negative_padding=True)

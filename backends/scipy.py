@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
 
+from ._issue_forms import SCIPY
 from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, pad_code, prepared
 from ._numpy_gradients import padded_shape, prepared_gradient
 
@@ -20,6 +21,7 @@ _PLANES_AT_ONCE = 2**25  # elements in one call, whose spectra take about 0.5 Gi
 
 class _SciPy(Backend):
     requires = ("numpy", "scipy")
+    issue_form = SCIPY
     supports = WITH_GRADIENTS
     plane: str
     """The code of the call that computes one plane."""

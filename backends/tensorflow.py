@@ -11,6 +11,7 @@ from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 
 from . import _onednn_isa
+from ._issue_forms import TENSORFLOW
 from ._onednn_log import kernels_in, printed_by
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _TELLS = "profile_create"  # a word of oneDNN's
 class TensorFlow(Backend):
     name = "tensorflow"
     requires = ("tensorflow",)
+    issue_form = TENSORFLOW
     install = "'convbench[tensorflow]'"
     summary = "tf.nn.conv2d in NHWC"
     supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
+from ._issue_forms import PYTORCH
 from ._torch_conv2d import CPU_ALGORITHM, ISA_SWITCHES, limit_torch_threads
 from ._torch_script import torch_script
 
@@ -26,6 +27,7 @@ _COMPILER = {"Darwin": "clang++", "Windows": "cl"}  # what inductor calls withou
 class TorchCompile(Backend):
     name = "torch-compile"
     requires = ("torch",)
+    issue_form = PYTORCH
     summary = "F.conv2d through torch.compile (inductor) with frozen weights, in channels_last"
     supports = WHOLE_OF_CONV2D
     arithmetic = Arithmetic(CPU_ALGORITHM, taints=("bfloat16",))

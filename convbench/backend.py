@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from convbench.cuda_driver import cuda_device_count
 from convbench.installation import pip_line
+from convbench.issue_form import IssueForm
 from convbench.problem import DIRECTIONS, DTYPES, GRADIENTS, PADDING_MODES, ConvProblem, Direction, Dtype
 
 if TYPE_CHECKING:
@@ -306,6 +307,8 @@ class Backend(ABC):
     kept_caches: tuple[str, ...] = ()
     """Environment variables by which the library finds folders for what it compiles. convbench gives it folders that
     stay. Whatever else it writes to its temporary folder is removed when its worker ends."""
+    issue_form: IssueForm | None = None
+    """The form for bug reports of the library's project, for `convbench bug`."""
     summary: str = ""
     """One line for `convbench backends`."""
 

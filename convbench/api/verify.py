@@ -17,8 +17,8 @@ from convbench.api.result import Result
 from convbench.problem import ConvProblem
 from convbench.reporting.console import stderr
 from convbench.reporting.progress import is_drawn
-from convbench.reporting.verification_progress import LiveProgress, PlainProgress
-from convbench.reporting.verification_tables import verification_report
+from convbench.reporting.verification.progress import LiveProgress, PlainProgress
+from convbench.reporting.verification.tables import verification_report
 from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.rows import Row
 from convbench.runner.verify.verify import Request, Verification, verify_backends, with_older_words

@@ -27,6 +27,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convbench verify --backend numpy-gemm --suite smoke --exact",
         "convbench verify --backend numpy-gemm --question 'n1c2h5w5_o2k3_g2 normal'",
     ),
+    "bug": (
+        "convbench bug 'n1c2h5w5_o2k3_g2 normal' --backend my-conv --plugin my_conv.py",
+        "convbench bug report.md --for onednn -o issue.md",
+    ),
     "choose": (
         "convbench choose --suite smoke --backend 'numpy*' --plan plan.json",
         "convbench choose --problem n1c16h14w14_o16k3_p1 --backend 'numpy*' --budget 0.1",

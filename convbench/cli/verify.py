@@ -79,8 +79,8 @@ def verify(as_json: bool, **words: Any) -> None:
     without --backend, only the plugin is verified.
     """
     from convbench.reporting.console import show_journal_warnings, stderr, stdout
-    from convbench.reporting.verification_progress import verification_progress
-    from convbench.reporting.verification_tables import verification_report
+    from convbench.reporting.verification.progress import verification_progress
+    from convbench.reporting.verification.tables import verification_report
     from convbench.runner.verify.verify import Request, verify_backends, with_older_words
 
     show_journal_warnings()

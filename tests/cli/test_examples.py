@@ -28,6 +28,7 @@ ANSWERS = {
     "trend": {0, 1},  # The examples before it measured here, too, perhaps on a busier machine.
 }
 NEEDS_MORE = {
+    "bug": "a wrong answer",
     "publish": "a checkout that asv knows",
     "releases": "a package index",
     "bisect": "a package index",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from convbench.reporting.verification_progress import LiveProgress, PlainProgress, about
+from convbench.reporting.verification.progress import LiveProgress, PlainProgress, about
 from convbench.runner.verify.workload import SWEPT, Advance, Workload
 
 TWO = Workload(("one", "two"), at_once=1, questions=100, search_s=60.0)

@@ -73,9 +73,9 @@ def report(cause: Cause, backend: Backend, versions: Mapping[str, str], command:
     just the one question to the backend by its name."""
     failure = cause.representative
     sections = [
-        f"# {backend.name}: {_title(failure)}",
-        _in_words(failure.question),
-        _what_happened(failure),
+        f"# {backend.name}: {title(failure)}",
+        in_words(failure.question),
+        what_happened(failure),
         _shared(cause),
         _also(cause),
         _table(cause, backend, versions),
@@ -84,7 +84,7 @@ def report(cause: Cause, backend: Backend, versions: Mapping[str, str], command:
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _title(failure: Failure) -> str:
+def title(failure: Failure) -> str:
     problem = failure.question.problem
     parts: list[str] = [problem.dtype] if problem.dtype != "float32" else []
     parts += [f"stride {_pair(problem.stride)}"] if problem.stride != (1, 1) else []
@@ -96,7 +96,7 @@ def _title(failure: Failure) -> str:
     return f"{title} ({', '.join([kernel, *parts])})"
 
 
-def _in_words(question: Question) -> str:
+def in_words(question: Question) -> str:
     p = question.problem
     n, c, h, w = p.input_shape
     images = "an image" if n == 1 else f"{n} images"
@@ -117,17 +117,17 @@ def _in_words(question: Question) -> str:
     return f"{', '.join(filter(None, parts))}. {'; '.join(filter(None, how))}."
 
 
-def _what_happened(failure: Failure) -> str:
+def what_happened(failure: Failure) -> str:
     parts = [_BEHAVIOUR.get(failure.check, "")]
     if failure.element is not None and str(list(failure.element)) not in failure.reason:
         over = failure.error_over_bound
         error = "" if over is None else f" ({over:.3g} times the error that rounding explains)"
         parts.append(f"At {list(failure.element)}: got `{failure.got!r}`, expected `{failure.expected!r}`{error}.")
-    parts.append(_quoted(failure.reason))
+    parts.append(quoted(failure.reason))
     if failure.traceback:
         parts += [
             "The backend's own frames, without those of convbench:",
-            _quoted(failure.traceback, _LONGEST_TRACEBACK),
+            quoted(failure.traceback, _LONGEST_TRACEBACK),
         ]
     return "\n\n".join(filter(None, parts))
 
@@ -194,7 +194,7 @@ def _padding(problem: ConvProblem) -> str:
     return f"top {top}, bottom {bottom}, left {left}, right {right}{mode}"
 
 
-def _quoted(text: str, longest: int = _LONGEST_REASON) -> str:
+def quoted(text: str, longest: int = _LONGEST_REASON) -> str:
     """Whatever a library said, as data: in a block that nothing in it can end."""
     shown = text if len(text) <= longest else text[: longest - 3] + "..."
     printable = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in shown)

@@ -1,0 +1,120 @@
+"""The text of a bug report, under the headings of a project's form, in Markdown."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from convbench.errors import ProblemError
+from convbench.problem.dialects import to_benchdnn
+from convbench.runner.bug.inquiry import Circumstance, Findings
+from convbench.status import Status
+from convbench.verification.causes.report import in_words, quoted, title, what_happened
+from convbench.verification.causes.repro_script import repro_script
+from convbench.verification.oracle import oracle_for
+
+_KINDS = {
+    "threads": "threads",
+    "layout": "layout of the arrays",
+    "instructions": "instructions",
+    "backend": "way to call it",
+}
+
+
+def issue_text(findings: Findings) -> str:
+    """The title as a heading, then each section of the form."""
+    sections = [f"# {title(findings.failure)}"]
+    for heading, parts in findings.form.sections.items():
+        texts = [text for part in parts if (text := _PARTS[part](findings))]
+        sections += [f"### {heading}", *texts] if texts else []
+    return "\n\n".join(sections) + "\n"
+
+
+def _summary(findings: Findings) -> str:
+    kernel = f"\n\nThe library names its kernel `{findings.failure.kernel}`." if findings.failure.kernel else ""
+    return in_words(findings.failure.question) + kernel + (f"\n\n{findings.shared}" if findings.shared else "")
+
+
+def _program(findings: Findings) -> str:
+    failure = findings.failure
+    parts = []
+    if findings.form.native is not None:
+        operands = oracle_for(failure.question, findings.entry.backend.arithmetic).operands
+        native = findings.form.native(failure.question.problem, operands.x, operands.w, operands.b)
+        parts += [_code(findings.form.native_language, native)] if native else []
+        with contextlib.suppress(ProblemError):
+            parts.append(
+                f"As benchdnn is asked:\n\n{_code('sh', f'./benchdnn {to_benchdnn(failure.question.problem)}')}"
+            )
+    script = repro_script(failure, findings.entry.backend)
+    parts += [_code("python", script)] if script else []
+    parts.append(f"With convbench, which found it:\n\n{_code('sh', findings.command)}")
+    return "\n\n".join(parts)
+
+
+def _observed(findings: Findings) -> str:
+    return what_happened(findings.failure)
+
+
+def _expected(findings: Findings) -> str:
+    failure = findings.failure
+    if failure.status is not Status.WRONG:
+        return "An answer."
+    if failure.expected is None:
+        return "What the definition of the convolution gives."
+    where = f" at {list(failure.element)}" if failure.element is not None else ""
+    return f"`{failure.expected!r}`{where}, by the definition of the convolution in float64."
+
+
+def _where_it_shows(findings: Findings) -> str:
+    if not findings.circumstances:
+        return ""
+    rows = ["| | shows | does not show |", "|---|---|---|"]
+    for kind, heading in _KINDS.items():
+        of_kind = [each for each in findings.circumstances if each.kind == kind]
+        if of_kind:
+            rows.append(f"| {heading} | {_values(of_kind, True)} | {_values(of_kind, False)} |")
+    return "\n".join([*rows, *_refusals(findings.circumstances)])
+
+
+def _values(circumstances: list[Circumstance], shows: bool) -> str:
+    return ", ".join(each.value for each in circumstances if each.shows is shows) or "none"
+
+
+def _refusals(circumstances: tuple[Circumstance, ...]) -> Iterator[str]:
+    refused = [each for each in circumstances if each.shows is None]
+    if refused:
+        names = ", ".join(f"{each.kind} {each.value}" for each in refused)
+        yield f"\nCould not be asked: {names}."
+
+
+def _environment(findings: Findings) -> str:
+    return quoted(findings.environment, longest=20_000) if findings.environment else _versions(findings)
+
+
+def _versions(findings: Findings) -> str:
+    return ", ".join(f"{name} {version}" for name, version in findings.versions.items())
+
+
+def _platform(findings: Findings) -> str:
+    return findings.platform
+
+
+def _code(language: str, text: str) -> str:
+    """`text` in a block that nothing in it can end."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+_PARTS = {
+    "summary": _summary,
+    "program": _program,
+    "observed": _observed,
+    "expected": _expected,
+    "where it shows": _where_it_shows,
+    "environment": _environment,
+    "versions": _versions,
+    "platform": _platform,
+}
