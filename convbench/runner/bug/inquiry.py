@@ -172,9 +172,7 @@ def _narrowed(
     for other in _siblings(registry, entry):
         reason = other.unavailable() or other.backend.unsupported(question.problem)
         yield (
-            Circumstance("backend", other.name, None, reason)
-            if reason
-            else ask("backend", other.name, other, question)
+            Circumstance("backend", other.name, None, reason) if reason else ask("backend", other.name, other, question)
         )
 
 
