@@ -26,7 +26,7 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 nitpicky = True
 nitpick_ignore_regex = [  # names of other projects, whose inventories are on the network, which no build may need
     ("py:class", r"(abc|collections|numpy|np|os|pathlib|alt|pandas|pd|rich|torch|typing)\..*|Path"),
-    ("py:class", "Arrays|NDArray|Place|Source"),  # aliases of such types, which signatures name
+    ("py:class", "Arrays|NDArray|Part|Place|Source"),  # aliases of such types, which signatures name
 ]
 highlight_language = "none"
 smartquotes = False  # docstrings quote code
@@ -34,7 +34,7 @@ smartquotes = False  # docstrings quote code
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # a test executes the notebooks; the site shows what they keep
-suppress_warnings = ["mystnb.unknown_mime_type"]  # a figure is Vega-Lite and an image, which the site shows
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]  # a figure is Vega-Lite and an image, which the site shows
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # a page loads nothing from elsewhere
 
 autodoc_default_options = {"members": True}

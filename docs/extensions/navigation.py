@@ -67,6 +67,8 @@ def _read(app: Any, page: str, source: list[str]) -> None:
         source[0] += toctree([f"{section.capitalize()} </{section}>" for section in listed])
     elif listed.get(page):
         source[0] += toctree([f"/{child}" for child in listed[page]])
+    elif file.name == "README.md" and file.parent != DOCS:  # a folder of pages, all of them below its own
+        source[0] += toctree(sorted(each.stem for each in file.parent.glob("*.md") if each != file))
 
 
 def _include(app: Any, file: Path, _: str, content: list[str]) -> None:
