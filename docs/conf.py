@@ -34,7 +34,8 @@ smartquotes = False  # docstrings quote code
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # a test executes the notebooks; the site shows what they keep
-suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]  # a figure is Vega-Lite and an image, which the site shows
+# A figure is Vega-Lite and an image, of which the site shows the image; headings of a report are as its form has them.
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # a page loads nothing from elsewhere
 
 autodoc_default_options = {"members": True}

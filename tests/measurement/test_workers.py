@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,8 @@ def test_every_dtype_goes_to_the_worker_and_back(dtype: str) -> None:
 
 
 def test_two_backends_are_sampled_in_the_same_rounds() -> None:
-    (outcomes,) = measure("right", "right-twin")
+    settings = replace(QUICK, budget_s=60.0)  # so that the number of rounds ends it, however busy the machine is
+    (outcomes,) = measure("right", "right-twin", settings=settings)
     rounds = [[s.round for s in outcomes[name].samples] for name in ("right", "right-twin")]
     assert rounds[0] == rounds[1] == list(range(len(rounds[0])))
 

@@ -96,16 +96,16 @@ class _Probe:
     def _steady_sample_s(self, discarded: int, level_s: float, least_s: float) -> float:
         """How long a sample has to last, after the discarded readings, to be as fast as the rest of a visit."""
         reading_s = self.plan.calls_per_reading * level_s
-        shortest = min(map(len, self.visits)) - discarded
         count = max(1, round(least_s / reading_s))
+        longest = min(min(map(len, self.visits)) - discarded, round(_FIRST_VISIT_S / 2 / reading_s))
         rest = [midmean(visit[len(visit) // 2 :]) for visit in self.visits]
 
         def excess() -> float:
             starts = (midmean(visit[discarded : discarded + count]) for visit in self.visits)
             return median(start / level for start, level in zip(starts, rest, strict=True)) - 1
 
-        while count < shortest and excess() > _MOST_ABOVE_REST:
-            count = min(2 * count, shortest)
+        while count < longest and excess() > _MOST_ABOVE_REST:
+            count = min(2 * count, longest)
         return count * reading_s
 
 
