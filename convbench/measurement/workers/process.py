@@ -61,7 +61,7 @@ class WorkerProcess(ChildProcess):
     ) -> None:
         switches = {} if isa is None else entry.backend.isa_switches.get(isa)
         environment = worker_environment(threads, allocator, elsewhere=entry.python is not None, switches=switches)
-        environment = kept_caches(entry.backend.kept_caches) | environment
+        environment = kept_caches(entry.backend.kept_caches, isa) | environment
         with children_on(cores):  # Ctrl-C in the terminal is for the run, which then ends its workers
             super().__init__(WORKER, entry.python, environment, own_session=True)
         self.waits: list[Wait] = []

@@ -48,12 +48,13 @@ def worker_environment(
     return environment | switched(environment, switches or {})
 
 
-def kept_caches(variables: Sequence[str]) -> dict[str, str]:
+def kept_caches(variables: Sequence[str], isa: str | None = None) -> dict[str, str]:
     """A folder for each of these variables in this user's cache of convbench, where later runs find it; none if there
     can be none."""
     import platformdirs
 
     inside = Path(platformdirs.user_cache_dir("convbench", appauthor=False)) / "compiled"
+    inside = inside if isa is None else inside / isa  # code that was compiled for another instruction set stays apart
     folders = {variable: inside / variable.lower() for variable in variables}
     try:
         for folder in folders.values():
