@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from places import CHECKOUT, PLUGINS
 
-from convbench.measurement.scheduling.clock_check import is_suspect, is_wrong
+from convbench.measurement.scheduling.candidates import Candidate
+from convbench.measurement.scheduling.case_run import CaseRun
+from convbench.measurement.scheduling.clock_check import is_suspect, is_telling, is_wrong, sample_pairs
 from convbench.measurement.scheduling.engine import Engine
+from convbench.measurement.scheduling.qualification import qualify
 from convbench.measurement.settings import Settings
+from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import Wait
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
@@ -132,3 +141,71 @@ def test_two_waits_of_five_that_are_long_by_chance_are_no_lie(waits: list[tuple[
         shorter[number] = Wait(100 * call_s + before_s, 100 * call_s)
         longer[number] = Wait(800 * call_s + after_s, 800 * call_s)
     assert not is_wrong(shorter, longer)
+
+
+QUEUED = st.lists(SECONDS, min_size=5, max_size=5)
+
+
+@given(before=QUEUED, after=QUEUED, inside=st.floats(0, 10), call_s=st.floats(1e-5, 1e-3))
+def test_whatever_waits_for_a_cpu_the_kernel_counts_outside_of_the_calls_an_honest_worker_is_not_accused(
+    before: list[float], after: list[float], inside: float, call_s: float
+) -> None:
+    def waits(calls: int, queued: list[float]) -> list[Wait]:
+        accounted_s = calls * (call_s + inside)  # of a wait among the calls its clock shows as much as the run's
+        return [Wait(accounted_s + queued_s + 0.01, accounted_s, queued_s) for queued_s in queued]
+
+    assert not is_wrong(waits(100, before), waits(800, after))
+
+
+@given(queued=QUEUED, inside_s=st.floats(0, 0.1), times=st.floats(2.2, 1000))
+def test_waits_for_a_cpu_do_not_hide_a_slow_clock(queued: list[float], inside_s: float, times: float) -> None:
+    def waits(calls: int) -> list[Wait]:
+        true_s = calls * (0.001 + inside_s)
+        return [Wait(true_s + queued_s, true_s / times, queued_s) for queued_s in queued]
+
+    assert is_wrong(waits(100), waits(800))
+
+
+@pytest.mark.parametrize(("queued_s", "load", "telling"), [(0.1, 20, True), (None, 20, False), (None, 2, True)])
+def test_where_no_kernel_counts_waits_a_machine_with_too_few_cpus_accuses_nobody(
+    queued_s: float | None, load: float, telling: bool
+) -> None:
+    assert is_telling([Wait(1, 0.1, 0.0), Wait(1, 0.1, queued_s)], load, cpus=2) is telling
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts waits for a CPU, and pins processes")
+def test_on_a_crowded_cpu_the_honest_are_not_accused_and_a_slow_clock_is() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    settings = replace(Settings.quick(time_limit_s=300), pin=str(cpu))
+    pool = WorkerPool(settings, cores=(cpu,))
+    run, entries = CaseRun("cheats", Case(PROBLEM), settings, pool), [*cheats("honest", "slow-clock", "numpy-gemm")]
+    try:
+        assert pool.start(entries) == {}
+        with run.shared:
+            candidates = [qualify(run, entry, lambda *_: None) for entry in entries]
+            with crowded(cpu):
+                found = {}
+                for candidate in candidates:
+                    assert isinstance(candidate, Candidate)
+                    _, shorts, longs = sample_pairs(run, candidate.workers[0])
+                    assert all(wait.queued_s is not None for wait in longs)
+                    found[candidate.entry.name] = is_wrong(shorts, longs)
+    finally:
+        pool.shutdown()
+    assert found == {"honest": False, "slow-clock": True, "numpy-gemm": False}
+
+
+@contextmanager
+def crowded(cpu: int) -> Iterator[None]:
+    """This process and six that never wait share one CPU."""
+    usable = os.sched_getaffinity(0)
+    endless = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile os.getppid() == {os.getpid()}: pass"
+    others = [subprocess.Popen([sys.executable, "-c", endless]) for _ in range(6)]
+    os.sched_setaffinity(0, [cpu])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
+        for other in others:
+            other.kill()
+            other.wait()

@@ -62,6 +62,7 @@ REPLIES: list[tuple[Request[Any], Reply]] = [
     ),
     (WarmUp(limit_s=0.1), WarmedUp(call_s=1e-3)),
     (TakeSample(plan=SamplingPlan(5, 2)), Sampled(sample=SAMPLE, was_stopped=True)),
+    (TakeSample(plan=SamplingPlan(5, 0), asks_queue=True), Sampled(sample=SAMPLE, was_stopped=False, queued_s=0.25)),
     (WarmUp(limit_s=0.1), Failed(status=Status.CRASHED, reason="called sys.exit(4)")),
 ]
 

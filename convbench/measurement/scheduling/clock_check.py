@@ -2,9 +2,14 @@
 
 Both read one clock, so a worker that says that more time passed than the run waited is refused at once
 (`convbench.measurement.workers.process`). That less passed proves nothing by itself: on a busy machine the run waits
-for the worker to get a CPU and to reply. Such waits are the same whether a sample has few calls or many. So a worker is
-suspected where the run waited more than twice as long as it says in every sample, and accused where the time that it
-does not account for grows with the number of calls, in several pairs of samples taken for that purpose.
+for the worker to get a CPU and to reply. The kernel counts such waits, those of the worker and those of the run, and
+the worker says which of its own fell into the calls. So a worker is suspected where the run waited more than twice as
+long as it says in every sample. It is accused where neither its calls nor waits for a CPU explain the rest, and where
+that rest grows with the number of calls, in several pairs of samples taken for that purpose. A worker that sleeps does
+not wait for a CPU, so its sleep has to be in its calls.
+
+Where the system does not count such waits (macOS), no worker is accused while more processes want to run than there are
+CPUs.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from statistics import median
 
+from convbench.measurement.machine.facts import load_average, usable_cpus
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.sampling.sample import MOST_READINGS, SamplingPlan
 from convbench.measurement.scheduling.candidates import WorkerSamples
@@ -56,6 +62,16 @@ def _check(run: CaseRun, worker: WorkerSamples) -> None:
         waits = [_sample(run, worker, max(1, math.ceil(_PLAIN_S / max(worker.call_s, 1e-9))))]
     if not is_suspect(waits):
         return
+    calls, shorts, longs = sample_pairs(run, worker)
+    if is_wrong(shorts, longs) and is_telling([*shorts, *longs], load_average(), usable_cpus()):
+        accounted_s, waited_s = median(w.accounted_s for w in longs), median(w.waited_s for w in longs)
+        took = f"it says that {calls:,} calls took {accounted_s:.3g} s, and the run waited {waited_s:.3g} s for them"
+        raise WorkerError(Status.ERROR, f"its clock is wrong: {took} (medians of {_PAIRS})")
+
+
+def sample_pairs(run: CaseRun, worker: WorkerSamples) -> tuple[int, tuple[Wait, ...], tuple[Wait, ...]]:
+    """The calls of a longer sample, and the waits for shorter and longer samples that took turns. Raises
+    `WorkerError`."""
     calls = max(_TIMES_SHORTER, worker.plan.all_calls)
     longer = _sample(run, worker, calls)
     while longer.accounted_s < _ACCOUNTED_S and longer.waited_s < _WAITED_S and calls < _MOST_CALLS:
@@ -63,10 +79,7 @@ def _check(run: CaseRun, worker: WorkerSamples) -> None:
         longer = _sample(run, worker, calls)
     pairs = [tuple(_sample(run, worker, n) for n in (calls // _TIMES_SHORTER, calls)) for _ in range(_PAIRS)]
     shorts, longs = zip(*pairs, strict=True)
-    if is_wrong(shorts, longs):
-        accounted_s, waited_s = median(w.accounted_s for w in longs), median(w.waited_s for w in longs)
-        took = f"it says that {calls:,} calls took {accounted_s:.3g} s, and the run waited {waited_s:.3g} s for them"
-        raise WorkerError(Status.ERROR, f"its clock is wrong: {took} (medians of {_PAIRS})")
+    return calls, shorts, longs
 
 
 def is_wrong(shorter: Sequence[Wait], longer: Sequence[Wait]) -> bool:
@@ -76,8 +89,13 @@ def is_wrong(shorter: Sequence[Wait], longer: Sequence[Wait]) -> bool:
     return unaccounted_s > max(_LEAST_LONG_S, median(w.accounted_s for w in longer), _LEAST_GROWTH * before_s)
 
 
+def is_telling(waits: Sequence[Wait], load: float, cpus: int) -> bool:
+    """Whether these waits say anything of a clock: the kernel counted those for a CPU, or there were hardly any."""
+    return load <= cpus or all(wait.queued_s is not None for wait in waits)
+
+
 def _sample(run: CaseRun, worker: WorkerSamples, calls: int) -> Wait:
     per_reading = -(-calls // MOST_READINGS)
     plan = SamplingPlan(-(-calls // per_reading) * per_reading, 0, calls_per_reading=per_reading)
-    run.pool.request(worker.entry, TakeSample(plan=plan))
+    run.pool.request(worker.entry, TakeSample(plan=plan, asks_queue=True))
     return run.pool.waits(worker.entry)[-1]

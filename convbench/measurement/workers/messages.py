@@ -81,11 +81,13 @@ class WarmedUp:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampled:
-    """One sample. `was_stopped` as for `Prepared`; `readings` are those of `Visit`, empty on other devices."""
+    """One sample. `was_stopped` as for `Prepared`; `readings` are those of `Visit`, empty on other devices. `queued_s`
+    is how long the sampling thread waited for a CPU during the calls, if that was asked and the system tells."""
 
     sample: Sample
     was_stopped: bool
     readings: tuple[float, ...] = ()
+    queued_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +271,10 @@ class Visit(Request[Visited], name="visit"):
 
 @dataclass(frozen=True, kw_only=True)
 class TakeSample(Request[Sampled], name="sample"):
+    """Time the calls of `plan`. With `asks_queue` the waits for a CPU are read as well, which disturbs the caches."""
+
     plan: SamplingPlan
+    asks_queue: bool = False
 
     def claimed_s(self, reply: Sampled) -> Iterable[float]:
         if reply.readings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from convbench.isa import Isa
 from convbench.measurement.machine.affinity import Cores, children_on
+from convbench.measurement.machine.run_queue import queued_between, queued_s
 from convbench.measurement.workers.child_process import ChildProcess
 from convbench.measurement.workers.messages import Failed, Prepare, ReplyT, Request, TakeSample
 from convbench.measurement.workers.pipes import LateError, Patience, ReplyPipe, RequestPipe
@@ -26,14 +28,33 @@ _CLOCK_SHARE, _CLOCK_S = 0.02, 0.002
 
 @dataclass(frozen=True)
 class Wait:
-    """How long the run waited for a sample, and how much of that the worker says that the calls took."""
+    """How long the run waited for a sample, and how much of that the worker says that the calls took. `queued_s` is how
+    long worker and run waited for a CPU outside of the calls: by the kernel's count, less what the worker says of the
+    calls. It is None where that is not known, and for samples whose queue was not asked about."""
 
     waited_s: float
     accounted_s: float
+    queued_s: float | None = None
 
     @property
     def unaccounted_s(self) -> float:
-        return self.waited_s - self.accounted_s
+        return max(0.0, self.waited_s - self.accounted_s - (self.queued_s or 0.0))
+
+
+@dataclass(frozen=True)
+class _Queued:
+    """Seconds that the worker's main thread, which samples, and the threads of this process have waited for a CPU."""
+
+    worker: dict[int, float]
+    run: dict[int, float]
+
+    def outside_s(self, before: _Queued, inside_s: float | None) -> float | None:
+        """Seconds since `before` that are not among the `inside_s` seconds that the worker says of its calls; None
+        where the system does not tell."""
+        if inside_s is None or not (self.worker and before.worker):
+            return None
+        of_worker_s = queued_between(before.worker, self.worker) - max(0.0, inside_s)
+        return max(0.0, of_worker_s) + queued_between(before.run, self.run)
 
 
 class WorkerError(Exception):
@@ -69,6 +90,7 @@ class WorkerProcess(ChildProcess):
         self._replies = ReplyPipe(self._stdout, lambda: self.alive)
         self._number = 0
         self._sent_at_s = 0.0
+        self._queued: _Queued | None = None  # when the request was sent
         self._pid: int | None = None  # as its first frame has it, because an interpreter may be started by a script
         self._most_bytes = 0  # of the output for the problem that is prepared
 
@@ -76,6 +98,7 @@ class WorkerProcess(ChildProcess):
         """Send a request without waiting, so that several workers can start at once. `receive` waits, and sends what
         did not fit into the pipe."""
         self._number += 1
+        self._queued = self._queued_now() if isinstance(request, TakeSample) and request.asks_queue else None
         self._sent_at_s = time.perf_counter()
         with contextlib.suppress(OSError, ValueError):  # `receive` finds out that the worker died
             self._requests.begin(encoded_message(request, self._number))
@@ -131,7 +154,17 @@ class WorkerProcess(ChildProcess):
         if isinstance(request, Prepare):
             self.waits = []
         elif isinstance(request, TakeSample):
-            self.waits.append(Wait(waited_s, request.accounted_s(reply)))
+            before = self._queued
+            queued_s = None if before is None else self._queued_now().outside_s(before, reply.queued_s)
+            self.waits.append(Wait(waited_s, request.accounted_s(reply), queued_s))
+
+    def _queued_now(self) -> _Queued:
+        main: dict[int, float] = {}
+        with contextlib.suppress(OSError):
+            # By its own word it is the worker. It is believed if it belongs to the process that was started.
+            if self._pid is not None and os.getsid(self._pid) == self._process.pid:
+                main = {thread: s for thread, s in queued_s(self._pid).items() if thread == self._pid}
+        return _Queued(main, queued_s(os.getpid()))
 
     def _next_frame(self, most_bytes: int) -> Frame:
         """A frame that this worker sent about the last request."""

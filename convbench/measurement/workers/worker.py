@@ -32,6 +32,7 @@ from convbench.measurement.machine.affinity import move_here
 from convbench.measurement.machine.energy import Meter, energy_meter
 from convbench.measurement.machine.gpu import Gpu, first_gpu
 from convbench.measurement.machine.memory import MemoryWatch, be_killed_first, limit_memory
+from convbench.measurement.machine.run_queue import thread_queued_s
 from convbench.measurement.sampling import device
 from convbench.measurement.sampling.cache_state import CacheState
 from convbench.measurement.sampling.handing_over import NotApplicableError, handed_over
@@ -161,6 +162,7 @@ class Worker:
         plan, stops = request.plan, self.stops
         readings: tuple[float, ...] = ()
         self.output = None
+        before_s = thread_queued_s() if request.asks_queue else None
         start = perf_counter()
         with _no_garbage_collection():
             if self.backend.device != "cpu":
@@ -169,10 +171,11 @@ class Worker:
                 sample, each, self.output = self._visit(plan)
                 readings = () if plan.flush_bytes else each
         self.backend_s += perf_counter() - start
+        queued_s = None if before_s is None else (thread_queued_s() or 0.0) - before_s
         if self.gpu is not None:
             sample = replace(sample, **self.gpu.state())
         self.samples.append(sample)
-        return messages.Sampled(sample=sample, was_stopped=self.stops > stops, readings=readings)
+        return messages.Sampled(sample=sample, was_stopped=self.stops > stops, readings=readings, queued_s=queued_s)
 
     def finish(self, request: messages.Finish) -> messages.Finished:
         """Return the last timed call's output and what is only read at the end, and forget the problem."""
