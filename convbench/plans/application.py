@@ -8,6 +8,7 @@ rounds, and then the best variant against the unchanged model, in rounds that ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from os import PathLike
@@ -52,14 +53,29 @@ def apply(
     `example_input` is a tensor, or a tuple of the arguments of the model. Layers are changed for the shapes that they
     have with it, and compute other shapes as before. The result is a changed copy, or `model` itself if `in_place`.
     If the changed model is not faster beyond doubt, the result is the unchanged model, unless `even_if_slower`, which
-    follows the whole plan. Measuring takes a little more than `seconds`, with torch's current number of threads.
+    follows the whole plan. Measuring takes a little more than `seconds`, with torch's current number of threads. It may
+    be called inside `torch.inference_mode()`; a layer whose parameters are inference tensors is left.
 
     Raises `PlanError` for what is not a plan, and for a model that cannot follow one.
     """
     plan = plan if isinstance(plan, Plan) else read_plan(plan)
     example = tuple(example_input) if isinstance(example_input, (tuple, list)) else (example_input,)
     _check(model)
-    findings = _findings(model, example, plan, tuple(Path(file) for file in plugins))
+    with _outside_inference_mode():
+        example = tuple(map(_without_inference, example))
+        return _apply(model, plan, example, in_place, even_if_slower, seconds, tuple(Path(file) for file in plugins))
+
+
+def _apply(
+    model: Any,
+    plan: Plan,
+    example: tuple[Any, ...],
+    in_place: bool,
+    even_if_slower: bool,
+    seconds: float,
+    plugins: tuple[Path, ...],
+) -> Applied:
+    findings = _findings(model, example, plan, plugins)
     variants = _variants(findings, even_if_slower)
     exact = outputs_in_float64(model, example) if variants else None
     agreements = {variant.name: compare_outputs(model, variant.switched(), example, exact) for variant in variants}
@@ -131,6 +147,26 @@ def _check(model: Any) -> None:
         raise PlanError(f"the model is of type {type(model).__name__}; it should be a torch.nn.Module.")
     if any(module.training for module in model.modules()):
         raise PlanError("the model is in training mode, and a plan is for inference: call model.eval() first.")
+
+
+@contextmanager
+def _outside_inference_mode() -> Iterator[None]:
+    """Copies of the model that are made in it could not tell when their weights change."""
+    import torch
+
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False):
+        yield
+
+
+def _without_inference(argument: Any) -> Any:
+    """A model may write to its input, which outside of inference mode is an error for a tensor that was made in it."""
+    import torch
+
+    is_of_it = isinstance(argument, torch.Tensor) and argument.is_inference()
+    return argument.clone() if is_of_it else argument
 
 
 def _findings(model: Any, example: tuple[Any, ...], plan: Plan, plugins: tuple[Path, ...]) -> _Findings:

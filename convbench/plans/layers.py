@@ -108,8 +108,8 @@ def _not_plain(conv: Any) -> str | None:
         return f"its class {type(conv).__name__} computes in a way of its own"
     if conv._forward_hooks or conv._forward_pre_hooks or conv._backward_hooks or "forward" in vars(conv):
         return "it has hooks, which see or change what it computes"
-    if conv.weight.is_inference():
-        return "its weight is an inference tensor, of which it is not known when it changes"
+    if any(parameter.is_inference() for parameter in conv.parameters(recurse=False)):
+        return "its weight or bias is an inference tensor, of which it is not known when it changes"
     return None
 
 

@@ -404,6 +404,41 @@ def test_a_layer_that_gets_its_input_by_name_follows_a_plan() -> None:
     assert [change.layer for change in found.report.layers_changed] == ["conv"]
 
 
+class OverwritesItsInput(nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = small_resnet()
+
+    def forward(self, x: Any) -> Any:
+        return self.body(x.relu_())
+
+
+def test_it_may_be_called_in_inference_mode() -> None:
+    model = OverwritesItsInput().eval()
+    with torch.inference_mode():
+        found = applied(model, "torch-channels-last", even_if_slower=True)
+        assert torch.is_inference_mode_enabled()
+        inside = found.model(example())
+    assert [change.layer for change in found.report.layers_changed] == [f"body.{name}" for name in ALL_LAYERS]
+    assert not any(parameter.is_inference() for parameter in found.model.parameters())
+    assert torch.allclose(inside, outputs(model, example()), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        found.model.body[0].weight.zero_()
+        assert not torch.allclose(found.model(example()), inside)
+
+
+@pytest.mark.parametrize("called_in_it", [False, True])
+def test_a_layer_whose_parameters_were_made_in_inference_mode_is_left(called_in_it: bool) -> None:
+    model = small_resnet()
+    with torch.inference_mode():
+        model[0].bias = nn.Parameter(torch.zeros(8), requires_grad=False)
+        model[1].conv1 = nn.Conv2d(8, 16, 3, 2, 1, bias=False).eval()
+    with torch.inference_mode(called_in_it):
+        report = applied(model, "torch-channels-last", even_if_slower=True).report
+    assert {one.layer for one in report.layers_left if "inference tensor" in one.why} == {"0", "1.conv1"}
+    assert {change.layer for change in report.layers_changed} == set(ALL_LAYERS) - {"0", "1.conv1"}
+
+
 def test_a_layer_under_autocast_is_left_and_said_to_be() -> None:
     model = ByName(autocast=True).eval()
     [layer] = layers_that_run(model, (example(),))
