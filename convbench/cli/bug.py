@@ -20,6 +20,7 @@ from convbench.cli import options
 @options.threads
 @options.seconds("--time-limit", "Stop a backend that takes longer for one question.", default=40.0)
 @options.plugins
+@options.results
 def bug(
     question: str,
     backend: str | None,
@@ -29,6 +30,7 @@ def bug(
     threads: int,
     time_limit: float,
     plugins: tuple[Path, ...],
+    results: Path | None,
 ) -> None:
     """Write a bug report about one wrong answer, under the headings of the library's own issue form.
 
@@ -49,6 +51,7 @@ def bug(
         time_limit_s=time_limit,
         narrow=narrow,
         plugins=plugins,
+        results=results,
     )
     console = stderr()
     with console.status("asking") as status:

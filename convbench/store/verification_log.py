@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,18 @@ class VerificationLog(LineFile):
 
 def newest_log(folder: Path, request: Mapping[str, Any], suffix: str = SUFFIX) -> tuple[Path, list[Event]] | None:
     """The newest log of just this request, with its events; lines that are no events are passed over."""
+    wanted = json.loads(json.dumps(request))
+    return next(((path, events) for path, asked, events in logs(folder, suffix) if asked == wanted), None)
+
+
+def logs(folder: Path, suffix: str) -> Iterator[tuple[Path, Any, list[Event]]]:
+    """Each log of a folder, the newest first: its path, its request and its events; lines that are no events are passed
+    over. Raises `ResultsError` for a log that cannot be read."""
     for path in sorted(folder.glob(f"*{suffix}"), reverse=True):
         lines = read_bytes(path, _KINDS[suffix]).splitlines()
         events = [event for line in lines if isinstance(event := _parsed(line), dict)]
-        if events and events[0].get("asked") == json.loads(json.dumps(request)):
-            return path, events[1:]
-    return None
+        if events:
+            yield path, events[0].get("asked"), events[1:]
 
 
 def _parsed(line: bytes) -> Any:

@@ -13,8 +13,11 @@ from convbench.errors import BackendError, NothingMeasuredError, ProblemError
 from convbench.issue_form import PLAIN, IssueForm
 from convbench.registry import Entry, discover
 from convbench.reporting.verification.issue_text import issue_text
+from convbench.runner.bug.first_release import first_wrong_release
 from convbench.runner.bug.inquiry import Findings, Request, inquire
 from convbench.runner.bug.subject import subject
+from convbench.store.verification_log import BISECTION_SUFFIX, VerificationLog
+from convbench.verification.question import Question
 
 MINE = PLUGINS / "reported.py"
 QUESTION = "n1c2h5w5_o2k3_g2"
@@ -147,3 +150,24 @@ def test_the_command_writes_the_report_and_says_where_to_take_it(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "issue.md").read_text().startswith("# conv2d gives a wrong result")
     assert "The report is in issue.md." in done.stderr and "https://example.org/new" in done.stderr
+
+
+def bisection(folder: Path, library: str, answers: dict[str, str], question: str = QUESTION) -> None:
+    with VerificationLog.new(folder, {"library": library, "question": question}, BISECTION_SUFFIX) as log:
+        for label, kind in answers.items():
+            log.append({"event": "answered", "label": label, "kind": kind}, durable=False)
+
+
+def test_the_first_wrong_release_comes_from_a_bisection_of_the_same_question(tmp_path: Path) -> None:
+    question = Question.parse(QUESTION)
+    assert first_wrong_release(tmp_path, question) == ""
+    bisection(tmp_path, "reported", {"1.9": "ok", "1.10": "wrong", "1.11": "wrong", "1.2": "ok", "fe12ab": "ok"})
+    assert first_wrong_release(tmp_path, question) == (
+        "Right in reported 1.9, wrong from 1.10 on, of the releases that were tried."
+    )
+    assert first_wrong_release(tmp_path, question.replace(layout="sliced")) == ""
+
+
+def test_a_bisection_without_a_right_release_says_nothing(tmp_path: Path) -> None:
+    bisection(tmp_path, "reported", {"1.0": "wrong", "2.0": "ok"})
+    assert first_wrong_release(tmp_path, Question.parse(QUESTION)) == ""

@@ -31,8 +31,8 @@ def issue_text(findings: Findings) -> str:
 
 
 def _summary(findings: Findings) -> str:
-    kernel = f"\n\nThe library names its kernel `{findings.failure.kernel}`." if findings.failure.kernel else ""
-    return in_words(findings.failure.question) + kernel + (f"\n\n{findings.shared}" if findings.shared else "")
+    kernel = f"The library names its kernel `{findings.failure.kernel}`." if findings.failure.kernel else ""
+    return "\n\n".join(filter(None, [in_words(findings.failure.question), findings.since, kernel, findings.shared]))
 
 
 def _program(findings: Findings) -> str:

@@ -13,15 +13,17 @@ from pathlib import Path
 from convbench.errors import BackendError, IsaError, NothingMeasuredError, did_you_mean
 from convbench.isa import ISAS, Isa, isas_named
 from convbench.issue_form import PLAIN, IssueForm
-from convbench.measurement.machine.facts import cpu_flags, machine_facts, usable_cpus
+from convbench.measurement.machine.facts import cpu_flags, machine_facts, machine_name, usable_cpus
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Explain, Prepare
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, Registry, discover
+from convbench.runner.bug.first_release import first_wrong_release
 from convbench.runner.bug.subject import Subject
 from convbench.runner.verify.examiner import Examiner
 from convbench.status import Status
+from convbench.store.locations import machine_folder, results_folder
 from convbench.verification.oracle import oracle_for
 from convbench.verification.question import LAYOUTS, Failure, Question
 
@@ -38,6 +40,7 @@ class Request:
     library: str | None = None
     threads: int = 1
     time_limit_s: float = 40.0
+    results: Path | None = None
     narrow: bool = True
     """Whether to ask under other circumstances."""
     plugins: tuple[Path, ...] = ()
@@ -70,6 +73,8 @@ class Findings:
     """The command of convbench that asks again."""
     shared: str = ""
     """What failing convolutions have in common, in a sentence."""
+    since: str = ""
+    """Which release was the first to be wrong, in a sentence, where a bisection has found it."""
 
 
 def inquire(request: Request, subject: Subject, on_ask: Callable[[str], None] = lambda what: None) -> Findings:
@@ -107,6 +112,7 @@ def inquire(request: Request, subject: Subject, on_ask: Callable[[str], None] = 
         platform=_platform(),
         command=" ".join(again),
         shared=subject.shared,
+        since=first_wrong_release(machine_folder(results_folder(request.results), machine_name()), question),
     )
 
 
