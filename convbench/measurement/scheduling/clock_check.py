@@ -34,6 +34,7 @@ _LEAST_LONG_S = 0.1
 _ACCOUNTED_S, _WAITED_S = 0.1, 2.0
 _TIMES_SHORTER, _LEAST_GROWTH = 8, 3.0
 _PAIRS, _MOST_CALLS = 5, 2**22
+_TRIES, _ENOUGH = 3, 0.5
 
 
 def check_clocks(run: CaseRun) -> Iterator[Outcome]:
@@ -72,14 +73,27 @@ def _check(run: CaseRun, worker: WorkerSamples) -> None:
 def sample_pairs(run: CaseRun, worker: WorkerSamples) -> tuple[int, tuple[Wait, ...], tuple[Wait, ...]]:
     """The calls of a longer sample, and the waits for shorter and longer samples that took turns. Raises
     `WorkerError`."""
-    calls = max(_TIMES_SHORTER, worker.plan.all_calls)
+    calls = _enough_calls(run, worker, max(_TIMES_SHORTER, worker.plan.all_calls))
+    for tries_left in reversed(range(_TRIES)):
+        pairs = [tuple(_sample(run, worker, n) for n in (calls // _TIMES_SHORTER, calls)) for _ in range(_PAIRS)]
+        shorts, longs = zip(*pairs, strict=True)
+        if not tries_left or calls >= _MOST_CALLS or all(_lasts(longer, _ENOUGH) for longer in longs):
+            break
+        calls = _enough_calls(run, worker, 2 * calls)  # a crowd that made the calls last long has left since
+    return calls, shorts, longs
+
+
+def _enough_calls(run: CaseRun, worker: WorkerSamples, calls: int) -> int:
+    """How many calls a sample has that lasts long enough, `calls` at least."""
     longer = _sample(run, worker, calls)
-    while longer.accounted_s < _ACCOUNTED_S and longer.waited_s < _WAITED_S and calls < _MOST_CALLS:
+    while not _lasts(longer) and calls < _MOST_CALLS:
         calls *= min(8, math.ceil(_ACCOUNTED_S / longer.accounted_s), math.ceil(_WAITED_S / longer.waited_s))
         longer = _sample(run, worker, calls)
-    pairs = [tuple(_sample(run, worker, n) for n in (calls // _TIMES_SHORTER, calls)) for _ in range(_PAIRS)]
-    shorts, longs = zip(*pairs, strict=True)
-    return calls, shorts, longs
+    return calls
+
+
+def _lasts(longer: Wait, share: float = 1.0) -> bool:
+    return longer.accounted_s >= share * _ACCOUNTED_S or longer.waited_s >= share * _WAITED_S
 
 
 def is_wrong(shorter: Sequence[Wait], longer: Sequence[Wait]) -> bool:
