@@ -51,7 +51,7 @@ class VerificationLog(LineFile):
 def newest_log(folder: Path, request: Mapping[str, Any], suffix: str = SUFFIX) -> tuple[Path, list[Event]] | None:
     """The newest log of just this request, with its events; lines that are no events are passed over."""
     wanted = json.loads(json.dumps(request))
-    return next(((path, events) for path, asked, events in logs(folder, suffix) if asked == wanted), None)
+    return next(((path, events) for path, stored, events in logs(folder, suffix) if stored == wanted), None)
 
 
 def logs(folder: Path, suffix: str) -> Iterator[tuple[Path, Any, list[Event]]]:

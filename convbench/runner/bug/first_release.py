@@ -14,9 +14,9 @@ from convbench.verification.question import Question
 def first_wrong_release(folder: Path, question: Question) -> str:
     """A sentence from the newest bisection of `question` among the logs in `folder`; empty where none says it. Raises
     `ResultsError` for a log that cannot be read."""
-    for _, asked, events in logs(folder, BISECTION_SUFFIX):
-        is_asked = isinstance(asked, dict) and asked.get("question") == str(question)
-        if is_asked and (sentence := _sentence(str(asked.get("library")), events)):
+    for _, request, events in logs(folder, BISECTION_SUFFIX):
+        is_asked = isinstance(request, dict) and request.get("question") == str(question)
+        if is_asked and (sentence := _sentence(str(request.get("library")), events)):
             return sentence
     return ""
 
