@@ -90,6 +90,8 @@ class Outcome:
     stopped: str | None = None
     """Why sampling ended: "precision", "noise" (the interval no longer shrinks), "rounds" or "time"; in a race also
     "beaten" (by another backend), "level" (with the fastest) or "decided" (it is the fastest)."""
+    clock_doubt: tuple[float, float] | None = None
+    """Seconds by the clock of a worker, and by the run's, where they differ and waits for a CPU may be why."""
     cores: Cores = ()
     """The CPUs that its processes were pinned to."""
     self_ratio: SelfRatio | None = None

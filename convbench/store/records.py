@@ -139,6 +139,9 @@ def _hazards(outcome: Outcome, samples: dict[str, list[Any]]) -> list[Hazard]:
     hazards = hazards_of_samples(samples, settings.threads, settings.allocator, device)
     if samples and outcome.settling and not outcome.settling.reached:
         hazards.append(Hazard(Kind.SETTLING, {"visit_ms": outcome.settling.visit_s * 1e3}))
+    if samples and outcome.clock_doubt is not None:
+        accounted_s, waited_s = outcome.clock_doubt
+        hazards.append(Hazard(Kind.CLOCK_DOUBT, {"accounted_s": accounted_s, "waited_s": waited_s}))
     if (groups := _groups(outcome)) is not None:
         hazards.append(groups)
     if samples and settings.cache == "pass" and not outcome.touches_input:

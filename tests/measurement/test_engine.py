@@ -38,10 +38,12 @@ from convbench.measurement.workers.messages import (
     WarmedUp,
     WarmUp,
 )
-from convbench.measurement.workers.process import WorkerError
+from convbench.measurement.workers.process import Wait, WorkerError
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, Origin
 from convbench.status import Status
+from convbench.store.locations import CheckoutState
+from convbench.store.records import record_of
 from convbench.suite import Case
 from convbench.verification.reference import convolve
 
@@ -95,7 +97,9 @@ class ScriptedWorker:
     samples: int = 0
     peak_bytes: int = 3
     steady_bytes: int | None = 2
-    waits: Sequence[Any] = ()
+    waits: Sequence[Wait] = ()
+    clock_speed: float = 1.0
+    """Its clock's. The system does not say how long it waits for a CPU."""
     implementation: str | None = None
     stops: Sequence[int] = ()
     """The samples in which it is stopped and continued, and stands still for a while."""
@@ -151,6 +155,9 @@ class ScriptedWorker:
         wall_s = cpu_s + (50.0 if stopped else 0.0)
         self.samples += 1
         self.clock.now_s += wall_s * request.plan.all_calls
+        if self.clock_speed != 1:
+            accounted_s = wall_s * request.plan.all_calls
+            self.waits = [*self.waits, Wait(accounted_s / self.clock_speed, accounted_s)]
         return Sampled(sample=Sample(request.plan.calls, wall_s, cpu_s, 0.0, 0), was_stopped=stopped)
 
     def finish(self, request: Finish) -> Finished:
@@ -489,3 +496,19 @@ def test_in_a_pass_calls_are_timed_one_by_one_as_many_as_fit_with_what_lies_betw
     assert rounds["far"] <= rounds["near"]  # what lies between its calls uses its budget up
     prepared = [request for _, name, request in stage.log if name == "prepare"]
     assert all(isinstance(request, Prepare) and request.flush_bytes == 2**22 for request in prepared)
+
+
+@pytest.mark.parametrize("load", [0.0, 1e6])
+def test_a_clock_that_a_crowd_may_excuse_is_a_hazard_and_otherwise_an_error(
+    load: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convbench.measurement.scheduling.clock_check.load_average", lambda: load)
+    found = Stage(Settings(), honest={}, slow={"clock_speed": 0.1}).measure()
+    assert found["honest"].status is Status.OK and found["honest"].clock_doubt is None
+    slow = found["slow"]
+    if load:
+        assert slow.status is Status.OK and slow.clock_doubt is not None
+        record = record_of(slow, "run", "session", CheckoutState())
+        assert "clock doubt" in [hazard["hazard"] for hazard in record["hazards"]]
+    else:
+        assert slow.status is Status.ERROR and "its clock is wrong" in (slow.reason or "")

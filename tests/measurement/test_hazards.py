@@ -521,7 +521,7 @@ def seen_in_these_tests() -> list[Hazard]:
         Hazard(Kind.APPROXIMATE_PASS),
         Hazard(Kind.SLOW_CACHE, {"level": "L3", "inner": "L2", "gbytes": 18.0, "memory_gbytes": 15.0}),
     ]
-    found.append(Hazard(Kind.APPROXIMATE_PASS))
+    found.append(Hazard(Kind.CLOCK_DOUBT, {"waited_s": 1.3, "accounted_s": 0.2}))
     return [*found, Hazard(Kind.DRIFT, {"drift": 0.04, "precision": 0.01}), Hazard(Kind.SETTLING, {"visit_ms": 128.0})]
 
 

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     SLOW_SWITCH = "slow switch"
     NOISY_LEVEL = "noisy level"
     SLOW_CACHE = "slow cache"
+    CLOCK_DOUBT = "clock doubt"
     STOOD_STILL = "stood still"
     WAITING = "waiting"
     STALLS = "stalls"

@@ -9,20 +9,21 @@ that rest grows with the number of calls, in several pairs of samples taken for 
 not wait for a CPU, so its sleep has to be in its calls.
 
 Where the system does not count such waits (macOS), no worker is accused while more processes want to run than there are
-CPUs.
+CPUs: its record has a hazard instead.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
 from convbench.measurement.machine.facts import load_average, usable_cpus
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.sampling.sample import MOST_READINGS, SamplingPlan
-from convbench.measurement.scheduling.candidates import WorkerSamples
+from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples
 from convbench.measurement.scheduling.case_run import CaseRun
 from convbench.measurement.workers.messages import TakeSample
 from convbench.measurement.workers.process import Wait, WorkerError
@@ -41,7 +42,7 @@ def check_clocks(run: CaseRun) -> Iterator[Outcome]:
     """The outcomes of candidates that a worker's clock disqualifies."""
     for candidate in run.candidates:
         for worker in candidate.workers if candidate.stopped != "failed" else ():
-            failure = run.guarded(candidate.entry, partial(_check, run, worker))
+            failure = run.guarded(candidate.entry, partial(_check, run, candidate, worker))
             if failure is not None:
                 candidate.lost(worker)
                 yield failure
@@ -55,8 +56,8 @@ def is_suspect(waits: Sequence[Wait]) -> bool:
     return min(wait.unaccounted_s for wait in waits) > max(_LEAST_S, median(wait.accounted_s for wait in waits))
 
 
-def _check(run: CaseRun, worker: WorkerSamples) -> None:
-    """Raises `WorkerError` for a clock that is wrong beyond doubt."""
+def _check(run: CaseRun, candidate: Candidate, worker: WorkerSamples) -> None:
+    """Raises `WorkerError` for a clock that is wrong beyond doubt, and notes one that may be."""
     waits = run.pool.waits(worker.entry)
     if worker.plan.flush_bytes and waits:
         # The run waited for the caches to be brought into their state as well, so that a plain sample has to tell.
@@ -64,10 +65,13 @@ def _check(run: CaseRun, worker: WorkerSamples) -> None:
     if not is_suspect(waits):
         return
     calls, shorts, longs = sample_pairs(run, worker)
-    if is_wrong(shorts, longs) and is_telling([*shorts, *longs], load_average(), usable_cpus()):
-        accounted_s, waited_s = median(w.accounted_s for w in longs), median(w.waited_s for w in longs)
+    if not is_wrong(shorts, longs):
+        return
+    accounted_s, waited_s = median(w.accounted_s for w in longs), median(w.waited_s for w in longs)
+    if is_telling([*shorts, *longs], load_average(), usable_cpus()):
         took = f"it says that {calls:,} calls took {accounted_s:.3g} s, and the run waited {waited_s:.3g} s for them"
         raise WorkerError(Status.ERROR, f"its clock is wrong: {took} (medians of {_PAIRS})")
+    candidate.qualified = replace(candidate.qualified, clock_doubt=(accounted_s, waited_s))
 
 
 def sample_pairs(run: CaseRun, worker: WorkerSamples) -> tuple[int, tuple[Wait, ...], tuple[Wait, ...]]:
