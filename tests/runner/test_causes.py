@@ -143,9 +143,9 @@ def test_a_large_question_is_made_small_before_anything_else_is_tried() -> None:
     asked_macs: list[int] = []
     request = pool.request
 
-    def noting(entry: Any, message: Any, limit_s: float) -> Any:
+    def noting(entry: Any, message: Any, *more: Any) -> Any:
         asked_macs.append(message.problem.macs)
-        return request(entry, message, limit_s)
+        return request(entry, message, *more)
 
     pool.request = noting  # type: ignore[method-assign]
     campaign = Campaign(examiner)

@@ -128,8 +128,8 @@ def by_torch(problem: ConvProblem, operands: Operands) -> NDArray[Any]:
     """torch's float64 answer, rounded once."""
     (top, bottom), (left, right) = problem.padding
     mode = {"zeros": "constant"}.get(problem.padding_mode, problem.padding_mode)
-    wide = [None if part is None else torch.from_numpy(np.array(part, np.float64)) for part in vars(operands).values()]
-    x, w, b = wide
+    parts = (operands.x, operands.w, operands.b)
+    x, w, b = (None if part is None else torch.from_numpy(np.array(part, np.float64)) for part in parts)
     padded = torch.nn.functional.pad(x, (left, right, top, bottom), mode=mode) if any((top, bottom, left, right)) else x
     given_ = {"stride": problem.stride, "dilation": problem.dilation, "groups": problem.groups}
     out = torch.nn.functional.conv2d(padded, w, b, **given_).numpy()
