@@ -38,7 +38,8 @@ def test_the_first_wrong_member_is_found_with_few_environments(before: int, afte
     assert change.before < before <= change.after
     assert set(range(change.before + 1, change.after)) <= skipped
     assert answers[change.after] == WRONG and answers[change.before] == RIGHT and change.later == ()
-    assert len(ask.asked - skipped) <= math.ceil(math.log2(count)) + 2
+    # The member after a skipped one is farther from the middle, so each that is skipped may cost one more.
+    assert len(ask.asked - skipped) <= math.ceil(math.log2(count)) + 2 + len(ask.asked & skipped)
 
 
 def test_a_change_from_one_failure_to_another_is_told_as_a_second_step() -> None:

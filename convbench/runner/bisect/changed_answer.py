@@ -43,7 +43,8 @@ class Change:
 
 def find_change(low: int, high: int, ask: Ask) -> Change:
     """The change between two members that answer differently; both, and every member that is asked, are asked once, and
-    `ask` remembers them. There are at most ceil(log2(high - low)) others, those that are skipped left out."""
+    `ask` remembers them. Besides them there are at most ceil(log2(high - low)), and for each that is skipped that one
+    and one more, because the next is then farther from the middle."""
     first = _answer(ask(low))
     bisection, answers = Bisection(high - low + 1), {low: first, high: _answer(ask(high))}
     while (place := bisection.next()) is not None:
