@@ -22,6 +22,7 @@ from convbench.registry import Entry, Registry, discover
 from convbench.runner.bug.first_release import first_wrong_release
 from convbench.runner.bug.subject import Subject
 from convbench.runner.verify.examiner import Examiner
+from convbench.runner.verify.rows import command_for
 from convbench.status import Status
 from convbench.store.locations import machine_folder, results_folder
 from convbench.verification.oracle import oracle_for
@@ -100,8 +101,6 @@ def inquire(request: Request, subject: Subject, on_ask: Callable[[str], None] = 
         )
     circumstances = tuple(_narrowed(registry, entry, failure, request, on_ask)) if request.narrow else ()
     environment = _environment(form, on_ask)
-    again = ["convbench", "verify", "--backend", entry.name, "--question", f'"{question}"']
-    again += ["--threads", str(request.threads)] if request.threads > 1 else []
     return Findings(
         entry=entry,
         failure=replace(failure, kernel=failure.kernel or _kernel(entry, question, request)),
@@ -110,7 +109,7 @@ def inquire(request: Request, subject: Subject, on_ask: Callable[[str], None] = 
         circumstances=circumstances,
         environment=environment,
         platform=_platform(),
-        command=" ".join(again),
+        command=command_for(Examiner(entry, request.time_limit_s, request.threads), [question]),
         shared=subject.shared,
         since=first_wrong_release(machine_folder(results_folder(request.results), machine_name()), question),
     )

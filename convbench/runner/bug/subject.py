@@ -16,7 +16,7 @@ _ROWS = {
     "backend": re.compile(r"^\| backend \| `([^`]*)` ", re.M),
 }
 _OF_A_COMMAND = {
-    "question": re.compile(r'^convbench verify .*--question "([^"`]*)"', re.M),
+    "question": re.compile(r"""^convbench verify .*--question ["']?([^"'`\n]*)""", re.M),
     "backend": re.compile(r"^convbench verify .*--backend (\S+)", re.M),
 }
 _SHARED = re.compile(r"^What the failing convolutions have in common: [ -~]{1,400}$", re.M)
