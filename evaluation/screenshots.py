@@ -7,7 +7,7 @@
     convbench verify --plugin my_conv.py --backend my-conv --json > build/verify.jsonl
     convbench report build/verify.jsonl -o build/verify.html
     python evaluation/screenshots.py [--report build/report.html] [--site build/site] [--to docs/images] [--only NAME]
-    python evaluation/screenshots.py --all --to /tmp/pictures [--pages index.html api.html]
+    python evaluation/screenshots.py --all --to build/pictures [--pages index.html api.html]
 
 `--all` shows each page of the site that `--pages` names, and the report, at 1280 and at 380 pixels, to be looked at.
 """
