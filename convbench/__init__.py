@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from convbench.plans.dispatch import conv2d as conv2d
     from convbench.plans.plan import read_plan as read_plan
     from convbench.problem import ConvProblem as ConvProblem
+    from convbench.problem import Epilogue as Epilogue
     from convbench.store.frame import load as load
     from convbench.suite import load_suite as load_suite
 
@@ -50,7 +51,7 @@ _NAMES = {
     "plans.application": "apply",
     "plans.dispatch": "Conv2d conv2d",
     "plans.plan": "read_plan",
-    "problem": "ConvProblem",
+    "problem": "ConvProblem Epilogue",
     "store.frame": "load",
     "suite": "load_suite",
 }

@@ -15,7 +15,9 @@ one method:
     BACKENDS = (MyConv(),)
 
 A backend that computes gradients, too, names them in `Supports.directions` and has a second method,
-`prepare_gradient`. Without them a backend computes forward only.
+`prepare_gradient`. Without them a backend computes forward only. One that computes an activation or a residual sum
+with the convolution (`ConvProblem.epilogue`) names these in `Supports.activations` and `Supports.residuals`, and has
+`prepare_fused`. Without them a backend is asked for bare convolutions only.
 
 Three rules:
 
@@ -39,7 +41,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from convbench.cuda_driver import cuda_device_count
 from convbench.installation import pip_line
 from convbench.issue_form import IssueForm
-from convbench.problem import DIRECTIONS, DTYPES, GRADIENTS, PADDING_MODES, ConvProblem, Direction, Dtype
+from convbench.problem import (
+    ACTIVATIONS,
+    DIRECTIONS,
+    DTYPES,
+    GRADIENTS,
+    PADDING_MODES,
+    RESIDUALS,
+    ConvProblem,
+    Direction,
+    Dtype,
+    Epilogue,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,14 +60,18 @@ if TYPE_CHECKING:
 Algorithm = Literal["direct", "gemm", "winograd", "fft", "auto"]
 Precision = Literal["float64", "float32", "tf32", "float16", "bfloat16"]
 Arrays = Literal["numpy", "torch"]
+_SETS: dict[str, tuple[str, ...]] = {
+    "dtypes": DTYPES, "padding_modes": PADDING_MODES, "directions": DIRECTIONS, "activations": ACTIVATIONS,
+    "residuals": RESIDUALS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Supports:
     """What a backend can compute, as data that is readable without its library. The defaults promise little.
 
-    `dtypes`, `padding_modes` and `directions` take any iterable of words. For every direction but "forward" the backend
-    needs `prepare_gradient`. Raises `TypeError` for an unknown word.
+    The sets take any iterable of words. For every direction but "forward" the backend needs `prepare_gradient`, and for
+    any activation or residual sum `prepare_fused`. Raises `TypeError` for an unknown word.
     """
 
     dtypes: Set[str] = frozenset({"float32"})
@@ -65,19 +82,25 @@ class Supports:
     asymmetric_padding: bool = True
     negative_padding: bool = False
     directions: Set[str] = frozenset({"forward"})
+    activations: Set[str] = frozenset()
+    """The activations of an epilogue (`convbench.problem.epilogue`)."""
+    residuals: Set[str] = frozenset()
+    """Whether a residual is added "before" the activation, as without one, or "after" it."""
 
     def __post_init__(self) -> None:
-        for name, known in (("dtypes", DTYPES), ("padding_modes", PADDING_MODES), ("directions", DIRECTIONS)):
+        for name, known in _SETS.items():
             words = getattr(self, name)
             if isinstance(words, str):
                 raise TypeError(f"{name} should be a set of words such as {{{words!r}}}, not the word {words!r} alone")
-            if unknown := sorted(set(words) - set(known)):
+            if unknown := sorted(set(words).difference(known)):
                 raise TypeError(f"{name} has {', '.join(unknown)}; known are {', '.join(known)}")
             object.__setattr__(self, name, frozenset(words))
 
     def reason_against(self, problem: ConvProblem) -> str | None:
         """Why `problem` is not supported, as a sentence; None when it is supported."""
         if (reason := self.reason_against_direction(problem.direction)) is not None:
+            return reason
+        if problem.epilogue is not None and (reason := self.reason_against_epilogue(problem.epilogue)) is not None:
             return reason
         if problem.dtype not in self.dtypes:
             return f"does not compute {problem.dtype}, only {', '.join(sorted(self.dtypes))}"
@@ -102,11 +125,22 @@ class Supports:
             return None
         return f"computes {' and '.join(d for d in DIRECTIONS if d in self.directions)} only, not {direction}"
 
+    def reason_against_epilogue(self, epilogue: Epilogue) -> str | None:
+        """`computes no epilogue, such as relu`; None when the epilogue is supported."""
+        if not self.activations and not self.residuals:
+            return f"computes the bare convolution only, without an epilogue such as {epilogue}"
+        if epilogue.activation is not None and epilogue.activation not in self.activations:
+            known = ", ".join(word for word in ACTIVATIONS if word in self.activations) or "no activation"
+            return f"does not compute {epilogue.activation}, only {known}"
+        if epilogue.residual is not None and epilogue.residual not in self.residuals:
+            return f"does not add a residual {epilogue.residual} the activation"
+        return None
+
 
 WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
 """Every forward `ConvProblem`."""
 WITH_GRADIENTS = replace(WHOLE_OF_CONV2D, directions={"forward", *GRADIENTS})
-"""Every `ConvProblem`, forward or a gradient."""
+"""Every bare `ConvProblem`, forward or a gradient."""
 
 
 @dataclass(frozen=True)
@@ -357,6 +391,18 @@ class Backend(ABC):
         zero, and is written.
         """
         raise NotImplementedError(f"{self.name} declares {problem.direction} and has no prepare_gradient")
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
+        """As `prepare`, for a problem with an epilogue that `supports` names, `problem.epilogue`, which is never None.
+
+        `r` (N, O, out_h, out_w) is the residual, in the problem's dtype and any strides; None for an epilogue without a
+        sum. It must not be written to: a library that adds in place copies it first, within the call. All that the
+        epilogue does belongs to the call as well, whether the library fuses it or not, and `Ready.explain` should say
+        which it was. With a residual the functions of `Ready.on` take two arrays, the input and the residual.
+        """
+        raise NotImplementedError(f"{self.name} declares the epilogue {problem.epilogue} and has no prepare_fused")
 
     def bundled_versions(self) -> Mapping[str, str]:
         """Versions of other libraries that are compiled into this one, by name, such as oneDNN, where it tells them.

@@ -127,7 +127,7 @@ class Plan:
         wanted = problem.as_dict()
         for choice in self.choices:
             has = choice.problem.as_dict()
-            differing = [name for name, value in has.items() if value != wanted[name]]
+            differing = [name for name in wanted | has if has.get(name) != wanted.get(name)]
             if len(differing) == 1:
                 return choice, differing[0]
         return None

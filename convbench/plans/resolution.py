@@ -142,9 +142,7 @@ def _not_in_plan(plan: Plan, problem: ConvProblem) -> str:
     if (closest := plan.closest(problem)) is None:
         return f"{problem} is not in the plan."
     choice, name = closest
-    return (
-        f"{problem} is not in the plan, which has {choice.case_id}, where {name} is {choice.problem.as_dict()[name]!r}."
-    )
+    return f"{problem} is not in the plan, which has {choice.case_id}, where {name} is {choice.problem.as_dict().get(name)!r}."
 
 
 def cpu_deviations(plan: Plan) -> Iterator[str]:

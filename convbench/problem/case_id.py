@@ -5,10 +5,11 @@ left out and the parts always in this order:
 
     n<batch>c<in_channels>h<height>w<width>_o<out_channels>k<kernel>
     _s<stride>  _p<padding>  _d<dilation>  _g<groups>  _bias  _reflect | _replicate | _circular
-    _f64 | _f16 | _bf16  _dgrad | _wgrad | _bgrad
+    _f64 | _f16 | _bf16  _dgrad | _wgrad | _bgrad  _<epilogue>
 
 A pair of two sizes is written `3x5` (height x width). Padding is `_p1` or `_p1x2` (height x width). When the two sides
-of an axis differ, every side is named: `_pt0b1l0r1` (top, bottom, left, right). Negative sizes carry a minus.
+of an axis differ, every side is named: `_pt0b1l0r1` (top, bottom, left, right). Negative sizes carry a minus. An
+epilogue is written as `convbench.problem.epilogue` says, such as `_relu` or `_add_leaky0.01`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from convbench.errors import ProblemError
+from convbench.problem import epilogue
 from convbench.problem.vocabulary import Pair, Problem, Sides
 
 _WORDS = {"float32": "", "float64": "_f64", "float16": "_f16", "bfloat16": "_bf16"}
@@ -36,6 +38,7 @@ _CASE_ID = re.compile(
     r"(?:_(?P<padding_mode>reflect|replicate|circular))?"
     r"(?P<dtype>_f64|_f16|_bf16)?"
     r"(?P<direction>_dgrad|_wgrad|_bgrad)?"
+    rf"(?:_(?P<epilogue>{epilogue.PATTERN}))?"
 )
 
 
@@ -51,7 +54,8 @@ def format_case_id(problem: Problem) -> str:
         "bias" if problem.bias else "",
         problem.padding_mode if problem.padding_mode != "zeros" else "",
     )
-    return "_".join(filter(None, parts)) + _WORDS[problem.dtype] + _WORDS[problem.direction]
+    ending = f"_{problem.epilogue}" if problem.epilogue else ""
+    return "_".join(filter(None, parts)) + _WORDS[problem.dtype] + _WORDS[problem.direction] + ending
 
 
 def parse_case_id(text: str) -> dict[str, Any]:
@@ -85,7 +89,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("kernel_size", "stride", "padding", "dilation"), parse_sizes),
     **dict.fromkeys(("dtype", "direction"), {word: name for name, word in _WORDS.items()}.__getitem__),
     "bias": bool,
-    "padding_mode": str,
+    **dict.fromkeys(("padding_mode", "epilogue"), str),
 }
 
 

@@ -13,6 +13,7 @@ from convbench.errors import ProblemError
 from convbench.problem import arguments
 from convbench.problem.case_id import format_case_id, parse_case_id
 from convbench.problem.dialects import parse
+from convbench.problem.epilogue import Epilogue, epilogue_of
 from convbench.problem.vocabulary import (
     DIRECTIONS,
     DTYPES,
@@ -41,6 +42,9 @@ class ConvProblem(Problem):
     `direction` says what is computed: the output, or one of the gradients that training needs, of the input, the weight
     or the bias, from the gradient of the output. `operand_shapes` and `result_shape` have the shapes.
 
+    `epilogue` is what is done to the output before it is written, an activation or a residual sum, as an `Epilogue` or
+    in its spelling such as "add_relu". Only a forward problem has one.
+
     Raises `ProblemError` (a `ValueError`), with the numbers, when no such convolution exists.
     """
 
@@ -61,6 +65,7 @@ class ConvProblem(Problem):
         padding_mode: PaddingMode = "zeros",
         dtype: Dtype = "float32",
         direction: Direction = "forward",
+        epilogue: Epilogue | str | None = None,
     ) -> None:
         keep = object.__setattr__
         sizes = {"batch": batch, "in_channels": in_channels, "height": height, "width": width}
@@ -74,6 +79,11 @@ class ConvProblem(Problem):
         keep(self, "direction", arguments.word("direction", direction, DIRECTIONS))
         if self.direction == "bias_gradient" and not self.bias:
             raise ProblemError("direction is 'bias_gradient', and there is no bias; add bias=True.")
+        keep(self, "epilogue", epilogue_of(epilogue))
+        if self.epilogue is not None and self.direction != "forward":
+            raise ProblemError(
+                f"direction is {self.direction!r}; only 'forward' has an epilogue, such as {self.epilogue}."
+            )
         keep(self, "padding", arguments.sides(padding, self.kernel_size, self.stride, self.dilation))
         self._check_channels()
         self._check_padding()
@@ -120,7 +130,8 @@ class ConvProblem(Problem):
 
     @property
     def flops(self) -> int:
-        """2 * macs; macs for the gradient of the bias. The additions of a bias are not counted."""
+        """2 * macs; macs for the gradient of the bias. The additions of a bias are not counted, nor is an
+        epilogue: rates of the bare and the fused convolution can be compared."""
         return self.macs if self.direction == "bias_gradient" else 2 * self.macs
 
     @property
@@ -149,7 +160,9 @@ class ConvProblem(Problem):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name: JSON-ready, and `ConvProblem(**problem.as_dict())` gives the problem back."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        epilogue = plain.pop("epilogue")
+        return plain | ({} if epilogue is None else {"epilogue": str(epilogue)})
 
     @property
     def case_id(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from convbench.problem.epilogue import Epilogue
+
 Pair = tuple[int, int]
 Sides = tuple[Pair, Pair]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
@@ -55,6 +57,7 @@ class Problem:
     padding_mode: PaddingMode = "zeros"
     dtype: Dtype = "float32"
     direction: Direction = "forward"
+    epilogue: Epilogue | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -86,10 +89,12 @@ class Problem:
 
     @property
     def operand_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of what the direction takes, by name: input `x`, weight `w`, bias `b`, output gradient `g`."""
+        """The shapes of what the direction takes, by name: input `x`, weight `w`, bias `b`, output gradient `g`, and
+        the residual `r` of an epilogue that has a sum."""
         known = {"x": self.input_shape, "w": self.weight_shape, "g": self.output_shape}
         shapes: dict[str, tuple[int, ...]] = {name: known[name] for name in OPERANDS[self.direction]}
-        return shapes | ({"b": self.bias_shape} if self.direction == "forward" and self.bias_shape else {})
+        shapes |= {"b": self.bias_shape} if self.direction == "forward" and self.bias_shape else {}
+        return shapes | ({"r": self.output_shape} if self.epilogue and self.epilogue.residual else {})
 
     @property
     def result_shape(self) -> tuple[int, ...]:

@@ -149,7 +149,7 @@ class Suite:
         weights: dict[ConvProblem, int] = {}
         images = 0
         for case in self.whole or self.cases:
-            problem = case.problem.replace(direction="forward")
+            problem = case.problem.replace(direction="forward", epilogue=None)
             layer = problem.replace(batch=1, dtype="float32")
             size = ITEMSIZE_BYTES[problem.dtype] * (prod(problem.input_shape) + prod(problem.output_shape))
             images = max(images, size)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import partialmethod
 from typing import Any
 
+from convbench.problem.epilogue import NO_EPILOGUE
 from convbench.suite.cases import Case
 
 
@@ -74,6 +75,9 @@ NAMES: Properties = {
     **_of_problem(Kind.NUMBER, "groups"),
     **_of_problem(Kind.TRUTH, "bias"),
     **_of_problem(Kind.TEXT, "padding_mode", "dtype", "direction", "kind"),
+    "epilogue": (Kind.TEXT, lambda case: str(case.problem.epilogue or NO_EPILOGUE)),
+    "activation": (Kind.TEXT, lambda case: (case.problem.epilogue and case.problem.epilogue.activation) or NO_EPILOGUE),
+    "residual": (Kind.TEXT, lambda case: (case.problem.epilogue and case.problem.epilogue.residual) or NO_EPILOGUE),
     **_of_problem(Kind.NUMBER, "out_height", "out_width", "macs", "flops", "bytes"),
     **_of_problem(Kind.NUMBER, "arithmetic_intensity", "reduction_length"),
     "count": (Kind.NUMBER, lambda case: case.count),

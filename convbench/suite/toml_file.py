@@ -46,7 +46,7 @@ _COLUMNS = (*ARGUMENTS, "problem", "count", "models", "model", "layer")
 _TOTALS = ("cases", "macs")
 _DATA = ("input", "input_image", "weight", "bias", "expected")
 _NEEDED = ("in_channels", "height", "width", "out_channels", "kernel_size")
-_WORDY = ("padding", "padding_mode", "dtype", "direction")  # arguments whose value may be a word
+_WORDY = ("padding", "padding_mode", "dtype", "direction", "epilogue")  # arguments whose value may be a word
 
 
 def read_suite(path: Path) -> Suite:

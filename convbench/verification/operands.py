@@ -46,17 +46,18 @@ class Operands:
 
     Forward takes the input `x` (N, C, H, W), the weight `w` (O, C/groups, kh, kw) and perhaps the bias `b` (O,). The
     gradients take the gradient of the output, `g` (N, O, out_h, out_w), that of the input with `w`, that of the weight
-    with `x`.
+    with `x`. An epilogue with a sum takes the residual `r` (N, O, out_h, out_w).
     """
 
     x: Any = None
     w: Any = None
     b: Any = None
     g: Any = None
+    r: Any = None
 
     def named(self) -> dict[str, NDArray[Any]]:
         """Those that are not None, by name."""
-        return {name: array for name in ("x", "w", "b", "g") if (array := getattr(self, name)) is not None}
+        return {name: array for name in ("x", "w", "b", "g", "r") if (array := getattr(self, name)) is not None}
 
     def map(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Operands:
         """The operands with `change` applied to each; none stays none."""
@@ -68,6 +69,8 @@ class Operands:
 
     def prepared_by(self, backend: Backend, problem: ConvProblem) -> Ready:
         """What `backend` makes of these operands of `problem`."""
+        if problem.epilogue is not None:
+            return backend.prepare_fused(problem, self.x, self.w, self.b, self.r)
         if problem.direction == "forward":
             return backend.prepare(problem, self.x, self.w, self.b)
         return backend.prepare_gradient(problem, self.g, self.x, self.w)
@@ -173,7 +176,7 @@ def integer_operands(problem: ConvProblem, magnitude: int, seed: int) -> Operand
     return rounded(
         problem,
         **{
-            name: _nonzero_integers(rng, largest_bias if name == "b" else magnitude, shape)
+            name: _nonzero_integers(rng, largest_bias if name in ("b", "r") else magnitude, shape)
             for name, shape in problem.operand_shapes.items()
         },
     )
@@ -188,7 +191,7 @@ def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
     between; there the a-priori error must stay below 1/2, so that rounding to the nearest integer gives the answer,
     which the output must hold exactly.
     """
-    terms = problem.reduction_length + 1
+    terms = problem.reduction_length + 1 + ("r" in problem.operand_shapes)
     accumulate = arithmetic.accumulate_precision(problem.dtype)
     largest_sum = LARGEST_EXACT_INTEGER[accumulate]
     if problem.dtype == "float16":
@@ -222,10 +225,11 @@ def rounded(
     w: NDArray[Any] | None = None,
     b: NDArray[Any] | None = None,
     g: NDArray[Any] | None = None,
+    r: NDArray[Any] | None = None,
 ) -> Operands:
     """These as operands of `problem`: in its dtype, contiguous."""
     dtype = NUMPY_DTYPES[problem.dtype]
-    return Operands(x, w, b, g).map(lambda array: np.ascontiguousarray(array, dtype))
+    return Operands(x, w, b, g, r).map(lambda array: np.ascontiguousarray(array, dtype))
 
 
 def _generator(problem: ConvProblem, seed: int) -> np.random.Generator:

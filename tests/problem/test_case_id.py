@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import problems
 
 from convbench.errors import ProblemError
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Epilogue
 from convbench.problem.case_id import format_case_id
 
 BASE: dict[str, Any] = {"in_channels": 64, "height": 56, "width": 56, "out_channels": 64, "kernel_size": 3}
@@ -40,6 +40,13 @@ STABLE = {
     "n1c64h56w56_o64k3_bf16": {"dtype": "bfloat16"},
     "n1c64h56w56_o64k3_dgrad": {"direction": "input_gradient"},
     "n1c64h56w56_o64k3_wgrad": {"direction": "weight_gradient"},
+    "n1c64h56w56_o64k3_relu": {"epilogue": "relu"},
+    "n1c64h56w56_o64k3_f16_add_leaky0.01": {
+        "dtype": "float16", "epilogue": Epilogue(activation="leaky_relu", slope=0.01, residual="before"),
+    },
+    "n1c64h56w56_o64k3_bias_clip-1x1.5_add": {
+        "bias": True, "epilogue": Epilogue(activation="clip", low=-1, high=1.5, residual="after"),
+    },
     "n1c64h56w56_o64k3x5_s2x1_pt1b0l2r3_d2x1_g4_bias_circular_bf16_wgrad": {
         "kernel_size": (3, 5), "stride": (2, 1), "padding": ((1, 0), (2, 3)), "dilation": (2, 1), "groups": 4,
         "bias": True, "padding_mode": "circular", "dtype": "bfloat16", "direction": "weight_gradient",
@@ -103,6 +110,10 @@ def test_spellings_other_than_its_own_are_read(text: str) -> None:
         "n1c64h56w56_o64k3\n_p1",
         "n1c64h56w56_o64k3_p1 n1c64h56w56_o64k3_p1",
         "n1c64h56w56_o64k3_zeros",
+        "n1c64h56w56_o64k3_relu_f16",
+        "n1c64h56w56_o64k3_add_relu_add",
+        "n1c64h56w56_o64k3_leaky",
+        "n1c64h56w56_o64k3_leaky0,1",
         "n1c64h56w56_o64k-3",
         "N1C64H56W56_O64K3",
         "n1c64h56w56_o64k3_pt1b1l1",
@@ -150,6 +161,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     ("words", "case_id"),
     [
         ("n1 c64 h56 w56 o64 k3 p1", "n1c64h56w56_o64k3_p1"),
+        ("n1 c64 h56 w56 o64 k3 p1 bias add_clip-1x1", "n1c64h56w56_o64k3_p1_bias_add_clip-1x1"),
         ("n1c64 h56w56  o64 k3x5 s2 _p0x1 g2 bias circular f16", "n1c64h56w56_o64k3x5_s2_p0x1_g2_bias_circular_f16"),
     ],
 )

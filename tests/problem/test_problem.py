@@ -25,7 +25,7 @@ from strategies import arguments, forward_problems, problems
 from torch.nn import functional
 
 from convbench.errors import ConvbenchError, ProblemError
-from convbench.problem import DTYPES, ITEMSIZE_BYTES, PADDING_MODES, ConvProblem, output_size
+from convbench.problem import DTYPES, ITEMSIZE_BYTES, PADDING_MODES, ConvProblem, Epilogue, output_size
 
 LAYER: dict[str, Any] = {"in_channels": 4, "height": 8, "width": 6, "out_channels": 6, "kernel_size": 3}
 
@@ -150,6 +150,9 @@ def test_groups_divide_the_flops() -> None:
 
 def test_bytes_touch_each_operand_once() -> None:
     p = problem(batch=2, bias=True)
+    residual = p.replace(epilogue="add_relu")
+    assert residual.bytes == p.bytes + 2 * 6 * 6 * 4 * 4 and p.replace(epilogue="relu").bytes == p.bytes
+    assert residual.flops == p.flops and residual.operand_shapes["r"] == p.output_shape
     elements = 2 * 4 * 8 * 6 + 6 * 4 * 3 * 3 + 2 * 6 * 6 * 4 + 6
     for dtype in DTYPES:
         assert p.replace(dtype=dtype).bytes == elements * ITEMSIZE_BYTES[dtype]
@@ -207,7 +210,7 @@ def test_every_form_gives_the_problem_back(p: ConvProblem) -> None:
     assert ConvProblem(**p.as_dict()) == p
     assert ConvProblem(**json.loads(json.dumps(p.as_dict()))) == p
     assert pickle.loads(pickle.dumps(p)) == p
-    assert eval(repr(p), {"ConvProblem": ConvProblem}) == p
+    assert eval(repr(p), {"ConvProblem": ConvProblem, "Epilogue": Epilogue}) == p
     assert p.replace() == p
 
 
@@ -248,6 +251,9 @@ def test_it_is_frozen_and_replace_checks_again() -> None:
         ({"padding_mode": "zero"}, ["'zero'", "Did you mean 'zeros'"]),
         ({"dtype": "float"}, ["'float'", "float64, float32, float16, bfloat16"]),
         ({"direction": "backward"}, ["'backward'", "weight_gradient"]),
+        ({"direction": "input_gradient", "epilogue": "relu"}, ["input_gradient", "'forward'", "relu"]),
+        ({"epilogue": "rellu"}, ["'rellu'", "Did you mean 'relu'"]),
+        ({"epilogue": 6}, ["6", "add_relu"]),
         ({"in_channels": 5, "groups": 2}, ["in_channels", "5", "2 groups"]),
         ({"out_channels": 5, "groups": 2}, ["out_channels", "5", "2 groups"]),
         ({"kernel_size": 9}, ["height", "spans 9", "only 8 (8 + 0 + 0)"]),

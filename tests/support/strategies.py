@@ -8,10 +8,21 @@ from typing import Any
 from hypothesis import strategies as st
 
 from convbench.backend import Supports
-from convbench.problem import DIRECTIONS, DTYPES, GRADIENTS, PADDING_MODES, ConvProblem, Direction
+from convbench.problem import (
+    ACTIVATIONS,
+    DIRECTIONS,
+    DTYPES,
+    GRADIENTS,
+    PADDING_MODES,
+    RESIDUALS,
+    ConvProblem,
+    Direction,
+    Epilogue,
+)
 
 SIZES = st.integers(1, 9)
 SMALL = st.integers(1, 3)
+FINITE = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, -0.0, 0.01, 0.25, 1.0, 6.0])
 SUPPORTS = st.builds(
     Supports,
     dtypes=st.sets(st.sampled_from(DTYPES), min_size=1),
@@ -54,8 +65,9 @@ def arguments(draw: st.DrawFn, least_padding: int = 0) -> dict[str, Any]:
 
 
 @st.composite
-def problems(draw: st.DrawFn, directions: Sequence[Direction] = DIRECTIONS) -> ConvProblem:
-    """A possible problem of one of `directions`: the kernel is cut, and the padding made fit, to what the image has."""
+def problems(draw: st.DrawFn, directions: Sequence[Direction] = DIRECTIONS, *, fused: bool = False) -> ConvProblem:
+    """A possible problem of one of `directions`: the kernel is cut, and the padding made fit, to what the image has.
+    With `fused` the forward ones have an epilogue."""
     mode = draw(st.sampled_from(PADDING_MODES))
     size = (draw(SIZES), draw(SIZES))
     least = [-((extent - 1) // 2) if mode == "zeros" else 0 for extent in size]
@@ -71,6 +83,7 @@ def problems(draw: st.DrawFn, directions: Sequence[Direction] = DIRECTIONS) -> C
     ]
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     direction = draw(st.sampled_from(directions))
+    epilogue = draw(epilogues()) if fused and direction == "forward" else None
     return ConvProblem(
         batch=draw(SMALL),
         in_channels=groups * draw(SMALL),
@@ -86,12 +99,32 @@ def problems(draw: st.DrawFn, directions: Sequence[Direction] = DIRECTIONS) -> C
         padding_mode=mode,
         dtype=draw(st.sampled_from(DTYPES)),
         direction=direction,
+        epilogue=epilogue,
     )
 
 
 def forward_problems() -> st.SearchStrategy[ConvProblem]:
     """A possible problem of computing the output."""
     return problems(("forward",))
+
+
+@st.composite
+def epilogues(draw: st.DrawFn) -> Epilogue:
+    """Any epilogue, its numbers of any size."""
+    activation = draw(st.none() | st.sampled_from(ACTIVATIONS))
+    residual = draw(st.sampled_from(RESIDUALS)) if activation is None else draw(st.none() | st.sampled_from(RESIDUALS))
+    numbers: dict[str, float] = {}
+    if activation == "leaky_relu":
+        numbers = {"slope": draw(FINITE.filter(lambda slope: slope != 1))}
+    if activation == "clip":
+        low, high = sorted(draw(st.tuples(FINITE, FINITE).filter(lambda pair: pair[0] != pair[1])))
+        numbers = {"low": low, "high": high}
+    return Epilogue(activation=activation, residual=residual, **numbers)
+
+
+def fused_problems() -> st.SearchStrategy[ConvProblem]:
+    """A possible problem with an epilogue."""
+    return problems(("forward",), fused=True)
 
 
 def gradient_problems() -> st.SearchStrategy[ConvProblem]:
