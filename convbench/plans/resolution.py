@@ -142,7 +142,8 @@ def _not_in_plan(plan: Plan, problem: ConvProblem) -> str:
     if (closest := plan.closest(problem)) is None:
         return f"{problem} is not in the plan."
     choice, name = closest
-    return f"{problem} is not in the plan, which has {choice.case_id}, where {name} is {choice.problem.as_dict().get(name)!r}."
+    has = choice.problem.as_dict().get(name)
+    return f"{problem} is not in the plan, which has {choice.case_id}, where {name} is {has!r}."
 
 
 def cpu_deviations(plan: Plan) -> Iterator[str]:
