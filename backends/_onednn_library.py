@@ -8,7 +8,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convbench.problem import ConvProblem
 
 # Constants of oneapi/dnnl/dnnl_types.h, which are the same in all of oneDNN 3.
 DTYPE = {"float16": 1, "bfloat16": 2, "float32": 3}
@@ -55,13 +58,18 @@ def any_layout(shape: Sequence[int], dtype: str) -> Owned:
     return Owned("memory_desc", "dnnl_memory_desc_create_with_tag", *dims, _ANY)
 
 
-def row_major(shape: Sequence[int], dtype: str, address: int) -> Memory:
-    """Memory at `address`, contiguous in C order."""
+def row_major_layout(shape: Sequence[int], dtype: str) -> Owned:
+    """`shape`, contiguous in C order."""
     strides = [1]
     for size in reversed(shape[1:]):
         strides.insert(0, size * strides[0])
     dims = (len(shape), integers(*shape), DTYPE[dtype], integers(*strides))
-    return Memory(Owned("memory_desc", "dnnl_memory_desc_create_with_strides", *dims), address)
+    return Owned("memory_desc", "dnnl_memory_desc_create_with_strides", *dims)
+
+
+def row_major(shape: Sequence[int], dtype: str, address: int) -> Memory:
+    """Memory at `address`, contiguous in C order."""
+    return Memory(row_major_layout(shape, dtype), address)
 
 
 def chosen_memory(description: Owned, argument: int) -> Memory:
@@ -105,6 +113,13 @@ def execution(description: Owned, memory: Mapping[int, Memory]) -> Callable[[], 
         _check(execute(primitive, stream, len(memory), arguments) or wait(stream))  # this also keeps the memory alive
 
     return run
+
+
+def convolution_sizes(problem: ConvProblem) -> tuple[Any, Any, Any, Any]:
+    """Strides, holes between taps, and the padding before and after, as every convolution of oneDNN takes them."""
+    (top, bottom), (left, right) = problem.padding
+    holes = [rate - 1 for rate in problem.dilation]
+    return integers(*problem.stride), integers(*holes), integers(top, left), integers(bottom, right)
 
 
 def integers(*values: int) -> Any:

@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Arithmetic, Backend, Ready, Supports
-from convbench.problem import ConvProblem
+from convbench.problem import DIRECTIONS, ConvProblem
 
+from . import _onednn_gradients as gradients
 from . import _onednn_isa
 from . import _onednn_library as dnnl
 from ._issue_forms import ONEDNN
@@ -16,7 +17,7 @@ from ._issue_forms import ONEDNN
 if TYPE_CHECKING:
     import numpy as np
 
-_FORWARD_INFERENCE, _DIRECT = 96, 1  # in dnnl_types.h
+_FORWARD_TRAINING, _FORWARD_INFERENCE, _DIRECT = 64, 96, 1  # in dnnl_types.h
 
 
 class _OneDnn(Backend):
@@ -27,7 +28,7 @@ class _OneDnn(Backend):
     # Convolutions in float64 are "unimplemented" on CPUs, and no primitive pads. Negative padding is possible only at
     # the end of an axis, and only less than a stride: "left padding value (-1) must be non-negative", "right padding
     # (-1) and stride (1) must sum up to a positive value".
-    supports = Supports(dtypes=set(dnnl.DTYPE), negative_padding=True)
+    supports = Supports(dtypes=set(dnnl.DTYPE), negative_padding=True, directions=set(DIRECTIONS))
     # In bfloat16, on CPUs with AMX, pairs are multiplied, some of them zero weights with values beside the window.
     arithmetic = Arithmetic("direct", taints=("bfloat16",))
     prepacks = ("input", "weight", "output")
@@ -45,7 +46,7 @@ class _OneDnn(Backend):
 
     def unsupported(self, problem: ConvProblem) -> str | None:
         reason = super().unsupported(problem)
-        may_refuse = problem.dtype != "float32" or min(map(min, problem.padding)) < 0
+        may_refuse = problem.dtype != "float32" or min(map(min, problem.padding)) < 0 or problem.direction != "forward"
         if reason is None and may_refuse and self.unavailable() is None:
             try:
                 _describe(problem)
@@ -95,16 +96,25 @@ class _OneDnn(Backend):
 
         return Ready(run, to_numpy=to_numpy, on={"numpy": on}, touch=touch, kernel=dnnl.implementation(description))
 
+    def prepare_gradient(
+        self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
+    ) -> Ready:
+        return gradients.prepared(problem, _describe(problem), _shapes(problem), g, x, w)
+
 
 def _describe(problem: ConvProblem) -> dnnl.Owned:
-    """The convolution, with layouts that oneDNN chooses."""
+    """The convolution or its gradient, with layouts that oneDNN chooses."""
+    if problem.direction == "forward":
+        return _described_forward(problem, _FORWARD_INFERENCE)
+    return gradients.described(problem, _shapes(problem), _described_forward(problem, _FORWARD_TRAINING))
+
+
+def _described_forward(problem: ConvProblem, kind: int) -> dnnl.Owned:
     layouts = {argument: dnnl.any_layout(shape, problem.dtype) for argument, shape in _shapes(problem).items()}
     operands = (layouts.get(argument) for argument in (dnnl.SRC, dnnl.WEIGHTS, dnnl.BIAS, dnnl.DST))
-    (top, bottom), (left, right) = problem.padding
-    holes = [rate - 1 for rate in problem.dilation]
-    sizes = (dnnl.integers(*pair) for pair in (problem.stride, holes, (top, left), (bottom, right)))
+    sizes = dnnl.convolution_sizes(problem)
     create = "dnnl_convolution_forward_primitive_desc_create"
-    return dnnl.Owned("primitive_desc", create, dnnl.engine(), _FORWARD_INFERENCE, _DIRECT, *operands, *sizes, None)
+    return dnnl.Owned("primitive_desc", create, dnnl.engine(), kind, _DIRECT, *operands, *sizes, None)
 
 
 def _shapes(problem: ConvProblem) -> dict[int, tuple[int, ...]]:
