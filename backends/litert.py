@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from convbench.backend import Arithmetic, Backend, Ready, Supports
-from convbench.problem import ConvProblem, Dtype
+from convbench.problem import ConvProblem
 
 from ._issue_forms import LITERT
 from ._tflite_convolution import tflite_model
@@ -29,7 +29,7 @@ class _LiteRt(Backend):
     threads: int | None = None
     without_isa_switch = "XNNPACK picks its kernels by the CPU alone"
 
-    def __init__(self, name: str, dtype: Dtype, summary: str) -> None:
+    def __init__(self, name: str, dtype: Literal["float32", "float16"], summary: str) -> None:
         self.name, self.summary = name, summary
         self.supports = Supports(dtypes={dtype}, padding_modes={"zeros", "reflect"}, negative_padding=True)
         # XNNPACK's products read channels in blocks: with a 1x1 kernel, zero weights meet values of the next pixel.

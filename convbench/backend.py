@@ -18,6 +18,7 @@ A backend that computes gradients, too, names them in `Supports.directions` and 
 `prepare_gradient`. Without them a backend computes forward only. One that computes an activation or a residual sum
 with the convolution (`ConvProblem.epilogue`) names these in `Supports.activations` and `Supports.residuals`, and has
 `prepare_fused`. Without them a backend is asked for bare convolutions only.
+One that computes quantised convolutions says which in `Supports.quantized` and has `prepare_quantized`.
 
 Three rules:
 
@@ -36,7 +37,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from convbench.cuda_driver import cuda_device_count
 from convbench.installation import pip_line
@@ -52,7 +53,9 @@ from convbench.problem import (
     Direction,
     Dtype,
     Epilogue,
+    Scales,
 )
+from convbench.quantized import QuantizedArithmetic, QuantizedSupport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +89,9 @@ class Supports:
     """The activations of an epilogue (`convbench.problem.epilogue`)."""
     residuals: Set[str] = frozenset()
     """Whether a residual is added "before" the activation, as without one, or "after" it."""
+    quantized: QuantizedSupport | None = None
+    """The quantised problems, for which the backend needs `prepare_quantized`; None for none. `dtypes` has no word for
+    them; padding modes, stride, dilation and groups hold for them, too."""
 
     def __post_init__(self) -> None:
         for name, known in _SETS.items():
@@ -102,7 +108,12 @@ class Supports:
             return reason
         if problem.epilogue is not None and (reason := self.reason_against_epilogue(problem.epilogue)) is not None:
             return reason
-        if problem.dtype not in self.dtypes:
+        if problem.quantization is not None:
+            if self.quantized is None:
+                return f"does not compute int8, only {', '.join(sorted(self.dtypes))}"
+            if (reason := self.quantized.reason_against(problem.quantization)) is not None:
+                return reason
+        elif problem.dtype not in self.dtypes:
             return f"does not compute {problem.dtype}, only {', '.join(sorted(self.dtypes))}"
         if problem.padding_mode not in self.padding_modes:
             return f"does not pad with {problem.padding_mode}, only {', '.join(sorted(self.padding_modes))}"
@@ -164,6 +175,8 @@ class Arithmetic:
     taints: tuple[Dtype, ...] = ()
     """The dtypes in which a NaN or an infinity in an image may make unrelated outputs of that image NaN, as a Fourier
     or Winograd transform does in every dtype. Declared here, it is no failure."""
+    quantized: QuantizedArithmetic = field(default_factory=QuantizedArithmetic)
+    """How results of quantised problems are rounded."""
 
     def __post_init__(self) -> None:
         if self.algorithm not in get_args(Algorithm):
@@ -177,7 +190,7 @@ class Arithmetic:
 
     def operand_precision(self, dtype: Dtype) -> Precision:
         """The precision that operands of `dtype` are rounded to before they are multiplied."""
-        return self.operand or dtype
+        return self.operand or cast(Precision, dtype)
 
     def accumulate_precision(self, dtype: Dtype) -> Precision:
         """The precision of sums of products in a problem of `dtype`."""
@@ -403,6 +416,18 @@ class Backend(ABC):
         which it was. With a residual the functions of `Ready.on` take two arrays, the input and the residual.
         """
         raise NotImplementedError(f"{self.name} declares the epilogue {problem.epilogue} and has no prepare_fused")
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        """As `prepare`, for a problem with a `quantization`, as `supports.quantized` has it.
+
+        `x` (N, C, H, W) is uint8 or int8, `w` (O, C/groups, kh, kw) int8, `b` (O,) int32 or None, in any strides, not
+        to be written to. `scales` has scales and zero points. Padding holds the input's zero point. The output is
+        (N, O, out_h, out_w) of uint8, int8, int32 or float32, `problem.quantization.dtypes["y"]`.
+        `convbench.problem.quantization` has the formulas.
+        """
+        raise NotImplementedError(f"{self.name} declares {problem.quantization} and has no prepare_quantized")
 
     def bundled_versions(self) -> Mapping[str, str]:
         """Versions of other libraries that are compiled into this one, by name, such as oneDNN, where it tells them.

@@ -2,7 +2,9 @@
 
 from convbench.problem.conv_problem import ConvProblem
 from convbench.problem.epilogue import ACTIVATIONS, RESIDUALS, Activation, Epilogue, Residual
+from convbench.problem.quantization import Quantization, Scales
 from convbench.problem.vocabulary import (
+    ALL_DTYPES,
     DIRECTIONS,
     DTYPES,
     GRADIENTS,
@@ -18,6 +20,7 @@ from convbench.problem.vocabulary import (
 )
 
 __all__ = [
-    "ACTIVATIONS", "DIRECTIONS", "DTYPES", "GRADIENTS", "ITEMSIZE_BYTES", "PADDING_MODES", "RESIDUALS", "Activation",
-    "ConvProblem", "Direction", "Dtype", "Epilogue", "Kind", "PaddingMode", "Pair", "Residual", "Sides", "output_size",
+    "ACTIVATIONS", "ALL_DTYPES", "DIRECTIONS", "DTYPES", "GRADIENTS", "ITEMSIZE_BYTES", "PADDING_MODES", "RESIDUALS",
+    "Activation", "ConvProblem", "Direction", "Dtype", "Epilogue", "Kind", "PaddingMode", "Pair", "Quantization",
+    "Residual", "Scales", "Sides", "output_size",
 ]  # fmt: skip

@@ -5,11 +5,12 @@ left out and the parts always in this order:
 
     n<batch>c<in_channels>h<height>w<width>_o<out_channels>k<kernel>
     _s<stride>  _p<padding>  _d<dilation>  _g<groups>  _bias  _reflect | _replicate | _circular
-    _f64 | _f16 | _bf16  _dgrad | _wgrad | _bgrad  _<epilogue>
+    _f64 | _f16 | _bf16 | _<quantization>  _dgrad | _wgrad | _bgrad  _<epilogue>
 
 A pair of two sizes is written `3x5` (height x width). Padding is `_p1` or `_p1x2` (height x width). When the two sides
 of an axis differ, every side is named: `_pt0b1l0r1` (top, bottom, left, right). Negative sizes carry a minus. An
-epilogue is written as `convbench.problem.epilogue` says, such as `_relu` or `_add_leaky0.01`.
+epilogue is written as `convbench.problem.epilogue` says, such as `_relu` or `_add_leaky0.01`; a quantization as
+`convbench.problem.quantization` says, without colons, such as `_u8zs8u8z`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from convbench.errors import ProblemError
 from convbench.problem import epilogue
+from convbench.problem.quantization import PATTERN, Quantization
 from convbench.problem.vocabulary import Pair, Problem, Sides
 
 _WORDS = {"float32": "", "float64": "_f64", "float16": "_f16", "bfloat16": "_bf16"}
@@ -36,7 +38,7 @@ _CASE_ID = re.compile(
     rf"(?:_g(?P<groups>{_INT}))?"
     r"(?P<bias>_bias)?"
     r"(?:_(?P<padding_mode>reflect|replicate|circular))?"
-    r"(?P<dtype>_f64|_f16|_bf16)?"
+    rf"(?:(?P<dtype>_f64|_f16|_bf16)|_(?P<quantization>{PATTERN}))?"
     r"(?P<direction>_dgrad|_wgrad|_bgrad)?"
     rf"(?:_(?P<epilogue>{epilogue.PATTERN}))?"
 )
@@ -54,8 +56,10 @@ def format_case_id(problem: Problem) -> str:
         "bias" if problem.bias else "",
         problem.padding_mode if problem.padding_mode != "zeros" else "",
     )
+    quantization = problem.quantization
+    numbers = _WORDS[problem.dtype] if quantization is None else f"_{quantization}".replace(":", "")
     ending = f"_{problem.epilogue}" if problem.epilogue else ""
-    return "_".join(filter(None, parts)) + _WORDS[problem.dtype] + _WORDS[problem.direction] + ending
+    return "_".join(filter(None, parts)) + numbers + _WORDS[problem.direction] + ending
 
 
 def parse_case_id(text: str) -> dict[str, Any]:
@@ -90,6 +94,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("dtype", "direction"), {word: name for name, word in _WORDS.items()}.__getitem__),
     "bias": bool,
     **dict.fromkeys(("padding_mode", "epilogue"), str),
+    "quantization": Quantization.parse,
 }
 
 

@@ -14,9 +14,10 @@ from convbench.problem import arguments
 from convbench.problem.case_id import format_case_id, parse_case_id
 from convbench.problem.dialects import parse
 from convbench.problem.epilogue import Epilogue, epilogue_of
+from convbench.problem.quantization import Quantization, check_quantized, quantization_of
 from convbench.problem.vocabulary import (
+    ALL_DTYPES,
     DIRECTIONS,
-    DTYPES,
     ITEMSIZE_BYTES,
     PADDING_MODES,
     Direction,
@@ -45,6 +46,9 @@ class ConvProblem(Problem):
     `epilogue` is what is done to the output before it is written, an activation or a residual sum, as an `Epilogue` or
     in its spelling such as "add_relu". Only a forward problem has one.
 
+    `quantization`, a text such as "u8z:s8:u8z", makes it a convolution of 8-bit integers (see
+    `convbench.problem.quantization`). Its dtype is "int8" then; dtype "int8" alone means the usual quantization.
+
     Raises `ProblemError` (a `ValueError`), with the numbers, when no such convolution exists.
     """
 
@@ -66,6 +70,7 @@ class ConvProblem(Problem):
         dtype: Dtype = "float32",
         direction: Direction = "forward",
         epilogue: Epilogue | str | None = None,
+        quantization: Quantization | str | None = None,
     ) -> None:
         keep = object.__setattr__
         sizes = {"batch": batch, "in_channels": in_channels, "height": height, "width": width}
@@ -75,7 +80,8 @@ class ConvProblem(Problem):
             keep(self, name, arguments.pair(name, pair))
         keep(self, "bias", arguments.boolean("bias", bias))
         keep(self, "padding_mode", arguments.word("padding_mode", padding_mode, PADDING_MODES))
-        keep(self, "dtype", arguments.word("dtype", dtype, DTYPES))
+        keep(self, "quantization", quantization_of(quantization, arguments.word("dtype", dtype, ALL_DTYPES)))
+        keep(self, "dtype", "int8" if self.quantization else dtype)
         keep(self, "direction", arguments.word("direction", direction, DIRECTIONS))
         if self.direction == "bias_gradient" and not self.bias:
             raise ProblemError("direction is 'bias_gradient', and there is no bias; add bias=True.")
@@ -88,6 +94,8 @@ class ConvProblem(Problem):
         self._check_channels()
         self._check_padding()
         self._check_output()
+        if self.quantization is not None:
+            check_quantized(self.quantization, self.direction, self.epilogue, self.reduction_length)
 
     # --- what it costs ------------------------------------------------------------------------------------------
 
@@ -136,7 +144,10 @@ class ConvProblem(Problem):
 
     @property
     def bytes(self) -> int:
-        """Bytes moved when each operand and the result are moved once."""
+        """Bytes moved when each operand and the result are moved once. Scales and zero points are not counted."""
+        if self.quantization is not None:
+            itemsizes = self.quantization.itemsizes_bytes
+            return sum(prod(s) * itemsizes[name] for name, s in {**self.operand_shapes, "y": self.result_shape}.items())
         shapes = (*self.operand_shapes.values(), self.result_shape)
         return sum(map(prod, shapes)) * ITEMSIZE_BYTES[self.dtype]
 
@@ -155,14 +166,16 @@ class ConvProblem(Problem):
     # --- other forms --------------------------------------------------------------------------------------------
 
     def replace(self, **changes: Any) -> Self:
-        """The same problem with some arguments changed. Checked as a new one is."""
+        """The same problem with some arguments changed. Checked as a new one is. A new dtype ends a quantization."""
+        if changes.get("dtype", self.dtype) != self.dtype:
+            changes = {"quantization": None} | changes
         return replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name: JSON-ready, and `ConvProblem(**problem.as_dict())` gives the problem back."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        epilogue = plain.pop("epilogue")
-        return plain | ({} if epilogue is None else {"epilogue": str(epilogue)})
+        spelled = {name: plain.pop(name) for name in ("quantization", "epilogue")}
+        return plain | {name: str(value) for name, value in spelled.items() if value is not None}
 
     @property
     def case_id(self) -> str:

@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from convbench.problem.epilogue import Epilogue
+from convbench.problem.quantization import Quantization
 
 Pair = tuple[int, int]
 Sides = tuple[Pair, Pair]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
-Dtype = Literal["float64", "float32", "float16", "bfloat16"]
+Dtype = Literal["float64", "float32", "float16", "bfloat16", "int8"]
 Direction = Literal["forward", "input_gradient", "weight_gradient", "bias_gradient"]
 Kind = Literal["pointwise", "depthwise", "grouped", "dense"]
 
 PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 GRADIENTS: tuple[Direction, ...] = ("input_gradient", "weight_gradient", "bias_gradient")
-DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+DTYPES: tuple[Dtype, ...] = ("float64", "float32", "float16", "bfloat16")
+"""The floating-point formats."""
+ALL_DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+"""Those, and int8: quantised problems, whose `quantization` says more."""
 
 OPERANDS: dict[Direction, tuple[str, ...]] = {
     "forward": ("x", "w"),
@@ -27,7 +31,7 @@ OPERANDS: dict[Direction, tuple[str, ...]] = {
 }
 """What each direction takes: the input `x`, the weight `w`, the gradient of the output `g`; forward a bias `b`, too."""
 
-ITEMSIZE_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+ITEMSIZE_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 
 
 def output_size(size: int, kernel: int, stride: int = 1, before: int = 0, after: int = 0, dilation: int = 1) -> int:
@@ -58,6 +62,7 @@ class Problem:
     dtype: Dtype = "float32"
     direction: Direction = "forward"
     epilogue: Epilogue | None = None
+    quantization: Quantization | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:

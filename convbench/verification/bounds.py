@@ -29,18 +29,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic, Precision
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Dtype
 from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.reference import pad
 
-UNIT_ROUNDOFF: dict[Precision, float] = {
+UNIT_ROUNDOFF: dict[Precision | Dtype, float] = {
     "float64": 2.0**-53,
     "float32": 2.0**-24,
     "tf32": 2.0**-11,
     "float16": 2.0**-11,
     "bfloat16": 2.0**-8,
 }
-LARGEST_EXACT_INTEGER: dict[Precision, int] = {
+LARGEST_EXACT_INTEGER: dict[Precision | Dtype, int] = {
     "float64": 2**53,
     "float32": 2**24,
     "tf32": 2**11,
