@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, Ready
+from convbench.problem import ConvProblem
 
 from . import _onednn_isa
+from . import _tensorflow_gradients as gradients
 from ._issue_forms import TENSORFLOW
 from ._onednn_log import kernels_in, printed_by
 
@@ -26,13 +27,16 @@ class TensorFlow(Backend):
     issue_form = TENSORFLOW
     install = "'convbench[tensorflow]'"
     summary = "tf.nn.conv2d in NHWC"
-    supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
+    supports = WITH_GRADIENTS
     thread_safe = True
     arithmetic = Arithmetic("auto")  # TensorFlow chooses the kernel, and does not show which
     prepacks = ("input", "weight", "output")
     # On a CPU without AVX-512's instructions for neural networks TensorFlow leaves oneDNN off. Its own kernels are
     # compiled for one instruction set, below AVX2, and take matrix products from oneDNN.
     isa_switches = _onednn_isa.switches(avx2={"TF_ENABLE_ONEDNN_OPTS": "0"}, avx512={"TF_ENABLE_ONEDNN_OPTS": "0"})
+
+    def unsupported(self, problem: ConvProblem) -> str | None:
+        return super().unsupported(problem) or gradients.reason_against(problem)
 
     def limit_threads(self, n: int) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or the import prints a page
@@ -67,6 +71,27 @@ class TensorFlow(Backend):
         if convolve is not plain:
             explain = lambda: _kernel_of_graph(problem, plain, input_)  # noqa: E731
         return Ready(run, to_numpy=to_numpy, touch=touch, explain=explain)
+
+    def prepare_gradient(
+        self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
+    ) -> Ready:
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            upstream, input_, weight = (
+                None if a is None else tf.constant(a.transpose(gradients.ORDER[name]))
+                for name, a in (("g", g), ("x", x), ("w", w))
+            )
+        arriving, sides = _padding(problem)
+        own = any(map(any, sides))
+        padded = (lambda x: tf.pad(arriving(x), sides)) if own else arriving
+        gradient = gradients.gradient(problem, input_, weight, padded)
+        return Ready(
+            lambda: gradient(upstream),
+            to_numpy=gradients.to_numpy(problem),
+            touch=lambda: tf.reduce_max(upstream),
+            explain=lambda: _kernel(gradient, upstream),
+        )
 
     def script(self, problem: ConvProblem) -> str | None:
         padded, sides = _padding_code(problem)
