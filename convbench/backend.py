@@ -172,6 +172,15 @@ class Arithmetic:
     adds_gradients_in_dtype: bool = False
     """Whether parts of a gradient are rounded to the problem's dtype before they are added: that of the weight for each
     image, that of the input for each tap of the kernel, that of the bias for each element."""
+    epilogue_in_dtype: bool = False
+    """Whether the convolution is rounded to the problem's dtype before its epilogue, and so is each step of that, as
+    where a library does not fuse them."""
+    activation_errors: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """How far activations may be from their exact values, by their words, where the library approximates them: an
+    absolute error at sizes up to 1 of what they get, and relative to that above. Rounding is not meant."""
+    loses_nan: tuple[str, ...] = ()
+    """The activations that make a number of a NaN, as a maximum of 0 and NaN does in many vector instructions. Declared
+    here, it is no failure."""
     taints: tuple[Dtype, ...] = ()
     """The dtypes in which a NaN or an infinity in an image may make unrelated outputs of that image NaN, as a Fourier
     or Winograd transform does in every dtype. Declared here, it is no failure."""
@@ -187,6 +196,8 @@ class Arithmetic:
                 raise TypeError(f"{name} is {getattr(self, name)!r}; it should be None or one of {words}")
         if not isinstance(self.taints, tuple) or set(self.taints) - set(DTYPES):
             raise TypeError(f"taints is {self.taints!r}; it should be a tuple of {', '.join(DTYPES)}")
+        if unknown := sorted({*self.activation_errors, *self.loses_nan}.difference(ACTIVATIONS)):
+            raise TypeError(f"{', '.join(unknown)} should be one of {', '.join(ACTIVATIONS)}")
 
     def operand_precision(self, dtype: Dtype) -> Precision:
         """The precision that operands of `dtype` are rounded to before they are multiplied."""
@@ -296,7 +307,7 @@ class Ready:
     """Waits until the work of every `run` so far is done."""
     to_numpy: Callable[[Any], np.ndarray] = _as_array
     """Turns an output of `run` into an array of `problem.result_shape` (NCHW) and the problem's dtype. Never timed."""
-    on: Mapping[Arrays, Callable[[Any], Any]] = field(default_factory=dict)
+    on: Mapping[Arrays, Callable[..., Any]] = field(default_factory=dict)
     """Functions that compute another input with the same weights, by kind of array. Used to act on a plan.
 
     The input has the problem's shape and dtype. A NumPy input is contiguous and aligned, and may be read-only. A tensor

@@ -13,7 +13,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -21,9 +21,8 @@ import numpy as np
 
 from convbench.backend import Backend, Ready
 from convbench.problem import ConvProblem
-from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.layouts import lay_out, memory_of
-from convbench.verification.operands import NUMPY_DTYPES, Operands
+from convbench.verification.operands import NUMPY_DTYPES, Operands, changed
 from convbench.verification.question import Calls, Layout
 
 FIRST = "first call"
@@ -34,7 +33,7 @@ RETURNED = "call after another was prepared"
 GIVEN = "input given in the call"
 THREADED = "two threads"
 THREADED_CHANGED = "two threads, changed operands"
-_SPOKEN = {"x": "the input", "w": "the weight", "b": "the bias", "g": "the output gradient"}
+_SPOKEN = {"x": "the input", "w": "the weight", "b": "the bias", "g": "the output gradient", "r": "the residual"}
 OF_CHANGED = (CHANGED, THREADED_CHANGED)
 """Phases whose answers are for changed operands."""
 
@@ -103,7 +102,7 @@ def examine(
     _dirty_memory(sizes_bytes)
     second_ready = second_operands.prepared_by(backend, problem)
     second = _call(second_ready)
-    if not _is_minus_twice(second, first):
+    if problem.epilogue is not None or not _is_minus_twice(second, first):
         answers.append(PhaseAnswer(CHANGED, second))
     if not _same_bits(again := _copied(ready.to_numpy(kept)), first):
         answers.append(PhaseAnswer(KEPT, again))
@@ -149,11 +148,12 @@ def _repeated(ready: Ready, first: Any, calls: Calls, sizes_bytes: tuple[int, ..
 def _on_other_input(backend: Backend, problem: ConvProblem, operands: Operands, first: Any) -> list[PhaseAnswer]:
     """The answer to the input when the backend was prepared with another, if it takes others and answers otherwise."""
     x = np.require(operands.x, requirements=["C", "A"])
-    on = backend.prepare(problem, -x, operands.w, operands.b).on.get("numpy")
+    on = replace(operands, x=-x).prepared_by(backend, problem).on.get("numpy")
     if on is None:
         return []
-    output = on(x)
-    on(np.zeros_like(x))  # the answer before belongs to the caller, and stays
+    added = () if operands.r is None else (np.require(operands.r, requirements=["C", "A"]),)
+    output = on(x, *added)
+    on(np.zeros_like(x), *added)  # the answer before belongs to the caller, and stays
     return [] if _same_bits(_copied(output), first) else [PhaseAnswer(GIVEN, _copied(output))]
 
 
@@ -230,15 +230,6 @@ def _overwrite(operands: Operands, others: Operands) -> None:
         array[...] = new[name]
         if is_protected:
             array.flags.writeable = False
-
-
-def changed(problem: ConvProblem, operands: Operands) -> Operands:
-    """Minus the one operand that is multiplied, twice the other, and minus twice what is only added: the answer is
-    minus twice the one before (`Oracle.judge_changed`)."""
-    minus_one, two = operands.dtype.type(-1), operands.dtype.type(2)
-    multiplied = OPERANDS[problem.direction]
-    factors = dict(zip(multiplied, (minus_one, two), strict=True)) if len(multiplied) == 2 else {}
-    return Operands(**{name: a * factors.get(name, minus_one * two) for name, a in operands.named().items()})
 
 
 def _sizes_bytes(problem: ConvProblem) -> tuple[int, ...]:

@@ -109,8 +109,10 @@ def error_bound(
     exact: NDArray[np.float64],
     magnitudes: NDArray[np.float64],
     *operands: NDArray[Any],
+    is_rounded: bool = True,
 ) -> NDArray[np.float64]:
-    """The largest error that rounding explains, per element of the result.
+    """The largest error that rounding explains, per element of the result; before its last rounding, to the precision
+    of the result, where it is not `is_rounded`.
 
     `exact` is the result and `magnitudes` is S, both of the result's shape in float64; `operands` are those that are
     multiplied: x and w, for the gradient of the input g and w, for that of the weight x and g.
@@ -130,7 +132,7 @@ def error_bound(
     if operand > UNIT_ROUNDOFF[problem.dtype]:
         of_product = 2 * operand + operand**2
         bound = (1 + of_product) * bound + of_product * magnitudes
-    if output > u:
+    if output > u and is_rounded:
         bound = _final_rounding(parts_added(problem, arithmetic), output, exact, magnitudes) + (1 + output) * bound
     return np.asarray(bound + gamma(terms, UNIT_ROUNDOFF["float64"]) * magnitudes + UNDERFLOW[problem.dtype])
 

@@ -28,6 +28,7 @@ from convbench.verification.bounds import (
     parts_added,
     winograd_error_factor,
 )
+from convbench.verification.fused.activations import spread
 
 NUMPY_DTYPES: dict[Dtype, np.dtype[Any]] = {
     "float64": np.dtype(np.float64),
@@ -38,6 +39,10 @@ NUMPY_DTYPES: dict[Dtype, np.dtype[Any]] = {
 
 # Exponents to either side of 0 that "wide" data takes.
 WIDE_BINADES: dict[Dtype, float] = {"float64": 100, "float32": 20, "float16": 3, "bfloat16": 20}
+
+
+_ADDED = {"b", "r"}
+"""The operands that are added, and not multiplied."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,16 @@ def normal_operands(problem: ConvProblem, seed: int) -> Operands:
     scale = drawn(1 / math.sqrt(problem.reduction_length))
     arrays = {name: rng.standard_normal(shape, dtype=drawn) for name, shape in problem.operand_shapes.items()}
     arrays[scaled_operand(problem)] *= scale
+    if (reach := _reach(problem)) is not None:
+        for name in _ADDED & arrays.keys():
+            arrays[name] *= drawn(reach)
+        arrays["w"] *= drawn(reach)
     return rounded(problem, **arrays)
+
+
+def _reach(problem: ConvProblem) -> float | None:
+    """How far an activation wants the sums to reach; None for a bare convolution, and where any size does."""
+    return None if problem.epilogue is None else spread(problem.epilogue)
 
 
 def scaled_operand(problem: ConvProblem) -> str:
@@ -126,8 +140,7 @@ def one_tap_operands(problem: ConvProblem, seed: int) -> Operands:
     values *= rng.choice((-1.0, 1.0), shapes[full])
     picking = _picking(problem, rng)
     arrays = {full: values, **dict.fromkeys(others, picking)} if others else {full: values * picking}
-    if "b" in shapes:
-        arrays["b"] = np.zeros(problem.out_channels)
+    arrays |= {name: np.zeros(shapes[name]) for name in _ADDED & shapes.keys()}
     return rounded(problem, **arrays)
 
 
@@ -170,16 +183,29 @@ def special_operands(problem: ConvProblem, seed: int) -> Operands:
 
 def integer_operands(problem: ConvProblem, magnitude: int, seed: int) -> Operands:
     """Integers from [-magnitude, magnitude] without zero; the bias reaches to magnitude^2, or as far as the narrowest
-    format holds every integer, since a backend may round it to that."""
+    format holds every integer, since a backend may round it to that.
+
+    Where an activation would flatten nearly all of their sums, all but the input are multiplied by a power of two that
+    makes these as small as the activation wants them. Nothing rounds then, either.
+    """
     rng = _generator(problem, seed + 1)
     largest_bias = min(magnitude**2, min(LARGEST_EXACT_INTEGER.values()))
+    shrinking = 1 if (reach := _reach(problem)) is None else _power_of_two(problem, magnitude, reach)
     return rounded(
         problem,
         **{
-            name: _nonzero_integers(rng, largest_bias if name in ("b", "r") else magnitude, shape)
+            name: _nonzero_integers(rng, largest_bias if name in _ADDED else magnitude, shape)
+            * (1 if name == "x" else shrinking)
             for name, shape in problem.operand_shapes.items()
         },
     )
+
+
+def _power_of_two(problem: ConvProblem, magnitude: int, reach: float) -> float:
+    """By which sums of products of such integers get a standard deviation of about `reach`; 1 at the most."""
+    variance_of_operand = (magnitude + 1) * (2 * magnitude + 1) / 6
+    deviation = variance_of_operand * math.sqrt(problem.reduction_length)
+    return float(2.0 ** min(0, round(math.log2(reach / deviation))))
 
 
 def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
@@ -197,6 +223,8 @@ def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
     if problem.dtype == "float16":
         largest_sum = min(largest_sum, 65504 // 2)  # twice the answer is asked for, too
     if arithmetic.algorithm in ("fft", "winograd", "auto") or parts_added(problem, arithmetic) > 1:
+        largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[problem.dtype])
+    if arithmetic.epilogue_in_dtype and problem.epilogue is not None:
         largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[problem.dtype])
     if arithmetic.output:
         largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[arithmetic.output])
@@ -230,6 +258,15 @@ def rounded(
     """These as operands of `problem`: in its dtype, contiguous."""
     dtype = NUMPY_DTYPES[problem.dtype]
     return Operands(x, w, b, g, r).map(lambda array: np.ascontiguousarray(array, dtype))
+
+
+def changed(problem: ConvProblem, operands: Operands) -> Operands:
+    """Minus the one operand that is multiplied, twice the other, and minus twice what is only added: sums are
+    minus twice those before (`Oracle.judge_changed`)."""
+    minus_one, two = operands.dtype.type(-1), operands.dtype.type(2)
+    multiplied = OPERANDS[problem.direction]
+    factors = dict(zip(multiplied, (minus_one, two), strict=True)) if len(multiplied) == 2 else {}
+    return Operands(**{name: a * factors.get(name, minus_one * two) for name, a in operands.named().items()})
 
 
 def _generator(problem: ConvProblem, seed: int) -> np.random.Generator:

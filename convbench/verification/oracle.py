@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Epilogue
 from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.bounds import (
     SMALLEST_NORMAL,
@@ -21,9 +21,12 @@ from convbench.verification.bounds import (
     underflow_bound,
     warn_level,
 )
+from convbench.verification.fused.activations import bounded, is_exact, lipschitz
+from convbench.verification.fused.truth import fused_error_bound, other_results, result
 from convbench.verification.gradients import computed
 from convbench.verification.operands import (
     Operands,
+    changed,
     exact_magnitude,
     integer_operands,
     normal_operands,
@@ -55,6 +58,14 @@ class Oracle:
     @cached_property
     def exact(self) -> NDArray[np.float64]:
         """The result, of `problem.result_shape` in float64; not finite where special values make it so."""
+        if self.problem.epilogue is None:
+            return self.convolved
+        with np.errstate(invalid="ignore"):
+            return result(self.problem.epilogue, self.convolved, self.operands.r)
+
+    @cached_property
+    def convolved(self) -> NDArray[np.float64]:
+        """The result before any epilogue."""
         with np.errstate(invalid="ignore"):
             return computed(self.problem, self.operands)
 
@@ -72,6 +83,8 @@ class Oracle:
     def judge(self, arithmetic: Arithmetic, output: Any, spare: float = 0.0) -> Verdict:
         """The verdict on `output` as the answer of a backend that computes by `arithmetic`; its error may be larger by
         `spare` than the bound."""
+        if self.problem.epilogue is not None:
+            return self._judge_fused(self.problem.epilogue, arithmetic, output, spare)
         if self.values == "integers" or (self.values == "one-tap" and _keeps_operands(self.problem, arithmetic)):
             return self._judge_exact(arithmetic, output)
         bound = self._bound(arithmetic) + spare
@@ -80,12 +93,36 @@ class Oracle:
         warn = warn_level(self.problem, arithmetic, self.exact, self.magnitudes)
         return judge_bound(self.problem, output, self.exact, bound, warn)
 
+    def _judge_fused(self, epilogue: Epilogue, arithmetic: Arithmetic, output: Any, spare: float) -> Verdict:
+        kept = self.values == "integers" or (self.values == "one-tap" and _keeps_operands(self.problem, arithmetic))
+        exact_sums = kept and not rounds_between(arithmetic)
+        bound = self._fused_bound(arithmetic, exact_sums=exact_sums) + lipschitz(epilogue) * spare
+        if exact_sums and is_exact(epilogue):
+            return judge_exact(self.problem, output, self.exact, bound, round_to_integer=False)
+        if self.values != "special":
+            return judge_bound(self.problem, output, self.exact, bound, bound)
+        with np.errstate(invalid="ignore"):
+            others = other_results(epilogue, arithmetic, self.convolved, self.operands.r)
+        tainted = self._tainted(arithmetic)  # an activation may make any number of what is not finite
+        allowed = [*others, *([] if tainted is None else [np.where(tainted, output, self.exact)])]
+        return judge_special(self.problem, output, self.exact, bound, None, allowed)
+
+    def _fused_bound(self, arithmetic: Arithmetic, *, exact_sums: bool) -> NDArray[np.float64]:
+        finite, convolved = self._finite, self.convolved
+        if self.values == "special" and self.problem.epilogue is not None:
+            convolved = bounded(self.problem.epilogue, convolved)
+        magnitudes = None if exact_sums else self.magnitudes
+        return fused_error_bound(self.problem, arithmetic, convolved, magnitudes, finite.r, finite.x, finite.w)
+
     def judge_changed(self, arithmetic: Arithmetic, output: Any) -> Verdict:
-        """The verdict on an answer for `changed` operands: minus twice the answer for these.
+        """The verdict on an answer for `changed` operands: minus twice the answer for these, or with an epilogue what
+        it makes of minus twice the sums.
 
         Whatever is stale in such an answer shows, whichever operand it is. Doubling is exact; when the answer is halved
         here, a last subnormal bit may be lost.
         """
+        if self.problem.epilogue is not None:
+            return Oracle(self.problem, changed(self.problem, self.operands), self.values).judge(arithmetic, output)
         if not isinstance(output, np.ndarray):
             return self.judge(arithmetic, output)
         with np.errstate(over="ignore", invalid="ignore"):  # of a wrong answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,17 +82,21 @@ def judge_special(
     exact: NDArray[np.float64],
     bound: NDArray[np.float64],
     tainted: NDArray[np.bool_] | None,
+    allowed: Sequence[NDArray[np.float64]] = (),
 ) -> Verdict:
     """Where `exact` is NaN or infinite the output is the same, and elsewhere it is within `bound`.
 
     `tainted` (broadcastable to the output) is for algorithms that mix inputs which do not belong together: where it is
     true anything not finite will do instead of what is expected. An output that NaN should have reached may not be
-    finite all the same. The bound is of the problem without its special values.
+    finite all the same. The bound is of the problem without its special values. What equals one of `allowed` is as
+    right.
     """
     if refused := _refusal(problem, output):
         return refused
     got = np.asarray(output, np.float64)
-    alike = (np.isnan(got) & np.isnan(exact)) | (got == exact)
+    alike = np.zeros(got.shape, bool)
+    for right in (exact, *allowed):
+        alike |= (np.isnan(got) & np.isnan(right)) | (got == right)
     if tainted is not None:
         alike |= tainted & ~np.isfinite(got)
     error = _error(got, exact)

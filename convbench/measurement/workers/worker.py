@@ -233,7 +233,7 @@ class Worker:
         ready = operands.prepared_by(self.backend, request.problem)
         prepare_s = perf_counter() - start
         if request.handed_over:
-            ready = handed_over(self.backend, ready, operands.x)
+            ready = handed_over(self.backend, ready, operands.x, operands.r)
         self.on_stage("run")
         start = perf_counter()
         output = ready.run()

@@ -60,7 +60,7 @@ def repro_script(failure: Failure, backend: Backend) -> str | None:
     what the script does not have: an input that is given in the call."""
     question = failure.question
     problem, arithmetic = question.problem, backend.arithmetic
-    is_one_call = not failure.check.startswith("relation") and failure.check != calls.GIVEN
+    is_one_call = problem.epilogue is None and not failure.check.startswith("relation") and failure.check != calls.GIVEN
     script = backend.script(problem) if is_one_call and problem.direction == "forward" else None
     if script is None:
         return None

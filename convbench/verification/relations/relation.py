@@ -42,7 +42,7 @@ class Relation:
     def applies(self, problem: ConvProblem) -> bool:
         """Whether `problem` has what the relation is about, and the restatement is exact."""
         exact = self.exact_in_halves or problem.dtype not in ("float16", "bfloat16")
-        return exact and problem.direction in self.directions and self.concerns(problem)
+        return exact and problem.epilogue is None and problem.direction in self.directions and self.concerns(problem)
 
     def compared(
         self, problem: ConvProblem, operands: Operands, output: Array, parts: list[Part], outputs: list[Array]
