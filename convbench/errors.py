@@ -66,6 +66,10 @@ class NothingMeasuredError(ConvbenchError):
     exit_code = 3
 
 
+class FleetError(ConvbenchError):
+    """A cluster that cannot be reached or trusted, or that has no machine for what is to be done."""
+
+
 class LockedError(ConvbenchError):
     """Another process holds what is needed, and did so for longer than one waits."""
 

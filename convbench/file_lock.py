@@ -20,14 +20,16 @@ SILENT_S = 2.0
 
 
 @contextmanager
-def file_lock(path: Path, wait_s: float, waiting: Callable[[str], object]) -> Iterator[None]:
+def file_lock(
+    path: Path, wait_s: float, waiting: Callable[[str], object], *, look_every_s: float = 0.05
+) -> Iterator[None]:
     """Hold the lock. After `SILENT_S`, `waiting` is called with a sentence that names the holder.
 
     Raises `LockedError` when another process still holds it after `wait_s` seconds, and when `path` cannot be made.
     """
     from filelock import SoftFileLock, Timeout
 
-    lock = SoftFileLock(path)
+    lock = SoftFileLock(path, poll_interval=look_every_s)
     try:
         try:
             lock.acquire(timeout=min(SILENT_S, wait_s))

@@ -28,6 +28,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("extraction",),
     ("plans",),
     ("runner",),
+    ("fleet",),
     ("reporting",),
     ("api",),
     ("cli", "testing"),
@@ -37,6 +38,7 @@ IMPORTED_AS = {"nvidia": "pynvml", "pillow": "PIL"}
 COME_ALONG = {"asv": "asv_runner"}
 OPTIONAL = {"pyarrow"}  # imported by convbench itself where a command needs it; a missing one is reported
 OPTIONAL_OF = {
+    "fleet": {"dask", "distributed"},
     "plans": {"torch"},
     "measurement": {"torch"},
     "reporting": {"altair", "vl_convert"},

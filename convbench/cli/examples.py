@@ -35,6 +35,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convbench choose --suite smoke --backend 'numpy*' --plan plan.json",
         "convbench choose --problem n1c16h14w14_o16k3_p1 --backend 'numpy*' --budget 0.1",
     ),
+    "cluster": ("convbench cluster machines.toml", "convbench cluster machines.toml --json"),
+    "worker": ("convbench worker tls://head:8786",),
     "report": (
         "convbench report before.jsonl -o report.html",
         "convbench report before.jsonl after.jsonl --compare",

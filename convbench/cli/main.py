@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from convbench.cli import bisect, bug, choose, completion, exchange, history, listings, report, run, verify
+from convbench.cli import bisect, bug, choose, cluster, completion, exchange, history, listings, report, run, verify
 from convbench.cli.completion import complete_names
 from convbench.cli.examples import EXAMPLES
 from convbench.errors import BUG_EXIT_CODE, ConvbenchError, ReaderGoneError
@@ -102,7 +102,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for module in (listings, run, verify, bug, choose, history, bisect, report, exchange, completion):
+for module in (listings, run, verify, bug, choose, history, bisect, report, exchange, cluster, completion):
     for command in vars(module).values():
         if isinstance(command, click.Command):
             lines = EXAMPLES[str(command.name)]

@@ -148,3 +148,4 @@ input_shape = many(
     "[NAME=]N,C,H,W",
     "Shape of the model's input, such as 1,3,224,224, or of the input of that name, such as mask=1,1,224,224",
 )
+insecure = click.option("--insecure", is_flag=True, help="Accept a connection to other machines that is not encrypted.")

@@ -32,8 +32,9 @@ NEEDS_MORE = {
     "publish": "a checkout that asv knows",
     "releases": "a package index",
     "bisect": "a package index",
+    "worker": "a scheduler of Dask",
 }
-NEEDS_MODULE = {"model.onnx": "onnx", "timm:resnet18": "timm"}
+NEEDS_MODULE = {"machines.toml": "distributed", "model.onnx": "onnx", "timm:resnet18": "timm"}
 PLUGIN = """
 import numpy as np
 from convbench.backend import Arithmetic, Backend, Ready, Supports
@@ -76,6 +77,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the examples name, and results of twelve nights."""
     folder = tmp_path_factory.mktemp("examples")
     (folder / "my_conv.py").write_text(PLUGIN)
+    (folder / "machines.toml").write_text("[local]\nworkers = 1\n")
     done = convbench(["run", "--suite", "smoke", "--backend", "numpy*", "--quick", "--no-asv"], folder)
     assert done.returncode == 0, done.stderr
     (journal,) = (folder / "home").rglob("*.jsonl")

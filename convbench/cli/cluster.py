@@ -1,0 +1,47 @@
+"""Machines of a cluster, and a worker that offers this one."""
+
+from __future__ import annotations
+
+import click
+
+from convbench.cli import options
+
+
+@click.command(short_help="Say which machines a cluster has, and how they differ.")
+@click.argument("cluster", metavar="ADDRESS|FILE.toml")
+@click.option("--doctor", is_flag=True, help="Find out how well each can measure, in some 15 seconds.")
+@options.insecure
+@options.seconds("--wait", "Wait so long for machines and for their answers.", 60.0)
+@options.json_lines
+def cluster(cluster: str, doctor: bool, insecure: bool, wait: float, as_json: bool) -> None:
+    """Say which machines a cluster has: hardware, versions, and what differs between machines that should be alike.
+
+    ADDRESS is that of a Dask scheduler, such as tls://host:8786. FILE.toml describes a cluster that is started for this
+    command: [local], [ssh], [slurm] or [kubernetes]. Needs the extra convbench[cluster].
+    """
+    from convbench.fleet.cluster_file import cluster_description
+    from convbench.fleet.connection import connected
+    from convbench.fleet.inventory import inventory
+    from convbench.reporting.console import show, stderr
+    from convbench.reporting.fleet.machines import machine_row, machines_report
+
+    described = cluster_description(cluster)
+    with connected(described, insecure=insecure, wait_s=wait) as client:
+        there = inventory(client, wait_s=wait, doctor=doctor, workers=described.expected)
+    show(machines_report(there.machines), [machine_row(m, described) for m in there.machines], as_json=as_json)
+    for remark in there.remarks:
+        stderr().print(remark, markup=False, soft_wrap=True)
+
+
+@click.command(short_help="Offer this machine to a Dask scheduler.")
+@click.argument("address", metavar="ADDRESS")
+@options.insecure
+def worker(address: str, insecure: bool) -> None:
+    """Offer this machine to the Dask scheduler at ADDRESS, until that ends or Ctrl-C.
+
+    It is a Dask worker with one thread that announces `convbench=1`, and it leaves the machine alone while something is
+    timed. Certificates are those of Dask's configuration. Needs the extra convbench[cluster].
+    """
+    from convbench.fleet.worker import work_for
+
+    work_for(address, insecure=insecure)

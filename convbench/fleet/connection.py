@@ -1,0 +1,182 @@
+"""The way to the machines: a client of a scheduler that runs, or of a cluster that is started for the command.
+
+Dask starts the workers, carries the messages and encrypts them, by its own configuration. Here is decided only what is
+refused: a connection that others could read and write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from convbench.errors import FleetError
+from convbench.fleet.cluster_file import ClusterDescription
+from convbench.fleet.quiet import QUIET, RESOURCE, as_environment
+from convbench.installation import pip_line
+
+Client = Any
+"""`distributed.Client`, of an optional package."""
+
+_CONNECTING_S = 30.0
+_ENCRYPTED = ("tls", "wss")
+_CERTIFICATES = "docs/fleet.md says how certificates are made and named"
+
+
+def dask(module: str = "distributed") -> Any:
+    """A module of Dask. Raises `FleetError` with what to type where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if module == "distributed":
+            line = pip_line("'convbench[cluster]'")
+        else:
+            line = f"pip install {module.partition('.')[0].replace('_', '-')}"
+        raise FleetError(f"this needs {module.partition('.')[0]} ({error}): {line}") from None
+
+
+@contextlib.contextmanager
+def connected(
+    cluster: ClusterDescription, *, insecure: bool = False, wait_s: float = _CONNECTING_S
+) -> Iterator[Client]:
+    """A client, within `wait_s`. What was started for it ends with it. Raises `FleetError` where there is no
+    connection, and for one that is neither encrypted nor within this machine, unless `insecure`."""
+    distributed = dask()
+    dask("dask").config.set(QUIET)  # for the workers that are started from here
+    _keep_silent()
+    if cluster.address is not None:
+        with _client(distributed, checked_address(cluster.address, insecure=insecure), wait_s) as client:
+            yield client
+        return
+    with _started(cluster, insecure) as running, _client(distributed, running, wait_s) as client:
+        yield client
+
+
+def checked_address(address: str, *, insecure: bool) -> str:
+    """The address with its scheme. Raises `FleetError` for one that is not encrypted and leaves this machine."""
+    scheme, has_scheme, rest = address.rpartition("://")
+    if not has_scheme:
+        scheme = str(dask("dask").config.get("distributed.comm.default-scheme"))
+    if scheme not in _ENCRYPTED and not insecure and not is_loopback(rest):
+        raise FleetError(
+            f"{scheme}://{rest} is not encrypted: others on the network could read what is sent, and run programs on "
+            f"the machines. Give tls://{rest} ({_CERTIFICATES}), or type --insecure."
+        )
+    return f"{scheme}://{rest}"
+
+
+def is_loopback(host_and_port: str) -> bool:
+    """Whether an address such as `127.0.0.1:8786` stays within this machine."""
+    host = host_and_port.rpartition(":")[0].strip("[]") or host_and_port
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+@contextlib.contextmanager
+def _client(distributed: Any, where: Any, wait_s: float) -> Iterator[Client]:
+    try:
+        client = distributed.Client(where, timeout=wait_s, set_as_default=False)
+    except (OSError, TypeError, ValueError) as error:
+        # A TypeError and a ValueError are Dask's own for missing certificates and for what is no address.
+        raise FleetError(f"there is no scheduler at {where}, or it does not answer: {error or 'no answer'}.") from None
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            client.close(timeout=5)
+
+
+@contextlib.contextmanager
+def _started(cluster: ClusterDescription, insecure: bool) -> Iterator[Any]:
+    """The cluster that a file describes, by the class that Dask has for it."""
+    security = None if cluster.kind == "local" else _security(insecure)
+    start = {"local": _local, "ssh": _ssh, "slurm": _slurm, "kubernetes": _kubernetes}[str(cluster.kind)]
+    try:
+        running = start(dict(cluster.options), security)
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise FleetError(f"the [{cluster.kind}] cluster did not start: {error}.") from None
+    try:
+        yield running
+    finally:
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            running.close(timeout=15)
+
+
+def _security(insecure: bool) -> Any:
+    """Dask's certificates. Raises `FleetError` without them, unless `insecure`."""
+    if dask("dask").config.get("distributed.comm.tls.ca-file") is not None:
+        return dask().Security(require_encryption=True)
+    if insecure:
+        return None
+    raise FleetError(
+        f"Dask's configuration names no certificates (distributed.comm.tls.ca-file), and messages to other machines "
+        f"would not be encrypted; {_CERTIFICATES}. Or type --insecure."
+    )
+
+
+def _local(options: dict[str, Any], security: Any) -> Any:
+    return dask().LocalCluster(
+        n_workers=options.get("workers", 1),
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+        resources={RESOURCE: 1},
+        silence_logs=50,
+        security=security,
+    )
+
+
+def _ssh(options: dict[str, Any], security: Any) -> Any:
+    dask("asyncssh")
+    return dask().SSHCluster(
+        [options.get("scheduler", "localhost"), *options["hosts"]],
+        connect_options=options.get("connect", {}),
+        worker_class="distributed.Worker",
+        worker_options={"nthreads": 1, "resources": {RESOURCE: 1}},
+        scheduler_options={"dashboard": False},
+        remote_python=options.get("python"),
+        security=security,
+    )
+
+
+def _slurm(options: dict[str, Any], security: Any) -> Any:
+    variables = [f"export {name}={value}" for name, value in as_environment().items() if "[" not in value]
+    cluster = dask("dask_jobqueue").SLURMCluster(
+        queue=options["partition"],
+        cores=options.get("cores", 1),
+        processes=1,
+        memory=options.get("memory", "4GB"),
+        walltime=options.get("walltime", "01:00:00"),
+        job_extra_directives=["--exclusive", *options.get("directives", ())],
+        job_script_prologue=[*variables, *options.get("prologue", ())],
+        worker_extra_args=["--resources", f"{RESOURCE}=1", "--nthreads", "1"],
+        nanny=False,
+        security=security,
+        **{name: options[name] for name in ("python", "interface", "local_directory") if name in options},
+    )
+    cluster.scale(jobs=options["nodes"])
+    return cluster
+
+
+def _kubernetes(options: dict[str, Any], security: Any) -> Any:
+    del security  # the operator has the certificates of its own pods
+    return dask("dask_kubernetes.operator").KubeCluster(
+        name=options.get("name", "convbench"),
+        image=options["image"],
+        n_workers=options["workers"],
+        env=as_environment(),
+        resources=options.get("resources", {}),
+        worker_command=["dask", "worker", "--no-nanny", "--nthreads", "1", "--resources", f"{RESOURCE}=1"],
+        **{name: options[name] for name in ("namespace",) if name in options},
+    )
+
+
+def _keep_silent() -> None:
+    """What Dask has to say of lost connections is said by convbench, in sentences."""
+    import logging
+
+    for name in ("distributed", "tornado.application", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,149 @@
+"""The machines behind a scheduler, and the sentences on those that cannot take part."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from convbench.errors import FleetError
+from convbench.fleet.connection import Client
+from convbench.fleet.describe import source_digest
+from convbench.fleet.machine import Machine, differences
+from convbench.fleet.quiet import RESOURCE
+from convbench.fleet.remote import in_child
+from convbench.installation import VERSION
+
+CLOCK_S = 5.0
+"""Clocks that are further apart are worth a sentence; records carry the time of their own machine."""
+_ANNOUNCING = f'dask worker ADDRESS --nthreads 1 --no-nanny --resources "{RESOURCE}=1"'
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The machines that can take part, by name, and what there is to say."""
+
+    machines: tuple[Machine, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def inventory(client: Client, *, wait_s: float, doctor: bool = False, workers: int = 1) -> Inventory:
+    """Ask every worker that announces `convbench` what its machine is. One that does not answer within `wait_s` is left
+    out. Waits as long for `workers` of them. Raises `FleetError` where no machine is left."""
+    addresses, ignored = _announced(client, wait_s, workers)
+    request = json.dumps({"doctor": doctor})
+    begun_s = time.time()
+    futures = {address: _described_on(client, address, request) for address in addresses}
+    machines: list[Machine] = []
+    remarks = [_of_ignored(ignored)] if ignored else []
+    until_s = time.monotonic() + wait_s
+    for address, future in futures.items():
+        try:
+            answer = json.loads(future.result(timeout=max(0.1, until_s - time.monotonic())))
+            machines.append(_machine(address, answer, begun_s))
+        except Exception as error:
+            remarks.append(_why_left_out(address, error, wait_s))
+            future.cancel()
+    merged, further = _merged(machines)
+    usable, other_versions = _of_this_version(merged)
+    remarks += [*further, *other_versions, *_of_clocks(usable), *differences(usable)]
+    if not usable:
+        raise FleetError(" ".join(["there is no machine to measure on.", *remarks]))
+    return Inventory(tuple(usable), tuple(remarks))
+
+
+def workers_of(client: Client) -> dict[str, Mapping[str, Any]]:
+    """What the scheduler knows of each Dask worker, by address."""
+    return dict(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _announced(client: Client, wait_s: float, least: int) -> tuple[list[str], list[str]]:
+    """The workers that convbench may use, and the others."""
+    until_s = time.monotonic() + wait_s
+    while True:
+        workers = workers_of(client)
+        ours = sorted(address for address, worker in workers.items() if worker["resources"].get(RESOURCE, 0) > 0)
+        if len(ours) >= least or time.monotonic() > until_s:
+            return ours, sorted(set(workers) - set(ours))
+        time.sleep(0.2)
+
+
+def _described_on(client: Client, address: str, request: str) -> Any:
+    topic = f"convbench-describe-{address}"
+    return client.submit(
+        in_child, "describe", request, topic, address,
+        workers=[address], allow_other_workers=False, resources={RESOURCE: 1}, pure=False, retries=0,
+    )  # fmt: skip
+
+
+def _machine(address: str, answer: Mapping[str, Any], begun_s: float) -> Machine:
+    if answer.get("failure") or "described" not in answer:
+        raise FleetError(f"its process {answer.get('failure') or 'said nothing'}")
+    fields = answer["described"]
+    now_s = time.time()
+    ahead_s = max(answer["clock_s"] - now_s, min(0.0, answer["clock_s"] - begun_s))
+    return Machine(**fields | {"addresses": (address,), "gpus": tuple(fields["gpus"]), "clock_ahead_s": ahead_s})
+
+
+def _why_left_out(address: str, error: Exception, wait_s: float) -> str:
+    from distributed import TimeoutError as DaskTimeoutError
+
+    if isinstance(error, (TimeoutError, DaskTimeoutError)):
+        return f"{address} is left out: no answer within {wait_s:g} s; it hangs, or is busy with another task."
+    if isinstance(error, ImportError):
+        line = f"pip install convbench=={VERSION}"
+        return f"{address} is left out: it has no convbench that knows of fleets ({error}); type there: {line}"
+    return f"{address} is left out: {type(error).__name__}: {error}"
+
+
+def _merged(machines: Sequence[Machine]) -> tuple[list[Machine], list[str]]:
+    """One of each name, with all its addresses; sentences on names that two machines have."""
+    merged: dict[str, Machine] = {}
+    remarks = []
+    for machine in machines:
+        first = merged.setdefault(machine.name, machine)
+        if first.boot != machine.boot:
+            remarks.append(
+                f"{machine.addresses[0]} is left out: its machine is called {machine.name}, as that of "
+                f"{first.addresses[0]}; set CONVBENCH_MACHINE to another name there, before its worker starts."
+            )
+        elif first is not machine:
+            merged[machine.name] = replace(first, addresses=(*first.addresses, *machine.addresses))
+    return list(merged.values()), remarks
+
+
+def _of_this_version(machines: Sequence[Machine]) -> tuple[list[Machine], list[str]]:
+    own = source_digest()
+    usable, remarks = [], []
+    for machine in machines:
+        if machine.convbench != VERSION:
+            remarks.append(
+                f"{machine.name} is left out: it has convbench {machine.convbench}, and this is {VERSION}; type there: "
+                f"pip install convbench=={VERSION}"
+            )
+        elif machine.source != own:
+            remarks.append(
+                f"{machine.name} is left out: its convbench {VERSION} has other source text than this one; install the "
+                "same checkout there, or type --ship."
+            )
+        else:
+            usable.append(machine)
+    return usable, remarks
+
+
+def _of_clocks(machines: Sequence[Machine]) -> list[str]:
+    return [
+        f"The clock of {m.name} is {abs(m.clock_ahead_s):,.0f} s {'ahead' if m.clock_ahead_s > 0 else 'behind'}: its "
+        "records have the time of that clock. How long calls take does not depend on it."
+        for m in machines
+        if abs(m.clock_ahead_s) > CLOCK_S
+    ]
+
+
+def _of_ignored(addresses: Sequence[str]) -> str:
+    return (
+        f"{len(addresses)} of the scheduler's workers do not announce that convbench may use them, and are left alone; "
+        f"one that does is started by `convbench worker ADDRESS`, or: {_ANNOUNCING}"
+    )

@@ -1,0 +1,42 @@
+"""`convbench worker`: a Dask worker that announces this machine and leaves it alone while something is timed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from convbench.errors import FleetError
+from convbench.fleet.connection import checked_address, dask
+from convbench.fleet.quiet import QUIET, RESOURCE
+from convbench.measurement.machine.facts import machine_name
+
+_CONNECTING_S = 60
+
+
+def work_for(address: str, *, insecure: bool = False) -> None:
+    """Offer this machine to the scheduler at `address` until that ends, or an interrupt. Raises `FleetError` where
+    there is no scheduler."""
+
+    dask("dask").config.set(QUIET)
+    distributed = dask()
+    where = checked_address(address, insecure=insecure)
+
+    async def serve() -> None:
+        worker = distributed.Worker(
+            where,
+            nthreads=1,
+            name=f"{machine_name()}-{os.getpid()}",
+            resources={RESOURCE: 1},
+            memory_limit=0,
+            dashboard=False,
+            death_timeout=_CONNECTING_S,
+        )
+        async with worker:
+            await worker.finished()
+
+    try:
+        asyncio.run(serve())
+    except KeyboardInterrupt:
+        raise
+    except (OSError, TypeError, TimeoutError, RuntimeError) as error:
+        raise FleetError(f"there is no scheduler at {where}, or it does not answer: {error}.") from None

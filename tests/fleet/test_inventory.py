@@ -1,0 +1,57 @@
+"""`convbench cluster`: who is there, by a real scheduler and real workers with TLS."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fleet_of_processes import FleetOfProcesses, fleet_of
+
+pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetOfProcesses]:
+    folder = tmp_path_factory.mktemp("fleet")
+    with fleet_of(folder, "north", "south") as running:
+        (folder / "three.toml").write_text(
+            f'scheduler = "{running.address}"\nprice_per_hour = {{ "nor*" = 0.25 }}\ncurrency = "USD"\n'
+        )
+        yield running
+
+
+def test_each_machine_is_described_with_its_price(fleet: FleetOfProcesses) -> None:
+    done = fleet.convbench("cluster", "three.toml", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert set(rows) == {"north", "south"}
+    assert rows["north"]["kind"] == rows["south"]["kind"]
+    assert "numpy-gemm" in rows["north"]["backends"]
+    assert [rows[name]["price_per_hour"] for name in ("north", "south")] == [0.25, None]
+    assert rows["south"]["currency"] == "USD"
+    assert rows["north"]["facts"]["machine"] == "north"
+    assert abs(rows["north"]["clock_ahead_s"]) < 60  # one clock
+
+
+def test_a_connection_that_is_not_encrypted_is_refused_unless_it_stays_here(fleet: FleetOfProcesses) -> None:
+    done = fleet.convbench("cluster", "tcp://192.0.2.1:8786")
+    assert done.returncode == 2
+    assert "is not encrypted" in done.stderr and "--insecure" in done.stderr and "tls://192.0.2.1:8786" in done.stderr
+    here = fleet.convbench("cluster", fleet.address.replace("tls", "tcp"), "--wait", "5")  # which the scheduler refuses
+    assert here.returncode == 2
+    assert "no scheduler at tcp://127.0.0.1" in here.stderr
+
+
+def test_a_worker_that_hangs_is_a_sentence_and_the_others_go_on(tmp_path: Path) -> None:
+    with fleet_of(tmp_path, "quick", "stuck") as fleet:
+        both = fleet.convbench("cluster", fleet.address, "--json")  # both have arrived
+        assert len(both.stdout.splitlines()) in (1, 2)
+        fleet.wait_until(lambda: len(fleet.convbench("cluster", fleet.address, "--json").stdout.splitlines()) == 2)
+        os.kill(fleet.processes["stuck"].pid, signal.SIGSTOP)
+        done = fleet.convbench("cluster", fleet.address, "--json", "--wait", "20")
+        assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["quick"]
+        assert "is left out: no answer within 20 s" in done.stderr

@@ -1,0 +1,127 @@
+"""A fleet on this machine: a real scheduler and real workers, each a process, on loopback with TLS.
+
+The workers have names of machines of their own. The certificates in `tls/` are for these tests alone; they hold until
+2126.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from places import CHECKOUT, SUPPORT
+
+LONG_S = 240.0
+_TLS = SUPPORT / "tls"
+_PREFIX = "DASK_DISTRIBUTED__COMM__TLS__"
+CERTIFICATES = {
+    f"{_PREFIX}CA_FILE": str(_TLS / "ca.pem"),
+    **{
+        f"{_PREFIX}{role}__{part}": str(_TLS / f"node.{ending}")
+        for role in ("SCHEDULER", "WORKER", "CLIENT")
+        for part, ending in (("CERT", "pem"), ("KEY", "key"))
+    },
+}
+
+
+@dataclass
+class FleetOfProcesses:
+    """The scheduler is at `address`. Everything lies in `folder`: each machine's home, and the coordinator's."""
+
+    folder: Path
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    certificates: Mapping[str, str] = field(default_factory=lambda: dict(CERTIFICATES))
+    address: str = ""
+
+    def start_scheduler(self) -> None:
+        """The scheduler, at a port that the system chooses."""
+        file = self.folder / f"scheduler-{len(self.processes)}.json"
+        scheme = "tls" if self.certificates else "tcp"
+        words = ["--host", f"{scheme}://127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+        self._start("scheduler", ["-m", "distributed.cli.dask_scheduler", *words], {})
+        self.wait_until(lambda: file.exists() and file.read_text(encoding="utf-8").strip().endswith("}"))
+        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
+
+    def start_worker(self, machine: str, process: str = "", **environment: str) -> None:
+        """A worker of convbench on a machine of that name; `process` names a further one of the same machine."""
+        variables = {"CONVBENCH_MACHINE": machine, "XDG_DATA_HOME": str(self.folder / "homes" / machine), **environment}
+        self._start(process or machine, ["-m", "convbench", "worker", self.address], variables)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Of the coordinator."""
+        path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
+        return {**os.environ, **self.certificates, "PYTHONPATH": path, "COLUMNS": "200", **more}
+
+    def convbench(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A command of the coordinator."""
+        command = [sys.executable, "-m", "convbench", *words]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment(**environment), capture_output=True, text=True,
+            timeout=LONG_S, check=False,
+        )  # fmt: skip
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """A command of the coordinator that goes on."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "convbench", *words], cwd=self.folder, env=self.environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.processes[f"command {process.pid}"] = process  # type: ignore[assignment]
+        return process
+
+    def kill(self, name: str) -> None:
+        """As `kill -9`, of this process alone."""
+        self.processes[name].send_signal(signal.SIGKILL)
+        self.processes[name].wait()
+
+    @staticmethod
+    def wait_until(happens: object, limit_s: float = 120.0) -> None:
+        """Wait for a condition; an assertion fails after a limit that no healthy machine reaches."""
+        assert callable(happens)
+        until_s = time.monotonic() + limit_s
+        while not happens():
+            assert time.monotonic() < until_s, "waited in vain"
+            time.sleep(0.1)
+
+    def _start(self, name: str, words: list[str], variables: Mapping[str, str]) -> None:
+        log = (self.folder / f"{name}.log").open("ab")
+        self.processes[name] = subprocess.Popen(
+            [sys.executable, *words], cwd=self.folder, env=self.environment(**variables), stdout=log, stderr=log
+        )
+
+    def end(self) -> None:
+        """End everything that was started, with what it started."""
+        for process in self.processes.values():
+            for one in [*_descendants(process.pid), process.pid]:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(one, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+
+
+def _descendants(pid: int) -> list[int]:
+    with contextlib.suppress(psutil.Error):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+@contextlib.contextmanager
+def fleet_of(folder: Path, *machines: str, encrypted: bool = True) -> Iterator[FleetOfProcesses]:
+    """A scheduler and a worker on each of these machines."""
+    fleet = FleetOfProcesses(folder, certificates=dict(CERTIFICATES) if encrypted else {})
+    try:
+        fleet.start_scheduler()
+        for machine in machines:
+            fleet.start_worker(machine)
+        yield fleet
+    finally:
+        fleet.end()
