@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convbench.backend import (
     NO_INSTRUMENTS,
-    WITH_GRADIENTS,
+    WITH_STEP,
     Algorithm,
     Arithmetic,
     Arrays,
@@ -21,10 +21,10 @@ from convbench.problem import ConvProblem
 
 from . import _onednn_isa
 from ._issue_forms import PYTORCH
-from ._torch_gradients import gradient
+from ._torch_gradients import gradient, step
 from ._torch_kernels import explained
 from ._torch_script import torch_script
-from ._torch_tensors import on_both, padding, tensor, to_numpy, touch_of
+from ._torch_tensors import on_both, padding, results_to_numpy, tensor, to_numpy, touch_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ class TorchConv2d(Backend):
 
     requires = ("torch",)
     issue_form = PYTORCH
-    supports = WITH_GRADIENTS
+    supports = WITH_STEP
     thread_safe = True
     # oneDNN multiplies pairs of bfloat16, some of them zero weights with values beside the window. Where torch computes
     # half formats itself, it adds parts of gradients in the half format.
@@ -115,6 +115,27 @@ class TorchConv2d(Backend):
         run = self._call(compute, upstream)
         explain = explained(run, self.device)
         return Ready(run, self._sync(), to_numpy, instruments=instruments, touch=touch_of(upstream), explain=explain)
+
+    def prepare_step(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, g: np.ndarray
+    ) -> Ready:
+        import torch
+
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        host = tensor(x)
+        instruments = self._instruments(host, layout)
+        input_, weight, upstream = (a.to(self.device, memory_format=layout) for a in (host, tensor(w), tensor(g)))
+        bias = None if b is None else tensor(b).to(self.device)
+        compute = self._step(problem, input_, weight, bias, upstream)
+        run = self._call(compute, input_)
+        return Ready(run, self._sync(), results_to_numpy, instruments=instruments, touch=touch_of(input_.detach()))
+
+    def _step(self, problem: ConvProblem, x: Any, w: Any, b: Any, g: Any) -> Callable[[Any], list[Any]]:
+        """A function from `x` to all results, as autograd computes them."""
+        padded, sides = padding(problem)
+        convolve = TorchConv2d._convolution(self, problem, x, w, b, sides)  # settings have to hold for all of the step
+        leaves = [x, w] if b is None else [x, w, b]
+        return step(convolve if padded is None else lambda x: convolve(padded(x)), leaves, g)
 
     def _gradient(self, problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
         """A function from the gradient of the output to the one that `problem` asks for, by the operator that autograd

@@ -32,6 +32,22 @@ def gradient(problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any
     return lambda g: back(backward(g, like, w, bias_sizes, *settings, wanted)[index])
 
 
+def step(convolve: Callable[[Any], Any], leaves: list[Any], g: Any) -> Callable[[Any], list[Any]]:
+    """A function from the input, the first of the `leaves` (input, weight, perhaps a bias), to the output and the
+    gradient of each leaf, as autograd computes them in training: it records the convolution and goes back."""
+    import torch
+
+    grad = torch.autograd.grad
+    for leaf in leaves:
+        leaf.requires_grad_(True)
+
+    def compute(x: Any) -> list[Any]:
+        y = convolve(x)
+        return [y, *grad(y, leaves, g)]
+
+    return compute
+
+
 def padding_back(problem: ConvProblem, x: Any) -> Callable[[Any], Any]:
     """The gradient of `x`, of which shape and dtype are used, from that of the padded `x`."""
     import torch

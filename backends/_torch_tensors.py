@@ -40,6 +40,11 @@ def to_numpy(output: Any) -> np.ndarray:
     return output.numpy()
 
 
+def results_to_numpy(outputs: list[Any]) -> tuple[np.ndarray, ...]:
+    """`to_numpy` of each tensor, of which the first may be recorded for autograd."""
+    return tuple(to_numpy(output.detach()) for output in outputs)
+
+
 def touch_of(tensor: Any) -> Callable[[], None] | None:
     """`Ready.touch` for an input on the CPU; None on another device."""
     import torch

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, DeviceMemory, Instruments, Ready, touching
+from convbench.backend import WITH_STEP, Arithmetic, Backend, DeviceMemory, Instruments, Ready, touching
 from convbench.problem import ConvProblem
 
 from ._hlo import implementation_in
@@ -25,7 +25,7 @@ _JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 class _Jax(Backend):
     requires = ("jax",)
     issue_form = JAX
-    supports = WITH_GRADIENTS
+    supports = WITH_STEP
     thread_safe = True
     # XLA hands convolutions to YNNPACK. --xla_cpu_max_isa holds only what XLA compiles itself, which pads and adds.
     without_isa_switch = "--xla_cpu_max_isa does not reach YNNPACK, which computes XLA's convolutions"
@@ -78,14 +78,9 @@ class _Jax(Backend):
         import jax
         import numpy as np
 
-        arranged = {"g": g, "x": x, "w": w}
-        if self.channels_last:
-            orders = {"g": (0, 2, 3, 1), "x": (0, 2, 3, 1), "w": (2, 3, 1, 0)}
-            arranged = {name: a if a is None else a.transpose(orders[name]) for name, a in arranged.items()}
-        # Copies, because JAX may keep using the memory of a NumPy array.
-        host = [np.array(a, order="C") for a in arranged.values() if a is not None]
         device = jax.devices(self.device)[0]
         to_device = _with_float64(jax.device_put, problem)
+        host = self._arranged(g=g, x=x, w=w)
         operands = jax.block_until_ready(to_device(host, device))
         gradient = _with_float64(_compiled_gradient(problem, self.channels_last), problem)
         run, sync = self._call(lambda: gradient(*operands))
@@ -93,6 +88,37 @@ class _Jax(Backend):
         if self.device == "cpu":
             return Ready(run, sync, to_numpy, touch=touching(np.asarray(operands[0])))
         return Ready(run, sync, to_numpy, instruments=_instruments(lambda: to_device(host[0], device), device))
+
+    def prepare_step(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, g: np.ndarray
+    ) -> Ready:
+        import jax
+        import numpy as np
+
+        device = jax.devices(self.device)[0]
+        to_device = _with_float64(jax.device_put, problem)
+        host = self._arranged(x=x, g=g, w=w, b=b)
+        operands = jax.block_until_ready(to_device(host, device))
+        step = _with_float64(_compiled_step(problem, self.channels_last), problem)
+        run, sync = self._call(lambda: step(*operands), jax.block_until_ready)
+        back = [_from_jax(part) if self.channels_last else np.asarray for part in problem.parts]
+
+        def to_numpy(outputs: Any) -> tuple[np.ndarray, ...]:
+            return tuple(of_part(output) for of_part, output in zip(back, outputs, strict=True))
+
+        if self.device == "cpu":
+            return Ready(run, sync, to_numpy, touch=touching(np.asarray(operands[0])))
+        return Ready(run, sync, to_numpy, instruments=_instruments(lambda: to_device(host[0], device), device))
+
+    def _arranged(self, **operands: np.ndarray | None) -> list[np.ndarray]:
+        """Those that there are, in the backend's layout. Copies, because JAX may keep using the memory of an array."""
+        import numpy as np
+
+        orders = {"g": (0, 2, 3, 1), "x": (0, 2, 3, 1), "w": (2, 3, 1, 0), "b": (0,)}
+        there = {name: array for name, array in operands.items() if array is not None}
+        if self.channels_last:
+            there = {name: array.transpose(orders[name]) for name, array in there.items()}
+        return [np.array(array, order="C") for array in there.values()]
 
     def script(self, problem: ConvProblem) -> str | None:
         mode, none = problem.padding_mode, (0, 0)
@@ -113,9 +139,11 @@ class _Jax(Backend):
             back=".transpose(0, 3, 1, 2)" if self.channels_last else "",
         )
 
-    def _call(self, convolve: Callable[[], Any]) -> tuple[Callable[[], Any], Callable[[], None]]:
+    def _call(
+        self, convolve: Callable[[], Any], wait: Callable[[Any], Any] = lambda output: output.block_until_ready()
+    ) -> tuple[Callable[[], Any], Callable[[], None]]:
         """`run` and `sync`. On the CPU `run` waits, or calls would overlap on several cores."""
-        return lambda: convolve().block_until_ready(), lambda: None
+        return lambda: wait(convolve()), lambda: None
 
 
 _SCRIPT = """\
@@ -154,7 +182,9 @@ class _Cuda(_Jax):
             # Otherwise JAX takes three quarters of the GPU's memory, which workers of other backends need as well.
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-    def _call(self, convolve: Callable[[], Any]) -> tuple[Callable[[], Any], Callable[[], None]]:
+    def _call(
+        self, convolve: Callable[[], Any], wait: Callable[[Any], Any] = lambda output: output.block_until_ready()
+    ) -> tuple[Callable[[], Any], Callable[[], None]]:
         """JAX cannot wait for a whole device. Calls run in order, so waiting for the last output is enough."""
         last: list[Any] = []
 
@@ -164,7 +194,7 @@ class _Cuda(_Jax):
 
         def sync() -> None:
             for output in last:
-                output.block_until_ready()
+                wait(output)
 
         return run, sync
 
@@ -247,6 +277,21 @@ def _compiled_gradient(problem: ConvProblem, channels_last: bool) -> Callable[..
     return jax.jit(gradients[problem.direction])
 
 
+@lru_cache(maxsize=256)
+def _compiled_step(problem: ConvProblem, channels_last: bool) -> Callable[..., Any]:
+    """The jitted training step of a problem: the output, and what `jax.vjp` gives for each operand. XLA sees them as
+    one program and may share work between them."""
+    import jax
+
+    convolve = _convolution(problem.parts[0], channels_last)
+
+    def step(x: Any, g: Any, *weights: Any) -> tuple[Any, ...]:
+        y, gradients = jax.vjp(convolve, x, *weights)
+        return (y, *gradients(g))
+
+    return jax.jit(step)
+
+
 def _convolution(problem: ConvProblem, channels_last: bool) -> Callable[..., Any]:
     from jax import lax
     from jax import numpy as jnp
@@ -279,10 +324,10 @@ def _convolution(problem: ConvProblem, channels_last: bool) -> Callable[..., Any
 
 
 def _from_jax(problem: ConvProblem) -> Callable[[Any], np.ndarray]:
-    """From the layout of a gradient in NHWC and HWIO to the problem's."""
+    """From the layout of a result in NHWC and HWIO to the problem's."""
     import numpy as np
 
-    if problem.direction == "input_gradient":
+    if problem.direction in ("forward", "input_gradient"):
         return _from_nhwc
     return np.asarray if problem.direction == "bias_gradient" else lambda out: np.asarray(out).transpose(3, 2, 0, 1)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from convbench.backend import WITH_GRADIENTS, Algorithm, Arithmetic, Backend, Ready
+from convbench.backend import WITH_STEP, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
 from ._issue_forms import NUMPY
@@ -27,7 +27,7 @@ _FEW_FILTERS = 4  # on one channel: a product with so few rows gains nothing
 class _NumPy(Backend):
     requires = ("numpy",)
     issue_form = NUMPY
-    supports = WITH_GRADIENTS
+    supports = WITH_STEP
     thread_safe = True
     isa_switches = ISA_SWITCHES
     without_isa_switch = WITHOUT_ISA_SWITCH

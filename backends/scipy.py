@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, Ready
+from convbench.backend import WITH_STEP, Arithmetic, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
 
 from ._issue_forms import SCIPY
@@ -22,7 +22,7 @@ _PLANES_AT_ONCE = 2**25  # elements in one call, whose spectra take about 0.5 Gi
 class _SciPy(Backend):
     requires = ("numpy", "scipy")
     issue_form = SCIPY
-    supports = WITH_GRADIENTS
+    supports = WITH_STEP
     plane: str
     """The code of the call that computes one plane."""
     thread_safe = True

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from convbench.backend import WHOLE_OF_CONV2D, WITH_GRADIENTS, Arithmetic
+from convbench.backend import WHOLE_OF_CONV2D, WITH_STEP, Arithmetic
 from convbench.problem import DTYPES, ConvProblem
 
 from ._torch_conv2d import TorchConv2d
@@ -26,6 +26,9 @@ class _Native(TorchConv2d):
 
     def _gradient(self, problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
         return _on_own_kernels(super()._gradient(problem, x, w, layout))
+
+    def _step(self, problem: ConvProblem, x: Any, w: Any, b: Any, g: Any) -> Callable[[Any], list[Any]]:
+        return _on_own_kernels(super()._step(problem, x, w, b, g))
 
     def script(self, problem: ConvProblem) -> str | None:
         return torch_script(
@@ -103,7 +106,7 @@ class _Packed(TorchConv2d):
 
 class _Mps(TorchConv2d):
     device = "mps"
-    supports = replace(WITH_GRADIENTS, dtypes=_NO_FLOAT64)  # Metal has no float64
+    supports = replace(WITH_STEP, dtypes=_NO_FLOAT64)  # Metal has no float64
     arithmetic = Arithmetic("auto")
 
     def unavailable(self) -> str | None:

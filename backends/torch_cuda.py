@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from convbench.backend import WITH_GRADIENTS, Arithmetic, Arrays, Instruments
+from convbench.backend import WITH_STEP, Arithmetic, Arrays, Instruments
 from convbench.problem import ConvProblem
 
 from ._torch_conv2d import TorchConv2d
@@ -39,6 +39,10 @@ class _Cuda(TorchConv2d):
         _set_up_cudnn()
         return super()._gradient(problem, x, w, layout)
 
+    def _step(self, problem: ConvProblem, x: Any, w: Any, b: Any, g: Any) -> Callable[[Any], list[Any]]:
+        _set_up_cudnn()
+        return super()._step(problem, x, w, b, g)
+
     def _sync(self) -> Callable[[], None]:
         import torch
 
@@ -58,7 +62,7 @@ class _Cuda(TorchConv2d):
 class _Tf32(_Cuda):
     """torch's default: float32 is rounded to TF32 on GPUs that have it, so that tensor cores can multiply it."""
 
-    supports = replace(WITH_GRADIENTS, dtypes={"float32"})  # in other dtypes it equals torch-cuda
+    supports = replace(WITH_STEP, dtypes={"float32"})  # in other dtypes it equals torch-cuda
     arithmetic = Arithmetic("auto", operand="tf32")
     thread_safe = False
 
@@ -69,6 +73,9 @@ class _Tf32(_Cuda):
 
     def _gradient(self, problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
         return _in_tf32(super()._gradient(problem, x, w, layout))
+
+    def _step(self, problem: ConvProblem, x: Any, w: Any, b: Any, g: Any) -> Callable[[Any], list[Any]]:
+        return _in_tf32(super()._step(problem, x, w, b, g))
 
     def script(self, problem: ConvProblem) -> str | None:
         return self._script(problem, "tf32")

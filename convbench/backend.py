@@ -15,9 +15,10 @@ one method:
     BACKENDS = (MyConv(),)
 
 A backend that computes gradients, too, names them in `Supports.directions` and has a second method,
-`prepare_gradient`. Without them a backend computes forward only. One that computes an activation or a residual sum
-with the convolution (`ConvProblem.epilogue`) names these in `Supports.activations` and `Supports.residuals`, and has
-`prepare_fused`. Without them a backend is asked for bare convolutions only.
+`prepare_gradient`. Without them a backend computes forward only. One that names "step" is asked for training steps; it
+calls its prepared parts in turn, unless it has a `prepare_step` of its own. One that computes an activation or a
+residual sum with the convolution (`ConvProblem.epilogue`) names these in `Supports.activations` and
+`Supports.residuals`, and has `prepare_fused`. Without them a backend is asked for bare convolutions only.
 One that computes quantised convolutions says which in `Supports.quantized` and has `prepare_quantized`.
 
 Three rules:
@@ -35,7 +36,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -73,8 +74,9 @@ _SETS: dict[str, tuple[str, ...]] = {
 class Supports:
     """What a backend can compute, as data that is readable without its library. The defaults promise little.
 
-    The sets take any iterable of words. For every direction but "forward" the backend needs `prepare_gradient`, and for
-    any activation or residual sum `prepare_fused`. Raises `TypeError` for an unknown word.
+    The sets take any iterable of words. For every direction but "forward" the backend needs `prepare_gradient`, for
+    "step" it or `prepare_step`, and for any activation or residual sum `prepare_fused`. Raises `TypeError` for an
+    unknown word.
     """
 
     dtypes: Set[str] = frozenset({"float32"})
@@ -152,6 +154,8 @@ WHOLE_OF_CONV2D = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES),
 """Every forward `ConvProblem`."""
 WITH_GRADIENTS = replace(WHOLE_OF_CONV2D, directions={"forward", *GRADIENTS})
 """Every bare `ConvProblem`, forward or a gradient."""
+WITH_STEP = replace(WHOLE_OF_CONV2D, directions=set(DIRECTIONS))
+"""Every bare `ConvProblem`, forward, a gradient or a training step."""
 
 
 @dataclass(frozen=True)
@@ -305,8 +309,9 @@ class Ready:
     """Computes once and returns the library's own output, perhaps before the work is done. Only this call is timed."""
     sync: Callable[[], None] = _no_wait
     """Waits until the work of every `run` so far is done."""
-    to_numpy: Callable[[Any], np.ndarray] = _as_array
-    """Turns an output of `run` into an array of `problem.result_shape` (NCHW) and the problem's dtype. Never timed."""
+    to_numpy: Callable[[Any], np.ndarray | tuple[np.ndarray, ...]] = _as_array
+    """Turns an output of `run` into an array of `problem.result_shape` (NCHW) and the problem's dtype; that of a step
+    into a tuple of arrays of `problem.result_shapes`. Never timed."""
     on: Mapping[Arrays, Callable[..., Any]] = field(default_factory=dict)
     """Functions that compute another input with the same weights, by kind of array. Used to act on a plan.
 
@@ -332,6 +337,27 @@ class Ready:
     """Writes the input once more, with the same values, where `run` reads it, as the layer before it in a model would;
     and the output, if every `run` writes it to the same memory. `touching` makes one of arrays. Called before each
     timed call in the state of caches `pass`. Without it the array that `prepare` was given is written instead."""
+
+
+def in_turn(parts: Sequence[Ready]) -> Ready:
+    """A training step that calls its prepared parts one after the other, which share nothing."""
+    runs, syncs = [part.run for part in parts], [part.sync for part in parts]
+    touches = [part.touch for part in reversed(parts) if part.touch is not None]  # the input last, as it is read first
+
+    def each(actions: Iterable[Callable[[], Any]]) -> None:
+        for act in actions:
+            act()
+
+    def to_numpy(outputs: list[Any]) -> tuple[Any, ...]:
+        return tuple(part.to_numpy(output) for part, output in zip(parts, outputs, strict=True))
+
+    return Ready(
+        lambda: [run() for run in runs],
+        lambda: each(syncs),
+        to_numpy,
+        instruments=parts[0].instruments,
+        touch=(lambda: each(touches)) if touches else None,
+    )
 
 
 class Backend(ABC):
@@ -439,6 +465,23 @@ class Backend(ABC):
         `convbench.problem.quantization` has the formulas.
         """
         raise NotImplementedError(f"{self.name} declares {problem.quantization} and has no prepare_quantized")
+
+    def prepare_step(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, g: np.ndarray
+    ) -> Ready:
+        """As `prepare`, for a training step of a layer: the output, the gradients of input and weight, and with a bias
+        its gradient (`problem.computed`), from the gradient of the output, `g` (N, O, out_h, out_w).
+
+        One call of `run` computes all of them. By default it calls the parts in turn, each prepared by itself, as a
+        program does with a library that has no more.
+        """
+        forward, *gradients = problem.parts
+        operands = {"x": x, "w": w}
+        ready = [self.prepare(forward, x, w, b)]
+        for part in gradients:
+            taken = [operands[name] if name in part.operand_shapes else None for name in ("x", "w")]
+            ready.append(self.prepare_gradient(part, g, *taken))
+        return in_turn(ready)
 
     def bundled_versions(self) -> Mapping[str, str]:
         """Versions of other libraries that are compiled into this one, by name, such as oneDNN, where it tells them.

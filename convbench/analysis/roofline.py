@@ -122,7 +122,10 @@ def _passing(moved: int, levels: Sequence[Level], cold: bool) -> list[tuple[floa
 
 
 def flops_needed(problem: ConvProblem) -> int:
-    """Two per multiply-add of a tap that meets the input, where padding is zeros; `problem.flops` otherwise."""
+    """Two per multiply-add of a tap that meets the input, where padding is zeros; `problem.flops` otherwise. Of a step,
+    those of its parts."""
+    if problem.direction == "step":
+        return sum(map(flops_needed, problem.parts))
     (rows, _, _), (columns, _, _) = _axes(problem)
     channels = problem.in_channels // problem.groups * problem.out_channels
     if problem.padding_mode != "zeros" or problem.direction == "bias_gradient":
@@ -132,7 +135,7 @@ def flops_needed(problem: ConvProblem) -> int:
 
 def bytes_needed(problem: ConvProblem, declared: Mapping[str, Any]) -> int:
     """Bytes of the input that any tap meets, of the weights that meet any input, of bias and output, each once; a
-    gradient is written whole."""
+    gradient is written whole. A step moves the output gradient and every gradient as well."""
     (_, tall, rows), (_, wide, columns) = _axes(problem)
     elements = {
         "input": problem.batch * problem.in_channels * rows * columns,
@@ -140,7 +143,12 @@ def bytes_needed(problem: ConvProblem, declared: Mapping[str, Any]) -> int:
         "output": problem.batch * problem.out_channels * problem.out_height * problem.out_width,
         "bias": problem.out_channels * problem.bias,
     }
-    elements |= {name: prod(shape) for name, shape in _written(problem).items()}
+    if problem.direction == "step":
+        gradients = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}
+        elements |= {name: elements[name] + prod(shape) for name, shape in gradients.items()}
+        elements["bias"] *= 2
+    else:
+        elements |= {name: prod(shape) for name, shape in _written(problem).items()}
     return sum(count * _itemsize(name, problem, declared) for name, count in elements.items())
 
 

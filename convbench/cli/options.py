@@ -128,7 +128,7 @@ pass_bytes = click.option(
 def direction(does: str, default: str | None = None) -> Callable[[Command], Command]:
     """The directions of a command; `does` says what it does in them."""
     note = f"  [default: {default}]" if default else ""
-    text = f"{does}: forward, input_gradient, weight_gradient or bias_gradient.{note}"
+    text = f"{does}: forward, input_gradient, weight_gradient, bias_gradient or step (all of these as one call).{note}"
     return click.option("--direction", metavar="D,D,...", help=text)
 
 

@@ -5,7 +5,7 @@ left out and the parts always in this order:
 
     n<batch>c<in_channels>h<height>w<width>_o<out_channels>k<kernel>
     _s<stride>  _p<padding>  _d<dilation>  _g<groups>  _bias  _reflect | _replicate | _circular
-    _f64 | _f16 | _bf16 | _<quantization>  _dgrad | _wgrad | _bgrad  _<epilogue>
+    _f64 | _f16 | _bf16 | _<quantization>  _dgrad | _wgrad | _bgrad | _step  _<epilogue>
 
 A pair of two sizes is written `3x5` (height x width). Padding is `_p1` or `_p1x2` (height x width). When the two sides
 of an axis differ, every side is named: `_pt0b1l0r1` (top, bottom, left, right). Negative sizes carry a minus. An
@@ -26,6 +26,7 @@ from convbench.problem.vocabulary import Pair, Problem, Sides
 
 _WORDS = {"float32": "", "float64": "_f64", "float16": "_f16", "bfloat16": "_bf16"}
 _WORDS |= {"forward": "", "input_gradient": "_dgrad", "weight_gradient": "_wgrad", "bias_gradient": "_bgrad"}
+_WORDS |= {"step": "_step"}
 
 _INT = "[0-9]{1,19}"  # not \d, which matches the digits of every script
 _PAIR = rf"{_INT}(?:x{_INT})?"
@@ -39,7 +40,7 @@ _CASE_ID = re.compile(
     r"(?P<bias>_bias)?"
     r"(?:_(?P<padding_mode>reflect|replicate|circular))?"
     rf"(?:(?P<dtype>_f64|_f16|_bf16)|_(?P<quantization>{PATTERN}))?"
-    r"(?P<direction>_dgrad|_wgrad|_bgrad)?"
+    r"(?P<direction>_dgrad|_wgrad|_bgrad|_step)?"
     rf"(?:_(?P<epilogue>{epilogue.PATTERN}))?"
 )
 

@@ -41,7 +41,8 @@ class ConvProblem(Problem):
     only padding_mode "zeros" allows it.
 
     `direction` says what is computed: the output, or one of the gradients that training needs, of the input, the weight
-    or the bias, from the gradient of the output. `operand_shapes` and `result_shape` have the shapes.
+    or the bias, from the gradient of the output. A "step" computes all of these, as one training step of the layer.
+    `operand_shapes` and `result_shapes` have the shapes.
 
     `epilogue` is what is done to the output before it is written, an activation or a residual sum, as an `Epilogue` or
     in its spelling such as "add_relu". Only a forward problem has one.
@@ -97,6 +98,13 @@ class ConvProblem(Problem):
         if self.quantization is not None:
             check_quantized(self.quantization, self.direction, self.epilogue, self.reduction_length)
 
+    @property
+    def parts(self) -> tuple[Self, ...]:
+        """The problems whose results are computed: itself; of a step, one for each of `computed`."""
+        if self.direction != "step":
+            return (self,)
+        return tuple(self.replace(direction=direction) for direction in self.computed)
+
     # --- what it costs ------------------------------------------------------------------------------------------
 
     @property
@@ -105,8 +113,10 @@ class ConvProblem(Problem):
 
         Forward, in_channels/groups * kernel height * kernel width. For the gradient of the input, out_channels/groups
         times the taps that an element of the input is seen through, which are more where padding repeats it. For those
-        of weight and bias, batch * out_height * out_width.
+        of weight and bias, batch * out_height * out_width. For a step, the most of any of its results.
         """
+        if self.direction == "step":
+            return max(part.reduction_length for part in self.parts)
         kernel = self.kernel_size[0] * self.kernel_size[1]
         if self.direction == "forward":
             return self.in_channels // self.groups * kernel
@@ -129,8 +139,10 @@ class ConvProblem(Problem):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates, groups considered, the same in each direction; additions for the gradient of the bias.
-        Taps on padding count, as in most of the field; benchdnn leaves them out."""
+        """Multiply-accumulates, groups considered, the same in each direction; additions for the gradient of the bias;
+        of a step, those of its parts. Taps on padding count, as in most of the field; benchdnn leaves them out."""
+        if self.direction == "step":
+            return sum(part.macs for part in self.parts)
         outputs = prod(self.output_shape)
         if self.direction == "bias_gradient":
             return outputs
@@ -140,11 +152,13 @@ class ConvProblem(Problem):
     def flops(self) -> int:
         """2 * macs; macs for the gradient of the bias. The additions of a bias are not counted, nor is an
         epilogue: rates of the bare and the fused convolution can be compared."""
+        if self.direction == "step":
+            return sum(part.flops for part in self.parts)
         return self.macs if self.direction == "bias_gradient" else 2 * self.macs
 
     @property
     def bytes(self) -> int:
-        """Bytes moved when each operand and the result are moved once. Scales and zero points are not counted."""
+        """Bytes moved when each operand and each result are moved once. Scales and zero points are not counted."""
         if self.quantization is not None:
             itemsizes = self.quantization.itemsizes_bytes
             return sum(prod(s) * itemsizes[name] for name, s in {**self.operand_shapes, "y": self.result_shape}.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal, get_args
 
 from convbench.problem.epilogue import Epilogue
@@ -12,7 +13,7 @@ Pair = tuple[int, int]
 Sides = tuple[Pair, Pair]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 Dtype = Literal["float64", "float32", "float16", "bfloat16", "int8"]
-Direction = Literal["forward", "input_gradient", "weight_gradient", "bias_gradient"]
+Direction = Literal["forward", "input_gradient", "weight_gradient", "bias_gradient", "step"]
 Kind = Literal["pointwise", "depthwise", "grouped", "dense"]
 
 PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
@@ -28,8 +29,10 @@ OPERANDS: dict[Direction, tuple[str, ...]] = {
     "input_gradient": ("g", "w"),
     "weight_gradient": ("x", "g"),
     "bias_gradient": ("g",),
+    "step": ("x", "w", "g"),
 }
-"""What each direction takes: the input `x`, the weight `w`, the gradient of the output `g`; forward a bias `b`, too."""
+"""What each direction takes: the input `x`, the weight `w`, the gradient of the output `g`; forward and a training step
+take a bias `b`, too."""
 
 ITEMSIZE_BYTES: dict[Dtype, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 
@@ -98,17 +101,35 @@ class Problem:
         the residual `r` of an epilogue that has a sum."""
         known = {"x": self.input_shape, "w": self.weight_shape, "g": self.output_shape}
         shapes: dict[str, tuple[int, ...]] = {name: known[name] for name in OPERANDS[self.direction]}
-        shapes |= {"b": self.bias_shape} if self.direction == "forward" and self.bias_shape else {}
+        has_bias = self.direction in ("forward", "step") and self.bias
+        shapes |= {"b": (self.out_channels,)} if has_bias else {}
         return shapes | ({"r": self.output_shape} if self.epilogue and self.epilogue.residual else {})
 
     @property
     def result_shape(self) -> tuple[int, ...]:
-        """The shape of what the direction computes: the output, or the gradient of the input, weight or bias."""
-        if self.direction == "bias_gradient":
-            return (self.out_channels,)
-        if self.direction == "weight_gradient":
-            return self.weight_shape
-        return self.input_shape if self.direction == "input_gradient" else self.output_shape
+        """The shape of what the direction computes: the output, or the gradient of the input, weight or bias. The
+        results of a step are counted as one row, one after the other: (elements,)."""
+        shapes = self.result_shapes
+        return shapes[0] if len(shapes) == 1 else (sum(map(prod, shapes)),)
+
+    @property
+    def result_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each result: one; of a step, those of `computed`."""
+        known: dict[str, tuple[int, ...]] = {
+            "forward": self.output_shape,
+            "input_gradient": self.input_shape,
+            "weight_gradient": self.weight_shape,
+            "bias_gradient": (self.out_channels,),
+        }
+        return tuple(known[direction] for direction in self.computed)
+
+    @property
+    def computed(self) -> tuple[Direction, ...]:
+        """The directions whose results are computed: its own; in a training step forward, then each gradient that the
+        layer has, in the order of `DIRECTIONS`."""
+        if self.direction != "step":
+            return (self.direction,)
+        return ("forward", *(gradient for gradient in GRADIENTS if self.bias or gradient != "bias_gradient"))
 
     def _output_size(self, axis: int, size: int) -> int:
         before, after = self.padding[axis]

@@ -22,8 +22,9 @@ import numpy as np
 from convbench.backend import Backend, Ready
 from convbench.problem import ConvProblem
 from convbench.verification.layouts import lay_out, memory_of
-from convbench.verification.operands import NUMPY_DTYPES, Operands, changed
+from convbench.verification.operands import NUMPY_DTYPES, Operands, change_of_answer, changed
 from convbench.verification.question import Calls, Layout
+from convbench.verification.step.answers import arrays_in, in_a_row
 
 FIRST = "first call"
 REPEATED = "repeated call"
@@ -102,9 +103,9 @@ def examine(
     _dirty_memory(sizes_bytes)
     second_ready = second_operands.prepared_by(backend, problem)
     second = _call(second_ready)
-    if problem.epilogue is not None or not _is_minus_twice(second, first):
+    if problem.epilogue is not None or not _is_as_changed(problem, second, first):
         answers.append(PhaseAnswer(CHANGED, second))
-    if not _same_bits(again := _copied(ready.to_numpy(kept)), first):
+    if not _same_bits(again := _copied(in_a_row(ready.to_numpy(kept))), first):
         answers.append(PhaseAnswer(KEPT, again))
     if in_place:
         _overwrite(laid_out, operands)
@@ -210,9 +211,10 @@ def _call(ready: Ready, on_stage: Callable[[Stage], None] = lambda stage: None) 
     ready.sync()
     on_stage("to_numpy")
     answer = ready.to_numpy(output)
-    copy = _copied(answer)
-    if isinstance(answer, np.ndarray) and answer.flags.writeable and answer.dtype in NUMPY_DTYPES.values():
-        answer.fill(np.nan)
+    copy = _copied(in_a_row(answer))
+    for array in arrays_in(answer):
+        if array.flags.writeable and array.dtype in NUMPY_DTYPES.values():
+            array.fill(np.nan)
     return copy
 
 
@@ -233,11 +235,12 @@ def _overwrite(operands: Operands, others: Operands) -> None:
 
 
 def _sizes_bytes(problem: ConvProblem) -> tuple[int, ...]:
-    """The sizes of what an implementation is likely to allocate: the result, the input, the padded input."""
+    """The sizes of what an implementation is likely to allocate: the results, the input, the padded input."""
     itemsize = NUMPY_DTYPES[problem.dtype].itemsize
     n, c, h, w = problem.input_shape
     (top, bottom), (left, right) = problem.padding
-    counts = (int(np.prod(problem.result_shape)), n * c * h * w, n * c * (h + top + bottom) * (w + left + right))
+    counts = [int(np.prod(shape)) for shape in problem.result_shapes]
+    counts += [n * c * h * w, n * c * (h + top + bottom) * (w + left + right)]
     return tuple(sorted({itemsize * count + extra for count in counts for extra in _ALIGNMENTS_BYTES}))
 
 
@@ -258,8 +261,10 @@ def _same_bits(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one.reshape(-1).view(np.uint8), other.reshape(-1).view(np.uint8)))
 
 
-def _is_minus_twice(second: Any, first: Any) -> bool:
+def _is_as_changed(problem: ConvProblem, second: Any, first: Any) -> bool:
     if not isinstance(first, np.ndarray) or first.dtype not in NUMPY_DTYPES.values():
         return False
+    if first.shape != problem.result_shape:
+        return False
     with np.errstate(all="ignore"):
-        return _same_bits(second, first * first.dtype.type(-2))
+        return _same_bits(second, first * change_of_answer(problem).astype(first.dtype))

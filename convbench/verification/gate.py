@@ -15,7 +15,7 @@ from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
 from convbench.suite import Case
 from convbench.verification.operands import Operands, integer_operands, normal_operands, one_tap_operands, rounded
-from convbench.verification.oracle import Oracle, TimedOracle, integer_magnitude, rounds_between
+from convbench.verification.oracle import Oracle, TimedOracle, integer_magnitude, oracle_of, rounds_between
 from convbench.verification.timed_data import TimedData
 
 _NAMES = {"input": "x", "weight": "w", "bias": "b"}
@@ -30,8 +30,8 @@ class Gate:
     ) -> None:
         self.problem = problem
         self.seed = seed
-        self.verified = Oracle(problem, real or normal_operands(problem, seed), "normal")
-        self.real = self.verified if timed is None else TimedOracle(problem, timed, "normal")
+        self.verified = oracle_of(problem, real or normal_operands(problem, seed), "normal")
+        self.real = self.verified if timed is None else oracle_of(problem, timed, "normal", of_result=TimedOracle)
         self._one_tap: Oracle | None = None
         self._integers: dict[int, Oracle] = {}
 
@@ -45,11 +45,11 @@ class Gate:
         if (magnitude := integer_magnitude(self.problem, arithmetic)) is not None:
             if magnitude not in self._integers:
                 operands = integer_operands(self.problem, magnitude, self.seed)
-                self._integers[magnitude] = Oracle(self.problem, operands, "integers")
+                self._integers[magnitude] = oracle_of(self.problem, operands, "integers")
             keys.append(self._integers[magnitude])
         if rounds_between(arithmetic):
             if self._one_tap is None:
-                self._one_tap = Oracle(self.problem, one_tap_operands(self.problem, self.seed), "one-tap")
+                self._one_tap = oracle_of(self.problem, one_tap_operands(self.problem, self.seed), "one-tap")
             keys.append(self._one_tap)
         return keys
 

@@ -22,6 +22,8 @@ from convbench.verification.reference import NUMPY_MODES, contract, convolve, ga
 
 def computed(problem: ConvProblem, operands: Operands, dtype: Any = np.float64) -> NDArray[Any]:
     """What `problem` computes from `operands`, of `problem.result_shape`, in `dtype`: float64 or int64."""
+    if problem.direction == "step":
+        return np.concatenate([computed(part, operands.of(part), dtype).reshape(-1) for part in problem.parts])
     if problem.direction == "forward":
         return convolve(problem, operands.x, operands.w, operands.b, dtype)
     g = np.asarray(operands.g, dtype=dtype)

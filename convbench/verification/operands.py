@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ml_dtypes
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic, Backend, Ready
-from convbench.problem import ConvProblem, Dtype
+from convbench.problem import DIRECTIONS, ConvProblem, Direction, Dtype
 from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.bounds import (
     LARGEST_EXACT_INTEGER,
@@ -29,6 +29,7 @@ from convbench.verification.bounds import (
     winograd_error_factor,
 )
 from convbench.verification.fused.activations import spread
+from convbench.verification.step.answers import checking
 
 NUMPY_DTYPES: dict[Dtype, np.dtype[Any]] = {
     "float64": np.dtype(np.float64),
@@ -51,7 +52,7 @@ class Operands:
 
     Forward takes the input `x` (N, C, H, W), the weight `w` (O, C/groups, kh, kw) and perhaps the bias `b` (O,). The
     gradients take the gradient of the output, `g` (N, O, out_h, out_w), that of the input with `w`, that of the weight
-    with `x`. An epilogue with a sum takes the residual `r` (N, O, out_h, out_w).
+    with `x`. A training step takes all of them. An epilogue with a sum takes the residual `r` (N, O, out_h, out_w).
     """
 
     x: Any = None
@@ -78,17 +79,24 @@ class Operands:
             return backend.prepare_fused(problem, self.x, self.w, self.b, self.r)
         if problem.direction == "forward":
             return backend.prepare(problem, self.x, self.w, self.b)
+        if problem.direction == "step":
+            ready = backend.prepare_step(problem, self.x, self.w, self.b, self.g)
+            return replace(ready, to_numpy=checking(problem, ready.to_numpy))
         return backend.prepare_gradient(problem, self.g, self.x, self.w)
+
+    def of(self, part: ConvProblem) -> Operands:
+        """Those that `part` of a step takes."""
+        return Operands(**{name: getattr(self, name) for name in part.operand_shapes})
 
 
 def normal_operands(problem: ConvProblem, seed: int) -> Operands:
     """Standard normal values; one operand scaled so that results are near 1 in size: the weight, or for the gradients
-    of weight and bias that of the output."""
+    of weight and bias that of the output; for a step both."""
     rng = _generator(problem, seed)
     drawn: Any = np.float64 if problem.dtype == "float64" else np.float32
-    scale = drawn(1 / math.sqrt(problem.reduction_length))
     arrays = {name: rng.standard_normal(shape, dtype=drawn) for name, shape in problem.operand_shapes.items()}
-    arrays[scaled_operand(problem)] *= scale
+    for name, length in _scaled(problem).items():
+        arrays[name] *= drawn(1 / math.sqrt(length))
     if (reach := _reach(problem)) is not None:
         for name in _ADDED & arrays.keys():
             arrays[name] *= drawn(reach)
@@ -101,9 +109,12 @@ def _reach(problem: ConvProblem) -> float | None:
     return None if problem.epilogue is None else spread(problem.epilogue)
 
 
-def scaled_operand(problem: ConvProblem) -> str:
-    """The name of the operand that is scaled by the length of the sums."""
-    return OPERANDS[problem.direction][-1]
+def _scaled(problem: ConvProblem) -> dict[str, int]:
+    """The names of the operands that are scaled, with the length of the sums in which each is multiplied."""
+    if problem.direction != "step":
+        return {OPERANDS[problem.direction][-1]: problem.reduction_length}
+    length_of = {part.direction: part.reduction_length for part in problem.parts}
+    return {"w": length_of["forward"], "g": length_of["weight_gradient"]}
 
 
 def positive_operands(problem: ConvProblem, seed: int) -> Operands:
@@ -122,7 +133,8 @@ def wide_operands(problem: ConvProblem, seed: int) -> Operands:
     shapes = problem.operand_shapes
     # A bias has always been drawn first, and stored seeds stand for these values.
     arrays = {name: draw(shapes[name]) for name in sorted(shapes, key=lambda name: name != "b")}
-    arrays[scaled_operand(problem)] *= 1 / math.sqrt(problem.reduction_length)
+    for name, length in _scaled(problem).items():
+        arrays[name] *= 1 / math.sqrt(length)
     return rounded(problem, **arrays)
 
 
@@ -131,17 +143,26 @@ def one_tap_operands(problem: ConvProblem, seed: int) -> Operands:
     result is one element, and an operand that is rounded to fewer bits on the way cannot hide in a bound for sums.
 
     Forward these are the input and filters of one tap; the bias is zero. For the gradient of the input each of its
-    channels has one tap of one filter, for that of the weight each channel of the output gradient has one element.
+    channels has one tap of one filter, for that of the weight each channel of the output gradient has one element. In a
+    step both are so: each output and each element of the weight's gradient is one element of the input, and the input's
+    gradients are small integers.
     """
     rng = _generator(problem, seed + 3)
     shapes, largest = problem.operand_shapes, LARGEST_EXACT_INTEGER[problem.dtype]
     full, *others = OPERANDS[problem.direction]
     values = (rng.integers(largest // 2, largest, shapes[full]) | 1) / largest
     values *= rng.choice((-1.0, 1.0), shapes[full])
-    picking = _picking(problem, rng)
-    arrays = {full: values, **dict.fromkeys(others, picking)} if others else {full: values * picking}
+    picking = [_picking(problem.replace(direction=direction), rng) for direction in _PICKED[problem.direction]]
+    arrays = {full: values, **dict(zip(others, picking, strict=True))} if others else {full: values * picking[0]}
     arrays |= {name: np.zeros(shapes[name]) for name in _ADDED & shapes.keys()}
     return rounded(problem, **arrays)
+
+
+_PICKED: dict[Direction, tuple[Direction, ...]] = {
+    **{direction: (direction,) for direction in DIRECTIONS},
+    "step": ("forward", "weight_gradient"),
+}
+"""The directions for which operands pick: in a step, the weight forward, the output gradient for the weight's."""
 
 
 def _picking(problem: ConvProblem, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -209,7 +230,8 @@ def _power_of_two(problem: ConvProblem, magnitude: int, reach: float) -> float:
 
 
 def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
-    """The largest a for which integers in [-a, a] leave no room for rounding; 0 when no such a exists.
+    """The largest a for which integers in [-a, a] leave no room for rounding; 0 when no such a exists. Of a step, the
+    least of its parts.
 
     Direct and matrix-product methods: every partial sum, whatever the order, is at most (K + 1) a^2 in size, which must
     be an integer that the accumulator holds exactly, below the overflow of the output. Where parts are added in the
@@ -217,11 +239,16 @@ def exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int:
     between; there the a-priori error must stay below 1/2, so that rounding to the nearest integer gives the answer,
     which the output must hold exactly.
     """
+    times = max(map(abs, _changes_of_results(problem)))  # so many times an answer is asked for, too
+    return min(_exact_magnitude(part, arithmetic, times) for part in problem.parts)
+
+
+def _exact_magnitude(problem: ConvProblem, arithmetic: Arithmetic, times: int) -> int:
     terms = problem.reduction_length + 1 + ("r" in problem.operand_shapes)
     accumulate = arithmetic.accumulate_precision(problem.dtype)
     largest_sum = LARGEST_EXACT_INTEGER[accumulate]
     if problem.dtype == "float16":
-        largest_sum = min(largest_sum, 65504 // 2)  # twice the answer is asked for, too
+        largest_sum = min(largest_sum, 65504 // times)
     if arithmetic.algorithm in ("fft", "winograd", "auto") or parts_added(problem, arithmetic) > 1:
         largest_sum = min(largest_sum, LARGEST_EXACT_INTEGER[problem.dtype])
     if arithmetic.epilogue_in_dtype and problem.epilogue is not None:
@@ -247,6 +274,35 @@ def _largest_before_rounding(problem: ConvProblem, arithmetic: Arithmetic) -> in
     return LARGEST_EXACT_INTEGER["float64"]
 
 
+def changed(problem: ConvProblem, operands: Operands) -> Operands:
+    """Minus the one operand that is multiplied, twice the other, and minus twice what is only added; of a step twice
+    the output gradient as well. What becomes of the answer is `change_of_answer`."""
+    factors = _changes(problem.direction)
+    of_dtype = operands.dtype.type
+    return Operands(**{name: array * of_dtype(factors[name]) for name, array in operands.named().items()})
+
+
+def _changes(direction: Direction) -> dict[str, int]:
+    multiplied = OPERANDS[direction]
+    if len(multiplied) == 1:
+        return {multiplied[0]: -2}
+    return {"b": -2, "r": -2, **dict(zip(multiplied, (-1, 2, 2), strict=False))}
+
+
+def change_of_answer(problem: ConvProblem) -> NDArray[np.float64]:
+    """What the answer is multiplied with for `changed` operands, a power of two with a sign: minus two; of a step,
+    whose results differ in it, a number for each element of the row."""
+    of_results = np.array(_changes_of_results(problem), np.float64)
+    if problem.direction != "step":
+        return np.asarray(of_results[0])
+    return np.repeat(of_results, list(map(math.prod, problem.result_shapes)))
+
+
+def _changes_of_results(problem: ConvProblem) -> list[int]:
+    factors = _changes(problem.direction)
+    return [math.prod(factors[name] for name in OPERANDS[direction]) for direction in problem.computed]
+
+
 def rounded(
     problem: ConvProblem,
     x: NDArray[Any] | None = None,
@@ -258,15 +314,6 @@ def rounded(
     """These as operands of `problem`: in its dtype, contiguous."""
     dtype = NUMPY_DTYPES[problem.dtype]
     return Operands(x, w, b, g, r).map(lambda array: np.ascontiguousarray(array, dtype))
-
-
-def changed(problem: ConvProblem, operands: Operands) -> Operands:
-    """Minus the one operand that is multiplied, twice the other, and minus twice what is only added: sums are
-    minus twice those before (`Oracle.judge_changed`)."""
-    minus_one, two = operands.dtype.type(-1), operands.dtype.type(2)
-    multiplied = OPERANDS[problem.direction]
-    factors = dict(zip(multiplied, (minus_one, two), strict=True)) if len(multiplied) == 2 else {}
-    return Operands(**{name: a * factors.get(name, minus_one * two) for name, a in operands.named().items()})
 
 
 def _generator(problem: ConvProblem, seed: int) -> np.random.Generator:

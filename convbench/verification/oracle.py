@@ -26,6 +26,7 @@ from convbench.verification.fused.truth import fused_error_bound, other_results,
 from convbench.verification.gradients import computed
 from convbench.verification.operands import (
     Operands,
+    change_of_answer,
     changed,
     exact_magnitude,
     integer_operands,
@@ -36,7 +37,8 @@ from convbench.verification.operands import (
     wide_operands,
 )
 from convbench.verification.question import Question, Values
-from convbench.verification.verdict import Verdict, judge_bound, judge_exact, judge_special
+from convbench.verification.step.answers import results
+from convbench.verification.verdict import Verdict, judge_bound, judge_exact, judge_special, refusal, together
 
 _DRAW = {
     "normal": normal_operands,
@@ -115,18 +117,18 @@ class Oracle:
         return fused_error_bound(self.problem, arithmetic, convolved, magnitudes, finite.r, finite.x, finite.w)
 
     def judge_changed(self, arithmetic: Arithmetic, output: Any) -> Verdict:
-        """The verdict on an answer for `changed` operands: minus twice the answer for these, or with an epilogue what
-        it makes of minus twice the sums.
+        """The verdict on an answer for `changed` operands: minus twice the answer for these (`change_of_answer`), or
+        with an epilogue what it makes of minus twice the sums.
 
         Whatever is stale in such an answer shows, whichever operand it is. Doubling is exact; when the answer is halved
         here, a last subnormal bit may be lost.
         """
         if self.problem.epilogue is not None:
             return Oracle(self.problem, changed(self.problem, self.operands), self.values).judge(arithmetic, output)
-        if not isinstance(output, np.ndarray):
+        if refusal(self.problem, output):
             return self.judge(arithmetic, output)
         with np.errstate(over="ignore", invalid="ignore"):  # of a wrong answer
-            halved = output * output.dtype.type(-0.5)
+            halved = output * (1 / change_of_answer(self.problem)).astype(output.dtype)
         return self.judge(arithmetic, halved, spare=UNDERFLOW[self.problem.dtype])
 
     def _judge_exact(self, arithmetic: Arithmetic, output: Any) -> Verdict:
@@ -180,6 +182,43 @@ class TimedOracle(Oracle):
         return replace(flushed, denormals="flushed") if flushed.passed else kept
 
 
+class StepOracle(Oracle):
+    """Judges a training step: each of its results by the oracle of its own direction, of the class `of_part`."""
+
+    def __init__(
+        self, problem: ConvProblem, operands: Operands, values: Values, of_part: type[Oracle] = Oracle
+    ) -> None:
+        super().__init__(problem, operands, values)
+        self._parts = [of_part(part, operands.of(part), values) for part in problem.parts]
+
+    @cached_property
+    def exact(self) -> NDArray[np.float64]:
+        """All results in a row."""
+        return np.concatenate([part.exact.reshape(-1) for part in self._parts])
+
+    @cached_property
+    def magnitudes(self) -> NDArray[np.float64]:
+        """In a row, like `exact`."""
+        return np.concatenate([part.magnitudes.reshape(-1) for part in self._parts])
+
+    def solve(self) -> None:
+        for part in self._parts:
+            part.solve()
+
+    def judge(self, arithmetic: Arithmetic, output: Any, spare: float = 0.0) -> Verdict:
+        if refused := refusal(self.problem, output):
+            return refused
+        judged = zip(self._parts, results(self.problem, output), strict=True)
+        return together(self.problem, [part.judge(arithmetic, result, spare) for part, result in judged])
+
+
+def oracle_of(problem: ConvProblem, operands: Operands, values: Values, *, of_result: type[Oracle] = Oracle) -> Oracle:
+    """The oracle for operands that are given. Each result is judged by an oracle `of_result`."""
+    if problem.direction == "step":
+        return StepOracle(problem, operands, values, of_result)
+    return of_result(problem, operands, values)
+
+
 def _has_denormals(array: NDArray[Any]) -> bool:
     sizes = np.abs(array.astype(np.float64))
     return bool(((sizes > 0) & (sizes < SMALLEST_NORMAL[array.dtype.name])).any())
@@ -189,11 +228,11 @@ def oracle_for(question: Question, arithmetic: Arithmetic) -> Oracle:
     """The oracle for `question` and a backend of `arithmetic`; normal values where no integers are exact in that."""
     problem, seed = question.problem, question.seed
     if question.values != "integers":
-        return Oracle(problem, _DRAW[question.values](problem, seed), question.values)
+        return oracle_of(problem, _DRAW[question.values](problem, seed), question.values)
     magnitude = integer_magnitude(problem, arithmetic)
     if magnitude is None:
-        return Oracle(problem, normal_operands(problem, seed), "normal")
-    return Oracle(problem, integer_operands(problem, magnitude, seed), "integers")
+        return oracle_of(problem, normal_operands(problem, seed), "normal")
+    return oracle_of(problem, integer_operands(problem, magnitude, seed), "integers")
 
 
 def integer_magnitude(problem: ConvProblem, arithmetic: Arithmetic) -> int | None:

@@ -44,19 +44,18 @@ class TimedData:
     def operands(self, problem: ConvProblem, seed: int) -> Operands | None:
         """The operands that are timed; None for normal values, which every problem has anyway.
 
-        What is multiplied first (the input; for the gradient of the input, that of the output) is denormal or zero,
-        with the bias. The weight stays normal. An array of a file gives its values in C order, from the first again
-        when they are used up, until the operand is full. Raises `DataError` where the file has nothing for `problem`,
-        and for values that `problem.dtype` cannot hold.
+        What is multiplied first (the input; for the gradient of the input, that of the output; both in a step) is
+        denormal or zero, with the bias. The weight stays normal. An array of a file gives its values in C order, from
+        the first again when they are used up, until the operand is full. Raises `DataError` where the file has nothing
+        for `problem`, and for values that `problem.dtype` cannot hold.
         """
         if self.label == NORMAL:
             return None
         drawn = normal_operands(problem, seed)
         if self.arrays:
             return replace(drawn, **self._resized(problem, drawn.named()))
-        changed = {
-            name: array for name, array in drawn.named().items() if name in (OPERANDS[problem.direction][0], "b")
-        }
+        first = {OPERANDS[part.direction][0] for part in problem.parts}
+        changed = {name: array for name, array in drawn.named().items() if name in (*first, "b")}
         draw = _denormals if self.label == "denormal" else np.zeros_like
         return replace(drawn, **{name: draw(array) for name, array in changed.items()})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ _AXES = {
     "input_gradient": "(N, C, H, W)",
     "weight_gradient": "(O, C/groups, kh, kw)",
     "bias_gradient": "(O,)",
+    "step": "(all results in a row,)",
 }
 Check = Literal["output", "exact", "bound", "special"]
 
@@ -42,6 +43,23 @@ class Verdict:
     """What became of denormal numbers where there were some: within the bound as they are, or only as zeros."""
 
 
+def together(problem: ConvProblem, verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on a training step, from those on its results: the worst of them, which a reason names, with the
+    counts of all."""
+    named = list(zip(problem.computed, verdicts, strict=True))
+    direction, worst = max(named, key=lambda each: (not each[1].passed, each[1].error_over_bound))
+    denormals = {verdict.denormals for verdict in verdicts} - {None}
+    return replace(
+        worst,
+        max_error=max(verdict.max_error for verdict in verdicts),
+        warned=any(verdict.warned for verdict in verdicts),
+        wrong_elements=sum(verdict.wrong_elements for verdict in verdicts),
+        elements=sum(verdict.elements for verdict in verdicts),
+        reason=worst.reason and f"{direction.replace('_', ' ')}: {worst.reason}",
+        denormals="flushed" if "flushed" in denormals else "kept" if denormals else None,
+    )
+
+
 def judge_exact(
     problem: ConvProblem,
     output: Any,
@@ -51,7 +69,7 @@ def judge_exact(
     round_to_integer: bool,
 ) -> Verdict:
     """Equality with the exact answer, rounded once to the problem's dtype; nearest integers with `round_to_integer`."""
-    if refused := _refusal(problem, output):
+    if refused := refusal(problem, output):
         return refused
     got = np.asarray(output, np.float64)
     expected = exact.astype(NUMPY_DTYPES[problem.dtype]).astype(np.float64)
@@ -68,7 +86,7 @@ def judge_bound(
     warn: NDArray[np.float64],
 ) -> Verdict:
     """Every element within `bound` of the exact answer; `warned` when some error is above `warn`."""
-    if refused := _refusal(problem, output):
+    if refused := refusal(problem, output):
         return refused
     got = np.asarray(output, np.float64)
     error = _error(got, exact)
@@ -91,7 +109,7 @@ def judge_special(
     finite all the same. The bound is of the problem without its special values. What equals one of `allowed` is as
     right.
     """
-    if refused := _refusal(problem, output):
+    if refused := refusal(problem, output):
         return refused
     got = np.asarray(output, np.float64)
     alike = np.zeros(got.shape, bool)
@@ -105,10 +123,11 @@ def judge_special(
     return _verdict("special", got, exact, error, over_bound, over_bound > 1)
 
 
-def _refusal(problem: ConvProblem, output: Any) -> Verdict | None:
+def refusal(problem: ConvProblem, output: Any) -> Verdict | None:
     """The verdict on what is no array of the right shape and dtype."""
     if not isinstance(output, np.ndarray):
-        reason = f"to_numpy gave {type(output).__name__}, not a NumPy array"
+        is_sentence = problem.direction == "step" and isinstance(output, str)
+        reason = f"to_numpy gave {output if is_sentence else f'{type(output).__name__}, not a NumPy array'}"
     elif output.shape != problem.result_shape:
         axes = _AXES[problem.direction]
         reason = f"the output has shape {output.shape}, expected {problem.result_shape} {axes}"

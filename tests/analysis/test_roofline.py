@@ -106,6 +106,15 @@ def test_a_gradient_is_written_whole_and_what_it_does_not_take_is_not_read(probl
         assert bytes_needed(problem, PLAIN) == problem.bytes
 
 
+@given(problems(("step",)))
+def test_a_step_moves_what_forward_does_the_output_gradient_and_every_gradient(problem: ConvProblem) -> None:
+    forward, *gradients = problem.parts
+    more = math.prod(problem.output_shape) + sum(math.prod(part.result_shape) for part in gradients)
+    expected = bytes_needed(forward, PLAIN) + more * ITEMSIZE_BYTES[problem.dtype]
+    assert bytes_needed(problem, PLAIN) == expected <= problem.bytes
+    assert flops_needed(problem) == sum(map(flops_needed, problem.parts)) <= problem.flops
+
+
 def test_what_was_converted_beforehand_to_less_is_less_to_move() -> None:
     problem = ConvProblem.parse("n1c16h8w8_o16k3")
     halved = PLAIN | {"operand": "bfloat16", "prepacks": ["weight"]}

@@ -47,6 +47,8 @@ STABLE = {
     "n1c64h56w56_o64k3_bias_clip-1x1.5_add": {
         "bias": True, "epilogue": Epilogue(activation="clip", low=-1, high=1.5, residual="after"),
     },
+    "n1c64h56w56_o64k3_step": {"direction": "step"},
+    "n1c64h56w56_o64k3_bias_bf16_step": {"bias": True, "dtype": "bfloat16", "direction": "step"},
     "n1c64h56w56_o64k3x5_s2x1_pt1b0l2r3_d2x1_g4_bias_circular_bf16_wgrad": {
         "kernel_size": (3, 5), "stride": (2, 1), "padding": ((1, 0), (2, 3)), "dilation": (2, 1), "groups": 4,
         "bias": True, "padding_mode": "circular", "dtype": "bfloat16", "direction": "weight_gradient",

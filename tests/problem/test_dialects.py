@@ -148,6 +148,7 @@ def test_benchdnn_is_written_so(changes: dict[str, Any], text: str) -> None:
         ({"padding": ((0, -3), 0)}, r"cannot crop.*\(0, -3\)"),
         ({"bias": True, "direction": "input_gradient"}, "has no bias"),
         ({"bias": True, "direction": "bias_gradient"}, "BWD_WB"),
+        ({"direction": "step"}, "no training step"),
     ],
 )
 def test_benchdnn_refuses_what_it_cannot_say(changes: dict[str, Any], words: str) -> None:
@@ -279,7 +280,8 @@ def test_a_line_of_onednn_verbose_is_refused_with_reason(text: str, words: str) 
 @given(problems() | PLAIN)
 def test_miopen_gives_the_problem_back_or_says_why_not(p: ConvProblem) -> None:
     symmetric = all(before == after >= 0 for before, after in p.padding)
-    if p.dtype == "float64" or p.padding_mode != "zeros" or not symmetric or p.direction == "bias_gradient":
+    unsaid = p.direction in ("bias_gradient", "step")
+    if p.dtype == "float64" or p.padding_mode != "zeros" or not symmetric or unsaid:
         with pytest.raises(ProblemError, match=r"MIOpenDriver (has|pads|knows)"):
             to_miopen(p)
     else:
@@ -349,7 +351,9 @@ def test_the_torch_snippet_runs_and_computes_the_problem(p: ConvProblem) -> None
     x, conv, y = found["x"], found["conv"], found["y"]
     assert tuple(x.shape) == p.input_shape and tuple(conv.weight.shape) == p.weight_shape
     assert tuple(y.shape) == p.output_shape and y.dtype == getattr(torch, p.dtype)
-    if p.direction != "forward":
+    if p.direction == "step":
+        assert tuple(tuple(part.shape) for part in (y, *found["gradients"])) == p.result_shapes
+    elif p.direction != "forward":
         assert tuple(found["gradient"].shape) == p.result_shape
 
 

@@ -17,11 +17,11 @@ from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, Ready, Suppor
 from convbench.problem import GRADIENTS, ConvProblem
 from convbench.problem.vocabulary import OPERANDS
 from convbench.registry import discover
-from convbench.verification.adversarial_calls import changed
 from convbench.verification.bounds import error_bound, parts_added
 from convbench.verification.gradients import computed, unpad
 from convbench.verification.operands import (
     Operands,
+    changed,
     exact_magnitude,
     integer_operands,
     normal_operands,

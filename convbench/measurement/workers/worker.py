@@ -55,6 +55,7 @@ from convbench.status import Status
 from convbench.verification.adversarial_calls import Stage, examine
 from convbench.verification.author_frames import author_frames, traceback_text, where_raised
 from convbench.verification.operands import Operands
+from convbench.verification.step.answers import NoResults, arrays_in, in_a_row
 
 _SAMPLING = ("sample", "device", "sync_check", "tampering")
 _WATCHED = (__name__, *(f"convbench.measurement.sampling.{name}" for name in _SAMPLING), protocol.__name__)
@@ -182,7 +183,7 @@ class Worker:
         self.tampering.refuse()
         device.refuse_wrong_clock(self.samples)
         memory, inputs_changed = self.memory.at_the_end(), self._inputs_changed()
-        output = _sendable(self.ready.to_numpy(self.output))
+        output = _sendable(in_a_row(self.ready.to_numpy(self.output)))
         start = perf_counter()
         send_s, fetch_s = device.transfers(self.ready, self.output)
         energy_j = device.energy_per_call(self.ready, self.gpu, request.energy_s)
@@ -212,9 +213,9 @@ class Worker:
     def _spoil(self) -> None:
         """Overwrite an output with NaN. A backend that computes anew in each call takes no notice; one that returns an
         answer which it has kept returns this from now on."""
-        output = self.ready.to_numpy(self.ready.run())
-        if isinstance(output, np.ndarray) and output.flags.writeable and output.dtype.name in SENT_DTYPES:
-            output.fill(np.nan)
+        for array in arrays_in(self.ready.to_numpy(self.ready.run())):
+            if array.flags.writeable and array.dtype.name in SENT_DTYPES:
+                array.fill(np.nan)
 
     def forget(self) -> None:
         """Release everything that belongs to a problem."""
@@ -244,7 +245,7 @@ class Worker:
 
     def _converted(self, ready: Ready, output: Any) -> Any:
         self.on_stage("to_numpy")
-        return _sendable(ready.to_numpy(output))
+        return _sendable(in_a_row(ready.to_numpy(output)))
 
     def count_stop(self, *_: object) -> None:
         self.stops += 1
@@ -314,14 +315,14 @@ def _operands(request: messages.Prepare | messages.Check | messages.Examine) -> 
 
 def _written_before(request: messages.Prepare) -> NDArray[Any]:
     """What the layer computed just before leaves in the caches: the input, or the output's gradient."""
-    return request.operands["x" if request.problem.direction == "forward" else "g"]
+    return request.operands["x" if request.problem.direction in ("forward", "step") else "g"]
 
 
 def _sendable(output: Any) -> Any:
     """The output, or the name of its type where that cannot be sent."""
     if isinstance(output, np.ndarray):
         return output if output.dtype.name in SENT_DTYPES else f"{output.dtype} array"
-    return type(output).__name__
+    return str(output) if isinstance(output, NoResults) else type(output).__name__
 
 
 def _end_with_run(incoming: BufferedReader) -> None:

@@ -140,6 +140,11 @@ def to_benchdnn(problem: Problem) -> str:
             f"benchdnn has the gradient of the bias only together with that of the weight (--dir=BWD_WB); {problem} is "
             "that of the bias alone."
         )
+    if problem.direction == "step":
+        raise ProblemError(
+            f"benchdnn times one direction at a time and has no training step; {problem} is one. Write its parts "
+            "(FWD_D, BWD_D and BWD_W), or give a torch snippet."
+        )
     if not words:
         raise ProblemError(f"benchdnn's {problem.direction} has no bias, and {problem} has one; leave the bias out.")
     return " ".join([*options, f"--dir={words[0]}", _descriptor(problem)])

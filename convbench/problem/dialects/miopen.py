@@ -108,6 +108,11 @@ def to_miopen(problem: Problem) -> str:
             f"MIOpenDriver has the gradient of the bias only as a part of a whole backward pass; {problem} is that of "
             "the bias alone."
         )
+    if problem.direction == "step":
+        raise ProblemError(
+            f"MIOpenDriver has no training step (with -F 0 it times its three parts one by one); {problem} is one. "
+            "Write its parts, or give a torch snippet."
+        )
     if problem.padding_mode != "zeros":
         raise ProblemError(f"MIOpenDriver pads with zeros only; {problem} has padding_mode {problem.padding_mode!r}.")
     (top, bottom), (left, right) = problem.padding

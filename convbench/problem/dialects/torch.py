@@ -22,6 +22,7 @@ _TENSORS = ("randn", "rand", "zeros", "ones", "empty")
 _TENSOR_WORDS = ("size", "dtype", "device", "requires_grad")
 _GRADIENTS = {"input_gradient": "x.grad", "weight_gradient": "conv.weight.grad", "bias_gradient": "conv.bias.grad"}
 _HARMLESS_METHODS = ("backward", "randn_like", "ones_like", "manual_seed", "sum")
+_OF_A_STEP = ("grad", "parameters")
 _DTYPES: dict[str, Dtype] = {"float": "float32", "double": "float64", "half": "float16"}
 _DTYPES |= {dtype: dtype for dtype in DTYPES}
 
@@ -62,7 +63,7 @@ def to_torch(problem: Problem) -> str:
     (top, bottom), (left, right) = p.padding
     in_layer = top == bottom and left == right and min(top, left) >= 0
     dtype = "" if p.dtype == "float32" else f", dtype=torch.{p.dtype}"
-    gradient = ", requires_grad=True" if p.direction == "input_gradient" else ""
+    gradient = ", requires_grad=True" if p.direction in ("input_gradient", "step") else ""
     words = [f"{p.in_channels}, {p.out_channels}, kernel_size={_pair(p.kernel_size)}"]
     words += [f"stride={_pair(p.stride)}"] if p.stride != (1, 1) else []
     words += [f"padding={_pair((top, left))}"] if in_layer and (top or left) else []
@@ -78,7 +79,9 @@ def to_torch(problem: Problem) -> str:
         f"conv = torch.nn.Conv2d({', '.join(words)}{dtype})",
         f"y = conv({padded})",
     ]
-    if p.direction != "forward":
+    if p.direction == "step":
+        lines.append("gradients = torch.autograd.grad(y, (x, *conv.parameters()), torch.randn_like(y))")
+    elif p.direction != "forward":
         lines += ["y.backward(torch.randn_like(y))", f"gradient = {_GRADIENTS[p.direction]}"]
     return "\n".join(lines) + "\n"
 
@@ -103,7 +106,7 @@ def _calls(tree: ast.Module) -> list[ast.Call]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     for call in calls:
         name = _name(call)
-        known = (*_TENSORS, *_HARMLESS_METHODS, "Conv2d", "pad")
+        known = (*_TENSORS, *_HARMLESS_METHODS, *_OF_A_STEP, "Conv2d", "pad")
         if isinstance(call.func, ast.Attribute) and name not in known:
             raise ProblemError(
                 f"the torch snippet calls {name}(), which is not understood; it should make one input with "
@@ -189,9 +192,23 @@ def _move_padding(calls: list[ast.Call], layer: dict[str, Any]) -> None:
 
 
 def _direction(tree: ast.Module) -> Direction:
+    if any(_name(call) in _OF_A_STEP for call in _calls(tree)):
+        return _step(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr == "grad":
             parameter = node.value.attr if isinstance(node.value, ast.Attribute) else ""
             directions: dict[str, Direction] = {"weight": "weight_gradient", "bias": "bias_gradient"}
             return directions.get(parameter, "input_gradient")
     return "forward"
+
+
+def _step(tree: ast.Module) -> Direction:
+    """A training step, by the one call that asks for all gradients at once."""
+    for call in _calls(tree):
+        wanted = call.args[1] if _name(call) == "grad" and len(call.args) > 1 else None
+        if isinstance(wanted, ast.Tuple) and [type(each) for each in wanted.elts] == [ast.Name, ast.Starred]:
+            return "step"
+    raise ProblemError(
+        "the torch snippet asks for some gradients; a training step asks for all of them, as "
+        "torch.autograd.grad(y, (x, *conv.parameters()), torch.randn_like(y))."
+    )

@@ -23,12 +23,14 @@ _OPERATIONS: dict[Direction, str] = {
     "input_gradient": "conv2d's input gradient",
     "weight_gradient": "conv2d's weight gradient",
     "bias_gradient": "conv2d's bias gradient",
+    "step": "conv2d's training step",
 }
 _OF: dict[Direction, str] = {
     "forward": "",
     "input_gradient": "Gradient of the input of a ",
     "weight_gradient": "Gradient of the weight of a ",
     "bias_gradient": "Gradient of the bias of a ",
+    "step": "Training step (output and all gradients) of a ",
 }
 _TITLES = {
     Status.WRONG: "conv2d gives a wrong result",
