@@ -85,6 +85,9 @@ class QuantizedArithmetic:
     is right only with weights in [-64, 63]; with larger ones, what clamping can change is forgiven. Declare it only
     where the library documents it. It may depend on the CPU, as all of `Backend.arithmetic`."""
 
+    least_weight: int = -128
+    """The least weight that the library takes; -127 for those whose documentation leaves -128 out."""
+
     def __post_init__(self) -> None:
         for name, known in (("halves", get_args(Halves)), ("multiplier", get_args(Multiplier))):
             if getattr(self, name) not in known:

@@ -22,7 +22,7 @@ import numpy as np
 from convbench.backend import Backend, Ready
 from convbench.problem import ConvProblem
 from convbench.verification.layouts import lay_out, memory_of
-from convbench.verification.operands import NUMPY_DTYPES, Operands, change_of_answer, changed
+from convbench.verification.operands import NUMPY_DTYPES, Operands, change_of_answer, changed, result_dtype
 from convbench.verification.question import Calls, Layout
 from convbench.verification.step.answers import arrays_in, in_a_row
 
@@ -35,6 +35,7 @@ GIVEN = "input given in the call"
 THREADED = "two threads"
 THREADED_CHANGED = "two threads, changed operands"
 _SPOKEN = {"x": "the input", "w": "the weight", "b": "the bias", "g": "the output gradient", "r": "the residual"}
+_SPOKEN |= {"s": "the scales"}
 OF_CHANGED = (CHANGED, THREADED_CHANGED)
 """Phases whose answers are for changed operands."""
 
@@ -103,7 +104,8 @@ def examine(
     _dirty_memory(sizes_bytes)
     second_ready = second_operands.prepared_by(backend, problem)
     second = _call(second_ready)
-    if problem.epilogue is not None or not _is_as_changed(problem, second, first):
+    is_judged = problem.epilogue is not None or problem.quantization is not None
+    if is_judged or not _is_as_changed(problem, second, first):
         answers.append(PhaseAnswer(CHANGED, second))
     if not _same_bits(again := _copied(in_a_row(ready.to_numpy(kept))), first):
         answers.append(PhaseAnswer(KEPT, again))
@@ -149,7 +151,8 @@ def _repeated(ready: Ready, first: Any, calls: Calls, sizes_bytes: tuple[int, ..
 def _on_other_input(backend: Backend, problem: ConvProblem, operands: Operands, first: Any) -> list[PhaseAnswer]:
     """The answer to the input when the backend was prepared with another, if it takes others and answers otherwise."""
     x = np.require(operands.x, requirements=["C", "A"])
-    on = replace(operands, x=-x).prepared_by(backend, problem).on.get("numpy")
+    other = -x if problem.quantization is None else ~x
+    on = replace(operands, x=other).prepared_by(backend, problem).on.get("numpy")
     if on is None:
         return []
     added = () if operands.r is None else (np.require(operands.r, requirements=["C", "A"]),)
@@ -213,9 +216,17 @@ def _call(ready: Ready, on_stage: Callable[[Stage], None] = lambda stage: None) 
     answer = ready.to_numpy(output)
     copy = _copied(in_a_row(answer))
     for array in arrays_in(answer):
-        if array.flags.writeable and array.dtype in NUMPY_DTYPES.values():
-            array.fill(np.nan)
+        if array.flags.writeable:
+            spoil(array)
     return copy
+
+
+def spoil(answer: np.ndarray[Any, Any]) -> None:
+    """Overwrite an answer with NaN, or with other integers; what is no array of numbers is left as it is."""
+    if answer.dtype in NUMPY_DTYPES.values():
+        answer.fill(np.nan)
+    elif answer.dtype.kind in "iu":
+        np.invert(answer, out=answer)
 
 
 def _copied(output: Any) -> Any:
@@ -236,7 +247,7 @@ def _overwrite(operands: Operands, others: Operands) -> None:
 
 def _sizes_bytes(problem: ConvProblem) -> tuple[int, ...]:
     """The sizes of what an implementation is likely to allocate: the results, the input, the padded input."""
-    itemsize = NUMPY_DTYPES[problem.dtype].itemsize
+    itemsize = result_dtype(problem).itemsize
     n, c, h, w = problem.input_shape
     (top, bottom), (left, right) = problem.padding
     counts = [int(np.prod(shape)) for shape in problem.result_shapes]

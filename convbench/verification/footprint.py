@@ -28,7 +28,13 @@ def footprint(problem: ConvProblem) -> Footprint:
     padded = images * (problem.height + max(0, top + bottom)) * (problem.width + max(0, left + right))
     one_tap = images * problem.out_height * problem.out_width
     result = math.prod(problem.result_shape)
-    elements = sum(map(math.prod, problem.operand_shapes.values()))
-    operands_bytes = elements * NUMPY_DTYPES[problem.dtype].itemsize
+    operands_bytes = sum(
+        math.prod(shape) * _itemsize_bytes(problem, name) for name, shape in problem.operand_shapes.items()
+    )
     reference_bytes = _FLOAT64_BYTES * (padded + one_tap + _OUTPUTS * result + math.prod(problem.weight_shape))
     return Footprint(operands_bytes, _COPIES_OF_OPERANDS * operands_bytes + reference_bytes)
+
+
+def _itemsize_bytes(problem: ConvProblem, operand: str) -> int:
+    q = problem.quantization
+    return NUMPY_DTYPES[problem.dtype].itemsize if q is None else q.itemsizes_bytes[operand]

@@ -13,9 +13,19 @@ from numpy.typing import NDArray
 from convbench.backend import Arithmetic
 from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
+from convbench.quantized import QuantizedArithmetic
 from convbench.suite import Case
 from convbench.verification.operands import Operands, integer_operands, normal_operands, one_tap_operands, rounded
-from convbench.verification.oracle import Oracle, TimedOracle, integer_magnitude, oracle_of, rounds_between
+from convbench.verification.oracle import (
+    Judge,
+    TimedOracle,
+    integer_magnitude,
+    oracle_for,
+    oracle_of,
+    rounds_between,
+)
+from convbench.verification.quantized.data import typical_operands
+from convbench.verification.question import Question, Values
 from convbench.verification.timed_data import TimedData
 
 _NAMES = {"input": "x", "weight": "w", "bias": "b"}
@@ -30,18 +40,23 @@ class Gate:
     ) -> None:
         self.problem = problem
         self.seed = seed
-        self.verified = oracle_of(problem, real or normal_operands(problem, seed), "normal")
+        draw = normal_operands if problem.quantization is None else typical_operands
+        self.verified = oracle_of(problem, real or draw(problem, seed), "normal")
         self.real = self.verified if timed is None else oracle_of(problem, timed, "normal", of_result=TimedOracle)
-        self._one_tap: Oracle | None = None
-        self._integers: dict[int, Oracle] = {}
+        self._one_tap: Judge | None = None
+        self._integers: dict[int, Judge] = {}
+        self._quantized: dict[QuantizedArithmetic, list[Judge]] = {}
 
-    def further(self, arithmetic: Arithmetic) -> list[Oracle]:
+    def further(self, arithmetic: Arithmetic) -> list[Judge]:
         """What a backend of this arithmetic is asked besides `real`, before its time counts.
 
         Integers on which it must be exact, where there are such. Where it may choose its algorithm, and so needs a
-        generous bound, filters of one tap as well: operands that it rounds in secret show there.
+        generous bound, filters of one tap as well: operands that it rounds in secret show there. A quantised problem is
+        asked on the whole range of its integers, and on their ends.
         """
-        keys = [] if self.real is self.verified else [self.verified]
+        if self.problem.quantization is not None:
+            return self._further_quantized(arithmetic)
+        keys: list[Judge] = [] if self.real is self.verified else [self.verified]
         if (magnitude := integer_magnitude(self.problem, arithmetic)) is not None:
             if magnitude not in self._integers:
                 operands = integer_operands(self.problem, magnitude, self.seed)
@@ -52,6 +67,14 @@ class Gate:
                 self._one_tap = oracle_of(self.problem, one_tap_operands(self.problem, self.seed), "one-tap")
             keys.append(self._one_tap)
         return keys
+
+    def _further_quantized(self, arithmetic: Arithmetic) -> list[Judge]:
+        how = arithmetic.quantized
+        if how not in self._quantized:
+            kinds: tuple[Values, ...] = ("integers", "positive")
+            questions = (Question(problem=self.problem, values=values, seed=self.seed) for values in kinds)
+            self._quantized[how] = [oracle_for(question, arithmetic) for question in questions]
+        return self._quantized[how]
 
 
 def gate_of(case: Case, seed: int, data: TimedData | None = None) -> Gate:

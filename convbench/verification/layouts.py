@@ -18,14 +18,15 @@ def lay_out(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
     """A copy of `array` in the given layout, equal to it element by element.
 
     "channels-last" has the second axis innermost in memory, where there are four; "sliced" is every other element of a
-    larger array that is NaN elsewhere; "reversed" has negative strides on every axis; "misaligned" starts one element
-    after a cache line's boundary, "contiguous" and "read-only" on it; "odd-strides" has strides that mean nothing on
-    its axes of size 1.
+    larger array of NaN or the largest integer; "reversed" has negative strides on every axis; "misaligned" starts one
+    element after a cache line's boundary, "contiguous" and "read-only" on it; "odd-strides" has strides that mean
+    nothing on its axes of size 1.
     """
     if layout == "channels-last" and array.ndim == 4:
         return np.array(array.transpose(0, 2, 3, 1), order="C").transpose(0, 3, 1, 2)
     if layout == "sliced":
-        around = np.full([2 * size + 1 for size in array.shape], np.nan, array.dtype)
+        filler = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else np.nan
+        around = np.full([2 * size + 1 for size in array.shape], filler, array.dtype)
         inner = around[(slice(1, None, 2),) * array.ndim]
         inner[...] = array
         return inner

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic, Backend, Ready
-from convbench.problem import DIRECTIONS, ConvProblem, Direction, Dtype
+from convbench.problem import DIRECTIONS, ConvProblem, Direction, Dtype, Scales
 from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.bounds import (
     LARGEST_EXACT_INTEGER,
@@ -38,6 +38,8 @@ NUMPY_DTYPES: dict[Dtype, np.dtype[Any]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
 
+_NAMES = ("x", "w", "b", "g", "r", "s")
+
 # Exponents to either side of 0 that "wide" data takes.
 WIDE_BINADES: dict[Dtype, float] = {"float64": 100, "float32": 20, "float16": 3, "bfloat16": 20}
 
@@ -52,7 +54,8 @@ class Operands:
 
     Forward takes the input `x` (N, C, H, W), the weight `w` (O, C/groups, kh, kw) and perhaps the bias `b` (O,). The
     gradients take the gradient of the output, `g` (N, O, out_h, out_w), that of the input with `w`, that of the weight
-    with `x`. A training step takes all of them. An epilogue with a sum takes the residual `r` (N, O, out_h, out_w).
+    with `x`. A training step takes all of them. An epilogue with a sum takes the residual `r` (N, O, out_h, out_w). A
+    quantised problem takes integers, and its scales in one array, `s`.
     """
 
     x: Any = None
@@ -60,10 +63,11 @@ class Operands:
     b: Any = None
     g: Any = None
     r: Any = None
+    s: Any = None
 
     def named(self) -> dict[str, NDArray[Any]]:
         """Those that are not None, by name."""
-        return {name: array for name in ("x", "w", "b", "g", "r") if (array := getattr(self, name)) is not None}
+        return {name: array for name in _NAMES if (array := getattr(self, name)) is not None}
 
     def map(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Operands:
         """The operands with `change` applied to each; none stays none."""
@@ -73,8 +77,18 @@ class Operands:
     def dtype(self) -> np.dtype[Any]:
         return next(iter(self.named().values())).dtype
 
+    @property
+    def scales(self) -> Scales:
+        """What `s` has: four numbers, then the scales and the zero points of the weight."""
+        x_scale, x_zero, y_scale, y_zero, *_ = self.s.tolist()
+        w_scale, w_zero = np.split(np.array(self.s[4:]), 2)
+        of_weight = w_scale.astype(np.float32), w_zero.astype(np.int8)
+        return Scales(x_scale, round(x_zero), *of_weight, y_scale, round(y_zero))
+
     def prepared_by(self, backend: Backend, problem: ConvProblem) -> Ready:
         """What `backend` makes of these operands of `problem`."""
+        if problem.quantization is not None:
+            return backend.prepare_quantized(problem, self.x, self.w, self.b, self.scales)
         if problem.epilogue is not None:
             return backend.prepare_fused(problem, self.x, self.w, self.b, self.r)
         if problem.direction == "forward":
@@ -92,7 +106,7 @@ class Operands:
 def normal_operands(problem: ConvProblem, seed: int) -> Operands:
     """Standard normal values; one operand scaled so that results are near 1 in size: the weight, or for the gradients
     of weight and bias that of the output; for a step both."""
-    rng = _generator(problem, seed)
+    rng = generator(problem, seed)
     drawn: Any = np.float64 if problem.dtype == "float64" else np.float32
     arrays = {name: rng.standard_normal(shape, dtype=drawn) for name, shape in problem.operand_shapes.items()}
     for name, length in _scaled(problem).items():
@@ -124,7 +138,7 @@ def positive_operands(problem: ConvProblem, seed: int) -> Operands:
 
 def wide_operands(problem: ConvProblem, seed: int) -> Operands:
     """Sizes spread evenly over binades, as many to either side of 1 as keep products normal."""
-    rng = _generator(problem, seed + 2)
+    rng = generator(problem, seed + 2)
     binades = WIDE_BINADES[problem.dtype]
 
     def draw(shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -147,7 +161,7 @@ def one_tap_operands(problem: ConvProblem, seed: int) -> Operands:
     step both are so: each output and each element of the weight's gradient is one element of the input, and the input's
     gradients are small integers.
     """
-    rng = _generator(problem, seed + 3)
+    rng = generator(problem, seed + 3)
     shapes, largest = problem.operand_shapes, LARGEST_EXACT_INTEGER[problem.dtype]
     full, *others = OPERANDS[problem.direction]
     values = (rng.integers(largest // 2, largest, shapes[full]) | 1) / largest
@@ -192,7 +206,7 @@ def special_operands(problem: ConvProblem, seed: int) -> Operands:
     an output gradient with which padding is multiplied.
     """
     drawn = normal_operands(problem, seed)
-    rng = _generator(problem, seed + 4)
+    rng = generator(problem, seed + 4)
     target = getattr(drawn, OPERANDS[problem.direction][0])
     if drawn.b is not None and rng.random() < 0.2:
         target = drawn.b
@@ -209,7 +223,7 @@ def integer_operands(problem: ConvProblem, magnitude: int, seed: int) -> Operand
     Where an activation would flatten nearly all of their sums, all but the input are multiplied by a power of two that
     makes these as small as the activation wants them. Nothing rounds then, either.
     """
-    rng = _generator(problem, seed + 1)
+    rng = generator(problem, seed + 1)
     largest_bias = min(magnitude**2, min(LARGEST_EXACT_INTEGER.values()))
     shrinking = 1 if (reach := _reach(problem)) is None else _power_of_two(problem, magnitude, reach)
     return rounded(
@@ -276,10 +290,20 @@ def _largest_before_rounding(problem: ConvProblem, arithmetic: Arithmetic) -> in
 
 def changed(problem: ConvProblem, operands: Operands) -> Operands:
     """Minus the one operand that is multiplied, twice the other, and minus twice what is only added; of a step twice
-    the output gradient as well. What becomes of the answer is `change_of_answer`."""
+    the output gradient as well. What becomes of the answer is `change_of_answer`; quantised ones are `complemented`,
+    and have another answer."""
+    if problem.quantization is not None:
+        return complemented(operands)
     factors = _changes(problem.direction)
     of_dtype = operands.dtype.type
     return Operands(**{name: array * of_dtype(factors[name]) for name, array in operands.named().items()})
+
+
+def complemented(operands: Operands) -> Operands:
+    """Quantised operands with every bit of the integers turned over: other data in the same ranges, by the same scales.
+    What is stale in the answer to them shows."""
+    turned = {name: ~array for name, array in operands.named().items() if name != "s"}
+    return Operands(**turned, s=operands.s)
 
 
 def _changes(direction: Direction) -> dict[str, int]:
@@ -316,7 +340,14 @@ def rounded(
     return Operands(x, w, b, g, r).map(lambda array: np.ascontiguousarray(array, dtype))
 
 
-def _generator(problem: ConvProblem, seed: int) -> np.random.Generator:
+def result_dtype(problem: ConvProblem) -> np.dtype[Any]:
+    """The dtype of what `problem` computes."""
+    q = problem.quantization
+    return NUMPY_DTYPES[problem.dtype] if q is None else np.dtype(q.dtypes["y"])
+
+
+def generator(problem: ConvProblem, seed: int) -> np.random.Generator:
+    """Random numbers that the problem and the seed decide."""
     return np.random.default_rng([seed, zlib.crc32(problem.case_id.encode())])
 
 

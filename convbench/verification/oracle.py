@@ -36,6 +36,8 @@ from convbench.verification.operands import (
     special_operands,
     wide_operands,
 )
+from convbench.verification.quantized.data import quantized_operands
+from convbench.verification.quantized.oracle import QuantizedOracle
 from convbench.verification.question import Question, Values
 from convbench.verification.step.answers import results
 from convbench.verification.verdict import Verdict, judge_bound, judge_exact, judge_special, refusal, together
@@ -212,8 +214,14 @@ class StepOracle(Oracle):
         return together(self.problem, [part.judge(arithmetic, result, spare) for part, result in judged])
 
 
-def oracle_of(problem: ConvProblem, operands: Operands, values: Values, *, of_result: type[Oracle] = Oracle) -> Oracle:
+Judge = Oracle | QuantizedOracle
+"""What judges answers: the oracle of a problem in floating point, or of a quantised one."""
+
+
+def oracle_of(problem: ConvProblem, operands: Operands, values: Values, *, of_result: type[Oracle] = Oracle) -> Judge:
     """The oracle for operands that are given. Each result is judged by an oracle `of_result`."""
+    if problem.quantization is not None:
+        return QuantizedOracle(problem, operands, values)
     if problem.direction == "step":
         return StepOracle(problem, operands, values, of_result)
     return of_result(problem, operands, values)
@@ -224,9 +232,12 @@ def _has_denormals(array: NDArray[Any]) -> bool:
     return bool(((sizes > 0) & (sizes < SMALLEST_NORMAL[array.dtype.name])).any())
 
 
-def oracle_for(question: Question, arithmetic: Arithmetic) -> Oracle:
+def oracle_for(question: Question, arithmetic: Arithmetic) -> Judge:
     """The oracle for `question` and a backend of `arithmetic`; normal values where no integers are exact in that."""
     problem, seed = question.problem, question.seed
+    if problem.quantization is not None:
+        operands = quantized_operands(problem, question.values, seed, arithmetic.quantized)
+        return QuantizedOracle(problem, operands, question.values)
     if question.values != "integers":
         return oracle_of(problem, _DRAW[question.values](problem, seed), question.values)
     magnitude = integer_magnitude(problem, arithmetic)

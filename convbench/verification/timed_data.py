@@ -51,6 +51,8 @@ class TimedData:
         """
         if self.label == NORMAL:
             return None
+        if problem.quantization is not None:
+            raise DataError(f"--data {self.label} is for numbers in floating point; {problem.case_id} takes integers.")
         drawn = normal_operands(problem, seed)
         if self.arrays:
             return replace(drawn, **self._resized(problem, drawn.named()))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.problem import ConvProblem
-from convbench.verification.operands import NUMPY_DTYPES
+from convbench.verification.operands import NUMPY_DTYPES, result_dtype
 
 _AXES = {
     "forward": "(N, O, out_h, out_w)",
@@ -131,8 +131,8 @@ def refusal(problem: ConvProblem, output: Any) -> Verdict | None:
     elif output.shape != problem.result_shape:
         axes = _AXES[problem.direction]
         reason = f"the output has shape {output.shape}, expected {problem.result_shape} {axes}"
-    elif output.dtype != NUMPY_DTYPES[problem.dtype]:
-        reason = f"the output has dtype {output.dtype}, expected {problem.dtype}"
+    elif output.dtype != (expected := result_dtype(problem)):
+        reason = f"the output has dtype {output.dtype}, expected {expected}"
     else:
         return None
     elements = math.prod(problem.result_shape)

@@ -37,7 +37,8 @@ _LONGEST_REASON = 2000
 _FAILURES = (Status.UNAVAILABLE, Status.UNSUPPORTED, Status.OUT_OF_MEMORY, Status.CRASHED, Status.ERROR)
 _ALIGNMENT_BYTES = 64
 _ARRAY, _SHARED = "$array", "$shared"
-SENT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in ("float64", "float32", "float16")} | {
+_FLOATS, _INTEGERS = ("float64", "float32", "float16"), ("uint8", "int8", "int32")
+SENT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in (*_FLOATS, *_INTEGERS)} | {
     "bfloat16": np.dtype(ml_dtypes.bfloat16)
 }
 

@@ -52,7 +52,7 @@ from convbench.measurement.workers.stage import StageFile
 from convbench.problem import ConvProblem
 from convbench.registry import find, versions
 from convbench.status import Status
-from convbench.verification.adversarial_calls import Stage, examine
+from convbench.verification.adversarial_calls import Stage, examine, spoil
 from convbench.verification.author_frames import author_frames, traceback_text, where_raised
 from convbench.verification.operands import Operands
 from convbench.verification.step.answers import NoResults, arrays_in, in_a_row
@@ -214,8 +214,8 @@ class Worker:
         """Overwrite an output with NaN. A backend that computes anew in each call takes no notice; one that returns an
         answer which it has kept returns this from now on."""
         for array in arrays_in(self.ready.to_numpy(self.ready.run())):
-            if array.flags.writeable and array.dtype.name in SENT_DTYPES:
-                array.fill(np.nan)
+            if array.flags.writeable:
+                spoil(array)
 
     def forget(self) -> None:
         """Release everything that belongs to a problem."""

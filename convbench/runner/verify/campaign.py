@@ -25,7 +25,8 @@ from convbench.verification.causes.parameters import size
 from convbench.verification.causes.shrinking import is_alike, shrink
 from convbench.verification.gate import gate_of
 from convbench.verification.known import KnownWrong
-from convbench.verification.oracle import Oracle
+from convbench.verification.oracle import Judge
+from convbench.verification.quantized.data import QUANTIZED_VALUES
 from convbench.verification.question import Failure, Question, Values
 from convbench.verification.sweep.covering import Coverage, Sweep, sweep
 from convbench.verification.sweep.factors import classes
@@ -235,7 +236,7 @@ class Campaign:
         return smallest
 
     def _ask(
-        self, phase: Phase, questions: Iterable[Question], oracle: Callable[[], Oracle] | None = None
+        self, phase: Phase, questions: Iterable[Question], oracle: Callable[[], Judge] | None = None
     ) -> Iterator[Answered]:
         """Put the questions that were not put yet and that the backend supports. Ends early when `stop` says so."""
         for question, following in _with_next(questions):
@@ -260,7 +261,8 @@ class Campaign:
         """On the case's own data where it brings some, and on harder data of our own."""
         normal = Question(problem=case.problem, values="normal", seed=seed)
         yield from self._ask("suite", [normal], lambda: gate_of(case, seed).real)
-        yield from self._ask("suite", [normal.replace(values=values) for values in _OF_A_CASE])
+        kinds = _OF_A_CASE if case.problem.quantization is None else QUANTIZED_VALUES
+        yield from self._ask("suite", [normal.replace(values=values) for values in kinds])
 
     def _search(self, plan: CampaignPlan) -> Iterator[Answered]:
         start = self.clock()
@@ -273,7 +275,7 @@ class Campaign:
             self.searched += 1
             yield replace(answered, searched_s=self.clock() - start)
 
-    def _ask_again(self, question: Question, oracle: Oracle | None = None) -> Failure | None:
+    def _ask_again(self, question: Question, oracle: Judge | None = None) -> Failure | None:
         lost_before = self.examiner.lost_workers
         failure = self.examiner(question, oracle)
         if failure is not None and self.known_as(failure) is not None:

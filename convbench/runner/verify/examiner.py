@@ -25,7 +25,7 @@ from convbench.runner.verify.patience import Patience
 from convbench.status import Status
 from convbench.verification.adversarial_calls import FIRST, OF_CHANGED
 from convbench.verification.bounds import UNIT_ROUNDOFF
-from convbench.verification.oracle import Oracle, oracle_for, rounds_between
+from convbench.verification.oracle import Judge, oracle_for, rounds_between
 from convbench.verification.question import Failure, Question
 from convbench.verification.relations import RELATIONS, Relation
 from convbench.verification.sweep.catalogue import is_supported
@@ -66,7 +66,7 @@ class Examiner:
         self._patience = Patience(limit_s)
         self._pool = WorkerPool(Settings(threads=threads, time_limit_s=limit_s, isa=isa))
         self._announced: Question | None = None
-        self._ahead: tuple[Question, Oracle] | None = None
+        self._ahead: tuple[Question, Judge] | None = None
         self._relations = 0
         self._at_most_s: float | None = None
         """The longest to wait for an answer that should come sooner; None to wait as long as the limit says."""
@@ -103,7 +103,7 @@ class Examiner:
         """Say what will be asked after the next question. Its operands are drawn while the worker computes that."""
         self._announced = question
 
-    def __call__(self, question: Question, key: Oracle | None = None, *, briefly: bool = False) -> Failure | None:
+    def __call__(self, question: Question, key: Judge | None = None, *, briefly: bool = False) -> Failure | None:
         """Ask, with the operands of `key` where it is given, else with those that the question's words and seed give.
         Asked `briefly`, a backend that takes much longer than it should by its other answers is not asked again.
 
@@ -121,7 +121,7 @@ class Examiner:
         self._at_most_s = None
         return self._failure_with(question, key)
 
-    def _failure_with(self, question: Question, key: Oracle | None) -> Failure | None:
+    def _failure_with(self, question: Question, key: Judge | None) -> Failure | None:
         self.start()
         key = key or self._oracle_of(question)
         try:
@@ -136,12 +136,12 @@ class Examiner:
             self.lost_workers += not self._pool.runs(self.entry)
             return _without_answer(question, error)
 
-    def _oracle_of(self, question: Question) -> Oracle:
+    def _oracle_of(self, question: Question) -> Judge:
         if self._ahead is not None and self._ahead[0] == question:
             return self._ahead[1]
         return oracle_for(question, self.backend.arithmetic)
 
-    def _work_ahead(self, key: Oracle) -> None:
+    def _work_ahead(self, key: Judge) -> None:
         """What else there is to do while the worker computes: the right answer, and the operands that come next."""
         if _is_small(key.problem):
             key.solve()
@@ -162,7 +162,7 @@ class Examiner:
         self._patience.learn(request.problem, time.monotonic() - start)
         return reply
 
-    def _judged(self, question: Question, key: Oracle, examined: Examined) -> Failure | None:
+    def _judged(self, question: Question, key: Judge, examined: Examined) -> Failure | None:
         arithmetic = self.backend.arithmetic
         for answer in examined.answers:
             phase = answer.phase
@@ -179,10 +179,10 @@ class Examiner:
             return Failure(question, Status.WRONG, "inputs", reason, kernel=examined.kernel)
         return None
 
-    def _related(self, question: Question, key: Oracle, first: NDArray[Any]) -> Failure | None:
+    def _related(self, question: Question, key: Judge, first: NDArray[Any]) -> Failure | None:
         """Hold the answer to what the backend itself answers to the question put another way."""
         problem = question.problem
-        if key.values != "integers" or question.layout != "contiguous":
+        if key.values != "integers" or question.layout != "contiguous" or problem.quantization is not None:
             return None
         relation = self._next_relation(problem)
         parts = relation.restate(problem, key.operands) if relation else []

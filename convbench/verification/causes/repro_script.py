@@ -13,7 +13,7 @@ from convbench.verification import adversarial_calls as calls
 from convbench.verification.bounds import error_bound
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
 from convbench.verification.causes.shrinking import kind
-from convbench.verification.oracle import Oracle, integer_magnitude, may_taint, oracle_for, rounds_between
+from convbench.verification.oracle import Judge, integer_magnitude, may_taint, oracle_for, rounds_between
 from convbench.verification.question import Failure
 from convbench.verification.reference import NUMPY_MODES
 
@@ -61,7 +61,8 @@ def repro_script(failure: Failure, backend: Backend) -> str | None:
     question = failure.question
     problem, arithmetic = question.problem, backend.arithmetic
     is_one_call = problem.epilogue is None and not failure.check.startswith("relation") and failure.check != calls.GIVEN
-    script = backend.script(problem) if is_one_call and problem.direction == "forward" else None
+    has_script = problem.direction == "forward" and problem.quantization is None
+    script = backend.script(problem) if is_one_call and has_script else None
     if script is None:
         return None
     key = oracle_for(question, arithmetic)
@@ -122,7 +123,7 @@ def _by_definition(problem: ConvProblem) -> list[str]:
     ]
 
 
-def _verdict(failure: Failure, key: Oracle, backend: Backend) -> list[str]:
+def _verdict(failure: Failure, key: Judge, backend: Backend) -> list[str]:
     """Lines that say what came out and what should have."""
     if failure.status is not Status.WRONG:
         return ["print(out)"]
@@ -141,7 +142,7 @@ def _verdict(failure: Failure, key: Oracle, backend: Backend) -> list[str]:
     ]
 
 
-def _wrong(key: Oracle, backend: Backend) -> list[str]:
+def _wrong(key: Judge, backend: Backend) -> list[str]:
     """Lines from `out` and `expected` to `wrong`."""
     arithmetic = backend.arithmetic
     right = key.exact.astype(key.operands.x.dtype)
@@ -173,7 +174,7 @@ def _wrong(key: Oracle, backend: Backend) -> list[str]:
     return lines
 
 
-def _bound(key: Oracle, backend: Backend) -> tuple[float, float, float]:
+def _bound(key: Judge, backend: Backend) -> tuple[float, float, float]:
     """(what the bound has for each unit of sum |x||w| + |b|, for each unit of |y|, and whatever those are).
 
     The last is the largest over the planes where the bound is one of norms of planes."""
