@@ -9,13 +9,16 @@ padding is not counted as part of the convolution.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from convbench.errors import ModelError, ProblemError
+from convbench.extraction.deployed.data_flow import DataFlow
+from convbench.extraction.deployed.fusion import Deployment, deployment_of
 from convbench.problem import ConvProblem, PaddingMode, Pair, Sides
 
 NO_SIDES: Sides = ((0, 0), (0, 0))
+_RUNS = ({1: "runs once", 2: "runs twice"}, "times")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,19 @@ class Reading:
     layers: tuple[Layer, ...]
     left_out: tuple[str, ...]
     input_shape: tuple[int, ...]
+    deployment: Deployment | None = None
+    """What may be joined to each layer; None where the reader does not know."""
+    only_bare: tuple[str, ...] = ()
+    """Sentences on what is left out of bare convolutions, and joined to them where they are deployed."""
+
+    def deployed(self) -> Reading:
+        """The same with everything joined to its convolution that can be. Raises `ModelError` where it is not known."""
+        if self.deployment is None:
+            raise ModelError("this kind of file does not say what follows a convolution; leave --deployed out.")
+        fusions = self.deployment.fusions
+        layers = (replace(a, problem=f.problem(a.problem)) for a, f in zip(self.layers, fusions, strict=True))
+        apart = _counted(self.deployment.apart, "runs", *_RUNS)
+        return replace(self, layers=tuple(layers), left_out=(*self.left_out, *apart), only_bare=())
 
 
 @dataclass
@@ -115,6 +131,10 @@ class CallLog:
     """What runs and is no conv2d, as the beginning of a sentence, with its layer."""
     uncertain: list[tuple[str, str]] = field(default_factory=list)
     """What is in the model and may run or not, likewise."""
+    only_bare: list[tuple[str, str]] = field(default_factory=list)
+    """What runs and is no bare convolution, and can be joined to one, likewise."""
+    flow: DataFlow = field(default_factory=DataFlow)
+    """Every operation; its convolutions are those in `convolutions`, in the same order."""
     quantised: dict[Hashable, str] = field(default_factory=dict)
     """The images and weights that an operator made of integers, with its name."""
     remarks: list[str] = field(default_factory=list)
@@ -155,11 +175,13 @@ class CallLog:
     def reading(self, input_shape: tuple[int, ...]) -> Reading:
         """The layers. Raises `ModelError` for an impossible convolution."""
         left_out = (
-            *_counted(self.left_out, "runs", {1: "runs once", 2: "runs twice"}, "times"),
+            *_counted(self.left_out, "runs", *_RUNS),
             *_counted(self.uncertain, "there are", {1: "there is one"}, ""),
         )
         layers = tuple(self._layer(*call) for call in self.convolutions)
-        return Reading(layers, (*left_out, *self.remarks), input_shape)
+        only_bare = tuple(_counted(self.only_bare, "runs", *_RUNS))
+        sentences = (*left_out, *self.remarks)
+        return Reading(layers, sentences, input_shape, deployment_of(self.flow), only_bare)
 
     def _layer(self, name: str, image: Hashable, call: Convolution) -> Layer:
         paddings = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Extracted:
     input_shape: tuple[int, ...]
     cases: tuple[Case, ...]
     left_out: tuple[str, ...] = ()
+    joined: Mapping[str, int] | None = None
+    """How many batch norms, activations and sums are joined to convolutions; None for bare ones."""
     exit_code: int = 0
     """Of a script that ran for it."""
 
@@ -73,6 +75,7 @@ def layers_of(
     batch: int | None = None,
     input_shape: Any = None,
     dtype: Dtype | None = None,
+    deployed: bool = False,
 ) -> Extracted:
     """The distinct convolutions that the model `source` runs, each with its count and its first layer.
 
@@ -81,11 +84,16 @@ def layers_of(
     code of the libraries, of a module and of a callable runs. `input_shape` is what `Inputs.of` takes: the shape of the
     image, batch first, or shapes by the names of the inputs; by default they are the model's own. `batch` replaces the
     batch of the image (by default its own, or 1). `dtype` replaces the dtypes of the model.
+    `deployed` joins to each convolution the batch norm, the activation and the residual sum that follow it.
 
     Raises `ModelError` with what to do, and `ProblemError` for an unknown dtype.
     """
     _check_dtype(dtype)
-    return _extracted(source, _read(source, Inputs.of(input_shape, batch)), dtype)
+    reading = _read(source, Inputs.of(input_shape, batch))
+    if not deployed:
+        return _extracted(source, reading, dtype)
+    extracted = _extracted(source, reading.deployed(), dtype)
+    return replace(extracted, joined=reading.deployment.joined if reading.deployment else None)
 
 
 def layers_of_script(script: Path, arguments: Sequence[str], *, dtype: Dtype | None = None) -> Extracted:
@@ -112,7 +120,7 @@ def _extracted(source: Any, reading: Reading, dtype: Dtype | None) -> Extracted:
     source = source if isinstance(source, str) else type(source).__name__
     name = Path(source).stem if Path(source).suffix.lower() in _FILES else source.rpartition(":")[2]
     suite_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-") or "model"
-    return Extracted(suite_name, source, reading.input_shape, cases, reading.left_out)
+    return Extracted(suite_name, source, reading.input_shape, cases, (*reading.left_out, *reading.only_bare))
 
 
 def _read(source: Any, inputs: Inputs) -> Reading:

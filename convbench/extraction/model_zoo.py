@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from typing import Any
 
 from convbench.errors import ModelError, did_you_mean
@@ -63,7 +64,7 @@ def read_torchvision(name: str, inputs: Inputs) -> Reading:
             image = meta_tensor(shape)
             return traced(module, (image, image) if task == "optical_flow" else (image,), standins=STANDINS)
         reading = traced(module, ([meta_tensor(shape[1:]) for _ in range(shape[0])],), standins=STANDINS)
-        return Reading(reading.layers, (*reading.left_out, ONE_REGION), reading.input_shape)
+        return replace(reading, left_out=(*reading.left_out, ONE_REGION))
 
 
 def library(name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from convbench.errors import ModelError
 from convbench.extraction.call_log import CallLog, Convolution, Padding, Reading, pair_of, sides_of
+from convbench.extraction.deployed.torch_calls import TorchCalls
 from convbench.extraction.higher_order import not_compiled, result_of
 
 _CONVOLUTION = "aten::convolution"
@@ -60,10 +61,9 @@ def _run(module: Any, inputs: Sequence[Any], words: Mapping[str, Any], standins:
     on_meta = {name: tensor.to("meta") for name, tensor in chain(module.named_parameters(), module.named_buffers())}
     assume_all = _config.patch(meta_nonzero_assume_all_nonzero=True) if standins else nullcontext()  # type: ignore[attr-defined]
     try:
-        with torch.no_grad(), _names(module) as layer, assume_all, _recorder(calls, layer, standins):
+        with torch.no_grad(), _names(module) as layer, assume_all, _recorder(calls, layer, standins) as recording:
             result = torch.func.functional_call(module, on_meta, tuple(inputs), dict(words))
-        for tensor in _tensors(result):
-            calls.read(id(tensor))
+        recording.leave(result)
     except _DependsOnDataError as error:
         if not calls.convolutions:
             raise ModelError(
@@ -111,7 +111,7 @@ def _names(module: Any) -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
-def _recorder(calls: CallLog, layer: Callable[[], str], standins: Standins) -> Iterator[None]:
+def _recorder(calls: CallLog, layer: Callable[[], str], standins: Standins) -> Iterator[_Recording]:
     from torch._ops import HigherOrderOperator
     from torch.overrides import TorchFunctionMode
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -135,7 +135,7 @@ def _recorder(calls: CallLog, layer: Callable[[], str], standins: Standins) -> I
             if name in _DEPENDS_ON_DATA and args[0].is_meta:
                 raise _DependsOnDataError(f"{name.removeprefix('aten::').strip('_')} in {layer() or 'the model'}")
             result = standins[name](*args) if name in standins else func(*args, **(kwargs or {}))
-            recording.note(layer(), name, args, result)
+            recording.note(layer(), func, args, kwargs or {}, result)
             return result
 
     class Functions(TorchFunctionMode):
@@ -151,19 +151,30 @@ def _recorder(calls: CallLog, layer: Callable[[], str], standins: Standins) -> I
             return result
 
     with not_compiled(), Functions(), Operations():
-        yield
+        yield recording
 
 
 class _Recording:
     """What is noted in `calls`. Keys are ids: a noted tensor is kept alive, or another tensor may get its id."""
 
     def __init__(self, calls: CallLog) -> None:
-        self._calls = calls
+        self._calls, self._torch_calls = calls, TorchCalls(calls.flow)
         self._autocast: Any = None
         self._kept: list[Any] = []
 
-    def note(self, layer: str, name: str, args: Any, result: Any) -> None:
-        self._kept.extend(_note(self._calls, layer, name, args, result, self._autocast))
+    def note(self, layer: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        listed = len(self._calls.convolutions)
+        self._kept.extend(_note(self._calls, layer, func.name().split(".")[0], args, result, self._autocast))
+        if len(self._calls.convolutions) > listed:
+            self._torch_calls.convolution(layer, args, result)
+        else:
+            self._torch_calls.note(layer, func, args, kwargs, result)
+
+    def leave(self, result: Any) -> None:
+        """The model returns `result`."""
+        for tensor in _tensors(result):
+            self._calls.read(id(tensor))
+        self._torch_calls.leave(_tensors(result))
 
     def pad(self, name: str, arguments: Mapping[str, Any], result: Any) -> None:
         if arguments.get("mode") == "circular" or name == "_pad_circular":
@@ -187,16 +198,18 @@ class _Recording:
         """The result of a branch, a loop or a map, whose functions are run once without counting."""
 
         def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-            calls, self._calls = self._calls, CallLog()
+            calls, torch_calls, self._calls = self._calls, self._torch_calls, CallLog()
+            self._torch_calls = TorchCalls(self._calls.flow)
             try:
                 with mode:
                     return function(*arguments)
             finally:
-                inner, self._calls = self._calls, calls
+                inner, self._calls, self._torch_calls = self._calls, calls, torch_calls
                 calls.within(f"a branch or loop ({name})", inner)
 
         for tensor in _tensors([args, kwargs]):
             self._calls.read(id(tensor))
+        self._torch_calls.read(_tensors([args, kwargs]))
         result = result_of(name, [*args, *kwargs.values()], apart)
         if result is NotImplemented:
             raise _DependsOnDataError(f"{name} in {layer or 'the model'}, whose graph is not understood")

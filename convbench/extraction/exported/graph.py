@@ -12,6 +12,8 @@ from typing import Any
 
 from convbench.errors import ModelError
 from convbench.extraction.call_log import CallLog, Convolution, Padding, Reading, pair_of, sides_of
+from convbench.extraction.deployed.data_flow import Operation
+from convbench.extraction.deployed.torch_operators import TensorKind, operation_of
 from convbench.extraction.exported.archive import read_program
 from convbench.extraction.exported.node import (
     ALWAYS_RUN,
@@ -82,6 +84,8 @@ class _Program:
             for name in tensors_of(output):
                 self.calls.read(graph.key(name))
         graph.read()
+        for output in self._graph.get("outputs", ()):
+            self.calls.flow.leaves(map(graph.key, tensors_of(output)))
         return self.calls.reading(self.sizes.input_shape)
 
     def add(self, graph: Any, depth: int) -> _Graph:
@@ -106,7 +110,10 @@ class _Graph:
     def read(self) -> None:
         for node in self._graph["nodes"]:
             operator = Operator.of(str(node["target"]))
+            listed = len(self._calls.convolutions)
             self._note(node, operator)
+            if not graphs_of(node):
+                self._note_flow(node, operator, listed=len(self._calls.convolutions) > listed)
             for output in node["outputs"]:
                 self._made_by |= dict.fromkeys(tensors_of(output), operator)
 
@@ -123,6 +130,26 @@ class _Graph:
                 kind = f"The operator {operator}, which is not torch's own"
                 self._calls.left_out.append((kind, layer_of(node)))
             self._read(arguments)
+
+    def _note_flow(self, node: Any, operator: Operator, *, listed: bool) -> None:
+        arguments, flow = Arguments(node), self._calls.flow
+        operands = tuple(map(self.key, arguments.tensors))
+        results = [self.key(name) for output in node["outputs"] for name in tensors_of(output)]
+        result, name = results[0] if results else (self._number, ""), operator.name
+        if listed:
+            flow.add(Operation("convolution", operands, result, layer_of(node)))
+        elif operator.library == "aten" and name in _SAME and operands:
+            flow.same(result, operands[0])
+        else:
+            kinds = [self._kind(name) for name in arguments.tensors]
+            word = name if operator.library == "aten" else ""
+            flow.add(operation_of(word, arguments | arguments.single, kinds, operands, result, layer_of(node)))
+            if name.endswith("_") and operands:  # what is read under the old name from now on was written to
+                flow.same(operands[0], result)
+
+    def _kind(self, name: str) -> TensorKind:
+        tensor = self._tensors[name]
+        return TensorKind(repr(tensor["sizes"]), len(tensor["sizes"]), tensor["dtype"], tensor["dtype"] in _DTYPES)
 
     def _keeps_image(self, node: Any, operator: Operator, arguments: Arguments) -> bool:
         """Whether the node pads an image or passes it on, which is noted."""
@@ -154,6 +181,7 @@ class _Graph:
                 kind = f"A convolution in {where} ({operator}), which may run or not"
                 self._calls.uncertain.append((kind, layer_of(nested)))
         self._read(arguments)
+        self._note_flow(node, Operator("", ""), listed=False)
 
     def _followed(self, node: Any) -> bool:
         """Read the one graph of a node that always runs it. Returns whether its arguments are understood."""
@@ -164,10 +192,12 @@ class _Graph:
         for own, argument in zip(graphs[0]["inputs"], operands, strict=True):
             for name, source in zip(tensors_of(own), tensors_of(argument), strict=False):
                 self._calls.same(inner.key(name), self.key(source))
+                self._calls.flow.same(inner.key(name), self.key(source))
         inner.read()
         results = [name for output in node["outputs"] for name in tensors_of(output)]
         for result, own in zip(results, (n for o in graphs[0]["outputs"] for n in tensors_of(o)), strict=False):
             self._calls.same(self.key(result), inner.key(own))
+            self._calls.flow.same(self.key(result), inner.key(own))
         return True
 
     def _read(self, arguments: Arguments) -> None:

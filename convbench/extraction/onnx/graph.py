@@ -17,6 +17,7 @@ from convbench.extraction.onnx.foreign import Foreign
 from convbench.extraction.onnx.inference import inferred
 from convbench.extraction.onnx.inputs import with_inputs
 from convbench.extraction.onnx.model_file import graphs_of, load, nodes_within
+from convbench.extraction.onnx.operations import Operations
 from convbench.extraction.onnx.pad import padding_of
 from convbench.extraction.onnx.shapes import Shapes
 from convbench.problem import Sides
@@ -56,6 +57,7 @@ class _Graph:
         self._foreign = foreign
         self._shapes = Shapes(path, graph)
         self._calls = CallLog()
+        self._operations = Operations(path, self._shapes, foreign)
 
     def reading(self, input_shape: tuple[int, ...], fault: str | None) -> Reading:
         """What is read. `fault` is why ONNX infers no shapes: a node at fault has its own sentence, if it is read."""
@@ -63,12 +65,24 @@ class _Graph:
         for output in self._graph.output:
             self._calls.read(output.name)
         for node in self._graph.node:
-            self._note(node)
+            self._note_flow(node, listed=self._note(node))
+        self._calls.flow.leaves(output.name for output in self._graph.output)
         if fault is not None:
             self._calls.remarks.append(f"Shapes within this model: ONNX cannot infer them ({fault}).")
         return self._calls.reading(input_shape)
 
-    def _note(self, node: Any) -> None:
+    def _note_flow(self, node: Any, *, listed: bool) -> None:
+        flow, foreign = self._calls.flow, node.output and node.output[0] in self._foreign
+        if node.op_type in _SAME and not node.domain and not foreign and node.input and node.output:
+            flow.same(node.output[0], node.input[0])
+            return
+        operations = self._operations.of_convolution(node) if listed else self._operations.of(node, _reads(node))
+        for operation in operations:
+            flow.add(operation)
+
+    def _note(self, node: Any) -> bool:
+        """Note what a node computes. Returns whether it is a convolution that is listed."""
+        listed = len(self._calls.convolutions)
         foreign = self._foreign.get(node.output[0]) if node.output else None
         if foreign is not None:
             self._note_foreign(node, foreign)
@@ -81,12 +95,14 @@ class _Graph:
             self._calls.same(node.output[0], node.input[0])
         else:
             self._other(node)
+        return len(self._calls.convolutions) > listed
 
     def _note_foreign(self, node: Any, foreign: Foreign) -> None:
         what = f"The operator {foreign}, which ONNX does not have"
         if foreign.stand_in == "Conv":
-            what = f"What {foreign} does besides its convolution"
-        elif foreign.stand_in is not None:
+            self._calls.only_bare.append((f"What {foreign} does besides its convolution", layer_of(node)))
+            return
+        if foreign.stand_in is not None:
             what += " and which is taken to keep the shape of its input"
         self._calls.left_out.append((what, layer_of(node)))
 
@@ -100,7 +116,7 @@ class _Graph:
             if _is_convolution(nested):
                 kind = f"A convolution in {where} ({node.op_type}), which may run or not"
                 self._calls.uncertain.append((kind, layer_of(nested)))
-        for name in (*node.input, *_read_within(node)):
+        for name in _reads(node):
             self._calls.read(name)
 
     def _convolution(self, node: Any) -> None:
@@ -195,10 +211,10 @@ def _is_convolution(node: Any) -> bool:
     return "conv" in name and "convert" not in name
 
 
-def _read_within(node: Any) -> list[str]:
-    """The names that the graphs of a node read; those of tensors within them are harmless."""
+def _reads(node: Any) -> list[str]:
+    """The names that a node and the graphs within it read; those of tensors within these are harmless."""
     outputs = [output.name for graph in graphs_of(node) for output in graph.output]
-    return outputs + [name for nested in nodes_within(node) for name in nested.input]
+    return [*node.input, *outputs, *(name for nested in nodes_within(node) for name in nested.input)]
 
 
 def _sides(attributes: Attributes, *axes: tuple[int, ...]) -> Sides:

@@ -37,6 +37,11 @@ class Shapes:
         shape = self.known(name)
         return None if shape is None or min(shape, default=1) < 1 else shape
 
+    def is_constant(self, name: str) -> bool:
+        """Whether the file has the numbers of a tensor, or names the file that has them."""
+        maker = self._made_by.get(name)
+        return name in self._initializers or (maker is not None and maker.op_type == "Constant")
+
     def maker(self, name: str) -> Any:
         """The node that makes a tensor; None for inputs and initializers."""
         return self._made_by.get(name)
