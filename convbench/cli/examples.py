@@ -15,6 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "extract": (
         "convbench extract model.onnx --output my_layers.toml",
+        "convbench extract torchvision:resnet18 --deployed --output deployed.toml",
         "convbench extract timm:resnet18 --where 'groups > 1 or stride > 1'",
     ),
     "run": (

@@ -179,6 +179,12 @@ def show(
 )
 @options.input_shape
 @click.option("--dtype", metavar="T", help="float64, float32, float16 or bfloat16.  [default: the model's own]")
+@click.option(
+    "--deployed",
+    is_flag=True,
+    help="Join what engines compute with a convolution: fold the batch norm behind it, and fuse the activation and the "
+    "residual sum. Lists what cannot be joined.",
+)
 @options.where
 @options.json_lines
 def extract(

@@ -57,8 +57,16 @@ class Extracted:
         convolutions = "The one convolution" if self.runs == 1 else f"The {self.runs} convolutions"
         distinct = f"{len(self.cases)} distinct, " if len(self.cases) < self.runs else ""
         at = f" at {shape}" if shape else ""  # a log and a script may have several
-        summary = f"{convolutions} of {self.source}{at}: {distinct}{amount_of_macs(self.macs)}."
+        joined = "" if self.joined is None else f", joined with {joined_text(self.joined)}"
+        summary = f"{convolutions} of {self.source}{at}{joined}: {distinct}{amount_of_macs(self.macs)}."
         return Suite(self.name, summary, ("model",), self.cases, Path(self.source))
+
+
+def joined_text(joined: Mapping[str, int]) -> str:
+    """`53 batch norms, 49 activations and 16 residual sums`, or `nothing`."""
+    words = {"batch_norms": "batch norm", "activations": "activation", "sums": "residual sum"}
+    parts = [f"{count} {words[kind]}{'s' * (count > 1)}" for kind, count in joined.items() if count]
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:]))) or "nothing"
 
 
 def amount_of_macs(macs: int) -> str:
@@ -93,7 +101,8 @@ def layers_of(
     if not deployed:
         return _extracted(source, reading, dtype)
     extracted = _extracted(source, reading.deployed(), dtype)
-    return replace(extracted, joined=reading.deployment.joined if reading.deployment else None)
+    joined = reading.deployment.joined if reading.deployment else None
+    return replace(extracted, name=f"{extracted.name}-deployed", joined=joined)
 
 
 def layers_of_script(script: Path, arguments: Sequence[str], *, dtype: Dtype | None = None) -> Extracted:

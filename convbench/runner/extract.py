@@ -38,6 +38,8 @@ def extract_layers(
         parse(where)
     if trace is None:
         model = layers_of(source, **inputs)
+    elif inputs.get("deployed"):
+        raise ModelError(f"{source} is a script, which is watched operation by operation; leave --deployed out.")
     elif inputs.get("batch") or inputs.get("input_shape"):
         raise ModelError(f"{source} makes its own inputs; --input and --batch say nothing with --trace.")
     else:

@@ -56,11 +56,11 @@ class DataFlow:
 
     def readers(self) -> dict[Hashable, list[int | None]]:
         """The places of the operations that read each tensor, one for each time; None is the caller of the model."""
-        found: dict[Hashable, list[int | None]] = {key: [None] for key in self._outputs}
+        readers: dict[Hashable, list[int | None]] = {key: [None] for key in self._outputs}
         for place, operation in enumerate(self.operations):
             for key in operation.operands:
-                found.setdefault(key, []).append(place)
-        return found
+                readers.setdefault(key, []).append(place)
+        return readers
 
     def _origin(self, key: Hashable) -> Hashable:
         return self._same_as.get(key, key)

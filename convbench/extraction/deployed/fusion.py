@@ -97,10 +97,10 @@ class _Search:
         return fusion if place is None else replace(self._joined(fusion, place), folds=True)
 
     def _with_activation(self, fusion: Fusion) -> Fusion:
-        found = self._activation_behind(fusion.result)
-        if found is None:
+        behind = self._activation_behind(fusion.result)
+        if behind is None:
             return fusion
-        places, activation = found
+        places, activation = behind
         if fusion.epilogue is not None:
             activation = replace(activation, residual=fusion.epilogue.residual)
         return replace(self._joined(fusion, *places), epilogue=activation)
@@ -130,9 +130,11 @@ class _Search:
         readers = self._readers.get(key, [])
         if len(readers) != 2 or None in readers:
             return None
-        gate, product = (place for place in sorted(p for p in readers if p is not None))
+        gate, product = sorted(place for place in readers if place is not None)
         activation, multiplied = self._operations[gate], self._operations[product]
-        if activation.kind != "activation" or multiplied.kind != "product" or multiplied.obstacle:
+        if (activation.kind, multiplied.kind) != ("activation", "product"):
+            return None
+        if activation.obstacle is not None or multiplied.obstacle is not None:
             return None
         if set(multiplied.operands) != {key, activation.result} or self._readers.get(activation.result) != [product]:
             return None
@@ -153,7 +155,10 @@ class _Search:
     def _apart(self) -> Iterator[tuple[str, str]]:
         for place, operation in enumerate(self._operations):
             if operation.kind in _JOINED and place not in self._taken:
-                yield f"{_JOINED[operation.kind]} that is not joined ({self._reason(place, operation)})", operation.layer
+                yield (
+                    f"{_JOINED[operation.kind]} that is not joined ({self._reason(place, operation)})",
+                    operation.layer,
+                )
 
     def _reason(self, place: int, operation: Operation) -> str:
         if operation.obstacle is not None:

@@ -21,7 +21,9 @@ _PLAIN = {
 _OTHERS = {
     "hardsigmoid": "hard sigmoid",
     **{name: name for name in ("tanh", "mish", "elu", "selu", "celu", "softplus", "softsign", "hardshrink", "rrelu")},
-    **{"prelu": "a learnt slope (PReLU)", "_prelu_kernel": "a learnt slope (PReLU)", "log_sigmoid": "log sigmoid"},
+    "prelu": "a learnt slope (PReLU)",
+    "_prelu_kernel": "a learnt slope (PReLU)",
+    "log_sigmoid": "log sigmoid",
 }
 _LIMITS = {
     "hardtanh": ("min_val", "max_val", -1.0, 1.0),
@@ -55,13 +57,13 @@ def operation_of(
 ) -> Operation:
     """The operation that the operator `name` of ATen, without its overload, is on these tensors and other arguments."""
     base = name if name in _BATCH_NORMS else name.removesuffix("_")
-    images = all(tensor.is_real and tensor.axes == 4 for tensor in tensors)
+    has_image = any(tensor.is_real and tensor.axes == 4 for tensor in tensors)
     if base in _BATCH_NORMS:
         obstacle = _batch_norm_obstacle(base, arguments)
         return Operation("batch norm", operands[:1], result, layer, obstacle=obstacle)
-    if images and (activation := activation_of(base, arguments)) is not None:
+    if has_image and (activation := activation_of(base, arguments)) is not None:
         return Operation("activation", operands, result, layer, *activation)
-    if images and base in (*_SUMS, *_PRODUCTS) and len(operands) == 2:
+    if has_image and base in (*_SUMS, *_PRODUCTS) and len(operands) == 2:
         obstacle = sum_obstacle(set(tensors), arguments.get("alpha", 1))
         return Operation("sum" if base in _SUMS else "product", operands, result, layer, obstacle=obstacle)
     return Operation("other", operands, result, layer)
@@ -109,11 +111,11 @@ def sum_obstacle(kinds: set[Any], alpha: Any = 1) -> str | None:
     return None if alpha == 1 else f"it adds {alpha} times an operand"
 
 
-def _epilogue(activation: Any, **numbers: Any) -> tuple[Epilogue | None, str]:
+def _epilogue(activation: Any, *, slope: Any = None, low: Any = None, high: Any = None) -> tuple[Epilogue | None, str]:
     try:
-        return Epilogue(activation=activation, **{name: float(number) for name, number in numbers.items()}), ""
-    except (ProblemError, TypeError, ValueError):
-        return None, f"{activation.replace('_', ' ')} of {', '.join(map(str, numbers.values()))}"
+        return Epilogue(activation=activation, slope=slope, low=low, high=high), ""
+    except ProblemError:
+        return None, f"{activation.replace('_', ' ')} of {slope if low is None else f'{low} and {high}'}"
 
 
 def _limit(value: Any, missing: float) -> float | None:

@@ -59,10 +59,10 @@ class Operations:
         if operator == "BatchNormalization":
             obstacle = self._batch_norm_obstacle(node, foreign)
             yield Operation("batch norm", operands[:1], result, layer, obstacle=obstacle)
-        elif operator in ("Add", "Sum", "Mul") and foreign is None and len(operands) == 2 and self._are_images(operands):
-            kind = "product" if operator == "Mul" else "sum"
+        elif operator in ("Add", "Sum", "Mul") and foreign is None and len(operands) == 2 and self._has_image(operands):
+            kind: Kind = "product" if operator == "Mul" else "sum"
             yield Operation(kind, operands, result, layer, obstacle=self._sum_obstacle(operands))
-        elif (activation := self._activation(node, operator, foreign)) and self._are_images(operands[:1]):
+        elif (activation := self._activation(node, operator, foreign)) and self._has_image(operands[:1]):
             yield Operation("activation", operands, result, layer, *activation)
         else:
             yield Operation("other", operands, result, layer)
@@ -76,8 +76,8 @@ class Operations:
         constant = all(self._shapes.is_constant(name) for name in node.input[1:])
         return None if constant else "its statistics are no constants of the file"
 
-    def _are_images(self, names: Sequence[str]) -> bool:
-        return all(len(self._shapes.known(name) or ()) == 4 for name in names)
+    def _has_image(self, names: Sequence[str]) -> bool:
+        return any(len(self._shapes.known(name) or ()) == 4 for name in names)
 
     def _sum_obstacle(self, names: Sequence[str]) -> str | None:
         return sum_obstacle({(self._shapes.known(name), self._shapes.element_type(name)) for name in names})
