@@ -28,7 +28,7 @@ def onnx_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> byt
     from onnx import ModelProto, numpy_helper
 
     constants = {"w": w} if b is None else {"w": w, "b": b}
-    if _needs_pad(problem):
+    if needs_pad(problem):
         (top, bottom), (left, right) = problem.padding
         constants["sides"] = np.array([0, 0, top, left, 0, 0, bottom, right])
     model = ModelProto.FromString(_without_constants(problem, b is not None))
@@ -47,7 +47,7 @@ def _without_constants(problem: ConvProblem, has_bias: bool) -> bytes:
     operands = ["x", "w", "b"] if has_bias else ["x", "w"]
     (top, bottom), (left, right) = problem.padding
     sides, nodes = [top, left, bottom, right], []
-    if _needs_pad(problem):
+    if needs_pad(problem):
         nodes = [helper.make_node("Pad", ["x", "sides"], ["padded"], mode=PAD_MODE[problem.padding_mode])]
         operands[0], sides = "padded", [0, 0, 0, 0]
     convolution = helper.make_node(
@@ -72,7 +72,7 @@ def _without_constants(problem: ConvProblem, has_bias: bool) -> bytes:
     return serialised
 
 
-def _needs_pad(problem: ConvProblem) -> bool:
+def needs_pad(problem: ConvProblem) -> bool:
     sides = [side for axis in problem.padding for side in axis]
     return min(sides) < 0 or (problem.padding_mode != "zeros" and any(sides))
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports, touching
-from convbench.problem import PADDING_MODES, ConvProblem
+from convbench.backend import Arithmetic, Backend, QuantizedSupport, Ready, Supports, touching
+from convbench.problem import PADDING_MODES, ConvProblem, Scales
 
 from ._issue_forms import ONNXRUNTIME
 from ._onnx_model import onnx_model
+from ._onnx_quantized import integer_model, qdq_model, qlinear_model
 from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_BY_CONV_INTEGER = {"u8:s32", "u8:f32", "s8:s32", "s8:f32"}
 
 
 class _OnnxRuntime(Backend):
@@ -25,7 +30,13 @@ class _OnnxRuntime(Backend):
     install = "'convbench[onnxruntime]'"
     # It computes float16 in float32, between two casts. About the other two it says "NOT_IMPLEMENTED: Could not find
     # an implementation for Conv(22)", and for float64 also in older opsets.
-    supports = Supports(dtypes={"float32", "float16"}, padding_modes=set(PADDING_MODES), negative_padding=True)
+    # Of QLinearConv with an input and a result of two formats it says the same.
+    supports = Supports(
+        dtypes={"float32", "float16"},
+        padding_modes=set(PADDING_MODES),
+        negative_padding=True,
+        quantized=QuantizedSupport({"u8:u8", "s8:s8", *_BY_CONV_INTEGER}),
+    )
     # Sessions are thread-safe, but this is not: the output is bound to the session, and all calls write the same one.
     arithmetic = Arithmetic("direct")
     prepacks = ("weight",)
@@ -37,14 +48,31 @@ class _OnnxRuntime(Backend):
         self.threads = n
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self._prepared(onnx_model(problem, w, b), x, problem.output_shape, problem.dtype)
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        assert problem.quantization is not None
+        model = self._quantized_model(problem, w, b, scales)
+        return self._prepared(model, x, problem.output_shape, problem.quantization.dtypes["y"])
+
+    def _quantized_model(self, problem: ConvProblem, w: np.ndarray, b: np.ndarray | None, scales: Scales) -> bytes:
+        """QLinearConv, as ONNX Runtime's static quantiser writes it, and ConvInteger, as its dynamic one does."""
+        assert problem.quantization is not None
+        form = qlinear_model if problem.quantization.is_requantized else integer_model
+        return form(problem, w, b, scales)
+
+    def _prepared(self, model: bytes, x: np.ndarray, output_shape: tuple[int, ...], output_dtype: str) -> Ready:
+        """A session of `model`, with the input `x` and an output bound to it."""
         import numpy as np
         from onnxruntime import InferenceSession, OrtValue, SessionOptions
 
         options = SessionOptions()
         options.intra_op_num_threads = self.threads
-        session = InferenceSession(onnx_model(problem, w, b), options, ["CPUExecutionProvider"])
+        session = InferenceSession(model, options, ["CPUExecutionProvider"])
         binding = session.io_binding()
-        output = np.empty(problem.output_shape, x.dtype)  # the same in every call
+        output = np.empty(output_shape, output_dtype)  # the same in every call
         # On the CPU a value shares the array's memory.
         input_ = np.array(x, order="C")
         bound = [OrtValue.ortvalue_from_numpy(array) for array in (input_, output)]
@@ -63,7 +91,7 @@ class _OnnxRuntime(Backend):
             to_numpy=lambda _: output.copy(),
             on={"numpy": on},
             touch=touching(output, input_),
-            explain=lambda: kernel_in(_optimised_graph(onnx_model(problem, w, b), self.threads)),
+            explain=lambda: kernel_in(_optimised_graph(model, self.threads)),
         )
 
     def script(self, problem: ConvProblem) -> str | None:
@@ -87,6 +115,18 @@ class _OnnxRuntime(Backend):
             "outputs = session.run(None, {session.get_inputs()[0].name: x})",
         ]
         return "\n".join(lines)
+
+
+class _Qdq(_OnnxRuntime):
+    """Conv between conversions, which ONNX Runtime joins to one operator where the formats allow it. It computes in
+    float32 elsewhere, as without the last conversion."""
+
+    name = "onnxruntime-qdq"
+    summary = "a QDQ model, QuantizeLinear and DequantizeLinear around Conv, on ONNX Runtime's CPU kernels"
+    supports = replace(_OnnxRuntime.supports, dtypes=frozenset(), quantized=QuantizedSupport({"u8:u8", "s8:s8"}))
+
+    def _quantized_model(self, problem: ConvProblem, w: np.ndarray, b: np.ndarray | None, scales: Scales) -> bytes:
+        return qdq_model(problem, w, b, scales)
 
 
 _LARGEST_BYTES = 2**28
@@ -113,14 +153,15 @@ def _optimised_graph(model: bytes, threads: int) -> list[tuple[str, str]]:
         return [(node.domain, node.op_type) for node in onnx.load(path, load_external_data=False).graph.node]
 
 
+_CONVOLUTIONS = ("Conv", "ConvInteger")
 _PREFIX = {"": "", "com.microsoft": "", "com.microsoft.nchwc": "Nchwc", "com.ms.internal.nhwc": "Nhwc"}
 
 
 def kernel_in(graph: list[tuple[str, str]]) -> str | None:
     """The only convolution of `graph`, by its domain and type, such as "NchwcConv", the kernel in blocks of channels,
     "Conv" or "FusedConv"."""
-    names = [_PREFIX[domain] + kind for domain, kind in graph if domain in _PREFIX and kind.endswith("Conv")]
+    names = [_PREFIX[domain] + kind for domain, kind in graph if domain in _PREFIX and kind.endswith(_CONVOLUTIONS)]
     return names[0] if len(names) == 1 else None
 
 
-BACKENDS = (_OnnxRuntime(),)
+BACKENDS = (_OnnxRuntime(), _Qdq())

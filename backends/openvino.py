@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import Algorithm, Arithmetic, Backend, Precision, Ready, Supports, touching
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.backend import Algorithm, Arithmetic, Backend, Precision, QuantizedSupport, Ready, Supports, touching
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Scales
 
 from . import _onednn_isa
 from ._issue_forms import OPENVINO
 from ._onnx_model import onnx_model
+from ._onnx_quantized import qdq_model
 from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
@@ -29,7 +31,12 @@ class _OpenVino(Backend):
     issue_form = OPENVINO
     install = "'convbench[openvino]'"
     # About circular, which is wrap in ONNX: "Unsupported padding mode: [wrap]".
-    supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES) - {"circular"}, negative_padding=True)
+    supports = Supports(
+        dtypes=set(DTYPES),
+        padding_modes=set(PADDING_MODES) - {"circular"},
+        negative_padding=True,
+        quantized=QuantizedSupport({"u8:u8", "u8:s8", "s8:s8", "s8:u8"}),
+    )
     # Where the CPU multiplies bfloat16 all the same, as with AMX, pairs are multiplied, some of them zero weights with
     # values beside the window.
     arithmetic = Arithmetic(_ALGORITHM, operand="float32", accumulate="float32", taints=("bfloat16",))
@@ -44,7 +51,19 @@ class _OpenVino(Backend):
         _core().set_property("CPU", {"INFERENCE_NUM_THREADS": n})
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
-        model = _core().read_model(onnx_model(problem, w, b))
+        return self._prepared(onnx_model(problem, w, b), x, x.dtype)
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        import numpy as np
+
+        assert problem.quantization is not None
+        dtype = np.dtype(problem.quantization.dtypes["y"])
+        return self._prepared(qdq_model(problem, w, b, scales), x, dtype)
+
+    def _prepared(self, onnx: bytes, x: np.ndarray, output_dtype: np.dtype) -> Ready:
+        model = _core().read_model(onnx)
         if self.channels_last:
             model = _channels_last(model)
         settings = {"INFERENCE_PRECISION_HINT": self.hint} if self.hint else {}
@@ -54,7 +73,7 @@ class _OpenVino(Backend):
         # OpenVINO's own tensors, the same in every call. They show bfloat16 as the 16 bits of a float16.
         input_ = request.get_input_tensor().data.view(x.dtype).transpose(nchw)
         input_[...] = x
-        output = request.get_output_tensor().data.view(x.dtype).transpose(nchw)
+        output = request.get_output_tensor().data.view(output_dtype).transpose(nchw)
 
         def on(x: np.ndarray) -> np.ndarray:
             input_[...] = x
@@ -109,6 +128,7 @@ class _Default(_OpenVino):
     Operands are rounded to it. So are results, if the problem has a bias or another dtype than float32.
     """
 
+    supports = replace(_OpenVino.supports, quantized=None)  # it would fall back to bfloat16
     hint = None
     isa_switches = _ISA_SWITCHES
     without_isa_switch = "it picks bfloat16 by its own look at the CPU, and oneDNN then finds no kernel"

@@ -5,15 +5,48 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WHOLE_OF_CONV2D, WITH_STEP, Arithmetic
-from convbench.problem import DTYPES, ConvProblem
+from convbench.backend import WHOLE_OF_CONV2D, WITH_STEP, Arithmetic, Ready
+from convbench.problem import DTYPES, ConvProblem, Scales
 
 from ._torch_conv2d import TorchConv2d
+from ._torch_quantized import ARITHMETIC, EAGER, EXPORTED, Engine, prepared_eager, prepared_exported, reason_against_eager
 from ._torch_script import torch_script
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _NO_FLOAT64 = set(DTYPES) - {"float64"}
+
+
+class _Eager(TorchConv2d):
+    """F.conv2d, and for 8-bit integers `torch.ops.quantized.conv2d` by the engine that torch takes by default on x86."""
+
+    supports = replace(TorchConv2d.supports, quantized=EAGER)
+    arithmetic = replace(TorchConv2d.arithmetic, quantized=ARITHMETIC["x86"])
+    engine: Engine = "x86"
+
+    def unsupported(self, problem: ConvProblem) -> str | None:
+        reason = super().unsupported(problem)
+        if reason is None and problem.quantization is not None and self.unavailable() is None:
+            return reason_against_eager(problem, self.engine)
+        return reason
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        return prepared_eager(problem, x, w, b, scales, self.engine, channels_last=self.channels_last)
+
+
+class _Engine(_Eager):
+    """`torch.ops.quantized.conv2d` by one engine, for 8-bit integers alone."""
+
+    supports = replace(WHOLE_OF_CONV2D, dtypes=frozenset(), quantized=EAGER)
+
+    def __init__(self, engine: Engine, summary: str) -> None:
+        super().__init__(f"torch-{engine}", summary, channels_last=True)
+        self.engine, self.arithmetic = engine, Arithmetic(quantized=ARITHMETIC[engine])
 
 
 class _Native(TorchConv2d):
@@ -62,7 +95,8 @@ class _Packed(TorchConv2d):
     """
 
     # oneDNN has no float64: "itensor_view_from_dense expects float/bfloat16/half/..."
-    supports = replace(WHOLE_OF_CONV2D, dtypes=_NO_FLOAT64)
+    supports = replace(WHOLE_OF_CONV2D, dtypes=_NO_FLOAT64, quantized=EXPORTED)
+    arithmetic = replace(TorchConv2d.arithmetic, quantized=ARITHMETIC["onednn"])
 
     def unavailable(self) -> str | None:
         if platform.system() == "Darwin":
@@ -90,6 +124,11 @@ class _Packed(TorchConv2d):
         packed = torch.ops.mkldnn._reorder_convolution_weight(w, *settings, [*x.shape[:2], *arriving])
         convolve = torch.ops.mkldnn._convolution_pointwise.default
         return lambda x: convolve(x, packed, b, *settings, "none", [], "")
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        return prepared_exported(problem, x, w, b, scales)
 
     def script(self, problem: ConvProblem) -> str | None:
         settings = "{padding}, {stride}, {dilation}, {groups}"
@@ -125,9 +164,12 @@ class _Mps(TorchConv2d):
 
 
 BACKENDS = (
-    TorchConv2d("torch", "F.conv2d"),
-    TorchConv2d("torch-channels-last", "F.conv2d in memory format channels_last", channels_last=True),
+    _Eager("torch", "F.conv2d"),
+    _Eager("torch-channels-last", "F.conv2d in memory format channels_last", channels_last=True),
     _Native("torch-native", "F.conv2d on ATen's own kernels, oneDNN and NNPACK off"),
     _Packed("torch-packed", "oneDNN with weights packed beforehand, as in a compiled model", channels_last=True),
+    _Engine("fbgemm", "quantized.conv2d by FBGEMM"),
+    _Engine("onednn", "quantized.conv2d by oneDNN"),
+    _Engine("qnnpack", "quantized.conv2d by QNNPACK, the engine for phones"),
     _Mps("torch-mps", "F.conv2d on Apple's Metal"),
 )
