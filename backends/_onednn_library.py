@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Constants of oneapi/dnnl/dnnl_types.h, which are the same in all of oneDNN 3.
 DTYPE = {"float16": 1, "bfloat16": 2, "float32": 3}
+_NUMBER = DTYPE | {"int32": 4, "int8": 5, "uint8": 6}
 SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41  # arguments of a primitive
 _CPU = _IN_ORDER = _ANY = 1
 _LAYOUT_OF_ARGUMENT, _IMPLEMENTATION = 255, 8  # queries in dnnl_types.h
@@ -34,7 +35,7 @@ class Owned:
     def __init__(self, noun: str, create: str, *arguments: Any) -> None:
         self._as_parameter_ = ctypes.c_void_p()
         self._destroy = getattr(library(), f"dnnl_{noun}_destroy")
-        _check(getattr(library(), create)(ctypes.byref(self._as_parameter_), *arguments))
+        check(getattr(library(), create)(ctypes.byref(self._as_parameter_), *arguments))
 
     def __del__(self) -> None:
         self._destroy(self._as_parameter_)
@@ -54,7 +55,7 @@ class _Argument(ctypes.Structure):
 
 def any_layout(shape: Sequence[int], dtype: str) -> Owned:
     """`shape` in a layout that oneDNN chooses."""
-    dims = (len(shape), integers(*shape), DTYPE[dtype])
+    dims = (len(shape), integers(*shape), _NUMBER[dtype])
     return Owned("memory_desc", "dnnl_memory_desc_create_with_tag", *dims, _ANY)
 
 
@@ -63,7 +64,7 @@ def row_major_layout(shape: Sequence[int], dtype: str) -> Owned:
     strides = [1]
     for size in reversed(shape[1:]):
         strides.insert(0, size * strides[0])
-    dims = (len(shape), integers(*shape), DTYPE[dtype], integers(*strides))
+    dims = (len(shape), integers(*shape), _NUMBER[dtype], integers(*strides))
     return Owned("memory_desc", "dnnl_memory_desc_create_with_strides", *dims)
 
 
@@ -81,7 +82,7 @@ def chosen_memory(description: Owned, argument: int) -> Memory:
 def implementation(description: Owned) -> str:
     """oneDNN's name of the kernel that it chose, such as "jit:avx512_core"."""
     name = ctypes.c_char_p()
-    _check(library().dnnl_primitive_desc_query(description, _IMPLEMENTATION, 0, ctypes.byref(name)))
+    check(library().dnnl_primitive_desc_query(description, _IMPLEMENTATION, 0, ctypes.byref(name)))
     return (name.value or b"unknown").decode()
 
 
@@ -89,6 +90,12 @@ def effective_isa() -> str | None:
     """The widest instruction set that oneDNN uses here, by its own name; None for those narrower than AVX2."""
     bits = library().dnnl_get_effective_cpu_isa()
     return next((name for isa, name in reversed(_ISA.items()) if isa & bits == isa), None)
+
+
+def check(status: int) -> None:
+    """Raise `RefusedError` for a status other than success."""
+    if status:
+        raise RefusedError(_STATUS[status] if status < len(_STATUS) else f"status {status}")
 
 
 def reorder(source: Memory, target: Memory) -> None:
@@ -110,7 +117,7 @@ def execution(description: Owned, memory: Mapping[int, Memory]) -> Callable[[], 
     execute, wait = library().dnnl_primitive_execute, library().dnnl_stream_wait
 
     def run() -> None:
-        _check(execute(primitive, stream, len(memory), arguments) or wait(stream))  # this also keeps the memory alive
+        check(execute(primitive, stream, len(memory), arguments) or wait(stream))  # this also keeps the memory alive
 
     return run
 
@@ -169,11 +176,6 @@ def engine() -> Owned:
 @cache
 def _stream() -> Owned:
     return Owned("stream", "dnnl_stream_create", engine(), _IN_ORDER)
-
-
-def _check(status: int) -> None:
-    if status:
-        raise RefusedError(_STATUS[status] if status < len(_STATUS) else f"status {status}")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Quantised convolutions of PyTorch: the operators of its eager mode, and those that a model exported by PT2E lowers to.
+"""Quantised convolutions of PyTorch: the operators of its eager mode, and those that a model of PT2E lowers to.
 
 Both take uint8 alone and add the bias as float32, of the scale of the sums.
 """
@@ -6,7 +6,8 @@ Both take uint8 alone and add the bias as float32, of the scale of the sums.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from convbench.backend import QuantizedArithmetic, QuantizedSupport, Ready
@@ -25,7 +26,10 @@ Engine = Literal["x86", "fbgemm", "onednn", "qnnpack"]
 
 EAGER = QuantizedSupport({"u8:u8"})
 EXPORTED = QuantizedSupport({"u8:u8", "u8:s8", "u8:f32"})
-_PADS = ("zeros", "reflect")  # "Could not run 'aten::replication_pad2d.out' with arguments from the 'QuantizedCPU' backend"
+_PADS = (
+    "zeros",
+    "reflect",
+)  # "Could not run 'aten::replication_pad2d.out' with arguments from the 'QuantizedCPU' backend"
 
 
 # FBGEMM adds the zero point to rounded numbers, and oneDNN before it rounds. The engine x86 takes either. Where the CPU
@@ -78,7 +82,12 @@ def prepared_eager(
         packed = torch.ops.quantized.conv2d_prepack(weight, _float_bias(b, scales), *arguments)
     convolve, scale, zero = torch.ops.quantized.conv2d.new, scales.y_scale, scales.y_zero
     run = lambda: convolve(pad(quantized), packed, scale, zero)  # noqa: E731
-    return Ready(run, to_numpy=lambda y: to_numpy(y.int_repr()), touch=lambda: quantized.copy_(quantized), explain=explained(run, "cpu"))
+    return Ready(
+        run,
+        to_numpy=lambda y: to_numpy(y.int_repr()),
+        touch=lambda: quantized.copy_(quantized),
+        explain=explained(run, "cpu"),
+    )
 
 
 def prepared_exported(
@@ -142,19 +151,14 @@ def _padding(problem: ConvProblem, zero: int) -> tuple[Callable[[Any], Any], tup
     return lambda x: pad(x, (left, right, top, bottom), TORCH_MODE[problem.padding_mode], value), (0, 0)
 
 
-class _engine:
+@contextmanager
+def _engine(engine: Engine) -> Iterator[None]:
     """torch's engine within a block. It decides how weights are packed, and packed weights how they are computed."""
+    import torch
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    def __enter__(self) -> None:
-        import torch
-
-        self.before = torch.backends.quantized.engine
-        torch.backends.quantized.engine = self.engine
-
-    def __exit__(self, *_: object) -> None:
-        import torch
-
-        torch.backends.quantized.engine = self.before
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = engine
+    try:
+        yield
+    finally:
+        torch.backends.quantized.engine = before

@@ -6,12 +6,14 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import WITH_STEP, Arithmetic, Backend, DeviceMemory, Instruments, Ready, touching
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Scales
 
+from . import _jax_quantized as quantized
 from ._hlo import implementation_in
 from ._issue_forms import JAX
 
@@ -25,12 +27,12 @@ _JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 class _Jax(Backend):
     requires = ("jax",)
     issue_form = JAX
-    supports = WITH_STEP
+    supports = replace(WITH_STEP, quantized=quantized.SUPPORT)
     thread_safe = True
     # XLA hands convolutions to YNNPACK. --xla_cpu_max_isa holds only what XLA compiles itself, which pads and adds.
     without_isa_switch = "--xla_cpu_max_isa does not reach YNNPACK, which computes XLA's convolutions"
     # XLA computes groups in float64 as one dense convolution with zeros in the weight.
-    arithmetic = Arithmetic(taints=("float64",))
+    arithmetic = Arithmetic(taints=("float64",), quantized=quantized.ARITHMETIC)
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last
@@ -71,6 +73,20 @@ class _Jax(Backend):
         host = np.array(x, order="C")
         instruments = _instruments(lambda: to_device(host, device), device)
         return Ready(run, sync, to_numpy, instruments=instruments, explain=explain)
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        import jax
+        import numpy as np
+
+        host = quantized.operands(problem, x, w, b, scales, channels_last=self.channels_last)
+        operands = jax.block_until_ready(jax.device_put(host, jax.devices(self.device)[0]))
+        convolve: Any = quantized.compiled(problem, self.channels_last)
+        run, sync = self._call(lambda: convolve(*operands))
+        to_numpy = _from_nhwc if self.channels_last else np.asarray
+        explain = lambda: implementation_in(convolve.lower(*operands).compile().as_text())  # noqa: E731
+        return Ready(run, sync, to_numpy, touch=touching(np.asarray(operands[0])), explain=explain)
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
@@ -167,6 +183,7 @@ class _Cuda(_Jax):
     device = "cuda"
     requires = ("jax",)
     install = "'jax[cuda12]'"
+    supports = WITH_STEP
     arithmetic = Arithmetic("auto")  # cuDNN may choose Winograd or FFT; precision "highest" leaves TF32 out
 
     def unavailable(self) -> str | None:

@@ -8,8 +8,9 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from convbench.backend import WITH_STEP, Algorithm, Arithmetic, Backend, Ready
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Scales
 
+from . import _numpy_quantized as quantized
 from ._issue_forms import NUMPY
 from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, prepared
 from ._numpy_gradients import padded_shape, prepared_gradient
@@ -27,13 +28,14 @@ _FEW_FILTERS = 4  # on one channel: a product with so few rows gains nothing
 class _NumPy(Backend):
     requires = ("numpy",)
     issue_form = NUMPY
-    supports = WITH_STEP
+    supports = replace(WITH_STEP, quantized=quantized.SUPPORT)
     thread_safe = True
     isa_switches = ISA_SWITCHES
     without_isa_switch = WITHOUT_ISA_SWITCH
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
-        self.name, self.arithmetic, self.summary = name, Arithmetic(algorithm), summary
+        self.name, self.summary = name, summary
+        self.arithmetic = Arithmetic(algorithm, quantized=quantized.ARITHMETIC)
         if algorithm == "gemm":
             self.stands_in_for = "numpy"
 
@@ -47,6 +49,15 @@ class _NumPy(Backend):
         x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
         ready = prepared(problem, x, w, b, lambda x, w: convolve(problem, x, w))
         return replace(ready, explain=lambda: "loop" if convolve is _loop else _gemm_path(problem))
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        # NumPy multiplies matrices of integers by plain loops, and of float64 by BLAS.
+        convolve, wide = (_loop, "int32") if self.arithmetic.algorithm == "direct" else (_gemm, "float64")
+        ready = quantized.prepared(problem, x, w, b, scales, wide, lambda x, w: convolve(problem, x, w))
+        kernel = f"{'loop' if convolve is _loop else _gemm_path(problem)} in {wide}"
+        return replace(ready, explain=lambda: kernel)
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None

@@ -7,11 +7,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Arithmetic, Backend, Ready, Supports
-from convbench.problem import DIRECTIONS, ConvProblem
+from convbench.problem import DIRECTIONS, ConvProblem, Scales
 
 from . import _onednn_gradients as gradients
-from . import _onednn_isa
+from . import _onednn_int8, _onednn_isa
 from . import _onednn_library as dnnl
+from . import _onednn_quantized as quantized
 from ._issue_forms import ONEDNN
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ class _OneDnn(Backend):
     # Convolutions in float64 are "unimplemented" on CPUs, and no primitive pads. Negative padding is possible only at
     # the end of an axis, and only less than a stride: "left padding value (-1) must be non-negative", "right padding
     # (-1) and stride (1) must sum up to a positive value".
-    supports = Supports(dtypes=set(dnnl.DTYPE), negative_padding=True, directions=set(DIRECTIONS))
+    supports = Supports(
+        dtypes=set(dnnl.DTYPE), negative_padding=True, directions=set(DIRECTIONS), quantized=quantized.SUPPORT
+    )
     # In bfloat16, on CPUs with AMX, pairs are multiplied, some of them zero weights with values beside the window.
-    arithmetic = Arithmetic("direct", taints=("bfloat16",))
+    arithmetic = Arithmetic("direct", taints=("bfloat16",), quantized=_onednn_int8.ARITHMETIC)
     prepacks = ("input", "weight", "output")
     isa_switches = _onednn_isa.switches()
 
@@ -96,6 +99,11 @@ class _OneDnn(Backend):
 
         return Ready(run, to_numpy=to_numpy, on={"numpy": on}, touch=touch, kernel=dnnl.implementation(description))
 
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        return quantized.prepared(problem, _describe(problem), _shapes(problem), x, w, b, scales)
+
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
     ) -> Ready:
@@ -104,6 +112,8 @@ class _OneDnn(Backend):
 
 def _describe(problem: ConvProblem) -> dnnl.Owned:
     """The convolution or its gradient, with layouts that oneDNN chooses."""
+    if problem.quantization is not None:
+        return quantized.described(problem, _shapes(problem))
     if problem.direction == "forward":
         return _described_forward(problem, _FORWARD_INFERENCE)
     return gradients.described(problem, _shapes(problem), _described_forward(problem, _FORWARD_TRAINING))

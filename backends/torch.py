@@ -11,7 +11,15 @@ from convbench.backend import WHOLE_OF_CONV2D, WITH_STEP, Arithmetic, Ready
 from convbench.problem import DTYPES, ConvProblem, Scales
 
 from ._torch_conv2d import TorchConv2d
-from ._torch_quantized import ARITHMETIC, EAGER, EXPORTED, Engine, prepared_eager, prepared_exported, reason_against_eager
+from ._torch_quantized import (
+    ARITHMETIC,
+    EAGER,
+    EXPORTED,
+    Engine,
+    prepared_eager,
+    prepared_exported,
+    reason_against_eager,
+)
 from ._torch_script import torch_script
 
 if TYPE_CHECKING:
@@ -21,7 +29,7 @@ _NO_FLOAT64 = set(DTYPES) - {"float64"}
 
 
 class _Eager(TorchConv2d):
-    """F.conv2d, and for 8-bit integers `torch.ops.quantized.conv2d` by the engine that torch takes by default on x86."""
+    """F.conv2d, and for 8-bit integers `torch.ops.quantized.conv2d` by the engine x86, which is the default there."""
 
     supports = replace(TorchConv2d.supports, quantized=EAGER)
     arithmetic = replace(TorchConv2d.arithmetic, quantized=ARITHMETIC["x86"])
@@ -168,8 +176,5 @@ BACKENDS = (
     _Eager("torch-channels-last", "F.conv2d in memory format channels_last", channels_last=True),
     _Native("torch-native", "F.conv2d on ATen's own kernels, oneDNN and NNPACK off"),
     _Packed("torch-packed", "oneDNN with weights packed beforehand, as in a compiled model", channels_last=True),
-    _Engine("fbgemm", "quantized.conv2d by FBGEMM"),
-    _Engine("onednn", "quantized.conv2d by oneDNN"),
-    _Engine("qnnpack", "quantized.conv2d by QNNPACK, the engine for phones"),
     _Mps("torch-mps", "F.conv2d on Apple's Metal"),
 )

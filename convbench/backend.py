@@ -56,7 +56,8 @@ from convbench.problem import (
     Epilogue,
     Scales,
 )
-from convbench.quantized import QuantizedArithmetic, QuantizedSupport
+from convbench.quantized import QuantizedArithmetic as QuantizedArithmetic
+from convbench.quantized import QuantizedSupport as QuantizedSupport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,7 +117,7 @@ class Supports:
             if (reason := self.quantized.reason_against(problem.quantization)) is not None:
                 return reason
         elif problem.dtype not in self.dtypes:
-            return f"does not compute {problem.dtype}, only {', '.join(sorted(self.dtypes))}"
+            return f"does not compute {problem.dtype}, only {', '.join(sorted(self.dtypes)) or 'int8'}"
         if problem.padding_mode not in self.padding_modes:
             return f"does not pad with {problem.padding_mode}, only {', '.join(sorted(self.padding_modes))}"
         if problem.stride != (1, 1) and not self.stride:
