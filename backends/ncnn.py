@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
@@ -93,16 +94,19 @@ class _Ncnn(Backend):
         options.use_winograd_convolution = self.arithmetic.algorithm == "winograd"
         # By default ncnn computes float32 in half precision on CPUs that have it.
         options.use_fp16_packed = options.use_fp16_storage = problem.dtype == "float16"
-        options.use_bf16_packed = options.use_bf16_storage = problem.dtype == "bfloat16"
+        options.use_bf16_storage = problem.dtype == "bfloat16"
+        if hasattr(options, "use_bf16_packed"):  # not in releases before 2026
+            options.use_bf16_packed = problem.dtype == "bfloat16"
         options.use_fp16_arithmetic = False
         for option in switched_off:
             setattr(options, option, False)
-        _check(net.load_param_mem(net_text(problem)))
-        with tempfile.NamedTemporaryFile() as file:
-            parts = [np.ascontiguousarray(part, np.float32).tobytes() for part in (w, b) if part is not None]
-            file.write(b"".join([bytes(4), *parts]))  # four zeros mean that float32 follows
-            file.flush()
-            _check(net.load_model(file.name))
+        parts = [np.ascontiguousarray(part, np.float32).tobytes() for part in (w, b) if part is not None]
+        with tempfile.TemporaryDirectory() as folder:  # releases before 2024 read no text from memory
+            layers, weights = Path(folder, "net.param"), Path(folder, "net.bin")
+            layers.write_text(net_text(problem))
+            weights.write_bytes(b"".join([bytes(4), *parts]))  # four zeros mean that float32 follows
+            _check(net.load_param(str(layers)))
+            _check(net.load_model(str(weights)))
         return net
 
     def _algorithm(self, answer: Callable[..., bytes]) -> str:

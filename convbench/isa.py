@@ -74,6 +74,12 @@ def _set_of(flag: str) -> Isa:
     return next((isa for isa, pattern in _ADDED if pattern.match(flag)), "avx2")
 
 
+def by_width(isas: Iterable[str]) -> list[str]:
+    """Words for sets from the narrowest to `native`, and then words that are not known."""
+    order: tuple[str, ...] = (*ISAS, NATIVE)
+    return sorted(isas, key=lambda isa: (order.index(isa) if isa in order else len(order), isa))
+
+
 def widest_named(text: str) -> Isa | None:
     """The widest set that a library's own words name, such as "jit:avx512_core" or "AVX2"; None where they name none.
 

@@ -137,13 +137,15 @@ def compare(
     beside: tuple[Sequence[Record], Sequence[Record]] = ((), ()),
     *,
     across_machines: bool = False,
+    across: str | None = None,
 ) -> Comparison:
     """Compare two sets of records; of several records of one pair the last counts. An interval that lies within
     `threshold` to either side is `same`. Records `beside` them, of both runs, help to tell what the machine did. Pairs
-    that were measured on different hardware are compared only if `across_machines`."""
+    that were measured on different hardware are compared only if `across_machines`, and those that differ in `isa` or
+    `data` only `across` that."""
     before, after = list(base), list(new)
     kinds, new_kinds = set(map(_kind, before)), set(map(_kind, after))
-    several = {*_several(kinds), *_several(new_kinds)}
+    several = {*_several(kinds), *_several(new_kinds)} - {across}
     apart = tuple(sorted(several - {"hardware"} if across_machines else several))
     base_pairs, new_pairs = _by_pair(before, apart), _by_pair(after, apart)
     both = _in_both(base_pairs, new_pairs)

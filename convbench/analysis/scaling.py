@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import TypeVar
 
 from convbench.analysis.backend_times import BackendTime, time_by
-from convbench.isa import ISAS, NATIVE
+from convbench.isa import NATIVE, by_width
 from convbench.stats.ratio import Ratio
 from convbench.store.readings import half_width_not_included, isa_of
 from convbench.store.schema import Record
@@ -73,13 +73,8 @@ def wider_isas(records: Iterable[Record]) -> list[WiderIsa]:
     return [
         WiderIsa(suite, backend, threads, narrowest, isa, count, speedup)
         for (suite, backend, threads), cases in timed.items()
-        for narrowest, isa, count, speedup in _over_least(cases, _by_width)
+        for narrowest, isa, count, speedup in _over_least(cases, by_width)
     ]
-
-
-def _by_width(isas: Iterable[str]) -> list[str]:
-    order: tuple[str, ...] = (*ISAS, NATIVE)
-    return sorted(isas, key=lambda isa: (order.index(isa) if isa in order else len(order), isa))
 
 
 def _timed(

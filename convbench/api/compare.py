@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +15,9 @@ from rich.console import RenderableType
 from convbench.analysis import comparison as analysis
 from convbench.analysis.comparison import Change, Comparison
 from convbench.api import arguments
+from convbench.api.compared_sides import Axis, Sides, along, as_one_backend
 from convbench.api.result import Result
-from convbench.errors import BackendError, NothingMeasuredError
+from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.reporting.history import comparison as shown
 from convbench.reporting.page.figure import Figures
 from convbench.reporting.page.standalone import figures_of
@@ -79,6 +79,7 @@ def compare(
     *,
     backend: str | None = None,
     against: str | None = None,
+    by: Axis | None = None,
     threshold: float | str = 0.05,
     across_machines: bool = False,
     results: str | Path | None = None,
@@ -92,26 +93,35 @@ def compare(
     `base` and `new` are paths of journals or of folders of them, machines, commits, tags or branches, results of
     `convbench.run`, frames of `convbench.load`, or records. With `backend` only that one is compared, and with
     `against` under another name in `new`. A regression is slower beyond doubt and by more than `threshold`, such as
-    "5%" or 0.05. Pairs that were measured on different hardware are compared only with `across_machines`. Machines and
-    commits are looked for in the folder `results`, by default the usual one. With `confirm` each regression is measured
-    again in fresh processes, with the backends of `plugins` and of other environments (`pythons`, such as
-    "envs/old=old"), and counts only if it holds; its journal goes to `results`, and `observer` learns what happens.
+    "5%" or 0.05. With `by` "isa" the wider instruction sets of `new` are compared with the narrowest of `base`, and
+    with "data" the other data with normal ones; both may be the same run.
+
+    Pairs that were measured on different hardware are compared only with `across_machines`. Machines and commits are
+    looked for in the folder `results`, by default the usual one. With `confirm` each regression is measured again in
+    fresh processes, with the backends of `plugins` and of other environments (`pythons`, such as "envs/old=old"), and
+    counts only if it holds; its journal goes to `results`, and `observer` learns what happens.
 
     Raises `ResultsError` for a name that names no records, `BackendError` for patterns that do not match up, and
     `NothingMeasuredError` when no pair is timed in both, or a regression cannot be measured again.
     """
+    if by is not None and confirm:
+        raise ResultsError(
+            "--by and --confirm do not go together: what is slower under other settings is no regression. Give one."
+        )
     folder = results_folder(None if results is None else Path(results))
     with _without_garbage_collection():
         more = ("problem",) if confirm else ()
         base_records = _records(base, folder, more)
         new_records = base_records if isinstance(new, (str, Path)) and new == base else _records(new, folder, more)
-        others: _Sides = ([], [])
+        others: Sides = ([], [])
         if backend is not None:
-            (base_records, new_records), others = _as_one_backend(
-                base_records, new_records, backend, against or backend
-            )
+            (base_records, new_records), others = as_one_backend(base_records, new_records, backend, against or backend)
+        if by is not None:
+            (base_records, new_records), others = along(by, base_records, new_records), ([], [])
         limit = arguments.threshold(threshold, "threshold")
-        comparison = analysis.compare(base_records, new_records, limit, others, across_machines=across_machines)
+        comparison = analysis.compare(
+            base_records, new_records, limit, others, across_machines=across_machines, across=by
+        )
     if not comparison.changes and not comparison.broken:
         names = [str(s) if isinstance(s, (str, Path)) else place for s, place in ((base, "the base"), (new, "the new"))]
         of_base, of_new = (f" of backend {name}" if name else "" for name in (backend, against or backend))
@@ -126,7 +136,7 @@ def compare(
 
 
 def _names_of(compared: str, backend: str | None, against: str | None) -> tuple[str, str]:
-    """The backends that were compared under the name that `_as_one_backend` gave them, in the base and in the new."""
+    """The backends that were compared under the name that `as_one_backend` gave them, in the base and in the new."""
     patterns = (compared if pattern is None else pattern for pattern in (backend, against))
     base, new = (pattern.replace("*", compared) for pattern in patterns)
     return base, new
@@ -168,30 +178,6 @@ def _nested(row: dict[Any, Any]) -> Record:
     machine = row.get("machine")
     nested["machine"] = machine if isinstance(machine, dict) else {"machine": machine}
     return cast("Record", row | nested)
-
-
-_Sides = tuple[list[Record], list[Record]]
-
-
-def _as_one_backend(base: Sequence[Record], new: Sequence[Record], backend: str, against: str) -> tuple[_Sides, _Sides]:
-    """`backend` of the base and `against` of the new under one name, and the other backends of both sides.
-
-    `*` stands for the part of the name that both share: `*@old` and `*@new` are matched by what is before the @. Raises
-    `BackendError` when only one has a `*`.
-    """
-    if backend.count("*") != against.count("*") or backend.count("*") > 1:
-        raise BackendError(
-            f"--backend is {backend!r} and --against is {against!r}; give two names, or two patterns with one * each, "
-            "such as '*@old' and '*@new'."
-        )
-    chosen, others = [], []
-    for side, pattern in ((base, backend), (new, against)):
-        matcher = re.compile("(.*)".join(map(re.escape, pattern.split("*"))))
-        matches = {name: match for name in {r["backend"] for r in side} if (match := matcher.fullmatch(name))}
-        names = {name: match[1] if matcher.groups else backend for name, match in matches.items()}
-        chosen.append([r | {"backend": names[r["backend"]]} for r in side if r["backend"] in names])
-        others.append([r for r in side if r["backend"] not in names])
-    return (chosen[0], chosen[1]), (others[0], others[1])
 
 
 def _nothing(sizes: str, comparison: Comparison) -> str:

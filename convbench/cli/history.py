@@ -16,6 +16,11 @@ from convbench.cli import options
 @click.argument("new")
 @click.option("--backend", metavar="NAME", help="Compare only this backend.")
 @click.option("--against", metavar="NAME", help="Compare --backend in BASE with this backend in NEW.")
+@click.option(
+    "--by",
+    type=click.Choice(["isa", "data"]),
+    help="Compare within one run: wider instruction sets with the narrowest, or other data with normal ones.",
+)
 @options.percent("--threshold", "Call a slow-down a regression only above this share.", "5%", options.threshold_text)
 @click.option(
     "--across-machines", is_flag=True, help="Compare also what was measured on another CPU, number of CPUs or ISA."

@@ -93,3 +93,49 @@ def test_where_nothing_can_be_compared_it_says_so(sides: tuple[Path, Path], tmp_
         convbench.compare(sides[0], [record(1.0, "another case")])
     with pytest.raises(ResultsError, match="'nowhere' is no journal"):
         convbench.compare(sides[0], "nowhere", results=tmp_path)
+
+
+def held(scale: float, isa: str | None, **changes: Any) -> dict[str, Any]:
+    settings = {"allocator": "steady", "cache": "warm", "isa": isa}
+    return record(scale, settings=settings, session="one", **changes)
+
+
+def test_instruction_sets_of_one_run_are_compared_with_the_narrowest(tmp_path: Path) -> None:
+    kernels = {"avx2": "jit:avx2", "avx512": "jit:avx512_core", None: "ref:any"}
+    scales = {"avx2": 1.0, "avx512": 0.5, None: 2.0}
+    run = journal(
+        tmp_path / "run.jsonl",
+        *(held(scales[isa], isa, implementation=kernels[isa]) for isa in (None, "avx512", "avx2")),
+        *(held(scales[isa], isa, backend="jax", case="b") for isa in (None, "avx2")),
+    )
+    result = convbench.compare(run, run, by="isa")
+    found = {change.backend: change for change in result.changes}
+    assert {name: (change.verdict, change.paired) for name, change in found.items()} == {
+        "torch, native": ("slower", False), "jax, native": ("slower", False), "torch, up to avx512": ("faster", False)
+    }  # fmt: skip
+    # All backends move alike with the set; that is not the machine's doing.
+    assert {name: (change.drift, round(change.ratio.value, 1)) for name, change in found.items()} == {
+        "torch, native": (None, 2.0), "jax, native": (None, 2.0), "torch, up to avx512": (None, 0.5)
+    }  # fmt: skip
+    assert found["torch, native"].implementations == ("jit:avx2", "ref:any")
+    assert result.exit_code == 1, "a wider set that is slower is worth a look"
+    command = [sys.executable, "-m", "convbench", "compare", str(run), str(run), "--by", "isa", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == result.records
+
+
+def test_other_data_of_one_run_are_compared_with_normal_ones(tmp_path: Path) -> None:
+    settings = {"allocator": "steady", "cache": "warm"}
+    kinds = {"zeros": 0.5, "normal": 1.0, "denormal": 3.0}
+    run = [record(scale, settings=settings | {"data": data}, session="one") for data, scale in kinds.items()]
+    result = convbench.compare(run, run, by="data")
+    assert [(c.backend, c.verdict) for c in result.changes] == [
+        ("torch, denormal values", "slower"), ("torch, zeros", "faster")
+    ]  # fmt: skip
+
+
+def test_a_run_of_one_set_has_nothing_to_compare_by(sides: tuple[Path, Path]) -> None:
+    with pytest.raises(NothingMeasuredError, match=r"all records are of native.*--isa avx2,native"):
+        convbench.compare(*sides, by="isa")
+    with pytest.raises(ResultsError, match="--by and --confirm"):
+        convbench.compare(*sides, by="isa", confirm=True)

@@ -115,6 +115,25 @@ def test_a_history_says_what_changed_between_records_and_by_how_much_the_time_di
     assert "\x1b" not in done.stdout
 
 
+def test_instruction_sets_and_data_have_a_past_of_their_own(tmp_path: Path) -> None:
+    settings = record("torch", 1e-3, 1)["settings"]
+    others = [{"isa": "avx2"}, {"data": "zeros"}]
+    folder = stored(
+        tmp_path,
+        record("torch", 1e-3, 1),
+        *(record("torch", 2e-3, 2, settings=settings | other) for other in others),
+    )
+    found = history(folder)
+    assert {(past.conditions.isa, past.conditions.data) for past in found.pasts} == {
+        ("", "normal"), ("avx2", "normal"), ("", "zeros")
+    }  # fmt: skip
+    assert all(len(past.visits) == 1 for past in found.pasts)
+    rows = [json.loads(line) for line in convbench("small", "--results", folder, "--json").stdout.splitlines()]
+    assert {(row["isa"], row["data"]) for row in rows} == {(None, "normal"), ("avx2", "normal"), (None, "zeros")}
+    done = " ".join(convbench("small", "--results", folder).stdout.split())
+    assert "instruction sets up to avx2" in done and "timed on zeros" in done
+
+
 def test_a_step_is_shown_where_it_begins_and_a_record_is_a_row_of_json(tmp_path: Path) -> None:
     times = [1e-3 * (1 + 0.001 * (day % 3)) for day in range(1, 9)] + [2e-3 * (1 + 0.001 * (d % 3)) for d in range(8)]
     folder = stored(tmp_path, *(record("torch", seconds, day) for day, seconds in enumerate(times, 1)))

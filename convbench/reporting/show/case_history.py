@@ -18,6 +18,7 @@ from convbench.runner.show.case_history import CaseHistory, Conditions, Past, Vi
 from convbench.status import Status
 from convbench.store.readings import hardware_of, has_interval, median_s, number, table, time_of
 from convbench.store.schema import Record
+from convbench.verification.timed_data import NORMAL, described
 
 _MOST_VISITS = 12  # of a backend, in a table
 _AS_IN_RECORD = (
@@ -56,6 +57,8 @@ def _heading(conditions: Conditions, pasts: Sequence[Past]) -> Text:
     words = [*case_id, machine, count(conditions.threads, "thread"), conditions.dtype]
     words += [f"{conditions.allocator} allocator"] if conditions.allocator != "steady" else []
     words += [_caches(conditions.cache)] if conditions.cache != "warm" else []
+    words += [f"instruction sets up to {conditions.isa}"] if conditions.isa else []
+    words += [f"timed on {described(conditions.data)}"] if conditions.data != NORMAL else []
     return Text(printable(case), style="bold cyan").append(
         f"  {printable(', '.join(filter(None, words)))}", style="dim"
     )
@@ -168,6 +171,8 @@ def _row(past: Past, visit: Visit) -> dict[str, Any]:
         "hardware": str(hardware_of(table(record, "machine"))),
         "allocator": past.conditions.allocator,
         "cache": past.conditions.cache,
+        "isa": past.conditions.isa or None,
+        "data": past.conditions.data,
         "changed": {name: list(values) for name, values in visit.changed.items()},
         "ratio_to_before": visit.ratio,
         "step": ratio and {"ratio": ratio.value, "low": _finite(ratio.low), "high": _finite(ratio.high)},

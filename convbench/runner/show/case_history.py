@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 from convbench.analysis.series import FIELDS as SERIES_FIELDS
 from convbench.analysis.trend import Step, trend
 from convbench.status import Status
-from convbench.store.readings import cache_of, hardware_of, implementation, median_s, number, table, time_of
+from convbench.store.readings import (
+    cache_of,
+    data_of,
+    hardware_of,
+    implementation,
+    isa_of,
+    median_s,
+    number,
+    table,
+    time_of,
+)
 from convbench.store.records import records
 from convbench.store.schema import Record
 
@@ -34,6 +44,10 @@ class Conditions(NamedTuple):
     allocator: str
     cache: str
     """`warm`, `cold` or `pass of N bytes`."""
+    isa: str
+    """The widest instruction set that libraries could use; empty without a limit."""
+    data: str
+    """What was timed: `normal`, `denormal`, `zeros` or a file."""
 
     @classmethod
     def of(cls, record: Record) -> Conditions:
@@ -47,6 +61,8 @@ class Conditions(NamedTuple):
             dtype=str(record.get("dtype") or ""),
             allocator=str(settings.get("allocator") or "steady"),
             cache=cache_of(record),
+            isa=isa_of(record),
+            data=data_of(record),
         )
 
 
