@@ -88,6 +88,12 @@ def test_a_request_arrives_as_it_was_sent(request_: Request[Any]) -> None:
     assert json.dumps(vars(received), default=vars) == json.dumps(vars(request_), default=vars)
 
 
+@pytest.mark.parametrize("case_id", ["n1c2h3w4_o3k1_bias_u8zs8u8z", "n1c2h3w4_o3k1_s8s8tf32", "n1c2h3w4_o3k1"])
+def test_a_problem_arrives_with_all_that_it_says(case_id: str) -> None:
+    problem = ConvProblem.from_case_id(case_id)
+    assert vars(request_of(frame(Prepare(problem=problem, operands={"x": X}))))["problem"] == problem
+
+
 def test_every_request_has_a_reply_type() -> None:
     assert {request.reply_type() for request in REQUESTS.values()} < set(Reply.__args__)
 

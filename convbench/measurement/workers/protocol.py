@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from convbench.measurement.workers.messages import REQUESTS, Failed, Reply, ReplyT, Request
 from convbench.measurement.workers.shared_arrays import ArrayLocation, SharedArrays
+from convbench.problem import ConvProblem
 from convbench.status import Status
 
 _PREFIX = struct.Struct("<4sIQI")  # the mark, the sender's process id, the request's number, bytes of the header
@@ -74,6 +75,8 @@ def encoded_message(message: Request[Any] | Reply, number: int = 0) -> list[Any]
             return {_ARRAY: [value.dtype.name, value.shape]}
         if isinstance(value, SharedArrays):
             return {_SHARED: [value.path, value.locations]}
+        if isinstance(value, ConvProblem):
+            return value.as_dict()
         return {name: getattr(value, name) for name in _field_names(value.__class__)}
 
     name = message.name if isinstance(message, Request) else type(message).__name__
