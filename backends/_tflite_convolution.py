@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Scales
 
 from ._tflite_model import TfliteModel
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 _SAME, _VALID, _REFLECT = 0, 1, 0  # in the enumerations Padding and MirrorPadMode
 
 
-def tflite_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> bytes:
-    """The model: a crop and padding if the convolution cannot do it, and the convolution."""
+def tflite_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None, scales: Scales | None = None) -> bytes:
+    """The model: a crop and padding if the convolution cannot do it, and the convolution. With `scales` its tensors are
+    quantised: int8 padding holds the zero point then."""
     import numpy as np
 
     n, c, *extent = problem.input_shape
@@ -42,8 +43,11 @@ def tflite_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> b
         kind, options, order = "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", (1, 2, 3, 0)
         fields["depthMultiplier"] = problem.out_channels // c
     o, out_height, out_width = problem.output_shape[1:]
-    bias = np.zeros(o, w.dtype) if b is None else b  # CONV_2D: "has_bias was not true"
+    bias_dtype = w.dtype if scales is None else "int32"
+    bias = np.zeros(o, bias_dtype) if b is None else b  # CONV_2D: "has_bias was not true"
     model.add(kind, (n, out_height, out_width, o), [w.transpose(order), bias], options, padding=padding, **fields)
+    if scales is not None:
+        model.quantize_convolution(scales, channel_axis=order.index(0))
     return model.packed()
 
 

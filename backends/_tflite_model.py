@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from convbench.problem import Scales
+
 
 class TfliteModel:
     """A TFLite model of nodes in a row. Each reads the output of the one before it, and constants."""
@@ -36,6 +38,31 @@ class TfliteModel:
         vars(node.builtinOptions).update(fields)
         self.model.operatorCodes.append(code)
         self.graph.operators.append(node)
+
+    def quantize_convolution(self, scales: Scales, channel_axis: int) -> None:
+        """Give scales and zero points to all tensors of a model that ends in a convolution: those of the input to each
+        but the last, and to the weight and the bias their own. `channel_axis` is that of the weight's output channels.
+        """
+        import numpy as np
+
+        _, weight, bias = self.graph.operators[-1].inputs
+        (end,) = self.graph.outputs
+        bias_scale = np.float32(scales.x_scale) * scales.w_scale
+        for place, tensor in enumerate(self.graph.tensors):
+            if place in (weight, bias):
+                scale, axis = (scales.w_scale, channel_axis) if place == weight else (bias_scale, 0)
+                self._quantize(tensor, scale, np.zeros(scale.size), axis)
+            elif place == end:
+                self._quantize(tensor, [scales.y_scale], [scales.y_zero])
+            elif not tensor.buffer:
+                self._quantize(tensor, [scales.x_scale], [scales.x_zero])
+
+    def _quantize(self, tensor: Any, scale: Any, zero: Any, axis: int = 0) -> None:
+        import numpy as np
+
+        tensor.quantization = self.schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.quantizedDimension = np.array(scale, np.float32), axis
+        tensor.quantization.zeroPoint = np.array(zero, np.int64)
 
     def packed(self) -> bytes:
         import flatbuffers

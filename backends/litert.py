@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports
-from convbench.problem import ConvProblem
+from convbench.backend import Arithmetic, Backend, QuantizedArithmetic, QuantizedSupport, Ready, Supports
+from convbench.problem import ConvProblem, Scales
 
 from ._issue_forms import LITERT
 from ._tflite_convolution import tflite_model
@@ -40,9 +41,17 @@ class _LiteRt(Backend):
         self.threads = n
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self._prepared(tflite_model(problem, w, b), x)
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        return self._prepared(tflite_model(problem, w, b, scales), x)
+
+    def _prepared(self, model: bytes, x: np.ndarray) -> Ready:
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(model_content=tflite_model(problem, w, b), num_threads=self.threads)
+        interpreter = Interpreter(model_content=model, num_threads=self.threads)
         interpreter.allocate_tensors()
         image, place = x.transpose(0, 2, 3, 1).copy(), interpreter.get_input_details()[0]["index"]
         interpreter.set_tensor(place, image)
@@ -73,8 +82,20 @@ def kernel_in(operators: list[dict[str, Any]]) -> str | None:
     return f"xnnpack {name}" if taken_over else f"builtin {name}"
 
 
+class _Quantized(_LiteRt):
+    """TFLite's scheme: int8 for input and result. Of uint8 CONV_2D says "input->type == kTfLiteInt8 || input->type ==
+    kTfLiteInt16 was not true". Weights are from -127 on, by TFLite's quantization specification.
+    """
+
+    def __init__(self, name: str, summary: str) -> None:
+        super().__init__(name, "float32", summary)
+        formats = QuantizedSupport({"s8:s8"})
+        self.supports = replace(self.supports, quantized=formats)
+        self.arithmetic = replace(self.arithmetic, quantized=QuantizedArithmetic("even", least_weight=-127))
+
+
 BACKENDS = (
-    _LiteRt("litert", "float32", "a TFLite model of one convolution in NHWC, run by XNNPACK"),
+    _Quantized("litert", "a TFLite model of one convolution in NHWC, run by XNNPACK"),
     _LiteRt(
         "litert-float16", "float16", "a TFLite model of one convolution in NHWC and float16, sums too, run by XNNPACK"
     ),

@@ -7,11 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
-from convbench.problem import PADDING_MODES, ConvProblem
+from convbench.backend import Algorithm, Arithmetic, Backend, QuantizedArithmetic, QuantizedSupport, Ready, Supports
+from convbench.problem import PADDING_MODES, ConvProblem, Scales
 
 from ._issue_forms import OPENCV
 from ._onnx_model import onnx_model
+from ._onnx_quantized import qdq_model
 from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
@@ -35,14 +36,21 @@ class _OpenCv(Backend):
     install = "'convbench[opencv]'"
     # About float64: "Assertion failed: wtype0 == CV_32F || wtype0 == CV_16F || wtype0 == CV_16BF"; of bfloat16, for an
     # input that Python could not hand over: "weights.type() == 5", which is float32.
-    supports = Supports(dtypes={"float32", "float16"}, padding_modes=set(PADDING_MODES), negative_padding=True)
+    supports = Supports(
+        dtypes={"float32", "float16"},
+        padding_modes=set(PADDING_MODES),
+        negative_padding=True,
+        quantized=QuantizedSupport({"u8:u8", "s8:s8"}),
+    )
     prepacks = ("weight",)
     engine = "ENGINE_NEW"
     isa_switches = _ISA_SWITCHES
     without_isa_switch = "its kernels use nothing beyond AVX-512"
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
-        self.name, self.arithmetic, self.summary = name, Arithmetic(algorithm), summary
+        self.name, self.summary = name, summary
+        # The zero point is added before cvRound.
+        self.arithmetic = Arithmetic(algorithm, quantized=QuantizedArithmetic("even-with-zero-point"))
 
     def limit_threads(self, n: int) -> None:
         import cv2
@@ -63,9 +71,17 @@ class _OpenCv(Backend):
         return (getattr(cv2.dnn, self.engine),)
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self._prepared(onnx_model(problem, w, b), x, x.dtype)
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        return self._prepared(qdq_model(problem, w, b, scales), x, x.dtype)  # of one format, input and result
+
+    def _prepared(self, model: bytes, x: np.ndarray, output_dtype: np.dtype) -> Ready:
         import numpy as np
 
-        net = self._net(problem, w, b)
+        net = self._net(model)
         if hasattr(net, "enableWinograd"):  # since 4.7; before, there was none to turn off
             net.enableWinograd(self.arithmetic.algorithm == "winograd")
         image = np.array(x, order="C")
@@ -73,11 +89,11 @@ class _OpenCv(Backend):
 
         def to_numpy(output: np.ndarray) -> np.ndarray:
             with np.errstate(over="ignore"):  # the answer to float16 is float32
-                return output.astype(x.dtype)
+                return output.astype(output_dtype)
 
         def explain() -> str | None:
             if self.arithmetic.algorithm == "winograd":
-                plain = self._net(problem, w, b)
+                plain = self._net(model)
                 plain.enableWinograd(False)
                 plain.setInput(image)
                 if plain.forward().tobytes() != net.forward().tobytes():  # Winograd rounds in another way
@@ -87,12 +103,12 @@ class _OpenCv(Backend):
         # OpenCV copies what it is given, so that giving it once more writes its own input.
         return Ready(net.forward, to_numpy=to_numpy, touch=lambda: net.setInput(image), explain=explain)
 
-    def _net(self, problem: ConvProblem, w: np.ndarray, b: np.ndarray | None) -> Any:
+    def _net(self, model: bytes) -> Any:
         import cv2
 
         with TemporaryDirectory() as folder:  # from bytes, OpenCV 5.0 always takes its new engine
             path = Path(folder, "model.onnx")
-            path.write_bytes(onnx_model(problem, w, b))
+            path.write_bytes(model)
             return cv2.dnn.readNetFromONNX(str(path), *self._engines())
 
     def script(self, problem: ConvProblem) -> str | None:
@@ -123,7 +139,9 @@ class _OpenCv(Backend):
 class _Classic(_OpenCv):
     # Of float16: "input is 7 (CV_16FC1)"; of float64: "input.type() == CV_32F || input.type() == CV_16F"; of circular:
     # "Unknown padding type: wrap"; of negative padding: "Assertion failed: paddings[i].first >= 0".
-    supports = Supports(dtypes={"float32"}, padding_modes=set(PADDING_MODES) - {"circular"})
+    supports = Supports(
+        dtypes={"float32"}, padding_modes=set(PADDING_MODES) - {"circular"}, quantized=QuantizedSupport({"s8:s8"})
+    )
     engine = "ENGINE_CLASSIC"
 
     def _engines(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Algorithm, Arithmetic, Backend, Precision, QuantizedSupport, Ready, Supports, touching
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Scales
 
-from . import _onednn_isa
+from . import _onednn_int8, _onednn_isa
 from ._issue_forms import OPENVINO
 from ._onnx_model import onnx_model
 from ._onnx_quantized import qdq_model
@@ -39,7 +39,9 @@ class _OpenVino(Backend):
     )
     # Where the CPU multiplies bfloat16 all the same, as with AMX, pairs are multiplied, some of them zero weights with
     # values beside the window.
-    arithmetic = Arithmetic(_ALGORITHM, operand="float32", accumulate="float32", taints=("bfloat16",))
+    arithmetic = Arithmetic(
+        _ALGORITHM, operand="float32", accumulate="float32", taints=("bfloat16",), quantized=_onednn_int8.ARITHMETIC
+    )
     hint: str | None = "f32"
     isa_switches = _onednn_isa.switches()
 
