@@ -206,6 +206,7 @@ _READERS: dict[str, Reader] = {
     "plan": lambda value, option: Path(value).expanduser(),
     "plugin": paths,
     "precision": share,
+    "priority": partial(choice, choices=("normal", "realtime")),
     "processes": whole_number,
     "python": words,
     "suite": words,

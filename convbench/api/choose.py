@@ -111,6 +111,7 @@ def choose(
     quick: bool = False,
     details: bool = False,
     processes: int = 1,
+    priority: str = "normal",
     cache: str | None = None,
     pass_bytes: int | str | None = None,
     budget: float = 0.5,

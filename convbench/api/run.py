@@ -114,6 +114,7 @@ def run(
     processes: int | None = None,
     self_check: bool | None = None,
     pin: str = "auto",
+    priority: str = "normal",
     precision: float | str | None = None,
     budget: float | None = None,
     quick: bool = False,

@@ -38,6 +38,7 @@ from convbench.cli import options
 @options.cache
 @options.pass_bytes
 @options.processes
+@options.priority
 @options.seconds("--budget", "Sample each backend on each layer for at most this many seconds.", 0.5)
 @options.percent(
     "--precision", "Sample close backends until their ratio is known this precisely, within --budget.  [default: 1%]"

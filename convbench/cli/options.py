@@ -96,6 +96,12 @@ processes = click.option(
     help="Fresh worker processes per backend. With 3 or more, intervals include the variation between processes.  "
     "[default: 1; `run` takes more where processes differ by more than the precision]",
 )
+priority = click.option(
+    "--priority",
+    type=click.Choice(["normal", "realtime"]),
+    default="normal",
+    help="Let timed calls run before the other programs of a busy machine, where the system allows it (Linux).",
+)
 lower_precision = click.option(
     "--lower-precision",
     is_flag=True,

@@ -57,6 +57,7 @@ from convbench.cli.options import cpus, numbers
     metavar="auto|none|CPUS",
     help="Run workers on these CPUs, such as 2,3; 'auto' takes one core per thread, the same for all workers.",
 )
+@options.priority
 @options.percent(
     "--precision",
     "Sample until the interval reaches this far to either side, for at most 10 s or --budget.  [default: 1%]",

@@ -1,4 +1,4 @@
-"""How to measure: precision, limits, threads, allocator and caches."""
+"""How to measure: precision, limits, threads, priority, allocator and caches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from convbench.isa import Isa
 from convbench.measurement.machine.affinity import AUTO
+from convbench.measurement.machine.priority import Priority
 from convbench.measurement.workers.process_environment import Allocator
 from convbench.verification.timed_data import NORMAL
 
@@ -39,6 +40,8 @@ class Settings:
     """Whether each round also samples one backend of the case in an A/A process, which measures the run's own error."""
     pin: str = AUTO
     """The CPUs that workers run on: `auto`, `none` or a list such as `2,3`."""
+    priority: Priority = "normal"
+    """Whether timed calls run before the other programs of the machine."""
     cache: Cache = "warm"
     pass_bytes: int | None = None
     """With `pass`, how much memory a pass through the model touches between two calls of a layer."""

@@ -14,6 +14,7 @@ from convbench.measurement.environments.interpreters import environments, select
 from convbench.measurement.environments.releases import Release
 from convbench.measurement.machine.affinity import AUTO
 from convbench.measurement.machine.facts import cpu_flags, machine_facts, machine_name
+from convbench.measurement.machine.priority import Priority
 from convbench.measurement.settings import Cache, Settings
 from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import ConvProblem
@@ -56,6 +57,7 @@ class Request:
     data: tuple[str, ...] = ()
     """What is timed, one after the other: words, or paths of arrays. None: normal values."""
     pin: str = AUTO
+    priority: Priority = "normal"
     cache: Cache | None = None
     """None: as in a pass for a suite that stands for a model, else warm."""
     pass_bytes: int | None = None
@@ -114,7 +116,7 @@ class Request:
     def settings(self) -> list[Settings]:
         """One for each number of threads, instruction set and data. A precision or budget that was given decides how
         many rounds there are. Raises `IsaError` for an instruction set that this CPU does not have, and `DataError`."""
-        options = {name: getattr(self, name) for name in ("pin", "allocator", "time_wrong", "seed")}
+        options = {name: getattr(self, name) for name in ("pin", "priority", "allocator", "time_wrong", "seed")}
         options["processes"] = self.processes or 1
         options["self_check"] = not self.quick if self.self_check is None else self.self_check
         if self.time_limit is not None:
@@ -221,6 +223,7 @@ def _heading(session: Session) -> str:
     isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
     parts = [f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa})"]
     parts += ["1 thread" if counts == "1" else f"{counts} threads", f"{first.allocator} allocator"]
+    parts += ["real-time priority"] if first.priority == "realtime" else []
     parts += [f"instruction sets {', '.join(isas)}"] if {*isas} != {NATIVE} else []
     parts += [f"timed on {', '.join(map(described, data))}"] if {*data} != {NORMAL} else []
     parts += [f"{first.processes} processes each"] if first.processes > 1 else []

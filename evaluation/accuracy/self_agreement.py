@@ -1,14 +1,14 @@
 """A/A test: how far the same convolution differs from itself, and whether the stated interval covers that.
 
 Each repeat starts two fresh worker processes of torch on one thread and measures one against the other, in rounds as in
-`convbench run`, with its --precision and --budget if given. With --busy another process computes at the same time. For
-comparison the same through `asv run`, twice, and through two runs of pyperf, in the environment of convbench's workers:
-the ratios of their medians, and whether their intervals (asv's of 99 %; pyperf's test) find no difference. For
-convbench's ratios there are two intervals: that of the rounds, which holds for these two processes, and that of a table
-of backends, which includes between-process variation as the pairs before this one showed it, and `convbench run` learns
-it. `--other-repeats 0` leaves asv and pyperf out.
+`convbench run`, with its --precision, --budget and --priority if given. With --busy other processes compute at the same
+time. For comparison the same through `asv run`, twice, and through two runs of pyperf, in the environment of
+convbench's workers: the ratios of their medians, and whether their intervals (asv's of 99 %; pyperf's test) find no
+difference. For convbench's ratios there are two intervals: that of the rounds, which holds for these two processes, and
+that of a table of backends, which includes between-process variation as the pairs before this one showed it, and
+`convbench run` learns it. `--other-repeats 0` leaves asv and pyperf out.
 
-    python evaluation/accuracy/self_agreement.py [--repeats 20] [--busy] [--precision 0.003] [--budget 6]
+    python evaluation/accuracy/self_agreement.py [--repeats 20] [--busy 1] [--precision 0.003] [--budget 6]
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def by_pyperf(problem: ConvProblem, repeats: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=20, help="pairs of fresh worker processes")
-    parser.add_argument("--busy", action="store_true", help="with one other process computing meanwhile")
+    parser.add_argument("--busy", type=int, default=0, help="so many other processes compute meanwhile")
+    parser.add_argument("--priority", choices=("normal", "realtime"), default="normal")
     parser.add_argument("--other-repeats", type=int, default=3, help="pairs of runs of asv and of pyperf")
     parser.add_argument("--precision", type=float, help="share of a time that its interval reaches to either side")
     parser.add_argument("--budget", type=float, help="seconds of sampling for each of the two processes")
@@ -107,14 +108,14 @@ def main() -> None:
     problem = ConvProblem.parse(options.problem)
     (entry,) = discover().select(["torch"])
     asked = Request(suites=(), precision=options.precision, budget=options.budget, pin=options.pin, self_check=True)
-    (settings,) = asked.settings()
+    (settings,) = (replace(each, priority=options.priority) for each in asked.settings())
     facts = machine_facts()
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if options.busy else None
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)]
     try:
-        state = "one other process busy" if busy else "nothing else at work"
+        state = f"{len(busy)} other processes busy" if busy else "nothing else at work"
         print(f"{facts['cpu']}, {facts['os']}, torch on {options.problem}, 1 thread, {state}")
         most = f"{settings.budget_s:g} s and {settings.most_rounds} rounds at most"
-        print(f"{settings.precision:.1%} asked for, {most}\n")
+        print(f"{settings.precision:.1%} asked for, {most}, {settings.priority} priority\n")
         print(f"{'':<24}{'repeats':>8}{'typical':>10}{'worst':>10}{'covers 1':>14}{'as backends':>14}")
         walls: list[Against] = []
         cpus: list[Against] = []
@@ -130,8 +131,8 @@ def main() -> None:
             print(by_asv(problem, options.other_repeats), flush=True)
             print(by_pyperf(problem, options.other_repeats), flush=True)
     finally:
-        if busy is not None:
-            busy.kill()
+        for process in busy:
+            process.kill()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from functools import partial
 from convbench.isa import reason_without_switch
 from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
 from convbench.measurement.machine.facts import load_average
+from convbench.measurement.machine.priority import refuse_impossible
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, self_ratio
 from convbench.measurement.scheduling.case_run import CaseRun
@@ -54,6 +55,7 @@ class Engine:
     ) -> None:
         self.settings = settings
         self.cores: Cores = cores_here(settings.pin, settings.threads) if start_worker is None else ()
+        refuse_impossible(settings.priority)
         self.starting_s = 0.0
         self._rule = race or NoRace()
         self._data = data

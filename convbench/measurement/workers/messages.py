@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from numpy.typing import NDArray
 
+from convbench.measurement.machine.priority import Priority
 from convbench.measurement.sampling.device import DeviceMetrics, Timer
 from convbench.measurement.sampling.sample import Sample, SamplingPlan
 from convbench.problem import ConvProblem
@@ -183,8 +184,8 @@ class Request(Generic[ReplyT]):
 
 @dataclass(frozen=True, kw_only=True)
 class Start(Request[Started], name="start"):
-    """Load the backend, import its libraries, limit its threads and memory, pin it. With `asks_isa` its library is held
-    to an instruction set, and asked which it uses."""
+    """Load the backend, import its libraries, limit its threads and memory, pin it. Its timed calls will have
+    `priority`. With `asks_isa` its library is held to an instruction set, and asked which it uses."""
 
     backend: str
     origin: Origin
@@ -192,6 +193,7 @@ class Start(Request[Started], name="start"):
     cores: tuple[int, ...] = ()
     memory_limit_bytes: int | None = None
     asks_isa: bool = False
+    priority: Priority = "normal"
 
     def claimed_s(self, reply: Started) -> Iterable[float]:
         return (reply.import_s,)

@@ -107,6 +107,7 @@ class WorkerPool:
             # A GPU's driver reserves far more address space than it uses.
             memory_limit_bytes=int(memory_limit_bytes() * (1 - _KEPT_FREE)) if on_cpu else None,
             asks_isa=self._settings.isa is not None,
+            priority=self._settings.priority,
         )
         slot = slots.get()
         try:

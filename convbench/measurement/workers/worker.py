@@ -32,6 +32,7 @@ from convbench.measurement.machine.affinity import move_here
 from convbench.measurement.machine.energy import Meter, energy_meter
 from convbench.measurement.machine.gpu import Gpu, first_gpu
 from convbench.measurement.machine.memory import MemoryWatch, be_killed_first, limit_memory
+from convbench.measurement.machine.priority import Priority, before_others
 from convbench.measurement.machine.run_queue import thread_queued_s
 from convbench.measurement.sampling import device
 from convbench.measurement.sampling.cache_state import CacheState
@@ -74,6 +75,7 @@ class Worker:
     meter: Meter | None = None
     gpu: Gpu | None = None
     is_held = False  # to an instruction set
+    priority: Priority = "normal"
     backend_s = 0.0  # seconds spent in the backend's own code for this problem, in calls of any purpose
     on_stage: Callable[[Stage], None] = staticmethod(lambda stage: None)
     stops = 0  # how often this process was stopped (SIGSTOP, Ctrl-Z) and continued, which falsifies what it timed
@@ -85,6 +87,7 @@ class Worker:
         limit_memory(request.memory_limit_bytes)
         self.tampering = Tampering([sys.modules[name] for name in _WATCHED])
         self.backend, self.is_held = find(request.origin, request.backend), request.asks_isa
+        self.priority = request.priority
         if reason := self.backend.unavailable():
             return messages.Failed(status=Status.UNAVAILABLE, reason=reason)
         begin = perf_counter()
@@ -145,7 +148,8 @@ class Worker:
         if self.backend.device == "cpu":
             self._spoil()
         start = perf_counter()
-        call_s = warm_up(self.ready.run, self.ready.sync, request.limit_s)
+        with before_others(self.priority):
+            call_s = warm_up(self.ready.run, self.ready.sync, request.limit_s)
         check_sync(self.ready, call_s, self.backend.device)
         self.backend_s += perf_counter() - start
         return messages.WarmedUp(call_s=call_s)
@@ -153,7 +157,7 @@ class Worker:
     def visit(self, request: messages.Visit) -> messages.Visited:
         self.output = None
         start = perf_counter()
-        with _no_garbage_collection():
+        with _no_garbage_collection(), before_others(self.priority):
             _, readings, _ = self._visit(request.plan)
         spent_s = perf_counter() - start
         self.backend_s += spent_s
@@ -165,7 +169,7 @@ class Worker:
         self.output = None
         before_s = thread_queued_s() if request.asks_queue else None
         start = perf_counter()
-        with _no_garbage_collection():
+        with _no_garbage_collection(), before_others(self.priority):
             if self.backend.device != "cpu":
                 sample, self.output = device.take_device_sample(self.ready, plan)
             else:

@@ -17,6 +17,7 @@ from convbench.analysis.roofline import Limits
 from convbench.installation import VERSION
 from convbench.measurement.cache_choice import Caches
 from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.machine.priority import Priority
 from convbench.measurement.scheduling.race import FEWEST_ROUNDS
 from convbench.measurement.settings import Cache, Settings
 from convbench.plans.plan import Choice, Lead, Plan
@@ -49,6 +50,7 @@ class Request:
     from_results: bool = False
     machine: str | None = None
     processes: int | None = None
+    priority: Priority = "normal"
     cache: Cache | None = None
     """None: as in a pass for a model or a suite that stands for one, else warm."""
     pass_bytes: int | None = None
@@ -84,6 +86,7 @@ class Request:
             budget_s=min(self.budget, _QUICK_S) if self.quick else self.budget,
             handed_over=self.purpose == "apply",
             processes=self.processes or 1,
+            priority=self.priority,
             settle_s=0.01,
             time_limit_s=self.time_limit,
         )

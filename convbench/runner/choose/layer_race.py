@@ -80,7 +80,8 @@ def _heading(suite: Suite, settings: Settings, rows: Sequence[Row]) -> str:
     threads = f"{settings.threads} thread{'s' * (settings.threads != 1)}"
     layers = f"{len(suite.cases):,} layer{'s' * (len(suite.cases) != 1)}"
     each = f" in {settings.processes} processes each" if settings.processes > 1 else ""
-    return f"{machine_facts()['cpu']}, {threads}; {layers}, {available} backends{each}"
+    first = ", real-time priority" if settings.priority == "realtime" else ""
+    return f"{machine_facts()['cpu']}, {threads}; {layers}, {available} backends{each}{first}"
 
 
 def _heats(
