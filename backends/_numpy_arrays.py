@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from convbench.backend import Ready, touching
 from convbench.problem import ConvProblem
 
+from ._numpy_fused import ended
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -29,21 +31,28 @@ def prepared(
     w: np.ndarray,
     b: np.ndarray | None,
     correlate: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    r: np.ndarray | None = None,
+    erf: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Ready:
-    """A convolution by `correlate(x, w)`, which gets the padded input and the weight in float32 or float64."""
+    """A convolution by `correlate(x, w)`, which gets the padded input and the weight in float32 or float64, and the
+    problem's epilogue with the residual `r`."""
     import numpy as np
 
     computed_in = np.float64 if problem.dtype == "float64" else np.float32
 
-    def on(x: np.ndarray) -> np.ndarray:
+    def on(x: np.ndarray, r: np.ndarray | None = None) -> np.ndarray:
         # Half formats are widened and rounded once. An infinity from that is an answer and no reason for a warning.
         with np.errstate(over="ignore", invalid="ignore"):
             out = correlate(pad(problem, x.astype(computed_in, copy=False)), w.astype(computed_in, copy=False))
             if b is not None:
                 out += b.astype(computed_in, copy=False)[:, None, None]
+            if problem.epilogue is not None:
+                out = ended(problem.epilogue, out, None if r is None else r.astype(computed_in, copy=False), erf)
             return out.astype(x.dtype, copy=False)
 
-    return Ready(lambda: on(x), on={"numpy": on}, touch=touching(x))
+    residual = None if r is None else np.ascontiguousarray(r)
+    touched = [x] if residual is None else [x, residual]
+    return Ready(lambda: on(x, residual), on={"numpy": on}, touch=touching(*touched))
 
 
 def isa_in_use() -> str | None:

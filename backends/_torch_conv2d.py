@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convbench.backend import (
     NO_INSTRUMENTS,
-    WITH_STEP,
+    WITH_EPILOGUES,
     Algorithm,
     Arithmetic,
     Arrays,
@@ -21,6 +21,7 @@ from convbench.problem import ConvProblem
 
 from . import _onednn_isa
 from ._issue_forms import PYTORCH
+from ._torch_fused import separately
 from ._torch_gradients import gradient, step
 from ._torch_kernels import explained
 from ._torch_script import torch_script
@@ -42,11 +43,12 @@ class TorchConv2d(Backend):
 
     requires = ("torch",)
     issue_form = PYTORCH
-    supports = WITH_STEP
+    supports = WITH_EPILOGUES
     thread_safe = True
     # oneDNN multiplies pairs of bfloat16, some of them zero weights with values beside the window. Where torch computes
     # half formats itself, it adds parts of gradients in the half format.
-    arithmetic = Arithmetic(CPU_ALGORITHM, adds_gradients_in_dtype=True, taints=("bfloat16",))
+    arithmetic = Arithmetic(CPU_ALGORITHM, adds_gradients_in_dtype=True, epilogue_in_dtype=True, taints=("bfloat16",))
+    epilogue_in_place = False
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last
@@ -136,6 +138,42 @@ class TorchConv2d(Backend):
         convolve = TorchConv2d._convolution(self, problem, x, w, b, sides)  # settings have to hold for all of the step
         leaves = [x, w] if b is None else [x, w, b]
         return step(convolve if padded is None else lambda x: convolve(padded(x)), leaves, g)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
+        import torch
+
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        host = tensor(x)
+        instruments = self._instruments(host, layout)
+        input_, weight = (a.to(self.device, memory_format=layout) for a in (host, tensor(w)))
+        bias = None if b is None else tensor(b).to(self.device)
+        residual = [] if r is None else [tensor(r).to(self.device, memory_format=layout)]
+        padded, sides = padding(problem)
+        of_padded = self._fused(problem, input_, weight, bias, sides)
+
+        def compute(x: Any, r: Any = None) -> Any:
+            return of_padded(x if padded is None else padded(x), r)
+
+        def on_tensors(*tensors: Any) -> Any:
+            return compute(*(a.contiguous(memory_format=layout) for a in tensors) if self.channels_last else tensors)
+
+        operands = (input_, *residual)
+        run = self._call(lambda x: compute(x, *residual), input_)
+        on: dict[Arrays, Callable[..., Any]] = {"torch": on_tensors}
+        on = on_both(on_tensors) if self.device == "cpu" else on
+        explain = explained(run, self.device, problem)
+        return Ready(run, self._sync(), to_numpy, on, instruments, touch=touch_of(*operands), explain=explain)
+
+    def _fused(
+        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
+    ) -> Callable[[Any, Any], Any]:
+        """A function from the input, padded already if conv2d cannot do that itself, and the residual to the result."""
+        assert problem.epilogue is not None
+        convolve = self._convolution(problem, x, w, b, padding)
+        end = separately(problem.epilogue, in_place=self.epilogue_in_place)
+        return lambda x, r: end(convolve(x), r)
 
     def _gradient(self, problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
         """A function from the gradient of the output to the one that `problem` asks for, by the operator that autograd

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._onednn_log import kernels_in, printed_by
+from ._fusion import implementation_with
+from ._onednn_log import fused_in, kernels_in, printed_by
+
+if TYPE_CHECKING:
+    from convbench.problem import ConvProblem
 
 # The operators of ATen that compute, where oneDNN does not.
 _OPERATORS = {
@@ -21,25 +25,33 @@ _KERNEL = re.compile(r"(?:void )?((?:[A-Za-z_]\w*::)*[A-Za-z_]\w*)(?:$|[<(])")
 _LONGEST = 76
 
 
-def explained(run: Callable[[], Any], device: str) -> Callable[[], str | None]:
-    """`Ready.explain` for a `run` of torch on `device`."""
+def explained(run: Callable[[], Any], device: str, problem: ConvProblem | None = None) -> Callable[[], str | None]:
+    """`Ready.explain` for a `run` of torch on `device`. Of a `problem` with an epilogue it says whether oneDNN computes
+    that, too."""
     if device == "cuda":
         return lambda: _cuda_kernel(run)
-    return lambda: _from_log(run) or operators_in(_operators(run))
+
+    def explain() -> str | None:
+        log = _log(run)
+        kernel = kernels_in(log) or operators_in(_operators(run))
+        return kernel if problem is None else implementation_with(kernel, problem, fused_in(log))
+
+    return explain
 
 
-def _from_log(run: Callable[[], Any]) -> str | None:
+def _log(run: Callable[[], Any]) -> str:
+    """What oneDNN logs of a call; empty where it does not."""
     import torch
 
     mkldnn = torch.backends.mkldnn
     if not mkldnn.is_available() or not hasattr(mkldnn, "verbose"):
-        return None
+        return ""
 
     def logged() -> None:
         with mkldnn.verbose(mkldnn.VERBOSE_ON):
             run()
 
-    return kernels_in(printed_by(logged))
+    return printed_by(logged)
 
 
 def _operators(run: Callable[[], Any]) -> list[str]:

@@ -45,28 +45,28 @@ def results_to_numpy(outputs: list[Any]) -> tuple[np.ndarray, ...]:
     return tuple(to_numpy(output.detach()) for output in outputs)
 
 
-def touch_of(tensor: Any) -> Callable[[], None] | None:
-    """`Ready.touch` for an input on the CPU; None on another device."""
+def touch_of(*tensors: Any) -> Callable[[], None] | None:
+    """`Ready.touch` for an input, and perhaps a residual, on the CPU; None on another device."""
     import torch
 
     from convbench.backend import touching
 
-    if tensor.device.type != "cpu":
+    if tensors[0].device.type != "cpu":
         return None
-    bits = tensor.view(torch.int16) if tensor.element_size() == 2 else tensor  # NumPy has no bfloat16
-    return touching(bits.numpy())
+    bits = [tensor.view(torch.int16) if tensor.element_size() == 2 else tensor for tensor in tensors]
+    return touching(*(part.numpy() for part in bits))  # as integers, because NumPy has no bfloat16
 
 
-def on_both(on_tensor: Callable[[Any], Any]) -> dict[Arrays, Callable[[Any], Any]]:
-    """`Ready.on` for tensors on the CPU and for arrays. A writeable array shares its memory with a tensor."""
+def on_both(on_tensor: Callable[..., Any]) -> dict[Arrays, Callable[..., Any]]:
+    """`Ready.on` for tensors on the CPU and for arrays. Writeable arrays share their memory with tensors."""
     import torch
 
-    def on_array(x: np.ndarray) -> np.ndarray:
+    def on_array(*arrays: np.ndarray) -> np.ndarray:
         # torch takes no negative stride, and even a contiguous array of one row may have one.
-        if x.flags.writeable and x.dtype.name != "bfloat16" and min(x.strides) >= 0:
-            shared: np.ndarray = on_tensor(torch.from_numpy(x)).numpy()
+        if all(a.flags.writeable and a.dtype.name != "bfloat16" and min(a.strides) >= 0 for a in arrays):
+            shared: np.ndarray = on_tensor(*map(torch.from_numpy, arrays)).numpy()
             return shared
-        return to_numpy(on_tensor(tensor(x)))
+        return to_numpy(on_tensor(*map(tensor, arrays)))
 
     return {"numpy": on_array, "torch": on_tensor}
 

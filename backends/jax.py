@@ -10,12 +10,13 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WITH_STEP, Arithmetic, Backend, DeviceMemory, Instruments, Ready, touching
+from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, DeviceMemory, Instruments, Ready, touching
 from convbench.problem import ConvProblem, Scales
 
 from . import _jax_quantized as quantized
 from ._hlo import implementation_in
 from ._issue_forms import JAX
+from ._jax_fused import fused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,7 @@ _JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 class _Jax(Backend):
     requires = ("jax",)
     issue_form = JAX
-    supports = replace(WITH_STEP, quantized=quantized.SUPPORT)
+    supports = replace(WITH_EPILOGUES, quantized=quantized.SUPPORT)
     thread_safe = True
     # XLA hands convolutions to YNNPACK. --xla_cpu_max_isa holds only what XLA compiles itself, which pads and adds.
     without_isa_switch = "--xla_cpu_max_isa does not reach YNNPACK, which computes XLA's convolutions"
@@ -45,30 +46,38 @@ class _Jax(Backend):
             os.environ["JAX_PLATFORMS"] = "cpu"  # or JAX would initialise a CUDA device, too
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self.prepare_fused(problem, x, w, b, None)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
         import jax
         import numpy as np
 
         if self.channels_last:
             x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
+            r = None if r is None else r.transpose(0, 2, 3, 1)
         # Copies, because JAX may keep using the memory of a NumPy array.
-        operands = [np.array(a, order="C") for a in (x, w, b) if a is not None]
+        operands = [np.array(a, order="C") for a in (x, *([] if r is None else [r]), w, b) if a is not None]
         device = jax.devices(self.device)[0]
         to_device = _with_float64(jax.device_put, problem)
         operands = jax.block_until_ready(to_device(operands, device))
         convolve = _with_float64(_compiled(problem, self.channels_last), problem)
         run, sync = self._call(lambda: convolve(*operands))
         to_numpy = _from_nhwc if self.channels_last else np.asarray
-        weights = operands[1:]
+        images = 1 if r is None else 2
+        weights = operands[images:]
         compiled_text = _with_float64(_hlo(problem, self.channels_last), problem)
-        explain = lambda: implementation_in(compiled_text(*operands))  # noqa: E731
+        explain = lambda: implementation_in(compiled_text(*operands), problem)  # noqa: E731
 
-        def on(x: np.ndarray) -> np.ndarray:
+        def on(*arrays: np.ndarray) -> np.ndarray:
             # A copy, because JAX returns its own memory, which is read-only.
-            return np.array(to_numpy(convolve(x.transpose(0, 2, 3, 1) if self.channels_last else x, *weights)))
+            given = (a.transpose(0, 2, 3, 1) if self.channels_last else a for a in arrays)
+            return np.array(to_numpy(convolve(*given, *weights)))
 
         if self.device == "cpu":
             # JAX shows its memory read-only: the input is read, which brings as much of it into the caches.
-            touch = touching(np.asarray(operands[0]))
+            touch = touching(*map(np.asarray, operands[:images]))
             return Ready(run, sync, to_numpy, {"numpy": on}, touch=touch, explain=explain)
         host = np.array(x, order="C")
         instruments = _instruments(lambda: to_device(host, device), device)
@@ -183,7 +192,7 @@ class _Cuda(_Jax):
     device = "cuda"
     requires = ("jax",)
     install = "'jax[cuda12]'"
-    supports = WITH_STEP
+    supports = WITH_EPILOGUES
     arithmetic = Arithmetic("auto")  # cuDNN may choose Winograd or FFT; precision "highest" leaves TF32 out
 
     def unavailable(self) -> str | None:
@@ -270,7 +279,7 @@ def _compiled_gradient(problem: ConvProblem, channels_last: bool) -> Callable[..
     import jax
     from jax import numpy as jnp
 
-    convolve = _convolution(problem.replace(direction="forward", bias=False), channels_last)
+    convolve = _convolution(problem.replace(direction="forward", bias=False, epilogue=None), channels_last)
 
     def zeros(shape: tuple[int, ...], order: tuple[int, ...], g: Any) -> Any:
         return jnp.zeros([shape[axis] for axis in order] if channels_last else shape, g.dtype)
@@ -317,8 +326,11 @@ def _convolution(problem: ConvProblem, channels_last: bool) -> Callable[..., Any
     padding = problem.padding
     accumulated_in = jnp.float64 if problem.dtype == "float64" else jnp.float32
 
-    def convolve(x: Any, w: Any, b: Any = None) -> Any:
-        sides = padding
+    with_epilogue = None if problem.epilogue is None else fused(problem.epilogue)
+
+    def convolve(x: Any, *operands: Any) -> Any:
+        r, (w, *rest) = (operands[0], operands[1:]) if "r" in problem.operand_shapes else (None, operands)
+        b, sides = rest[0] if rest else None, padding
         if problem.padding_mode != "zeros":
             space = ((0, 0), *padding, (0, 0)) if channels_last else ((0, 0), (0, 0), *padding)
             x, sides = jnp.pad(x, space, mode=_JAX_MODE[problem.padding_mode]), ((0, 0), (0, 0))
@@ -335,6 +347,8 @@ def _convolution(problem: ConvProblem, channels_last: bool) -> Callable[..., Any
         )
         if b is not None:
             y += (b if channels_last else b[:, None, None]).astype(accumulated_in)
+        if with_epilogue is not None:
+            y = with_epilogue(y, None if r is None else r.astype(accumulated_in))
         return y.astype(x.dtype)
 
     return convolve

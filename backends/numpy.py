@@ -7,12 +7,14 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from convbench.backend import WITH_STEP, Algorithm, Arithmetic, Backend, Ready
+from convbench.backend import WITH_EPILOGUES, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem, Scales
 
 from . import _numpy_quantized as quantized
+from ._fusion import implementation_with
 from ._issue_forms import NUMPY
 from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, prepared
+from ._numpy_fused import WITHOUT_ERF
 from ._numpy_gradients import padded_shape, prepared_gradient
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ _FEW_FILTERS = 4  # on one channel: a product with so few rows gains nothing
 class _NumPy(Backend):
     requires = ("numpy",)
     issue_form = NUMPY
-    supports = replace(WITH_STEP, quantized=quantized.SUPPORT)
+    supports = replace(WITH_EPILOGUES, activations=WITHOUT_ERF, quantized=quantized.SUPPORT)
     thread_safe = True
     isa_switches = ISA_SWITCHES
     without_isa_switch = WITHOUT_ISA_SWITCH
@@ -43,12 +45,18 @@ class _NumPy(Backend):
         return isa_in_use()
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self.prepare_fused(problem, x, w, b, None)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
         import numpy as np
 
         convolve = _loop if self.arithmetic.algorithm == "direct" else _gemm
         x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
-        ready = prepared(problem, x, w, b, lambda x, w: convolve(problem, x, w))
-        return replace(ready, explain=lambda: "loop" if convolve is _loop else _gemm_path(problem))
+        ready = prepared(problem, x, w, b, lambda x, w: convolve(problem, x, w), r)
+        path = "loop" if convolve is _loop else _gemm_path(problem)
+        return replace(ready, explain=lambda: implementation_with(path, problem, ()))
 
     def prepare_quantized(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales

@@ -6,9 +6,10 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from convbench.backend import WITH_STEP, Arithmetic, Backend, Ready
+from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready
 from convbench.problem import DTYPES, ConvProblem
 
+from ._fusion import implementation_with
 from ._issue_forms import SCIPY
 from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, pad_code, prepared
 from ._numpy_gradients import padded_shape, prepared_gradient
@@ -22,7 +23,7 @@ _PLANES_AT_ONCE = 2**25  # elements in one call, whose spectra take about 0.5 Gi
 class _SciPy(Backend):
     requires = ("numpy", "scipy")
     issue_form = SCIPY
-    supports = WITH_STEP
+    supports = WITH_EPILOGUES
     plane: str
     """The code of the call that computes one plane."""
     thread_safe = True
@@ -33,12 +34,20 @@ class _SciPy(Backend):
         return isa_in_use()
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self.prepare_fused(problem, x, w, b, None)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
         import numpy as np
-        import scipy.signal  # noqa: F401 - takes longer than a call, so it is imported before the first one
+        import scipy.signal  # takes longer than a call, so it is imported before the first one
+        import scipy.special
 
         x = np.ascontiguousarray(x)
-        ready = prepared(problem, x, w, b, lambda x, w: self._correlate(problem, x, _dilate(problem, w)))
-        return replace(ready, explain=lambda: self.plane.partition("(")[0])
+        correlate = lambda x, w: self._correlate(problem, x, _dilate(problem, w))  # noqa: E731
+        ready = prepared(problem, x, w, b, correlate, r, scipy.special.erf)
+        plane = self.plane.partition("(")[0]
+        return replace(ready, explain=lambda: implementation_with(plane, problem, ()))
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None

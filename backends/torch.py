@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WHOLE_OF_CONV2D, WITH_STEP, Arithmetic, Ready
+from convbench.backend import WHOLE_OF_CONV2D, WITH_EPILOGUES, Arithmetic, Ready
 from convbench.problem import DTYPES, ConvProblem, Scales
 
+from ._onednn_log import LOSES_NAN
 from ._torch_conv2d import TorchConv2d
+from ._torch_fused import packed as packed_with
 from ._torch_quantized import (
     ARITHMETIC,
     EAGER,
@@ -96,15 +98,27 @@ def _on_own_kernels(compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return run
 
 
+class _InPlace(TorchConv2d):
+    """F.conv2d and then the epilogue, part by part, in the memory of the convolution's output."""
+
+    epilogue_in_place = True
+
+    def unsupported(self, problem: ConvProblem) -> str | None:
+        if problem.epilogue is None:
+            return "without an epilogue it equals torch"
+        return super().unsupported(problem)
+
+
 class _Packed(TorchConv2d):
     """oneDNN called as in a compiled model: the weight has the blocked layout that oneDNN chose for this problem.
 
     The operators are those that inductor's freezing calls. Their output is channels-last for any input.
     """
 
+    # oneDNN's post-ops are vector instructions for minima and maxima, which make numbers of NaN.
+    arithmetic = replace(TorchConv2d.arithmetic, loses_nan=LOSES_NAN, quantized=ARITHMETIC["onednn"])
     # oneDNN has no float64: "itensor_view_from_dense expects float/bfloat16/half/..."
-    supports = replace(WHOLE_OF_CONV2D, dtypes=_NO_FLOAT64, quantized=EXPORTED)
-    arithmetic = replace(TorchConv2d.arithmetic, quantized=ARITHMETIC["onednn"])
+    supports = replace(WITH_EPILOGUES, dtypes=_NO_FLOAT64, directions={"forward"}, quantized=EXPORTED)
 
     def unavailable(self) -> str | None:
         if platform.system() == "Darwin":
@@ -126,12 +140,26 @@ class _Packed(TorchConv2d):
     ) -> Callable[[Any], Any]:
         import torch
 
+        packed, settings = self._packed(problem, x, w, padding)
+        convolve = torch.ops.mkldnn._convolution_pointwise.default
+        return lambda x: convolve(x, packed, b, *settings, "none", [], "")
+
+    def _fused(
+        self, problem: ConvProblem, x: Any, w: Any, b: Any, padding: tuple[int, int]
+    ) -> Callable[[Any, Any], Any]:
+        assert problem.epilogue is not None
+        packed, settings = self._packed(problem, x, w, padding)
+        return packed_with(problem.epilogue, packed, b, *settings)
+
+    def _packed(self, problem: ConvProblem, x: Any, w: Any, padding: tuple[int, int]) -> tuple[Any, list[Any]]:
+        """The weight in oneDNN's layout for this problem, and the convolution's settings."""
+        import torch
+
         settings = [list(padding), list(problem.stride), list(problem.dilation), problem.groups]
         extent = zip(x.shape[2:], problem.padding, padding, strict=True)
         arriving = [size + sum(sides) - 2 * own for size, sides, own in extent]  # without the padding of conv2d
-        packed = torch.ops.mkldnn._reorder_convolution_weight(w, *settings, [*x.shape[:2], *arriving])
-        convolve = torch.ops.mkldnn._convolution_pointwise.default
-        return lambda x: convolve(x, packed, b, *settings, "none", [], "")
+        reorder = torch.ops.mkldnn._reorder_convolution_weight
+        return reorder(w, *settings, [*x.shape[:2], *arriving]), settings
 
     def prepare_quantized(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
@@ -153,7 +181,7 @@ class _Packed(TorchConv2d):
 
 class _Mps(TorchConv2d):
     device = "mps"
-    supports = replace(WITH_STEP, dtypes=_NO_FLOAT64)  # Metal has no float64
+    supports = replace(WITH_EPILOGUES, dtypes=_NO_FLOAT64)  # Metal has no float64
     arithmetic = Arithmetic("auto")
 
     def unavailable(self) -> str | None:
@@ -173,6 +201,7 @@ class _Mps(TorchConv2d):
 
 BACKENDS = (
     _Eager("torch", "F.conv2d"),
+    _InPlace("torch-inplace", "F.conv2d, with an epilogue computed in place"),
     _Eager("torch-channels-last", "F.conv2d in memory format channels_last", channels_last=True),
     _Native("torch-native", "F.conv2d on ATen's own kernels, oneDNN and NNPACK off"),
     _Packed("torch-packed", "oneDNN with weights packed beforehand, as in a compiled model", channels_last=True),

@@ -157,6 +157,8 @@ WITH_GRADIENTS = replace(WHOLE_OF_CONV2D, directions={"forward", *GRADIENTS})
 """Every bare `ConvProblem`, forward or a gradient."""
 WITH_STEP = replace(WHOLE_OF_CONV2D, directions=set(DIRECTIONS))
 """Every bare `ConvProblem`, forward, a gradient or a training step."""
+WITH_EPILOGUES = replace(WITH_STEP, activations=set(ACTIVATIONS), residuals=set(RESIDUALS))
+"""These, and every forward one with an epilogue."""
 
 
 @dataclass(frozen=True)

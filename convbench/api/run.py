@@ -107,6 +107,7 @@ def run(
     dtype: Words = (),
     batch: Numbers = (),
     direction: Words = (),
+    epilogue: Words = (),
     cache: str | None = None,
     pass_bytes: int | str | None = None,
     isa: Words = (),

@@ -62,6 +62,7 @@ def verify(
     case: str | None = None,
     where: str | None = None,
     direction: Words = (),
+    epilogue: Words = (),
     exact: bool = False,
     question: str | ConvProblem | Iterable[str | ConvProblem] = (),
     strength: int = 3,

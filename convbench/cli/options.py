@@ -138,6 +138,16 @@ def direction(does: str, default: str | None = None) -> Callable[[Command], Comm
     return click.option("--direction", metavar="D,D,...", help=text)
 
 
+def epilogue(does: str, default: str | None = None) -> Callable[[Command], Command]:
+    """The epilogues of a command; `does` says what it does with them."""
+    note = f"  [default: {default}]" if default else ""
+    text = (
+        f"{does}: activations such as relu, relu6, leaky0.01, clip-1x1, hswish, silu, sigmoid, gelu or gelutanh, with "
+        f"a residual sum as in add_relu or relu_add; none; or all.{note}"
+    )
+    return click.option("--epilogue", metavar="E,E,...", help=text)
+
+
 def time_limit(
     step: str = "prepare and first call", default: float | None = None, note: str = ""
 ) -> Callable[[Command], Command]:

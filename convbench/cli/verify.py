@@ -20,6 +20,7 @@ from convbench.cli import options
 )
 @options.where
 @options.direction("Verify these directions", default="forward")
+@options.epilogue("Verify with these epilogues", default="none")
 @click.option("--exact", is_flag=True, help="Check the suite's cases on integers only, to the last bit.")
 @options.many("--question", "questions", "TEXT", "Ask only this question: a problem and words, as a failure prints it")
 @click.option(

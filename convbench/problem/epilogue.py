@@ -156,3 +156,11 @@ def _finite(name: str, value: Any) -> float:
 
 def _number_text(value: float) -> str:
     return repr(value).removesuffix(".0").replace("e+", "e")
+
+
+_COMMON = ("relu", "relu6", "leaky0.25", "leaky0.01", "clip-1.5x2.5", "hswish", "silu", "sigmoid", "gelu", "gelutanh")
+EPILOGUES: tuple[Epilogue, ...] = (
+    *(Epilogue.parse(text) for word in _COMMON for text in (word, f"add_{word}", f"{word}_add")),
+    Epilogue.parse("add"),
+)
+"""One of each kind, as "all" means it: every activation alone and with a residual before and after it, and a sum."""

@@ -20,7 +20,7 @@ from convbench.measurement.workers.process_environment import Allocator
 from convbench.problem import ConvProblem
 from convbench.registry import Registry, Row, discover
 from convbench.runner.observer import Observer
-from convbench.runner.selection import directions_named, dtypes_named, is_exact, selected_suites
+from convbench.runner.selection import directions_named, dtypes_named, epilogues_named, is_exact, selected_suites
 from convbench.runner.session import Measurements, Session, journal_folder, resumable_run
 from convbench.stats.process_variation import ENOUGH_PAIRS, processes_needed
 from convbench.store.asv.results import Written, write_asv_results
@@ -49,6 +49,8 @@ class Request:
     batch: tuple[int, ...] = ()
     direction: str | None = None
     """One of `DIRECTIONS` or several with commas; None for those of the suites."""
+    epilogue: str | None = None
+    """Spellings of epilogues with commas, "none" or "all"; None for those of the suites."""
     processes: int | None = None
     """None: one, or as many as the precision takes by what earlier runs on this machine saw."""
     self_check: bool | None = None
@@ -85,6 +87,7 @@ class Request:
         dtypes = len((self.dtype or "").split(","))
         directions = len((self.direction or "").split(","))
         counts = {"threads": len(self.thread_counts), "dtype": dtypes, "batch": len(self.batch)}
+        counts |= {"epilogue": len(epilogues_named(self.epilogue))}
         counts |= {"direction": directions, "isa": len(self.isa), "data": len(self.data)}
         return tuple(axis for axis, count in counts.items() if count > 1)
 
@@ -174,9 +177,9 @@ def measure(
 
 
 def requested_suites(request: Request) -> list[Suite]:
-    """The suites and problems of `request`, with its cases, dtypes, batches and directions."""
+    """The suites and problems of `request`, with its cases, dtypes, batches, directions and epilogues."""
     dtypes, directions = dtypes_named(request.dtype), directions_named(request.direction)
-    chosen = (request.case_glob, request.where, directions)
+    chosen = (request.case_glob, request.where, directions, epilogues_named(request.epilogue))
     return selected_suites(request.suites, request.problems, dtypes, request.batch, *chosen)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convbench.errors import SuiteError
-from convbench.problem import ConvProblem, Direction, Dtype
+from convbench.problem import ConvProblem, Direction, Dtype, Epilogue
 from convbench.problem.vocabulary import ITEMSIZE_BYTES
 from convbench.suite.file_kinds import IMAGE
 from convbench.user_file import read_bytes
@@ -113,6 +113,14 @@ class Case:
         problem = self.problem.replace(direction=direction)
         return replace(self, problem=problem, name=problem.case_id, data=None)
 
+    def _of_epilogue(self, epilogue: Epilogue | None) -> Case:
+        """The case with another epilogue or none, on drawn data and named by its case id; the case itself if it has
+        that one."""
+        if epilogue == self.problem.epilogue:
+            return self
+        problem = self.problem.replace(epilogue=epilogue)
+        return replace(self, problem=problem, name=problem.case_id, data=None)
+
     def _of_batch(self, batch: int) -> Case:
         """The case with another batch, named by its case id; the case itself if it has that batch."""
         if batch == self.problem.batch:
@@ -174,14 +182,20 @@ class Suite:
         return replace(self, cases=tuple(cases.values()), whole=())
 
     def over(
-        self, dtypes: Sequence[Dtype] = (), batches: Sequence[int] = (), directions: Sequence[Direction] = ()
+        self,
+        dtypes: Sequence[Dtype] = (),
+        batches: Sequence[int] = (),
+        directions: Sequence[Direction] = (),
+        epilogues: Sequence[Epilogue | None] = (),
     ) -> Suite:
-        """The same cases in each of `dtypes`, each of `batches` and each of `directions`; without these, in their own.
+        """The same cases in each of `dtypes`, `batches`, `directions` and `epilogues`; without these, in their own.
 
-        Each has its own name: a case of another batch or direction than in the file is named by its case id, and so is,
-        with several dtypes, a case of another dtype. A case that brings its own data keeps its batch, and its name gets
-        the dtype. Raises `ProblemError` for an impossible problem.
+        Each has its own name: a case of another batch, direction or epilogue than in the file is named by its case id,
+        and so is, with several dtypes, a case of another dtype. A case that brings its own data keeps its batch, and
+        its name gets the dtype. Raises `ProblemError` for an impossible problem.
         """
+        if epilogues:
+            return self.over(dtypes, batches, directions)._with_epilogues(epilogues)
         if directions:
             return self.over(dtypes, batches)._in_directions(directions)
         in_file = {case.name: case.problem.dtype for case in self.cases}
@@ -203,6 +217,10 @@ class Suite:
                 if (case := own._of_direction(direction)) is not None:
                     cases.setdefault(case.name, case)
         return replace(self, cases=tuple(cases.values()), whole=())
+
+    def _with_epilogues(self, epilogues: Sequence[Epilogue | None]) -> Suite:
+        cases = (own._of_epilogue(epilogue) for epilogue in epilogues for own in self.cases)
+        return replace(self, cases=tuple({case.name: case for case in cases}.values()), whole=())
 
     def select(self, glob: str) -> Suite:
         """The cases whose name or case id matches `glob` (`*`, `?`, `[...]`), perhaps none."""

@@ -106,15 +106,16 @@ def judge_special(
 
     `tainted` (broadcastable to the output) is for algorithms that mix inputs which do not belong together: where it is
     true anything not finite will do instead of what is expected. An output that NaN should have reached may not be
-    finite all the same. The bound is of the problem without its special values. What equals one of `allowed` is as
-    right.
+    finite all the same. The bound is of the problem without its special values. What is within `bound` of
+    one of `allowed` is as right.
     """
     if refused := refusal(problem, output):
         return refused
     got = np.asarray(output, np.float64)
-    alike = np.zeros(got.shape, bool)
-    for right in (exact, *allowed):
-        alike |= (np.isnan(got) & np.isnan(right)) | (got == right)
+    alike = (np.isnan(got) & np.isnan(exact)) | (got == exact)
+    for other in allowed:
+        right = other.astype(NUMPY_DTYPES[problem.dtype]).astype(np.float64)
+        alike |= (np.isnan(got) & np.isnan(right)) | (got == right) | (_error(got, other) <= bound)
     if tainted is not None:
         alike |= tainted & ~np.isfinite(got)
     error = _error(got, exact)

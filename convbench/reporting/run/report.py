@@ -179,8 +179,9 @@ def own_error_sentence(records: Sequence[Record]) -> str | None:
 
 
 def variants(records: Iterable[Record], axes: Sequence[str]) -> list[tuple[str, list[Record]]]:
-    """The records grouped by their values on `axes` (`threads`, `dtype`, `batch`, `direction`, `isa`, `data`), which a
-    ranking must not mix, each group with its heading. Without axes there is one group with an empty heading."""
+    """The records grouped by their values on `axes` (`threads`, `dtype`, `batch`, `direction`, `epilogue`, `isa`,
+    `data`), which a ranking must not mix, each group with its heading. Without axes there is one group with an empty
+    heading."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         values = {
@@ -188,6 +189,7 @@ def variants(records: Iterable[Record], axes: Sequence[str]) -> list[tuple[str, 
             "dtype": str(record.get("dtype")),
             "batch": f"batch {(record.get('problem') or {}).get('batch')}",
             "direction": _direction(record),
+            "epilogue": str((record.get("problem") or {}).get("epilogue") or "no epilogue"),
             "isa": f"instruction sets up to {isa}" if (isa := isa_of(record)) else "all instruction sets of the CPU",
             "data": f"timed on {described(data_of(record))}",
         }

@@ -15,7 +15,7 @@ from itertools import islice, tee, zip_longest
 from typing import Literal
 
 from convbench.measurement.capacity import too_large
-from convbench.problem import ConvProblem, Direction
+from convbench.problem import ConvProblem, Direction, Epilogue
 from convbench.runner.verify.examiner import Examiner
 from convbench.status import Status
 from convbench.suite import Case
@@ -32,6 +32,7 @@ from convbench.verification.sweep.covering import Coverage, Sweep, sweep
 from convbench.verification.sweep.factors import classes
 from convbench.verification.sweep.search import search
 
+Variant = tuple[Direction, tuple[Epilogue | None, ...]]
 Phase = Literal["replay", "suite", "question", "sweep", "search"]
 
 # A campaign ends after so many crashes, or hangs: each costs seconds, or the whole limit, and the picture is clear.
@@ -55,9 +56,18 @@ class CampaignPlan:
     questions: tuple[Question, ...] = ()
     directions: tuple[Direction, ...] = ("forward",)
     """Those of the sweep and the search, which has `search_s` for all together."""
+    epilogues: tuple[Epilogue | None, ...] = (None,)
+    """The same; None is the bare convolution. All others together have one sweep."""
     strength: int = 3
     search_s: float = 60.0
     seed: int = 0
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """What has a sweep and a search of its own: a direction, and the epilogues that take turns in it."""
+        plain: list[Variant] = [(direction, (None,)) for direction in self.directions if None in self.epilogues]
+        fused = tuple(epilogue for epilogue in self.epilogues if epilogue is not None)
+        return (*plain, ("forward", fused)) if fused else tuple(plain)
 
 
 @dataclass(frozen=True)
@@ -92,8 +102,8 @@ class Campaign:
     passed: dict[Question, None] = field(default_factory=dict)
     failures: dict[Question, Failure] = field(default_factory=dict)
     swept: tuple[Sweep, ...] = ()
-    """One for each direction."""
-    directions: tuple[Direction, ...] = ()
+    """One for each variant."""
+    variants: tuple[Variant, ...] = ()
     questions: int = 0
     searched: int = 0
     """How many questions were put, and how many of them in random search; those of shrinking do not count."""
@@ -132,15 +142,18 @@ class Campaign:
     def no_question_reason(self) -> str:
         """Why no question was put."""
         supports = self.examiner.backend.supports
-        if self.directions and not set(self.directions) & supports.directions:
-            return supports.reason_against_direction(self.directions[0]) or ""
+        for direction, epilogues in self.variants:
+            if direction not in supports.directions:
+                return supports.reason_against_direction(direction) or ""
+            if epilogues[0] is not None and (reason := supports.reason_against_epilogue(epilogues[0])) is not None:
+                return reason
         return "it supports nothing of what was asked"
 
     def expected(self, plan: CampaignPlan) -> int:
         """How many questions `plan` has before the search, those that were answered already left out."""
-        backend, self.directions = self.examiner.backend, plan.directions
+        backend, self.variants = self.examiner.backend, plan.variants
         if plan.strength and not self.swept:
-            self.swept = tuple(sweep(backend, plan.strength, plan.seed, direction) for direction in plan.directions)
+            self.swept = tuple(sweep(backend, plan.strength, plan.seed, *variant) for variant in plan.variants)
         of_cases = len(plan.cases) * QUESTIONS_OF_A_CASE[plan.exact]
         swept = (question for sweep in self.swept for question in sweep.questions)
         of_sweep = sum(question not in self.passed and question not in self.failures for question in swept)
@@ -270,7 +283,7 @@ class Campaign:
         def over() -> bool:
             return self.clock() - start >= plan.search_s
 
-        drawn = (search(self.examiner.backend, plan.seed, over, direction) for direction in plan.directions)
+        drawn = (search(self.examiner.backend, plan.seed, over, *variant) for variant in plan.variants)
         for answered in self._ask("search", in_turn(drawn)):
             self.searched += 1
             yield replace(answered, searched_s=self.clock() - start)

@@ -20,7 +20,7 @@ from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.workers.json_child import read_request, send_message
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, discover
-from convbench.runner.selection import in_directions
+from convbench.runner.selection import epilogues_named, in_variants
 from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.runner.verify.rows import row_of, row_of_none
@@ -95,13 +95,15 @@ def campaign_events(
 
 def _plan(request: dict[str, Any]) -> CampaignPlan:
     suites = [load_suite(name).select(request["case_glob"] or "*") for name in request["suites"]]
-    suites = where_it_holds(in_directions(suites, request["directions"]), request["where"])
+    epilogues = epilogues_named(request["epilogue"])
+    suites = where_it_holds(in_variants(suites, request["directions"], epilogues), request["where"])
     return CampaignPlan(
         replay=tuple(Question.parse(text) for text in request["replay"]),
         cases=tuple(case for suite in suites for case in suite.cases),
         exact=request["exact"],
         questions=tuple(Question.parse(text) for text in request["questions"]),
         directions=tuple(request["directions"] or ("forward",)),
+        epilogues=epilogues or (None,),
         strength=request["strength"],
         search_s=max(0.0, request["search_time"] - request["searched_s"]),
         seed=request["seed"],

@@ -14,9 +14,9 @@ from convbench.errors import KnownWrongError, NothingMeasuredError, SuiteError
 from convbench.isa import NATIVE, Isa, isas_named, reason_without_switch
 from convbench.measurement.environments.interpreters import OtherEnvironment, environments, select
 from convbench.measurement.machine.facts import cpu_flags, machine_facts, machine_name, usable_cpus
-from convbench.problem import Direction
+from convbench.problem import Direction, Epilogue
 from convbench.registry import Entry, LoadFailure, Registry, discover
-from convbench.runner.selection import directions_named, in_directions
+from convbench.runner.selection import directions_named, epilogues_named, in_variants
 from convbench.runner.verify.campaign import QUESTIONS_OF_A_CASE
 from convbench.runner.verify.failure_reports import keep_report
 from convbench.runner.verify.jobs import Jobs
@@ -52,6 +52,8 @@ class Request:
     where: str | None = None
     direction: str | None = None
     """Those of the sweep, the search and the suites' cases; None for forward, and for those of the suites."""
+    epilogue: str | None = None
+    """The same of epilogues; None for none, and for those of the suites."""
     exact: bool = False
     questions: tuple[str, ...] = ()
     strength: int = 3
@@ -76,6 +78,11 @@ class Request:
         return directions_named(self.direction)
 
     @property
+    def epilogues(self) -> tuple[Epilogue | None, ...]:
+        """Those that were given, perhaps none. Raises `ProblemError` for what is no epilogue."""
+        return epilogues_named(self.epilogue)
+
+    @property
     def is_whole(self) -> bool:
         """Whether everything is asked, rather than certain suites or questions."""
         return not self.suites and not self.questions
@@ -83,7 +90,7 @@ class Request:
     def identity(self) -> dict[str, Any]:
         """What has to be equal for one request to continue another, under the names that logs have it by. What came
         later than the first logs is left out where it was not given."""
-        since = {name for name in ("known", "pythons", "direction", "isa") if not getattr(self, name)}
+        since = {name for name in ("known", "pythons", "direction", "epilogue", "isa") if not getattr(self, name)}
         named = {_STORED_AS.get(name, name): value for name, value in self.as_json().items() if name not in since}
         return {name: value for name, value in named.items() if name not in _NOT_PART_OF_THE_QUESTIONS}
 
@@ -188,7 +195,10 @@ def _check(request: Request) -> Isa | None:
     """Raise for what cannot be read, before any process starts. Returns the instruction set to hold libraries to."""
     if request.exact and not request.suites:
         raise SuiteError("--exact says how the cases of a suite are checked; give one, as in --suite smoke --exact.")
-    where_it_holds(in_directions([load_suite(name) for name in request.suites], request.directions), request.where)
+    loaded = [load_suite(name) for name in request.suites]
+    where_it_holds(in_variants(loaded, request.directions, request.epilogues), request.where)
+    if any(request.epilogues) and request.directions not in ((), ("forward",)):
+        raise SuiteError(f"--epilogue {request.epilogue} goes with --direction forward; gradients have no epilogue.")
     for text in request.questions:
         Question.parse(text)
     for path in request.known:
@@ -226,10 +236,11 @@ def _job_request(
 def _workload(request: Request, backends: tuple[str, ...], at_once: int) -> Workload:
     """What is known of it before any backend is asked."""
     chosen = [load_suite(name).select(request.case_glob or "*") for name in request.suites]
-    suites = where_it_holds(in_directions(chosen, request.directions), request.where)
+    suites = where_it_holds(in_variants(chosen, request.directions, request.epilogues), request.where)
     questions = len(request.questions) + QUESTIONS_OF_A_CASE[request.exact] * sum(len(suite.cases) for suite in suites)
     if request.is_whole:
-        swept = SWEPT[request.strength] * max(1, len(request.directions))
+        of_epilogues = (None in request.epilogues) + any(request.epilogues)
+        swept = SWEPT[request.strength] * max(1, len(request.directions), of_epilogues)
         return Workload(backends, at_once, swept, request.search_time)
     return Workload(backends, at_once, questions, 0.0)
 

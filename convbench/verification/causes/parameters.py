@@ -7,7 +7,16 @@ from functools import cached_property
 from typing import Any, Self
 
 from convbench.errors import ProblemError
-from convbench.problem import PADDING_MODES, ConvProblem, Direction, Dtype, PaddingMode
+from convbench.problem import (
+    ACTIVATIONS,
+    PADDING_MODES,
+    RESIDUALS,
+    ConvProblem,
+    Direction,
+    Dtype,
+    Epilogue,
+    PaddingMode,
+)
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Calls, Layout, Question, Values
 
 SIDES = ("padding_top", "padding_bottom", "padding_left", "padding_right")
@@ -20,7 +29,7 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "bias": (False, True),
 }
 """What the parameters that are no numbers may be, the plainest first."""
-_AS_IN_THE_PROBLEM = ("batch", "groups", "height", "width", "bias", "padding_mode", "dtype", "direction")
+_AS_IN_THE_PROBLEM = ("batch", "groups", "height", "width", "bias", "padding_mode", "dtype", "direction", "epilogue")
 _AXES = tuple(f"{name}_{axis}" for name in ("kernel", "stride", "dilation") for axis in ("height", "width"))
 SIZES = ("batch", "groups", "channels", "filters", "height", "width", *_AXES)
 NUMBERS = (*SIZES, *SIDES)
@@ -50,6 +59,7 @@ class QuestionParameters:
     padding_mode: PaddingMode
     dtype: Dtype
     direction: Direction
+    epilogue: Epilogue | None
     values: Values
     layout: Layout
     calls: Calls
@@ -108,7 +118,18 @@ class QuestionParameters:
         the padding as what it adds and what it crops."""
         words = [known.index(getattr(self, name)) for name, known in WORDS.items()]
         sides = [part for side in self.padding for part in (max(0, side), max(0, -side))]
-        return (*(getattr(self, name) for name in SIZES), *words, *sides)
+        return (*(getattr(self, name) for name in SIZES), *words, *sides, *self.epilogue_words)
+
+    @property
+    def epilogue_words(self) -> tuple[int, int]:
+        """How far down the lists its activation and its residual stand; 0 for none."""
+        if self.epilogue is None:
+            return (0, 0)
+        activation, residual = self.epilogue.activation, self.epilogue.residual
+        return (
+            0 if activation is None else 1 + ACTIVATIONS.index(activation),
+            0 if residual is None else 1 + RESIDUALS.index(residual),
+        )
 
     def is_within(self, other: Self) -> bool:
         """Whether no parameter goes further than that of `other`."""
@@ -123,7 +144,7 @@ def size(question: Question) -> tuple[int, int, int, int]:
     of the two the smaller numbers win: they say which axis it is.
     """
     form = QuestionParameters.of(question)
-    words = [known.index(getattr(form, name)) for name, known in WORDS.items()]
+    words = [known.index(getattr(form, name)) for name, known in WORDS.items()] + [*form.epilogue_words]
     top, bottom, left, right = form.padding
     problem = question.problem
     counted = [*words, form.batch > 1, form.groups > 1, form.seed, max(problem.stride) > 1, max(problem.dilation) > 1]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from convbench.backend import Backend
 from convbench.errors import ProblemError
 from convbench.installation import VERSION
-from convbench.problem import ConvProblem, Direction
+from convbench.problem import ConvProblem, Direction, Epilogue
 from convbench.problem.dialects import to_benchdnn
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
@@ -91,6 +91,7 @@ def title(failure: Failure) -> str:
     parts: list[str] = [problem.dtype] if problem.dtype != "float32" else []
     parts += [f"stride {_pair(problem.stride)}"] if problem.stride != (1, 1) else []
     parts += [f"dilation {_pair(problem.dilation)}"] if problem.dilation != (1, 1) else []
+    parts += [f"epilogue {problem.epilogue}"] if problem.epilogue else []
     parts += [f"groups {problem.groups}"] if problem.groups > 1 else []
     parts += [f"padding {_padding(problem)}"] if problem.padding != ((0, 0), (0, 0)) else []
     kernel = f"{problem.kernel_size[0]}x{problem.kernel_size[1]} kernel"
@@ -111,12 +112,24 @@ def in_words(question: Question) -> str:
         f"dilation {_pair(p.dilation)}" if p.dilation != (1, 1) else "",
         f"{p.groups} groups" if p.groups > 1 else "",
         "with a bias" if p.bias else "without bias",
+        f"then {epilogue_in_words(p.epilogue)}" if p.epilogue else "",
         f"in {p.dtype}",
     ]
     how = [f"Data: {_VALUES[question.values]}"]
     how += [_LAYOUTS.get(question.layout, "")]
     how += [{"many": "called many times", "threads": "called from two threads at once"}.get(question.calls, "")]
     return f"{', '.join(filter(None, parts))}. {'; '.join(filter(None, how))}."
+
+
+def epilogue_in_words(epilogue: Epilogue) -> str:
+    """`a residual added and relu`, in the order in which they are computed."""
+    activation = (epilogue.activation or "").replace("_", " ")
+    if epilogue.slope is not None:
+        activation += f" with slope {epilogue.slope:g}"
+    if epilogue.low is not None:
+        activation += f" to [{epilogue.low:g}, {epilogue.high:g}]"
+    parts = [("before", "a residual added"), (None, activation), ("after", "a residual added")]
+    return " and ".join(text for when, text in parts if text and when in (None, epilogue.residual))
 
 
 def what_happened(failure: Failure) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from convbench.problem import Epilogue
 from convbench.verification.causes.parameters import NUMBERS, SIDES, WORDS, QuestionParameters
 
 ShrinkPass = Callable[[QuestionParameters], Iterator[QuestionParameters]]
@@ -49,6 +51,18 @@ def _word(name: str, form: QuestionParameters) -> Iterator[QuestionParameters]:
 def _seed(form: QuestionParameters) -> Iterator[QuestionParameters]:
     if form.seed:
         yield form.replace(seed=0)
+
+
+def _plain_epilogue(form: QuestionParameters) -> Iterator[QuestionParameters]:
+    """None at all; or only its sum or its activation; or a ReLU in place of what it has."""
+    if form.epilogue is None:
+        return
+    whole, residual = form.epilogue, form.epilogue.residual
+    plainer = [None, Epilogue(activation="relu")]
+    if whole.activation is not None:
+        plainer += [Epilogue(residual=residual)] if residual else []
+        plainer += [replace(whole, residual=None), Epilogue(activation="relu", residual=residual)]
+    yield from (form.replace(epilogue=epilogue) for epilogue in plainer if epilogue != whole)
 
 
 def _one_group(form: QuestionParameters) -> Iterator[QuestionParameters]:
@@ -142,6 +156,7 @@ def _made(step: Callable[[Any, QuestionParameters], Iterator[QuestionParameters]
 PLAIN_PASSES: tuple[ShrinkPass, ...] = (
     *_made(_word, "values", "layout", "calls"),
     _seed,
+    _plain_epilogue,
     *_made(_word, "bias"),
     *_made(_least, "batch"),
     *_made(_word, "padding_mode"),
@@ -156,6 +171,7 @@ PLAIN_PASSES: tuple[ShrinkPass, ...] = (
 PASSES: tuple[ShrinkPass, ...] = (
     *_made(_word, *(name for name in WORDS if name != "dtype")),
     _seed,
+    _plain_epilogue,
     _one_group,
     _plain_padding,
     _plain_dilation,

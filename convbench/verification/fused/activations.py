@@ -29,8 +29,8 @@ _ROUNDINGS: dict[Activation, float] = {
 }  # fmt: skip
 """How many unit roundoffs a careful implementation may err: an exponential, tanh or erf by some 2 units in the last
 place, and the operations around it."""
-_CANCELLING: tuple[Activation, ...] = ("gelu", "gelu_tanh")
-"""Where 1 is added to a number near -1, what is lost is relative to y, not to the result."""
+_CANCELLING: tuple[Activation, ...] = ("hard_swish", "gelu", "gelu_tanh")
+"""Where 1 is added to a number near -1, or 1/2 to y/6 near -1/2, what is lost is relative to y, not to the result."""
 _EXPONENTIAL: tuple[Activation, ...] = ("sigmoid", "silu", "gelu", "gelu_tanh")
 _TIMES_INFINITY: tuple[Activation, ...] = ("hard_swish", "silu", "gelu", "gelu_tanh")
 _SPREAD: dict[Activation, float] = {
@@ -64,7 +64,7 @@ def lipschitz(epilogue: Epilogue) -> float:
     return 1.0 if epilogue.activation is None else _LIPSCHITZ[epilogue.activation]
 
 
-def own_error(epilogue: Epilogue, y: Array, unit: float, smallest: float) -> Array:
+def approximation_error(epilogue: Epilogue, y: Array, unit: float, smallest: float) -> Array:
     """How far a careful implementation may be from the activation of `y` exactly as it is (finite), computed with
     roundings of `unit`, where numbers below `smallest` may be flushed to zero."""
     if epilogue.activation is None:

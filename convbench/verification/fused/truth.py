@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from convbench.backend import Arithmetic
 from convbench.problem import ConvProblem, Epilogue
 from convbench.verification.bounds import SMALLEST_NORMAL, UNDERFLOW, UNIT_ROUNDOFF, error_bound
-from convbench.verification.fused.activations import activated, also_right, enlarged, own_error
+from convbench.verification.fused.activations import activated, also_right, approximation_error, enlarged
 
 Array = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def fused_error_bound(
         error = _of_the_sum(problem, arithmetic, y, magnitudes, before * (epilogue.residual == "before"), *operands)
     out = activated(epilogue, z)
     smallest = SMALLEST_NORMAL[dtype]
-    error = enlarged(epilogue, z, error) + own_error(epilogue, z, unit, smallest)
+    error = enlarged(epilogue, z, error) + approximation_error(epilogue, z, unit, smallest)
     declared = dict(arithmetic.activation_errors).get(epilogue.activation or "", 0.0)
     error = error + declared * np.maximum(1.0, np.abs(z))
     if epilogue.residual == "after":

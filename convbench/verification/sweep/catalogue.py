@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import WHOLE_OF_CONV2D, Backend, Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Direction, Dtype
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Direction, Dtype, Epilogue
 from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Layout, Question
 from convbench.verification.sweep.factors import BIAS, CALLS_OF, CHANNELS, GEOMETRY, OTHERS, Factor, codes
@@ -85,6 +85,8 @@ class Catalogue:
     others: tuple[tuple[bool, ...], ...]
     """Which levels there are of each of the other factors."""
     direction: Direction = "forward"
+    epilogues: tuple[Epilogue | None, ...] = (None,)
+    """Each `variant` of a row has one of them, in turn."""
 
     def questions(self, row: Sequence[int], variant: int = 0) -> Iterator[Question]:
         """All questions whose levels, each the index in its one of `FACTORS`, are `row`: none, or some hundred. They
@@ -93,7 +95,7 @@ class Catalogue:
         batch, bias, dtype, layout, values, calls = row[others:]
         if not all(there[level] for there, level in zip(self.others, row[others:], strict=True)):
             return
-        batches = _BATCHES[batch]
+        batches, epilogue = _BATCHES[batch], self.epilogues[variant % len(self.epilogues)]
         words: dict[str, Any] = {"layout": LAYOUTS[layout], "values": VALUES[values], "calls": CALLS[calls]}
         listed = self.geometries.numbers_of(row[:channels]), self.channels.numbers_of(row[channels:others])
         walk = _walk(*listed, variant)
@@ -101,7 +103,7 @@ class Catalogue:
             dear = []
             for numbers in some:
                 sizes = (*numbers, batches[variant % len(batches)])
-                problem = _problem(*sizes, bool(bias), DTYPES[dtype], self.direction)
+                problem = _problem(*sizes, bool(bias), DTYPES[dtype], self.direction, epilogue)
                 if not lies_otherwise(problem, LAYOUTS[layout]):
                     continue
                 if _cost(problem) <= _CHEAP:
@@ -129,7 +131,13 @@ def _walk(
 
 
 def _problem(
-    geometry: list[int], channels: list[int], batch: int, bias: bool, dtype: Dtype, direction: Direction
+    geometry: list[int],
+    channels: list[int],
+    batch: int,
+    bias: bool,
+    dtype: Dtype,
+    direction: Direction,
+    epilogue: Epilogue | None,
 ) -> ConvProblem:
     (kh, sh, dh, top, bottom, height), (kw, sw, dw, left, right, width) = geometry[:6], geometry[6:12]
     return ConvProblem(
@@ -147,6 +155,7 @@ def _problem(
         padding_mode=PADDING_MODES[geometry[12]],
         dtype=dtype,
         direction=direction,
+        epilogue=epilogue,
     )
 
 
@@ -162,6 +171,7 @@ def catalogue(
     thread_safe: bool = True,
     refused: frozenset[str] = frozenset(),
     direction: Direction = "forward",
+    epilogues: tuple[Epilogue | None, ...] = (None,),
 ) -> Catalogue:
     """What a backend with these capabilities can be asked, but for the levels that are `refused`, by their words."""
     geometries = every_kind(
@@ -179,7 +189,7 @@ def catalogue(
         np.int16,
     ).T
     channels = channels[:, np.full(channels.shape[1], _none_of(refused, CHANNELS, _by_name(channels)))]
-    dtypes = supports.dtypes if direction in supports.directions else ()
+    dtypes = supports.dtypes if direction in supports.directions and epilogues else ()
     gone = {*refused, *(dtype for dtype in DTYPES if dtype not in dtypes)}
     gone |= set() if thread_safe else {CALLS_OF.words[CALLS.index("threads")]}
     gone |= {BIAS.words[False]} if direction == "bias_gradient" else set()
@@ -189,6 +199,7 @@ def catalogue(
         CombinationListing.of(CHANNELS, channels, _by_name(channels), channels.shape[1]),
         tuple(tuple(word not in gone for word in factor.words) for factor in OTHERS),
         direction,
+        epilogues,
     )
 
 
@@ -216,6 +227,11 @@ def _none_of(refused: frozenset[str], factors: tuple[Factor, ...], parameters: P
         if levels:
             allowed = allowed & ~np.isin(factor.levels_of(parameters), levels)
     return allowed
+
+
+def supported_epilogues(supports: Supports, epilogues: Iterable[Epilogue | None]) -> tuple[Epilogue | None, ...]:
+    """Those of `epilogues` that these capabilities have."""
+    return tuple(e for e in epilogues if e is None or supports.reason_against_epilogue(e) is None)
 
 
 def is_supported(backend: Backend, problem: ConvProblem) -> bool:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from convbench.backend import Backend
-from convbench.problem import DTYPES, ConvProblem, Direction
+from convbench.problem import DTYPES, ConvProblem, Direction, Epilogue
 from convbench.verification.question import Question
-from convbench.verification.sweep.catalogue import Catalogue, catalogue, is_supported
+from convbench.verification.sweep.catalogue import Catalogue, catalogue, is_supported, supported_epilogues
 from convbench.verification.sweep.combinations import FactorBlock, Refusal, Space, Tally
 from convbench.verification.sweep.covering_array import CoveringArray, Row, covering_array
 from convbench.verification.sweep.factors import CHANNELS, DTYPE, FACTORS, GEOMETRY, OTHERS, levels_of
@@ -56,13 +56,21 @@ class Sweep:
         return Coverage(self.strength, combinations - int(tally.unmet.sum()), combinations)
 
 
-def sweep(backend: Backend, strength: int = 3, seed: int = 0, direction: Direction = "forward") -> Sweep:
-    """The sweep of `backend` in a direction, always the same. Every question has `seed`, by which data are drawn."""
-    offered = catalogue(backend.supports, backend.thread_safe, direction=direction)
+def sweep(
+    backend: Backend,
+    strength: int = 3,
+    seed: int = 0,
+    direction: Direction = "forward",
+    epilogues: tuple[Epilogue | None, ...] = (None,),
+) -> Sweep:
+    """The sweep of `backend` in a direction, always the same. Every question has `seed`, by which data are drawn, and
+    one of the `epilogues` that the backend supports, in turn."""
+    variant = (direction, supported_epilogues(backend.supports, epilogues))
+    offered = catalogue(backend.supports, backend.thread_safe, frozenset(), *variant)
     first = _array(backend, offered, 1, seed)
     if first.refusals:  # what is left is looked through more closely
         refused = (FACTORS[refusal.factors[0]].words[refusal.levels[0]] for refusal in first.refusals)
-        offered = catalogue(backend.supports, backend.thread_safe, frozenset(refused), direction)
+        offered = catalogue(backend.supports, backend.thread_safe, frozenset(refused), *variant)
     array = _array(backend, offered, strength, seed)
     return Sweep(array.items, strength, _space(offered), first.refusals + array.refusals)
 

@@ -7,13 +7,14 @@ images up to about 100.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from convbench.backend import Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Direction, Dtype, PaddingMode, Pair
+from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Direction, Dtype, Epilogue, PaddingMode, Pair
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
-from convbench.verification.sweep.catalogue import lies_otherwise
+from convbench.verification.sweep.catalogue import lies_otherwise, supported_epilogues
 
 T = TypeVar("T")
 Choose = Callable[[Sequence[T]], T]
@@ -54,8 +55,15 @@ _IMAGES = (*7 * ("of the output",), "square", "square", "small", "one pixel", "o
 class Drawing:
     """What questions may be drawn for a backend that `supports` this."""
 
-    def __init__(self, supports: Supports, thread_safe: bool, direction: Direction = "forward") -> None:
+    def __init__(
+        self,
+        supports: Supports,
+        thread_safe: bool,
+        direction: Direction = "forward",
+        epilogues: Iterable[Epilogue | None] = (None,),
+    ) -> None:
         self._direction = direction
+        self._epilogues = supported_epilogues(supports, epilogues)
         self.dtypes: list[Dtype] = [dtype for dtype in DTYPES if dtype in supports.dtypes]
         self.modes: list[PaddingMode] = [mode for mode in PADDING_MODES if mode in supports.padding_modes]
         self._groups = _KINDS_OF_GROUPS if supports.groups else ("one",)
@@ -67,6 +75,7 @@ class Drawing:
         self._alike_only = not supports.asymmetric_padding
         self._calls = [calls for calls in CALLS if thread_safe or calls != "threads"]
         self.is_empty = not self.dtypes or not self.modes or direction not in supports.directions
+        self.is_empty |= not self._epilogues
 
     def question(self, decisions: Iterable[int]) -> Question:
         """That of `DECISIONS` numbers, each much larger than what it decides among is many."""
@@ -75,10 +84,15 @@ class Drawing:
         def choose(options: Sequence[T]) -> T:
             return options[next(numbers) % len(options)]
 
-        problem = self._problem(choose)
+        problem = self._with_epilogue(self._problem(choose))
         layout = choose(LAYOUTS)
         layout = layout if lies_otherwise(problem, layout) else "contiguous"
         return Question(problem=problem, values=choose(VALUES), layout=layout, calls=choose(self._calls))
+
+    def _with_epilogue(self, problem: ConvProblem) -> ConvProblem:
+        """One of the epilogues, which the rest of the problem decides: stored seeds of bare ones keep their meaning."""
+        number = zlib.crc32(problem.case_id.encode())
+        return problem.replace(epilogue=self._epilogues[number % len(self._epilogues)])
 
     def _problem(self, choose: Choose[Any]) -> ConvProblem:
         kernel, stride, dilation = choose(_KERNELS), choose(self._strides), choose(self._dilations)

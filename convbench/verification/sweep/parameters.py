@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from convbench.problem import DIRECTIONS, DTYPES, PADDING_MODES
+from convbench.problem import ACTIVATIONS, DIRECTIONS, DTYPES, PADDING_MODES, RESIDUALS
+from convbench.problem.epilogue import NO_EPILOGUE
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 
 Parameters = Mapping[str, Any]
@@ -21,6 +22,8 @@ WORDS: dict[str, Sequence[str]] = {
     "values": VALUES,
     "calls": CALLS,
     "direction": DIRECTIONS,
+    "activation": (NO_EPILOGUE, *ACTIVATIONS),
+    "residual": (NO_EPILOGUE, *RESIDUALS),
 }
 AXES = (
     ("kernel_height", "stride_height", "dilation_height", "padding_top", "padding_bottom", "height"),
@@ -48,7 +51,8 @@ def parameters_of(question: Question) -> Parameters:
     ]
     numbers: dict[str, Any] = {name: getattr(p, name) for name in ("batch", "bias", *CHANNEL_NAMES)}
     for name, words in WORDS.items():
-        numbers[name] = words.index(getattr(question if hasattr(question, name) else p, name))
+        owner = next((one for one in (question, p) if hasattr(one, name)), p.epilogue)
+        numbers[name] = words.index(getattr(owner, name, None) or NO_EPILOGUE)
     return {**numbers, **parameters_of_geometries((*axes[0], *axes[1], numbers["padding_mode"]))}
 
 

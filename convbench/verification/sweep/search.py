@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from convbench.backend import Backend
 from convbench.errors import ProblemError
-from convbench.problem import ConvProblem, Direction
+from convbench.problem import ConvProblem, Direction, Epilogue
 from convbench.verification.question import Question
 from convbench.verification.sweep.catalogue import is_supported, lies_otherwise
 from convbench.verification.sweep.covering import sweep
@@ -46,10 +46,11 @@ def search(
     seed: int = 0,
     until: Callable[[], bool] = lambda: False,
     direction: Direction = "forward",
+    epilogues: tuple[Epilogue | None, ...] = (None,),
 ) -> Iterator[Question]:
     """Questions that `backend` supports, each only once, of which each has `seed` for its data: the same ones for the
     same seed, until `until()` is true. Ends when nothing new is found any more."""
-    strategy, fitting = _any_question(backend, direction), _Fitting(backend, direction)
+    strategy, fitting = _any_question(backend, direction, epilogues), _Fitting(backend, direction, epilogues)
     seen: set[Question] = set()
     draws, in_vain = 0, 0
     while in_vain < _MOST_IN_VAIN and not until():
@@ -67,8 +68,8 @@ class _Fitting:
     """Makes a question one that the backend supports, where that is needed, by the traits of one that it supports: of
     a backend that takes 3x3 kernels and multiples of 16 alone, chance would hardly find one."""
 
-    def __init__(self, backend: Backend, direction: Direction) -> None:
-        self._backend, self._direction = backend, direction
+    def __init__(self, backend: Backend, direction: Direction, epilogues: tuple[Epilogue | None, ...]) -> None:
+        self._backend, self._variant = backend, (direction, epilogues)
 
     def __call__(self, question: Question) -> Question | None:
         if is_supported(self._backend, question.problem):
@@ -85,16 +86,18 @@ class _Fitting:
     @functools.cached_property
     def _model(self) -> ConvProblem | None:
         """The latest that was made to fit; at first any that is supported."""
-        questions = sweep(self._backend, strength=1, direction=self._direction).questions
+        questions = sweep(self._backend, 1, 0, *self._variant).questions
         return next((question.problem for question in questions), None)
 
 
-def _any_question(backend: Backend, direction: Direction) -> SearchStrategy[Question]:
+def _any_question(
+    backend: Backend, direction: Direction, epilogues: tuple[Epilogue | None, ...]
+) -> SearchStrategy[Question]:
     """Any that the backend's capabilities as data allow."""
     _keep_hypothesis_out_of_the_working_folder()
     from hypothesis import strategies as st
 
-    drawing = Drawing(backend.supports, backend.thread_safe, direction)
+    drawing = Drawing(backend.supports, backend.thread_safe, direction, epilogues)
     if drawing.is_empty:
         return st.nothing()
 

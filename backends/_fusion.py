@@ -1,0 +1,27 @@
+"""What of an epilogue a library computes within its convolution, in the words of `Ready.explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convbench.problem import ConvProblem, Epilogue
+
+SUM = "add"
+
+
+def parts_of(epilogue: Epilogue) -> tuple[str, ...]:
+    """`add` for the residual and the activation's word, in the order in which they are computed."""
+    activation = [] if epilogue.activation is None else [epilogue.activation]
+    before, after = (["add"] * (epilogue.residual == when) for when in ("before", "after"))
+    return (*before, *activation, *after)
+
+
+def implementation_with(kernel: str | None, problem: ConvProblem, fused: Collection[str]) -> str | None:
+    """The kernel and what is computed apart from it: "brg_conv:avx512_core, fused" or "..., relu apart", where the
+    kernel is known and `fused` are the parts that it computes."""
+    if kernel is None or problem.epilogue is None:
+        return kernel
+    apart = [part for part in parts_of(problem.epilogue) if part not in fused]
+    return f"{kernel}, {' and '.join(apart)} apart" if apart else f"{kernel}, fused"

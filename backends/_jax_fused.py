@@ -1,0 +1,33 @@
+"""Epilogues in JAX: functions of `jax.nn`, in one compiled function with the convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from convbench.problem import Activation, Epilogue
+
+
+def fused(epilogue: Epilogue) -> Callable[[Any, Any], Any]:
+    """A traceable function from the convolution and the residual, or None, to the result."""
+    from jax import nn
+    from jax import numpy as jnp
+
+    functions: dict[Activation | None, Callable[[Any], Any]] = {
+        None: lambda y: y,
+        "relu": nn.relu,
+        "relu6": nn.relu6,
+        "leaky_relu": lambda y: nn.leaky_relu(y, epilogue.slope or 0.0),
+        "clip": lambda y: jnp.clip(y, epilogue.low, epilogue.high),
+        "hard_swish": nn.hard_swish,
+        "silu": nn.silu,
+        "sigmoid": nn.sigmoid,
+        "gelu": lambda y: nn.gelu(y, approximate=False),
+        "gelu_tanh": lambda y: nn.gelu(y, approximate=True),
+    }
+    activate = functions[epilogue.activation]
+    if epilogue.residual == "before":
+        return lambda y, r: activate(y + r)
+    if epilogue.residual == "after":
+        return lambda y, r: activate(y) + r
+    return lambda y, r: activate(y)
