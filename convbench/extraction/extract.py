@@ -13,7 +13,7 @@ from convbench.extraction.call_log import Reading
 from convbench.extraction.inputs import Inputs
 from convbench.extraction.log import SUFFIXES, read_log
 from convbench.extraction.python_source import is_callable, names_in
-from convbench.problem import DTYPES, ConvProblem, Dtype
+from convbench.problem import ALL_DTYPES, ConvProblem, Dtype
 from convbench.suite import Case, Suite
 
 FORMS = "timm:NAME, torchvision:NAME, module:callable, FILE.py:callable, FILE.onnx, FILE.pt2 or FILE.log"
@@ -116,8 +116,8 @@ def layers_of_script(script: Path, arguments: Sequence[str], *, dtype: Dtype | N
 
 
 def _check_dtype(dtype: Dtype | None) -> None:
-    if dtype is not None and dtype not in DTYPES:
-        raise ProblemError(f"dtype is {dtype!r}; it should be one of {', '.join(DTYPES)}.")
+    if dtype is not None and dtype not in ALL_DTYPES:
+        raise ProblemError(f"dtype is {dtype!r}; it should be one of {', '.join(ALL_DTYPES)}.")
 
 
 def _extracted(source: Any, reading: Reading, dtype: Dtype | None) -> Extracted:

@@ -1,4 +1,4 @@
-"""`FILE.onnx`: the Conv nodes of a graph, with the shapes that ONNX's own inference finds.
+"""`FILE.onnx`: the convolutions of a graph, with the shapes that ONNX's own inference finds.
 
 Only the graph is read, and no weights in files beside it, because the graph has their shapes.
 """
@@ -19,14 +19,13 @@ from convbench.extraction.onnx.inputs import with_inputs
 from convbench.extraction.onnx.model_file import graphs_of, load, nodes_within
 from convbench.extraction.onnx.operations import Operations
 from convbench.extraction.onnx.pad import padding_of
+from convbench.extraction.onnx.quantized import IMAGE_AND_WEIGHT, Quantizations
 from convbench.extraction.onnx.shapes import Shapes
 from convbench.problem import Sides
 
 _DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # TensorProto.DataType
 _OTHER_CONVOLUTIONS = {
     "ConvTranspose": "A transposed convolution",
-    "QLinearConv": "A convolution of integers (QLinearConv)",
-    "ConvInteger": "A convolution of integers (ConvInteger)",
     "DeformConv": "A deformable convolution",
 }
 _SAME = ("Identity", "Dropout")
@@ -56,6 +55,7 @@ class _Graph:
         self._graph = graph
         self._foreign = foreign
         self._shapes = Shapes(path, graph)
+        self._quantizations = Quantizations(graph, self._shapes)
         self._calls = CallLog()
         self._operations = Operations(path, self._shapes, foreign)
 
@@ -86,7 +86,7 @@ class _Graph:
         foreign = self._foreign.get(node.output[0]) if node.output else None
         if foreign is not None:
             self._note_foreign(node, foreign)
-        if node.op_type == "Conv" and not node.domain:
+        if node.op_type in IMAGE_AND_WEIGHT and not node.domain:
             self._convolution(node)
         elif foreign is None and node.op_type == "Pad" and (padding := padding_of(self._path, node, self._shapes)):
             height, width = (self._shapes.known(node.input[0]) or ())[2:]
@@ -121,30 +121,35 @@ class _Graph:
 
     def _convolution(self, node: Any) -> None:
         layer = layer_of(node)
-        if not 2 <= len(node.input) <= 4 or not all(node.input[:2]) or len(node.output) != 1:
+        image_name, weight_name, _ = _operands(node)
+        if (
+            not (image_name and weight_name)
+            or len(node.output) != 1
+            or (node.op_type == "Conv" and len(node.input) > 4)
+        ):
             raise ModelError(
                 f"{self._path}: {node.op_type} {layer} has {len(node.input)} inputs and {len(node.output)} outputs; "
                 "it should have an image, a weight and perhaps a bias, and one output."
             )
-        for name in node.input[3:]:
-            self._calls.read(name)
-        weight = self._known_shape(node, node.input[1], "weight")
+        for name in node.input:
+            if name not in _operands(node):
+                self._calls.read(name)
+        weight = self._known_shape(node, weight_name, "weight")
         if weight is None:
             return
         if len(weight) != 4:
             self._calls.left_out.append((f"A convolution in {len(weight) - 2}-D", layer))
             return
-        image = self._known_shape(node, node.input[0], "image")
+        image = self._known_shape(node, image_name, "image")
         if image is None:
             return
         if len(image) != 4:
             raise ModelError(
-                f"{self._path}: {layer} reads {node.input[0]!r}, which has {len(image)} dimensions; an image has 4."
+                f"{self._path}: {layer} reads {image_name!r}, which has {len(image)} dimensions; an image has 4."
             )
         call = self._call(node, (image[0], image[1], image[2], image[3]), weight)
         if call is not None:
-            self._note_quantisation(node)
-            self._calls.convolutions.append((layer, node.input[0], call))
+            self._calls.convolutions.append((layer, image_name, call))
 
     def _known_shape(self, node: Any, name: str, role: str) -> tuple[int, ...] | None:
         """The shape of an operand. If it is unknown because of a node, the convolution is left out, with that node."""
@@ -164,21 +169,32 @@ class _Graph:
         dilation = attributes.integers("dilations", 2, "for height and width", least=1) or (1, 1)
         kernel = attributes.integers("kernel_shape", 2, "height and width", least=1)
         if kernel is not None and kernel != weight[2:]:
-            raise attributes.refused("kernel_shape", f"{list(weight[2:])}, as its weight {node.input[1]!r} has it")
+            raise attributes.refused("kernel_shape", f"{list(weight[2:])}, as its weight {_operands(node)[1]!r} has it")
         if weight[1] * groups != image[1]:
             raise ModelError(
                 f"{self._path}: {layer_of(node)} has weights for {weight[1] * groups} channels, and its image has "
                 f"{image[1]}."
             )
-        dtype = _DTYPES.get(self._shapes.element_type(node.input[0]) or self._shapes.element_type(node.input[1]))
-        if dtype is None:
-            kind = "A convolution of another format than float64, 32, 16 or bfloat16"
+        numbers = self._numbers(node)
+        if numbers is None:
+            kind = "A convolution of another format than float64, 32, 16, bfloat16 or int8"
             self._calls.left_out.append((kind, layer_of(node)))
             return None
         sides = _sides(attributes, image[2:], weight[2:], stride, dilation)
-        bias = len(node.input) > 2 and bool(node.input[2])
-        words = {"stride": stride, "dilation": dilation, "groups": groups, "bias": bias, "dtype": dtype}
+        bias = bool(_operands(node)[2])
+        words = {"stride": stride, "dilation": dilation, "groups": groups, "bias": bias, **numbers}
         return Convolution(image, weight, sides, words)
+
+    def _numbers(self, node: Any) -> dict[str, Any] | None:
+        """The dtype or the quantization of a convolution, as an argument of `ConvProblem`."""
+        quantization = self._quantizations.of(node)
+        if quantization is not None:
+            return {"quantization": quantization}
+        types = map(self._shapes.element_type, _operands(node)[:2])
+        dtype = _DTYPES.get(next(filter(None, types), 0))
+        if dtype is not None:
+            self._note_quantisation(node)
+        return None if dtype is None else {"dtype": dtype}
 
     def _note_quantisation(self, node: Any) -> None:
         """Say where a convolution in real numbers is written around integers: a runtime may compute in these."""
@@ -188,6 +204,13 @@ class _Graph:
             if "quant" in str(operator).lower():
                 self._calls.of_integers(layer_of(node), operator)
                 return
+
+
+def _operands(node: Any) -> tuple[str, str, str]:
+    """The names of image, weight and bias; empty without one."""
+    names = [*node.input, *[""] * 9]
+    image, weight, bias = IMAGE_AND_WEIGHT[node.op_type]
+    return names[image], names[weight], names[bias]
 
 
 def _check_order(path: Path, graph: Any) -> None:
