@@ -26,6 +26,7 @@ from convbench.extraction.exported.node import (
     nodes_within,
     tensors_of,
 )
+from convbench.extraction.exported.quantized import Quantizations
 from convbench.extraction.exported.symbolic_size import Sizes, UnknownSizeError
 from convbench.extraction.inputs import Inputs
 from convbench.problem.arguments import sides
@@ -103,6 +104,7 @@ class _Graph:
         self._graph, self._number, self._depth = graph, number, depth
         self._tensors: Mapping[str, Any] = graph["tensor_values"]
         self._made_by: dict[str, Operator] = {}
+        self._quantizations = Quantizations(graph)
 
     def key(self, name: str) -> Key:
         return (self._number, name)
@@ -226,10 +228,13 @@ class _Graph:
             "dilation": dilation,
             "groups": arguments.get("groups", 1),
             "bias": "bias" in arguments.single,
-            "dtype": _DTYPES[dtype],
         }
+        quantization = self._quantizations.of(node)
+        words |= {"dtype": _DTYPES[dtype]} if quantization is None else {"quantization": quantization}
         call = Convolution(self._shape(image), kernel, padding, words)
         self._calls.convolutions.append((layer_of(node), self.key(image), call))
+        if quantization is not None:
+            return
         makers = (self._made_by.get(name) for name in (image, arguments.single["weight"]))
         if quantiser := next((maker for maker in makers if maker is not None and "quant" in maker.name), None):
             self._calls.of_integers(layer_of(node), quantiser)

@@ -1,6 +1,6 @@
 """The quantization of a convolution in an ONNX graph: of QLinearConv and ConvInteger, and of Conv between conversions.
 
-A Conv that reads what DequantizeLinear makes of integers is computed in integers by runtimes that know the pattern (QDQ).
+A Conv that reads what DequantizeLinear makes of integers is computed in integers by runtimes that know this (QDQ).
 Its result is of 8 bits where QuantizeLinear alone reads it, perhaps behind a Relu or Clip, which clamping has.
 """
 
