@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from convbench.cli import options
+
+if TYPE_CHECKING:
+    from convbench.runner.run import Request
+
+
+def run_on_cluster(request: Request, cluster: str, machines: tuple[str, ...], shard: bool, insecure: bool) -> int:
+    """`convbench run --cluster`; the exit code."""
+    from convbench.fleet.cluster.cluster_file import cluster_description
+    from convbench.fleet.run import FleetOptions, run_on_fleet
+    from convbench.reporting.console import stderr
+    from convbench.reporting.fleet.runs import show_fleet_run
+    from convbench.reporting.progress import progress
+
+    described = cluster_description(cluster)
+    fleet = FleetOptions(cluster=described, machines=machines, shard=shard, insecure=insecure)
+    with progress(stderr(), as_json=request.as_json, lower=request.lower_precision) as observer:
+        done = run_on_fleet(request, fleet, observer)
+    show_fleet_run(done, request)
+    return done.exit_code
 
 
 @click.command(short_help="Say which machines a cluster has, and how they differ.")
@@ -19,9 +40,9 @@ def cluster(cluster: str, doctor: bool, insecure: bool, wait: float, as_json: bo
     ADDRESS is that of a Dask scheduler, such as tls://host:8786. FILE.toml describes a cluster that is started for this
     command: [local], [ssh], [slurm] or [kubernetes]. Needs the extra convbench[cluster].
     """
-    from convbench.fleet.cluster_file import cluster_description
-    from convbench.fleet.connection import connected
-    from convbench.fleet.inventory import inventory
+    from convbench.fleet.cluster.cluster_file import cluster_description
+    from convbench.fleet.cluster.connection import connected
+    from convbench.fleet.machines.inventory import inventory
     from convbench.reporting.console import show, stderr
     from convbench.reporting.fleet.machines import machine_row, machines_report
 
@@ -42,6 +63,6 @@ def worker(address: str, insecure: bool) -> None:
     It is a Dask worker with one thread that announces `convbench=1`, and it leaves the machine alone while something is
     timed. Certificates are those of Dask's configuration. Needs the extra convbench[cluster].
     """
-    from convbench.fleet.worker import work_for
+    from convbench.fleet.cluster.worker import work_for
 
     work_for(address, insecure=insecure)

@@ -164,4 +164,21 @@ input_shape = many(
     "[NAME=]N,C,H,W",
     "Shape of the model's input, such as 1,3,224,224, or of the input of that name, such as mask=1,1,224,224",
 )
+cluster = click.option(
+    "--cluster",
+    metavar="ADDRESS|FILE.toml",
+    help="Do it on the machines of a Dask cluster; see `convbench cluster`. The records come back to this machine.",
+)
+machines = click.option(
+    "--machines",
+    type=separated_words,
+    default=(),
+    metavar="NAME,NAME,...",
+    help="With --cluster, use each of these machines for everything; globs are fine.  [default: one of each kind]",
+)
+shard = click.option(
+    "--shard",
+    is_flag=True,
+    help="With --cluster, deal the cases out over machines of one kind; a few are measured on all of them.",
+)
 insecure = click.option("--insecure", is_flag=True, help="Accept a connection to other machines that is not encrypted.")

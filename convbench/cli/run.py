@@ -83,6 +83,10 @@ from convbench.cli.options import cpus, numbers
 )
 @options.no_asv
 @click.option("--allow-dirty", is_flag=True, help="Store in asv's files although the checkout has uncommitted changes.")
+@options.cluster
+@options.machines
+@options.shard
+@options.insecure
 @options.plugins
 @options.results
 @options.json_lines
@@ -104,8 +108,13 @@ def run(page: Path | None, **values: Any) -> None:
     from convbench.reporting.run.report import end_run, show_run
     from convbench.runner.run import Request
 
+    fleet = {name: values.pop(name) for name in ("cluster", "machines", "shard", "insecure")}
     request = Request(**values)
     show_journal_warnings()
+    if fleet["cluster"] is not None:
+        from convbench.cli.cluster import run_on_cluster
+
+        sys.exit(run_on_cluster(request, **fleet))
     with progress(stderr(), as_json=request.as_json, lower=request.lower_precision) as observer:
         result = run_request(request, observer)
     show_run(result.measurements, request)

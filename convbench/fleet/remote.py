@@ -20,7 +20,7 @@ from typing import Any
 from convbench.measurement.workers.json_child import JsonChild
 
 KINDS: Mapping[str, str] = {
-    "describe": "convbench.fleet.describe",
+    "describe": "convbench.fleet.machines.describe",
     "run": "convbench.fleet.run_job",
     "verify": "convbench.runner.verify.job",
 }

@@ -76,6 +76,8 @@ class Request:
     plugins: tuple[Path, ...] = ()
     results: Path | None = None
     keep: bool = True
+    campaign: str | None = None
+    """The folder, within this machine's, that the journal is in and that is looked into to resume; None: its own."""
     details: bool = False
     as_json: bool = False
     no_asv: bool = False
@@ -157,7 +159,7 @@ def measure(
     for data, suite in product(request.timed_data.values(), suites):
         data.check(case.problem for case in suite.cases)
     settings = _with_processes(request, kept_pairs(machine, request.settings()[0]), observer)
-    with journal_folder(request.results, keep=request.keep) as folder:
+    with journal_folder(request.results, keep=request.keep, campaign=request.campaign) as folder:
         candidates = (settings, request.settings()) if request.resume else ()
         runs = ((each, resumable_run(folder, suites, request.of_suites(suites, each), releases)) for each in candidates)
         resumed = next(((each, *run) for each, run in runs if run is not None), None)

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from convbench.analysis.roofline import Limits
@@ -163,7 +164,7 @@ class Session:
         todo = self._todo(suite, case, entries, engine.settings)
         observer.begin(suite.name, case)
         self.unfinished = case.name
-        start = time.monotonic()
+        start, began = time.monotonic(), _now()
         settings = self.caches.of_suite(suite, engine.settings)
         outcomes: list[Outcome] = []
         for outcome in engine.measure(suite.name, case, todo, settings):
@@ -174,6 +175,7 @@ class Session:
             record = record_of(outcome, self.journal.path.stem, self.id, self.checkout)
             if (release := self.releases.get(outcome.backend)) is not None:
                 record["release"] = dataclasses.asdict(release)
+            record["began"], record["ended"] = began, _now()
             with interrupts_wait():
                 self.journal.append(record)
                 self.records.append(record)
@@ -199,6 +201,10 @@ class Session:
         return [entry for entry in entries if entry.name not in done]
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 def resumable_run(
     folder: Path, suites: Sequence[Suite], settings: Sequence[Settings], releases: Mapping[str, Release]
 ) -> tuple[Journal, list[Record]] | None:
@@ -220,10 +226,12 @@ def resumable_run(
 
 
 @contextlib.contextmanager
-def journal_folder(results: Path | None, *, keep: bool) -> Iterator[Path]:
-    """This machine's folder of journals, or without `keep` one that disappears. Raises `ResultsError` if unwritable."""
+def journal_folder(results: Path | None, *, keep: bool, campaign: str | None = None) -> Iterator[Path]:
+    """This machine's folder of journals, or one for a `campaign` in it; without `keep` one that disappears. Raises
+    `ResultsError` if unwritable."""
     if keep:
-        yield machine_folder(results_folder(results), machine_name())
+        of_machine = machine_folder(results_folder(results), machine_name())
+        yield of_machine if campaign is None else machine_folder(of_machine, campaign)
         return
     with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
         yield Path(folder)

@@ -61,6 +61,8 @@ class Record(TypedDict, total=False):
     run: Name
     session: Name
     time: Name
+    began: Text
+    ended: Text
     suite: Name
     case: Required[Name]
     backend: Required[Name]

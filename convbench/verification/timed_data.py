@@ -23,7 +23,7 @@ from convbench.user_file import FileKind, read_bytes
 from convbench.verification.operands import NUMPY_DTYPES, Operands, normal_operands
 
 NORMAL = "normal"
-_WORDS = (NORMAL, "denormal", "zeros")
+WORDS = (NORMAL, "denormal", "zeros")
 _OPERAND = {"input": "x", "weight": "w", "gradient": "g"}
 _LONGEST_NAME = 60
 _KIND = FileKind(
@@ -101,7 +101,7 @@ def described(label: str) -> str:
 
 def timed_data(words: Iterable[str]) -> dict[str, TimedData]:
     """The data that `words` and paths name, by label, each once. Raises `DataError`."""
-    read = [TimedData(word) if word in _WORDS else _of_file(Path(word).expanduser()) for word in words]
+    read = [TimedData(word) if word in WORDS else _of_file(Path(word).expanduser()) for word in words]
     return {data.label: data for data in read}
 
 
@@ -109,7 +109,7 @@ def _of_file(path: Path) -> TimedData:
     """Arrays of a `.npy` file, which is the input, or a `.npz` file with `input`, `weight` or `gradient`. Nothing in it
     is executed: arrays of objects are refused."""
     if path.suffix not in (".npy", ".npz"):
-        raise DataError(f"--data is {str(path)!r}; {_KIND.remedy}.{did_you_mean(str(path), _WORDS)}")
+        raise DataError(f"--data is {str(path)!r}; {_KIND.remedy}.{did_you_mean(str(path), WORDS)}")
     content = read_bytes(path, _KIND)
     try:
         loaded = _loaded(path, content)

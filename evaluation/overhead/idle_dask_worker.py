@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from distributed import Client, LocalCluster
 
-from convbench.fleet.quiet import QUIET, as_environment
+from convbench.fleet.cluster.quiet import QUIET, as_environment
 
 VARIANTS = {
     "Dask's defaults, with its nanny": ((), {}),

@@ -16,6 +16,8 @@ class Machine:
     name: str
     addresses: tuple[str, ...]
     """Of its Dask workers, sorted."""
+    replaceable: bool = False
+    """Whether its workers announce the name, so that Dask knows one that takes the place of another."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """As records have them."""
     gpus: tuple[str, ...] = ()

@@ -12,6 +12,13 @@ from typing import Any
 RESOURCE = "convbench"
 """What a Dask worker announces that convbench may use: one unit, because one thing is timed at a time."""
 
+
+def resource_of(machine: str) -> str:
+    """What a worker may announce as well: Dask then sends the tasks of a machine to a worker that took the place of one
+    that died."""
+    return f"{RESOURCE}:{machine}"
+
+
 QUIET: Mapping[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.monitor-interval": "60s",

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from convbench.errors import FleetError
-from convbench.fleet.connection import Client
-from convbench.fleet.describe import source_digest
-from convbench.fleet.machine import Machine, differences
-from convbench.fleet.quiet import RESOURCE
+from convbench.fleet.cluster.connection import Client
+from convbench.fleet.cluster.quiet import RESOURCE, resource_of
+from convbench.fleet.machines.describe import source_digest
+from convbench.fleet.machines.machine import Machine, differences
 from convbench.fleet.remote import in_child
 from convbench.installation import VERSION
 
@@ -34,7 +34,7 @@ def inventory(client: Client, *, wait_s: float, doctor: bool = False, workers: i
     out. Waits as long for `workers` of them. Raises `FleetError` where no machine is left."""
     addresses, ignored = _announced(client, wait_s, workers)
     request = json.dumps({"doctor": doctor})
-    begun_s = time.time()
+    begun_s, announced = time.time(), workers_of(client)
     futures = {address: _described_on(client, address, request) for address in addresses}
     machines: list[Machine] = []
     remarks = [_of_ignored(ignored)] if ignored else []
@@ -42,7 +42,7 @@ def inventory(client: Client, *, wait_s: float, doctor: bool = False, workers: i
     for address, future in futures.items():
         try:
             answer = json.loads(future.result(timeout=max(0.1, until_s - time.monotonic())))
-            machines.append(_machine(address, answer, begun_s))
+            machines.append(_machine(address, answer, begun_s, announced[address]["resources"]))
         except Exception as error:
             remarks.append(_why_left_out(address, error, wait_s))
             future.cancel()
@@ -78,13 +78,14 @@ def _described_on(client: Client, address: str, request: str) -> Any:
     )  # fmt: skip
 
 
-def _machine(address: str, answer: Mapping[str, Any], begun_s: float) -> Machine:
+def _machine(address: str, answer: Mapping[str, Any], begun_s: float, resources: Mapping[str, float]) -> Machine:
     if answer.get("failure") or "described" not in answer:
         raise FleetError(f"its process {answer.get('failure') or 'said nothing'}")
     fields = answer["described"]
     now_s = time.time()
     ahead_s = max(answer["clock_s"] - now_s, min(0.0, answer["clock_s"] - begun_s))
-    return Machine(**fields | {"addresses": (address,), "gpus": tuple(fields["gpus"]), "clock_ahead_s": ahead_s})
+    known = {"addresses": (address,), "gpus": tuple(fields["gpus"]), "clock_ahead_s": ahead_s}
+    return Machine(**fields | known, replaceable=resource_of(fields["name"]) in resources)
 
 
 def _why_left_out(address: str, error: Exception, wait_s: float) -> str:
@@ -110,7 +111,9 @@ def _merged(machines: Sequence[Machine]) -> tuple[list[Machine], list[str]]:
                 f"{first.addresses[0]}; set CONVBENCH_MACHINE to another name there, before its worker starts."
             )
         elif first is not machine:
-            merged[machine.name] = replace(first, addresses=(*first.addresses, *machine.addresses))
+            replaceable = first.replaceable and machine.replaceable
+            addresses = (*first.addresses, *machine.addresses)
+            merged[machine.name] = replace(first, addresses=addresses, replaceable=replaceable)
     return list(merged.values()), remarks
 
 

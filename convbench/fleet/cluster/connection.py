@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from convbench.errors import FleetError
-from convbench.fleet.cluster_file import ClusterDescription
-from convbench.fleet.quiet import QUIET, RESOURCE, as_environment
+from convbench.fleet.cluster.cluster_file import ClusterDescription
+from convbench.fleet.cluster.quiet import QUIET, RESOURCE, as_environment, resource_of
 from convbench.installation import pip_line
+from convbench.measurement.machine.facts import machine_name
 
 Client = Any
 """`distributed.Client`, of an optional package."""
@@ -123,7 +124,7 @@ def _local(options: dict[str, Any], security: Any) -> Any:
         threads_per_worker=1,
         host="127.0.0.1",
         dashboard_address=None,
-        resources={RESOURCE: 1},
+        resources={RESOURCE: 1, resource_of(machine_name()): 1},
         silence_logs=50,
         security=security,
     )

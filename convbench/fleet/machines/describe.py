@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from convbench.fleet.machine_lock import machine_lock
+from convbench.fleet.machines.machine_lock import machine_lock
 from convbench.installation import CHECKOUT, PACKAGE, VERSION
 from convbench.measurement.machine.facts import machine_facts, machine_name
 from convbench.measurement.machine.gpu import first_gpu

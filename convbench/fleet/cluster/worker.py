@@ -6,8 +6,8 @@ import asyncio
 import os
 
 from convbench.errors import FleetError
-from convbench.fleet.connection import checked_address, dask
-from convbench.fleet.quiet import QUIET, RESOURCE
+from convbench.fleet.cluster.connection import checked_address, dask
+from convbench.fleet.cluster.quiet import QUIET, RESOURCE, resource_of
 from convbench.measurement.machine.facts import machine_name
 
 _CONNECTING_S = 60
@@ -26,7 +26,7 @@ def work_for(address: str, *, insecure: bool = False) -> None:
             where,
             nthreads=1,
             name=f"{machine_name()}-{os.getpid()}",
-            resources={RESOURCE: 1},
+            resources={RESOURCE: 1, resource_of(machine_name()): 1},
             memory_limit=0,
             dashboard=False,
             death_timeout=_CONNECTING_S,

@@ -1,0 +1,93 @@
+"""Records of many machines in one results folder: each in the journal that its machine has, and none twice."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from convbench.store.journal import SUFFIX, Journal, line_of, read_records
+from convbench.store.line_file import JournalWarning
+from convbench.store.locations import machine_folder
+from convbench.store.readings import table
+from convbench.store.schema import Record
+
+_MOST_OPEN = 64
+
+
+def record_id(record: Mapping[str, Any]) -> str:
+    """A digest of all that a record says. Two records are never alike: they hold clock times and their session."""
+    return hashlib.blake2b(line_of(record).encode(errors="backslashreplace"), digest_size=12).hexdigest()
+
+
+class Collection:
+    """The journals in the results folder `results`, by machine and run. A context manager. It remembers an id per
+    record, not the records."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.ids: set[str] = set()
+        self.written: dict[Path, int] = {}
+        """How many records were added to each journal."""
+        self._open: OrderedDict[Path, Journal] = OrderedDict()
+        self._read: set[Path] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._open:
+            self._close()
+
+    def add(self, record: Record) -> bool:
+        """Write a record unless it is there already; whether it was new. It is on disk when this returns. Raises
+        `ResultsError` when it cannot be written, and `ValueError` for a record that names no machine or run."""
+        path = self.path_of(record)
+        self._know(path)
+        number = record_id(record)
+        if number in self.ids:
+            return False
+        self._journal(path).append(record)
+        self.ids.add(number)
+        self.written[path] = self.written.get(path, 0) + 1
+        return True
+
+    @staticmethod
+    def machine_of(record: Record) -> object:
+        """The name of the machine in a record."""
+        return table(record, "machine").get("machine")
+
+    def path_of(self, record: Record) -> Path:
+        """The journal of a record. Raises `ValueError` for a record that names no machine or run."""
+        names = [self.machine_of(record), record.get("run")]
+        for name in names:
+            if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+                raise ValueError(f"a record of a machine {names[0]!r} and a run {names[1]!r}")
+        return self.results / str(names[0]) / f"{names[1]}{SUFFIX}"
+
+    def _know(self, path: Path) -> None:
+        """Read what an earlier coordinator has written."""
+        if path in self._read:
+            return
+        self._read.add(path)
+        if path.is_file():
+            with warnings.catch_warnings(action="ignore", category=JournalWarning):
+                self.ids.update(map(record_id, read_records(path)))
+
+    def _journal(self, path: Path) -> Journal:
+        if path not in self._open:
+            if len(self._open) >= _MOST_OPEN:
+                self._close()
+            machine_folder(self.results, path.parent.name)
+            self._open[path] = Journal(path)
+        self._open.move_to_end(path)
+        return self._open[path]
+
+    def _close(self) -> None:
+        _, journal = self._open.popitem(last=False)
+        with contextlib.suppress(OSError), journal:
+            pass

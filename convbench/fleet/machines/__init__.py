@@ -1,0 +1,1 @@
+"""The machines that are reached: what each is, and how they differ."""

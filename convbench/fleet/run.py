@@ -1,0 +1,201 @@
+"""`convbench run --cluster`: the same cases on many machines, and their records in this results folder."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from convbench.errors import FleetError
+from convbench.fleet.assignment import Assignment, assignments
+from convbench.fleet.campaign import campaign
+from convbench.fleet.cluster.cluster_file import ClusterDescription
+from convbench.fleet.cluster.connection import connected
+from convbench.fleet.collection import Collection
+from convbench.fleet.machines.inventory import inventory
+from convbench.fleet.machines.machine import Machine
+from convbench.fleet.messages import request_as_data
+from convbench.fleet.tasks import Message, Tasks
+from convbench.measurement.hazards.catalogue import Hazard
+from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
+from convbench.runner.observer import Observer
+from convbench.runner.run import Request, requested_suites
+from convbench.runner.session import INTERRUPTED, Measurements
+from convbench.store.journal import read_records
+from convbench.store.line_file import JournalWarning
+from convbench.store.locations import results_folder
+from convbench.store.schema import Record
+from convbench.suite import Case
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetOptions:
+    """Which machines are used, and how they are reached."""
+
+    cluster: ClusterDescription
+    machines: tuple[str, ...] = ()
+    shard: bool = False
+    insecure: bool = False
+    wait_s: float = 60.0
+
+
+@dataclass
+class MachineRun:
+    """What came of a machine. `lost` is why not everything came."""
+
+    machine: Machine
+    journals: set[Path] = field(default_factory=set)
+    ids: list[str] = field(default_factory=list)
+    written: int = 0
+    exit_code: int = 0
+    hazards: tuple[Hazard, ...] = ()
+    lost: str | None = None
+    is_done: bool = False
+
+    def measurements(self) -> Measurements:
+        """Its records, read from its journals here."""
+        with warnings.catch_warnings(action="ignore", category=JournalWarning):
+            records = tuple(record for path in sorted(self.journals) for record in read_records(path))
+        journal = max(self.journals) if self.journals else None
+        return Measurements(records=records, machine_hazards=self.hazards, journal=journal, written=self.written)
+
+
+@dataclass(frozen=True)
+class FleetRun:
+    """What came of all machines, by name."""
+
+    runs: tuple[MachineRun, ...]
+    campaign: str
+    interrupted: bool = False
+
+    @property
+    def lost(self) -> list[MachineRun]:
+        return [run for run in self.runs if run.lost is not None]
+
+    @property
+    def exit_code(self) -> int:
+        """130 after an interrupt, 1 where a machine was lost or something is wrong or crashed, else the largest."""
+        if self.interrupted:
+            return INTERRUPTED
+        codes = [run.exit_code for run in self.runs] + [1 for _ in self.lost]
+        return 1 if 1 in codes else max(codes, default=0)
+
+
+def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) -> FleetRun:
+    """Measure what `request` selects on the machines of a cluster. Raises `ConvbenchError` where that is impossible."""
+    suites = requested_suites(request)
+    data = request_as_data(request, suites)  # refuses what cannot be sent, before anything is started
+    results = results_folder(request.results)
+    name, is_begun = campaign(results, data, resume=request.resume)
+    if request.resume and not is_begun:
+        observer.message("There is no campaign to resume with these options; this is a new one.")
+    cluster = options.cluster
+    with connected(cluster, insecure=options.insecure, wait_s=options.wait_s) as client:
+        there = inventory(client, wait_s=options.wait_s, workers=cluster.expected)
+        for remark in there.remarks:
+            observer.message(remark)
+        parts = assignments(there.machines, suites, options.machines, shard=options.shard)
+        observer.message(_heading(parts, there.machines))
+        observer.expect([case for part in parts for case in part.cases])
+        tasks = Tasks(client, name, cluster.silent_s)
+        for part in parts:
+            of_part = {"campaign": name, "request": request_as_data(request, part.suites)}
+            tasks.start("run", part.machine, of_part)
+        with Collection(results) as collection:
+            return _Coordinator(tasks, collection, parts, observer).follow(name)
+
+
+def _heading(parts: Sequence[Assignment], machines: Sequence[Machine]) -> str:
+    of_each = ", ".join(f"{part.machine.name} ({len(part.cases)} cases; {part.machine.kind})" for part in parts)
+    alike = len(machines) - len(parts)
+    return f"Measuring on {of_each}." + (
+        f" {alike} further machines of the same kinds are not used; --shard deals the cases out over them."
+        if alike
+        else ""
+    )
+
+
+class _Coordinator:
+    """Hears the machines, keeps their records, and tells the observer of each case when it is done."""
+
+    def __init__(self, tasks: Tasks, collection: Collection, parts: Sequence[Assignment], observer: Observer) -> None:
+        self._tasks, self._collection, self._observer = tasks, collection, observer
+        self._runs = {part.machine.name: MachineRun(part.machine) for part in parts}
+        self._cases = {part.machine.name: {case.name: case for case in part.cases} for part in parts}
+        self._under_way: dict[str, tuple[str, Case, list[Record]]] = {}
+
+    def follow(self, name: str) -> FleetRun:
+        interrupted = False
+        with terminated_like_interrupted():
+            try:
+                for sender, message in self._tasks.messages():
+                    self._hear_if_sound(sender, message)
+            except KeyboardInterrupt:
+                interrupted = True
+                self._tasks.cancel()
+        return FleetRun(tuple(self._runs.values()), name, interrupted)
+
+    def _hear_if_sound(self, sender: str, message: Message) -> None:
+        try:
+            self._hear(sender, message)
+        except (FleetError, KeyError, TypeError, ValueError) as error:
+            self._runs[sender].lost = f"it sent what cannot be understood ({type(error).__name__}: {error})"
+
+    def _hear(self, sender: str, message: Message) -> None:
+        run = self._runs[sender]
+        match message["type"]:
+            case "message":
+                self._observer.message(f"{sender}: {message['text']}")
+            case "begin":
+                self._under_way[sender] = (message["suite"], self._case(sender, message), [])
+            case "record":
+                self._keep(run, message["record"])
+            case "end":
+                self._end_case(sender, float(message["elapsed_s"]))
+            case "done" | "failed":
+                _note_end(run, message)
+            case "ended":
+                self._end(run, message)
+
+    def _case(self, sender: str, message: Mapping[str, str]) -> Case:
+        return self._cases[sender][message["case"]]
+
+    def _keep(self, run: MachineRun, record: Record) -> None:
+        name = run.machine.name
+        if self._collection.machine_of(record) != name:
+            raise FleetError(f"{name} sent a record of {self._collection.machine_of(record)!r}; records are not mixed.")
+        with interrupts_wait():
+            run.written += self._collection.add(record)
+        run.journals.add(self._collection.path_of(record))
+        if name in self._under_way:
+            self._under_way[name][2].append(record)
+        else:  # from an earlier part of the campaign
+            self._observer.record(record)
+
+    def _end_case(self, sender: str, elapsed_s: float) -> None:
+        """The observer hears of one case after the other, though machines measure at once."""
+        suite, case, records = self._under_way.pop(sender)
+        self._observer.begin(f"{sender}: {suite}", case)
+        for record in records:
+            self._observer.record(record)
+        self._observer.end(elapsed_s)
+
+    def _end(self, run: MachineRun, message: Message) -> None:
+        answer = message["answer"]
+        reason = message["reason"] or answer.get("failure") or run.lost
+        if not run.is_done and answer.get("type") in ("done", "failed"):
+            _note_end(run, answer)
+        missing = len(set(run.ids) - self._collection.ids)
+        if missing:
+            reason = f"{missing} of its records did not arrive; it has kept them, and --resume fetches them"
+        run.lost = reason
+        if run.lost is not None:
+            self._observer.message(f"{run.machine.name}: {run.lost}. The others go on; --resume continues with it.")
+
+
+def _note_end(run: MachineRun, message: Message) -> None:
+    run.is_done, run.ids = True, list(message["ids"])
+    run.lost = message["reason"]
+    run.exit_code = int(message.get("exit_code") or 0)
+    run.hazards = tuple(hazard for each in message.get("hazards", ()) if (hazard := Hazard.from_dict(each)))

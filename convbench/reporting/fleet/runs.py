@@ -1,0 +1,26 @@
+"""What many machines measured: the tables of each, and which of them were lost."""
+
+from __future__ import annotations
+
+from convbench.fleet.run import FleetRun, MachineRun
+from convbench.reporting.console import say, stdout
+from convbench.reporting.numbers import count
+from convbench.reporting.run.report import earlier_run_report
+from convbench.runner.run import Request
+
+
+def show_fleet_run(done: FleetRun, request: Request) -> None:
+    """Print the tables of each machine, unless JSON lines were asked, and what is missing."""
+    for run in done.runs:
+        if run.journals and not request.as_json:
+            stdout().print(earlier_run_report(run.measurements(), details=request.details), crop=False)
+    for run in done.runs:
+        say(_ending(run), error=True)
+    if done.interrupted or done.lost:
+        say("The same command with --resume fetches what the machines have kept, and measures the rest.", error=True)
+
+
+def _ending(run: MachineRun) -> str:
+    journals = ", ".join(str(path) for path in sorted(run.journals)) or "no journal"
+    missing = f" Not all came: {run.lost}." if run.lost is not None else ""
+    return f"{run.machine.name}: {count(run.written, 'new record')} in {journals}.{missing}"
