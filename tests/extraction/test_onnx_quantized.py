@@ -137,3 +137,13 @@ def test_another_dtype_takes_the_place_of_a_quantization(tmp_path: Path) -> None
     path = chain(tmp_path / "model.onnx", *BEFORE, node("Relu", "c", "y"))
     assert [c.problem.dtype for c in layers_of(path, dtype="bfloat16").cases] == ["bfloat16"]
     assert [str(c.problem.quantization) for c in layers_of(path, dtype="int8").cases] == ["u8z:s8t:f32"]
+
+
+def test_a_sum_of_integers_has_the_shape_of_a_sum(tmp_path: Path) -> None:
+    add = onnx.helper.make_node(
+        "QLinearAdd", ["xq", "s", "z", "xq", "s", "z", "s", "z"], ["sum"], domain="com.microsoft"
+    )
+    nodes = [BEFORE[0], add, node("QLinearConv", "sum s z w s wz s z", "q"), node("DequantizeLinear", "q s z", "y")]
+    extracted = layers_of(chain(tmp_path / "model.onnx", *nodes))
+    assert [case.problem.case_id for case in extracted.cases] == ["n1c3h8w8_o4k3_u8zs8tu8z"]
+    assert extracted.left_out == ()

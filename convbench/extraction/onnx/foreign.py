@@ -22,6 +22,7 @@ _KEEP_THE_SHAPE = frozenset(
         *("FixedNeuron", "QuantizeDequantize", "FakeQuantizeLearnablePerTensor", "FixedPerTensorAffine"),
     )
 )
+_OF_INTEGERS = {"QLinearAdd": "Add", "QLinearMul": "Mul"}  # of com.microsoft: a, its scale, its zero point, b ...
 _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")  # Microsoft's are ONNX's, with more types
 
 
@@ -32,6 +33,11 @@ class Foreign:
     operator: str
     domain: str
     stand_in: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the stand-in computes the same, on real numbers."""
+        return self.operator in _OF_INTEGERS and self.stand_in is not None
 
     def __str__(self) -> str:
         return f"{self.operator} ({self.domain})" if self.domain else self.operator
@@ -48,6 +54,9 @@ def stand_in_for_foreign(graph: Any) -> dict[str, Foreign]:
         if stand_in is None:
             continue
         node.op_type, node.domain = stand_in, ""
+        if stand_in in _OF_INTEGERS.values():
+            del node.attribute[:]
+            node.input[:] = node.input[:4:3]
         if stand_in == "Identity":
             del node.attribute[:]
             del node.input[1:]
@@ -65,6 +74,8 @@ def is_standard(node: Any) -> bool:
 def _stand_in(node: Any) -> str | None:
     if node.op_type == "FusedConv" and node.domain == "com.microsoft":
         return "Conv"
+    if node.op_type in _OF_INTEGERS and node.domain == "com.microsoft" and len(node.input) >= 4:
+        return _OF_INTEGERS[node.op_type]
     if node.op_type in _QUANTISERS and node.domain == "com.microsoft":
         return str(node.op_type)
     keeps = node.op_type in _KEEP_THE_SHAPE and node.input and "nchwc" not in node.domain

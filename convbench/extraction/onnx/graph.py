@@ -98,6 +98,8 @@ class _Graph:
         return len(self._calls.convolutions) > listed
 
     def _note_foreign(self, node: Any, foreign: Foreign) -> None:
+        if foreign.is_known:
+            return
         what = f"The operator {foreign}, which ONNX does not have"
         if foreign.stand_in == "Conv":
             self._calls.only_bare.append((f"What {foreign} does besides its convolution", layer_of(node)))
