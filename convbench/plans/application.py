@@ -19,12 +19,15 @@ from convbench.backend import Backend
 from convbench.errors import PlanError
 from convbench.plans.applied import Applied, LayerChange, LayerLeft, Report
 from convbench.plans.equivalence import compare_outputs, outputs_in_float64
-from convbench.plans.layers import follow_plan, layers_that_run, named_convolutions
+from convbench.plans.joined.graph import Graph, traced_graph
+from convbench.plans.joined.layer import joined_layers
+from convbench.plans.layers import Layer, follow_plan, layers_that_run, named_convolutions
 from convbench.plans.plan import Plan, read_plan
 from convbench.plans.resolution import cpu_deviations, registry_with, version_deviations
 from convbench.plans.trial_model import (
     Replacement,
     Trial,
+    joined_model,
     ratio_of_rounds,
     replacement_of,
     time_in_place,
@@ -109,7 +112,7 @@ def _apply(
     )
     if best is None or not kept:
         return Applied(model, report)
-    return Applied(_changed(model, best, findings) if in_place else best.switched(), report)
+    return Applied(_changed(model, best, findings, example) if in_place else best.switched(), report)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ class _Findings:
     times_s: Mapping[bool, Mapping[str, tuple[float, float]]]
     left: Mapping[str, str]
     sync: Callable[[], None]
+    graph: Graph | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,24 +176,40 @@ def _without_inference(argument: Any) -> Any:
 
 def _findings(model: Any, example: tuple[Any, ...], plan: Plan, plugins: tuple[Path, ...]) -> _Findings:
     registry, convolutions = registry_with(plugins), dict(named_convolutions(model))
+    layers = layers_that_run(model, example)
+    graph, notes = _graph(model, example, plan, layers)
+    joined = {} if graph is None else joined_layers(model, graph)
     ready: dict[str, Replacement] = {}
     left: dict[str, str] = {}
-    for layer in layers_that_run(model, example):
-        replacement = replacement_of(layer, convolutions[layer.name], plan, registry)
+    for layer in layers:
+        replacement = replacement_of(layer, convolutions[layer.name], plan, registry, joined.get(layer.name))
         if isinstance(replacement, str):
             left[layer.name] = replacement
         else:
             ready[layer.name] = replacement
     sync = _sync(model)
     if not ready:
-        return _Findings({}, (), {}, left, sync)
+        return _Findings({}, (), {}, left, sync, graph, notes)
     wants_channels_last = any("input" in backend.prepacks for backend in _backends(ready))
     layouts = (False, True) if wants_channels_last else (False,)
-    trials = tuple(Trial(model, ready, channels_last=last) for last in layouts)
+    trials = tuple(Trial(model, ready, channels_last=last, graph=graph, example=example) for last in layouts)
     left |= trials[0].wrong_layers(example)
     right = [name for name in ready if name not in left]
     times_s = {trial.channels_last: time_in_place(trial, right, example, sync) for trial in trials}
-    return _Findings({name: ready[name] for name in right}, trials, times_s, left, sync)
+    return _Findings({name: ready[name] for name in right}, trials, times_s, left, sync, graph, notes)
+
+
+def _graph(
+    model: Any, example: tuple[Any, ...], plan: Plan, layers: Sequence[Layer]
+) -> tuple[Graph | None, tuple[str, ...]]:
+    """The model's graph, if the plan is for layers with what is joined to them, and notes on what is not joined."""
+    if not any(choice.problem.epilogue is not None for choice in plan.choices):
+        return None, ()
+    names = {layer.name for layer in layers if layer.refusal is None and len(layer.problems) == 1}
+    graph = traced_graph(model, example, names)
+    if isinstance(graph, str):
+        return None, (f"nothing is joined to the convolutions of this model: {graph}",)
+    return graph, graph.apart
 
 
 def _variants(findings: _Findings, even_if_slower: bool) -> list[_Variant]:
@@ -238,13 +259,16 @@ def _left(best: _Variant | None, findings: _Findings) -> list[LayerLeft]:
     ]
 
 
-def _changed(model: Any, best: _Variant, findings: _Findings) -> Any:
+def _changed(model: Any, best: _Variant, findings: _Findings, example: tuple[Any, ...]) -> Any:
     """The model itself, changed into the best variant."""
     if best.trial.channels_last:
         to_channels_last(model)
+    chosen = {name: findings.replacements[name] for name in best.layers}
     for name, conv in named_convolutions(model):
-        if name in best.layers:
-            follow_plan(conv, findings.replacements[name].calls)
+        if name in chosen and not chosen[name].is_joined:
+            follow_plan(conv, chosen[name].calls)
+    for name, layer in joined_model(model, chosen, findings.graph, example).layers.items():
+        layer.follow(chosen[name].calls)
     return model
 
 
@@ -257,7 +281,7 @@ def _notes(plan: Plan, findings: _Findings) -> list[str]:
             f"torch uses {threads} threads and the plan is for {plan.threads}: torch.set_num_threads sets them"
         )
     deviations = (version_deviations(plan, backend) for backend in _backends(findings.replacements))
-    return list(dict.fromkeys(chain(notes, *deviations)))
+    return list(dict.fromkeys(chain(notes, findings.notes, *deviations)))
 
 
 def _backends(replacements: Mapping[str, Replacement]) -> Iterator[Backend]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from convbench.errors import BackendError, PlanError
 from convbench.measurement.sampling.tensors import as_numpy, as_tensor
 from convbench.plans.arrays import dtype_of, shape_of
 from convbench.plans.resolution import CallSpec
-from convbench.verification.operands import NUMPY_DTYPES
+from convbench.verification.operands import NUMPY_DTYPES, Operands
 
-Call = Callable[[Any], Any]
+Call = Callable[..., Any]
+"""From an input, and a residual where the problem's epilogue has a sum, to the output."""
 
 
 class OneInputError(BackendError):
@@ -36,10 +37,11 @@ def prepare_call(
     takes no other input. Without `may_copy`, also when it is known to copy each input or output into another layout.
     """
     problem = spec.problem
-    zeros = np.zeros(problem.input_shape, NUMPY_DTYPES[problem.dtype])
+    shapes = [problem.operand_shapes[name] for name in ("x", "r") if name in problem.operand_shapes]
+    zeros = [np.zeros(shape, NUMPY_DTYPES[problem.dtype]) for shape in shapes]
     try:
         call = _call(backend, spec, zeros, w, b, may_copy)
-        answer = call(as_tensor(zeros).to(spec.device) if spec.arrays == "torch" else zeros)
+        answer = call(*(as_tensor(array).to(spec.device) if spec.arrays == "torch" else array for array in zeros))
     except BackendError:
         raise
     except Exception as error:
@@ -52,10 +54,8 @@ def prepare_call(
     return call
 
 
-def _call(
-    backend: Backend, spec: CallSpec, zeros: NDArray[Any], w: NDArray[Any], b: NDArray[Any] | None, may_copy: bool
-) -> Call:
-    on = backend.prepare(spec.problem, zeros, w, b).on
+def _call(backend: Backend, spec: CallSpec, zeros: Sequence[NDArray[Any]], w: Any, b: Any, may_copy: bool) -> Call:
+    on = Operands(zeros[0], w, b, r=zeros[1] if len(zeros) > 1 else None).prepared_by(backend, spec.problem).on
     if spec.arrays == "torch" and "torch" in on:
         return _without_gradient(_one_at_a_time(backend, on["torch"]))
     if "numpy" not in on:
@@ -66,13 +66,13 @@ def _call(
     if spec.arrays == "torch":
         if spec.device != "cpu":
             raise BackendError(f"{backend.name} takes no torch tensors.")
-        return _without_gradient(lambda x: as_tensor(on_array(np.require(as_numpy(x), requirements=["C", "A"]))))
+        return _without_gradient(lambda *tensors: as_tensor(on_array(*map(_required, map(as_numpy, tensors)))))
+    return lambda *arrays: on_array(*map(_required, arrays))
 
-    def call(x: NDArray[Any]) -> Any:
-        flags = x.flags
-        return on_array(x if flags.c_contiguous and flags.aligned else np.require(x, requirements=["C", "A"]))
 
-    return call
+def _required(array: NDArray[Any]) -> NDArray[Any]:
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.require(array, requirements=["C", "A"])
 
 
 def _one_at_a_time(backend: Backend, on: Call) -> Call:
@@ -80,9 +80,9 @@ def _one_at_a_time(backend: Backend, on: Call) -> Call:
         return on
     lock = threading.Lock()
 
-    def call(x: Any) -> Any:
+    def call(*operands: Any) -> Any:
         with lock:
-            return on(x)
+            return on(*operands)
 
     return call
 
@@ -92,11 +92,11 @@ def _without_gradient(on: Call) -> Call:
 
     grad_enabled = torch.is_grad_enabled
 
-    def call(x: Any) -> Any:
-        if x.requires_grad:
+    def call(x: Any, *residual: Any) -> Any:
+        if x.requires_grad or (residual and residual[0].requires_grad):
             if grad_enabled():
                 raise PlanError("the input asks for a gradient, which no plan gives: call it under torch.no_grad().")
-            x = x.detach()
-        return on(x)
+            x, residual = x.detach(), tuple(r.detach() for r in residual)
+        return on(x, *residual)
 
     return call

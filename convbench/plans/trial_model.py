@@ -21,6 +21,8 @@ from convbench.errors import BackendError
 from convbench.measurement.sampling.sample import SamplingPlan, calibrate, take_sample
 from convbench.measurement.sampling.tensors import as_numpy
 from convbench.plans.arrays import device_of, owned
+from convbench.plans.joined.graph import Graph
+from convbench.plans.joined.layer import JoinedLayer, JoinedModel
 from convbench.plans.layers import Layer, follow_plan, named_convolutions, watched
 from convbench.plans.plan import Plan
 from convbench.plans.prepared_call import Call, prepare_call
@@ -33,57 +35,89 @@ from convbench.verification.oracle import Oracle
 
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 60
 _SAMPLE_S = 5e-3
+_Weights = tuple[NDArray[Any], NDArray[Any] | None]
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """What computes a layer: calls, their backends and their problems, each by input shape."""
+    """What computes a layer: calls, their backends and their problems, each by input shape. A joined layer is a
+    convolution with the batch norm, the activation or the sum behind it."""
 
     calls: Mapping[tuple[int, ...], Call]
     backends: Mapping[tuple[int, ...], Backend]
     problems: Mapping[tuple[int, ...], ConvProblem]
+    is_joined: bool = False
 
 
-def replacement_of(layer: Layer, conv: Any, plan: Plan, registry: Registry) -> Replacement | str:
-    """The prepared calls that the plan has for a layer, or why the layer cannot be changed."""
+def replacement_of(
+    layer: Layer, conv: Any, plan: Plan, registry: Registry, joined: JoinedLayer | None = None
+) -> Replacement | str:
+    """The prepared calls that the plan has for a layer, with what is joined to it where the plan has that, or why the
+    layer cannot be changed."""
     if layer.refusal:
         return layer.refusal
+    of_joined = {} if joined is None else {shape: joined.problem(p) for shape, p in layer.problems.items()}
+    if joined is not None and any(map(plan.choice, of_joined.values())):
+        return _prepared(of_joined, joined.weights, conv, plan, registry, is_joined=True)
+    return _prepared(layer.problems, lambda: _weights(conv), conv, plan, registry, is_joined=False)
+
+
+def _prepared(
+    problems: Mapping[tuple[int, ...], ConvProblem],
+    weights: Callable[[], _Weights],
+    conv: Any,
+    plan: Plan,
+    registry: Registry,
+    *,
+    is_joined: bool,
+) -> Replacement | str:
+    device = device_of(conv.weight)
     backends = {}
-    for shape, problem in layer.problems.items():
+    for shape, problem in problems.items():
         choice = plan.choice(problem)
         if choice is None:
             return f"{problem} is not in the plan"
-        resolution = resolve_backend(CallSpec(problem, "torch", device_of(conv.weight)), plan, registry)
+        resolution = resolve_backend(CallSpec(problem, "torch", device), plan, registry)
         if resolution.backend.name != choice.backend:
             return next(text for text in resolution.deviations if text.startswith("The plan's")).rstrip(".")
-        if resolution.backend.stands_in_for == "torch":
+        if resolution.backend.stands_in_for == "torch" and not is_joined:
             return f"{choice.backend} computes it already"
         backends[shape] = resolution.backend
     calls = {}
-    w, b = _weights(conv)
+    w, b = weights()
     for shape, backend in backends.items():
-        spec = CallSpec(layer.problems[shape], "torch", device_of(conv.weight))
         limit_threads(backend, plan)
         try:
-            calls[shape] = prepare_call(backend, spec, w, b, may_copy=False)
+            calls[shape] = prepare_call(backend, CallSpec(problems[shape], "torch", device), w, b, may_copy=False)
         except BackendError as error:
             return str(error).rstrip(".")
-    return Replacement(calls, backends, layer.problems)
+    return Replacement(calls, backends, problems, is_joined)
 
 
-def _weights(conv: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _weights(conv: Any) -> _Weights:
     return owned(conv.weight), None if conv.bias is None else owned(conv.bias)
 
 
 class Trial:
-    """A copy of a model, perhaps in channels-last, with replacements of its layers by name."""
+    """A copy of a model, perhaps in channels-last, with replacements of its layers by name. `graph` is that of the
+    model, where layers are joined."""
 
-    def __init__(self, model: Any, replacements: Mapping[str, Replacement], *, channels_last: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        replacements: Mapping[str, Replacement],
+        *,
+        channels_last: bool,
+        graph: Graph | None = None,
+        example: tuple[Any, ...] = (),
+    ) -> None:
         self.model = copy.deepcopy(model)
         if channels_last:
             to_channels_last(self.model)
         self.channels_last, self._replacements = channels_last, replacements
-        self._convolutions = {name: conv for name, conv in named_convolutions(self.model) if name in replacements}
+        self._joined = joined_model(self.model, replacements, graph, example)
+        plain = {name for name, replacement in replacements.items() if not replacement.is_joined}
+        self._convolutions = {name: conv for name, conv in named_convolutions(self.model) if name in plain}
         self._following: frozenset[str] = frozenset()
 
     def switch(self, names: Collection[str]) -> None:
@@ -93,6 +127,8 @@ class Trial:
         self._following = frozenset(names)
         for name, conv in self._convolutions.items():
             follow_plan(conv, self._replacements[name].calls if name in names else {})
+        for name, layer in self._joined.layers.items():
+            layer.follow(self._replacements[name].calls if name in names else {})
 
     def wrong_layers(self, example: tuple[Any, ...]) -> dict[str, str]:
         """The layers whose replacements exceed the error bound on their inputs in the model, with the reasons."""
@@ -100,19 +136,26 @@ class Trial:
 
         wrong: dict[str, str] = {}
 
-        def judge(name: str, conv: Any, x: Any) -> None:
-            replacement = self._replacements[name]
-            shape = tuple(x.shape)
+        def judge(name: str, weights: Callable[[], _Weights], *tensors: Any) -> None:
+            replacement, shape = self._replacements[name], tuple(tensors[0].shape)
             if shape in replacement.calls and name not in wrong:
-                operands = Operands(as_numpy(x), *_weights(conv))
-                output = as_numpy(replacement.calls[shape](x))
+                x, *residual = map(as_numpy, tensors)
+                operands = Operands(x, *weights(), r=residual[0] if residual else None)
+                output = as_numpy(replacement.calls[shape](*tensors))
                 backend = replacement.backends[shape]
                 verdict = Oracle(replacement.problems[shape], operands, "normal").judge(backend.arithmetic, output)
                 if not verdict.passed:
                     wrong[name] = f"{backend.name} is wrong here: {verdict.reason}"
 
+        def judge_plain(name: str, conv: Any, x: Any) -> None:
+            judge(name, lambda: _weights(conv), x)
+
+        def judge_joined(name: str, tensors: tuple[Any, ...], begins: bool) -> None:
+            if begins:
+                judge(name, self._joined.layers[name].weights, *tensors)
+
         self.switch(())
-        with watched(self._convolutions, judge), torch.no_grad():
+        with torch.no_grad(), self._joined.watched(judge_joined), watched(self._convolutions, judge_plain):
             self.model(*example)
         return wrong
 
@@ -120,10 +163,10 @@ class Trial:
         """Seconds of each replaceable layer in one pass through the model, as it is switched now."""
         import torch
 
-        walls_s = dict.fromkeys(self._convolutions, 0.0)
+        walls_s = dict.fromkeys(self._replacements, 0.0)
         started = [0.0]
 
-        def start(name: str, conv: Any, x: Any) -> None:
+        def start(*_: Any) -> None:
             sync()
             started[0] = time.perf_counter()
 
@@ -131,9 +174,23 @@ class Trial:
             sync()
             walls_s[name] += time.perf_counter() - started[0]
 
-        with watched(self._convolutions, start, stop), torch.no_grad():
+        def observe(name: str, _: Any, begins: bool) -> None:
+            if begins:
+                start()
+            else:
+                stop(name)
+
+        with torch.no_grad(), self._joined.watched(observe), watched(self._convolutions, start, stop):
             self.model(*example)
         return walls_s
+
+
+def joined_model(
+    model: Any, replacements: Mapping[str, Replacement], graph: Graph | None, example: tuple[Any, ...]
+) -> JoinedModel:
+    """Give `model` the joined layers for which there are replacements; it stays as it is if there are none."""
+    names = {name for name, replacement in replacements.items() if replacement.is_joined}
+    return JoinedModel.of(model, graph, example, names) if graph is not None and names else JoinedModel(model, {})
 
 
 def time_in_place(
