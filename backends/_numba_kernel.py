@@ -23,14 +23,17 @@ from numba import carray, cfunc, config, from_dtype, get_num_threads, njit, pran
 from numba.extending import intrinsic
 
 from ._numba_plan import Extents, Margins, Tiles
-from ._numba_vectors import VECTORS, vector_code
+from ._numba_vectors import VECTORS, VectorCode, vector_code
 
 
 class Job:
-    """A task function and its record of numbers and addresses of arrays. Keeps the arrays alive."""
+    """A task function and its record of numbers and addresses of arrays. Keeps the arrays alive.
 
-    def __init__(self, task: Any, numbers: Margins | Extents, **arrays: np.ndarray) -> None:
-        fields = numbers._asdict() | dict.fromkeys(_ARRAYS[type(numbers)], 0)
+    `numbers` is a named tuple of a kind that `ARRAYS` knows.
+    """
+
+    def __init__(self, task: Any, numbers: Any, **arrays: np.ndarray) -> None:
+        fields = numbers._asdict() | dict.fromkeys(ARRAYS[type(numbers)], 0)
         self._place = {name: i for i, name in enumerate(fields)}
         self._record = np.array(list(fields.values()), np.int64)
         # The number of tasks taken from each thread's share, one cache line for each.
@@ -50,22 +53,22 @@ class Job:
 
 
 _LINE = 64
-_ARRAYS: dict[type, tuple[str, ...]] = {
+ARRAYS: dict[type, tuple[str, ...]] = {
     Margins: ("x", "row_sources", "column_sources", "row_runs", "column_runs", "zeros", "padded"),
     Extents: ("x", "taps_table", *Tiles._fields, "weights", "bias", "sums", "out"),
 }
 
-_helper = njit(error_model="numpy")
+helper = njit(error_model="numpy")
 
 
-def _task(numbers: type) -> Callable[[Any], Any]:
+def task_of(numbers: type) -> Callable[[Any], Any]:
     """Compile function(task, thread, address of the record of `numbers`), to be called by address."""
-    record = from_dtype(np.dtype([(name, np.int64) for name in numbers._fields + _ARRAYS[numbers]]))
+    record = from_dtype(np.dtype([(name, np.int64) for name in numbers._fields + ARRAYS[numbers]]))
     return cfunc(types.void(types.int64, types.int64, types.CPointer(record)), error_model="numpy")
 
 
 @intrinsic
-def _pointer(typingctx, address):
+def pointer(typingctx, address):
     """The address in the type that `carray` takes. Arrays from it have length 1, but no index is checked."""
 
     def generate(context, builder, signature, values):
@@ -79,8 +82,8 @@ def _take_one(typingctx, taken):
     """The number at address `taken`, atomically increased by 1 for the next thread."""
 
     def generate(context, builder, signature, values):
-        pointer = builder.inttoptr(values[0], values[0].type.as_pointer())
-        return builder.atomic_rmw("add", pointer, values[0].type(1), "monotonic")
+        counter = builder.inttoptr(values[0], values[0].type.as_pointer())
+        return builder.atomic_rmw("add", counter, values[0].type(1), "monotonic")
 
     return types.int64(taken), generate
 
@@ -122,36 +125,36 @@ def pad_task(dtype: str, lanes: int, max_height: int) -> Any:
     Nearly all rows and columns come from the input at even distances, and are copied as one block by vectors. The
     margins around it are zeros, or come from `row_sources` and `column_sources`, in which -1 means zero.
     """
-    code = vector_code(dtype, lanes, max_height, pixels_in_lanes=False)
+    code = vector_code(dtype, lanes, max_height, "channels")
     copy_rows, copy_every_second = code.copy_rows, code.copy_every_second
     size, kind = np.dtype(dtype).itemsize, np.dtype(dtype).type
 
-    @_helper
+    @helper
     def copy_block(target, source, count, rows, target_pitch, source_pitch, step):
         if step == 1:
             copy_rows(target, source, count, rows, target_pitch, source_pitch)
         elif step == 2:
             copy_every_second(target, source, count, rows, target_pitch, source_pitch)
         else:
-            padded, x = carray(_pointer(target), 1, kind), carray(_pointer(source), 1, kind)
+            padded, x = carray(pointer(target), 1, kind), carray(pointer(source), 1, kind)
             for i in range(rows):
                 for j in range(count):
                     padded[i * target_pitch + j] = x[i * source_pitch + j * step]
 
-    @_helper
+    @helper
     def fill_margin(target, rows, columns, pitch, row_sources, column_sources, x, width):
-        padded, x = carray(_pointer(target), 1, kind), carray(_pointer(x), 1, kind)
-        row_sources = carray(_pointer(row_sources), 1, np.int64)
-        column_sources = carray(_pointer(column_sources), 1, np.int64)
+        padded, x = carray(pointer(target), 1, kind), carray(pointer(x), 1, kind)
+        row_sources = carray(pointer(row_sources), 1, np.int64)
+        column_sources = carray(pointer(column_sources), 1, np.int64)
         for j in range(columns):
             for i in range(rows):
                 inside = row_sources[i] >= 0 and column_sources[j] >= 0
                 padded[i * pitch + j] = x[row_sources[i] * width + column_sources[j]] if inside else kind(0)
 
-    @_task(Margins)
+    @task_of(Margins)
     def pad(task, thread, record):
         m = carray(record, 1)[0]
-        row_runs, column_runs = carray(_pointer(m.row_runs), 1, np.int64), carray(_pointer(m.column_runs), 1, np.int64)
+        row_runs, column_runs = carray(pointer(m.row_runs), 1, np.int64), carray(pointer(m.column_runs), 1, np.int64)
         rest, piece = divmod(task, m.pieces)
         plane, row_phase = divmod(rest, m.row_phases)
         x = m.x + plane * m.height * m.width * size
@@ -185,7 +188,7 @@ def pad_task(dtype: str, lanes: int, max_height: int) -> Any:
     return pad
 
 
-@_helper
+@helper
 def _place(task, e):
     """The image, group, block of channels and band of pixels of a task."""
     if e.blocks_first:
@@ -197,21 +200,16 @@ def _place(task, e):
     return rest // e.groups, rest % e.groups, block, band
 
 
-@cache
-def channels_task(dtype: str, lanes: int, max_height: int) -> Any:
-    """The task that computes a band of tiles of a block of output channels, with the channels in the lanes.
-
-    Tile t has the pixels starts[t] to starts[t + 1] of the output plane. The taps of the first one start at places[t].
-    """
-    code = vector_code(dtype, lanes, max_height, pixels_in_lanes=False)
-    multiply_tile, store_transposed = code.multiply_tile, code.store_transposed
+def transposing_store(code: VectorCode, dtype: str, lanes: int) -> Any:
+    """A function that stores sums, pixels by a block of channels, as channels by pixels, with a bias for each."""
+    store_transposed = code.store_transposed
     block, size, kind = VECTORS * lanes, np.dtype(dtype).itemsize, np.dtype(dtype).type
 
-    @_helper
+    @helper
     def store(plane, sums, pixels, bias, channels, out):
         if pixels < lanes or channels < lanes:
-            total, added = carray(_pointer(sums), 1, kind), carray(_pointer(bias), 1, kind)
-            stored = carray(_pointer(out), 1, kind)
+            total, added = carray(pointer(sums), 1, kind), carray(pointer(bias), 1, kind)
+            stored = carray(pointer(out), 1, kind)
             for k in range(channels):
                 for p in range(pixels):
                     stored[k * plane + p] = total[p * block + k] + added[k]
@@ -224,14 +222,27 @@ def channels_task(dtype: str, lanes: int, max_height: int) -> Any:
                 source, target = sums + (p * block + k) * size, out + (k * plane + p) * size
                 store_transposed(source, block, bias + k * size, target, plane)
 
-    @_task(Extents)
+    return store
+
+
+@cache
+def channels_task(dtype: str, lanes: int, max_height: int) -> Any:
+    """The task that computes a band of tiles of a block of output channels, with the channels in the lanes.
+
+    Tile t has the pixels starts[t] to starts[t + 1] of the output plane. The taps of the first one start at places[t].
+    """
+    code = vector_code(dtype, lanes, max_height, "channels")
+    multiply_tile, store = code.multiply_tile, transposing_store(code, dtype, lanes)
+    block, size = VECTORS * lanes, np.dtype(dtype).itemsize
+
+    @task_of(Extents)
     def compute(task, thread, record):
         e = carray(record, 1)[0]
         image, group, which, band = _place(task, e)
-        starts = carray(_pointer(e.starts), 1, np.int64)
-        places = carray(_pointer(e.places), 1, np.int64)
-        tap_begins = carray(_pointer(e.tap_begins), 1, np.int64)
-        tap_ends = carray(_pointer(e.tap_ends), 1, np.int64)
+        starts = carray(pointer(e.starts), 1, np.int64)
+        places = carray(pointer(e.places), 1, np.int64)
+        tap_begins = carray(pointer(e.tap_begins), 1, np.int64)
+        tap_ends = carray(pointer(e.tap_ends), 1, np.int64)
         x = e.x + (image * e.image + group * e.group) * size
         weights = e.weights + (group * e.blocks + which) * e.taps * block * size
         sums = e.sums + thread * e.sums_size * size
@@ -263,11 +274,11 @@ def pixels_task(dtype: str, lanes: int, max_height: int) -> Any:
 
     Pixels are counted along the rows of the scratch image, with margins. Results for margins are not stored.
     """
-    code = vector_code(dtype, lanes, max_height, pixels_in_lanes=True)
+    code = vector_code(dtype, lanes, max_height, "pixels")
     multiply_tile, add_bias = code.multiply_tile, code.add_bias
     tile, size = VECTORS * lanes, np.dtype(dtype).itemsize
 
-    @_task(Extents)
+    @task_of(Extents)
     def compute(task, thread, record):
         e = carray(record, 1)[0]
         image, group, which, band = _place(task, e)

@@ -9,6 +9,10 @@ registers for all taps (a tap is one input channel at one kernel position). Each
 
 * channels in lanes: a tap's weights for `VECTORS * lanes` output channels, times `height` neighbouring pixels;
 * pixels in lanes: a tap's `VECTORS * lanes` neighbouring pixels, times its weights for `height` output channels.
+
+A third tile, for the gradient of a weight with few channels in each of many groups, multiplies vectors by vectors:
+
+* groups in lanes: an output pixel's gradient in `VECTORS * lanes` groups, times `height` input pixels that it met.
 """
 
 # llvmlite has no types.
@@ -17,7 +21,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -27,6 +31,9 @@ from numba.core.cgutils import for_range_slice
 VECTORS = 2
 """Vectors side by side in a tile: the number of uses of every loaded and broadcast scalar."""
 
+InLanes = Literal["channels", "pixels", "groups"]
+
+_TILE = "x taps count w sums pitch resume"
 _INT = ir.IntType(64)
 _SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 
@@ -36,7 +43,8 @@ class VectorCode(NamedTuple):
 
     multiply_tile(height, x, taps, count, w, sums, pitch, resume): add up `count` taps of one tile. `taps` are
     offsets in `x`, whose start is the tile's first pixel; `w` holds the taps' weights one after the other. Row i of
-    the tile goes to `sums[i * pitch]`, and is added to it if `resume`.
+    the tile goes to `sums[i * pitch]`, and is added to it if `resume`. With groups in lanes a last argument `shifts`
+    has how far from its tap each row reads.
 
     store_transposed(sums, pitch, bias, out, plane): store a square of sums, `lanes` pixels by channels, as channels
     by pixels, with the bias added. `pitch` is from pixel to pixel in `sums`, `plane` from channel to channel in `out`.
@@ -54,12 +62,12 @@ class VectorCode(NamedTuple):
 
 
 @cache
-def vector_code(dtype: str, lanes: int, max_height: int, pixels_in_lanes: bool) -> VectorCode:
+def vector_code(dtype: str, lanes: int, max_height: int, in_lanes: InLanes) -> VectorCode:
     """Compile the tiles of all heights up to `max_height`, and the store."""
     module = ir.Module()
     vector = ir.VectorType(_SCALARS[dtype], lanes)
-    tiles = [_tile(module, vector, rows, pixels_in_lanes) for rows in range(1, max_height + 1)]
-    _choose_tile(module, tiles)
+    tiles = [_tile(module, vector, rows, in_lanes) for rows in range(1, max_height + 1)]
+    _choose_tile(module, tiles, _TILE + " shifts" * (in_lanes == "groups"))
     _transposing_store(module, vector)
     _rows_copy(module, vector, "copy_rows", 1, biased=False)
     _rows_copy(module, vector, "copy_every_second", 2, biased=False)
@@ -111,9 +119,9 @@ def _function(module: Any, name: str, parameters: str) -> tuple[Any, Any]:
     return function, ir.IRBuilder(function.append_basic_block("entry"))
 
 
-def _choose_tile(module: Any, tiles: list[Any]) -> None:
+def _choose_tile(module: Any, tiles: list[Any], parameters: str) -> None:
     """multiply_tile: call the tile of the given height."""
-    function, b = _function(module, "multiply_tile", "height x taps count w sums pitch resume")
+    function, b = _function(module, "multiply_tile", f"height {parameters}")
     height, *operands = function.args
     done = function.append_basic_block("done")
     choice = b.switch(height, done)
@@ -126,13 +134,16 @@ def _choose_tile(module: Any, tiles: list[Any]) -> None:
     b.ret_void()
 
 
-def _tile(module: Any, vector: Any, rows: int, pixels_in_lanes: bool) -> Any:
+def _tile(module: Any, vector: Any, rows: int, in_lanes: InLanes) -> Any:
     """The register tile of `rows` rows."""
-    function, b = _function(module, f"tile_{rows}", "x taps count w sums pitch resume")
+    function, b = _function(module, f"tile_{rows}", _TILE + " shifts" * (in_lanes == "groups"))
     fresh, resumed, loop, end = (function.append_basic_block(n) for n in ("fresh", "resumed", "loop", "end"))
-    x, taps, count, w, sums, pitch, resume = function.args
+    x, taps, count, w, sums, pitch, resume, *shifts = function.args
     x, w, sums = (b.inttoptr(p, vector.element.as_pointer()) for p in (x, w, sums))
     taps = b.inttoptr(taps, _INT.as_pointer())
+    if shifts:
+        table = b.inttoptr(shifts[0], _INT.as_pointer())
+        shifts = [b.load(b.gep(table, [_number(row)])) for row in range(rows)]
     tile = [(row, column) for row in range(rows) for column in range(VECTORS)]
 
     def place(cell: tuple[int, int]) -> Any:
@@ -150,16 +161,19 @@ def _tile(module: Any, vector: Any, rows: int, pixels_in_lanes: bool) -> Any:
     tap, weights = b.phi(_INT), b.phi(w.type)
     total = {cell: b.phi(vector) for cell in tile}
     pixels = b.gep(x, [b.load(b.gep(taps, [tap]))])
-    wide, narrow = (pixels, weights) if pixels_in_lanes else (weights, pixels)
-    columns = [_load_vector(b, b.gep(wide, [_number(i * vector.count)]), vector) for i in range(VECTORS)]
+    wide, narrow = (pixels, weights) if in_lanes == "pixels" else (weights, pixels)
+    columns = _load_row(b, wide, vector)
     result = {}
     for row in range(rows):
-        scalar = _broadcast(b, b.load(b.gep(narrow, [_number(row)])), vector)
+        if shifts:
+            factors = _load_row(b, b.gep(narrow, [shifts[row]]), vector)
+        else:
+            factors = [_broadcast(b, b.load(b.gep(narrow, [_number(row)])), vector)] * VECTORS
         for column in range(VECTORS):
             cell = row, column
-            result[cell] = _multiply_add(b, scalar, columns[column], total[cell])
+            result[cell] = _multiply_add(b, factors[column], columns[column], total[cell])
     next_tap = b.add(tap, _number(1))
-    next_weights = b.gep(weights, [_number(rows if pixels_in_lanes else VECTORS * vector.count)])
+    next_weights = b.gep(weights, [_number(rows if in_lanes == "pixels" else VECTORS * vector.count)])
     b.cbranch(b.icmp_signed("<", next_tap, count), loop, end)
 
     for block, start in ((fresh, None), (resumed, before)):
@@ -266,6 +280,11 @@ def _lane_numbers(lanes: list[int]) -> Any:
 
 def _scalar_bytes(scalar: Any) -> int:
     return 8 if isinstance(scalar, ir.DoubleType) else 4
+
+
+def _load_row(b: Any, pointer: Any, vector: Any) -> list[Any]:
+    """`VECTORS` vectors side by side."""
+    return [_load_vector(b, b.gep(pointer, [_number(i * vector.count)]), vector) for i in range(VECTORS)]
 
 
 def _load_vector(b: Any, pointer: Any, vector: Any) -> Any:

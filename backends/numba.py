@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready, touching
+from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, Ready, touching
 
+from . import _numba_gradients as gradients
 from ._issue_forms import NUMBA
-from ._numpy_gradients import padded_shape, unpad
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +42,7 @@ class NumbaDirect(Backend):
     requires = ("numba",)
     issue_form = NUMBA
     summary = "register-tiled direct convolution, compiled by Numba; weights packed beforehand"
-    supports = replace(WHOLE_OF_CONV2D, directions={"forward", "input_gradient"})
+    supports = WITH_GRADIENTS
     thread_safe = True
     # The call converts half formats to float32, sums in float32, and rounds once at the end.
     arithmetic = Arithmetic("direct")
@@ -114,60 +113,18 @@ class NumbaDirect(Backend):
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
     ) -> Ready:
-        """The gradient of the padded input is a convolution of `g`, with zeros for the positions that the stride leaves
-        out, with the weight turned round, channels and filters exchanged."""
         import numpy as np
 
         dtype = np.dtype("float64" if problem.dtype == "float64" else "float32")
-        shape = spread_shape(problem)
-        back, turned = back_problem(problem, dtype.name), turned_weight(problem, w)
-        ready = self.prepare(back, np.zeros(shape, dtype), turned, None)
-        convolve, (sh, sw) = ready.on["numpy"], problem.stride
-        g = np.ascontiguousarray(g)
-
-        def run() -> np.ndarray:
-            spread = g.astype(dtype, copy=False)
-            if problem.stride != (1, 1):
-                spread = np.zeros(shape, dtype)
-                spread[:, :, ::sh, ::sw] = g
-            with np.errstate(over="ignore", invalid="ignore"):  # infinities are an answer and no reason for a warning
-                return np.ascontiguousarray(unpad(problem, convolve(spread)).astype(g.dtype, copy=False))
-
-        return Ready(run, touch=touching(g), explain=ready.explain)
-
-
-def spread_shape(problem: ConvProblem) -> tuple[int, int, int, int]:
-    """That of the output's gradient with zeros for the positions that the stride leaves out."""
-    n, o, *extent = problem.output_shape
-    height, width = ((out - 1) * stride + 1 for out, stride in zip(extent, problem.stride, strict=True))
-    return (n, o, height, width)
-
-
-def back_problem(problem: ConvProblem, dtype: Any) -> ConvProblem:
-    """The convolution that gives the gradient of the padded input: every position that a tap of the kernel reaches, and
-    the rows and columns at the end that none does."""
-    spread, padded = spread_shape(problem)[2:], padded_shape(problem)[2:]
-    reach = [dilation * (kernel - 1) for kernel, dilation in zip(problem.kernel_size, problem.dilation, strict=True)]
-    return problem.replace(
-        direction="forward",
-        bias=False,
-        dtype=dtype,
-        in_channels=problem.out_channels,
-        out_channels=problem.in_channels,
-        height=spread[0],
-        width=spread[1],
-        stride=1,
-        padding=tuple((reach[axis], padded[axis] - spread[axis]) for axis in (0, 1)),
-        padding_mode="zeros",
-    )
-
-
-def turned_weight(problem: ConvProblem, w: np.ndarray | None) -> np.ndarray:
-    """The weight (C, O/groups, kh, kw) of that convolution."""
-    assert w is not None
-    groups, (o, own, *kernel) = problem.groups, problem.weight_shape
-    turned = w.reshape(groups, o // groups, own, *kernel).swapaxes(1, 2)[..., ::-1, ::-1]
-    return turned.reshape(groups * own, o // groups, *kernel)
+        if x is not None:
+            register = register_tile(dtype.itemsize, self.vector_bytes)
+            return gradients.weight_gradient(problem, g, x, dtype, register, _padding, _one_at_a_time)
+        if w is None:
+            return gradients.bias_gradient(problem, g, dtype, _one_at_a_time)
+        back = gradients.back_problem(problem, dtype.name)
+        ready = self.prepare(back, np.zeros(back.input_shape, dtype), gradients.turned_weight(problem, w), None)
+        run = gradients.by_convolution(problem, g, dtype, ready.on["numpy"])
+        return Ready(run, touch=touching(np.ascontiguousarray(g)), explain=ready.explain)
 
 
 def register_tile(itemsize: int, vector_bytes: int | None) -> Register:
