@@ -22,7 +22,7 @@ def reason_against(problem: ConvProblem) -> str | None:
     plain = problem.dilation == (1, 1) and problem.groups == 1
     if problem.direction in ("forward", "bias_gradient") or plain or onednn_computes(problem.dtype):
         return None
-    of_it = f"by Eigen, which computes the {problem.direction.replace('_', ' ')} in {problem.dtype} here,"
+    of_it = f"by Eigen, which computes gradients in {problem.dtype} here,"
     if problem.dilation != (1, 1):
         return f"takes dilation 1 only {of_it} not {problem.dilation}"
     if problem.groups < problem.in_channels:

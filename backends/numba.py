@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, Ready, touching
+from convbench.backend import WITH_STEP, Arithmetic, Backend, Ready, touching
 
 from . import _numba_gradients as gradients
 from ._issue_forms import NUMBA
@@ -42,7 +42,7 @@ class NumbaDirect(Backend):
     requires = ("numba",)
     issue_form = NUMBA
     summary = "register-tiled direct convolution, compiled by Numba; weights packed beforehand"
-    supports = WITH_GRADIENTS
+    supports = WITH_STEP
     thread_safe = True
     # The call converts half formats to float32, sums in float32, and rounds once at the end.
     arithmetic = Arithmetic("direct")

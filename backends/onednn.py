@@ -52,7 +52,8 @@ class _OneDnn(Backend):
         may_refuse = problem.dtype != "float32" or min(map(min, problem.padding)) < 0 or problem.direction != "forward"
         if reason is None and may_refuse and self.unavailable() is None:
             try:
-                _describe(problem)
+                for part in problem.parts:
+                    _describe(part)
             except dnnl.RefusedError as refusal:
                 return f"oneDNN refuses {problem.dtype} with padding {problem.padding} on this CPU: {refusal}"
         return reason

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WITH_GRADIENTS, Arithmetic, Backend, Ready
+from convbench.backend import WITH_STEP, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
 from . import _onednn_isa
@@ -27,7 +27,7 @@ class TensorFlow(Backend):
     issue_form = TENSORFLOW
     install = "'convbench[tensorflow]'"
     summary = "tf.nn.conv2d in NHWC"
-    supports = WITH_GRADIENTS
+    supports = WITH_STEP
     thread_safe = True
     arithmetic = Arithmetic("auto")  # TensorFlow chooses the kernel, and does not show which
     prepacks = ("input", "weight", "output")

@@ -14,7 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from convbench.errors import ProblemError
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.problem import DTYPES, GRADIENTS, PADDING_MODES, ConvProblem, Direction
+from convbench.verification.gradients import computed
+from convbench.verification.operands import Operands
 
 pytest.importorskip("numba")
 
@@ -236,6 +238,66 @@ def test_one_ready_may_run_in_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert right == [True] * 60
+
+
+@width
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_of_weight_and_bias_come_out_exact(backend: NumbaDirect, case: str, dtype: str) -> None:
+    for direction in ("weight_gradient", "bias_gradient"):
+        check_gradient(backend, CASES[case].replace(dtype=dtype, bias=True, direction=direction))
+
+
+def check_gradient(backend: NumbaDirect, problem: ConvProblem, seed: int = 0) -> None:
+    """Against convbench's own gradients, which tests hold to the convolution and to torch's."""
+    random, dtype = np.random.default_rng(seed), dtype_of(problem)
+    integers = {name: random.integers(-2, 3, shape).astype(dtype) for name, shape in problem.operand_shapes.items()}
+    ready = Operands(**integers).prepared_by(backend, problem)
+    ready.run()  # a second call must not find anything of the first
+    out = ready.to_numpy(ready.run())
+    assert out.dtype == dtype
+    expected = computed(problem, Operands(**integers)).astype(out.dtype)
+    np.testing.assert_array_equal(out, expected, err_msg=problem.case_id, strict=True)
+
+
+@settings(max_examples=200)
+@given(
+    problem=problems(),
+    direction=st.sampled_from(GRADIENTS),
+    seed=st.integers(0, 9),
+    backend=st.sampled_from(WIDTHS),
+    repeated=st.sampled_from([1, 1, 7, 40]),
+)
+def test_any_gradient_comes_out_exact(
+    problem: ConvProblem, direction: Direction, seed: int, backend: NumbaDirect, repeated: int
+) -> None:
+    """With many groups these fill the lanes."""
+    channels = {name: getattr(problem, name) * repeated for name in ("in_channels", "out_channels", "groups")}
+    assume(max(channels.values()) <= 400)
+    check_gradient(backend, problem.replace(direction=direction, bias=True, **channels), seed)
+
+
+def test_the_gradient_of_a_weight_is_computed_on_several_threads_as_on_one() -> None:
+    out = in_a_new_process(HOLD_TO_THREADS, NUMBA_NUM_THREADS="3")
+    assert out.split() == ["3", "True", "True", "True", "True"]
+
+
+HOLD_TO_THREADS = """
+import numba, numpy as np
+from convbench import ConvProblem
+from convbench.backends.numba import BACKENDS
+from convbench.verification.gradients import computed
+from convbench.verification.operands import Operands
+print(numba.get_num_threads())
+for groups, channels in ((1, 70), (1, 3), (35, 70), (70, 70)):
+    problem = ConvProblem(batch=2, in_channels=channels, height=13, width=11, out_channels=70, kernel_size=3,
+                          groups=groups if channels % groups == 0 else 1, padding=1, direction="weight_gradient")
+    random = np.random.default_rng(0)
+    operands = Operands(**{n: random.integers(-2, 3, s).astype("f") for n, s in problem.operand_shapes.items()})
+    ready = operands.prepared_by(BACKENDS[0], problem)
+    ready.run()
+    print(np.array_equal(ready.run(), computed(problem, operands)))
+"""
 
 
 def in_a_new_process(program: str, **environment: str) -> str:
