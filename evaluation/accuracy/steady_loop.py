@@ -7,12 +7,14 @@ the other right after it, and the truth is the geometric mean of their times: of
 possible. When the run is over, the latter loop over all layers once more. How far loops lie apart some seconds and some
 minutes later is printed, because no run can be nearer than that.
 
-Printed: how far the run's times lie from the truth, in how many pairs the stated 95 % interval holds it, and in how
-many it holds what the loops take minutes later; what is lost by taking the run's fastest backend of each layer instead
-of the loops', now and then. With --sessions the run is made that many times before, which is what an interval learns
-from on a machine that is in use.
+Printed: how far the run's times lie from the truth, and how far beside the other backends of the same layer, whose
+median a ratio between backends does not see move; in how many pairs the stated 95 % interval holds it, and in how many
+it holds what the loops take minutes later; what is lost by taking the run's fastest backend of each layer instead of
+the loops', now and then. With --sessions the run is made that many times before, which is what an interval learns from
+on a machine that is in use.
 
     python evaluation/accuracy/steady_loop.py [--backend NAME ...] [--layers 20] [--loop-s 0.2] [--sessions 0]
+                                              [--priority realtime]
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.machine.priority import Priority, before_others
 from convbench.measurement.workers.process_environment import worker_environment
 from convbench.problem import ConvProblem
 from convbench.registry import discover
@@ -71,7 +74,7 @@ Times = dict[tuple[str, str], float]
 """Seconds per call by backend and layer."""
 
 
-def answer_with_loops(backend_name: str) -> None:
+def answer_with_loops(backend_name: str, priority: Priority) -> None:
     """In a process of its own: for each layer and seconds that come in, the seconds of a call; 0 where it cannot."""
     (entry,) = discover().select([backend_name])
     entry.backend.limit_threads(1)
@@ -79,7 +82,9 @@ def answer_with_loops(backend_name: str) -> None:
         layer, seconds = json.loads(line)
         problem = ConvProblem.parse(layer)
         supported = not entry.backend.unsupported(problem)
-        print(loop_s(entry.backend, problem, seconds) if supported else 0.0, flush=True)
+        with before_others(priority):
+            call_s = loop_s(entry.backend, problem, seconds) if supported else 0.0
+        print(call_s, flush=True)
 
 
 def loop_s(backend: Any, problem: ConvProblem, seconds: float) -> float:
@@ -108,6 +113,7 @@ class Loops:
 
     backends: Sequence[str]
     seconds: float
+    priority: Priority = "normal"
     times: Times = field(default_factory=dict)
     spent_s: float = 0.0
 
@@ -116,7 +122,10 @@ class Loops:
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.processes = {
             backend: subprocess.Popen(
-                [sys.executable, __file__, "--answer", backend], env=environment, preexec_fn=on_one_core, **pipes
+                [sys.executable, __file__, "--answer", backend, "--priority", self.priority],
+                env=environment,
+                preexec_fn=on_one_core,
+                **pipes,
             )
             for backend in self.backends
         }
@@ -168,19 +177,26 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=len(LAYERS), help="so many of the layers, evenly spread")
     parser.add_argument("--loop-s", type=float, default=0.2, help="seconds that each loop is timed for")
     parser.add_argument("--sessions", type=int, default=0, help="runs before, which the run learns from")
+    parser.add_argument("--priority", choices=("normal", "realtime"), default="normal", help="of runs and loops")
     parser.add_argument("--records", type=Path, help="where to keep what was measured, as JSON")
     parser.add_argument("--answer", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.answer:
-        answer_with_loops(options.answer)
+        answer_with_loops(options.answer, options.priority)
         return
     backends = options.backend or list(BACKENDS)
     layers = [LAYERS[i * len(LAYERS) // options.layers] for i in range(options.layers)]
     with TemporaryDirectory() as results:
-        request = Request(problems=tuple(layers), backends=tuple(backends), results=Path(results), no_asv=True)
+        request = Request(
+            problems=tuple(layers),
+            backends=tuple(backends),
+            priority=options.priority,
+            results=Path(results),
+            no_asv=True,
+        )
         for _ in range(options.sessions):
             run_suites(request, Observer())
-        before, after = (Loops(backends, options.loop_s) for _ in range(2))
+        before, after = (Loops(backends, options.loop_s, options.priority) for _ in range(2))
         run = run_suites(request, BesideTheRun(before, after))
         seconds = run.elapsed_s - before.spent_s - after.spent_s
         later = {pair: each_s for layer in layers for pair, each_s in after.measure(layer).items()}
@@ -202,7 +218,7 @@ def mean_of(one: Times, other: Times) -> Times:
 
 def report(records: Sequence[Mapping[str, Any]], before: Times, after: Times, minutes_later: Times) -> None:
     truth = mean_of(before, after)
-    rows: dict[str, list[tuple[float, bool, bool]]] = {}
+    rows: dict[str, list[tuple[str, float, bool, bool]]] = {}
     timed: dict[str, dict[str, float]] = {}
     for record in records:
         pair = record["backend"], record["case"]
@@ -210,14 +226,20 @@ def report(records: Sequence[Mapping[str, Any]], before: Times, after: Times, mi
             continue
         low, high = record["low_s"], record["high_s"]
         holds = low <= truth[pair] <= high, low <= minutes_later[pair] <= high
-        rows.setdefault(pair[0], []).append((record["median_s"] / truth[pair], *holds))
+        rows.setdefault(pair[0], []).append((pair[1], record["median_s"] / truth[pair], *holds))
         timed.setdefault(pair[1], {})[pair[0]] = record["median_s"]
-    print(f"{'backend':<22}{'layers':>8}{'typical':>10}{'worst':>10}{'interval holds it':>20}{'and minutes later':>20}")
-    rows["all"] = [row for found in rows.values() for row in found]
-    for name, found in rows.items():
-        off = [abs(ratio - 1) for ratio, _, _ in found]
-        held, held_later = (fmean(row[column] for row in found) for column in (1, 2))
-        print(f"{name:<22}{len(found):>8}{median(off):>10.2%}{max(off):>10.1%}{held:>20.0%}{held_later:>20.0%}")
+    rows["all"] = [row for of_backend in rows.values() for row in of_backend]
+    moved = {layer: median(ratio for where, ratio, *_ in rows["all"] if where == layer) for layer in timed}
+    print(f"{'':<30}{'a time':^20}{'beside the others':^20}{'interval holds':^20}")
+    print(
+        f"{'backend':<22}{'layers':>8}{'typical':>10}{'worst':>10}{'typical':>10}{'worst':>10}{'then':>10}{'later':>10}"
+    )
+    for name, of_backend in rows.items():
+        off = [abs(ratio - 1) for _, ratio, *_ in of_backend]
+        beside = [abs(ratio / moved[layer] - 1) for layer, ratio, *_ in of_backend]
+        held, held_later = (fmean(row[column] for row in of_backend) for column in (2, 3))
+        print(f"{name:<22}{len(of_backend):>8}{median(off):>10.2%}{max(off):>10.1%}", end="")
+        print(f"{median(beside):>10.2%}{max(beside):>10.1%}{held:>10.0%}{held_later:>10.0%}")
     print()
     for label, one, other in (("before and after", before, after), ("then and minutes later", truth, minutes_later)):
         apart = [abs(math.log(other[pair] / one[pair])) for pair in truth]
