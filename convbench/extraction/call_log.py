@@ -15,6 +15,7 @@ from typing import Any
 from convbench.errors import ModelError, ProblemError
 from convbench.extraction.deployed.data_flow import DataFlow
 from convbench.extraction.deployed.fusion import Deployment, deployment_of
+from convbench.extraction.transposed import BIAS_LEFT_OUT, TransposedConvolution
 from convbench.problem import ConvProblem, PaddingMode, Pair, Sides
 
 NO_SIDES: Sides = ((0, 0), (0, 0))
@@ -115,8 +116,11 @@ class Reading:
         """The same with everything joined to its convolution that can be. Raises `ModelError` where it is not known."""
         if self.deployment is None:
             raise ModelError("this kind of file does not say what follows a convolution; leave --deployed out.")
-        fusions = self.deployment.fusions
-        layers = (replace(a, problem=f.problem(a.problem)) for a, f in zip(self.layers, fusions, strict=True))
+        fusions = iter(self.deployment.fusions)
+        layers = (
+            replace(a, problem=next(fusions).problem(a.problem)) if a.problem.direction == "forward" else a
+            for a in self.layers
+        )
         apart = _counted(self.deployment.apart, "runs", *_RUNS)
         return replace(self, layers=tuple(layers), left_out=(*self.left_out, *apart), only_bare=())
 
@@ -125,7 +129,7 @@ class Reading:
 class CallLog:
     """Calls in the order in which the reader meets them."""
 
-    convolutions: list[tuple[str, Hashable, Convolution]] = field(default_factory=list)
+    convolutions: list[tuple[str, Hashable, Convolution | TransposedConvolution]] = field(default_factory=list)
     """Each call with its layer and the key of its image."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """What runs and is no conv2d, as the beginning of a sentence, with its layer."""
@@ -134,7 +138,7 @@ class CallLog:
     only_bare: list[tuple[str, str]] = field(default_factory=list)
     """What runs and is no bare convolution, and can be joined to one, likewise."""
     flow: DataFlow = field(default_factory=DataFlow)
-    """Every operation; its convolutions are those in `convolutions`, in the same order."""
+    """Every operation; its convolutions are those in `convolutions` that are not transposed, in the same order."""
     quantised: dict[Hashable, str] = field(default_factory=dict)
     """The images and weights that an operator made of integers, with its name."""
     remarks: list[str] = field(default_factory=list)
@@ -153,6 +157,17 @@ class CallLog:
         if self.knows(source):
             self._check_acyclic(result, source)
             self._same_as[result] = source
+
+    def transposed(self, layer: str, image: Hashable, call: TransposedConvolution, *, has_bias: bool) -> None:
+        """A transposed convolution runs in `layer`. Padding of its image stays an operation of its own."""
+        self.read(image)
+        self.convolutions.append((layer, image, call))
+        if has_bias:
+            self.left_out.append((BIAS_LEFT_OUT, layer))
+
+    def lists_since(self, count: int) -> bool:
+        """Whether behind the first `count` calls there is a convolution that is not transposed."""
+        return any(isinstance(call, Convolution) for _, _, call in self.convolutions[count:])
 
     def of_integers(self, layer: str, operator: object) -> None:
         """The convolution of `layer` is listed in real numbers, and reads what `operator` makes of integers."""
@@ -183,7 +198,7 @@ class CallLog:
         sentences = (*left_out, *self.remarks)
         return Reading(layers, sentences, input_shape, deployment_of(self.flow), only_bare)
 
-    def _layer(self, name: str, image: Hashable, call: Convolution) -> Layer:
+    def _layer(self, name: str, image: Hashable, call: Convolution | TransposedConvolution) -> Layer:
         paddings = []
         while (padded := self._padded.get(key := self._origin(image))) and key not in self._other_reads:
             image, before, padding = padded

@@ -13,6 +13,8 @@ from typing import Any
 from convbench.errors import ModelError, ProblemError
 from convbench.extraction.call_log import Convolution, Layer, Reading, pair_of
 from convbench.extraction.file_kinds import SOURCE
+from convbench.extraction.transposed import BIAS_LEFT_OUT, TransposedConvolution
+from convbench.problem import ConvProblem
 from convbench.user_file import check_regular
 
 _MOST_RUNS = 10**7
@@ -57,19 +59,27 @@ def _calls_noted(path: Path) -> Mapping[str, Any] | None:
 def _layers(noted: Mapping[str, Any]) -> tuple[list[Layer], list[str]]:
     layers: list[Layer] = []
     left_out = [f"{what}: runs {count} times." for what, count in noted["others"].items()]
+    biases = 0
     for call, count in noted["convolutions"]:
         try:
             layers += [Layer("", _problem(call))] * min(int(count), _MOST_RUNS)
+            biases += int(count) if "output_padding" in call and call["bias"] else 0
         except (ProblemError, KeyError, TypeError, ValueError, IndexError) as error:
             left_out.append(
                 f"A convolution that is not read ({' '.join(str(error).split())[:200]}): runs {count} times."
             )
+    if biases:
+        left_out.append(f"{BIAS_LEFT_OUT}: runs {biases} times.")
     return layers, left_out
 
 
-def _problem(call: Mapping[str, Any]) -> Any:
+def _problem(call: Mapping[str, Any]) -> ConvProblem:
     padding = call["padding"]
-    words = ("groups", "bias", "dtype")
-    arguments = {name: call[name] for name in words} | {name: pair_of(call[name]) for name in ("stride", "dilation")}
+    words = {name: call[name] for name in ("groups", "dtype")}
+    words |= {name: pair_of(call[name]) for name in ("stride", "dilation")}
     sides = ((padding[0], padding[0]), (padding[-1], padding[-1]))
-    return Convolution(tuple(call["image"]), tuple(call["weight"]), sides, arguments).problem([])
+    shapes = tuple(call["image"]), tuple(call["weight"])
+    if "output_padding" in call:
+        more = pair_of(call["output_padding"])
+        return TransposedConvolution.of_output_padding(*shapes, sides, more, words).problem()
+    return Convolution(*shapes, sides, {**words, "bias": call["bias"]}).problem([])

@@ -52,10 +52,10 @@ def _recorder(calls: Counter[str], others: Counter[str]) -> Any:
 
 
 def _note(calls: Counter[str], others: Counter[str], args: Any) -> None:
-    image, weight, bias, stride, padding, dilation, transposed, _, groups = args[:9]
+    image, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args[:9]
     dimensions = weight.dim() - 2
     dtype = str(image.dtype).removeprefix("torch.")
-    if dimensions != 2 or transposed:
+    if dimensions != 2:
         others[f"A {'transposed ' if transposed else ''}convolution in {dimensions}-D"] += 1
     elif not image.is_floating_point():
         others[f"A convolution of {dtype}"] += 1
@@ -63,6 +63,7 @@ def _note(calls: Counter[str], others: Counter[str], args: Any) -> None:
         pairs = {"stride": list(stride), "padding": list(padding), "dilation": list(dilation)}
         shapes = {"image": list(image.shape), "weight": list(weight.shape)}
         more = {"groups": groups, "bias": bias is not None, "dtype": dtype}
+        more |= {"output_padding": list(output_padding)} if transposed else {}
         calls[json.dumps(shapes | pairs | more)] += 1
 
 

@@ -15,6 +15,7 @@ from convbench.errors import ModelError
 from convbench.extraction.call_log import CallLog, Convolution, Padding, Reading, pair_of, sides_of
 from convbench.extraction.deployed.torch_calls import TorchCalls
 from convbench.extraction.higher_order import not_compiled, result_of
+from convbench.extraction.transposed import TransposedConvolution
 
 _CONVOLUTION = "aten::convolution"
 _PADS = {"aten::constant_pad_nd": "zeros", "aten::reflection_pad2d": "reflect", "aten::replication_pad2d": "replicate"}
@@ -165,7 +166,7 @@ class _Recording:
     def note(self, layer: str, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         listed = len(self._calls.convolutions)
         self._kept.extend(_note(self._calls, layer, func.name().split(".")[0], args, result, self._autocast))
-        if len(self._calls.convolutions) > listed:
+        if self._calls.lists_since(listed):
             self._torch_calls.convolution(layer, args, result)
         else:
             self._torch_calls.note(layer, func, args, kwargs, result)
@@ -241,19 +242,24 @@ def _note(calls: CallLog, layer: str, name: str, args: Any, result: Any, autocas
 
 
 def _convolution(calls: CallLog, layer: str, args: Any, autocast: Any) -> tuple[Any, ...]:
-    image, weight, bias, stride, padding, dilation, transposed, _output_padding, groups = args
+    image, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args
     dimensions = weight.dim() - 2
-    if dimensions != 2 or transposed:
+    if dimensions != 2:
         calls.left_out.append((f"A {'transposed ' if transposed else ''}convolution in {dimensions}-D", layer))
         return ()
     dtype = str(_computed_dtype(image, autocast)).removeprefix("torch.")
     if not image.is_floating_point():
         calls.left_out.append((f"A convolution of {dtype}", layer))
         return ()
-    arguments = {"stride": pair_of(stride), "dilation": pair_of(dilation), "groups": groups, "bias": bias is not None}
+    words = {"stride": pair_of(stride), "dilation": pair_of(dilation), "groups": groups, "dtype": dtype}
     own_padding = ((padding[0], padding[0]), (padding[-1], padding[-1]))
-    call = Convolution(tuple(image.shape), tuple(weight.shape), own_padding, {**arguments, "dtype": dtype})
-    calls.convolutions.append((layer, id(image), call))
+    shapes, has_bias = (tuple(image.shape), tuple(weight.shape)), bias is not None
+    if transposed:
+        backwards = TransposedConvolution.of_output_padding(*shapes, own_padding, pair_of(output_padding), words)
+        calls.transposed(layer, id(image), backwards, has_bias=has_bias)
+    else:
+        call = Convolution(*shapes, own_padding, {**words, "bias": has_bias})
+        calls.convolutions.append((layer, id(image), call))
     if quantiser := calls.quantised.get(id(image)) or calls.quantised.get(id(weight)):
         calls.of_integers(layer, quantiser)
     return (image,)

@@ -48,7 +48,7 @@ EXPECTED = {
         ("n2c3h18w16_o3k3_s2_pt0b2l-1r0", 1, None),
     ],
     "NotOnePadding": [("n2c3h14w16_o3k3", 3, None), ("n2c3h14w16_o3k3_p1", 1, None), ("n2c3h14w14_o3k3_p1", 1, None)],
-    "Others": [("n2c3h13w15_o4k3_bias", 1, "two")],
+    "Others": [("n2c3h13w15_o3k2_dgrad", 1, "up"), ("n2c3h13w15_o4k3_bias", 1, "two")],
     "half": [
         ("n2c3h12w14_o8k3_s2_p1_f16", 1, "first"),
         ("n2c8h6w7_o8k3_p1_g8_bias_f16", 2, "again"),
@@ -85,7 +85,7 @@ def test_what_is_no_conv2d_is_told() -> None:
     assert layers_of("models_to_read:Others", input_shape=SHAPE).left_out == (
         "A convolution in 1-D: runs once, first in one.",
         "A convolution in 3-D: runs once, first in three.",
-        "A transposed convolution in 2-D: runs once, first in up.",
+        "The bias of a transposed convolution, which the gradient of an input does not have: runs once, first in up.",
     )
     assert layers_of("models_to_read:Plain", input_shape=SHAPE).left_out == ()
 

@@ -34,6 +34,8 @@ EXPECTED = {
     "n2c8h9w9_o8k3_p1_g8_bias": 2,
     "n1c3h9w9_o8k3_p1_bias": 1,
     "n1c8h9w9_o8k3_p1_g8_bias": 1,
+    "n2c4h10w10_o8k2_dgrad": 2,
+    "n1c4h10w10_o8k2_dgrad": 1,
 }
 
 
@@ -59,7 +61,7 @@ def test_forward_convolutions_are_counted_and_the_output_of_the_script_is_kept_a
     assert done.returncode == 0, done.stderr
     assert counts(done) == EXPECTED
     assert "it runs with ['--words', '-x'] as __main__" in done.stderr
-    assert "A transposed convolution in 2-D: runs 3 times." in done.stderr
+    assert "The bias of a transposed convolution" in done.stderr and "runs 3 times." in done.stderr
 
 
 @pytest.mark.parametrize(("words", "code"), [(("raise",), 1), (("exit", "3"), 3)])

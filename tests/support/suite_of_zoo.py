@@ -70,7 +70,8 @@ def read(source: str) -> Model:
         found = layers_of(source)
     except ModelError as error:
         return Model(source, error=str(error))
-    layers = tuple((case.problem.case_id, case.count, case.layer or "") for case in found.cases)
+    forward = [case for case in found.cases if case.problem.direction == "forward"]  # and no transposed ones
+    layers = tuple((case.problem.case_id, case.count, case.layer or "") for case in forward)
     return Model(source, layers, found.left_out)
 
 

@@ -29,6 +29,7 @@ from convbench.extraction.exported.node import (
 from convbench.extraction.exported.quantized import Quantizations
 from convbench.extraction.exported.symbolic_size import Sizes, UnknownSizeError
 from convbench.extraction.inputs import Inputs
+from convbench.extraction.transposed import TransposedConvolution
 from convbench.problem.arguments import sides
 
 _DTYPES = {6: "float16", 7: "float32", 8: "float64", 13: "bfloat16"}  # ScalarType in torch's export schema
@@ -40,7 +41,8 @@ _PAD_OPERATORS = {
     "_pad_circular": "circular",
 }
 _SAME = {"alias", "detach", "clone", "contiguous", "dropout"}
-_CONV2D = {"conv2d", "convolution", "_convolution"}
+_TRANSPOSED = {"conv_transpose2d"}
+_CONV2D = {"conv2d", "convolution", "_convolution", *_TRANSPOSED}
 _DEEPEST = 100
 
 Key = tuple[int, str]
@@ -115,14 +117,14 @@ class _Graph:
             listed = len(self._calls.convolutions)
             self._note(node, operator)
             if not graphs_of(node):
-                self._note_flow(node, operator, listed=len(self._calls.convolutions) > listed)
+                self._note_flow(node, operator, listed=self._calls.lists_since(listed))
             for output in node["outputs"]:
                 self._made_by |= dict.fromkeys(tensors_of(output), operator)
 
     def _note(self, node: Any, operator: Operator) -> None:
         arguments = Arguments(node)
         if operator.library == "aten" and operator.name in _CONV2D:
-            self._convolution(node, arguments)
+            self._convolution(node, operator, arguments)
         elif graphs_of(node):
             self._graphs_within(node, operator, arguments)
         elif not (operator.library == "aten" and self._keeps_image(node, operator, arguments)):
@@ -207,10 +209,11 @@ class _Graph:
             if self._calls.knows(self.key(name)):
                 self._calls.read(self.key(name))
 
-    def _convolution(self, node: Any, arguments: Arguments) -> None:
+    def _convolution(self, node: Any, operator: Operator, arguments: Arguments) -> None:
         image, kernel = arguments.single["input"], self._shape(arguments.single["weight"])
-        if len(kernel) != 4 or arguments.get("transposed", False):
-            kind = "transposed convolution" if arguments.get("transposed", False) else "convolution"
+        transposed = operator.name in _TRANSPOSED or arguments.get("transposed", False)
+        if len(kernel) != 4:
+            kind = "transposed convolution" if transposed else "convolution"
             self._calls.left_out.append((f"A {kind} in {len(kernel) - 2}-D", layer_of(node)))
             return
         # Under torch.autocast the result has the dtype that is computed in, and the operands may have another one.
@@ -227,12 +230,17 @@ class _Graph:
             "stride": stride,
             "dilation": dilation,
             "groups": arguments.get("groups", 1),
-            "bias": "bias" in arguments.single,
         }
-        quantization = self._quantizations.of(node)
+        has_bias, layer = "bias" in arguments.single, layer_of(node)
+        quantization = None if transposed else self._quantizations.of(node)
         words |= {"dtype": _DTYPES[dtype]} if quantization is None else {"quantization": quantization}
-        call = Convolution(self._shape(image), kernel, padding, words)
-        self._calls.convolutions.append((layer_of(node), self.key(image), call))
+        if transposed:
+            more = pair_of(arguments.get("output_padding", [0, 0]))
+            backwards = TransposedConvolution.of_output_padding(self._shape(image), kernel, padding, more, words)
+            self._calls.transposed(layer, self.key(image), backwards, has_bias=has_bias)
+        else:
+            call = Convolution(self._shape(image), kernel, padding, {**words, "bias": has_bias})
+            self._calls.convolutions.append((layer, self.key(image), call))
         if quantization is not None:
             return
         makers = (self._made_by.get(name) for name in (image, arguments.single["weight"]))

@@ -10,6 +10,7 @@ from convbench.errors import ModelError
 
 _INT, _FLOAT, _STRING, _INTS = 2, 1, 3, 7  # AttributeProto.AttributeType
 _LARGEST = 2**31
+AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 
 class Attributes:

@@ -12,7 +12,7 @@ from typing import Any
 from convbench.errors import ModelError
 from convbench.extraction.call_log import CallLog, Convolution, Reading
 from convbench.extraction.inputs import Inputs
-from convbench.extraction.onnx.attributes import Attributes, layer_of
+from convbench.extraction.onnx.attributes import AUTO_PADS, Attributes, layer_of
 from convbench.extraction.onnx.foreign import Foreign
 from convbench.extraction.onnx.inference import inferred
 from convbench.extraction.onnx.inputs import with_inputs
@@ -21,16 +21,14 @@ from convbench.extraction.onnx.operations import Operations
 from convbench.extraction.onnx.pad import padding_of
 from convbench.extraction.onnx.quantized import IMAGE_AND_WEIGHT, Quantizations
 from convbench.extraction.onnx.shapes import Shapes
+from convbench.extraction.onnx.transposed import transposed_call
+from convbench.extraction.transposed import TransposedConvolution
 from convbench.problem import Sides
 
 _DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # TensorProto.DataType
-_OTHER_CONVOLUTIONS = {
-    "ConvTranspose": "A transposed convolution",
-    "DeformConv": "A deformable convolution",
-}
+_OTHER_CONVOLUTIONS = {"DeformConv": "A deformable convolution"}
 _SAME = ("Identity", "Dropout")
 _BRANCHES_AND_LOOPS = ("If", "Loop", "Scan", "SequenceMap")
-_AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 
 def read_onnx(path: Path, inputs: Inputs) -> Reading:
@@ -95,7 +93,7 @@ class _Graph:
             self._calls.same(node.output[0], node.input[0])
         else:
             self._other(node)
-        return len(self._calls.convolutions) > listed
+        return self._calls.lists_since(listed)
 
     def _note_foreign(self, node: Any, foreign: Foreign) -> None:
         if foreign.is_known:
@@ -127,7 +125,7 @@ class _Graph:
         if (
             not (image_name and weight_name)
             or len(node.output) != 1
-            or (node.op_type == "Conv" and len(node.input) > 4)
+            or (node.op_type in ("Conv", "ConvTranspose") and len(node.input) > 4)
         ):
             raise ModelError(
                 f"{self._path}: {node.op_type} {layer} has {len(node.input)} inputs and {len(node.output)} outputs; "
@@ -140,7 +138,8 @@ class _Graph:
         if weight is None:
             return
         if len(weight) != 4:
-            self._calls.left_out.append((f"A convolution in {len(weight) - 2}-D", layer))
+            kind = "transposed convolution" if node.op_type == "ConvTranspose" else "convolution"
+            self._calls.left_out.append((f"A {kind} in {len(weight) - 2}-D", layer))
             return
         image = self._known_shape(node, image_name, "image")
         if image is None:
@@ -151,7 +150,11 @@ class _Graph:
             )
         call = self._call(node, (image[0], image[1], image[2], image[3]), weight)
         if call is not None:
-            self._calls.convolutions.append((layer, image_name, call))
+            has_bias = bool(_operands(node)[2])
+            if isinstance(call, TransposedConvolution):
+                self._calls.transposed(layer, image_name, call, has_bias=has_bias)
+            else:
+                self._calls.convolutions.append((layer, image_name, call))
 
     def _known_shape(self, node: Any, name: str, role: str) -> tuple[int, ...] | None:
         """The shape of an operand. If it is unknown because of a node, the convolution is left out, with that node."""
@@ -164,7 +167,9 @@ class _Graph:
             )
         return shape
 
-    def _call(self, node: Any, image: tuple[int, int, int, int], weight: tuple[int, ...]) -> Convolution | None:
+    def _call(
+        self, node: Any, image: tuple[int, int, int, int], weight: tuple[int, ...]
+    ) -> Convolution | TransposedConvolution | None:
         attributes = Attributes(self._path, node)
         groups = attributes.integer("group", 1, least=1)
         stride = attributes.integers("strides", 2, "for height and width", least=1) or (1, 1)
@@ -172,24 +177,25 @@ class _Graph:
         kernel = attributes.integers("kernel_shape", 2, "height and width", least=1)
         if kernel is not None and kernel != weight[2:]:
             raise attributes.refused("kernel_shape", f"{list(weight[2:])}, as its weight {_operands(node)[1]!r} has it")
-        if weight[1] * groups != image[1]:
+        channels = weight[0] if node.op_type == "ConvTranspose" else weight[1] * groups
+        if channels != image[1]:
             raise ModelError(
-                f"{self._path}: {layer_of(node)} has weights for {weight[1] * groups} channels, and its image has "
-                f"{image[1]}."
+                f"{self._path}: {layer_of(node)} has weights for {channels} channels, and its image has {image[1]}."
             )
         numbers = self._numbers(node)
         if numbers is None:
             kind = "A convolution of another format than float64, 32, 16, bfloat16 or int8"
             self._calls.left_out.append((kind, layer_of(node)))
             return None
+        words = {"stride": stride, "dilation": dilation, "groups": groups, **numbers}
+        if node.op_type == "ConvTranspose":
+            return transposed_call(attributes, image, weight, words)
         sides = _sides(attributes, image[2:], weight[2:], stride, dilation)
-        bias = bool(_operands(node)[2])
-        words = {"stride": stride, "dilation": dilation, "groups": groups, "bias": bias, **numbers}
-        return Convolution(image, weight, sides, words)
+        return Convolution(image, weight, sides, {**words, "bias": bool(_operands(node)[2])})
 
     def _numbers(self, node: Any) -> dict[str, Any] | None:
         """The dtype or the quantization of a convolution, as an argument of `ConvProblem`."""
-        quantization = self._quantizations.of(node)
+        quantization = None if node.op_type == "ConvTranspose" else self._quantizations.of(node)
         if quantization is not None:
             return {"quantization": quantization}
         types = map(self._shapes.element_type, _operands(node)[:2])
@@ -247,7 +253,7 @@ def _sides(attributes: Attributes, *axes: tuple[int, ...]) -> Sides:
 
     SAME_UPPER and SAME_LOWER give ceil(size / stride) outputs, and put an odd row or column at the end or at the
     beginning (ONNX's Conv, `auto_pad`)."""
-    auto = attributes.word("auto_pad", "NOTSET", _AUTO_PADS)
+    auto = attributes.word("auto_pad", "NOTSET", AUTO_PADS)
     pads = attributes.integers("pads", 4, "the beginnings of height and width and then their ends")
     if auto == "VALID":
         return ((0, 0), (0, 0))

@@ -18,6 +18,7 @@ _TO_FLOAT, _FROM_FLOAT = "DequantizeLinear", ("QuantizeLinear", "DynamicQuantize
 _CLAMPED = ("Relu", "Clip")
 IMAGE_AND_WEIGHT: Mapping[str, tuple[int, int, int]] = {
     "Conv": (0, 1, 2),
+    "ConvTranspose": (0, 1, 2),
     "QLinearConv": (0, 3, 8),
     "ConvInteger": (0, 1, -1),
 }

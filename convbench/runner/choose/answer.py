@@ -46,6 +46,8 @@ class Request:
     """What `convbench.extraction.inputs.Inputs.of` takes: a shape, or shapes by the names of inputs."""
     dtype: str | None = None
     where: str | None = None
+    training: bool = False
+    """Choose by a training step of each layer."""
     plan: Path | None = None
     from_results: bool = False
     machine: str | None = None

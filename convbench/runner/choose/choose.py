@@ -14,6 +14,7 @@ from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, PlanError
 from convbench.measurement.cache_choice import Caches
 from convbench.measurement.machine.facts import machine_name
+from convbench.problem import Direction
 from convbench.registry import discover
 from convbench.runner.choose.answer import Answer, Request, is_onnx
 from convbench.runner.choose.competitors import computes_in_less
@@ -39,6 +40,11 @@ def answer_request(request: Request, observer: Observer) -> tuple[Answer, Measur
             f"--for apply is for torch models, and {request.model} is run by a runtime; convbench choose --model "
             f"{request.model} names the fastest one, with its settings."
         )
+    if request.training and (request.purpose == "apply" or request.plan is not None):
+        raise PlanError(
+            "plans and --for apply are for models that only infer; leave out --training, or leave out --plan and --for "
+            "to see which backend trains fastest."
+        )
     suite = requested_layers(request, observer)
     if request.measures:
         return answer_by_racing(request, suite, observer)
@@ -48,10 +54,13 @@ def answer_request(request: Request, observer: Observer) -> tuple[Answer, Measur
 def requested_layers(request: Request, observer: Observer) -> Suite:
     """The layers of the model, suite or problems, each with its count."""
     dtypes = dtypes_named(request.dtype, several=False)
+    directions: tuple[Direction, ...] = ("step",) if request.training else ()
     if request.model is None:
         suites = () if request.suite is None else (request.suite,)
         batches = () if request.batch is None else (request.batch,)
-        return selected_suites(suites, request.problems, dtypes=dtypes, batches=batches, where=request.where)[0]
+        return selected_suites(
+            suites, request.problems, dtypes=dtypes, batches=batches, where=request.where, directions=directions
+        )[0]
     from convbench.extraction.extract import layers_of
 
     dtype = dtypes[0] if dtypes else None
@@ -60,7 +69,24 @@ def requested_layers(request: Request, observer: Observer) -> Suite:
         observer.message(f"Left out: {sentence}")
     if not extracted.cases:
         raise NothingMeasuredError(f"{extracted.source} runs no conv2d.")
-    return where_it_holds([extracted.suite()], request.where)[0]
+    suite = extracted.suite()
+    if request.training:
+        observer.message("The first layer is timed with the gradient of its input, which training does not need.")
+        suite = suite.over(directions=directions)
+    elif request.purpose == "apply":
+        suite = _forward_layers(suite, observer)
+    return where_it_holds([suite], request.where)[0]
+
+
+def _forward_layers(suite: Suite, observer: Observer) -> Suite:
+    """The layers of `suite` that `convbench.apply` may compute. Raises `NothingMeasuredError` where there are none."""
+    forward = tuple(case for case in suite.cases if case.problem.direction == "forward")
+    if transposed := sum(case.count for case in suite.cases) - sum(case.count for case in forward):
+        times = "one run" if transposed == 1 else f"{transposed} runs"
+        observer.message(f"Left out: {times} of transposed convolutions; convbench.apply replaces nn.Conv2d alone.")
+    if not forward:
+        raise NothingMeasuredError(f"{suite.name} runs no conv2d that convbench.apply may compute.")
+    return replace(suite, cases=forward)
 
 
 def answer_from_records(request: Request, suite: Suite, observer: Observer) -> Answer:
