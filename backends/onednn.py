@@ -7,13 +7,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Arithmetic, Backend, Ready, Supports
-from convbench.problem import DIRECTIONS, ConvProblem, Scales
+from convbench.problem import ACTIVATIONS, DIRECTIONS, RESIDUALS, ConvProblem, Scales
 
+from . import _onednn_fused as fused
 from . import _onednn_gradients as gradients
 from . import _onednn_int8, _onednn_isa
 from . import _onednn_library as dnnl
 from . import _onednn_quantized as quantized
 from ._issue_forms import ONEDNN
+from ._onednn_log import LOSES_NAN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +32,15 @@ class _OneDnn(Backend):
     # the end of an axis, and only less than a stride: "left padding value (-1) must be non-negative", "right padding
     # (-1) and stride (1) must sum up to a positive value".
     supports = Supports(
-        dtypes=set(dnnl.DTYPE), negative_padding=True, directions=set(DIRECTIONS), quantized=quantized.SUPPORT
+        dtypes=set(dnnl.DTYPE),
+        negative_padding=True,
+        directions=set(DIRECTIONS),
+        quantized=quantized.SUPPORT,
+        activations=set(ACTIVATIONS),
+        residuals=set(RESIDUALS),
     )
     # In bfloat16, on CPUs with AMX, pairs are multiplied, some of them zero weights with values beside the window.
-    arithmetic = Arithmetic("direct", taints=("bfloat16",), quantized=_onednn_int8.ARITHMETIC)
+    arithmetic = Arithmetic("direct", taints=("bfloat16",), loses_nan=LOSES_NAN, quantized=_onednn_int8.ARITHMETIC)
     prepacks = ("input", "weight", "output")
     isa_switches = _onednn_isa.switches()
 
@@ -50,6 +57,7 @@ class _OneDnn(Backend):
     def unsupported(self, problem: ConvProblem) -> str | None:
         reason = super().unsupported(problem)
         may_refuse = problem.dtype != "float32" or min(map(min, problem.padding)) < 0 or problem.direction != "forward"
+        may_refuse |= problem.epilogue is not None
         if reason is None and may_refuse and self.unavailable() is None:
             try:
                 for part in problem.parts:
@@ -105,6 +113,11 @@ class _OneDnn(Backend):
     ) -> Ready:
         return quantized.prepared(problem, _describe(problem), _shapes(problem), x, w, b, scales)
 
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
+        return fused.prepared(problem, _describe(problem), _shapes(problem), x, w, b, r)
+
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
     ) -> Ready:
@@ -125,7 +138,9 @@ def _described_forward(problem: ConvProblem, kind: int) -> dnnl.Owned:
     operands = (layouts.get(argument) for argument in (dnnl.SRC, dnnl.WEIGHTS, dnnl.BIAS, dnnl.DST))
     sizes = dnnl.convolution_sizes(problem)
     create = "dnnl_convolution_forward_primitive_desc_create"
-    return dnnl.Owned("primitive_desc", create, dnnl.engine(), kind, _DIRECT, *operands, *sizes, None)
+    return dnnl.Owned(
+        "primitive_desc", create, dnnl.engine(), kind, _DIRECT, *operands, *sizes, fused.attributes(problem)
+    )
 
 
 def _shapes(problem: ConvProblem) -> dict[int, tuple[int, ...]]:

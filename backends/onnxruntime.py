@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convbench.backend import Arithmetic, Backend, QuantizedSupport, Ready, Supports, touching
-from convbench.problem import PADDING_MODES, ConvProblem, Scales
+from convbench.problem import ACTIVATIONS, PADDING_MODES, RESIDUALS, ConvProblem, Scales
 
+from ._fusion import implementation_with, parts_of
 from ._issue_forms import ONNXRUNTIME
+from ._onnx_fused import OPERATIONS, onnx_model_with_epilogue
 from ._onnx_model import onnx_model
 from ._onnx_quantized import integer_model, qdq_model, qlinear_model
 from ._onnx_script import onnx_lines
@@ -35,10 +37,13 @@ class _OnnxRuntime(Backend):
         dtypes={"float32", "float16"},
         padding_modes=set(PADDING_MODES),
         negative_padding=True,
+        activations=set(ACTIVATIONS),
+        residuals=set(RESIDUALS),
         quantized=QuantizedSupport({"u8:u8", "s8:s8", *_BY_CONV_INTEGER}),
     )
     # Sessions are thread-safe, but this is not: the output is bound to the session, and all calls write the same one.
-    arithmetic = Arithmetic("direct")
+    # Its logistic function is a rational approximation.
+    arithmetic = Arithmetic("direct", activation_errors={"sigmoid": 2.0**-22, "silu": 2.0**-21})
     prepacks = ("weight",)
     threads = 0  # as many as the machine has cores
     limits_itself_alone = True
@@ -49,6 +54,13 @@ class _OnnxRuntime(Backend):
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         return self._prepared(onnx_model(problem, w, b), x, problem.output_shape, problem.dtype)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
+        model = onnx_model_with_epilogue(problem, w, b)
+        ready = self._prepared(model, x, problem.output_shape, problem.dtype, r)
+        return replace(ready, explain=lambda: fused_kernel_in(_optimised_graph(model, self.threads), problem))
 
     def prepare_quantized(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
@@ -63,8 +75,10 @@ class _OnnxRuntime(Backend):
         form = qlinear_model if problem.quantization.is_requantized else integer_model
         return form(problem, w, b, scales)
 
-    def _prepared(self, model: bytes, x: np.ndarray, output_shape: tuple[int, ...], output_dtype: str) -> Ready:
-        """A session of `model`, with the input `x` and an output bound to it."""
+    def _prepared(
+        self, model: bytes, x: np.ndarray, output_shape: tuple[int, ...], output_dtype: str, r: np.ndarray | None = None
+    ) -> Ready:
+        """A session of `model`, with the input `x`, perhaps a residual `r`, and an output bound to it."""
         import numpy as np
         from onnxruntime import InferenceSession, OrtValue, SessionOptions
 
@@ -74,23 +88,24 @@ class _OnnxRuntime(Backend):
         binding = session.io_binding()
         output = np.empty(output_shape, output_dtype)  # the same in every call
         # On the CPU a value shares the array's memory.
-        input_ = np.array(x, order="C")
-        bound = [OrtValue.ortvalue_from_numpy(array) for array in (input_, output)]
-        binding.bind_ortvalue_input("x", bound[0])
-        binding.bind_ortvalue_output("y", bound[1])
+        inputs = {name: np.array(a, order="C") for name, a in (("x", x), ("r", r)) if a is not None}
+        bound = {name: OrtValue.ortvalue_from_numpy(array) for name, array in {**inputs, "y": output}.items()}
+        for name in inputs:
+            binding.bind_ortvalue_input(name, bound[name])
+        binding.bind_ortvalue_output("y", bound["y"])
 
         def run(kept: object = bound) -> None:  # 1.20 to 1.23 do not keep bound values alive
             session.run_with_iobinding(binding)
 
-        def on(x: np.ndarray) -> np.ndarray:
-            fresh: np.ndarray = session.run(None, {"x": x})[0]
+        def on(*arrays: np.ndarray) -> np.ndarray:
+            fresh: np.ndarray = session.run(None, dict(zip(inputs, arrays, strict=True)))[0]
             return fresh
 
         return Ready(
             run,
             to_numpy=lambda _: output.copy(),
             on={"numpy": on},
-            touch=touching(output, input_),
+            touch=touching(output, *inputs.values()),
             explain=lambda: kernel_in(_optimised_graph(model, self.threads)),
         )
 
@@ -155,6 +170,14 @@ def _optimised_graph(model: bytes, threads: int) -> list[tuple[str, str]]:
 
 _CONVOLUTIONS = ("Conv", "ConvInteger")
 _PREFIX = {"": "", "com.microsoft": "", "com.microsoft.nchwc": "Nchwc", "com.ms.internal.nhwc": "Nhwc"}
+
+
+def fused_kernel_in(graph: list[tuple[str, str]], problem: ConvProblem) -> str | None:
+    """`kernel_in`, and which parts of the problem's epilogue are nodes of their own in `graph`."""
+    assert problem.epilogue is not None
+    kinds = {kind for _, kind in graph}
+    fused = [part for part in parts_of(problem.epilogue) if not kinds.intersection(OPERATIONS[part])]
+    return implementation_with(kernel_in(graph), problem, fused)
 
 
 def kernel_in(graph: list[tuple[str, str]]) -> str | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Algorithm, Arithmetic, Backend, Precision, QuantizedSupport, Ready, Supports, touching
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Scales
+from convbench.problem import ACTIVATIONS, DTYPES, PADDING_MODES, RESIDUALS, ConvProblem, Scales
 
 from . import _onednn_int8, _onednn_isa
+from ._fusion import implementation_with, parts_of
 from ._issue_forms import OPENVINO
+from ._onednn_log import LOSES_NAN
+from ._onnx_fused import onnx_model_with_epilogue
 from ._onnx_model import onnx_model
 from ._onnx_quantized import qdq_model
 from ._onnx_script import onnx_lines
@@ -35,12 +39,19 @@ class _OpenVino(Backend):
         dtypes=set(DTYPES),
         padding_modes=set(PADDING_MODES) - {"circular"},
         negative_padding=True,
+        activations=set(ACTIVATIONS),
+        residuals=set(RESIDUALS),
         quantized=QuantizedSupport({"u8:u8", "u8:s8", "s8:s8", "s8:u8"}),
     )
     # Where the CPU multiplies bfloat16 all the same, as with AMX, pairs are multiplied, some of them zero weights with
     # values beside the window.
     arithmetic = Arithmetic(
-        _ALGORITHM, operand="float32", accumulate="float32", taints=("bfloat16",), quantized=_onednn_int8.ARITHMETIC
+        _ALGORITHM,
+        operand="float32",
+        accumulate="float32",
+        loses_nan=LOSES_NAN,
+        taints=("bfloat16",),
+        quantized=_onednn_int8.ARITHMETIC,
     )
     hint: str | None = "f32"
     isa_switches = _onednn_isa.switches()
@@ -55,6 +66,11 @@ class _OpenVino(Backend):
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         return self._prepared(onnx_model(problem, w, b), x, x.dtype)
 
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
+        return self._prepared(onnx_model_with_epilogue(problem, w, b), x, x.dtype, r, problem)
+
     def prepare_quantized(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
     ) -> Ready:
@@ -64,7 +80,15 @@ class _OpenVino(Backend):
         dtype = np.dtype(problem.quantization.dtypes["y"])
         return self._prepared(qdq_model(problem, w, b, scales), x, dtype)
 
-    def _prepared(self, onnx: bytes, x: np.ndarray, output_dtype: np.dtype) -> Ready:
+    def _prepared(
+        self,
+        onnx: bytes,
+        x: np.ndarray,
+        output_dtype: np.dtype,
+        r: np.ndarray | None = None,
+        problem: ConvProblem | None = None,
+    ) -> Ready:
+        """With the residual `r` and the `problem` where that has an epilogue."""
         model = _core().read_model(onnx)
         if self.channels_last:
             model = _channels_last(model)
@@ -73,12 +97,15 @@ class _OpenVino(Backend):
         request = compiled.create_infer_request()
         nchw = (0, 3, 1, 2) if self.channels_last else (0, 1, 2, 3)
         # OpenVINO's own tensors, the same in every call. They show bfloat16 as the 16 bits of a float16.
-        input_ = request.get_input_tensor().data.view(x.dtype).transpose(nchw)
-        input_[...] = x
+        images = {name: array for name, array in (("x", x), ("r", r)) if array is not None}
+        inputs = [request.get_tensor(name).data.view(x.dtype).transpose(nchw) for name in images]
+        for input_, array in zip(inputs, images.values(), strict=True):
+            input_[...] = array
         output = request.get_output_tensor().data.view(output_dtype).transpose(nchw)
 
-        def on(x: np.ndarray) -> np.ndarray:
-            input_[...] = x
+        def on(*arrays: np.ndarray) -> np.ndarray:
+            for input_, array in zip(inputs, arrays, strict=True):
+                input_[...] = array
             request.infer(share_outputs=True)
             return output.copy()
 
@@ -88,8 +115,8 @@ class _OpenVino(Backend):
             run,
             to_numpy=lambda _: output.copy(),
             on={"numpy": on},
-            touch=touching(output, input_),
-            explain=lambda: kernel_in(_executed_graph(compiled)),
+            touch=touching(output, *inputs),
+            explain=lambda: fused_kernel_in(_executed_graph(compiled), _names_in_convolution(compiled), problem),
         )
 
     def script(self, problem: ConvProblem) -> str | None:
@@ -144,7 +171,7 @@ class _Default(_OpenVino):
             picked = "f32"
         precision = _PRECISION.get(picked, "float32")
         taints = DTYPES if precision == "bfloat16" else ("bfloat16",)
-        return Arithmetic(_ALGORITHM, operand=precision, accumulate="float32", output=precision, taints=taints)
+        return replace(_OpenVino.arithmetic, operand=precision, output=precision, taints=taints)
 
 
 _COMPUTING = ("Convolution", "FullyConnected", "MatMul")
@@ -154,6 +181,23 @@ def _executed_graph(compiled: Any) -> list[tuple[str, str]]:
     """The type and the kernel of each operation in the graph that OpenVINO executes."""
     details = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ordered_ops()]
     return [(detail["layerType"].astype(str), detail["primitiveType"].astype(str)) for detail in details]
+
+
+def _names_in_convolution(compiled: Any) -> set[str]:
+    """The names of the model's nodes that OpenVINO executes in its convolution."""
+    details = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ordered_ops()]
+    named = [d["originalLayersNames"].astype(str) for d in details if d["layerType"].astype(str) in _COMPUTING]
+    return {name for names in named for name in names.split(",")}
+
+
+def fused_kernel_in(graph: list[tuple[str, str]], names: Collection[str], problem: ConvProblem | None) -> str | None:
+    """`kernel_in`, and which parts of the problem's epilogue are computed apart: those whose nodes are not among the
+    `names` that the convolution has taken over. The last node has the name of its output, "y"."""
+    kernel = kernel_in(graph)
+    if problem is None or problem.epilogue is None:
+        return kernel
+    last = parts_of(problem.epilogue)[-1:] if "y" in names else ()
+    return implementation_with(kernel, problem, {*names, *last})
 
 
 def kernel_in(graph: list[tuple[str, str]]) -> str | None:
@@ -168,7 +212,8 @@ def _channels_last(model: Any) -> Any:
     from openvino.preprocess import PrePostProcessor
 
     processor = PrePostProcessor(model)
-    for end in (processor.input(), processor.output()):
+    ends = [processor.input(number) for number in range(len(model.inputs))] + [processor.output()]
+    for end in ends:
         end.model().set_layout(Layout("NCHW"))
         end.tensor().set_layout(Layout("NHWC"))
     return processor.build()

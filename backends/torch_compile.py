@@ -9,12 +9,14 @@ import os
 import platform
 import shutil
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
+from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
 from ._issue_forms import PYTORCH
+from ._onednn_log import LOSES_NAN
 from ._torch_conv2d import CPU_ALGORITHM, ISA_SWITCHES, limit_torch_threads
 from ._torch_script import torch_script
 
@@ -29,8 +31,9 @@ class TorchCompile(Backend):
     requires = ("torch",)
     issue_form = PYTORCH
     summary = "F.conv2d through torch.compile (inductor) with frozen weights, in channels_last"
-    supports = WHOLE_OF_CONV2D
-    arithmetic = Arithmetic(CPU_ALGORITHM, taints=("bfloat16",))
+    supports = replace(WITH_EPILOGUES, directions={"forward"})
+    # Inductor's own vector code for minima and maxima keeps NaN, and oneDNN's post-ops do not.
+    arithmetic = Arithmetic(CPU_ALGORITHM, epilogue_in_dtype=True, loses_nan=LOSES_NAN, taints=("bfloat16",))
     prepacks = ("input", "weight", "output")
     kept_caches = ("TORCHINDUCTOR_CACHE_DIR",)
     isa_switches = ISA_SWITCHES
@@ -53,10 +56,16 @@ class TorchCompile(Backend):
         return torch.backends.cpu.get_cpu_capability()
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self.prepare_fused(problem, x, w, b, None)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
         import torch
         from torch._inductor import config
         from torch.nn.functional import conv2d
 
+        from ._torch_fused import separately
         from ._torch_kernels import explained
         from ._torch_tensors import on_both, padding, tensor, to_numpy, touch_of
 
@@ -67,8 +76,12 @@ class TorchCompile(Backend):
         padded, sides = padding(problem)
         stride, dilation, groups = problem.stride, problem.dilation, problem.groups
 
-        def convolve(x: Any) -> Any:
-            return conv2d(x if padded is None else padded(x), weight, bias, stride, sides, dilation, groups)
+        end = None if problem.epilogue is None else separately(problem.epilogue)
+        residual = [] if r is None else [tensor(r).to(memory_format=torch.channels_last)]
+
+        def convolve(x: Any, *residual: Any) -> Any:
+            y = conv2d(x if padded is None else padded(x), weight, bias, stride, sides, dilation, groups)
+            return y if end is None else end(y, residual[0] if residual else None)
 
         # torch keeps at most 8 compiled versions per code object, so every convolution gets its own object.
         convolve.__code__ = convolve.__code__.replace()
@@ -77,10 +90,11 @@ class TorchCompile(Backend):
         # inductor does not check: "itensor_view_from_dense expects float/bfloat16/half/int8/fp8 tensor inputDouble".
         freezing = config.patch(freezing=problem.dtype != "float64")
         with freezing, warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # within torch itself
-            compiled(input_)  # the first call compiles
-        on = on_both(lambda x: compiled(x.contiguous(memory_format=torch.channels_last)))
-        run = lambda: compiled(input_)  # noqa: E731
-        return Ready(run, to_numpy=to_numpy, on=on, touch=touch_of(input_), explain=explained(run, "cpu"))
+            compiled(input_, *residual)  # the first call compiles
+        on = on_both(lambda *images: compiled(*(a.contiguous(memory_format=torch.channels_last) for a in images)))
+        run = lambda: compiled(input_, *residual)  # noqa: E731
+        explain = explained(run, "cpu", problem)
+        return Ready(run, to_numpy=to_numpy, on=on, touch=touch_of(input_, *residual), explain=explain)
 
     def script(self, problem: ConvProblem) -> str | None:
         freezing = problem.dtype != "float64"
