@@ -1,6 +1,7 @@
-"""What more threads and wider instruction sets give: speed-ups over the fewest threads, and over the narrowest set.
+"""What more threads, wider instruction sets and narrower numbers give: speed-ups over the fewest threads, the narrowest
+set and the widest dtype.
 
-Times with different numbers of threads, or with different sets, are not from the same rounds: their independent
+Times with different numbers of threads, sets or dtypes are not from the same rounds: their independent
 half-widths add up as their squares do, between-process variation is included once, and drift of the machine is in no
 interval.
 """
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from convbench.analysis.backend_times import BackendTime, time_by
 from convbench.isa import NATIVE, by_width
+from convbench.problem import ALL_DTYPES
 from convbench.stats.ratio import Ratio
 from convbench.store.readings import half_width_not_included, isa_of
 from convbench.store.schema import Record
@@ -77,15 +79,67 @@ def wider_isas(records: Iterable[Record]) -> list[WiderIsa]:
     ]
 
 
+@dataclass(frozen=True)
+class OtherDtype:
+    """One backend in `dtype` instead of the `widest` one that it was timed in: the geometric mean of its speed-ups over
+    `cases`, with a 95 % interval, or a range where a time has none, and the seconds of all these cases together, each
+    as often as its suite runs it."""
+
+    suite: str
+    backend: str
+    threads: int
+    isa: str
+    widest: str
+    dtype: str
+    cases: int
+    speedup: Ratio
+    widest_s: float
+    dtype_s: float
+
+
+def other_dtypes(records: Iterable[Record]) -> list[OtherDtype]:
+    """One for each backend, number of threads, instruction set and dtype but the widest, in the order of records. Cases
+    belong together if they are the same convolution but for the numbers."""
+    timed = _timed(
+        records,
+        lambda record: str(record["dtype"]),
+        lambda record: (record["threads"], isa_of(record) or ""),
+        _geometry,
+    )
+    results = []
+    for (suite, backend, (threads, isa)), cases in timed.items():
+        for widest, dtype, count, speedup in _over_least(cases, _by_width_of_numbers):
+            both = [by_dtype for by_dtype in cases if {widest, dtype} <= {*by_dtype}]
+            totals = (sum(_runs(case[name]) * case[name].call_s for case in both) for name in (widest, dtype))
+            results.append(OtherDtype(suite, backend, threads, isa, widest, dtype, count, speedup, *totals))
+    return results
+
+
+def _geometry(record: Record) -> str:
+    return repr({name: value for name, value in record["problem"].items() if name not in ("dtype", "quantization")})
+
+
+def _runs(time: BackendTime) -> int:
+    return int(time.record.get("count") or 1) if time.record else 1
+
+
+def _by_width_of_numbers(dtypes: Iterable[str]) -> list[str]:
+    known = list(ALL_DTYPES)
+    return sorted(dtypes, key=lambda dtype: known.index(dtype) if dtype in known else len(known))
+
+
 def _timed(
-    records: Iterable[Record], axis: Callable[[Record], _Value], apart: Callable[[Record], _Apart]
+    records: Iterable[Record],
+    axis: Callable[[Record], _Value],
+    apart: Callable[[Record], _Apart],
+    case_of: Callable[[Record], str] = lambda record: str(record["case"]),
 ) -> dict[tuple[str, str, _Apart], list[dict[_Value, BackendTime]]]:
     """The times by suite, backend and what else is kept `apart`; a dictionary for each case, by value on the `axis`."""
     timed: dict[tuple[str, str, _Apart], dict[str, dict[_Value, BackendTime]]] = {}
     for record in records:
         if (time := time_by(record)) is not None:
             cases = timed.setdefault((str(record.get("suite", "")), record["backend"], apart(record)), {})
-            cases.setdefault(record["case"], {})[axis(record)] = time
+            cases.setdefault(case_of(record), {})[axis(record)] = time
     return {key: list(cases.values()) for key, cases in timed.items()}
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from convbench.analysis.scaling import scalings, wider_isas
-from convbench.reporting.run.report import own_error_sentence, scaling_report, variants
+from convbench.analysis.scaling import other_dtypes, scalings, wider_isas
+from convbench.reporting.run.report import dtype_report, own_error_sentence, scaling_report, variants
 from convbench.stats.estimates import estimate_median
 from convbench.stats.process_variation import EXPECTED
 
@@ -109,3 +109,28 @@ def test_wider_instruction_sets_are_compared_with_the_narrowest_and_threads_with
     more = {scaling.isa: scaling.speedup.value for scaling in scalings(several)}
     assert more == {"": pytest.approx(1.0), "avx2": pytest.approx(2.0)}
     assert wider_isas([held("a", "avx2", 1.0), held("b", None, 1.0)]) == []
+
+
+def numbers(backend: str, height: int, dtype: str, median_s: float, **more: Any) -> dict[str, Any]:
+    problem = {"height": height, "dtype": dtype} | ({"quantization": "u8z:s8:u8z"} if dtype == "int8" else {})
+    return record(backend, f"{height} {dtype}", 1, median_s, dtype=dtype, problem=problem, **more)
+
+
+def test_narrower_numbers_are_compared_with_the_widest_case_by_case_and_as_a_whole() -> None:
+    records = [
+        *(numbers("a", 7, "int8", 1.0, count=3), numbers("a", 7, "float32", 4.0, count=3)),
+        *(numbers("a", 9, "float32", 9.0), numbers("a", 9, "int8", 9.0), numbers("a", 9, "bfloat16", 3.0)),
+        *(numbers("b", 7, "int8", 1.0), numbers("c", 7, "bfloat16", 2.0), numbers("c", 9, "int8", 2.0)),
+    ]
+    found = {
+        (o.backend, o.widest, o.dtype): (o.cases, o.speedup.value, o.widest_s, o.dtype_s) for o in other_dtypes(records)
+    }
+    assert found == {
+        ("a", "float32", "bfloat16"): (1, pytest.approx(3.0), 9.0, 3.0),
+        ("a", "float32", "int8"): (2, pytest.approx(2.0), 21.0, 12.0),
+    }
+    console = Console(file=io.StringIO(), width=120)
+    console.print(dtype_report(records))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "Speed-up by narrower numbers" in text and "12,000" in text.replace("12000", "12,000")
+    assert dtype_report(records[5:6]) is None

@@ -12,12 +12,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.analysis.ranking import rank
-from convbench.analysis.scaling import scalings, wider_isas
+from convbench.analysis.scaling import OtherDtype, other_dtypes, scalings, wider_isas
 from convbench.isa import NATIVE
 from convbench.reporting.console import Sentence, say, spaced, stderr, stdout
 from convbench.reporting.gpu import gpu_sentence
 from convbench.reporting.hazards import hazard_line, hazard_report
-from convbench.reporting.numbers import aligned, count, duration, interval_text, percent, times
+from convbench.reporting.numbers import aligned, count, duration, interval_text, milliseconds, percent, times
 from convbench.reporting.run.suite_tables import doubts, suite_report
 from convbench.reporting.tables import plain_table
 from convbench.runner.run import Request
@@ -90,6 +90,7 @@ def run_report(
             *parts,
             scaling_report(measurements.records),
             isa_report(measurements.records),
+            dtype_report(measurements.records),
             *_notes(measurements, request.details, ending),
         ),
     )
@@ -250,6 +251,35 @@ def isa_report(records: Sequence[Record]) -> RenderableType | None:
     return Group(
         Text("Speed-up by wider instruction sets, a geometric mean over the cases that both ran"), Text(), table
     )
+
+
+def dtype_report(records: Sequence[Record]) -> RenderableType | None:
+    """What other dtypes gave each backend; None when all ran in one."""
+    results = other_dtypes(records)
+    if not results:
+        return None
+    several = len({(other.suite, other.threads, other.isa) for other in results}) > 1
+    columns = [*([[_setting(other) for other in results]] if several else [])]
+    columns += [[other.backend for other in results], [other.dtype for other in results]]
+    columns.append(aligned([times(other.speedup.value) for other in results]))
+    intervals = [(o.speedup.low, o.speedup.high, o.speedup.covers) for o in results]
+    columns.append([interval_text(*interval) for interval in intervals])
+    columns.append([other.widest for other in results])
+    columns.append([f"{other.cases}" for other in results])
+    columns.append(aligned([milliseconds(other.dtype_s) for other in results]))
+    columns.append(aligned([milliseconds(other.widest_s) for other in results]))
+    headers = [*(["setting"] if several else []), "backend", "in", "as fast", "95 %", "as in"]
+    headers += ["cases", "all, ms", "instead of ms"]
+    first = several + 2
+    numbers = (first, first + 1, *range(first + 3, len(headers)))
+    drops = [first + 1, len(headers) - 1, len(headers) - 2]
+    table = plain_table(headers, zip(*columns, strict=True), right=numbers, drops=drops)
+    title = "Speed-up by narrower numbers, a geometric mean over the cases that both ran"
+    return Group(Text(title), Text(), table)
+
+
+def _setting(other: OtherDtype) -> str:
+    return ", ".join(filter(None, (other.suite, _threads(other.threads), other.isa)))
 
 
 def _threads(number: Any) -> str:
