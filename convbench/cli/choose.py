@@ -25,7 +25,7 @@ from convbench.cli import options
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Compute every layer with this batch size.")
 @click.option("--training", is_flag=True, help="Choose by a training step of each layer: forward and all gradients.")
 @options.input_shape
-@click.option("--dtype", metavar="T", help="Compute every layer in float64, float32, float16 or bfloat16.")
+@click.option("--dtype", metavar="T", help="Compute every layer in float64, float32, float16, bfloat16 or int8.")
 @click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="Write the choices to FILE, as a plan.")
 @click.option("--from-results", is_flag=True, help="Answer at once from earlier records of this machine.")
 @click.option("--machine", metavar="NAME", help="Answer for another machine, from its records.")

@@ -31,7 +31,7 @@ from convbench.cli.options import cpus, numbers
     metavar="N,N,...",
     help="Threads per backend. Several values are measured in turn, and the speed-up is reported.",
 )
-@click.option("--dtype", metavar="T,T,...", help="Compute every case in float64, float32, float16 or bfloat16.")
+@click.option("--dtype", metavar="T,T,...", help="Compute every case in float64, float32, float16, bfloat16 or int8.")
 @click.option("--batch", type=numbers, default=(), metavar="N,N,...", help="Compute every case with these batch sizes.")
 @options.direction("Compute every case in these directions")
 @options.epilogue("Compute every case with these epilogues")

@@ -21,6 +21,11 @@ from convbench.cli import options
 @options.where
 @options.direction("Verify these directions", default="forward")
 @options.epilogue("Verify with these epilogues", default="none")
+@click.option(
+    "--dtype",
+    metavar="T,T,...",
+    help="Verify in these dtypes: float64, float32, float16, bfloat16 or int8.  [default: all but int8]",
+)
 @click.option("--exact", is_flag=True, help="Check the suite's cases on integers only, to the last bit.")
 @options.many("--question", "questions", "TEXT", "Ask only this question: a problem and words, as a failure prints it")
 @click.option(

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from convbench.errors import ProblemError
@@ -116,6 +117,31 @@ class Quantization:
 
 USUAL = Quantization(result_zero_point=True)
 """What dtype int8 means where nothing more is said: `u8z:s8:u8z`."""
+
+
+def every_quantization() -> tuple[Quantization, ...]:
+    """All there are, the plainest first."""
+    both, named = (False, True), dict[str, Quantization]()
+    for flags in sorted(product(both, repeat=4), key=sum):
+        x_zero, per_tensor, w_zero, y_zero = flags
+        for first, result in product(INPUT_FORMATS, RESULT_FORMATS):
+            words: dict[str, Any] = {"input": first, "result": result, "input_zero_point": x_zero}
+            words |= {"per_channel": not per_tensor, "weight_zero_point": w_zero}
+            known = Quantization(**words, result_zero_point=y_zero and result in INPUT_FORMATS)
+            named.setdefault(str(known), known)
+    return tuple(named.values())
+
+
+def properties_of(quantization: Quantization | None) -> dict[str, Any]:
+    """The formats as words and the rest as truth values, by their names in conditions; empty words, and false, of a
+    problem in floating point."""
+    if quantization is None:
+        return {"input_format": "", "result_format": ""} | dict.fromkeys(_TRUTHS, False)
+    formats = {"input_format": quantization.input, "result_format": quantization.result}
+    return formats | {name: getattr(quantization, name) for name in _TRUTHS}
+
+
+_TRUTHS = ("input_zero_point", "per_channel", "weight_zero_point", "result_zero_point")
 
 
 @dataclass(frozen=True, eq=False)

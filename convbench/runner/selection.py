@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from convbench.errors import SuiteError, did_you_mean
-from convbench.problem import DIRECTIONS, DTYPES, ConvProblem, Direction, Dtype, Epilogue
+from convbench.problem import ALL_DTYPES, DIRECTIONS, ConvProblem, Direction, Dtype, Epilogue
 from convbench.problem.epilogue import EPILOGUES, NO_EPILOGUE
 from convbench.suite import Case, Suite, load_suite
 from convbench.suite.filter import where_it_holds
@@ -77,12 +77,14 @@ def is_exact(pattern: str) -> bool:
     return not any(character in pattern for character in "*?[")
 
 
-def dtypes_named(text: str | None, *, several: bool = True) -> list[Dtype]:
-    """The dtypes in a text such as `float32,bfloat16`, each once. Raises `SuiteError` for an unknown word."""
+def dtypes_named(
+    text: str | None, *, several: bool = True, known_dtypes: tuple[Dtype, ...] = ALL_DTYPES
+) -> list[Dtype]:
+    """The dtypes in a text such as `float32,int8`, each once. Raises `SuiteError` for an unknown word."""
     words = [] if text is None else [word.strip() for word in text.split(",")] if several else [text]
     for word in words:
-        if word not in DTYPES:
+        if word not in known_dtypes:
             more = ", or several with commas" if several else ""
-            known = f"one of {', '.join(DTYPES)}{more}.{did_you_mean(word, DTYPES)}"
+            known = f"one of {', '.join(known_dtypes)}{more}.{did_you_mean(word, known_dtypes)}"
             raise SuiteError(f"--dtype is {word!r}; it should be {known}")
     return cast(list[Dtype], list(dict.fromkeys(words)))

@@ -171,11 +171,13 @@ class Suite:
     def with_dtype(self, dtype: Dtype) -> Suite:
         """The same cases computed in `dtype`, without the duplicates that this makes.
 
-        Names from the file stay; names that are case ids change. Raises `ProblemError` for an unknown dtype.
+        Names from the file stay; names that are case ids change. Data of a case are real numbers, and stay behind when
+        it becomes one of integers. Raises `ProblemError` for an unknown dtype.
         """
         cases: dict[str, Case] = {}
         for case in self.cases:
             problem = case.problem.replace(dtype=dtype)
+            case = replace(case, data=None) if dtype == "int8" else case
             named = case.name != case.problem.case_id
             changed = replace(case, problem=problem, name=case.name if named else problem.case_id)
             cases.setdefault(changed.name if case.data else problem.case_id, changed)

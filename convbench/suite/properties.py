@@ -9,6 +9,7 @@ from functools import partialmethod
 from typing import Any
 
 from convbench.problem.epilogue import NO_EPILOGUE
+from convbench.problem.quantization import properties_of
 from convbench.suite.cases import Case
 
 
@@ -53,6 +54,15 @@ def _of_problem(kind: Kind, *names: str) -> Properties:
     return {name: (kind, operator.attrgetter(f"problem.{name}")) for name in names}
 
 
+def _of_quantization(kind: Kind, *names: str) -> Properties:
+    """Of a problem in floating point: an empty text, or false."""
+
+    def of(name: str) -> Callable[[Case], Any]:
+        return lambda case: properties_of(case.problem.quantization)[name]
+
+    return {name: (kind, of(name)) for name in names}
+
+
 def _pair(name: str, stem: str) -> Properties:
     get = operator.attrgetter(name)
     return {
@@ -78,6 +88,9 @@ NAMES: Properties = {
     "epilogue": (Kind.TEXT, lambda case: str(case.problem.epilogue or NO_EPILOGUE)),
     "activation": (Kind.TEXT, lambda case: (case.problem.epilogue and case.problem.epilogue.activation) or NO_EPILOGUE),
     "residual": (Kind.TEXT, lambda case: (case.problem.epilogue and case.problem.epilogue.residual) or NO_EPILOGUE),
+    "quantization": (Kind.TEXT, lambda case: str(case.problem.quantization or "")),
+    **_of_quantization(Kind.TEXT, "input_format", "result_format"),
+    **_of_quantization(Kind.TRUTH, "input_zero_point", "per_channel", "weight_zero_point", "result_zero_point"),
     **_of_problem(Kind.NUMBER, "out_height", "out_width", "macs", "flops", "bytes"),
     **_of_problem(Kind.NUMBER, "arithmetic_intensity", "reduction_length"),
     "count": (Kind.NUMBER, lambda case: case.count),

@@ -17,7 +17,7 @@ from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Check
 from convbench.measurement.workers.pool import WorkerPool
 from convbench.measurement.workers.process import WorkerError
-from convbench.problem import ConvProblem, PaddingMode
+from convbench.problem import DTYPES, ConvProblem, PaddingMode
 from convbench.registry import Entry, discover
 from convbench.runner.picture.kernels import kernel_of
 from convbench.runner.selection import dtypes_named
@@ -146,7 +146,7 @@ def _problem(request: Request, photo: Pixels, kernel: NDArray[np.float64], paddi
         dilation=request.dilation,
         padding=(reach[0], reach[1]) if request.padding is None else request.padding,
         padding_mode=padding_mode,
-        dtype=dtypes_named(request.dtype, several=False)[0],
+        dtype=dtypes_named(request.dtype, several=False, known_dtypes=DTYPES)[0],
     )
 
 

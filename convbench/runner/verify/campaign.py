@@ -15,7 +15,7 @@ from itertools import islice, tee, zip_longest
 from typing import Literal
 
 from convbench.measurement.capacity import too_large
-from convbench.problem import ConvProblem, Direction, Epilogue
+from convbench.problem import DTYPES, ConvProblem, Direction, Dtype, Epilogue
 from convbench.runner.verify.examiner import Examiner
 from convbench.status import Status
 from convbench.suite import Case
@@ -32,7 +32,7 @@ from convbench.verification.sweep.covering import Coverage, Sweep, sweep
 from convbench.verification.sweep.factors import classes
 from convbench.verification.sweep.search import search
 
-Variant = tuple[Direction, tuple[Epilogue | None, ...]]
+Variant = tuple[Direction, tuple[Epilogue | None, ...], tuple[Dtype, ...]]
 Phase = Literal["replay", "suite", "question", "sweep", "search"]
 
 # A campaign ends after so many crashes, or hangs: each costs seconds, or the whole limit, and the picture is clear.
@@ -58,16 +58,21 @@ class CampaignPlan:
     """Those of the sweep and the search, which has `search_s` for all together."""
     epilogues: tuple[Epilogue | None, ...] = (None,)
     """The same; None is the bare convolution. All others together have one sweep."""
+    dtypes: tuple[Dtype, ...] = ()
+    """The same; none for all floating-point dtypes. int8 is asked forward and bare only, in a sweep of its own."""
     strength: int = 3
     search_s: float = 60.0
     seed: int = 0
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """What has a sweep and a search of its own: a direction, and the epilogues that take turns in it."""
-        plain: list[Variant] = [(direction, (None,)) for direction in self.directions if None in self.epilogues]
-        fused = tuple(epilogue for epilogue in self.epilogues if epilogue is not None)
-        return (*plain, ("forward", fused)) if fused else tuple(plain)
+        """What has a sweep and a search of its own: a direction, the epilogues that take turns in it, and dtypes."""
+        floats = tuple(dtype for dtype in self.dtypes or DTYPES if dtype != "int8")
+        of_int8: Variant = ("forward", (None,), ("int8",))
+        of_fused: Variant = ("forward", tuple(epilogue for epilogue in self.epilogues if epilogue is not None), floats)
+        plain: list[Variant] = [(direction, (None,), floats) for direction in self.directions if None in self.epilogues]
+        floating = [*plain, *([of_fused] if of_fused[1] else [])] if floats else []
+        return (*floating, *([of_int8] if "int8" in self.dtypes else []))
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,9 @@ class Campaign:
     def no_question_reason(self) -> str:
         """Why no question was put."""
         supports = self.examiner.backend.supports
-        for direction, epilogues in self.variants:
+        for direction, epilogues, dtypes in self.variants:
+            if dtypes == ("int8",) and supports.quantized is None:
+                return f"does not compute int8, only {', '.join(sorted(supports.dtypes))}"
             if direction not in supports.directions:
                 return supports.reason_against_direction(direction) or ""
             if epilogues[0] is not None and (reason := supports.reason_against_epilogue(epilogues[0])) is not None:

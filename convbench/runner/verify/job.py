@@ -94,7 +94,8 @@ def campaign_events(
 
 
 def _plan(request: dict[str, Any]) -> CampaignPlan:
-    suites = [load_suite(name).select(request["case_glob"] or "*") for name in request["suites"]]
+    named = [load_suite(name).over(request["dtypes"]) for name in request["suites"]]
+    suites = [suite.select(request["case_glob"] or "*") for suite in named]
     epilogues = epilogues_named(request["epilogue"])
     suites = where_it_holds(in_variants(suites, request["directions"], epilogues), request["where"])
     return CampaignPlan(
@@ -104,6 +105,7 @@ def _plan(request: dict[str, Any]) -> CampaignPlan:
         questions=tuple(Question.parse(text) for text in request["questions"]),
         directions=tuple(request["directions"] or ("forward",)),
         epilogues=epilogues or (None,),
+        dtypes=tuple(request["dtypes"]),
         strength=request["strength"],
         search_s=max(0.0, request["search_time"] - request["searched_s"]),
         seed=request["seed"],

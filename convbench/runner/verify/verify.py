@@ -14,9 +14,9 @@ from convbench.errors import KnownWrongError, NothingMeasuredError, SuiteError
 from convbench.isa import NATIVE, Isa, isas_named, reason_without_switch
 from convbench.measurement.environments.interpreters import OtherEnvironment, environments, select
 from convbench.measurement.machine.facts import cpu_flags, machine_facts, machine_name, usable_cpus
-from convbench.problem import Direction, Epilogue
+from convbench.problem import Direction, Dtype, Epilogue
 from convbench.registry import Entry, LoadFailure, Registry, discover
-from convbench.runner.selection import directions_named, epilogues_named, in_variants
+from convbench.runner.selection import directions_named, dtypes_named, epilogues_named, in_variants
 from convbench.runner.verify.campaign import QUESTIONS_OF_A_CASE
 from convbench.runner.verify.failure_reports import keep_report
 from convbench.runner.verify.jobs import Jobs
@@ -54,6 +54,8 @@ class Request:
     """Those of the sweep, the search and the suites' cases; None for forward, and for those of the suites."""
     epilogue: str | None = None
     """The same of epilogues; None for none, and for those of the suites."""
+    dtype: str | None = None
+    """Those of the sweep, the search and the suites' cases; None for all but int8, and for the suites' own."""
     exact: bool = False
     questions: tuple[str, ...] = ()
     strength: int = 3
@@ -83,6 +85,11 @@ class Request:
         return epilogues_named(self.epilogue)
 
     @property
+    def dtypes(self) -> tuple[Dtype, ...]:
+        """Those that were given, perhaps none. Raises `SuiteError` for an unknown word."""
+        return tuple(dtypes_named(self.dtype))
+
+    @property
     def is_whole(self) -> bool:
         """Whether everything is asked, rather than certain suites or questions."""
         return not self.suites and not self.questions
@@ -90,7 +97,8 @@ class Request:
     def identity(self) -> dict[str, Any]:
         """What has to be equal for one request to continue another, under the names that logs have it by. What came
         later than the first logs is left out where it was not given."""
-        since = {name for name in ("known", "pythons", "direction", "epilogue", "isa") if not getattr(self, name)}
+        later = ("known", "pythons", "direction", "epilogue", "dtype", "isa")
+        since = {name for name in later if not getattr(self, name)}
         named = {_STORED_AS.get(name, name): value for name, value in self.as_json().items() if name not in since}
         return {name: value for name, value in named.items() if name not in _NOT_PART_OF_THE_QUESTIONS}
 
@@ -195,7 +203,7 @@ def _check(request: Request) -> Isa | None:
     """Raise for what cannot be read, before any process starts. Returns the instruction set to hold libraries to."""
     if request.exact and not request.suites:
         raise SuiteError("--exact says how the cases of a suite are checked; give one, as in --suite smoke --exact.")
-    loaded = [load_suite(name) for name in request.suites]
+    loaded = [load_suite(name).over(request.dtypes) for name in request.suites]
     where_it_holds(in_variants(loaded, request.directions, request.epilogues), request.where)
     if any(request.epilogues) and request.directions not in ((), ("forward",)):
         raise SuiteError(f"--epilogue {request.epilogue} goes with --direction forward; gradients have no epilogue.")
@@ -225,6 +233,7 @@ def _job_request(
         "known": [str(real_path(path)) for path in request.known],
         "replay": [str(q) for q in read_corpus(corpus_file(results, backend))] if request.is_whole else [],
         "directions": request.directions,
+        "dtypes": request.dtypes,
         "strength": request.strength if request.is_whole else 0,
         "search_time": request.search_time if request.is_whole else 0.0,
         "answered": [[event["phase"], event["question"], event["finding"]] for event in answered],
@@ -235,7 +244,7 @@ def _job_request(
 
 def _workload(request: Request, backends: tuple[str, ...], at_once: int) -> Workload:
     """What is known of it before any backend is asked."""
-    chosen = [load_suite(name).select(request.case_glob or "*") for name in request.suites]
+    chosen = [load_suite(name).over(request.dtypes).select(request.case_glob or "*") for name in request.suites]
     suites = where_it_holds(in_variants(chosen, request.directions, request.epilogues), request.where)
     questions = len(request.questions) + QUESTIONS_OF_A_CASE[request.exact] * sum(len(suite.cases) for suite in suites)
     if request.is_whole:

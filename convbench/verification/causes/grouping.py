@@ -98,6 +98,8 @@ def _plainest_first(failure: Failure) -> tuple[object, ...]:
 def fails_in(dtype: Dtype, failure: Failure, ask: Ask) -> bool:
     """Whether the question of `failure` fails in `dtype` in such a way, too, by some data: where a NaN lies depends on
     the seed, and a small error is lost in the rounding of large integers."""
+    if "int8" in (dtype, failure.question.problem.dtype):  # integers have kernels, and mistakes, of their own
+        return False
     question = failure.question.replace(problem=failure.question.problem.replace(dtype=dtype))
     variants = [question, *(question.replace(seed=seed) for seed in _MORE_SEEDS)]
     variants += [question.replace(values="normal")] if question.values == "integers" else []

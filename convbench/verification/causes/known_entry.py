@@ -83,9 +83,20 @@ def _as_far_as(form: QuestionParameters) -> list[str]:
     sides = zip(SIDES, form.padding, strict=True)
     parts += [f"{side} {'>=' if size > 0 else '<='} {size}" for side, size in sides if size]
     for name in ("padding_mode", "dtype"):
-        words = WORDS[name][WORDS[name].index(getattr(form, name)) :]
-        parts += [f"{name} in ({', '.join(map(repr, words))},)"] if len(words) < len(WORDS[name]) else []
-    return parts + ["bias"] * form.bias
+        known = [word for word in WORDS[name] if (word == "int8") == (getattr(form, name) == "int8")]
+        words = known[known.index(getattr(form, name)) :]
+        parts += [f"{name} in ({', '.join(map(repr, words))},)"] if len(words) < len(known) else []
+    return parts + ["bias"] * form.bias + _quantized_as(form)
+
+
+def _quantized_as(form: QuestionParameters) -> list[str]:
+    """Conditions for the same formats, and the zero points and scales that `form` has, or more of them."""
+    q = form.quantization
+    if q is None:
+        return []
+    truths = [name for name in ("input_zero_point", "weight_zero_point", "result_zero_point") if getattr(form, name)]
+    truths += ["not per_channel"] * form.per_tensor
+    return [f"input_format == '{q.input}'", f"result_format == '{q.result}'", *truths]
 
 
 def _words_of(cause: Cause, aspect: str) -> tuple[Any, ...]:

@@ -16,7 +16,9 @@ from convbench.problem import (
     Dtype,
     Epilogue,
     PaddingMode,
+    Quantization,
 )
+from convbench.problem.quantization import properties_of
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Calls, Layout, Question, Values
 
 SIDES = ("padding_top", "padding_bottom", "padding_left", "padding_right")
@@ -25,11 +27,15 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "layout": LAYOUTS,
     "calls": CALLS,
     "padding_mode": PADDING_MODES,
-    "dtype": ("float32", "float64", "float16", "bfloat16"),
+    "dtype": ("float32", "float64", "float16", "bfloat16", "int8"),
     "bias": (False, True),
+    **dict.fromkeys(("input_zero_point", "weight_zero_point", "result_zero_point", "per_tensor"), (False, True)),
 }
 """What the parameters that are no numbers may be, the plainest first."""
-_AS_IN_THE_PROBLEM = ("batch", "groups", "height", "width", "bias", "padding_mode", "dtype", "direction", "epilogue")
+_AS_IN_THE_PROBLEM = (
+    *("batch", "groups", "height", "width", "bias", "padding_mode", "dtype", "direction"),
+    *("epilogue", "quantization"),
+)
 _AXES = tuple(f"{name}_{axis}" for name in ("kernel", "stride", "dilation") for axis in ("height", "width"))
 SIZES = ("batch", "groups", "channels", "filters", "height", "width", *_AXES)
 NUMBERS = (*SIZES, *SIDES)
@@ -60,6 +66,12 @@ class QuestionParameters:
     dtype: Dtype
     direction: Direction
     epilogue: Epilogue | None
+    quantization: Quantization | None
+    """Its formats; the rest of it has fields of its own, which are false in floating point."""
+    input_zero_point: bool
+    weight_zero_point: bool
+    result_zero_point: bool
+    per_tensor: bool
     values: Values
     layout: Layout
     calls: Calls
@@ -72,6 +84,9 @@ class QuestionParameters:
         numbers |= zip(SIDES, (*p.padding[0], *p.padding[1]), strict=True)
         numbers |= {"channels": p.in_channels // p.groups, "filters": p.out_channels // p.groups}
         numbers |= {name: getattr(p, name) for name in _AS_IN_THE_PROBLEM}
+        named = properties_of(p.quantization)
+        numbers |= {name: named[name] for name in ("input_zero_point", "weight_zero_point", "result_zero_point")}
+        numbers["per_tensor"] = p.quantization is not None and not p.quantization.per_channel
         return cls(**numbers, **{name: getattr(question, name) for name in ("values", "layout", "calls", "seed")})
 
     def replace(self, **changes: Any) -> Self:
@@ -88,11 +103,23 @@ class QuestionParameters:
                 stride=(self.stride_height, self.stride_width),
                 padding=(self.padding[:2], self.padding[2:]),
                 dilation=(self.dilation_height, self.dilation_width),
-                **{name: getattr(self, name) for name in _AS_IN_THE_PROBLEM},
+                **{name: getattr(self, name) for name in _AS_IN_THE_PROBLEM} | {"quantization": self._quantization},
             )
         except ProblemError:
             return None
         return Question(problem=problem, values=self.values, layout=self.layout, calls=self.calls, seed=self.seed)
+
+    @property
+    def _quantization(self) -> Quantization | None:
+        if self.quantization is None:
+            return None
+        return replace(
+            self.quantization,
+            input_zero_point=self.input_zero_point,
+            weight_zero_point=self.weight_zero_point,
+            result_zero_point=self.result_zero_point,
+            per_channel=not self.per_tensor,
+        )
 
     @property
     def padding(self) -> tuple[int, int, int, int]:

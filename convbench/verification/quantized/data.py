@@ -90,7 +90,8 @@ def _weight_zero_points(
     count = problem.out_channels if q.per_channel else 1
     if not q.weight_zero_point:
         return np.zeros(count, np.int64)
-    return rng.integers(low, high + 1, count)
+    drawn = rng.integers(low, high + 1, count)
+    return np.where(drawn == 0, high, drawn)
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

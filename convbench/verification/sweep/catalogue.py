@@ -20,7 +20,17 @@ from convbench.backend import WHOLE_OF_CONV2D, Backend, Supports
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Direction, Dtype, Epilogue
 from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Layout, Question
-from convbench.verification.sweep.factors import BIAS, CALLS_OF, CHANNELS, GEOMETRY, OTHERS, Factor, codes
+from convbench.verification.sweep.factors import (
+    BIAS,
+    CALLS_OF,
+    CHANNELS,
+    DTYPE,
+    FACTORS,
+    GEOMETRY,
+    OTHERS,
+    Factor,
+    codes,
+)
 from convbench.verification.sweep.geometries import every_kind
 from convbench.verification.sweep.parameters import AXES, CHANNEL_NAMES, Parameters, parameters_of_geometries
 
@@ -87,6 +97,20 @@ class Catalogue:
     direction: Direction = "forward"
     epilogues: tuple[Epilogue | None, ...] = (None,)
     """Each `variant` of a row has one of them, in turn."""
+    factors: tuple[Factor, ...] = FACTORS
+
+    @property
+    def tables(self) -> list[Mask]:
+        """Which combinations of levels there are, for `factors` in their order: a table with an axis for each of the
+        factors of which not all levels go together, and one for each other factor."""
+        return [self.geometries.possible, self.channels.possible, *map(np.array, self.others)]
+
+    def usual(self) -> Question:
+        """A question that a backend most likely takes, in the first dtype there is."""
+        dtypes = self.others[OTHERS.index(DTYPE)]
+        dtype = next((dtype for dtype, there in zip(DTYPES, dtypes, strict=True) if there), DTYPES[0])
+        problem = ConvProblem(in_channels=3, height=9, width=9, out_channels=16, kernel_size=3, padding=1, dtype=dtype)
+        return Question(problem=problem.replace(bias=self.direction == "bias_gradient"))
 
     def questions(self, row: Sequence[int], variant: int = 0) -> Iterator[Question]:
         """All questions whose levels, each the index in its one of `FACTORS`, are `row`: none, or some hundred. They
@@ -175,7 +199,7 @@ def catalogue(
 ) -> Catalogue:
     """What a backend with these capabilities can be asked, but for the levels that are `refused`, by their words."""
     geometries = every_kind(
-        lambda parameters: _allowed(supports, parameters) & _none_of(refused, GEOMETRY, parameters),
+        lambda parameters: _allowed(supports, parameters) & none_of(refused, GEOMETRY, parameters),
         [mode for mode in PADDING_MODES if mode in supports.padding_modes],
     )
     channels = np.array(
@@ -188,7 +212,7 @@ def catalogue(
         ],
         np.int16,
     ).T
-    channels = channels[:, np.full(channels.shape[1], _none_of(refused, CHANNELS, _by_name(channels)))]
+    channels = channels[:, np.full(channels.shape[1], none_of(refused, CHANNELS, _by_name(channels)))]
     dtypes = supports.dtypes if direction in supports.directions and epilogues else ()
     gone = {*refused, *(dtype for dtype in DTYPES if dtype not in dtypes)}
     gone |= set() if thread_safe else {CALLS_OF.words[CALLS.index("threads")]}
@@ -219,7 +243,7 @@ def _allowed(supports: Supports, parameters: Parameters) -> Mask:
     return allowed
 
 
-def _none_of(refused: frozenset[str], factors: tuple[Factor, ...], parameters: Parameters) -> Any:
+def none_of(refused: frozenset[str], factors: tuple[Factor, ...], parameters: Parameters) -> Any:
     """Which have no level that is refused; True where all have none."""
     allowed: Any = True
     for factor in factors:

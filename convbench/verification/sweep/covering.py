@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from convbench.backend import Backend
-from convbench.problem import DTYPES, ConvProblem, Direction, Epilogue
+from convbench.problem import DTYPES, Direction, Epilogue
 from convbench.verification.question import Question
 from convbench.verification.sweep.catalogue import Catalogue, catalogue, is_supported, supported_epilogues
 from convbench.verification.sweep.combinations import FactorBlock, Refusal, Space, Tally
 from convbench.verification.sweep.covering_array import CoveringArray, Row, covering_array
-from convbench.verification.sweep.factors import CHANNELS, DTYPE, FACTORS, GEOMETRY, OTHERS, levels_of
+from convbench.verification.sweep.factors import FACTORS, Factor, levels_of
+from convbench.verification.sweep.quantized_catalogue import QuantizedCatalogue, quantized_catalogue
 
 _VARIANTS = 3  # questions with all the same levels that are tried; a row counts as unsupported when none is supported
 
@@ -45,6 +46,7 @@ class Sweep:
     strength: int
     space: Space
     refusals: tuple[Refusal, ...]
+    factors: tuple[Factor, ...] = FACTORS
 
     def coverage_of(self, questions: Iterable[Question]) -> Coverage:
         """The coverage by `questions`, which may be some of the sweep's or any others."""
@@ -52,7 +54,7 @@ class Sweep:
             return Coverage(self.strength, 0, 0)
         tally = Tally(self.space, self.strength, self.refusals)
         combinations = int(tally.unmet.sum())
-        tally.meet(levels_of(list(questions)).astype(np.intp))
+        tally.meet(levels_of(list(questions), self.factors).astype(np.intp))
         return Coverage(self.strength, combinations - int(tally.unmet.sum()), combinations)
 
 
@@ -62,45 +64,55 @@ def sweep(
     seed: int = 0,
     direction: Direction = "forward",
     epilogues: tuple[Epilogue | None, ...] = (None,),
+    dtypes: Collection[str] = DTYPES,
 ) -> Sweep:
     """The sweep of `backend` in a direction, always the same. Every question has `seed`, by which data are drawn, and
-    one of the `epilogues` that the backend supports, in turn."""
-    variant = (direction, supported_epilogues(backend.supports, epilogues))
-    offered = catalogue(backend.supports, backend.thread_safe, frozenset(), *variant)
+    one of the `epilogues` that the backend supports, in turn.
+
+    It combines those of the backend's dtypes that are named. With `dtypes` {"int8"} it is of quantised problems.
+    """
+    variant = (direction, supported_epilogues(backend.supports, epilogues), dtypes)
+    offered = _offered(backend, *variant)
     first = _array(backend, offered, 1, seed)
     if first.refusals:  # what is left is looked through more closely
-        refused = (FACTORS[refusal.factors[0]].words[refusal.levels[0]] for refusal in first.refusals)
-        offered = catalogue(backend.supports, backend.thread_safe, frozenset(refused), *variant)
+        factors = offered.factors
+        refused = (factors[refusal.factors[0]].words[refusal.levels[0]] for refusal in first.refusals)
+        offered = _offered(backend, *variant, frozenset(refused))
     array = _array(backend, offered, strength, seed)
-    return Sweep(array.items, strength, _space(offered), first.refusals + array.refusals)
+    return Sweep(array.items, strength, _space(offered), first.refusals + array.refusals, offered.factors)
 
 
-def _array(backend: Backend, offered: Catalogue, strength: int, seed: int) -> CoveringArray[Question]:
+def _offered(
+    backend: Backend,
+    direction: Direction,
+    epilogues: tuple[Epilogue | None, ...],
+    dtypes: Collection[str],
+    refused: frozenset[str] = frozenset(),
+) -> Catalogue | QuantizedCatalogue:
+    if "int8" in dtypes:
+        return quantized_catalogue(backend.supports, backend.thread_safe, refused, direction)
+    supports = replace(backend.supports, dtypes=backend.supports.dtypes & set(dtypes))
+    return catalogue(supports, backend.thread_safe, refused, direction, epilogues)
+
+
+def _array(
+    backend: Backend, offered: Catalogue | QuantizedCatalogue, strength: int, seed: int
+) -> CoveringArray[Question]:
     def accept(row: Row, number: int) -> Question | None:
         for question in itertools.islice(offered.questions(row, number), _VARIANTS):
             if is_supported(backend, question.problem):
                 return question.replace(seed=seed)
         return None
 
-    return covering_array(_space(offered), strength, accept, _usual_row(offered))
+    space = _space(offered)
+    usual = () if space.is_empty else levels_of([offered.usual()], offered.factors)[0].tolist()
+    return covering_array(space, strength, accept, tuple(usual))
 
 
-def _space(offered: Catalogue) -> Space:
-    """Of all `FACTORS`, in their order."""
-    geometry, channels = len(GEOMETRY), len(GEOMETRY) + len(CHANNELS)
+def _space(offered: Catalogue | QuantizedCatalogue) -> Space:
+    """Of all its factors, in their order."""
+    ends = np.cumsum([0, *(table.ndim for table in offered.tables)]).tolist()
     return Space(
-        [
-            FactorBlock(tuple(range(geometry)), offered.geometries.possible),
-            FactorBlock(tuple(range(geometry, channels)), offered.channels.possible),
-            *(FactorBlock((factor,), np.array(there)) for factor, there in enumerate(offered.others, channels)),
-        ]
+        FactorBlock(tuple(range(first, stop)), table)
+        for first, stop, table in zip(ends, ends[1:], offered.tables, strict=False)
     )
-
-
-def _usual_row(offered: Catalogue) -> Row:
-    dtypes = offered.others[OTHERS.index(DTYPE)]
-    dtype = next((dtype for dtype, there in zip(DTYPES, dtypes, strict=True) if there), DTYPES[0])
-    problem = ConvProblem(in_channels=3, height=9, width=9, out_channels=16, kernel_size=3, padding=1, dtype=dtype)
-    if offered.direction == "bias_gradient":
-        problem = problem.replace(bias=True)
-    return tuple(levels_of([Question(problem=problem)])[0].tolist())

@@ -8,13 +8,15 @@ images up to about 100.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from convbench.backend import Supports
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Direction, Dtype, Epilogue, PaddingMode, Pair
-from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
+from convbench.verification.quantized.data import QUANTIZED_VALUES
+from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question, Values
 from convbench.verification.sweep.catalogue import lies_otherwise, supported_epilogues
+from convbench.verification.sweep.quantized_catalogue import supported_quantizations
 
 T = TypeVar("T")
 Choose = Callable[[Sequence[T]], T]
@@ -53,7 +55,8 @@ _IMAGES = (*7 * ("of the output",), "square", "square", "small", "one pixel", "o
 
 
 class Drawing:
-    """What questions may be drawn for a backend that `supports` this."""
+    """What questions may be drawn for a backend that `supports` this, in those of its dtypes that are named; with
+    `dtypes` {"int8"} quantised ones."""
 
     def __init__(
         self,
@@ -61,10 +64,13 @@ class Drawing:
         thread_safe: bool,
         direction: Direction = "forward",
         epilogues: Iterable[Epilogue | None] = (None,),
+        dtypes: Collection[str] = DTYPES,
     ) -> None:
         self._direction = direction
         self._epilogues = supported_epilogues(supports, epilogues)
-        self.dtypes: list[Dtype] = [dtype for dtype in DTYPES if dtype in supports.dtypes]
+        self.dtypes: list[Dtype] = [dtype for dtype in DTYPES if dtype in supports.dtypes and dtype in dtypes]
+        self._quantizations = supported_quantizations(supports) if "int8" in dtypes else []
+        self._values: Sequence[Values] = QUANTIZED_VALUES if self._quantizations else VALUES
         self.modes: list[PaddingMode] = [mode for mode in PADDING_MODES if mode in supports.padding_modes]
         self._groups = _KINDS_OF_GROUPS if supports.groups else ("one",)
         self._strides: tuple[Pair, ...] = _STRIDES if supports.stride else ((1, 1),)
@@ -74,8 +80,8 @@ class Drawing:
         self._paddings = [kind for kind in paddings if crops or kind != "negative"]
         self._alike_only = not supports.asymmetric_padding
         self._calls = [calls for calls in CALLS if thread_safe or calls != "threads"]
-        self.is_empty = not self.dtypes or not self.modes or direction not in supports.directions
-        self.is_empty |= not self._epilogues
+        self.is_empty = not (self.dtypes or self._quantizations) or not self.modes or not self._epilogues
+        self.is_empty |= direction not in supports.directions
 
     def question(self, decisions: Iterable[int]) -> Question:
         """That of `DECISIONS` numbers, each much larger than what it decides among is many."""
@@ -87,7 +93,12 @@ class Drawing:
         problem = self._with_epilogue(self._problem(choose))
         layout = choose(LAYOUTS)
         layout = layout if lies_otherwise(problem, layout) else "contiguous"
-        return Question(problem=problem, values=choose(VALUES), layout=layout, calls=choose(self._calls))
+        return Question(problem=problem, values=choose(self._values), layout=layout, calls=choose(self._calls))
+
+    def _numbers(self, choose: Choose[Any]) -> dict[str, Any]:
+        if self._quantizations:
+            return {"quantization": choose(self._quantizations)}
+        return {"dtype": choose(self.dtypes)}
 
     def _with_epilogue(self, problem: ConvProblem) -> ConvProblem:
         """One of the epilogues, which the rest of the problem decides: stored seeds of bare ones keep their meaning."""
@@ -120,7 +131,7 @@ class Drawing:
             groups=groups,
             bias=choose(_BIASES.get(self._direction, (False, True))),
             padding_mode=mode,
-            dtype=choose(self.dtypes),
+            **self._numbers(choose),
             direction=self._direction,
         )
 

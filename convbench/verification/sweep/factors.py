@@ -72,14 +72,17 @@ def _value(condition: CodeType, parameters: Parameters) -> Any:
 
 
 _TABLES = tomllib.loads(Path(__file__).with_name("factors.toml").read_text(encoding="utf-8"))
-GEOMETRY, CHANNELS, OTHERS, DETAILS = (
+GEOMETRY, CHANNELS, OTHERS, QUANTIZED, DETAILS = (
     tuple(Factor(name, levels) for name, levels in _TABLES[table].items())
-    for table in ("geometry", "channels", "others", "details")
+    for table in ("geometry", "channels", "others", "quantized", "details")
 )
 FACTORS = (*GEOMETRY, *CHANNELS, *OTHERS)
 """What a sweep combines. `DETAILS` are further divisions, which tell failures apart; a sweep does not combine them."""
 KERNEL, STRIDE, DILATION, PADDING, IMAGE, OUTPUT, *_ = GEOMETRY
 BATCH, BIAS, DTYPE, LAYOUT, VALUES_OF, CALLS_OF = OTHERS
+OTHERS_QUANTIZED = (BATCH, BIAS, LAYOUT, VALUES_OF, CALLS_OF)
+FACTORS_QUANTIZED = (*GEOMETRY, *CHANNELS, *QUANTIZED, *OTHERS_QUANTIZED)
+"""What a sweep of quantised problems combines: their formats, and no dtype."""
 NOT_OF_THE_PROBLEM = ("layout", "values", "calls")
 """The names of the factors of how a question is put, about which `--where` knows nothing."""
 
@@ -87,20 +90,21 @@ NOT_OF_THE_PROBLEM = ("layout", "values", "calls")
 def classes(question: Question) -> dict[str, str]:
     """The level of `question` in every factor and every detail, as words by the factor's name."""
     parameters = parameters_of(question)
-    return {factor.name: factor.word_of(parameters) for factor in (*FACTORS, *DETAILS)}
+    factors = FACTORS if question.problem.quantization is None else FACTORS_QUANTIZED
+    return {factor.name: factor.word_of(parameters) for factor in (*factors, *DETAILS)}
 
 
-def levels_of(questions: Sequence[Question]) -> NDArray[np.int8]:
-    """The index of the level in each of `FACTORS`: (questions, factors)."""
+def levels_of(questions: Sequence[Question], factors: Sequence[Factor] = FACTORS) -> NDArray[np.int8]:
+    """The index of the level in each of `factors`: (questions, factors)."""
     if not questions:
-        return np.zeros((0, len(FACTORS)), np.int8)
+        return np.zeros((0, len(factors)), np.int8)
     parameters = parameters_of_all(questions)
-    return np.stack([np.broadcast_to(factor.levels_of(parameters), len(questions)) for factor in FACTORS], axis=1)
+    return np.stack([np.broadcast_to(factor.levels_of(parameters), len(questions)) for factor in factors], axis=1)
 
 
 def level_condition(name: str, level: str) -> str:
     """The condition, as for `--where`, that a problem has this level of the factor of that name."""
-    return next(factor for factor in (*FACTORS, *DETAILS) if factor.name == name).condition(level)
+    return next(factor for factor in (*FACTORS, *QUANTIZED, *DETAILS) if factor.name == name).condition(level)
 
 
 def codes(factors: Sequence[Factor], parameters: Parameters) -> NDArray[np.intp]:

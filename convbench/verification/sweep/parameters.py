@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from convbench.problem import ACTIVATIONS, DIRECTIONS, DTYPES, PADDING_MODES, RESIDUALS
+from convbench.problem import ACTIVATIONS, ALL_DTYPES, DIRECTIONS, PADDING_MODES, RESIDUALS
 from convbench.problem.epilogue import NO_EPILOGUE
+from convbench.problem.quantization import properties_of
 from convbench.verification.question import CALLS, LAYOUTS, VALUES, Question
 
 Parameters = Mapping[str, Any]
@@ -17,13 +18,15 @@ in `WORDS`."""
 
 WORDS: dict[str, Sequence[str]] = {
     "padding_mode": PADDING_MODES,
-    "dtype": DTYPES,
+    "dtype": ALL_DTYPES,
     "layout": LAYOUTS,
     "values": VALUES,
     "calls": CALLS,
     "direction": DIRECTIONS,
     "activation": (NO_EPILOGUE, *ACTIVATIONS),
     "residual": (NO_EPILOGUE, *RESIDUALS),
+    "input_format": ("", "u8", "s8"),
+    "result_format": ("", "u8", "s8", "s32", "f32"),  # the first as those of the input: a word has one number
 }
 AXES = (
     ("kernel_height", "stride_height", "dilation_height", "padding_top", "padding_bottom", "height"),
@@ -50,9 +53,11 @@ def parameters_of(question: Question) -> Parameters:
         for axis in (0, 1)
     ]
     numbers: dict[str, Any] = {name: getattr(p, name) for name in ("batch", "bias", *CHANNEL_NAMES)}
+    named = properties_of(p.quantization)
+    numbers |= {name: int(value) for name, value in named.items() if name not in WORDS}
     for name, words in WORDS.items():
         owner = next((one for one in (question, p) if hasattr(one, name)), p.epilogue)
-        numbers[name] = words.index(getattr(owner, name, None) or NO_EPILOGUE)
+        numbers[name] = words.index(named[name] if name in named else getattr(owner, name, None) or NO_EPILOGUE)
     return {**numbers, **parameters_of_geometries((*axes[0], *axes[1], numbers["padding_mode"]))}
 
 

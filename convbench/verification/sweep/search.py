@@ -11,13 +11,13 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from convbench.backend import Backend
 from convbench.errors import ProblemError
-from convbench.problem import ConvProblem, Direction, Epilogue
+from convbench.problem import DTYPES, ConvProblem, Direction, Epilogue
 from convbench.verification.question import Question
 from convbench.verification.sweep.catalogue import is_supported, lies_otherwise
 from convbench.verification.sweep.covering import sweep
@@ -36,7 +36,16 @@ _CHANNELS = ("in_channels", "out_channels", "groups")
 _KERNEL = ("kernel_size", "stride", "dilation")
 _PADDING = ("padding", "padding_mode")
 _TRAITS = (
-    *(("dtype",), ("stride",), _PADDING, _CHANNELS, _KERNEL, (*_KERNEL, *_PADDING), (*_KERNEL, *_CHANNELS)),
+    *(
+        ("dtype",),
+        ("quantization",),
+        ("stride",),
+        _PADDING,
+        _CHANNELS,
+        _KERNEL,
+        (*_KERNEL, *_PADDING),
+        (*_KERNEL, *_CHANNELS),
+    ),
     *((*_KERNEL, *_PADDING, *_CHANNELS), (*_KERNEL, *_PADDING, *_CHANNELS, "height", "width")),
 )
 
@@ -47,10 +56,13 @@ def search(
     until: Callable[[], bool] = lambda: False,
     direction: Direction = "forward",
     epilogues: tuple[Epilogue | None, ...] = (None,),
+    dtypes: Collection[str] = DTYPES,
 ) -> Iterator[Question]:
     """Questions that `backend` supports, each only once, of which each has `seed` for its data: the same ones for the
-    same seed, until `until()` is true. Ends when nothing new is found any more."""
-    strategy, fitting = _any_question(backend, direction, epilogues), _Fitting(backend, direction, epilogues)
+    same seed, until `until()` is true. They are in those of its dtypes that are named; int8 means quantised ones.
+    Ends when nothing new is found any more."""
+    variant = (direction, epilogues, dtypes)
+    strategy, fitting = _any_question(backend, *variant), _Fitting(backend, *variant)
     seen: set[Question] = set()
     draws, in_vain = 0, 0
     while in_vain < _MOST_IN_VAIN and not until():
@@ -68,8 +80,14 @@ class _Fitting:
     """Makes a question one that the backend supports, where that is needed, by the traits of one that it supports: of
     a backend that takes 3x3 kernels and multiples of 16 alone, chance would hardly find one."""
 
-    def __init__(self, backend: Backend, direction: Direction, epilogues: tuple[Epilogue | None, ...]) -> None:
-        self._backend, self._variant = backend, (direction, epilogues)
+    def __init__(
+        self,
+        backend: Backend,
+        direction: Direction,
+        epilogues: tuple[Epilogue | None, ...],
+        dtypes: Collection[str],
+    ) -> None:
+        self._backend, self._variant = backend, (direction, epilogues, dtypes)
 
     def __call__(self, question: Question) -> Question | None:
         if is_supported(self._backend, question.problem):
@@ -91,13 +109,13 @@ class _Fitting:
 
 
 def _any_question(
-    backend: Backend, direction: Direction, epilogues: tuple[Epilogue | None, ...]
+    backend: Backend, direction: Direction, epilogues: tuple[Epilogue | None, ...], dtypes: Collection[str]
 ) -> SearchStrategy[Question]:
     """Any that the backend's capabilities as data allow."""
     _keep_hypothesis_out_of_the_working_folder()
     from hypothesis import strategies as st
 
-    drawing = Drawing(backend.supports, backend.thread_safe, direction, epilogues)
+    drawing = Drawing(backend.supports, backend.thread_safe, direction, epilogues, dtypes)
     if drawing.is_empty:
         return st.nothing()
 
