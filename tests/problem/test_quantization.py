@@ -12,7 +12,9 @@ import pytest
 from convbench.backend import QuantizedArithmetic, QuantizedSupport, Supports
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem, Quantization
+from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
 from convbench.problem.quantization import INPUT_FORMATS, RESULT_FORMATS, USUAL
+from convbench.problem.quantization import every_quantization as known_quantizations
 
 LAYER: dict[str, Any] = {"in_channels": 4, "height": 8, "width": 6, "out_channels": 6, "kernel_size": 3}
 BOTH = (False, True)
@@ -32,6 +34,8 @@ def every_quantization() -> list[Quantization]:
 def test_every_quantization_has_a_text_and_a_case_id_of_its_own_that_read_back() -> None:
     every = every_quantization()
     assert len(every) == 92
+    assert set(known_quantizations()) == set(every)
+    assert str(known_quantizations()[0]) == "u8:s8:s32"
     problems = [ConvProblem(**LAYER, stride=8, quantization=q) for q in every]
     assert len({str(q) for q in every}) == len({p.case_id for p in problems}) == len(every)
     for quantization, problem in zip(every, problems, strict=True):
@@ -41,6 +45,40 @@ def test_every_quantization_has_a_text_and_a_case_id_of_its_own_that_read_back()
         assert ConvProblem.parse(problem.case_id) == problem
         assert ConvProblem(**json.loads(json.dumps(problem.as_dict()))) == problem
         assert pickle.loads(pickle.dumps(problem)) == problem
+
+
+def test_benchdnn_has_options_for_each_and_they_read_back() -> None:
+    for quantization in every_quantization():
+        problem = ConvProblem(**LAYER, bias=True, quantization=quantization)
+        assert ConvProblem.parse(to_benchdnn(problem)) == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "formats"),
+    [
+        ("--conv --dt=u8:s8:u8 ic3ih8oc4kh3", "u8:s8t:u8"),
+        ("--conv --dt=s8:s8:f32 --attr-scales=wei:per_oc ic3ih8oc4kh3", "s8:s8:f32"),
+        ("--conv --dt=u8:s8:s32 --attr-zero-points=src:common:3+wei:per_oc:2 ic3ih8oc4kh3", "u8z:s8tz:s32"),
+        ("--conv --attr-zero-points=dst:common:3 --dt=u8:s8:s8 --bia-dt=s32 ic3ih8oc4kh3", "u8:s8t:s8z"),
+        (
+            "onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv:avx512_core_amx,forward_inference,"
+            "src:u8::blocked:acdb::f0 wei:s8:a:blocked:AcdB16b64a4b::f0 bia:f32:a:blocked:a::f0 "
+            "dst:u8::blocked:acdb::f0,attr-scratchpad:user "
+            "attr-scales:src0:0:f32+dst:0:f32+wei:1:f32 attr-zero-points:src0:0:s32+dst:0:s32,"
+            "alg:convolution_direct,mb1_ic64oc64_ih56oh56kh3sh1dh0ph1_iw56ow56kw3sw1dw0pw1,0.1",
+            "u8z:s8:u8z",
+        ),
+    ],
+)
+def test_lines_of_onednn_are_read(text: str, formats: str) -> None:
+    assert str(ConvProblem.parse(text).quantization) == formats
+
+
+def test_dialects_that_have_no_quantised_problem_say_so() -> None:
+    problem = ConvProblem(**LAYER, dtype="int8")
+    for write in (to_torch, to_miopen):
+        with pytest.raises(ProblemError, match=r"int8|quantised"):
+            write(problem)
 
 
 def test_the_usual_one_is_what_int8_means() -> None:

@@ -25,6 +25,7 @@ import re
 from typing import Any
 
 from convbench.errors import ProblemError, did_you_mean
+from convbench.problem.dialects import benchdnn_int8
 from convbench.problem.vocabulary import Direction, Dtype, Pair, Problem
 
 _KEYS = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw")
@@ -75,8 +76,8 @@ def parse_benchdnn(text: str) -> dict[str, Any]:
         )
     if late := [word for word in words[words.index(descriptors[0]) :] if _name(word) in _MEANT_FOR_WHAT_FOLLOWS]:
         raise ProblemError(f"{late[0]} is behind the problem, where benchdnn does not apply it; write it in front.")
-    dtype, (direction, bias), batch = _read_options(options)
-    arguments = arguments_of(descriptors[0]) | {"bias": bias, "dtype": dtype, "direction": direction}
+    numbers, (direction, bias), batch = _read_options(options)
+    arguments = arguments_of(descriptors[0]) | numbers | {"bias": bias, "direction": direction}
     return arguments | ({"batch": batch} if batch else {})
 
 
@@ -132,7 +133,9 @@ def to_benchdnn(problem: Problem) -> str:
         if before < 0 or largest_after < 0:
             raise ProblemError(f"benchdnn cannot crop; {problem} has padding ({before}, {after}) in {name}.")
     options = ["--conv"]
-    if problem.dtype != "float32":
+    if problem.quantization is not None:
+        options += benchdnn_int8.to_options(problem.quantization)
+    elif problem.dtype != "float32":
         options.append(f"--dt={next(word for word, dtype in DTYPES.items() if dtype == problem.dtype)}")
     words = [word for word, meant in _DIRS.items() if meant == (problem.direction, problem.bias)]
     if problem.direction == "bias_gradient":
@@ -150,16 +153,17 @@ def to_benchdnn(problem: Problem) -> str:
     return " ".join([*options, f"--dir={words[0]}", _descriptor(problem)])
 
 
-def _read_options(options: list[str]) -> tuple[Dtype, tuple[Direction, bool], int]:
-    """The dtype, the direction and bias, and the batch that overrides the descriptor's, or 0."""
-    dtype, batch, bias = DTYPES["f32"], 0, False
+def _read_options(options: list[str]) -> tuple[dict[str, Any], tuple[Direction, bool], int]:
+    """The dtype or quantization, the direction and bias, and the batch that overrides the descriptor's, or 0."""
+    types, batch, bias, given = "f32", 0, False, dict[str, str]()
     meant = _DIRS["FWD_B"] if options else ("forward", False)
     for option in options:
         name, value = _name(option), option.partition("=")[2]
         if name == "reset":
-            dtype, batch, bias, meant = DTYPES["f32"], 0, False, _DIRS["FWD_B"]
+            types, batch, bias, meant, given = "f32", 0, False, _DIRS["FWD_B"], {}
         elif name in ("dt", "cfg"):
-            dtype = _read_dtype(option, value)
+            types = value
+            _read_numbers(value, given)
         elif name == "bia-dt":
             bias = _read_bias(option, value)
         elif name == "dir":
@@ -172,8 +176,9 @@ def _read_options(options: list[str]) -> tuple[Dtype, tuple[Direction, bool], in
             batch = int(value)
         else:
             _pass_over(option, name)
+            given[name] = value
     direction, has_bias = meant
-    return dtype, (direction, has_bias or (bias and direction != "input_gradient")), batch
+    return _read_numbers(types, given), (direction, has_bias or (bias and direction != "input_gradient")), batch
 
 
 def _pass_over(option: str, name: str) -> None:
@@ -190,17 +195,24 @@ def _pass_over(option: str, name: str) -> None:
 
 def _read_bias(option: str, value: str) -> bool:
     """Whether there is a bias. Its own type is not kept: oneDNN adds it to what was accumulated."""
-    if value not in ("undef", *DTYPES):
+    if value not in ("undef", "s32", *DTYPES):
         raise ProblemError(f"{option} is no type of a bias; it should be undef or one of {', '.join(DTYPES)}.")
     return value != "undef"
 
 
-def _read_dtype(option: str, value: str) -> Dtype:
-    kinds = set(value.split(":"))
+def _read_numbers(types: str, given: dict[str, str]) -> dict[str, Any]:
+    """The dtype, or the quantization, for which `given` may have options with scales and zero points."""
+    if benchdnn_int8.is_int8(types):
+        scales, zero_points = given.get("attr-scales", ""), given.get("attr-zero-points", "")
+        return {"quantization": benchdnn_int8.quantization_of(types, scales, zero_points)}
+    kinds = set(types.split(":"))
     dtype = _CONFIGURATIONS.get(kinds.pop()) if len(kinds) == 1 else None
     if dtype is None:
-        raise ProblemError(f"{option} is not one data type of convbench; it should be one of {', '.join(DTYPES)}.")
-    return dtype
+        raise ProblemError(
+            f"--dt={types} is not one data type of convbench; it should be one of {', '.join(DTYPES)}, or a quantised "
+            "convolution such as u8:s8:u8."
+        )
+    return {"dtype": dtype}
 
 
 def _read_descriptor(descriptor: str) -> dict[str, int]:

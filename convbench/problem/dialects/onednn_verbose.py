@@ -14,6 +14,7 @@ import re
 from typing import Any
 
 from convbench.errors import ProblemError
+from convbench.problem.dialects import benchdnn_int8
 from convbench.problem.dialects.benchdnn import DTYPES, arguments_of, refuse_fused_convolution
 from convbench.problem.vocabulary import Direction
 
@@ -22,6 +23,7 @@ _DESCRIPTOR = re.compile(r"(?:g[0-9]+_?)?mb[0-9]+[a-z0-9_]*")
 _TENSOR = re.compile(
     r"(?:^|\s)(?P<format>f)?(?:diff_)?(?P<role>src|wei|bia|dst)(?:[_:](?P<dtype>[a-z0-9]+))?(?=:|\s|$)"
 )
+_OF_INT8 = ("attr-scales", "attr-zero-points")
 _DIRECTIONS: dict[str, Direction] = {
     "forward": "forward",
     "forward_training": "forward",
@@ -60,7 +62,11 @@ def parse_onednn_verbose(text: str) -> dict[str, Any]:
     # The oldest versions, of float32 alone, name a layout there, in fsrc:nchw.
     dtypes = {m["role"]: "f32" if m["format"] and m["dtype"] != "undef" else m["dtype"] or "f32" for m in tensors}
     kinds_of_numbers = {dtypes[role] for role in ("src", "wei", "dst") if role in dtypes}
-    if len(kinds_of_numbers) != 1 or not kinds_of_numbers <= DTYPES.keys():
+    numbers: dict[str, Any] = {}
+    if benchdnn_int8.is_int8(dtypes.get("src", "")):
+        types = ":".join(dtypes.get(role, "") for role in ("src", "wei", "dst"))
+        numbers["quantization"] = benchdnn_int8.quantization_of(types, *(_attribute(fields, n) for n in _OF_INT8))
+    elif len(kinds_of_numbers) != 1 or not kinds_of_numbers <= DTYPES.keys():
         raise ProblemError(
             f"this convolution is of {', '.join(sorted(kinds_of_numbers)) or 'no known type'}; convbench has one data "
             f"type for all, one of {', '.join(DTYPES)}."
@@ -70,6 +76,12 @@ def parse_onednn_verbose(text: str) -> dict[str, Any]:
     bias = dtypes.get("bia", "undef") != "undef" and direction != "input_gradient"
     return arguments_of(descriptors[0]) | {
         "bias": bias,
-        "dtype": DTYPES[kinds_of_numbers.pop()],
         "direction": direction,
+        **(numbers or {"dtype": DTYPES[kinds_of_numbers.pop()]}),
     }
+
+
+def _attribute(fields: list[str], name: str) -> str:
+    """What an attribute such as `attr-scales:src0:0:f32+wei:1:f32` says; empty without it."""
+    found = re.search(rf"(?:^|\s){name}:(\S+)", " ".join(fields))
+    return found[1] if found else ""

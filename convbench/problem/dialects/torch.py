@@ -62,6 +62,8 @@ def to_torch(problem: Problem) -> str:
     p = problem
     (top, bottom), (left, right) = p.padding
     in_layer = top == bottom and left == right and min(top, left) >= 0
+    if p.quantization is not None:
+        raise ProblemError(f"there are no lines of torch for a quantised problem such as {p}; give its case id.")
     dtype = "" if p.dtype == "float32" else f", dtype=torch.{p.dtype}"
     gradient = ", requires_grad=True" if p.direction in ("input_gradient", "step") else ""
     words = [f"{p.in_channels}, {p.out_channels}, kernel_size={_pair(p.kernel_size)}"]

@@ -27,6 +27,7 @@ from convbench.verification.sweep.factors import (
 from convbench.verification.sweep.parameters import WORDS, Parameters
 
 _FLOAT32 = DTYPES.index("float32")
+_NAMES = [factor.name for factor in OTHERS]
 _FORMATS = slice(len(GEOMETRY) + len(CHANNELS), len(GEOMETRY) + len(CHANNELS) + len(QUANTIZED))
 
 
@@ -48,11 +49,10 @@ class QuantizedCatalogue:
     @property
     def tables(self) -> list[Mask]:
         """As `Catalogue.tables`, of `factors`."""
-        plain = dict(zip(OTHERS, self.plain.others, strict=True))
-        plain[VALUES_OF] = tuple(
-            there and word in QUANTIZED_VALUES for there, word in zip(plain[VALUES_OF], VALUES, strict=True)
-        )
-        others = [np.array(plain[factor]) for factor in OTHERS_QUANTIZED]
+        named = dict(zip(_NAMES, self.plain.others, strict=True))
+        kinds = zip(named[VALUES_OF.name], VALUES, strict=True)
+        named[VALUES_OF.name] = tuple(there and values in QUANTIZED_VALUES for there, values in kinds)
+        others = [np.array(named[factor.name]) for factor in OTHERS_QUANTIZED]
         return [self.plain.geometries.possible, self.plain.channels.possible, self.formats.possible, *others]
 
     def questions(self, row: Sequence[int], variant: int = 0) -> Iterator[Question]:
@@ -61,10 +61,11 @@ class QuantizedCatalogue:
         if not listed:
             return
         quantization = self.quantizations[listed[variant % len(listed)][0]]
-        others = dict(zip(OTHERS_QUANTIZED, row[_FORMATS.stop :], strict=True)) | {DTYPE: _FLOAT32}
-        plain = (*row[: _FORMATS.start], *(others[factor] for factor in OTHERS))
-        if VALUES[others[VALUES_OF]] not in QUANTIZED_VALUES:
+        others = {factor.name: level for factor, level in zip(OTHERS_QUANTIZED, row[_FORMATS.stop :], strict=True)}
+        if VALUES[others[VALUES_OF.name]] not in QUANTIZED_VALUES:
             return
+        others[DTYPE.name] = _FLOAT32
+        plain = (*row[: _FORMATS.start], *(others[name] for name in _NAMES))
         for question in self.plain.questions(plain, variant):
             yield question.replace(problem=question.problem.replace(quantization=quantization))
 
