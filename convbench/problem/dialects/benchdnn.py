@@ -155,15 +155,15 @@ def to_benchdnn(problem: Problem) -> str:
 
 def _read_options(options: list[str]) -> tuple[dict[str, Any], tuple[Direction, bool], int]:
     """The dtype or quantization, the direction and bias, and the batch that overrides the descriptor's, or 0."""
-    types, batch, bias, given = "f32", 0, False, dict[str, str]()
+    types, batch, bias, settings = "f32", 0, False, dict[str, str]()
     meant = _DIRS["FWD_B"] if options else ("forward", False)
     for option in options:
         name, value = _name(option), option.partition("=")[2]
         if name == "reset":
-            types, batch, bias, meant, given = "f32", 0, False, _DIRS["FWD_B"], {}
+            types, batch, bias, meant, settings = "f32", 0, False, _DIRS["FWD_B"], {}
         elif name in ("dt", "cfg"):
             types = value
-            _read_numbers(value, given)
+            _read_numbers(value, settings)
         elif name == "bia-dt":
             bias = _read_bias(option, value)
         elif name == "dir":
@@ -176,9 +176,9 @@ def _read_options(options: list[str]) -> tuple[dict[str, Any], tuple[Direction, 
             batch = int(value)
         else:
             _pass_over(option, name)
-            given[name] = value
+            settings[name] = value
     direction, has_bias = meant
-    return _read_numbers(types, given), (direction, has_bias or (bias and direction != "input_gradient")), batch
+    return _read_numbers(types, settings), (direction, has_bias or (bias and direction != "input_gradient")), batch
 
 
 def _pass_over(option: str, name: str) -> None:
@@ -200,10 +200,10 @@ def _read_bias(option: str, value: str) -> bool:
     return value != "undef"
 
 
-def _read_numbers(types: str, given: dict[str, str]) -> dict[str, Any]:
-    """The dtype, or the quantization, for which `given` may have options with scales and zero points."""
+def _read_numbers(types: str, settings: dict[str, str]) -> dict[str, Any]:
+    """The dtype, or the quantization, for which `settings` may have options with scales and zero points."""
     if benchdnn_int8.is_int8(types):
-        scales, zero_points = given.get("attr-scales", ""), given.get("attr-zero-points", "")
+        scales, zero_points = settings.get("attr-scales", ""), settings.get("attr-zero-points", "")
         return {"quantization": benchdnn_int8.quantization_of(types, scales, zero_points)}
     kinds = set(types.split(":"))
     dtype = _CONFIGURATIONS.get(kinds.pop()) if len(kinds) == 1 else None

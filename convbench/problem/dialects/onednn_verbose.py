@@ -83,5 +83,5 @@ def parse_onednn_verbose(text: str) -> dict[str, Any]:
 
 def _attribute(fields: list[str], name: str) -> str:
     """What an attribute such as `attr-scales:src0:0:f32+wei:1:f32` says; empty without it."""
-    found = re.search(rf"(?:^|\s){name}:(\S+)", " ".join(fields))
-    return found[1] if found else ""
+    match = re.search(rf"(?:^|\s){name}:(\S+)", " ".join(fields))
+    return match[1] if match else ""
