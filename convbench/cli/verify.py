@@ -73,11 +73,14 @@ from convbench.cli import options
     help="Write the new wrong answers to this file, for --known.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last verification that had these options.")
+@options.cluster
+@options.machines
+@options.insecure
 @options.plugins
 @options.pythons
 @options.results
 @options.json_lines
-def verify(as_json: bool, **words: Any) -> None:
+def verify(as_json: bool, cluster: str | None, machines: tuple[str, ...], insecure: bool, **words: Any) -> None:
     """Find wrong answers: a sweep over all combinations of parameter classes, then random search.
 
     Failures are grouped by cause and shrunk to the smallest case. Each is reported with code that reproduces it, and is
@@ -91,7 +94,16 @@ def verify(as_json: bool, **words: Any) -> None:
 
     show_journal_warnings()
     request = Request(**with_older_words(words))
-    verification = verify_backends(request, verification_progress(stderr(), as_json=as_json))
+    observer = verification_progress(stderr(), as_json=as_json)
+    if cluster is None:
+        verification = verify_backends(request, observer)
+    else:
+        from convbench.fleet.cluster.cluster_file import cluster_description
+        from convbench.fleet.run import FleetOptions
+        from convbench.fleet.verify import verify_on_fleet
+
+        fleet = FleetOptions(cluster=cluster_description(cluster), machines=machines, insecure=insecure)
+        verification = verify_on_fleet(request, fleet, observer)
     if not as_json:
         debug = click.get_current_context().find_root().params["debug"]
         stdout().print(verification_report(verification, debug=debug))

@@ -35,7 +35,7 @@ def assignments(
     """For each machine that measures. With `names`, which may be globs, every such machine measures everything;
     without, one of each kind. With `shard` the cases are dealt out over those, or over all, that are of one kind.
     Raises `FleetError` for a name that no machine has."""
-    chosen = _named(machines, names) if names else list(machines)
+    chosen = named(machines, names) if names else list(machines)
     by_kind = kinds(chosen)
     if shard:
         return [each for alike in by_kind.values() for each in _dealt_out(alike, suites)]
@@ -43,7 +43,8 @@ def assignments(
     return [Assignment(machine, tuple(suites)) for machine in sorted(measuring, key=lambda machine: machine.name)]
 
 
-def _named(machines: Sequence[Machine], names: Sequence[str]) -> list[Machine]:
+def named(machines: Sequence[Machine], names: Sequence[str]) -> list[Machine]:
+    """The machines whose names match. Raises `FleetError` for a name that no machine has."""
     known = [machine.name for machine in machines]
     for name in names:
         if not any(fnmatchcase(machine, name) for machine in known):

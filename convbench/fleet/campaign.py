@@ -19,11 +19,16 @@ def campaign(results: Path, request: Mapping[str, Any], *, resume: bool) -> tupl
     file = results / _FILE
     if resume and (last := _last(file, what)) is not None:
         return last, True
-    name = f"fleet-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.time_ns() % 0x10000:04x}-{what[:6]}"
+    name = f"{new_name('fleet')}-{what[:6]}"
     results.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps({"campaign": name, "request": what}) + "\n")
     return name, False
+
+
+def new_name(prefix: str) -> str:
+    """A name that no other campaign has."""
+    return f"{prefix}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.time_ns() % 0x1000000:06x}"
 
 
 def _last(file: Path, what: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convbench.errors import FleetError
-from convbench.fleet.assignment import Assignment, assignments
+from convbench.fleet.assignment import Assignment, assignments, named
 from convbench.fleet.campaign import campaign
 from convbench.fleet.cluster.cluster_file import ClusterDescription
 from convbench.fleet.cluster.connection import connected
@@ -38,6 +38,10 @@ class FleetOptions:
     shard: bool = False
     insecure: bool = False
     wait_s: float = 60.0
+
+    def chosen(self, machines: Sequence[Machine]) -> list[Machine]:
+        """Those that were named, or all. Raises `FleetError` for a name that no machine has."""
+        return named(machines, self.machines) if self.machines else list(machines)
 
 
 @dataclass

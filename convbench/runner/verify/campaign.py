@@ -63,6 +63,8 @@ class CampaignPlan:
     strength: int = 3
     search_s: float = 60.0
     seed: int = 0
+    part: tuple[int, int] = (0, 1)
+    """Which part of the sweep is asked, of how many: others ask the other parts, and search with other seeds."""
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -73,6 +75,14 @@ class CampaignPlan:
         plain: list[Variant] = [(direction, (None,), floats) for direction in self.directions if None in self.epilogues]
         floating = [*plain, *([of_fused] if of_fused[1] else [])] if floats else []
         return (*floating, *([of_int8] if "int8" in self.dtypes else []))
+
+    @property
+    def search_seed(self) -> int:
+        return self.seed + 1_000_003 * self.part[0]
+
+    def share_of(self, questions: Sequence[Question]) -> Sequence[Question]:
+        """This part of the questions of a sweep."""
+        return questions[self.part[0] :: self.part[1]]
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,7 @@ class Campaign:
         if plan.strength and not self.swept:
             self.swept = tuple(sweep(backend, plan.strength, plan.seed, *variant) for variant in plan.variants)
         of_cases = len(plan.cases) * QUESTIONS_OF_A_CASE[plan.exact]
-        swept = (question for sweep in self.swept for question in sweep.questions)
+        swept = (question for sweep in self.swept for question in plan.share_of(sweep.questions))
         of_sweep = sum(question not in self.passed and question not in self.failures for question in swept)
         return len(plan.replay) + of_cases + len(plan.questions) + of_sweep
 
@@ -176,7 +186,7 @@ class Campaign:
         yield from self._ask("question", plan.questions)
         self.expected(plan)
         for swept in self.swept:
-            yield from self._ask("sweep", swept.questions)
+            yield from self._ask("sweep", plan.share_of(swept.questions))
         if plan.search_s > 0:
             yield from self._search(plan)
 
@@ -290,7 +300,7 @@ class Campaign:
         def over() -> bool:
             return self.clock() - start >= plan.search_s
 
-        drawn = (search(self.examiner.backend, plan.seed, over, *variant) for variant in plan.variants)
+        drawn = (search(self.examiner.backend, plan.search_seed, over, *variant) for variant in plan.variants)
         for answered in self._ask("search", in_turn(drawn)):
             self.searched += 1
             yield replace(answered, searched_s=self.clock() - start)

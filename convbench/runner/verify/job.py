@@ -83,6 +83,9 @@ def campaign_events(
                     "seconds": time.monotonic() - start,
                     "searched_s": answered.searched_s + request["searched_s"],
                 }
+            if request.get("part"):  # the causes are looked for where all parts come together
+                yield {"event": "report", "row": row_of(campaign, [], [], time.monotonic() - start, complete=False)}
+                return
             if campaign.failures:
                 yield {"event": "shrinking"}
             causes, known_causes = campaign.causes(), campaign.known_causes()
@@ -98,11 +101,13 @@ def _plan(request: dict[str, Any]) -> CampaignPlan:
     suites = [suite.select(request["case_glob"] or "*") for suite in named]
     epilogues = epilogues_named(request["epilogue"])
     suites = where_it_holds(in_variants(suites, request["directions"], epilogues), request["where"])
+    number, of = part = tuple(request.get("part") or (0, 1))
     return CampaignPlan(
-        replay=tuple(Question.parse(text) for text in request["replay"]),
-        cases=tuple(case for suite in suites for case in suite.cases),
+        replay=tuple(Question.parse(text) for text in request["replay"][number::of]),
+        cases=tuple(case for suite in suites for case in suite.cases)[number::of],
         exact=request["exact"],
-        questions=tuple(Question.parse(text) for text in request["questions"]),
+        questions=tuple(Question.parse(text) for text in request["questions"][number::of]),
+        part=part,
         directions=tuple(request["directions"] or ("forward",)),
         epilogues=epilogues or (None,),
         dtypes=tuple(request["dtypes"]),

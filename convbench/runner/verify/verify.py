@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -144,9 +144,36 @@ class Verification:
         return 0 if accepted or Status.OK in statuses else NothingMeasuredError.exit_code
 
 
-def verify_backends(request: Request, observer: VerifyObserver | None = None) -> Verification:
-    """Verify what `request` says. Raises `ConvbenchError` when that cannot be done."""
-    observer = observer or VerifyObserver()
+class EventSource(Protocol):
+    """The campaigns under way; `Jobs` is one."""
+
+    interrupted: bool
+
+    def events(self) -> Iterator[tuple[str, Event]]:
+        """(backend, event) as they come; for every backend that was begun the last one is its report."""
+
+
+class ThisMachine:
+    """Where campaigns run: here. A fleet of machines has a class with the same methods."""
+
+    def unavailable(self, entry: Entry | LoadFailure) -> str | None:
+        """Why a backend cannot run; None when it can."""
+        return entry.unavailable()  # this takes no process to find out
+
+    def at_once(self, request: Request) -> int:
+        """How many campaigns run at once."""
+        return request.jobs or max(1, usable_cpus() // request.threads)
+
+    def start(self, requests: Mapping[str, Mapping[str, Any]], at_once: int) -> EventSource:
+        """Start a campaign for each request, by backend."""
+        return Jobs(requests, at_once)
+
+
+def verify_backends(
+    request: Request, observer: VerifyObserver | None = None, hosts: ThisMachine | None = None
+) -> Verification:
+    """Verify what `request` says, on `hosts` (default: here). Raises `ConvbenchError` when that cannot be done."""
+    observer, hosts = observer or VerifyObserver(), hosts or ThisMachine()
     others = environments(request.pythons)
     entries = _entries(request, others)
     isa = _check(request)
@@ -155,7 +182,7 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
     request, log, earlier = _log(folder, request, observer)
     rows = {name: row for name, events in earlier.items() if (row := _finished(events)) is not None}
     for entry in entries:
-        if (reason := entry.unavailable()) is not None:  # this takes no process to find out
+        if (reason := hosts.unavailable(entry)) is not None:
             rows[entry.name] = row_of_none(entry.name, Status.UNAVAILABLE, reason)
         elif isinstance(entry, Entry) and (reason := reason_without_switch(entry.backend, isa)):
             rows[entry.name] = row_of_none(entry.name, Status.UNSUPPORTED, reason)
@@ -168,9 +195,9 @@ def verify_backends(request: Request, observer: VerifyObserver | None = None) ->
     observer.message(_heading(request, entries, log, len(kept)))
     for row in kept.values():
         observer.row(row)
-    at_once = min(request.jobs or max(1, usable_cpus() // request.threads), max(1, len(requests)))
+    at_once = min(hosts.at_once(request), max(1, len(requests)))
     observer.begin(_workload(request, tuple(requests), at_once))
-    jobs = Jobs(requests, at_once)
+    jobs = hosts.start(requests, at_once)
     try:
         with log:
             for name, event in jobs.events():

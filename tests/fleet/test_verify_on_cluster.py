@@ -1,0 +1,57 @@
+"""`convbench verify --cluster`: like machines share the questions, and find the same causes as one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from fleet_of_processes import fleet_of
+from places import PLUGINS
+
+from convbench.fleet.verify import merged
+
+pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
+
+WORDS = ["verify", "--backend", "wrong-*", "--strength", "2", "--search-time", "0", "--json"]
+PLUGIN = """
+from mistakes import OneStride, NoDilation
+
+BACKENDS = (OneStride("wrong-stride"), NoDilation("wrong-dilation"))
+"""
+
+
+def test_two_machines_find_the_causes_that_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site"
+    installed = site / "wrongs-1.0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: wrongs\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[convbench.backends]\nwrongs = wrongs\n")
+    (site / "wrongs.py").write_text(PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(PLUGINS)]))
+    with fleet_of(tmp_path, "north", "south") as fleet:
+        fleet.wait_until(lambda: len(fleet.convbench("cluster", fleet.address, "--json").stdout.splitlines()) == 2)
+        spread = fleet.convbench(*WORDS, "--cluster", fleet.address, "--results", "spread")
+        alone = fleet.convbench(*WORDS, "--results", "alone")
+    assert (spread.returncode, alone.returncode) == (1, 1), spread.stderr
+    assert "north" in spread.stderr and "south" in spread.stderr
+    rows = [{row["backend"]: row for row in map(json.loads, done.stdout.splitlines())} for done in (spread, alone)]
+    assert set(rows[0]) == set(rows[1]) == {"wrong-stride", "wrong-dilation"}
+    for name in rows[0]:
+        of_both = [each[name] for each in rows]
+        assert len({row["cases"] for row in of_both}) == 1
+        assert len({row["coverage"] for row in of_both}) == 1
+        causes = [sorted((f["case"], f["check"]) for f in row["failures"]) for row in of_both]
+        assert causes[0] == causes[1] != []
+
+
+def test_a_cause_that_shows_on_one_kind_alone_says_so() -> None:
+    failure = {"case": "n1c2h4w4_o2k1", "check": "exact", "reason": "2 of 9 differ"}
+    row = {"backend": "b", "status": "wrong", "cases": 3, "searched": 1, "failures": [failure], "complete": True}
+    sound = row | {"status": "ok", "failures": []}
+    of_both = merged([("with AMX", row), ("without", sound)])
+    assert of_both["status"] == "wrong" and of_both["cases"] == 6
+    assert of_both["failures"][0]["machines"] == ["with AMX"]
+    assert "only on with AMX" in of_both["failures"][0]["reason"]
+    assert "machines" not in merged([("with AMX", row), ("without", row)])["failures"][0]
