@@ -24,7 +24,7 @@ from ._issue_forms import PYTORCH
 from ._torch_fused import separately
 from ._torch_gradients import gradient, step
 from ._torch_kernels import explained
-from ._torch_script import torch_script
+from ._torch_script import torch_gradient_script, torch_script
 from ._torch_tensors import on_both, padding, results_to_numpy, tensor, to_numpy, touch_of
 
 if TYPE_CHECKING:
@@ -205,6 +205,9 @@ class TorchConv2d(Backend):
 
     def script(self, problem: ConvProblem) -> str | None:
         return torch_script(problem, device=self.device, channels_last=self.channels_last)
+
+    def gradient_script(self, problem: ConvProblem) -> str | None:
+        return torch_gradient_script(problem, device=self.device, channels_last=self.channels_last)
 
 
 def limit_torch_threads(n: int) -> None:

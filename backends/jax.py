@@ -17,12 +17,12 @@ from . import _jax_quantized as quantized
 from ._hlo import implementation_in
 from ._issue_forms import JAX
 from ._jax_fused import fused
+from ._jax_script import JAX_MODE, jax_gradient_script, jax_script
 
 if TYPE_CHECKING:
     import numpy as np
 
 _FLUSHED_BYTES = 256 << 20  # about twice the largest last-level cache of any GPU; JAX does not show its size
-_JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 class _Jax(Backend):
@@ -146,46 +146,16 @@ class _Jax(Backend):
         return [np.array(array, order="C") for array in there.values()]
 
     def script(self, problem: ConvProblem) -> str | None:
-        mode, none = problem.padding_mode, (0, 0)
-        space = (none, *problem.padding, none) if self.channels_last else (none, none, *problem.padding)
-        layout = ("NHWC", "HWIO", "NHWC") if self.channels_last else ("NCHW", "OIHW", "NCHW")
-        return _SCRIPT.format(
-            arranged="x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)\n" if self.channels_last else "",
-            device=self.device,
-            padded="" if mode == "zeros" else f'    x = jnp.pad(x, {space}, mode="{_JAX_MODE[mode]}")\n',
-            padding=problem.padding if mode == "zeros" else (none, none),
-            stride=problem.stride,
-            dilation=problem.dilation,
-            layout=layout,
-            groups=problem.groups,
-            wide='jax.config.update("jax_enable_x64", True)\n' if problem.dtype == "float64" else "",
-            sums="float64" if problem.dtype == "float64" else "float32",
-            b="b" if self.channels_last else "b[:, None, None]",
-            back=".transpose(0, 3, 1, 2)" if self.channels_last else "",
-        )
+        return jax_script(problem, self.device, channels_last=self.channels_last)
+
+    def gradient_script(self, problem: ConvProblem) -> str | None:
+        return jax_gradient_script(problem, self.device, channels_last=self.channels_last)
 
     def _call(
         self, convolve: Callable[[], Any], wait: Callable[[Any], Any] = lambda output: output.block_until_ready()
     ) -> tuple[Callable[[], Any], Callable[[], None]]:
         """`run` and `sync`. On the CPU `run` waits, or calls would overlap on several cores."""
         return lambda: wait(convolve()), lambda: None
-
-
-_SCRIPT = """\
-import os
-os.environ["NPROC"] = "1"  # threads, of which JAX takes this many from the start
-import jax
-from jax import lax, numpy as jnp
-{wide}{arranged}device = jax.devices("{device}")[0]
-x, w, b = (a if a is None else jax.device_put(a.copy(), device) for a in (x, w, b))
-def convolve(x, w, b):
-{padded}    y = lax.conv_general_dilated(
-        x, w, {stride}, {padding}, rhs_dilation={dilation}, dimension_numbers={layout},
-        feature_group_count={groups}, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.{sums},
-    )
-    return (y if b is None else y + {b}.astype(jnp.{sums})).astype(x.dtype)
-convolve = jax.jit(convolve)
-out = np.asarray(convolve(x, w, b)){back}"""
 
 
 class _Cuda(_Jax):
@@ -333,7 +303,7 @@ def _convolution(problem: ConvProblem, channels_last: bool) -> Callable[..., Any
         b, sides = rest[0] if rest else None, padding
         if problem.padding_mode != "zeros":
             space = ((0, 0), *padding, (0, 0)) if channels_last else ((0, 0), (0, 0), *padding)
-            x, sides = jnp.pad(x, space, mode=_JAX_MODE[problem.padding_mode]), ((0, 0), (0, 0))
+            x, sides = jnp.pad(x, space, mode=JAX_MODE[problem.padding_mode]), ((0, 0), (0, 0))
         y = lax.conv_general_dilated(
             x,
             w,

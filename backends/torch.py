@@ -22,12 +22,13 @@ from ._torch_quantized import (
     prepared_exported,
     reason_against_eager,
 )
-from ._torch_script import torch_script
+from ._torch_script import torch_gradient_script, torch_script
 
 if TYPE_CHECKING:
     import numpy as np
 
 _NO_FLOAT64 = set(DTYPES) - {"float64"}
+_OWN_KERNELS = ("torch._C._set_mkldnn_enabled(False)", "torch._C._set_nnpack_enabled(False)")
 
 
 class _Eager(TorchConv2d):
@@ -74,9 +75,10 @@ class _Native(TorchConv2d):
         return _on_own_kernels(super()._step(problem, x, w, b, g))
 
     def script(self, problem: ConvProblem) -> str | None:
-        return torch_script(
-            problem, settings=["torch._C._set_mkldnn_enabled(False)", "torch._C._set_nnpack_enabled(False)"]
-        )
+        return torch_script(problem, settings=_OWN_KERNELS)
+
+    def gradient_script(self, problem: ConvProblem) -> str | None:
+        return torch_gradient_script(problem, settings=_OWN_KERNELS)
 
 
 def _on_own_kernels(compute: Callable[[Any], Any]) -> Callable[[Any], Any]:

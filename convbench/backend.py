@@ -494,11 +494,16 @@ class Backend(ABC):
     def script(self, problem: ConvProblem) -> str | None:
         """Plain code that computes what this backend computes, for a bug report to the library; None without one.
 
-        It is asked for forward problems only.
+        It is asked for forward problems only; for gradients there is `gradient_script`.
         The code starts with NumPy arrays `x`, `w` and `b` (None without a bias), as `prepare` does, and with `np`, and
         `ml_dtypes` for bfloat16, imported; it cannot use convbench. It leaves a NumPy array `out` in NCHW, computed on
         one thread. Its last line is the call, `out = ...`; all preparation stands before it.
         """
+        return None
+
+    def gradient_script(self, problem: ConvProblem) -> str | None:
+        """The same for a gradient. The code starts with the arrays that `prepare_gradient` takes for its direction, `g`
+        and `x` or `w`, and leaves the gradient in `out`."""
         return None
 
     def onnx_code(self, path: str, threads: int) -> str | None:

@@ -39,12 +39,14 @@ for backend in (e.backend for e in discover(entry_points=False) if e.name in sys
         if backend.unsupported(problem):
             continue
         drawn = normal_operands(problem, 0)
-        ready = backend.prepare(problem, drawn.x, drawn.w, drawn.b)
+        ready = drawn.prepared_by(backend, problem)
         output = ready.run()
         ready.sync()
         own = ready.to_numpy(output)
-        names = {"np": np, "ml_dtypes": ml_dtypes, "x": drawn.x, "w": drawn.w, "b": drawn.b}
-        exec(backend.script(problem), names)
+        is_forward = problem.direction == "forward"
+        names = {"np": np, "ml_dtypes": ml_dtypes, **drawn.named()}
+        names |= {"b": drawn.b} if is_forward else {}
+        exec(backend.script(problem) if is_forward else backend.gradient_script(problem), names)
         out = names["out"]
         assert isinstance(out, np.ndarray), (backend.name, text)
         assert (out.shape, out.dtype) == (own.shape, own.dtype), (backend.name, text, out.shape, out.dtype)
@@ -68,6 +70,27 @@ def test_a_script_computes_what_its_backend_does(module: str, tmp_path: Path) ->
     compared = json.loads(done.stdout.splitlines()[-1])
     assert {name for name, _ in compared} == set(names)
     assert len(compared) >= min(3, len(asked)) * len(names)
+
+
+GRADIENTS = [
+    "n2c4h9w8_o6k3x2_s2x1_p1x0_g2_dgrad",
+    "n2c4h9w8_o6k3x2_s1x2_pt1b0l2r1_d2x1_bf16_dgrad",
+    "n1c3h7w9_o4k3_p1_reflect_f64_dgrad",
+    "n2c4h9w8_o6k3x2_s2x1_p1x0_g2_f16_wgrad",
+    "n1c3h7w9_o4k3_pt1b0l0r2_circular_wgrad",
+    "n2c3h6w5_o4k2_bias_bgrad",
+]
+
+
+@pytest.mark.parametrize("module", ["torch", "jax"])
+def test_a_gradient_script_computes_what_its_backend_does(module: str, tmp_path: Path) -> None:
+    of_module = [name for name in SCRIPTED if name.partition("-")[0] == module]
+    names = [n for n in of_module if HERE[n].backend.unsupported(ConvProblem.parse(GRADIENTS[0])) is None]
+    assert names
+    words = [sys.executable, "-c", COMPARE, ",".join(names), json.dumps(GRADIENTS)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(json.loads(done.stdout.splitlines()[-1])) == len(names) * len(GRADIENTS)
 
 
 def test_the_libraries_that_are_always_here_have_scripts() -> None:

@@ -103,7 +103,9 @@ def made_again(lines: list[str]) -> dict[str, Any]:
 
 
 def assert_same_bits(names: dict[str, Any], operands: Operands) -> None:
-    for name, array in (("x", operands.x), ("w", operands.w), ("b", operands.b)):
+    for name, array in {"b": None, **operands.named()}.items():
+        if name == "b" and operands.g is not None:
+            continue
         if array is None:
             assert names[name] is None
             continue
@@ -117,7 +119,7 @@ def assert_same_bits(names: dict[str, Any], operands: Operands) -> None:
 def test_the_lines_make_the_operands_again_to_the_last_bit(
     values: Values, problem: ConvProblem, seed: int, larger: bool
 ) -> None:
-    problem = problem.replace(direction="forward")
+    problem = problem.replace(direction="forward", bias=problem.bias)
     if larger:
         problem = problem.replace(batch=30, height=problem.height + 12)
     key = oracle_for(Question(problem=problem, values=values, seed=seed), DIRECT)
@@ -148,7 +150,7 @@ def test_the_lines_lay_arrays_out_as_the_examination_does(layout: Layout) -> Non
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 3, 4, 1), (2, 3, 1, 1), (2,)))
     names = {"np": np, "x": x.copy(), "w": w.copy(), "b": b.copy()}
-    exec("\n".join(layout_lines(layout, bias=True)), names)
+    exec("\n".join(layout_lines(layout, ["x", "w", "b"])), names)
     for name, array in (("x", x), ("w", w), ("b", b)):
         mine, right = names[name], lay_out(array, layout)
         assert isinstance(mine, np.ndarray)
@@ -182,6 +184,56 @@ def test_a_right_answer_is_found_right_without_convbench(name: str, tmp_path: Pa
     for question, printed in zip([*QUESTIONS, TEXT, TEXT], run_all(programs, tmp_path), strict=True):
         elements = math.prod(Question.parse(question).problem.output_shape)
         assert printed.startswith(f"0 of {elements} elements wrong\nat [0, 0, 0, 0]: got "), (question, printed)
+
+
+OF_GRADIENTS = [
+    "n2c4h5w6_o6k3x2_s1x2_pt1b0l2r1_d1x2_g2_dgrad",
+    "n2c4h5w6_o6k3x2_s1x2_pt1b0l2r1_d1x2_g2_wgrad normal sliced seed=3",
+    "n2c4h5w6_o6k3x2_s1x2_pt1b0l2r1_d1x2_g2_bf16_dgrad one-tap",
+    "n1c3h9w8_o2k3_s2_p2_reflect_f64_wgrad wide",
+    "n1c3h9w8_o4k2_pt1b2l0r3_circular_f16_dgrad positive reversed",
+    "n1c3h9w9_o5k2_pt-1b0l0r-2_dgrad channels-last many",
+    "n3c5h20w20_o7k3_p1_wgrad",
+    "n3c5h20w20_o7k3_p1_f64_dgrad normal",
+    "n1c3h6w7_o2k2_dgrad special",
+    "n1c2h4w5_o3k2_bias_bgrad",
+]
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "jax"])
+def test_a_right_gradient_is_found_right_without_convbench(name: str, tmp_path: Path) -> None:
+    backend = BACKENDS[name]
+    programs = [program(question, backend) for question in OF_GRADIENTS]
+    programs += [program(question, backend, "changed operands") for question in (OF_GRADIENTS[0], OF_GRADIENTS[-1])]
+    asked = [*OF_GRADIENTS, OF_GRADIENTS[0], OF_GRADIENTS[-1]]
+    for question, printed in zip(asked, run_all(programs, tmp_path), strict=True):
+        elements = math.prod(Question.parse(question).problem.result_shape)
+        assert printed.startswith(f"0 of {elements} elements wrong\nat [0"), (question, printed)
+
+
+WRONG_GRADIENT = """\
+import torch
+g, x = (torch.from_numpy(a.copy()) for a in (g, x))
+out = torch.nn.grad.conv2d_weight(x.flip(3), (2, 2, 3, 3), g, padding=1).numpy()"""
+
+
+class ScriptedGradient(Scripted):
+    def gradient_script(self, problem: ConvProblem) -> str | None:
+        return self.lines
+
+
+def test_a_fault_of_a_gradient_is_shown_without_convbench(tmp_path: Path) -> None:
+    question = "n1c2h5w6_o2k3_p1_wgrad"
+    [printed] = run_all([program(question, ScriptedGradient(WRONG_GRADIENT))], tmp_path)
+    key = oracle_for(Question.parse(question), DIRECT)
+    match = re.search(r"^[1-9]\d* of 36 elements wrong\nat (\[.*?\]): got (\S+), expected (\S+)", printed)
+    assert match
+    assert float(match[3]) == key.exact[tuple(json.loads(match[1]))] != float(match[2])
+
+
+def test_a_gradient_of_many_numbers_that_cannot_be_drawn_has_no_program() -> None:
+    assert repro_script(wrong("n4c16h20w20_o8k3_dgrad one-tap"), BACKENDS["torch"]) is None
+    assert repro_script(wrong("n1c2h5w5_o2k3_dgrad"), Scripted("out = x")) is None, "it has a script for forward alone"
 
 
 FLIPPED = """\

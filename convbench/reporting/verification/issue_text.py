@@ -38,7 +38,7 @@ def _summary(findings: Findings) -> str:
 def _program(findings: Findings) -> str:
     failure = findings.failure
     parts = []
-    if findings.form.native is not None:
+    if findings.form.native is not None and failure.question.problem.direction == "forward":
         operands = oracle_for(failure.question, findings.entry.backend.arithmetic).operands
         native = findings.form.native(failure.question.problem, operands.x, operands.w, operands.b)
         parts += [_code(findings.form.native_language, native)] if native else []

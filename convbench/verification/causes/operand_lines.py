@@ -5,34 +5,44 @@ from __future__ import annotations
 import math
 import textwrap
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from convbench.problem import ConvProblem
+from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER
 from convbench.verification.operands import NUMPY_DTYPES, WIDE_BINADES, Operands
 from convbench.verification.question import Layout, Values
 
 _MOST_LITERALS = 256
 """Numbers to write out, all arrays together; more are drawn as `operands` draws them."""
+_MOST_ANYWAY = 4096
+"""Numbers to write out where these lines cannot draw them."""
 _COLUMNS = 112
 
 
 def operand_lines(
     problem: ConvProblem, operands: Operands, values: Values, seed: int, magnitude: int | None = None
-) -> list[str]:
-    """Lines that define `x`, `w` and `b`, with `np` and, for bfloat16, `ml_dtypes` imported.
+) -> list[str] | None:
+    """Lines that define `x`, `w` and `b`, or of a gradient what it takes, with `np` and, for bfloat16, `ml_dtypes`
+    imported; None for many numbers that no short lines draw.
 
     `values` and `seed` say how `operands` were drawn, and `magnitude` how large integers are.
     """
-    arrays = {"x": operands.x, "w": operands.w, "b": operands.b}
-    if sum(array.size for array in arrays.values() if array is not None) <= _MOST_LITERALS:
-        return [line for name, array in arrays.items() for line in _literal(name, array)]
+    arrays = operands.named()
+    no_bias = ["b = None"] if problem.direction == "forward" and not problem.bias else []
+    is_drawn = problem.direction == "forward" or values not in ("one-tap", "special")
+    if sum(array.size for array in arrays.values()) <= (_MOST_LITERALS if is_drawn else _MOST_ANYWAY):
+        return [line for name, array in arrays.items() for line in _literal(name, array)] + no_bias
+    if not is_drawn:
+        return None
     if values == "integers":
         assert magnitude is not None
-        return _integers(problem, seed, magnitude)
-    return {"wide": _wide, "one-tap": _one_tap, "special": _special}.get(values, _normal)(problem, seed, values)
+        return _integers(problem, seed, magnitude) + no_bias
+    draw = {"wide": _wide, "one-tap": _one_tap, "special": _special}.get(values, _normal)
+    return draw(problem, seed, values) + no_bias
 
 
 def dtype_word(problem: ConvProblem) -> str:
@@ -40,12 +50,13 @@ def dtype_word(problem: ConvProblem) -> str:
     return "ml_dtypes.bfloat16" if problem.dtype == "bfloat16" else f"np.{problem.dtype}"
 
 
-def layout_lines(layout: Layout, bias: bool) -> list[str]:
-    """Lines that lay `x`, `w` and `b` out in memory as `layouts.lay_out` does; none for arrays as NumPy makes them."""
+def layout_lines(layout: Layout, names: Sequence[str]) -> list[str]:
+    """Lines that lay arrays of these names out in memory as `layouts.lay_out` does; none for arrays as NumPy makes
+    them."""
     if layout == "contiguous":
         return []
     body = textwrap.indent(_LAY_OUT[layout], "    ").splitlines()
-    return ["def lay_out(a):", *body, "x, w = lay_out(x), lay_out(w)", *(["b = lay_out(b)"] if bias else [])]
+    return ["def lay_out(a):", *body, *(f"{name} = lay_out({name})" for name in names)]
 
 
 _LAY_OUT: dict[Layout, str] = {
@@ -73,9 +84,7 @@ return np.lib.stride_tricks.as_strided(a, a.shape, strides)""",
 }
 
 
-def _literal(name: str, array: NDArray[Any] | None) -> list[str]:
-    if array is None:
-        return [f"{name} = None"]
+def _literal(name: str, array: NDArray[Any]) -> list[str]:
     dtype = "ml_dtypes.bfloat16" if array.dtype == NUMPY_DTYPES["bfloat16"] else f"np.{array.dtype.name}"
     numbers = ", ".join(_number(value) for value in array.reshape(-1))
     shape = f".reshape{array.shape}" if array.ndim > 1 else ""
@@ -97,10 +106,6 @@ def _rng(problem: ConvProblem, seed: int) -> str:
     return f"np.random.default_rng([{seed}, {zlib.crc32(problem.case_id.encode())}])"
 
 
-def _bias(problem: ConvProblem, drawn: str) -> str:
-    return f"b = {drawn}" if problem.bias else "b = None"
-
-
 def _integers(problem: ConvProblem, seed: int, magnitude: int) -> list[str]:
     largest_bias = min(magnitude**2, min(LARGEST_EXACT_INTEGER.values()))
     return [
@@ -108,38 +113,42 @@ def _integers(problem: ConvProblem, seed: int, magnitude: int) -> list[str]:
         "def integers(largest, shape):  # without zero",
         "    drawn = rng.integers(-largest, largest, shape, dtype=np.int64)",
         f"    return (drawn + (drawn >= 0)).astype({dtype_word(problem)})",
-        f"x = integers({magnitude}, {problem.input_shape})",
-        f"w = integers({magnitude}, {problem.weight_shape})",
-        _bias(problem, f"integers({largest_bias}, ({problem.out_channels},))"),
+        *(
+            f"{name} = integers({largest_bias if name == 'b' else magnitude}, {shape})"
+            for name, shape in problem.operand_shapes.items()
+        ),
     ]
+
+
+def _scale(problem: ConvProblem) -> dict[str, float]:
+    """What the last operand that is multiplied is scaled by."""
+    return {OPERANDS[problem.direction][-1]: 1 / math.sqrt(problem.reduction_length)}
 
 
 def _normal(problem: ConvProblem, seed: int, values: Values) -> list[str]:
-    precision = "np.float64" if problem.dtype == "float64" else "np.float32"
-    scale = f"{precision}({1 / math.sqrt(problem.reduction_length)!r})"
-    drawn = f"rng.standard_normal({{shape}}, dtype={precision}){{scale}}"
+    precision, scale = "np.float64" if problem.dtype == "float64" else "np.float32", _scale(problem)
     sign = "np.abs({})" if values == "positive" else "{}"
 
-    def line(shape: Any, scale: str = "") -> str:
-        return sign.format(f"({drawn.format(shape=shape, scale=scale)}).astype({dtype_word(problem)})")
+    def line(name: str, shape: tuple[int, ...]) -> str:
+        scaled = f" * {precision}({scale[name]!r})" if name in scale else ""
+        drawn = f"(rng.standard_normal({shape}, dtype={precision}){scaled}).astype({dtype_word(problem)})"
+        return f"{name} = {sign.format(drawn)}"
 
-    return [
-        f"rng = {_rng(problem, seed)}",
-        f"x = {line(problem.input_shape)}",
-        f"w = {line(problem.weight_shape, f' * {scale}')}",
-        _bias(problem, line(problem.out_channels)),
-    ]
+    return [f"rng = {_rng(problem, seed)}", *(line(*each) for each in problem.operand_shapes.items())]
 
 
 def _wide(problem: ConvProblem, seed: int, _: Values) -> list[str]:
-    binades, dtype = WIDE_BINADES[problem.dtype], dtype_word(problem)
+    binades, scale = WIDE_BINADES[problem.dtype], _scale(problem)
+
+    def line(name: str, shape: tuple[int, ...]) -> str:
+        drawn = f"(drawn({shape}) * {scale[name]!r})" if name in scale else f"drawn({shape})"
+        return f"{name} = {drawn}.astype({dtype_word(problem)})"
+
     return [
         f"rng = {_rng(problem, seed + 2)}",
         "def drawn(shape):",
         f"    return np.exp2(rng.uniform({-binades}, {binades}, shape)) * rng.choice((-1.0, 1.0), shape)",
-        _bias(problem, f"drawn(({problem.out_channels},)).astype({dtype})"),
-        f"x = drawn({problem.input_shape}).astype({dtype})",
-        f"w = (drawn({problem.weight_shape}) * {1 / math.sqrt(problem.reduction_length)!r}).astype({dtype})",
+        *(line(*each) for each in sorted(problem.operand_shapes.items(), key=lambda each: each[0] != "b")),
     ]
 
 
@@ -152,7 +161,7 @@ def _one_tap(problem: ConvProblem, seed: int, _: Values) -> list[str]:
         f"w = np.zeros(({o}, {math.prod(filters)}), {dtype})  # filters of one tap",
         f"w[np.arange({o}), rng.integers(0, {math.prod(filters)}, {o})] = rng.choice((-1.0, 1.0), {o})",
         f"w = w.reshape{problem.weight_shape}",
-        _bias(problem, f"np.zeros({o}, {dtype})"),
+        *([f"b = np.zeros({o}, {dtype})"] if problem.bias else []),
     ]
 
 
