@@ -4,14 +4,68 @@ from __future__ import annotations
 
 from typing import Any
 
-from convbench.problem import ConvProblem
+from convbench.problem import Activation, ConvProblem, Epilogue
 
+from ._fusion import SUM, parts_of
+
+LOSES_NAN = ("relu", "relu6", "clip", "sigmoid")
+"""The activations that ncnn computes by minima and maxima of vectors, which make numbers of NaN."""
 PADDING_TYPE = {"zeros": 0, "replicate": 1, "reflect": 2}  # ncnn has no circular padding
 
 
 def layer_type(problem: ConvProblem) -> str:
     """The type of the ncnn layer that computes `problem`."""
     return "Convolution" if problem.groups == 1 else "ConvolutionDepthWise"
+
+
+_LAYERS: dict[Activation, tuple[str, dict[int, Any]]] = {
+    "relu": ("ReLU", {}),
+    "relu6": ("Clip", {0: "0.0", 1: "6.0"}),
+    "hard_swish": ("HardSwish", {0: repr(1 / 6), 1: "0.5"}),
+    "silu": ("Swish", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "gelu": ("GELU", {0: 0}),
+    "gelu_tanh": ("GELU", {0: 1}),
+}
+_FUSED: dict[Activation, tuple[int, tuple[str, ...]]] = {
+    "relu": (1, ()), "relu6": (3, ("0.0", "6.0")), "sigmoid": (4, ()), "hard_swish": (6, (repr(1 / 6), "0.5")),
+}  # fmt: skip
+"""activation_type of a convolution, and its numbers."""
+
+
+def fused_in_layer(epilogue: Epilogue) -> tuple[str, ...]:
+    """The parts of the epilogue that ncnn's convolution takes over: an activation that comes first, if it has that."""
+    if epilogue.activation in (*_FUSED, "leaky_relu", "clip") and epilogue.residual != "before":
+        return (epilogue.activation,)
+    return ()
+
+
+def epilogue_layers(epilogue: Epilogue, numbers: dict[int, Any]) -> list[tuple[str, dict[int, Any]]]:
+    """The layers after the convolution; what that takes over is written into its `numbers`."""
+    activation, fused = epilogue.activation, fused_in_layer(epilogue)
+    own = [_decimal(number) for number in (epilogue.slope, epilogue.low, epilogue.high) if number is not None]
+    if fused and activation is not None:
+        of_slope = {"leaky_relu": (2, tuple(own)), "clip": (3, tuple(own))}
+        kind, values = of_slope.get(activation) or _FUSED[activation]
+        numbers[9] = kind
+        if values:
+            numbers[-23310] = f"{len(values)},{','.join(values)}"
+    layers: list[tuple[str, dict[int, Any]]] = []
+    for part in parts_of(epilogue):
+        if part == SUM:
+            layers.append(("BinaryOp", {0: 0}))
+        elif part not in fused and activation is not None:
+            by_number: dict[str, tuple[str, dict[int, Any]]] = {
+                "leaky_relu": ("ReLU", {0: own[0] if own else 0}),
+                "clip": ("Clip", dict(enumerate(own))),
+            }
+            layers.append(by_number.get(activation) or _LAYERS[activation])
+    return layers
+
+
+def _decimal(number: float) -> str:
+    """A number with a point, by which ncnn knows it from an integer."""
+    return f"{number:.17f}" if 1e-6 < abs(number) < 1e6 else f"{number:.17e}" if number else "0.0"
 
 
 def net_text(problem: ConvProblem) -> str:
@@ -35,9 +89,14 @@ def net_text(problem: ConvProblem) -> str:
     numbers |= {0: o, 5: int(problem.bias), 6: o * problem.reduction_length}
     if problem.groups > 1:
         numbers[7] = problem.groups
-    layers.append((layer_type(problem), numbers))
+    after = [] if problem.epilogue is None else epilogue_layers(problem.epilogue, numbers)
+    layers += [(layer_type(problem), numbers), *after]
     blobs = ["x", "packed", *(f"blob{i}" for i in range(len(layers) - 2)), "y"]
-    lines = ["7767517", f"{len(layers) + 1} {len(blobs)}", "Input x 0 1 x"]
+    has_residual = "r" in problem.operand_shapes
+    lines = ["7767517", f"{len(layers) + 1 + 2 * has_residual} {len(blobs) + 2 * has_residual}", "Input x 0 1 x"]
+    if has_residual:
+        lines += ["Input r 0 1 r", "Dropout rpacked 1 1 r rpacked 0=1.0"]
     for (kind, arguments), source, target in zip(layers, blobs, blobs[1:], strict=False):
-        lines.append(" ".join([kind, target, "1 1", source, target, *(f"{k}={v}" for k, v in arguments.items())]))
+        inputs = f"2 1 {source} rpacked" if kind == "BinaryOp" else f"1 1 {source}"
+        lines.append(" ".join([kind, target, inputs, target, *(f"{k}={v}" for k, v in arguments.items())]))
     return "\n".join([*lines, ""])

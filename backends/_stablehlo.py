@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._stablehlo_epilogue import epilogue_lines
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -20,6 +22,7 @@ def lines(problem: ConvProblem) -> Iterator[str]:
     o, i, *kernel = problem.weight_shape
     x, w, y = [n, *size, c], [*kernel, i, o], [n, problem.out_height, problem.out_width, o]
     operands = {"%x": x, "%w": w} | ({"%b": [o]} if problem.bias else {})
+    operands |= {"%r": y} if "r" in problem.operand_shapes else {}
     arguments = ", ".join(f"{name}: {_tensor(shape, element)}" for name, shape in operands.items())
     yield f"func.func @conv2d({arguments}) -> {_tensor(y, element)} {{"
     for name, shape in operands.items():
@@ -51,6 +54,9 @@ def lines(problem: ConvProblem) -> Iterator[str]:
         yield f"%bias = stablehlo.broadcast_in_dim %bs, dims = [3] : ({_tensor([o], sums)}) -> {_tensor(y, sums)}"
         yield f"%biased = stablehlo.add %sums, %bias : {_tensor(y, sums)}"
         out = "%biased"
+    if problem.epilogue is not None:
+        yield from epilogue_lines(problem.epilogue, out, _tensor(y, sums))
+        out = "%ended"
     yield f"%y = stablehlo.convert {out} : ({_tensor(y, sums)}) -> {_tensor(y, element)}"
     yield f"return %y : {_tensor(y, element)}\n}}"
 

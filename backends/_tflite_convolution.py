@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convbench.problem import ConvProblem, Scales
 
+from ._tflite_epilogue import add_epilogue, fused_field
 from ._tflite_model import TfliteModel
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def tflite_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None, scal
         else:
             model.add("MIRROR_PAD", (n, *extent, c), constants, "MirrorPadOptions", mode=_REFLECT)
     words = ("strideH", "strideW", "dilationHFactor", "dilationWFactor")
-    fields = dict(zip(words, problem.stride + problem.dilation, strict=True))
+    fields: dict[str, Any] = dict(zip(words, problem.stride + problem.dilation, strict=True))
     kind, options, order = "CONV_2D", "Conv2DOptions", (0, 2, 3, 1)
     if problem.kind == "depthwise":
         kind, options, order = "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", (1, 2, 3, 0)
@@ -45,9 +46,18 @@ def tflite_model(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None, scal
     o, out_height, out_width = problem.output_shape[1:]
     bias_dtype = w.dtype if scales is None else "int32"
     bias = np.zeros(o, bias_dtype) if b is None else b  # CONV_2D: "has_bias was not true"
-    model.add(kind, (n, out_height, out_width, o), [w.transpose(order), bias], options, padding=padding, **fields)
+    model.add(
+        kind,
+        (n, out_height, out_width, o),
+        [w.transpose(order), bias],
+        options,
+        padding=padding,
+        **(fields | fused_field(problem)),
+    )
     if scales is not None:
         model.quantize_convolution(scales, channel_axis=order.index(0))
+    if problem.epilogue is not None:
+        add_epilogue(model, problem.epilogue, (n, out_height, out_width, o), np.dtype(w.dtype))
     return model.packed()
 
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from convbench.problem import Scales
 
 
+_LARGEST_DEPRECATED_CODE = 127  # it has 8 bits, and stands for every larger one
+
+
 class TfliteModel:
     """A TFLite model of nodes in a row. Each reads the output of the one before it, and constants."""
 
@@ -25,19 +28,39 @@ class TfliteModel:
         self.graph.inputs = self.graph.outputs = [self._tensor(shape, dtype)]
 
     def add(
-        self, kind: str, shape: tuple[int, ...], constants: Sequence[np.ndarray], options: str, **fields: Any
+        self,
+        kind: str,
+        shape: tuple[int, ...],
+        constants: Sequence[np.ndarray],
+        options: str,
+        others: Sequence[int] = (),
+        **fields: Any,
     ) -> None:
-        """Add a node `kind` with an output of `shape` and the `fields` of `options`."""
-        inputs = [*self.graph.outputs, *(self._tensor(c.shape, c.dtype.name, c) for c in constants)]
+        """Add a node `kind` with an output of `shape` and the `fields` of `options`, which also reads the tensors
+        `others`."""
+        inputs = [*self.graph.outputs, *others, *(self._tensor(c.shape, c.dtype.name, c) for c in constants)]
         self.graph.outputs = [self._tensor(shape, self.dtype)]
         code, node = self.schema.OperatorCodeT(), self.schema.OperatorT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(self.schema.BuiltinOperator, kind)
+        code.builtinCode = getattr(self.schema.BuiltinOperator, kind)
+        code.deprecatedBuiltinCode = min(code.builtinCode, _LARGEST_DEPRECATED_CODE)
         node.opcodeIndex, node.inputs, node.outputs = len(self.graph.operators), inputs, self.graph.outputs
         node.builtinOptionsType = getattr(self.schema.BuiltinOptions, options)
-        node.builtinOptions = getattr(self.schema, f"{options}T")()
-        vars(node.builtinOptions).update(fields)
+        if options != "NONE":
+            node.builtinOptions = getattr(self.schema, f"{options}T")()
+            vars(node.builtinOptions).update(fields)
         self.model.operatorCodes.append(code)
         self.graph.operators.append(node)
+
+    @property
+    def last(self) -> int:
+        """The tensor that the last node gives."""
+        return int(self.graph.outputs[0])
+
+    def add_input(self, shape: tuple[int, ...]) -> int:
+        """A further input of the model: its tensor."""
+        tensor = self._tensor(shape, self.dtype)
+        self.graph.inputs = [*self.graph.inputs, tensor]
+        return tensor
 
     def quantize_convolution(self, scales: Scales, channel_axis: int) -> None:
         """Give scales and zero points to all tensors of a model that ends in a convolution: those of the input to each

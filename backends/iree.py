@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Arithmetic, Backend, Ready, Supports, touching
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
+from convbench.problem import ACTIVATIONS, DTYPES, PADDING_MODES, RESIDUALS, ConvProblem
 
+from ._fusion import implementation_with, parts_of
 from ._issue_forms import IREE
 
 if TYPE_CHECKING:
@@ -38,7 +39,13 @@ class Iree(Backend):
     issue_form = IREE
     install = "'convbench[iree]'"
     summary = "IREE: stablehlo.convolution in NHWC, compiled for this CPU"
-    supports = Supports(dtypes=set(DTYPES), padding_modes=set(PADDING_MODES), negative_padding=True)
+    supports = Supports(
+        dtypes=set(DTYPES),
+        padding_modes=set(PADDING_MODES),
+        negative_padding=True,
+        activations=set(ACTIVATIONS),
+        residuals=set(RESIDUALS),
+    )
     arithmetic = Arithmetic("direct")
     prepacks = ("input", "weight", "output")
     threads = 1
@@ -48,14 +55,21 @@ class Iree(Backend):
         self.threads = n
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self.prepare_fused(problem, x, w, b, None)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
         import numpy as np
         from iree import runtime
 
         convolve, device = _compiled(problem, self.threads)
         arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b])
+        arrays += [] if r is None else [r.transpose(0, 2, 3, 1)]
         operands = [runtime.asdevicearray(device, np.array(a, order="C")) for a in arrays]
-        touch = touching(operands[0].to_host())  # on the CPU that is the memory itself
-        explain = lambda: pipeline_in(_configurations(problem))  # noqa: E731
+        images = operands[:1] if r is None else [operands[0], operands[-1]]
+        touch = touching(*(image.to_host() for image in images))  # on the CPU that is the memory itself
+        explain = lambda: _explained(problem)  # noqa: E731
         return Ready(lambda: convolve(*operands), to_numpy=_to_numpy, touch=touch, explain=explain)
 
     def script(self, problem: ConvProblem) -> str | None:
@@ -115,6 +129,17 @@ def _configurations(problem: ConvProblem) -> str:
     return str(module.decode(errors="replace"))
 
 
+def _explained(problem: ConvProblem) -> str | None:
+    """`pipeline_in`; an epilogue is fused where no executable but that of the convolution computes anything."""
+    module = _configurations(problem)
+    pipeline = pipeline_in(module)
+    if problem.epilogue is None:
+        return pipeline
+    computing = {name for name in _DISPATCH.findall(module) if not name.endswith("_slow_memcpy")}
+    return implementation_with(pipeline, problem, parts_of(problem.epilogue) if len(computing) == 1 else ())
+
+
+_DISPATCH = re.compile(r"func\.func @(\w+_dispatch_\w+)\(")
 _FUNCTION = re.compile(
     r"func\.func @\w+_dispatch_\d+_"
     r"(conv|depthwise_conv|mmt4d|(?:batch_)?(?:matmul|matvec|vecmat)(?:_like)?|reduction|generic)_\w+\(\).*?"

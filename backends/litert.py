@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from convbench.backend import Arithmetic, Backend, QuantizedArithmetic, QuantizedSupport, Ready, Supports
-from convbench.problem import ConvProblem, Scales
+from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem, Scales
 
+from ._fusion import implementation_with
 from ._issue_forms import LITERT
 from ._tflite_convolution import tflite_model
+from ._tflite_epilogue import fused_in_convolution
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +34,15 @@ class _LiteRt(Backend):
 
     def __init__(self, name: str, dtype: Literal["float32", "float16"], summary: str) -> None:
         self.name, self.summary = name, summary
-        self.supports = Supports(dtypes={dtype}, padding_modes={"zeros", "reflect"}, negative_padding=True)
+        self.supports = Supports(
+            dtypes={dtype},
+            padding_modes={"zeros", "reflect"},
+            negative_padding=True,
+            activations=set(ACTIVATIONS),
+            residuals=set(RESIDUALS),
+        )
         # XNNPACK's products read channels in blocks: with a 1x1 kernel, zero weights meet values of the next pixel.
-        self.arithmetic = Arithmetic("gemm", accumulate=dtype, taints=(dtype,))
+        self.arithmetic = Arithmetic("gemm", accumulate=dtype, epilogue_in_dtype=True, taints=(dtype,))
 
     def limit_threads(self, n: int) -> None:
         importlib.import_module("ai_edge_litert.interpreter")  # not in prepare, which is timed
@@ -43,18 +51,32 @@ class _LiteRt(Backend):
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
         return self._prepared(tflite_model(problem, w, b), x)
 
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
+        return self._prepared(tflite_model(problem, w, b), x, r, problem)
+
     def prepare_quantized(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
     ) -> Ready:
         return self._prepared(tflite_model(problem, w, b, scales), x)
 
-    def _prepared(self, model: bytes, x: np.ndarray) -> Ready:
+    def _prepared(
+        self, model: bytes, x: np.ndarray, r: np.ndarray | None = None, problem: ConvProblem | None = None
+    ) -> Ready:
+        """With the residual `r` and the `problem` where that has an epilogue."""
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_content=model, num_threads=self.threads)
         interpreter.allocate_tensors()
-        image, place = x.transpose(0, 2, 3, 1).copy(), interpreter.get_input_details()[0]["index"]
-        interpreter.set_tensor(place, image)
+        images = [array.transpose(0, 2, 3, 1).copy() for array in (x, r) if array is not None]
+        places = [details["index"] for details in interpreter.get_input_details()]
+
+        def load() -> None:
+            for place, image in zip(places, images, strict=True):
+                interpreter.set_tensor(place, image)
+
+        load()
         output = interpreter.get_output_details()[0]["index"]
 
         def to_numpy(_: Any) -> np.ndarray:
@@ -63,22 +85,27 @@ class _LiteRt(Backend):
 
         def touch() -> None:  # no array of the interpreter's memory may exist during a call
             interpreter.get_tensor(output)
-            interpreter.set_tensor(place, image)
+            load()
 
         # The operators are shown by this method only, which is not public and may go.
-        explain = lambda: kernel_in(interpreter._get_ops_details())  # noqa: E731
+        def explain() -> str | None:
+            kernel = kernel_in(interpreter._get_ops_details())
+            return kernel if problem is None else implementation_with(kernel, problem, fused_in_convolution(problem))
+
         return Ready(interpreter.invoke, to_numpy=to_numpy, touch=touch, explain=explain)
 
 
 def kernel_in(operators: list[dict[str, Any]]) -> str | None:
     """What computes the only convolution of a model: XNNPACK if it took the operator over, or else a kernel of LiteRT.
-    An operator that was taken over stays in the list, and its output is also one of the delegate's."""
+    An operator that was taken over stays in the list. Its output is also one of the delegate's, or with more operators
+    its weight is an input of that."""
     convolutions = [each for each in operators if each["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D")]
     delegates = [each for each in operators if each["op_name"] in ("DELEGATE", "TfLiteXNNPackDelegate")]
     if len(convolutions) != 1 or len(delegates) > 1:
         return None
     name, outputs = convolutions[0]["op_name"].lower(), set(convolutions[0]["outputs"])
-    taken_over = any(outputs & set(delegate["outputs"]) for delegate in delegates)
+    weight = set(list(convolutions[0].get("inputs", ()))[1:2])
+    taken_over = any(outputs & set(each["outputs"]) or weight & set(each.get("inputs", ())) for each in delegates)
     return f"xnnpack {name}" if taken_over else f"builtin {name}"
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
-from convbench.problem import ConvProblem
+from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem
 
+from ._fusion import implementation_with
 from ._issue_forms import NCNN
-from ._ncnn_model import PADDING_TYPE, layer_type, net_text
+from ._ncnn_model import LOSES_NAN, PADDING_TYPE, fused_in_layer, layer_type, net_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,14 +22,19 @@ class _Ncnn(Backend):
     requires = ("ncnn",)
     issue_form = NCNN
     supports = Supports(
-        dtypes={"float32", "float16", "bfloat16"}, padding_modes=set(PADDING_TYPE), negative_padding=True
+        dtypes={"float32", "float16", "bfloat16"},
+        padding_modes=set(PADDING_TYPE),
+        negative_padding=True,
+        activations=set(ACTIVATIONS),
+        residuals=set(RESIDUALS),
     )
     prepacks = ("input", "weight", "output")
     threads: int | None = None
     without_isa_switch = "its kernels are picked by the CPU alone"
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
-        self.name, self.arithmetic, self.summary = name, Arithmetic(algorithm), summary
+        self.name, self.summary = name, summary
+        self.arithmetic = Arithmetic(algorithm, epilogue_in_dtype=True, loses_nan=LOSES_NAN)
 
     def unsupported(self, problem: ConvProblem) -> str | None:
         reason = super().unsupported(problem)
@@ -44,40 +50,51 @@ class _Ncnn(Backend):
         self.threads = n
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self.prepare_fused(problem, x, w, b, None)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
         import ncnn
         import numpy as np
 
         net = self._net(problem, w, b)
         options = net.opt
-        plain_input = ncnn.Mat(np.array(x, np.float32, order="C"), 0).clone()
-        packed: list[Any] = []
+        images = {"x": x} if r is None else {"x": x, "r": r}
+        plain = {n: ncnn.Mat(np.array(a, np.float32, order="C"), 0).clone() for n, a in images.items()}
+        blobs = {"x": "packed", "r": "rpacked"}  # as ncnn packs them
+        packed: dict[str, Any] = {}
 
         def pack() -> None:
-            packer = net.create_extractor()
-            packer.input("x", plain_input.clone())
-            packed[:] = [_extracted(packer, "packed")]
+            for name, image in plain.items():
+                packer = net.create_extractor()
+                packer.input(name, image.clone())
+                packed[blobs[name]] = _extracted(packer, blobs[name])
 
         def run() -> Any:
             extractor = net.create_extractor()
-            extractor.input("packed", packed[0])
+            for blob, image in packed.items():
+                extractor.input(blob, image)
             return _extracted(extractor, "y")
 
         def to_numpy(output: Any) -> np.ndarray:
-            plain = ncnn.convert_packing(output, 1, options)
-            if plain.elembits() == 16:
+            unpacked = ncnn.convert_packing(output, 1, options)
+            if unpacked.elembits() == 16:
                 cast = ncnn.cast_float16_to_float32 if problem.dtype == "float16" else ncnn.cast_bfloat16_to_float32
-                plain = cast(plain, options)
-            return np.array(plain.numpy("f", 0), x.dtype).reshape(problem.output_shape)
+                unpacked = cast(unpacked, options)
+            return np.array(unpacked.numpy("f", 0), x.dtype).reshape(problem.output_shape)
 
-        def explain() -> str:
+        def explain() -> str | None:
             def answer(*switched_off: str) -> bytes:
                 extractor = self._net(problem, w, b, switched_off).create_extractor()
-                extractor.input("x", plain_input.clone())
+                for name, image in plain.items():
+                    extractor.input(name, image.clone())
                 return to_numpy(_extracted(extractor, "y")).tobytes()
 
             is_depthwise = problem.groups == problem.in_channels == problem.out_channels  # a kernel of its own
             algorithm = "depthwise" if is_depthwise else self._algorithm(answer)
-            return f"{algorithm} pack{packed[0].elempack}"
+            kernel = f"{algorithm} pack{packed['packed'].elempack}"
+            return implementation_with(kernel, problem, fused_in_layer(problem.epilogue) if problem.epilogue else ())
 
         pack()
         return Ready(run, to_numpy=to_numpy, touch=pack, explain=explain)

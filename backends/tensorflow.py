@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import WITH_STEP, Arithmetic, Backend, Ready
+from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
 from . import _onednn_isa
 from . import _tensorflow_gradients as gradients
+from ._fusion import implementation_with
 from ._issue_forms import TENSORFLOW
-from ._onednn_log import kernels_in, printed_by
+from ._onednn_log import fused_in, kernels_in, printed_by
+from ._tensorflow_fused import ended
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +29,9 @@ class TensorFlow(Backend):
     issue_form = TENSORFLOW
     install = "'convbench[tensorflow]'"
     summary = "tf.nn.conv2d in NHWC"
-    supports = WITH_STEP
+    supports = WITH_EPILOGUES
     thread_safe = True
-    arithmetic = Arithmetic("auto")  # TensorFlow chooses the kernel, and does not show which
+    arithmetic = Arithmetic("auto", epilogue_in_dtype=True)  # TensorFlow chooses the kernel, and does not show which
     prepacks = ("input", "weight", "output")
     # On a CPU without AVX-512's instructions for neural networks TensorFlow leaves oneDNN off. Its own kernels are
     # compiled for one instruction set, below AVX2, and take matrix products from oneDNN.
@@ -71,6 +73,30 @@ class TensorFlow(Backend):
         if convolve is not plain:
             explain = lambda: _kernel_of_graph(problem, plain, input_)  # noqa: E731
         return Ready(run, to_numpy=to_numpy, touch=touch, explain=explain)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
+        import tensorflow as tf
+
+        assert problem.epilogue is not None
+        with tf.device("CPU:0"):
+            weight, bias = tf.constant(w.transpose(2, 3, 1, 0)), None if b is None else tf.constant(b)
+            images = [tf.constant(a.transpose(0, 2, 3, 1)) for a in (x, r) if a is not None]
+        padded, sides = _padding(problem)
+        strides, dilations, end = list(problem.stride), list(problem.dilation), ended(problem.epilogue)
+
+        def plain(x: Any, r: Any = None) -> Any:
+            y = tf.nn.conv2d(padded(x), weight, strides, sides, dilations=dilations)
+            return end(y if bias is None else tf.nn.bias_add(y, bias), r)
+
+        compute, log = _graph(plain, images)
+        return Ready(
+            lambda: compute(*images),
+            to_numpy=lambda y: y.numpy().transpose(0, 3, 1, 2),
+            touch=lambda: [tf.reduce_max(image) for image in images],
+            explain=lambda: implementation_with(kernels_in(log), problem, fused_in(log)),
+        )
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
@@ -151,6 +177,18 @@ def _note_kernel(problem: ConvProblem, first_call: Callable[[], Any]) -> None:
 def _kernel_of_graph(problem: ConvProblem, plain: Callable[[Any], Any], x: Any) -> str | None:
     """The kernel that a graph uses; of its parts, computed one by one, only that they are Eigen's says something."""
     return _of_graphs.get(problem) or ("eigen" if _kernel(plain, x) == "eigen" else None)
+
+
+def _graph(plain: Callable[..., Any], images: list[Any]) -> tuple[Callable[..., Any], str]:
+    """`plain` as a graph, in which TensorFlow joins what it can to the convolution, and what oneDNN logs when it makes
+    the kernel; `plain` itself, and nothing, where TensorFlow's own kernels cannot join what the graph joins."""
+    import tensorflow as tf
+
+    graph = tf.function(plain).get_concrete_function(*images)
+    try:
+        return graph, printed_by(lambda: graph(*images))
+    except tf.errors.UnimplementedError:
+        return plain, ""
 
 
 def _has_onednn() -> bool:

@@ -74,7 +74,7 @@ def approximation_error(epilogue: Epilogue, y: Array, unit: float, smallest: flo
         sizes = np.maximum(sizes, np.abs(y))
     error = _ROUNDINGS[epilogue.activation] * unit * sizes
     if epilogue.activation in _EXPONENTIAL:
-        error = error + smallest * np.maximum(1.0, np.abs(y))
+        error = error + 2 * smallest * np.maximum(1.0, np.abs(y))
     for limit in (epilogue.low, epilogue.high):
         if limit is not None and not _is_short(limit):  # rounded by whoever keeps it
             error = error + np.where(sizes == abs(limit), unit * abs(limit), 0.0)
