@@ -1,0 +1,85 @@
+"""The seeded faults of quantised convolutions: each is shown wrong by its example, and the controls are right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from places import EVALUATION
+
+from convbench.backend import Backend
+from convbench.problem import ConvProblem
+from convbench.problem.quantization import every_quantization
+from convbench.registry import Origin, load
+from convbench.verification.adversarial_calls import OF_CHANGED, examine
+from convbench.verification.oracle import oracle_for
+from convbench.verification.quantized.data import QUANTIZED_VALUES
+from convbench.verification.question import Question
+
+BACKENDS: list[Any] = list(load(Origin("file", str(EVALUATION / "mutation" / "quantized_faults.py"))))
+CONTROLS = [backend for backend in BACKENDS if backend.fault is None]
+FAULTS = [backend for backend in BACKENDS if backend.fault is not None]
+SEEDS = range(3)
+
+
+def fresh(backend: Any) -> Any:
+    return type(backend)(backend.fault, backend.halves)
+
+
+def complaints(backend: Backend, question: Question) -> list[str]:
+    """The phases whose answers are wrong."""
+    key = oracle_for(question, backend.arithmetic)
+    behaviour = examine(backend, question.problem, key.operands, question.layout, question.calls)
+    assert behaviour.overwritten is None
+    wrong = []
+    for answer in behaviour.answers:
+        judge = key.judge_changed if answer.phase in OF_CHANGED else key.judge
+        wrong += [] if judge(backend.arithmetic, answer.output).passed else [answer.phase]
+    return wrong
+
+
+@pytest.mark.parametrize("backend", FAULTS, ids=lambda backend: backend.name)
+def test_a_fault_is_shown_by_its_example_which_the_control_passes(backend: Any) -> None:
+    question = Question.parse(backend.fault.example)
+    assert backend.fault.acts_on(question.problem)
+    faulty = fresh(backend)
+    assert any(complaints(faulty, question.replace(seed=question.seed + seed)) for seed in SEEDS)
+    assert complaints(fresh(CONTROLS[0]), question) == []
+
+
+@pytest.mark.parametrize("backend", CONTROLS, ids=lambda backend: backend.name)
+@settings(max_examples=40, derandomize=True, database=None, deadline=None)
+@given(data=st.data())
+def test_a_control_is_right_by_its_own_rounding(backend: Any, data: st.DataObject) -> None:
+    problem = ConvProblem(
+        batch=data.draw(st.integers(1, 2)),
+        in_channels=4,
+        height=data.draw(st.integers(4, 7)),
+        width=6,
+        out_channels=data.draw(st.sampled_from((2, 4, 8))),
+        kernel_size=data.draw(st.sampled_from(((1, 1), (3, 2), (2, 3)))),
+        stride=data.draw(st.sampled_from((1, (1, 2)))),
+        padding=data.draw(st.sampled_from((0, 1, ((1, 0), (2, 1)), ((-1, 0), (0, 2))))),
+        groups=data.draw(st.sampled_from((1, 2))),
+        bias=data.draw(st.booleans()),
+        quantization=data.draw(st.sampled_from(every_quantization())),
+    )
+    values = data.draw(st.sampled_from(QUANTIZED_VALUES))
+    assert (
+        complaints(fresh(backend), Question(problem=problem, values=values, seed=data.draw(st.integers(0, 99)))) == []
+    )
+
+
+def test_a_rounding_that_is_not_the_declared_one_is_wrong() -> None:
+    question = Question.parse("n1c4h5w5_o6k3_p1_bias_s8s8s8z one-tap seed=1")
+    for one in CONTROLS:
+        for other in CONTROLS:
+            key = oracle_for(question, one.arithmetic)
+            answer = key.operands.prepared_by(other, question.problem).run()
+            assert key.judge(one.arithmetic, answer).passed == (one is other)
+
+
+def test_there_are_many() -> None:
+    assert len({backend.name for backend in FAULTS}) == len(FAULTS) >= 30
