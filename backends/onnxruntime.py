@@ -187,4 +187,4 @@ def kernel_in(graph: list[tuple[str, str]]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-BACKENDS = (_OnnxRuntime(),)
+BACKENDS = (_OnnxRuntime(), _Qdq())

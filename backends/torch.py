@@ -59,6 +59,9 @@ class _Engine(_Eager):
         super().__init__(f"torch-{engine}", summary, channels_last=True)
         self.engine, self.arithmetic = engine, Arithmetic(quantized=ARITHMETIC[engine])
 
+    def script(self, problem: ConvProblem) -> str | None:
+        return None
+
 
 class _Native(TorchConv2d):
     """ATen's own kernels, without oneDNN and without NNPACK, which uses Winograd or FFT for batches from 16 on."""
@@ -207,5 +210,8 @@ BACKENDS = (
     _Eager("torch-channels-last", "F.conv2d in memory format channels_last", channels_last=True),
     _Native("torch-native", "F.conv2d on ATen's own kernels, oneDNN and NNPACK off"),
     _Packed("torch-packed", "oneDNN with weights packed beforehand, as in a compiled model", channels_last=True),
+    _Engine("fbgemm", "quantized.conv2d by FBGEMM"),
+    _Engine("onednn", "quantized.conv2d by oneDNN"),
+    _Engine("qnnpack", "quantized.conv2d by QNNPACK, the engine for phones"),
     _Mps("torch-mps", "F.conv2d on Apple's Metal"),
 )

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from convbench.backend import Backend
 from convbench.extraction.extract import Extracted
 from convbench.problem import DTYPES
 from convbench.registry import Entry, Row, versions
@@ -35,9 +36,15 @@ def backend_row(entry: Row) -> dict[str, Any]:
         "algorithm": backend.arithmetic.algorithm if backend else None,
         "prepacks": list(backend.prepacks) if backend else None,
         "dtypes": sorted(backend.supports.dtypes, key=list(DTYPES).index) if backend else None,
+        "quantized": _quantized(backend) if backend else None,
         "padding_modes": sorted(backend.supports.padding_modes) if backend else None,
         "origin": str(entry.origin),
     }
+
+
+def _quantized(backend: Backend) -> list[str]:
+    """The quantised problems that a backend computes, as `input:result`."""
+    return sorted(backend.supports.quantized.formats) if backend.supports.quantized else []
 
 
 def backends_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
@@ -47,7 +54,7 @@ def backends_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
         (
             row["backend"],
             Text("available", style="green"),
-            " ".join(_SHORT_DTYPES[dtype] for dtype in row["dtypes"]),
+            " ".join([*map(_SHORT_DTYPES.__getitem__, row["dtypes"]), *(["i8"] if row["quantized"] else [])]),
             ", ".join(f"{name} {version}" for name, version in row["versions"].items()),
             row["summary"],
         )

@@ -57,7 +57,11 @@ def outcomes(entry: Entry) -> dict[str, Outcome]:
     if reason := entry.unavailable():
         pytest.skip(reason)
     dtypes = entry.backend.supports.dtypes
-    asked = PROBLEMS if "float32" in dtypes else {k: p.replace(dtype=min(dtypes)) for k, p in PROBLEMS.items()}
+    asked = (
+        PROBLEMS
+        if "float32" in dtypes
+        else {k: p.replace(dtype=min(dtypes, default="int8")) for k, p in PROBLEMS.items()}
+    )
     # A compiler's first module may take half a minute where nothing of it is on disk yet.
     with Engine(Settings.quick(time_limit_s=120.0)) as engine:
         return {
