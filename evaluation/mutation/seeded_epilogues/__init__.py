@@ -1,0 +1,1 @@
+"""Seeded faults of epilogues: a correct activation and residual sum after a correct convolution, and deviations."""
