@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from convbench.backend import WITH_STEP, Arithmetic, Backend, Ready, touching
+from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready, touching
 
+from . import _numba_fused as fused
 from . import _numba_gradients as gradients
 from ._issue_forms import NUMBA
+from ._numpy_fused import WITHOUT_ERF
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +45,7 @@ class NumbaDirect(Backend):
     requires = ("numba",)
     issue_form = NUMBA
     summary = "register-tiled direct convolution, compiled by Numba; weights packed beforehand"
-    supports = WITH_STEP
+    supports = replace(WITH_EPILOGUES, activations=WITHOUT_ERF)
     thread_safe = True
     # The call converts half formats to float32, sums in float32, and rounds once at the end.
     arithmetic = Arithmetic("direct")
@@ -109,6 +112,11 @@ class NumbaDirect(Backend):
 
         lanes = f"direct {'pixels' if by_pixels else 'channels'} {register.lanes} lanes"
         return Ready(lambda: on(x), on={"numpy": on}, touch=touching(x), explain=lambda: lanes)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
+        return fused.prepared(self, problem, x, w, b, r)
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None

@@ -14,7 +14,7 @@ from . import _onednn_isa
 from . import _tensorflow_gradients as gradients
 from ._fusion import implementation_with
 from ._issue_forms import TENSORFLOW
-from ._onednn_log import fused_in, kernels_in, printed_by
+from ._onednn_log import LOSES_NAN, fused_in, kernels_in, printed_by
 from ._tensorflow_fused import ended
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class TensorFlow(Backend):
     summary = "tf.nn.conv2d in NHWC"
     supports = WITH_EPILOGUES
     thread_safe = True
-    arithmetic = Arithmetic("auto", epilogue_in_dtype=True)  # TensorFlow chooses the kernel, and does not show which
+    arithmetic = Arithmetic(
+        "auto", epilogue_in_dtype=True, loses_nan=LOSES_NAN
+    )  # TensorFlow chooses the kernel, and does not show which
     prepacks = ("input", "weight", "output")
     # On a CPU without AVX-512's instructions for neural networks TensorFlow leaves oneDNN off. Its own kernels are
     # compiled for one instruction set, below AVX2, and take matrix products from oneDNN.
@@ -90,7 +92,7 @@ class TensorFlow(Backend):
             y = tf.nn.conv2d(padded(x), weight, strides, sides, dilations=dilations)
             return end(y if bias is None else tf.nn.bias_add(y, bias), r)
 
-        compute, log = _graph(plain, images)
+        compute, log = _graph(problem, plain, images)
         return Ready(
             lambda: compute(*images),
             to_numpy=lambda y: y.numpy().transpose(0, 3, 1, 2),
@@ -179,14 +181,21 @@ def _kernel_of_graph(problem: ConvProblem, plain: Callable[[Any], Any], x: Any) 
     return _of_graphs.get(problem) or ("eigen" if _kernel(plain, x) == "eigen" else None)
 
 
-def _graph(plain: Callable[..., Any], images: list[Any]) -> tuple[Callable[..., Any], str]:
+_logs: dict[ConvProblem, str] = {}
+"""What oneDNN logged when it made the kernel of a graph of this process: it says nothing when it has one already."""
+
+
+def _graph(problem: ConvProblem, plain: Callable[..., Any], images: list[Any]) -> tuple[Callable[..., Any], str]:
     """`plain` as a graph, in which TensorFlow joins what it can to the convolution, and what oneDNN logs when it makes
     the kernel; `plain` itself, and nothing, where TensorFlow's own kernels cannot join what the graph joins."""
     import tensorflow as tf
 
     graph = tf.function(plain).get_concrete_function(*images)
     try:
-        return graph, printed_by(lambda: graph(*images))
+        log = printed_by(lambda: graph(*images))
+        if kernels_in(log) is not None:
+            _logs[problem] = log
+        return graph, _logs.get(problem, "")
     except tf.errors.UnimplementedError:
         return plain, ""
 
