@@ -95,7 +95,8 @@ def limit(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings,
 
 def _peak(problem: ConvProblem, declared: Mapping[str, Any], ceilings: Ceilings) -> tuple[float | None, str | None]:
     """Floating-point operations a second at most, and what that assumes."""
-    precision = declared.get("operand") or problem.dtype
+    # What is declared of operands holds for numbers in floating point.
+    precision = "int8" if problem.quantization else declared.get("operand") or problem.dtype
     peak = ceilings.peak(precision)
     if peak is not None:
         return peak.value, None
@@ -165,6 +166,8 @@ def _written(problem: ConvProblem) -> dict[str, tuple[int, ...]]:
 
 def _itemsize(operand: str, problem: ConvProblem, declared: Mapping[str, Any]) -> int:
     """Bytes an element, in the precision computed in where it was converted beforehand."""
+    if problem.quantization is not None:
+        return problem.quantization.itemsizes_bytes[_OPERANDS[operand]]
     itemsize = ITEMSIZE_BYTES[problem.dtype]
     if operand not in (declared.get("prepacks") or ()):
         return itemsize
@@ -190,6 +193,7 @@ def _axes(problem: ConvProblem) -> list[tuple[int, int, int]]:
     return axes
 
 
+_OPERANDS = {"input": "x", "weight": "w", "bias": "b", "output": "y"}
 _COLUMNS = ("status", "median_s", "gflops", "threads", "dtype", "backend", "case_id", "declared", "cpu")
 
 
@@ -239,6 +243,6 @@ def _candidate(row: Mapping[Hashable, Any], ceilings: Ceilings | None) -> BestCo
     least = limit(problem, declared, ceilings)
     if least is None:
         return None
-    dtype = declared.get("operand") or row["dtype"]
+    dtype = "int8" if problem.quantization else declared.get("operand") or row["dtype"]
     share = least.share(row["median_s"])
     return BestConvolution(row["threads"], dtype, row["backend"], row["case_id"], row["gflops"], share)

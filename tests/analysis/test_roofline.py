@@ -455,3 +455,15 @@ def test_what_is_assumed_of_half_formats_is_said_once() -> None:
     records = [record(name, 0.5, "n1c64h56w56_o64k3_bf16") for name in ("a", "b")]
     text = words(shown(records, Limits([ceilings()])))
     assert text.count("bfloat16 is computed in float32, since this CPU does not multiply it") == 1
+
+
+def test_a_quantised_problem_is_limited_by_products_of_integers_whatever_is_declared_of_floats() -> None:
+    quantised = ConvProblem(in_channels=256, height=56, width=56, out_channels=256, kernel_size=3, dtype="int8")
+    machine = ceilings({"float32": 100e9, "int8": 400e9})
+    for declared in (PLAIN, PLAIN | {"operand": "bfloat16", "prepacks": ["weight", "input"]}):
+        least = limit(quantised, declared, machine)
+        assert least is not None
+        assert (least.bound, least.seconds) == ("compute", flops_needed(quantised) / 400e9)
+        assert bytes_needed(quantised, declared) == quantised.bytes
+    assert limit(quantised, PLAIN, ceilings()) is None
+    assert bytes_needed(quantised.replace(quantization="u8:s8:s32"), PLAIN) > quantised.bytes

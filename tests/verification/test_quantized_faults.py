@@ -83,3 +83,30 @@ def test_a_rounding_that_is_not_the_declared_one_is_wrong() -> None:
 
 def test_there_are_many() -> None:
     assert len({backend.name for backend in FAULTS}) == len(FAULTS) >= 30
+
+
+NAMED = {
+    "padding-of-zeros": "as if padding held 0",
+    "x-zero-ignored": "as if the input's zero point were 0",
+    "w-zero-ignored": "as if the weights' zero points were 0",
+    "y-zero-ignored": "as if the result's zero point were 0",
+    "scale-of-first-channel": "as if the first channel's scale held for all",
+    "pairs-saturate": "as if sums of two products, in pairs along rows of the kernel, were clamped to 16 bits",
+    "truncated": "as if numbers were cut off towards 0",
+    "floored": "as if numbers were cut off downwards",
+    "halves-up": "as if halves went up",
+    "halves-away": "as if halves went away from 0",
+    "halves-even-with-zero-point": "as if halves went to what is even behind the zero point",
+    "not-clamped": "as if it wrapped around",
+}
+
+
+@pytest.mark.parametrize("backend", FAULTS, ids=lambda backend: backend.name)
+def test_a_mistake_that_is_known_is_named_and_no_other_is(backend: Any) -> None:
+    question = Question.parse(backend.fault.example)
+    for seed in SEEDS:
+        key = oracle_for(question.replace(seed=question.seed + seed), backend.arithmetic)
+        verdict = key.judge(backend.arithmetic, key.operands.prepared_by(fresh(backend), question.problem).run())
+        words = NAMED.get(backend.fault.name, "")
+        assert verdict.passed or words in str(verdict.reason)
+        assert words or "as if" not in str(verdict.reason)

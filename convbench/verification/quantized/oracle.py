@@ -7,6 +7,7 @@ in float32 has a bound, for a few roundings behind the sum: 6 u (|sum| + 2 |b|) 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from convbench.backend import Arithmetic
 from convbench.problem import ConvProblem, Quantization
 from convbench.verification.operands import Operands, complemented, result_dtype
+from convbench.verification.quantized.likely_mistakes import likely_mistake
 from convbench.verification.quantized.requantization import Admitted, Floats, Requantization
 from convbench.verification.reference import convolve
 from convbench.verification.verdict import Check, Verdict, refusal
@@ -76,7 +78,12 @@ class QuantizedOracle:
             return refused
         slack = self._saturation if arithmetic.quantized.saturates else 0.0
         admitted = self._admitted(arithmetic, slack)
-        return _judged(output.astype(np.float64), admitted, in_steps=self.quantization.result != "f32")
+        got = output.astype(np.float64)
+        verdict = _judged(got, admitted, in_steps=self.quantization.result != "f32")
+        if verdict.passed:
+            return verdict
+        mistake = likely_mistake(self.problem, self.operands, self.requantization, arithmetic.quantized, got)
+        return replace(verdict, reason=f"{verdict.reason}, {mistake}") if mistake else verdict
 
     def judge_changed(self, arithmetic: Arithmetic, output: Any) -> Verdict:
         """The verdict on an answer for operands that were changed by `complemented`."""
