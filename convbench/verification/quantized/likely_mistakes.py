@@ -1,6 +1,6 @@
 """What a wrong answer looks like: known mistakes in quantised convolutions, each computed, and compared with it.
 
-An answer that is what a mistake gives, at every element, is told in these words. Others are told in none.
+An answer that is what a mistake gives, at every element, is described in these words. Others have no description.
 """
 
 from __future__ import annotations
