@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from convbench.cli import options
+
+if TYPE_CHECKING:
+    from convbench.api.choose import ChoiceResult
+    from convbench.runner.choose.answer import Request
 
 
 @click.command(short_help="Choose the backend for a model, a suite or a problem.")
@@ -25,7 +31,11 @@ from convbench.cli import options
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Compute every layer with this batch size.")
 @click.option("--training", is_flag=True, help="Choose by a training step of each layer: forward and all gradients.")
 @options.input_shape
-@click.option("--dtype", metavar="T", help="Compute every layer in float64, float32, float16, bfloat16 or int8.")
+@click.option(
+    "--dtype",
+    metavar="T,T,...",
+    help="Compute every layer in float64, float32, float16, bfloat16 or int8. Several are compared side by side.",
+)
 @click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="Write the choices to FILE, as a plan.")
 @click.option("--from-results", is_flag=True, help="Answer at once from earlier records of this machine.")
 @click.option("--machine", metavar="NAME", help="Answer for another machine, from its records.")
@@ -62,15 +72,30 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
     if len(names) != 1:
         reason = f"there are {' and '.join(names)}" if names else "there is none"
         raise click.UsageError(f"give one of --suite, --model and --problem; {reason}.")
-    from convbench.api.choose import choose_request
-    from convbench.reporting.choice import answer_report
-    from convbench.reporting.console import say, show, show_journal_warnings, stderr
-    from convbench.reporting.progress import progress
-    from convbench.reporting.run.report import measuring_notes
+    from convbench.reporting.console import show_journal_warnings
     from convbench.runner.choose.answer import Request
+    from convbench.runner.selection import dtypes_named
 
     request = Request(problems=() if problem is None else (problem,), **values)
     show_journal_warnings()
+    dtypes = dtypes_named(request.dtype)
+    if len(dtypes) < 2:
+        sys.exit(_chosen(request, as_json=as_json).exit_code)
+    if request.plan is not None:
+        raise click.UsageError(
+            f"--plan takes the choices in one dtype, and --dtype has {len(dtypes)}; give one of them."
+        )
+    sys.exit(_side_by_side(request, dtypes, as_json=as_json))
+
+
+def _chosen(request: Request, *, as_json: bool) -> ChoiceResult:
+    """Choose, and show the answer."""
+    from convbench.api.choose import choose_request
+    from convbench.reporting.choice import answer_report
+    from convbench.reporting.console import say, show, stderr
+    from convbench.reporting.progress import progress
+    from convbench.reporting.run.report import measuring_notes
+
     with progress(stderr(), plain=as_json, lower=request.lower_precision) as observer:
         result = choose_request(request, observer)
     measurements = result.measurements
@@ -81,4 +106,26 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
         stderr().print(measuring_notes(measurements, details=request.details), crop=False)
     if request.plan is not None and result.ok:
         say(f"The plan is in {request.plan}.", error=True)
-    sys.exit(result.exit_code)
+    return result
+
+
+def _side_by_side(request: Request, dtypes: Sequence[str], *, as_json: bool) -> int:
+    """Choose in each of `dtypes`, and show what they bring. Returns the exit code: the largest of all."""
+    from convbench.errors import NothingMeasuredError
+    from convbench.reporting.choice_by_dtype import by_dtype_report, by_dtype_rows
+    from convbench.reporting.console import say, show
+
+    results: dict[str, ChoiceResult] = {}
+    for dtype in dtypes:
+        say(f"{dtype}:", error=True)
+        try:
+            results[dtype] = _chosen(replace(request, dtype=dtype), as_json=as_json)
+        except NothingMeasuredError as error:  # in this dtype; others may have a choice
+            say(f"convbench: {error}", error=True)
+            continue
+        if results[dtype].interrupted:
+            break
+    models = {dtype: result.answer.model for dtype, result in results.items()}
+    if (report := by_dtype_report(models)) is not None:
+        show(report, by_dtype_rows(models), as_json=as_json)
+    return max((result.exit_code for result in results.values()), default=NothingMeasuredError.exit_code)
