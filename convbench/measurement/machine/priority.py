@@ -3,7 +3,8 @@
 On a busy machine a worker waits for a CPU between and within its calls. With real-time priority the scheduler runs it
 first, by `SCHED_RR` at its lowest level (sched(7)): two processes of one backend then differ beside busy programs as
 they do on an idle machine (`evaluation/accuracy/self_agreement.py --busy 4 --priority realtime`). Only timed calls have
-it, all threads of the process together; preparing and verifying do not, and other programs get the CPU in between.
+it, all threads of the process together, and the run while it takes turns among its workers, which it otherwise wakes
+much too late; preparing and verifying do not, and other programs get the CPU in between.
 It does not help against other virtual machines of the same host. Only Linux has it here.
 """
 
@@ -40,16 +41,17 @@ def refuse_impossible(priority: Priority) -> None:
 
 @contextlib.contextmanager
 def before_others(priority: Priority) -> Iterator[None]:
-    """Meanwhile all threads of this process, and those that they start, have `priority`; afterwards they are as any
-    other program's. Where the system refuses, they stay so."""
+    """Meanwhile all threads of this process, and those that they start, have `priority`; afterwards they are scheduled
+    as this thread was before. Where the system refuses, they stay as they are."""
     if priority == "normal" or sys.platform != "linux":
         yield
         return
+    policy, level = os.sched_getscheduler(0), os.sched_getparam(0)
     _schedule(os.SCHED_RR, _lowest())
     try:
         yield
     finally:
-        _schedule(os.SCHED_OTHER, os.sched_param(0))
+        _schedule(policy, level)
 
 
 def _lowest() -> os.sched_param:

@@ -16,7 +16,7 @@ from functools import partial
 from convbench.isa import reason_without_switch
 from convbench.measurement.machine.affinity import Cores, cores_here, kept_off
 from convbench.measurement.machine.facts import load_average
-from convbench.measurement.machine.priority import refuse_impossible
+from convbench.measurement.machine.priority import before_others, refuse_impossible
 from convbench.measurement.outcome import Outcome, RoundSample
 from convbench.measurement.scheduling.candidates import Candidate, WorkerSamples, self_ratio
 from convbench.measurement.scheduling.case_run import CaseRun
@@ -92,7 +92,7 @@ class Engine:
         of a case say which backend is fastest and no more."""
         if isinstance(self._rule, Race):
             return []
-        with kept_off(self.cores):
+        with kept_off(self.cores), before_others(self.settings.priority):
             return self._revisits.visit(self._pool, self._sample_again)
 
     def _sample_again(self, run: CaseRun, rule: NoRace) -> Iterator[Outcome]:
@@ -176,7 +176,7 @@ class Engine:
         def on_visits(pending: int) -> None:
             self._on_activity(f"finding out how {pending} workers settle after a switch", 0.5)
 
-        with kept_off(self.cores):
+        with kept_off(self.cores), before_others(self.settings.priority):
             yield from settle(run, self._rule, on_visits)
             yield from sample_in_rounds(run, self._rule, on_round, self._sleep)
             yield from check_clocks(run)
