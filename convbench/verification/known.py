@@ -5,7 +5,8 @@
     [[wrong]]
     seen = "from the second output row on, a value of another channel"
     backends = ["torch-packed"]          # shell patterns
-    library = "torch"                    # the distribution whose version counts; left out: any version
+    library = "torch"                    # the distribution whose version counts, under whichever name of its wheels;
+                                         # left out: any version
     versions = ">=2.13,<2.14"            # PEP 440
     cpu_with = ["avx512f"]               # flags that the CPU has, as Linux names them
     cpu_without = ["amx_bf16"]           # and flags that it does not have
@@ -29,6 +30,7 @@ from pathlib import Path
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from convbench.errors import KnownWrongError, ProblemError, SuiteError
@@ -38,6 +40,12 @@ from convbench.suite import Case
 from convbench.suite.filter import Condition, parse
 from convbench.user_file import FileKind, read_bytes
 from convbench.verification.question import Calls, Failure, Layout, Question, Values
+
+_OTHER_WHEELS = {
+    "tensorflow": ("tensorflow-cpu", "tensorflow-intel"),
+    "opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+}
+"""The names of wheels with the same library inside and versions that mean the same."""
 
 
 class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
@@ -87,7 +95,7 @@ class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if present := self.cpu_without & cpu_flags:
             return f"the CPU has {', '.join(sorted(present))}"
         if not self._has_version(versions):
-            installed = versions.get(self.library or "", "not installed")
+            installed = self._installed(versions) or "not installed"
             return f"it is about {self.library} {self.versions}, and here it is {installed}"
         return None
 
@@ -110,10 +118,16 @@ class KnownWrong(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def _has_version(self, versions: Mapping[str, str]) -> bool:
         if self.library is None:
             return True
+        installed = self._installed(versions)
         try:
-            return self.library in versions and self.specifiers.contains(versions[self.library])
+            return installed is not None and self.specifiers.contains(installed)
         except InvalidVersion:
             return False
+
+    def _installed(self, versions: Mapping[str, str]) -> str | None:
+        """The version of the library, by the name of any of its wheels."""
+        names = (self.library, *_OTHER_WHEELS.get(self.library or "", ()))
+        return next((version for name, version in versions.items() if canonicalize_name(name) in names), None)
 
     def _holds(self, problem: ConvProblem) -> bool:
         try:

@@ -61,13 +61,17 @@ def test_an_entry_names_its_own_cases_and_says_where_more_is_said(known: KnownWr
         ({"library": "torch", "versions": ">=2.13,<2.14"}, "torch", None),
         ({"library": "torch", "versions": ">=2.14"}, "torch", "here it is 2.13.0+cpu"),
         ({"library": "onednn"}, "torch", "not installed"),
+        ({"library": "ml-named", "versions": ">=1"}, "torch", None),
+        ({"library": "tensorflow", "versions": ">=2.21,<2.22"}, "torch", None),
+        ({"library": "tensorflow", "versions": ">=2.22"}, "torch", "here it is 2.21.0"),
         ({"cpu_with": frozenset({"amx_bf16"})}, "torch", "has no amx_bf16"),
         ({"cpu_without": frozenset({"avx512f"})}, "torch", "has avx512f"),
         ({"cpu_with": frozenset({"avx512f"}), "cpu_without": frozenset({"amx_bf16"})}, "torch", None),
     ],
 )
 def test_it_is_about_backends_versions_and_cpus(fields: dict[str, Any], backend: str, told: str | None) -> None:
-    reason = entry(**fields).inapplicable(backend, {"torch": "2.13.0+cpu"}, {"avx512f", "avx2"})
+    installed = {"torch": "2.13.0+cpu", "ml_named": "1.0", "tensorflow_cpu": "2.21.0"}  # as their metadata has them
+    reason = entry(**fields).inapplicable(backend, installed, {"avx512f", "avx2"})
     assert reason is None if told is None else told in (reason or "")
 
 
