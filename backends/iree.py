@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports, touching
-from convbench.problem import ACTIVATIONS, DTYPES, PADDING_MODES, RESIDUALS, ConvProblem
+from convbench.backend import WITH_STEP, Arithmetic, Backend, Ready, touching
+from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem
 
+from . import _stablehlo_gradients as gradients
 from ._fusion import implementation_with, parts_of
 from ._issue_forms import IREE
 
@@ -39,13 +41,7 @@ class Iree(Backend):
     issue_form = IREE
     install = "'convbench[iree]'"
     summary = "IREE: stablehlo.convolution in NHWC, compiled for this CPU"
-    supports = Supports(
-        dtypes=set(DTYPES),
-        padding_modes=set(PADDING_MODES),
-        negative_padding=True,
-        activations=set(ACTIVATIONS),
-        residuals=set(RESIDUALS),
-    )
+    supports = replace(WITH_STEP, activations=set(ACTIVATIONS), residuals=set(RESIDUALS))
     arithmetic = Arithmetic("direct")
     prepacks = ("input", "weight", "output")
     threads = 1
@@ -60,17 +56,30 @@ class Iree(Backend):
     def prepare_fused(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
     ) -> Ready:
+        arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b])
+        arrays += [] if r is None else [r.transpose(0, 2, 3, 1)]
+        return self._ready(problem, arrays, [0] if r is None else [0, -1])
+
+    def prepare_gradient(
+        self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
+    ) -> Ready:
+        arrays = [g.transpose(0, 2, 3, 1)]
+        if w is not None:
+            arrays.append(gradients.turned(problem, w))
+        elif x is not None:
+            arrays.append(x.transpose(0, 2, 3, 1))
+        return self._ready(problem, arrays, [0])
+
+    def _ready(self, problem: ConvProblem, arrays: list[np.ndarray], images: list[int]) -> Ready:
+        """The arrays are those of the module, of which the `images` are what the layer before has written."""
         import numpy as np
         from iree import runtime
 
-        convolve, device = _compiled(problem, self.threads)
-        arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b])
-        arrays += [] if r is None else [r.transpose(0, 2, 3, 1)]
+        compute, device = _compiled(problem, self.threads)
         operands = [runtime.asdevicearray(device, np.array(a, order="C")) for a in arrays]
-        images = operands[:1] if r is None else [operands[0], operands[-1]]
-        touch = touching(*(image.to_host() for image in images))  # on the CPU that is the memory itself
-        explain = lambda: _explained(problem)  # noqa: E731
-        return Ready(lambda: convolve(*operands), to_numpy=_to_numpy, touch=touch, explain=explain)
+        touch = touching(*(operands[image].to_host() for image in images))  # on the CPU that is the memory itself
+        explain, order = lambda: _explained(problem), _ORDER[problem.direction]
+        return Ready(lambda: compute(*operands), to_numpy=lambda y: _to_numpy(y, order), touch=touch, explain=explain)
 
     def script(self, problem: ConvProblem) -> str | None:
         from ._stablehlo import lines
@@ -98,8 +107,23 @@ def convolve():
 out = convolve()"""
 
 
-def _to_numpy(output: Any) -> np.ndarray:
-    return output.to_host().transpose(0, 3, 1, 2).copy()  # a copy, because the memory of to_host goes with `output`
+# From NHWC and HWIO to the problem's.
+_ORDER = {
+    "forward": (0, 3, 1, 2),
+    "input_gradient": (0, 3, 1, 2),
+    "weight_gradient": (3, 2, 0, 1),
+    "bias_gradient": (0,),
+}
+
+
+def _to_numpy(output: Any, order: tuple[int, ...]) -> np.ndarray:
+    return output.to_host().transpose(order).copy()  # a copy, because the memory of to_host goes with `output`
+
+
+def _module(problem: ConvProblem) -> str:
+    from . import _stablehlo as forward
+
+    return "\n".join((forward if problem.direction == "forward" else gradients).lines(problem))
 
 
 @lru_cache(maxsize=256)
@@ -107,10 +131,7 @@ def _compiled(problem: ConvProblem, threads: int) -> tuple[Any, Any]:
     """The function and its device. The weight is an argument, so preparing the problem again compiles nothing."""
     from iree import compiler, runtime
 
-    from ._stablehlo import lines
-
-    text = "\n".join(lines(problem))
-    code = compiler.compile_str(text, input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=_FLAGS)
+    code = compiler.compile_str(_module(problem), input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=_FLAGS)
     config = _config(threads)
     module = runtime.load_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, code), config)
     return module["conv2d"], config.device
@@ -120,11 +141,9 @@ def _configurations(problem: ConvProblem) -> str:
     """The module as IREE has it once it has chosen how to generate the code of each executable."""
     from iree import compiler
 
-    from ._stablehlo import lines
-
     flags = (*_FLAGS, "--compile-to=executable-configurations")
     module = compiler.compile_str(
-        "\n".join(lines(problem)), input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=flags
+        _module(problem), input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=flags
     )
     return str(module.decode(errors="replace"))
 
