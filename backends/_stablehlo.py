@@ -35,7 +35,7 @@ def lines(problem: ConvProblem) -> Iterator[str]:
         yield f"{padded} = stablehlo.optimization_barrier %xs : {tensor(x, sums)}"
     if problem.padding_mode != "zeros":
         for axis, (before, after) in zip((1, 2), sides, strict=True):
-            yield from pad(problem.padding_mode, padded, x, axis, before, after, sums)
+            yield from pad_lines(problem.padding_mode, padded, x, axis, before, after, sums)
             x[axis] += before + after
             padded = f"%padded{axis}"
         sides = ((0, 0), (0, 0))
@@ -61,7 +61,9 @@ def lines(problem: ConvProblem) -> Iterator[str]:
     yield f"return %y : {tensor(y, element)}\n}}"
 
 
-def pad(mode: str, source: str, shape: list[int], axis: int, before: int, after: int, element: str) -> Iterator[str]:
+def pad_lines(
+    mode: str, source: str, shape: list[int], axis: int, before: int, after: int, element: str
+) -> Iterator[str]:
     """Lines that pad with the input's own rows or columns, because StableHLO pads with constants only."""
     size = shape[axis]
     names: list[str] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._stablehlo import ELEMENT, pad, runs, tensor
+from ._stablehlo import ELEMENT, pad_lines, runs, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,8 @@ def _unpad(
     problem: ConvProblem, source: str, out: str, shape: list[int], axis: int, sides: tuple[int, int], element: str
 ) -> Iterator[str]:
     """Lines that add rows or columns which padding copied to those that they were copied from."""
-    size, place, terms = shape[axis] - sum(sides), 0, []
+    size, place = shape[axis] - sum(sides), 0
+    terms: list[str] = []
     target = tensor([size if i == axis else extent for i, extent in enumerate(shape)], element)
     for first, last in runs(problem.padding_mode, size, *sides):
         name, box = f"{out}_{axis}_{len(terms)}", [[0, extent] for extent in shape]
@@ -112,7 +113,7 @@ def _weight_gradient(problem: ConvProblem, shapes: dict[str, list[int]], sums: s
     x, padded, sides = shapes["%x"].copy(), "%xs", problem.padding
     if problem.padding_mode != "zeros":
         for axis, (before, after) in zip((1, 2), sides, strict=True):
-            yield from pad(problem.padding_mode, padded, x, axis, before, after, sums)
+            yield from pad_lines(problem.padding_mode, padded, x, axis, before, after, sums)
             x[axis] += before + after
             padded = f"%padded{axis}"
         sides = ((0, 0), (0, 0))

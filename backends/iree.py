@@ -131,7 +131,9 @@ def _compiled(problem: ConvProblem, threads: int) -> tuple[Any, Any]:
     """The function and its device. The weight is an argument, so preparing the problem again compiles nothing."""
     from iree import compiler, runtime
 
-    code = compiler.compile_str(_module(problem), input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=_FLAGS)
+    code = compiler.compile_str(
+        _module(problem), input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=_FLAGS
+    )
     config = _config(threads)
     module = runtime.load_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, code), config)
     return module["conv2d"], config.device
