@@ -42,14 +42,14 @@ def verify_on_fleet(request: Request, options: FleetOptions, observer: VerifyObs
 
 def _refuse_what_stays_here(request: Request) -> None:
     known = {suite.name for suite in builtin_suites()}
-    given = {
+    of_this_machine = {
         "--plugin": request.plugins,
         "--python": request.pythons,
         "--known": request.known,
         "--isa": request.isa,
         "--suite with a file": [name for name in request.suites if name not in known],
     }
-    for option, value in given.items():
+    for option, value in of_this_machine.items():
         if value:
             raise FleetError(f"{option} is of this machine; on a cluster it cannot be used. Leave it out.")
 
