@@ -58,6 +58,16 @@ if TYPE_CHECKING:
 @options.time_limit(default=30.0)
 @options.lower_precision
 @click.option("--details", is_flag=True, help="Explain every hazard that was seen, and not the gravest only.")
+@options.cluster
+@click.option(
+    "--machines",
+    type=options.separated_words,
+    default=(),
+    metavar="NAME,NAME,...",
+    help="Say which of these machines to use, from their records; with --cluster, measure on them first.",
+)
+@options.many("--price", "prices", "NAME=P", "What an hour of a machine costs; NAME may be a glob")
+@options.insecure
 @options.plugins
 @options.results
 @options.json_lines
@@ -76,8 +86,13 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
     from convbench.runner.choose.answer import Request
     from convbench.runner.selection import dtypes_named
 
+    fleet = {name: values.pop(name) for name in ("cluster", "machines", "prices", "insecure")}
     request = Request(problems=() if problem is None else (problem,), **values)
     show_journal_warnings()
+    if fleet["cluster"] is not None or fleet["machines"]:
+        from convbench.cli.cluster import choose_hardware
+
+        sys.exit(choose_hardware(request, as_json=as_json, **fleet))
     dtypes = dtypes_named(request.dtype)
     if len(dtypes) < 2:
         sys.exit(_chosen(request, as_json=as_json).exit_code)

@@ -9,6 +9,7 @@ import click
 from convbench.cli import options
 
 if TYPE_CHECKING:
+    from convbench.runner.choose.answer import Request as Choice
     from convbench.runner.run import Request
 
 
@@ -26,6 +27,34 @@ def run_on_cluster(request: Request, cluster: str, machines: tuple[str, ...], sh
         done = run_on_fleet(request, fleet, observer)
     show_fleet_run(done, request)
     return done.exit_code
+
+
+def choose_hardware(
+    request: Choice,
+    cluster: str | None,
+    machines: tuple[str, ...],
+    prices: tuple[str, ...],
+    insecure: bool,
+    as_json: bool,
+) -> int:
+    """`convbench choose --machines` and `--cluster`; the exit code."""
+    from convbench.fleet.choose import choose_on_fleet, prices_of
+    from convbench.fleet.cluster.cluster_file import cluster_description
+    from convbench.fleet.run import FleetOptions
+    from convbench.reporting.console import show, stderr
+    from convbench.reporting.fleet.hardware import hardware_report
+    from convbench.reporting.progress import progress
+    from convbench.runner.choose.hardware import answer_for_machines
+
+    named = prices_of(prices)
+    with progress(stderr(), plain=as_json, lower=request.lower_precision) as observer:
+        if cluster is None:
+            answer = answer_for_machines(request, machines, named, "EUR", observer)
+        else:
+            fleet = FleetOptions(cluster=cluster_description(cluster), machines=machines, insecure=insecure)
+            answer = choose_on_fleet(request, fleet, named, observer)
+    show(hardware_report(answer), answer.as_json(), as_json=as_json)
+    return 0 if answer.fastest is not None else 3
 
 
 @click.command(short_help="Say which machines a cluster has, and how they differ.")

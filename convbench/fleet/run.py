@@ -111,13 +111,18 @@ def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) ->
 
 
 def _heading(parts: Sequence[Assignment], machines: Sequence[Machine]) -> str:
-    of_each = ", ".join(f"{part.machine.name} ({len(part.cases)} cases; {part.machine.kind})" for part in parts)
+    of_each = ", ".join(f"{part.machine.name} ({_cases(part)}; {part.machine.kind})" for part in parts)
     alike = len(machines) - len(parts)
     return f"Measuring on {of_each}." + (
         f" {alike} further machines of the same kinds are not used; --shard deals the cases out over them."
         if alike
         else ""
     )
+
+
+def _cases(part: Assignment) -> str:
+    number = len(part.cases)
+    return f"{number} case{'s' * (number != 1)}"
 
 
 class _Coordinator:

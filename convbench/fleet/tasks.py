@@ -10,7 +10,7 @@ import contextlib
 import json
 import queue
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,10 @@ class _Task:
 class Tasks:
     """The tasks of one campaign. `messages` gives what they say, and for each at last `ended` with a reason or None."""
 
-    def __init__(self, client: Client, topic: str, silent_s: float) -> None:
+    def __init__(
+        self, client: Client, topic: str, silent_s: float, work: Callable[[str, str, str, str], str] = in_child
+    ) -> None:
+        self._work = work
         self._client, self._topic, self._silent_s, self._clock = client, topic, silent_s, time.monotonic
         self._events: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._tasks: dict[str, _Task] = {}
@@ -51,7 +54,7 @@ class Tasks:
             where["resources"][resource_of(machine.name)] = 1
         else:
             where |= {"workers": list(machine.addresses), "allow_other_workers": False}
-        future = self._client.submit(in_child, kind, json.dumps(request), self._topic, name, pure=False, **where)
+        future = self._client.submit(self._work, kind, json.dumps(request), self._topic, name, pure=False, **where)
         self._tasks[name] = _Task(machine, future)
 
     def messages(self) -> Iterator[tuple[str, Message]]:
