@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from convbench.errors import ResultsError
 from convbench.store.journal import SUFFIX, Journal, line_of, read_records
 from convbench.store.line_file import JournalWarning
-from convbench.store.locations import machine_folder
 from convbench.store.readings import table
 from convbench.store.schema import Record
 
-_MOST_OPEN = 64
+_MOST_OPEN = 256
 
 
 def record_id(record: Mapping[str, Any]) -> str:
@@ -44,14 +44,15 @@ class Collection:
             self._close()
 
     def add(self, record: Record) -> bool:
-        """Write a record unless it is there already; whether it was new. It is on disk when this returns. Raises
-        `ResultsError` when it cannot be written, and `ValueError` for a record that names no machine or run."""
+        """Write a record unless it is there already; whether it was new. Its machine has it on disk, so a crash of this
+        system loses nothing that `--resume` does not fetch. Raises `ResultsError` when it cannot be written, and
+        `ValueError` for a record that names no machine or run."""
         path = self.path_of(record)
         self._know(path)
         number = record_id(record)
         if number in self.ids:
             return False
-        self._journal(path).append(record)
+        self._journal(path).append(record, durable=False)
         self.ids.add(number)
         self.written[path] = self.written.get(path, 0) + 1
         return True
@@ -65,7 +66,7 @@ class Collection:
         """The journal of a record. Raises `ValueError` for a record that names no machine or run."""
         names = [self.machine_of(record), record.get("run")]
         for name in names:
-            if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+            if not isinstance(name, str) or not name or Path(name).name != name or name.startswith("."):
                 raise ValueError(f"a record of a machine {names[0]!r} and a run {names[1]!r}")
         return self.results / str(names[0]) / f"{names[1]}{SUFFIX}"
 
@@ -82,10 +83,17 @@ class Collection:
         if path not in self._open:
             if len(self._open) >= _MOST_OPEN:
                 self._close()
-            machine_folder(self.results, path.parent.name)
+            self._make(path.parent)
             self._open[path] = Journal(path)
         self._open.move_to_end(path)
         return self._open[path]
+
+    @staticmethod
+    def _make(folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResultsError(f"the folder {folder} cannot be made: {error.strerror or error}.") from None
 
     def _close(self) -> None:
         _, journal = self._open.popitem(last=False)

@@ -43,11 +43,13 @@ class Journal(LineFile):
         stem = f"{started}-{''.join(c if c.isalnum() or c in '._+-' else '-' for c in label)[:60]}"
         return cls(folder / f"{stem}{SUFFIX}", is_new=True)
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record; it is on disk when this returns. Raises `ResultsError` when that cannot be done."""
+    def append(self, record: Mapping[str, Any], *, durable: bool = True) -> None:
+        """Write one record; it is on disk when this returns or, unless `durable`, with the system, which writes it
+        soon. Raises `ResultsError` when that cannot be done."""
         line = line_of(record)
         try:
-            self.write(line)
+            self.write(line, durable=durable)
+            self.flush()
         except OSError as error:
             raise ResultsError(
                 f"the journal {self.path} cannot be written: {error.strerror or error}. "

@@ -53,6 +53,11 @@ class LineFile:
             self._file.flush()
             os.fsync(self._file.fileno())
 
+    def flush(self) -> None:
+        """Hand over what was written to the system: it survives this process. Raises `OSError`."""
+        if self._file is not None:
+            self._file.flush()
+
     def _open(self) -> IO[str]:
         # A lone surrogate, as from a file name that is no UTF-8, becomes JSON's own escape for it.
         return self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")

@@ -2,13 +2,15 @@
 
     python evaluation/overhead/fleet_at_scale.py [MACHINES] [RECORDS]
 
-One process has Dask's scheduler and all machines: Dask workers, each with a task that sends records as `convbench.fleet`
-does. Another one is the coordinator, with its own client, tasks and journals.
+One process has Dask's scheduler and all machines: Dask workers, each with a task that sends records as
+`convbench.fleet` does. Another one is the coordinator, with its own client, tasks and journals.
 """
 
 import asyncio
 import json
+import logging
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -73,13 +75,16 @@ def machines_process(count: int, ready: Connection) -> None:
             while not ready.poll():
                 await asyncio.sleep(0.5)
             ready.send(psutil.Process().memory_info().rss)
+            os._exit(0)  # closing so many workers takes minutes
 
+    for name in ("distributed", "distributed.worker", "distributed.scheduler", "distributed.core"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(QUIET):
         asyncio.run(serve())
 
 
 def main(count: int, records: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=machines_process, args=(count, theirs))

@@ -1,0 +1,65 @@
+"""What a cluster file may say, and how a wrong one is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convbench.errors import FleetError
+from convbench.fleet.choose import prices_of
+from convbench.fleet.cluster.cluster_file import cluster_description
+
+
+def described(tmp_path: Path, text: str):  # type: ignore[no-untyped-def]
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    return cluster_description(str(file))
+
+
+def test_an_address_is_not_a_file() -> None:
+    assert cluster_description("tls://head:8786").address == "tls://head:8786"
+    assert cluster_description("head:8786").address == "head:8786"
+
+
+def test_a_file_has_one_kind_with_its_options_and_prices_by_glob(tmp_path: Path) -> None:
+    cluster = described(tmp_path, 'price_per_hour = { "big-*" = 2, "*" = 0.5 }\n[ssh]\nhosts = ["a", "b"]\n')
+    assert (cluster.kind, cluster.expected) == ("ssh", 2)
+    assert (cluster.price_of("big-1"), cluster.price_of("a")) == (2, 0.5)
+    assert described(tmp_path, "[local]\n").expected == 1
+    assert described(tmp_path, '[slurm]\npartition = "p"\nnodes = 3\n').expected == 3
+    assert described(tmp_path, 'scheduler = "tls://h:1"\nprice_per_hour = 1\n').price_of("any") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[lokal]\n", "Did you mean 'local'"),
+        ("[local]\nworker = 2\n", "Did you mean 'workers'"),
+        ("[local]\nworkers = 0\n", "above 0"),
+        ('[local]\nworkers = "two"\n', "a whole number"),
+        ("[ssh]\n", "has no hosts"),
+        ("[ssh]\nhosts = [1]\n", "a list of texts"),
+        ('[slurm]\npartition = "p"\n', "has no nodes"),
+        ("[local]\n[ssh]\nhosts = []\n", "local and ssh"),
+        ("currency = 'EUR'\n", "no such table"),
+        ("price_per_hour = -1\n[local]\n", "above 0"),
+        ("silent_s = true\n[local]\n", "above 0"),
+        ("[local\n", "not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_what_is_expected(text: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(FleetError, match=reason):
+        described(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(FleetError, match="no such file"):
+        cluster_description("nowhere.toml")
+
+
+def test_prices_are_above_zero() -> None:
+    assert prices_of(["a=0.5", "b=c=2"]) == {"a": 0.5, "b=c": 2.0}
+    for word in ("a", "a=", "=2", "a=-1", "a=nan"):
+        with pytest.raises(FleetError, match="--price"):
+            prices_of([word])

@@ -1,0 +1,78 @@
+"""Records of many machines: each in its journal, none twice, and none outside the results folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convbench.fleet import collection
+from convbench.fleet.campaign import campaign
+from convbench.fleet.collection import Collection, record_id
+from convbench.store.journal import read_records
+
+
+def record(machine: str, number: int, run: str = "r") -> Any:
+    case = f"n1c{number}h8w8_o8k3"
+    return {
+        "run": run,
+        "case": case,
+        "backend": "b",
+        "status": "ok",
+        "median_s": 0.1 + number,
+        "machine": {"machine": machine},
+    }
+
+
+def test_each_record_is_written_once_also_by_the_next_coordinator(tmp_path: Path) -> None:
+    with Collection(tmp_path) as first:
+        assert first.add(record("a", 1)) and first.add(record("b", 1)) and not first.add(record("a", 1))
+    with Collection(tmp_path) as second:
+        assert not second.add(record("a", 1)) and second.add(record("a", 2))
+    assert [r["median_s"] for r in read_records(tmp_path / "a" / "r.jsonl")] == [1.1, 2.1]
+    assert len(list(read_records(tmp_path / "b" / "r.jsonl"))) == 1
+
+
+def test_a_torn_last_line_of_a_killed_coordinator_is_fetched_again(tmp_path: Path) -> None:
+    with Collection(tmp_path) as first:
+        first.add(record("a", 1))
+        first.add(record("a", 2))
+    journal = tmp_path / "a" / "r.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    with Collection(tmp_path) as second:
+        assert [second.add(record("a", number)) for number in (1, 2)] == [False, True]
+    assert [r["case"] for r in read_records(journal)] == ["n1c1h8w8_o8k3", "n1c2h8w8_o8k3"]
+
+
+def test_more_journals_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "_MOST_OPEN", 2)
+    with Collection(tmp_path) as many:
+        for number in range(3):
+            for machine in "abcde":
+                assert many.add(record(machine, number))
+    assert all(len(list(read_records(tmp_path / machine / "r.jsonl"))) == 3 for machine in "abcde")
+
+
+@pytest.mark.parametrize(("machine", "run"), [("..", "r"), ("a/b", "r"), ("a", "../r"), ("", "r"), ("a", ".r")])
+def test_a_record_cannot_be_written_elsewhere(machine: str, run: str, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    with Collection(results) as guarded, pytest.raises(ValueError, match="a record of a machine"):
+        guarded.add(record(machine, 1, run))
+    assert not any(tmp_path.rglob("*.jsonl"))
+
+
+def test_the_id_of_a_record_survives_the_way_through_json() -> None:
+    made = record("a", 1) | {"median_s": 0.1 + 0.2, "low_s": float("nan"), "reason": "ä\ud800"}
+    assert record_id(json.loads(json.dumps(made).replace("NaN", "null"))) == record_id(made)
+
+
+def test_resume_finds_the_last_campaign_of_the_same_request(tmp_path: Path) -> None:
+    first, _ = campaign(tmp_path, {"a": 1}, resume=False)
+    other, _ = campaign(tmp_path, {"a": 2}, resume=True)
+    again, begun = campaign(tmp_path, {"a": 1}, resume=True)
+    assert (again, begun) == (first, True) and other != first
+    (tmp_path / "campaigns.jsonl").open("a").write("torn {\n")
+    assert campaign(tmp_path, {"a": 2}, resume=True) == (other, True)
+    assert campaign(tmp_path, {"a": 1}, resume=False)[0] != first
