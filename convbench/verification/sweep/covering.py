@@ -17,6 +17,7 @@ from convbench.verification.sweep.covering_array import CoveringArray, Row, cove
 from convbench.verification.sweep.factors import FACTORS, Factor, levels_of
 from convbench.verification.sweep.quantized_catalogue import QuantizedCatalogue, quantized_catalogue
 
+_STAGGER = 7  # by how many epilogues one kind of values is ahead of the one before
 _VARIANTS = 3  # questions with all the same levels that are tried; a row counts as unsupported when none is supported
 
 
@@ -79,7 +80,28 @@ def sweep(
         refused = (factors[refusal.factors[0]].words[refusal.levels[0]] for refusal in first.refusals)
         offered = _offered(backend, *variant, frozenset(refused))
     array = _array(backend, offered, strength, seed)
-    return Sweep(array.items, strength, _space(offered), first.refusals + array.refusals, offered.factors)
+    questions = _with_epilogues(backend, array.items, variant[1])
+    return Sweep(questions, strength, _space(offered), first.refusals + array.refusals, offered.factors)
+
+
+def _with_epilogues(
+    backend: Backend, questions: tuple[Question, ...], epilogues: tuple[Epilogue | None, ...]
+) -> tuple[Question, ...]:
+    """The questions with `epilogues` in turn, each kind of values and each dtype in a turn of its own: in a sweep of a
+    few hundred questions every epilogue meets every kind of values, and nearly all in every dtype."""
+    if epilogues in ((), (None,)):
+        return questions
+    turns: dict[tuple[str, str], int] = {}
+    spread = []
+    for question in questions:
+        cell = (question.values, question.problem.dtype)
+        turn = turns.setdefault(cell, _STAGGER * len(turns))
+        turns[cell] = turn + 1
+        in_turn = (epilogues[(turn + more) % len(epilogues)] for more in range(len(epilogues)))
+        problems = (question.problem.replace(epilogue=epilogue) for epilogue in in_turn)
+        fitting = next((problem for problem in problems if is_supported(backend, problem)), question.problem)
+        spread.append(question.replace(problem=fitting))
+    return tuple(spread)
 
 
 def _offered(
