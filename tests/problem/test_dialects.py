@@ -103,8 +103,12 @@ def test_benchdnn_keeps_shapes_and_values(p: ConvProblem) -> None:
         (
             "--conv --engine=cpu --allow-enum-tags-only=0 --dt=bf16 --bia-dt=f32 --dir=FWD_I --attr-scratchpad=user "
             "--attr-post-ops=sum+relu --attr-fpmath=bf16 --attr-deterministic=true mb1ic64ih56oc64kh3",
-            "n1c64h56w56_o64k3_bias_bf16",
+            "n1c64h56w56_o64k3_bias_bf16_add_relu",
         ),
+        ("--conv --attr-post-ops=eltwise_clip:0:6+add:f32 --dir=FWD_D ic64ih56oc64kh3", "n2c64h56w56_o64k3_relu6_add"),
+        ("--conv --attr-post-ops=mul:f32+relu --dir=FWD_D mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3"),  # no epilogue
+        ("--conv --attr-post-ops=relu+tanh --dir=FWD_D mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3"),
+        ("--conv --attr-post-ops=sum:2+relu --dir=FWD_D mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3"),
         ("--conv --bia-dt=undef --dir=FWD_D mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3"),
         ("--conv --bia_dt=f32 --dir=BWD_W mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3_bias_wgrad"),
         ("--conv --dt=f16 --mb=7 --reset --dir=FWD_D mb1ic64ih56oc64kh3", "n1c64h56w56_o64k3"),
@@ -215,7 +219,7 @@ _PROBLEM = "mb1_ic3oc64_ih224oh112kh7sh2dh0ph3_iw224ow112kw7sw2dw0pw3"
             "onednn_verbose,primitive,exec,cpu,convolution,jit:avx2,forward_training,src_f32:a:blocked:abcd::f0 "
             "wei_f32:a:blocked:Acdb8a::f0 bia_f32:a:blocked:a::f0 dst_f32:a:blocked:aBcd8b::f0,attr-scratchpad:user "
             f"attr-post-ops:eltwise_relu:0:1 ,alg:convolution_direct,{_PROBLEM},0.57",
-            "n1c3h224w224_o64k7_s2_p3_bias",
+            "n1c3h224w224_o64k7_s2_p3_bias_relu",
         ),
         (
             "onednn_verbose,v1,1733000000.125,primitive,exec,cpu,convolution,jit:avx512_core_amx,forward_inference,"

@@ -7,6 +7,7 @@ import pickle
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,9 @@ from strategies import epilogues, fused_problems
 from convbench.backend import Supports
 from convbench.errors import ProblemError
 from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem, Epilogue
+from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
+from convbench.problem.epilogue import EPILOGUES
+from convbench.verification.fused.truth import result
 
 LAYER = ConvProblem(in_channels=4, height=8, width=6, out_channels=6, kernel_size=3)
 
@@ -94,6 +98,55 @@ def test_it_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         epilogue.activation = "silu"  # type: ignore[misc]
     assert replace(epilogue, residual="after") == Epilogue.parse("relu_add")
+
+
+# --- dialects -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES, ids=str)
+def test_benchdnn_and_torch_give_an_epilogue_back(epilogue: Epilogue) -> None:
+    fused = LAYER.replace(epilogue=epilogue)
+    assert ConvProblem.parse(to_benchdnn(fused)) == fused
+    assert ConvProblem.parse(to_torch(fused)) == fused
+    with pytest.raises(ProblemError, match="no epilogue"):
+        to_miopen(fused)
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES, ids=str)
+def test_the_torch_snippet_runs_and_computes_it(epilogue: Epilogue) -> None:
+    space: dict[str, Any] = {}
+    exec(to_torch(LAYER.replace(epilogue=epilogue, dtype="float64")), space)
+    bare, r = space["conv"](space["x"]).detach().numpy(), space["r"].numpy() if epilogue.residual else None
+    assert np.allclose(space["y"].detach().numpy(), result(epilogue, bare, r))
+
+
+@pytest.mark.parametrize(
+    ("line", "epilogue"),
+    [
+        ("y = torch.nn.functional.leaky_relu(conv(x), negative_slope=0.2)", "leaky0.2"),
+        ("y = torch.nn.functional.leaky_relu(conv(x))", "leaky0.01"),
+        ("y = torch.clamp(conv(x), min=-1, max=1)", "clip-1x1"),
+        ("y = shortcut + torch.relu(conv(x))", "relu_add"),
+        ("y = torch.relu(conv(x) + shortcut)", "add_relu"),
+        ("y = conv(x) + 1", None),
+    ],
+)
+def test_a_torch_snippet_is_read(line: str, epilogue: str | None) -> None:
+    text = f"x = torch.randn(1, 4, 8, 6)\nconv = torch.nn.Conv2d(4, 6, 3, bias=False)\n{line}"
+    assert ConvProblem.parse(text) == LAYER.replace(epilogue=epilogue)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("y = torch.relu(torch.sigmoid(conv(x)))", "2 activations"),
+        ("y = torch.clamp(conv(x), max=6)", "clip needs low"),
+        ("y = torch.nn.functional.leaky_relu(conv(x), slope)", "no number"),
+    ],
+)
+def test_a_torch_snippet_is_refused_with_reason(line: str, words: str) -> None:
+    with pytest.raises(ProblemError, match=words):
+        ConvProblem.parse(f"x = torch.randn(1, 4, 8, 6)\nconv = torch.nn.Conv2d(4, 6, 3)\n{line}")
 
 
 # --- what a backend declares --------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from typing import Any
 
 from convbench.errors import ProblemError, did_you_mean
 from convbench.problem.dialects import benchdnn_int8
+from convbench.problem.dialects.post_ops import epilogue_of_post_ops, post_ops_of
 from convbench.problem.vocabulary import Direction, Dtype, Pair, Problem
 
 _KEYS = ("g", "mb", "ic", "ih", "iw", "oc", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw")
@@ -150,6 +151,8 @@ def to_benchdnn(problem: Problem) -> str:
         )
     if not words:
         raise ProblemError(f"benchdnn's {problem.direction} has no bias, and {problem} has one; leave the bias out.")
+    if problem.epilogue is not None:
+        options.append(f"--attr-post-ops={post_ops_of(problem.epilogue)}")
     return " ".join([*options, f"--dir={words[0]}", _descriptor(problem)])
 
 
@@ -178,7 +181,11 @@ def _read_options(options: list[str]) -> tuple[dict[str, Any], tuple[Direction, 
             _pass_over(option, name)
             settings[name] = value
     direction, has_bias = meant
-    return _read_numbers(types, settings), (direction, has_bias or (bias and direction != "input_gradient")), batch
+    numbers = _read_numbers(types, settings)
+    epilogue = epilogue_of_post_ops(f"attr-post-ops={settings.get('attr-post-ops', '')}")
+    if epilogue is not None and direction == "forward" and "quantization" not in numbers:
+        numbers["epilogue"] = epilogue
+    return numbers, (direction, has_bias or (bias and direction != "input_gradient")), batch
 
 
 def _pass_over(option: str, name: str) -> None:

@@ -103,6 +103,8 @@ def to_miopen(problem: Problem) -> str:
     drivers = [driver for driver, dtype in _DTYPES.items() if dtype == problem.dtype]
     if not drivers:
         raise ProblemError(f"MIOpenDriver has no {problem.dtype} convolution; it has {', '.join(_DTYPES.values())}.")
+    if problem.epilogue is not None:
+        raise ProblemError(f"MIOpenDriver's conv has no epilogue; {problem} has {problem.epilogue}.")
     if problem.direction == "bias_gradient":
         raise ProblemError(
             f"MIOpenDriver has the gradient of the bias only as a part of a whole backward pass; {problem} is that of "

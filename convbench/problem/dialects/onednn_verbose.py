@@ -16,6 +16,7 @@ from typing import Any
 from convbench.errors import ProblemError
 from convbench.problem.dialects import benchdnn_int8
 from convbench.problem.dialects.benchdnn import DTYPES, arguments_of, refuse_fused_convolution
+from convbench.problem.dialects.post_ops import epilogue_of_post_ops
 from convbench.problem.vocabulary import Direction
 
 _LINE = re.compile(r"\b(?:onednn|dnnl|mkldnn)_verbose,(?P<fields>[^\n]*)")
@@ -72,12 +73,14 @@ def parse_onednn_verbose(text: str) -> dict[str, Any]:
             f"type for all, one of {', '.join(DTYPES)}."
         )
     direction = _DIRECTIONS[directions[0]]
+    epilogue = epilogue_of_post_ops(" ".join(fields)) if direction == "forward" and not numbers else None
     # Older versions write the bias of a gradient of the input, too, which has none.
     bias = dtypes.get("bia", "undef") != "undef" and direction != "input_gradient"
     return arguments_of(descriptors[0]) | {
         "bias": bias,
         "direction": direction,
         **(numbers or {"dtype": DTYPES[kinds_of_numbers.pop()]}),
+        **({} if epilogue is None else {"epilogue": epilogue}),
     }
 
 

@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 from convbench.errors import ProblemError, did_you_mean
+from convbench.problem.dialects.torch_epilogue import FUNCTION_NAMES, epilogue_lines, read_epilogue
 from convbench.problem.vocabulary import DTYPES, Direction, Dtype, Problem
 
 _CONV2D = (
@@ -54,7 +55,9 @@ def parse_torch(text: str) -> dict[str, Any]:
     if any(_name(call) == "pad" for call in calls):
         _move_padding(calls, layer)
     n, _, h, w = shape
-    return dict(**layer, batch=n, height=h, width=w, dtype=dtype, direction=_direction(tree))
+    arguments = dict(**layer, batch=n, height=h, width=w, dtype=dtype, direction=_direction(tree))
+    epilogue = read_epilogue(tree)
+    return arguments if epilogue is None else {**arguments, "epilogue": epilogue}
 
 
 def to_torch(problem: Problem) -> str:
@@ -81,6 +84,7 @@ def to_torch(problem: Problem) -> str:
         f"conv = torch.nn.Conv2d({', '.join(words)}{dtype})",
         f"y = conv({padded})",
     ]
+    lines += epilogue_lines(p.epilogue) if p.epilogue else []
     if p.direction == "step":
         lines.append("gradients = torch.autograd.grad(y, (x, *conv.parameters()), torch.randn_like(y))")
     elif p.direction != "forward":
@@ -108,7 +112,7 @@ def _calls(tree: ast.Module) -> list[ast.Call]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     for call in calls:
         name = _name(call)
-        known = (*_TENSORS, *_HARMLESS_METHODS, *_OF_A_STEP, "Conv2d", "pad")
+        known = (*_TENSORS, *_HARMLESS_METHODS, *FUNCTION_NAMES, *_OF_A_STEP, "Conv2d", "pad")
         if isinstance(call.func, ast.Attribute) and name not in known:
             raise ProblemError(
                 f"the torch snippet calls {name}(), which is not understood; it should make one input with "
