@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -119,6 +120,12 @@ def test_operators_and_graphs_of_one_convolution_are_named_and_others_are_none()
     blocked = [("com.microsoft.nchwc", "ReorderInput"), ("com.microsoft.nchwc", "Conv")]
     assert onnxruntime.kernel_in(blocked) == "NchwcConv"
     assert onnxruntime.kernel_in([("com.microsoft", "FusedConv")]) == "FusedConv"
+    events = [("session", "model_loading", None), ("Node", "ReorderInput_kernel_time", "ReorderInput")]
+    events += [("Node", "y_nchwc_kernel_time", "Conv"), ("Node", "y_fence_before", None)]
+    profile = [{"cat": c, "name": name, "args": {"op_name": op} if op else {}} for c, name, op in events]
+    assert onnxruntime.kernel_in(onnxruntime.nodes_in(json.dumps(profile))) == "NchwcConv"
+    profile[2]["name"] = "y_kernel_time"
+    assert onnxruntime.kernel_in(onnxruntime.nodes_in(json.dumps(profile))) == "Conv"
     assert onnxruntime.kernel_in([("", "Conv"), ("", "Conv")]) is None
     assert onnxruntime.kernel_in([("of.somebody", "Conv")]) is None
 
