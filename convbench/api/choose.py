@@ -102,6 +102,7 @@ def choose(
     where: str | None = None,
     threads: int = 1,
     batch: int | None = None,
+    bare: bool = False,
     training: bool = False,
     input: Any = None,  # noqa: A002 - the command's word
     dtype: str | None = None,

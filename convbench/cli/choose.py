@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 @options.where
 @options.threads
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Compute every layer with this batch size.")
+@click.option(
+    "--bare",
+    is_flag=True,
+    help="Choose by the convolutions of a model alone, without the batch norms, activations and sums that engines join "
+    "to them.",
+)
 @click.option("--training", is_flag=True, help="Choose by a training step of each layer: forward and all gradients.")
 @options.input_shape
 @click.option(

@@ -99,6 +99,11 @@ class Layer:
     name: str
     problem: ConvProblem
 
+    @property
+    def takes_epilogue(self) -> bool:
+        """Whether something can be joined to it: it is neither transposed nor of integers."""
+        return self.problem.direction == "forward" and self.problem.quantization is None
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -196,7 +201,8 @@ class CallLog:
         layers = tuple(self._layer(*call) for call in self.convolutions)
         only_bare = tuple(_counted(self.only_bare, "runs", *_RUNS))
         sentences = (*left_out, *self.remarks)
-        return Reading(layers, sentences, input_shape, deployment_of(self.flow), only_bare)
+        deployment = deployment_of(self.flow, [layer.takes_epilogue for layer in layers])
+        return Reading(layers, sentences, input_shape, deployment, only_bare)
 
     def _layer(self, name: str, image: Hashable, call: Convolution | TransposedConvolution) -> Layer:
         paddings = []

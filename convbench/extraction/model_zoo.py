@@ -67,6 +67,24 @@ def read_torchvision(name: str, inputs: Inputs) -> Reading:
         return replace(reading, left_out=(*reading.left_out, ONE_REGION))
 
 
+def real_timm(name: str) -> Any:
+    """The timm model `name` in evaluation mode, with weights as timm initialises them."""
+    timm = library("timm")
+    with _quiet():
+        return timm.create_model(name, pretrained=False).eval()
+
+
+def real_torchvision(name: str) -> Any:
+    """The torchvision model `name` in evaluation mode, with weights as torchvision initialises them. Raises
+    `ModelError` for a model whose input is not one image."""
+    models = library("torchvision.models")
+    with _quiet(), compiled_operators():
+        if (task := models.get_model_builder(name).__module__.split(".")[2]) in ("detection", "optical_flow"):
+            raise ModelError(f"models of {task.replace('_', ' ')} take more than one image")
+        backbone: dict[str, Any] = {"weights_backbone": None} if task == "segmentation" else {}
+        return models.get_model(name, weights=None, **backbone).eval()
+
+
 def library(name: str) -> Any:
     """The module `name` of timm or torchvision. Raises `ModelError`, with what to type, when it does not load."""
     package = name.partition(".")[0]

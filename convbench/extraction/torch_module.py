@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import sys
@@ -41,6 +42,18 @@ def read_module(source: Any, inputs: Inputs) -> Reading:
             return traced(module, *_arguments(name, module, inputs))
 
 
+def real_module(source: str) -> Any:
+    """The module that a text such as `mine.models:Net` names or makes, in evaluation mode, with its own weights and
+    memory. Raises `ModelError`."""
+    require_torch()
+    with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
+        declared_operators()
+        target = imported(source)
+        with _modes_kept(target):
+            module = made(source, target, on_meta=False)
+            return copy.deepcopy(module) if module is target else module  # a copy stays in evaluation mode
+
+
 def require_torch() -> None:
     """Raise `ModelError`, with what to type, if torch is missing."""
     try:
@@ -61,7 +74,7 @@ def with_batch(shape: tuple[int, ...], batch: int | None) -> tuple[int, ...]:
     return shape if batch is None else (batch, *shape[1:])
 
 
-def made(source: str, target: Any) -> Any:
+def made(source: str, target: Any, *, on_meta: bool = True) -> Any:
     """The module that `target` is, or returns when called, in evaluation mode and if possible on the meta device."""
     import torch
 
@@ -71,7 +84,7 @@ def made(source: str, target: Any) -> Any:
                 f"{source} is of type {type(target).__name__}; it should be a torch.nn.Module, or a class or function "
                 "that makes one when it is called without arguments."
             )
-        target = _called(source, target)
+        target = _called(source, target, on_meta=on_meta)
     if not isinstance(target, torch.nn.Module):
         raise ModelError(f"{source} made an object of type {type(target).__name__}; it should make a torch.nn.Module.")
     return target.eval()
@@ -90,12 +103,13 @@ def _modes_kept(target: Any) -> Iterator[None]:
             part.training = training
 
 
-def _called(source: str, maker: Callable[[], Any]) -> Any:
+def _called(source: str, maker: Callable[[], Any], *, on_meta: bool) -> Any:
     """What `maker` makes on the meta device, or with real weights if it reads their values."""
     import torch
 
     with suppress(Exception), torch.device("meta"):
-        return maker()
+        if on_meta:
+            return maker()
     try:
         return maker()
     except (Exception, SystemExit) as error:

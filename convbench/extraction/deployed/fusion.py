@@ -9,7 +9,7 @@ residual is there when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -65,13 +65,14 @@ class Deployment:
         return frozenset(place for fusion in self.fusions for place in (fusion.convolution, *fusion.joined))
 
 
-def deployment_of(flow: DataFlow) -> Deployment:
-    """The fusions of a model."""
-    return _Search(flow).deployment()
+def deployment_of(flow: DataFlow, plain: Sequence[bool] | None = None) -> Deployment:
+    """The fusions of a model. Nothing is joined to a convolution for which `plain` is false, in their order."""
+    return _Search(flow, plain).deployment()
 
 
 class _Search:
-    def __init__(self, flow: DataFlow) -> None:
+    def __init__(self, flow: DataFlow, plain: Sequence[bool] | None) -> None:
+        self._plain = plain
         self._operations, self._readers = flow.operations, flow.readers()
         self._makers = {operation.result: place for place, operation in enumerate(flow.operations)}
         self._taken: set[int] = set()
@@ -79,11 +80,15 @@ class _Search:
     def deployment(self) -> Deployment:
         places = [place for place, operation in enumerate(self._operations) if operation.kind == "convolution"]
         # The later convolutions come first, and so take the sums.
-        fusions = [self._grown(place) for place in reversed(places)]
+        plain = self._plain or [True] * len(places)
+        fusions = [self._grown(place, joins) for place, joins in zip(reversed(places), reversed(plain), strict=True)]
+        self._refused = {f.result for f, joins in zip(fusions, reversed(plain), strict=True) if not joins}
         return Deployment(tuple(reversed(fusions)), tuple(self._apart()))
 
-    def _grown(self, place: int) -> Fusion:
+    def _grown(self, place: int, joins: bool) -> Fusion:
         fusion = Fusion(place, self._operations[place].result)
+        if not joins:
+            return fusion
         fusion = self._with_batch_norm(fusion)
         fusion = self._with_activation(fusion)
         fusion = self._with_sum(fusion)
@@ -166,6 +171,8 @@ class _Search:
         if operation.kind == "activation" and operation.activation is None:
             return f"no epilogue has {operation.name}"
         ends = [key for key in operation.operands if key in self._ends]
+        if any(key in self._refused for key in ends):
+            return "its convolution is transposed or of integers"
         if not ends:
             return "it does not follow a convolution directly"
         if all(len(self._readers.get(key, [])) > 1 for key in ends):

@@ -46,6 +46,8 @@ class Request:
     """What `convbench.extraction.inputs.Inputs.of` takes: a shape, or shapes by the names of inputs."""
     dtype: str | None = None
     where: str | None = None
+    bare: bool = False
+    """Choose by the convolutions of a model alone, without what engines join to them."""
     training: bool = False
     """Choose by a training step of each layer."""
     plan: Path | None = None
@@ -72,6 +74,12 @@ class Request:
     @property
     def measures(self) -> bool:
         return not self.from_results and self.machine is None
+
+    @property
+    def deploys(self) -> bool:
+        """Whether the question is for a model's convolutions with what engines join to them, as in inference."""
+        trains = self.training or bool(getattr(self.model, "training", False))
+        return self.model is not None and not self.bare and not trains
 
     @property
     def caches(self) -> Caches:

@@ -18,6 +18,7 @@ from convbench.problem import Direction
 from convbench.registry import discover
 from convbench.runner.choose.answer import Answer, Request, is_onnx
 from convbench.runner.choose.competitors import computes_in_less
+from convbench.runner.choose.deployed import deployed_sentences
 from convbench.runner.choose.layer_race import answer_by_racing
 from convbench.runner.observer import Observer
 from convbench.runner.selection import dtypes_named, selected_suites
@@ -64,12 +65,17 @@ def requested_layers(request: Request, observer: Observer) -> Suite:
     from convbench.extraction.extract import layers_of
 
     dtype = dtypes[0] if dtypes else None
-    extracted = layers_of(request.model, batch=request.batch, input_shape=request.input_shape, dtype=dtype)
+    extracted = layers_of(
+        request.model, batch=request.batch, input_shape=request.input_shape, dtype=dtype, deployed=request.deploys
+    )
     for sentence in extracted.left_out:
         observer.message(f"Left out: {sentence}")
     if not extracted.cases:
         raise NothingMeasuredError(f"{extracted.source} runs no conv2d.")
     suite = extracted.suite()
+    if request.deploys:
+        for sentence in deployed_sentences(request, extracted):
+            observer.message(sentence)
     if request.training:
         observer.message("The first layer is timed with the gradient of its input, which training does not need.")
         suite = suite.over(directions=directions)
@@ -97,6 +103,11 @@ def answer_from_records(request: Request, suite: Suite, observer: Observer) -> A
     hardware = this_hardware() if name == machine_name() else None
     settings = request.caches.of_suite(suite, request.settings())
     records = _records(request, folder, Conditions.of(settings, hardware))
+    if request.deploys and not any(map(_has_epilogue, records)):
+        request = replace(request, bare=True)
+        answer = answer_from_records(request, requested_layers(request, Observer()), observer)
+        observer.message("There are no times of convolutions with an epilogue; the answer is for the bare ones.")
+        return answer
     if not records and settings.cache == "pass" and request.caches == Caches():
         settings = replace(settings, cache="warm", pass_bytes=None)
         if records := _records(request, folder, Conditions.of(settings, hardware)):
@@ -126,6 +137,11 @@ def answer_from_records(request: Request, suite: Suite, observer: Observer) -> A
         lower = request.lower_precision
         choices.append(decide(case, recorded, request.tie, "recorded", left_out, predicted, lower))
     return Answer(request, tuple(choices), Limits(kept_ceilings(folder)), name)
+
+
+def _has_epilogue(record: Record) -> bool:
+    problem = record.get("problem")
+    return isinstance(problem, dict) and problem.get("epilogue") is not None
 
 
 def _records(request: Request, folder: Path, conditions: Conditions) -> list[Record]:

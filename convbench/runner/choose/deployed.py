@@ -1,0 +1,24 @@
+"""What a person reads of a model's layers as they are deployed: what is joined, and which share of a pass that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from convbench.extraction.deployed.pass_share import share_of
+from convbench.extraction.extract import Extracted, joined_text
+from convbench.runner.choose.answer import Request
+
+
+def deployed_sentences(request: Request, extracted: Extracted) -> Iterator[str]:
+    """Sentences on the layers of `extracted`; the share of a pass is measured where the request measures."""
+    yield (
+        f"Convolutions are as deployed, joined with {joined_text(extracted.joined or {})}; "
+        "--bare chooses by the convolutions alone."
+    )
+    if not request.measures or not any((extracted.joined or {}).values()):
+        return
+    share = share_of(request.model, extracted.input_shape, request.threads)
+    if isinstance(share, str):
+        yield f"Which share of a pass they cover is not measured: {share}."
+    else:
+        yield f"They cover {share}."
