@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic, Backend, Ready
 from convbench.problem import DIRECTIONS, ConvProblem, Direction, Dtype, Scales
+from convbench.problem.quantization import LIMITS
 from convbench.problem.vocabulary import OPERANDS
 from convbench.verification.bounds import (
     LARGEST_EXACT_INTEGER,
@@ -293,17 +294,30 @@ def changed(problem: ConvProblem, operands: Operands) -> Operands:
     the output gradient as well. What becomes of the answer is `change_of_answer`; quantised ones are `complemented`,
     and have another answer."""
     if problem.quantization is not None:
-        return complemented(operands)
+        return complemented(problem, operands)
     factors = _changes(problem.direction)
     of_dtype = operands.dtype.type
     return Operands(**{name: array * of_dtype(factors[name]) for name, array in operands.named().items()})
 
 
-def complemented(operands: Operands) -> Operands:
-    """Quantised operands with every bit of the integers turned over: other data in the same ranges, by the same scales.
-    What is stale in the answer to them shows."""
+def complemented(problem: ConvProblem, operands: Operands) -> Operands:
+    """Quantised operands with every bit of the integers turned over, zero points as well: other data in the same
+    formats. Scales of the weight are doubled, and in the reverse order of channels; that of a result of 8 bits is four
+    times as large. What is stale in the answer to them shows."""
+    q = problem.quantization
+    assert q is not None
     turned = {name: ~array for name, array in operands.named().items() if name != "s"}
-    return Operands(**turned, s=operands.s)
+    (x_scale, x_zero, y_scale, y_zero), of_weight = operands.s[:4], operands.s[4:]
+    w_scale, w_zero = np.split(of_weight, 2)
+    if q.input_zero_point:
+        x_zero = sum(LIMITS[q.input]) - x_zero
+    if q.result_zero_point:
+        y_zero = sum(LIMITS[q.result]) - y_zero
+    if q.weight_zero_point:
+        w_zero = -1 - w_zero
+    if q.result != "s32":
+        w_scale, y_scale = 2 * w_scale[::-1], y_scale * (4 if q.is_requantized else 1)
+    return Operands(**turned, s=np.array([x_scale, x_zero, y_scale, y_zero, *w_scale, *w_zero]))
 
 
 def _changes(direction: Direction) -> dict[str, int]:

@@ -257,7 +257,7 @@ def test_a_stale_answer_is_not_that_to_complemented_operands() -> None:
     p = layer("u8z:s8:u8z")
     operands = quantized_operands(p, "integers", 0)
     key = QuantizedOracle(p, operands, "integers")
-    assert key.judge_changed(declared(), by_loops(p, complemented(operands))).passed
+    assert key.judge_changed(declared(), by_loops(p, complemented(p, operands))).passed
     assert not key.judge_changed(declared(), by_loops(p, operands)).passed
 
 
@@ -269,3 +269,20 @@ def test_the_gate_asks_on_typical_data_on_all_integers_and_on_their_ends() -> No
     assert gate.further(declared()) is further
     saturating = gate.further(declared(saturates=True))
     assert max(np.abs(key.operands.w.astype(int)).max() for key in saturating) == 64
+
+
+@pytest.mark.parametrize("formats", FORMATS)
+def test_changed_operands_have_other_integers_scales_and_zero_points_and_another_answer(formats: str) -> None:
+    p = layer(formats)
+    q = p.quantization
+    assert q is not None
+    operands = quantized_operands(p, "integers", 3)
+    other = complemented(p, operands)
+    before, after = operands.scales, other.scales
+    assert not any(np.array_equal(array, getattr(other, name)) for name, array in operands.named().items())
+    assert (after.x_zero != before.x_zero) == q.input_zero_point
+    assert (after.y_zero != before.y_zero) == q.result_zero_point
+    assert np.array_equal(after.w_zero, before.w_zero) != q.weight_zero_point
+    assert np.array_equal(after.w_scale, before.w_scale) == (q.result == "s32")
+    assert other.x.dtype == operands.x.dtype
+    assert not np.array_equal(quantized_result(p, other), quantized_result(p, operands))

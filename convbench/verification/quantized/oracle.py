@@ -87,7 +87,9 @@ class QuantizedOracle:
 
     def judge_changed(self, arithmetic: Arithmetic, output: Any) -> Verdict:
         """The verdict on an answer for operands that were changed by `complemented`."""
-        return QuantizedOracle(self.problem, complemented(self.operands), self.values).judge(arithmetic, output)
+        return QuantizedOracle(self.problem, complemented(self.problem, self.operands), self.values).judge(
+            arithmetic, output
+        )
 
     def _admitted(self, arithmetic: Arithmetic, slack: Floats | float) -> Admitted:
         if self.quantization.is_requantized:
