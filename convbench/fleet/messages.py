@@ -12,9 +12,9 @@ from convbench.runner.run import Request
 from convbench.suite import Case, Suite
 from convbench.verification.timed_data import WORDS
 
-_FIELDS = (
-    "backends", "threads", "processes", "self_check", "isa", "data", "pin", "cache", "pass_bytes", "precision",
-    "budget", "quick", "time_limit", "allocator", "time_wrong", "lower_precision", "seed",
+FIELDS = (
+    "backends", "threads", "processes", "self_check", "isa", "data", "pin", "priority", "cache", "pass_bytes",
+    "precision", "budget", "quick", "time_limit", "allocator", "time_wrong", "lower_precision", "seed",
 )  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def request_as_data(request: Request, suites: Sequence[Suite]) -> dict[str, Any]
         raise FleetError("--plugin and --python name what this machine has; machines of a cluster do not have it.")
     if files := [word for word in request.data if word not in WORDS]:
         raise FleetError(f"--data {files[0]} is a file of this machine; on a cluster it is one of {', '.join(WORDS)}.")
-    fields = {name: getattr(request, name) for name in _FIELDS}
+    fields = {name: getattr(request, name) for name in FIELDS}
     return {"fields": fields, "suites": [_suite_as_data(suite) for suite in suites]}
 
 

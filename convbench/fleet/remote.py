@@ -47,7 +47,7 @@ def in_child(kind: str, request: str, topic: str, sender: str) -> str:
         task = worker.state.tasks.get(key)
         return worker.status.name not in ("running", "paused") or task is None or task.state == "cancelled"
 
-    return json.dumps({"clock_s": time.time()} | follow(KINDS[kind], fields, say, is_over))
+    return json.dumps(follow(KINDS[kind], fields, say, is_over) | {"clock_s": time.time()})
 
 
 def follow(module: str, request: Mapping[str, Any], say: Say, is_over: Callable[[], bool]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 from places import CHECKOUT, SUPPORT
 
-LONG_S = 240.0
+LONG_S = 400.0
 _TLS = SUPPORT / "tls"
 _PREFIX = "DASK_DISTRIBUTED__COMM__TLS__"
 CERTIFICATES = {
@@ -56,6 +56,11 @@ class FleetOfProcesses:
         variables = {"CONVBENCH_MACHINE": machine, "XDG_DATA_HOME": str(self.folder / "homes" / machine), **environment}
         self._start(process or machine, ["-m", "convbench", "worker", self.address], variables)
 
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until so many workers, all in all, have come to the scheduler."""
+        log = self.folder / "scheduler.log"
+        self.wait_until(lambda: log.read_text(encoding="utf-8").count("Register worker") >= count)
+
     def environment(self, **more: str) -> dict[str, str]:
         """Of the coordinator."""
         path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
@@ -84,7 +89,7 @@ class FleetOfProcesses:
         self.processes[name].wait()
 
     @staticmethod
-    def wait_until(happens: object, limit_s: float = 120.0) -> None:
+    def wait_until(happens: object, limit_s: float = 300.0) -> None:
         """Wait for a condition; an assertion fails after a limit that no healthy machine reaches."""
         assert callable(happens)
         until_s = time.monotonic() + limit_s
