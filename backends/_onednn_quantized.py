@@ -50,7 +50,8 @@ def prepared(
     dtypes = _dtypes(quantization)
     memory = {dnnl.DST: dnnl.chosen_memory(description, dnnl.DST)}
     operands = {dnnl.SRC: x, dnnl.WEIGHTS: w, dnnl.BIAS: _bias(quantization, b, scales)}
-    plain = {argument: np.ascontiguousarray(a) for argument, a in operands.items() if a is not None}
+    # Copies, because the memory of operands may go after `prepare`, and `touch` reads the input again.
+    plain = {argument: np.array(a, order="C") for argument, a in operands.items() if a is not None}
     for argument, array in plain.items():
         memory[argument] = dnnl.chosen_memory(description, argument)
         dnnl.reorder(dnnl.row_major(shapes[argument], dtypes[argument], array.ctypes.data), memory[argument])

@@ -169,3 +169,21 @@ def test_quantised_results_are_exact_sums_rounded_once(backend: Backend) -> None
 def test_a_backend_that_declares_none_refuses_every_quantised_problem(backend: Backend) -> None:
     problem = ConvProblem(in_channels=4, height=5, width=5, out_channels=4, kernel_size=3, dtype="int8")
     assert "int8" in (backend.unsupported(problem) or "")
+
+
+@pytest.mark.parametrize("backend", [pytest.param(b, id=b.name) for b in QUANTIZED])
+def test_operands_are_read_when_prepared_and_never_after(backend: Backend) -> None:
+    """A worker gives their memory to the next case."""
+    available(backend)
+    (first, *_) = sorted(backend.supports.quantized.formats) if backend.supports.quantized else ()
+    problem = ConvProblem(
+        in_channels=4, height=6, width=6, out_channels=4, kernel_size=3, quantization=first.replace(":", ":s8:")
+    )
+    x, w, _, scales = operands(problem, 0, (-64, 63))
+    ready = backend.prepare_quantized(problem, x, w, None, scales)
+    before = np.array(ready.to_numpy(ready.run()))
+    for array in (x, w, scales.w_scale):
+        array.fill(0)
+    if ready.touch is not None:
+        ready.touch()
+    np.testing.assert_array_equal(ready.to_numpy(ready.run()), before)

@@ -98,6 +98,24 @@ def test_without_touch_the_array_that_the_backend_was_given_is_written() -> None
     assert backend.log == ["read 8 bytes", f"read {x.nbytes} bytes"]
 
 
+def test_the_small_layers_beside_a_quantised_one_have_its_formats() -> None:
+    quantised = PROBLEM.replace(quantization="s8:s8:s8")
+
+    class Quantised(Logs):
+        def prepare(self, problem: ConvProblem, x: Any, w: Any, b: Any) -> Ready:
+            raise AssertionError(f"prepare gets no {problem}")
+
+        def prepare_quantized(self, problem: ConvProblem, x: Any, w: Any, b: Any, scales: Any) -> Ready:
+            return Ready(self.says(f"call {problem.in_channels} channels of {x.dtype}, {problem.quantization}"))
+
+    backend, x = Quantised(), np.ones(PROBLEM.input_shape, np.int8)
+    before_call = state_of(backend, 8).as_in_pass(backend, quantised, Ready(lambda: None), x, 8)
+    backend.log.clear()
+    before_call()
+    calls = [line for line in backend.log if line.startswith("call")]
+    assert calls == ["call 64 channels of int8, s8:s8:s8", "call 16 channels of int8, s8:s8:s8"]
+
+
 def test_calls_are_timed_one_by_one_and_what_lies_between_them_is_not() -> None:
     now_s, between_s, call_s = 0.0, 100.0, iter([9.0, 1.0, 2.0, 6.0])
 

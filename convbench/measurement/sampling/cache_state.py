@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Backend, Ready, touching
-from convbench.problem import ConvProblem, Dtype
+from convbench.problem import ConvProblem, Dtype, Quantization
+from convbench.verification.quantized.data import typical_operands
 
 _NEIGHBOURS = (
     ConvProblem(batch=1, in_channels=64, height=28, width=28, out_channels=64, kernel_size=3, padding=1),
@@ -40,7 +41,7 @@ class CacheState:
 
     def __init__(self) -> None:
         self._buffer: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._neighbours: dict[Dtype, tuple[Ready, ...]] = {}
+        self._neighbours: dict[tuple[Dtype, Quantization | None], tuple[Ready, ...]] = {}
 
     def reserve(self, size: int) -> None:
         """Allocate the buffer of `size` bytes now, or give it back if that is 0."""
@@ -62,9 +63,10 @@ class CacheState:
         which is `ready` for the input `x`."""
         read = self._of_size(size)[: size // 8 * 8].view(np.uint64)
         touch = ready.touch or touching(x)
-        neighbours = self._neighbours_of(backend, problem.dtype, x.dtype)
+        neighbours = self._neighbours_of(backend, problem, x.dtype)
         before, after = neighbours[:1], neighbours[1:]
-        output_bytes = prod(problem.result_shape) * x.itemsize
+        itemsize = x.itemsize if problem.quantization is None else problem.quantization.itemsizes_bytes["y"]
+        output_bytes = prod(problem.result_shape) * itemsize
 
         def pass_by() -> None:
             if read.size:
@@ -81,21 +83,27 @@ class CacheState:
             self._buffer = np.ones(size, np.uint8)  # not zeros: memory that was never written is one page for all
         return self._buffer
 
-    def _neighbours_of(self, backend: Backend, dtype: Dtype, in_numpy: np.dtype[Any]) -> tuple[Ready, ...]:
-        if dtype not in self._neighbours:
-            self._neighbours[dtype] = _prepared(backend, dtype, in_numpy)
-        return self._neighbours[dtype]
+    def _neighbours_of(self, backend: Backend, problem: ConvProblem, in_numpy: np.dtype[Any]) -> tuple[Ready, ...]:
+        numbers = problem.dtype, problem.quantization
+        if numbers not in self._neighbours:
+            self._neighbours[numbers] = _prepared(backend, *numbers, in_numpy)
+        return self._neighbours[numbers]
 
 
-def _prepared(backend: Backend, dtype: Dtype, in_numpy: np.dtype[Any]) -> tuple[Ready, ...]:
-    """The small layers, called once; none for a backend that does not compute them."""
+def _prepared(
+    backend: Backend, dtype: Dtype, quantization: Quantization | None, in_numpy: np.dtype[Any]
+) -> tuple[Ready, ...]:
+    """The small layers in these numbers, called once; none for a backend that does not compute them."""
     ready: list[Ready] = []
     try:
-        for problem in (neighbour.replace(dtype=dtype) for neighbour in _NEIGHBOURS):
+        for problem in (n.replace(dtype=dtype, quantization=quantization) for n in _NEIGHBOURS):
             if backend.unsupported(problem) is not None:
                 return ()
-            x, w = (np.ones(shape, in_numpy) for shape in (problem.input_shape, problem.weight_shape))
-            ready.append(backend.prepare(problem, x, w, None))
+            if quantization is not None:
+                ready.append(typical_operands(problem, seed=0).prepared_by(backend, problem))
+            else:
+                x, w = (np.ones(shape, in_numpy) for shape in (problem.input_shape, problem.weight_shape))
+                ready.append(backend.prepare(problem, x, w, None))
             _call(ready)
     except Exception:  # the layer in question is prepared already, and is not to fail for another one
         return ()
