@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # The operators of ATen that compute, where oneDNN does not.
 _OPERATORS = {
     "aten::_slow_conv2d_forward": "slow_conv2d",
+    "aten::_slow_conv2d_backward": "slow_conv2d_backward",
     "aten::slow_conv_dilated2d": "slow_conv_dilated2d",
     "aten::_conv_depthwise2d": "conv_depthwise2d",
     "aten::_nnpack_spatial_convolution": "nnpack",

@@ -110,9 +110,12 @@ class _Jax(Backend):
         gradient = _with_float64(_compiled_gradient(problem, self.channels_last), problem)
         run, sync = self._call(lambda: gradient(*operands))
         to_numpy = _from_jax(problem) if self.channels_last else np.asarray
+        compiled_text = _with_float64(_hlo(problem, self.channels_last), problem)
+        explain = lambda: implementation_in(compiled_text(*operands))  # noqa: E731
         if self.device == "cpu":
-            return Ready(run, sync, to_numpy, touch=touching(np.asarray(operands[0])))
-        return Ready(run, sync, to_numpy, instruments=_instruments(lambda: to_device(host[0], device), device))
+            return Ready(run, sync, to_numpy, touch=touching(np.asarray(operands[0])), explain=explain)
+        instruments = _instruments(lambda: to_device(host[0], device), device)
+        return Ready(run, sync, to_numpy, instruments=instruments, explain=explain)
 
     def prepare_step(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, g: np.ndarray
@@ -335,10 +338,10 @@ def _from_jax(problem: ConvProblem) -> Callable[[Any], np.ndarray]:
 
 @lru_cache(maxsize=256)
 def _hlo(problem: ConvProblem, channels_last: bool) -> Callable[..., str]:
-    """A function that gives the module that XLA makes of a problem's convolution. JAX does not show the one that it
-    runs; asked for it, it compiles once more, or finds it in its cache."""
-    convolve: Any = _compiled(problem, channels_last)
-    return lambda *operands: convolve.lower(*operands).compile().as_text()
+    """A function that gives the module that XLA makes of a problem. JAX does not show the one that it runs; asked for
+    it, it compiles once more, or finds it in its cache."""
+    computed: Any = (_compiled if problem.direction == "forward" else _compiled_gradient)(problem, channels_last)
+    return lambda *operands: computed.lower(*operands).compile().as_text()
 
 
 def _from_nhwc(output: Any) -> np.ndarray:

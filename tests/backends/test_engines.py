@@ -46,6 +46,9 @@ PROBLEMS = {
     "padded by reflection": SMALL.replace(padding_mode="reflect"),
     "bias": SMALL.replace(bias=True),
     "float16": SMALL.replace(dtype="float16"),
+    "input gradient": SMALL.replace(stride=2, direction="input_gradient"),
+    "weight gradient": SMALL.replace(groups=4, dilation=2, direction="weight_gradient"),
+    "bias gradient": SMALL.replace(bias=True, direction="bias_gradient"),
 }
 ENTRIES = [e for e in discover() if any(fnmatchcase(e.name, p) for p in ENGINES)]
 each_engine = pytest.mark.parametrize("entry", [pytest.param(e, id=e.name) for e in ENTRIES])

@@ -66,6 +66,8 @@ def test_a_hostile_log_is_no_error_and_says_no_more_than_a_short_text(text: str,
     [
         ("onednn_verbose,exec,cpu,convolution,brgconv:avx512_core,forward_inference,src_f32", "brgconv:avx512_core"),
         ("dnnl_verbose,exec,cpu,convolution,ref:any,forward_training,src_f32::blocked", "ref:any"),
+        ("onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,backward_data,src:f32", "jit:avx512_core"),
+        ("onednn_verbose,v1,primitive,exec,cpu,convolution,jit_dw:avx2,backward_weights,src:f32", "jit_dw:avx2"),
         ("onednn_verbose,v1,primitive,exec,cpu,matmul,gemm:jit:f32,undef,src:f32", "matmul gemm:jit:f32"),
         ("onednn_verbose,v1,primitive,exec,gpu,convolution,jit:ir,forward_training,src", None),
         ("onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,src:f32", None),
@@ -113,6 +115,7 @@ def test_a_cuda_kernel_is_named_without_its_arguments(signature: str, expected: 
 def test_operators_and_graphs_of_one_convolution_are_named_and_others_are_none() -> None:
     assert operators_in(["aten::conv2d", "aten::_slow_conv2d_forward", "aten::view"]) == "slow_conv2d"
     assert operators_in(["aten::conv2d", "aten::an_operator_of_next_year"]) is None
+    assert operators_in(["aten::convolution_backward", "aten::_slow_conv2d_backward"]) == "slow_conv2d_backward"
     executed = [("Reorder", "jit_uni_f32"), ("Convolution", "brgconv_avx512_f32"), ("Output", "unknown_f32")]
     assert openvino.kernel_in(executed) == "brgconv_avx512_f32"
     assert openvino.kernel_in([*executed, ("MatMul", "gemm")]) is None
