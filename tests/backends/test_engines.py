@@ -13,7 +13,7 @@ from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.engine import Engine
 from convbench.measurement.settings import Settings
-from convbench.problem import ConvProblem
+from convbench.problem import DIRECTIONS, ConvProblem, Direction
 from convbench.registry import Entry, LoadFailure, discover
 from convbench.status import Status
 from convbench.suite import Case
@@ -102,6 +102,14 @@ def test_float32_is_within_its_error_bound(entry: Entry) -> None:
     for label, outcome in outcomes(entry).items():
         if outcome.case.problem.dtype == "float32" and outcome.max_error_over_bound is not None:
             assert outcome.max_error_over_bound < 1, label
+
+
+@pytest.mark.parametrize("direction", [direction for direction in DIRECTIONS if direction != "forward"])
+def test_engines_that_only_infer_say_so_without_their_library(direction: Direction) -> None:
+    problem = SMALL.replace(bias=True, direction=direction)
+    reasons = {entry.name: entry.backend.supports.reason_against(problem) for entry in ENTRIES}
+    assert {name for name, reason in reasons.items() if reason is None} == {"onednn", "tensorflow", "iree"}
+    assert set(reasons.values()) == {None, f"computes forward only, not {direction}"}
 
 
 def test_no_engine_fails_to_load() -> None:
