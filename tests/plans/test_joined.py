@@ -358,3 +358,15 @@ def test_odd_models_compute_the_same(then: Callable[[Any, Any], Any]) -> None:
     if isinstance(right, dict):
         right, computed = right["a"][0], computed["a"][0]
     assert torch.equal(right, computed)
+
+
+@pytest.mark.parametrize("backend", ["torch", "torch-inplace", "torch-packed", "torch-channels-last"])
+def test_backends_of_torch_compute_a_joined_model(backend: str) -> None:
+    model = with_statistics(Net())
+    problems = deployed_problems(model, example())
+    # Without an epilogue torch-inplace is torch, and says so.
+    found = applied(model, {name: backend if problem.epilogue else "torch" for name, problem in problems.items()})
+    left = {one.layer: one.why for one in found.report.layers_left}
+    assert left == {} and len(found.report.layers_changed) == len(LAYERS)
+    for seed in range(2):
+        assert same(outputs(found.model, example(seed)), outputs(model, example(seed)))
