@@ -14,7 +14,7 @@ torch's whole model computes its batch norms, which the deployed layers have fol
 
     python evaluation/accuracy/deployed_adds_up.py [--model NAME ...] [--engine NAME ...] [--rounds 8]
 
-Needs torchvision, onnx, onnxruntime and openvino. Some 6 minutes with both models, all engines and 8 rounds. Run it on
+Needs torchvision, onnx, onnxruntime and openvino. Some 80 seconds with both models, all engines and 8 rounds. Run it on
 a machine that does nothing else.
 """
 
