@@ -26,7 +26,7 @@ _LINE = re.compile(
     r"(convolution|matmul|inner_product),([A-Za-z0-9_.:+]{2,60}),[a-z_]+,"
 )
 
-LOSES_NAN = ("relu", "relu6", "clip")
+LOSES_NAN = ("relu", "relu6", "clip", "sigmoid")
 """The activations that oneDNN's post-ops compute by minima and maxima of vectors, which make numbers of NaN."""
 _POST_OPS = re.compile(r"attr-post-ops:([A-Za-z0-9_.:+-]+)")
 _PARTS: dict[str, set[str]] = {

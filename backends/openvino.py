@@ -49,6 +49,7 @@ class _OpenVino(Backend):
         _ALGORITHM,
         operand="float32",
         accumulate="float32",
+        epilogue_in_dtype=True,
         loses_nan=LOSES_NAN,
         taints=("bfloat16",),
         quantized=_onednn_int8.ARITHMETIC,

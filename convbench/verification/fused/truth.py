@@ -64,13 +64,13 @@ def fused_error_bound(
     if magnitudes is not None:
         error = _of_the_sum(problem, arithmetic, y, magnitudes, before * (epilogue.residual == "before"), *operands)
     out = activated(epilogue, z)
-    smallest = SMALLEST_NORMAL[dtype]
+    smallest = max(SMALLEST_NORMAL[dtype], SMALLEST_NORMAL[accumulate])
     error = enlarged(epilogue, z, error) + approximation_error(epilogue, z, unit, smallest)
     declared = dict(arithmetic.activation_errors).get(epilogue.activation or "", 0.0)
     error = error + declared * np.maximum(1.0, np.abs(z))
     if epilogue.residual == "after":
         error = error + unit * (np.abs(out) + before + error)
-    final = max(UNIT_ROUNDOFF[dtype], UNIT_ROUNDOFF[arithmetic.output or dtype])
+    final = max(unit, UNIT_ROUNDOFF[dtype], UNIT_ROUNDOFF[arithmetic.output or dtype])
     sizes = np.abs(_ended(epilogue, out, r))
     return np.asarray(error + final * (sizes + error) + UNDERFLOW[dtype])
 
