@@ -43,7 +43,7 @@ def onnx_model_with_epilogue(problem: ConvProblem, w: np.ndarray, b: np.ndarray 
         graph.input.append(helper.make_tensor_value_info("r", element, problem.output_shape))
     value = "convolved"
     for part in parts_of(epilogue):
-        nodes = [("Add", [value, "r"], {})] if part == SUM else _activation(epilogue, value, graph, element)
+        nodes = [("Add", [value, "r"], {})] if part == SUM else _activation(epilogue, value, graph, w.dtype)
         for number, (kind, inputs, attributes) in enumerate(nodes):
             value = f"after_{part}_{number}"
             name = part if number == len(nodes) - 1 else f"{part}_{number}"
@@ -59,12 +59,13 @@ def _activation(
     epilogue: Epilogue, value: str, graph: Any, element: int
 ) -> list[tuple[str, list[str], dict[str, Any]]]:
     """The nodes of the activation, each with its type, inputs and attributes; constants are added to the graph."""
-    from onnx import helper
+    import numpy as np
+    from onnx import numpy_helper
 
     if epilogue.activation in ("relu6", "clip"):
         low, high = (0.0, 6.0) if epilogue.activation == "relu6" else (epilogue.low or 0.0, epilogue.high or 0.0)
         for name, limit in (("low", low), ("high", high)):
-            graph.initializer.append(helper.make_tensor(name, element, [], [limit]))
+            graph.initializer.append(numpy_helper.from_array(np.array(limit, dtype), name))
         return [("Clip", [value, "low", "high"], {})]
     plain: dict[str, tuple[str, dict[str, Any]]] = {
         "relu": ("Relu", {}),
