@@ -56,7 +56,7 @@ def onnx_model_with_epilogue(problem: ConvProblem, w: np.ndarray, b: np.ndarray 
 
 
 def _activation(
-    epilogue: Epilogue, value: str, graph: Any, element: int
+    epilogue: Epilogue, value: str, graph: Any, dtype: np.dtype
 ) -> list[tuple[str, list[str], dict[str, Any]]]:
     """The nodes of the activation, each with its type, inputs and attributes; constants are added to the graph."""
     import numpy as np
