@@ -118,6 +118,18 @@ def test_an_exported_program_lists_the_same(tmp_path: Path) -> None:
     assert layers_of(str(path)).left_out == (BIAS,)
 
 
+def test_the_generator_of_dcgan_doubles_an_image_four_times() -> None:
+    script = Path(__file__).parents[2] / "evaluation" / "engines" / "generative_models.py"
+    extracted = layers_of(f"{script}:dcgan", input_shape=(2, 100))
+    assert [case.problem.case_id for case in extracted.cases] == [
+        "n2c512h8w8_o1024k5_s2_p2_dgrad",
+        "n2c256h16w16_o512k5_s2_p2_dgrad",
+        "n2c128h32w32_o256k5_s2_p2_dgrad",
+        "n2c3h64w64_o128k5_s2_p2_dgrad",
+    ]
+    assert extracted.left_out == ()
+
+
 # --- ONNX -------------------------------------------------------------------------------------------------------------
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
