@@ -201,7 +201,8 @@ class CallLog:
         layers = tuple(self._layer(*call) for call in self.convolutions)
         only_bare = tuple(_counted(self.only_bare, "runs", *_RUNS))
         sentences = (*left_out, *self.remarks)
-        deployment = deployment_of(self.flow, [layer.takes_epilogue for layer in layers])
+        in_flow = [layer for layer in layers if layer.problem.direction == "forward"]
+        deployment = deployment_of(self.flow, [layer.takes_epilogue for layer in in_flow])
         return Reading(layers, sentences, input_shape, deployment, only_bare)
 
     def _layer(self, name: str, image: Hashable, call: Convolution | TransposedConvolution) -> Layer:
