@@ -12,7 +12,7 @@ from convbench.problem import PADDING_MODES, ConvProblem, Scales
 
 from ._issue_forms import OPENCV
 from ._onnx_model import onnx_model
-from ._onnx_quantized import qdq_model
+from ._onnx_quantized import qdq_model, qlinear_model
 from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
@@ -44,13 +44,14 @@ class _OpenCv(Backend):
     )
     prepacks = ("weight",)
     engine = "ENGINE_NEW"
+    quantized_model = staticmethod(qdq_model)
+    requantization = QuantizedArithmetic("even-with-zero-point")
     isa_switches = _ISA_SWITCHES
     without_isa_switch = "its kernels use nothing beyond AVX-512"
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
         self.name, self.summary = name, summary
-        # The zero point is added before cvRound.
-        self.arithmetic = Arithmetic(algorithm, quantized=QuantizedArithmetic("even-with-zero-point"))
+        self.arithmetic = Arithmetic(algorithm, quantized=self.requantization)
 
     def limit_threads(self, n: int) -> None:
         import cv2
@@ -76,7 +77,8 @@ class _OpenCv(Backend):
     def prepare_quantized(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
     ) -> Ready:
-        return self._prepared(qdq_model(problem, w, b, scales), x, x.dtype)  # of one format, input and result
+        model = self.quantized_model(problem, w, b, scales)
+        return self._prepared(model, x, x.dtype)  # of one format, input and result
 
     def _prepared(self, model: bytes, x: np.ndarray, output_dtype: np.dtype) -> Ready:
         import numpy as np
@@ -143,6 +145,8 @@ class _Classic(_OpenCv):
         dtypes={"float32"}, padding_modes=set(PADDING_MODES) - {"circular"}, quantized=QuantizedSupport({"s8:s8"})
     )
     engine = "ENGINE_CLASSIC"
+    quantized_model = staticmethod(qlinear_model)  # it computes a QDQ model in float32
+    requantization = QuantizedArithmetic("even")
 
     def _engines(self) -> tuple[int, ...]:
         import cv2
