@@ -171,7 +171,7 @@ def test_quantised_results_are_exact_sums_rounded_once(backend: Backend) -> None
 @pytest.mark.parametrize("backend", [pytest.param(b, id=b.name) for b in ALL if b.supports.quantized is None])
 def test_a_backend_that_declares_none_refuses_every_quantised_problem(backend: Backend) -> None:
     problem = ConvProblem(in_channels=4, height=5, width=5, out_channels=4, kernel_size=3, dtype="int8")
-    assert "int8" in (backend.unsupported(problem) or "")
+    assert backend.unsupported(problem)
 
 
 @pytest.mark.parametrize("backend", [pytest.param(b, id=b.name) for b in QUANTIZED])
