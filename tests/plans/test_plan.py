@@ -135,7 +135,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "a count of none": (of_choice(count=0), "at least 1"),
     "a count that is true": (of_choice(count=True), "bool"),
     "no threads": (lambda p: p.update(threads=0), "at least 1"),
-    "an unknown dtype": (lambda p: p.update(dtype="int8"), "int8"),
+    "an unknown dtype": (lambda p: p.update(dtype="int3"), "int3"),
     "choices by name": (lambda p: p.update(choices={}), "array"),
     "a choice that is a number": (lambda p: p["choices"].append(3), "$.choices[1]"),
     "two choices for one": (lambda p: p["choices"].append(p["choices"][0]), "two choices"),
