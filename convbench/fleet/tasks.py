@@ -71,7 +71,7 @@ class Tasks:
     def cancel(self) -> None:
         """Ask every task to end, and give them a moment for it."""
         for task in self._tasks.values():
-            task.future.cancel()
+            _cancel(task)
         until_s = self._clock() + LAST_WORDS_S
         while self._tasks and self._clock() < until_s and self._still_works():
             time.sleep(0.2)
@@ -80,7 +80,7 @@ class Tasks:
         """Whether a worker still has something of this campaign under way."""
         try:
             return any(self._client.processing().values())
-        except (OSError, RuntimeError, TimeoutError):
+        except Exception:  # the scheduler is gone
             return False
 
     def _heard(self, text: str) -> Iterator[tuple[str, Message]]:
@@ -105,7 +105,7 @@ class Tasks:
                 task = self._tasks.pop(name)
                 yield name, {"type": "ended", "reason": reason, "answer": _answer(task) if reason is None else {}}
                 if reason is not None:
-                    task.future.cancel()
+                    _cancel(task)
 
     def _reason(self, task: _Task, present: set[str] | None) -> Any:
         """Why a task has ended: None if by itself."""
@@ -113,7 +113,7 @@ class Tasks:
         if status == "finished":
             return None
         if status == "error":
-            return _of_error(task.future.exception())
+            return _of_error(task)
         if self._client.status != "running" or status in ("lost", "cancelled"):
             return "the scheduler is gone"
         if self._is_gone(task, present):
@@ -126,8 +126,8 @@ class Tasks:
         """The addresses of all workers, and the names that they announce; None where the scheduler does not say."""
         try:
             workers = workers_of(self._client)
-        except (OSError, RuntimeError, TimeoutError):
-            return None  # the client's status says so in a moment
+        except Exception:  # of many kinds, where the scheduler dies meanwhile; the client's status says so in a moment
+            return None
         return set(workers).union(*(worker["resources"] for worker in workers.values()))
 
     def _is_gone(self, task: _Task, present: set[str] | None) -> bool:
@@ -143,7 +143,16 @@ class Tasks:
 _GOES_ON = object()
 
 
-def _of_error(error: BaseException | None) -> str:
+def _cancel(task: _Task) -> None:
+    with contextlib.suppress(Exception):  # of many kinds, where the scheduler is gone
+        task.future.cancel()
+
+
+def _of_error(task: _Task) -> str:
+    try:
+        error = task.future.exception(timeout=30)
+    except Exception:
+        return "the scheduler is gone"
     if type(error).__name__ == "KilledWorker":
         return "its workers died, one after the other"
     return f"{type(error).__name__}: {error}"

@@ -129,7 +129,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_with_a_sentence(fleet: FleetOfP
     fleet.wait_until(lambda: len([*kept(fleet, "north"), *kept(fleet, "south")]) >= 2)
     fleet.kill("scheduler")
     _, said = process.communicate(timeout=400)
-    assert process.returncode == 1
+    assert process.returncode == 1, said
     assert "the scheduler is gone" in said and "--resume" in said
     fleet.wait_until(lambda: not measuring(fleet))
     assert max(pairs(records(fleet.folder)).values(), default=1) == 1
