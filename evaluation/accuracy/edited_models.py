@@ -28,6 +28,8 @@ from model_edits import dicts_in, edited
 
 LIMIT_S = 60
 _COUNTS = {"runs once": 1, "runs twice": 2, "there is one": 1}
+_OF_LISTED = ("that is listed in real numbers", "besides its convolution", "The bias of a transposed convolution")
+"""What is said of convolutions that are listed."""
 
 
 def plain_count(path: Path) -> int:
@@ -147,7 +149,7 @@ def named(text: str) -> int:
     """How many convolutions the lines `left out: ...` name."""
     count = 0
     for line in text.splitlines():
-        if "onv" not in line or "that is listed in real numbers" in line or "besides its convolution" in line:
+        if "onv" not in line or any(phrase in line for phrase in _OF_LISTED):
             continue
         if match := re.search(r"(runs once|runs twice|there is one)|(?:runs|there are) (\d+)", line):
             count += _COUNTS[match[1]] if match[1] else int(match[2])

@@ -84,7 +84,7 @@ def test_what_did_not_run_is_not_counted_and_what_is_left_out_is_said(tmp_path: 
     assert counts(extracted) == {"n2c16h9w9_o8k3_p1": 2}
     said = " ".join(extracted.left_out)
     assert "A deconvolution, which is not torch's conv2d: runs once." in said
-    assert "of u8; convbench has one data type" in said and "runs twice" in said
+    assert "--dt=u8:u8:u8 is no quantised convolution of convbench" in said and "runs twice" in said
     assert "What was joined to a convolution (eltwise_relu): runs once." in said
 
 
