@@ -21,6 +21,8 @@ PROBLEMS = ("n1c2h4w4_o2k1", "n1c2h5w5_o2k3", "n1c3h6w6_o2k3", "n1c4h4w4_o4k1")
 WORDS = ["--backend", "numpy*", "--quick", "--results", "results"]
 RUN = ["run", *(word for problem in PROBLEMS for word in ("--problem", problem)), *WORDS]
 
+LONG = [*RUN, "--precision", "0.1%", "--budget", "1.5", "--no-self-check"]  # so long that a kill comes in the middle
+
 
 def records(folder: Path, machine: str = "*") -> list[dict]:  # type: ignore[type-arg]
     lines = [line for path in sorted(folder.glob(f"results/{machine}/*.jsonl")) for line in path.open()]
@@ -93,7 +95,7 @@ def test_like_machines_share_the_cases_with_anchors(fleet: FleetOfProcesses) -> 
 
 
 def test_a_worker_that_is_killed_costs_its_machine_and_a_new_one_fetches_what_it_kept(fleet: FleetOfProcesses) -> None:
-    words = [*RUN, "--cluster", fleet.address, "--machines", "north,south"]
+    words = [*LONG, "--cluster", fleet.address, "--machines", "north,south"]
     process = fleet.begin(*words)
     fleet.wait_until(lambda: len(kept(fleet, "south")) >= 2 or len(kept(fleet, "north")) >= 2)
     fleet.kill("south")
@@ -110,7 +112,7 @@ def test_a_worker_that_is_killed_costs_its_machine_and_a_new_one_fetches_what_it
 
 
 def test_what_machines_kept_when_the_coordinator_was_killed_is_fetched(fleet: FleetOfProcesses) -> None:
-    words = [*RUN, "--cluster", fleet.address]
+    words = [*LONG, "--cluster", fleet.address]
     process = fleet.begin(*words)
     fleet.wait_until(lambda: len([*kept(fleet, "north"), *kept(fleet, "south")]) >= 2)
     os.kill(process.pid, signal.SIGKILL)
@@ -125,7 +127,7 @@ def test_what_machines_kept_when_the_coordinator_was_killed_is_fetched(fleet: Fl
 
 
 def test_a_scheduler_that_is_killed_ends_the_run_with_a_sentence(fleet: FleetOfProcesses) -> None:
-    process = fleet.begin(*RUN, "--cluster", fleet.address)
+    process = fleet.begin(*LONG, "--cluster", fleet.address)
     fleet.wait_until(lambda: len([*kept(fleet, "north"), *kept(fleet, "south")]) >= 2)
     fleet.kill("scheduler")
     _, said = process.communicate(timeout=400)
@@ -136,7 +138,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_with_a_sentence(fleet: FleetOfP
 
 
 def test_ctrl_c_ends_cleanly_everywhere(fleet: FleetOfProcesses) -> None:
-    process = fleet.begin(*RUN, "--cluster", fleet.address)
+    process = fleet.begin(*LONG, "--cluster", fleet.address)
     fleet.wait_until(lambda: len([*kept(fleet, "north"), *kept(fleet, "south")]) >= 2)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=400)
