@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -50,6 +51,15 @@ def paths(value: Any, prefix: str = "") -> set[str]:
         name = f"{prefix}{key}"
         found |= {name} | (set() if key == "hazards" else paths(item, f"{name}."))
     return found
+
+
+def values_by_parameters(file: dict[str, Any], name: str) -> dict[tuple[str, ...], Any] | None:
+    """The values of a benchmark in one of asv's files, by backend and case; None where the file has none of it."""
+    if name not in file["results"]:
+        return None
+    columns = dict(zip(file["result_columns"], file["results"][name], strict=False))
+    values = columns["result"]
+    return None if values is None else dict(zip(itertools.product(*columns["params"]), values, strict=True))
 
 
 class Golden:
@@ -442,14 +452,13 @@ print(json.dumps({
 
         def stored(done: Any) -> Any:
             new = json.loads(kept.read_text())
-            index = new["result_columns"].index("result")
             gained: dict[str, Any] = {}
             for name in sorted(set(old["results"]) | set(new["results"])):
-                was, now = (x["results"].get(name) for x in (old, new))
-                if was is None or now is None or len(was[index]) != len(now[index]):
+                was, now = (values_by_parameters(x, name) for x in (old, new))
+                if was is None or now is None or not was.keys() <= now.keys():
                     gained[name] = "other" if was and now else "new" if now else "lost"
                 else:
-                    pairs = list(zip(was[index], now[index], strict=True))
+                    pairs = [(value, now[key]) for key, value in was.items()]
                     kept_ = all(x == y or x is None for x, y in pairs)
                     gained[name] = [kept_, sum(x is None and y is not None for x, y in pairs)]
             known = json.loads((clone / "results/benchmarks.json").read_text())
