@@ -10,6 +10,8 @@ registers for all taps (a tap is one input channel at one kernel position). Each
 * channels in lanes: a tap's weights for `VECTORS * lanes` output channels, times `height` neighbouring pixels;
 * pixels in lanes: a tap's `VECTORS * lanes` neighbouring pixels, times its weights for `height` output channels.
 
+In "int32" the operands are pairs of int16 and the sums int32: one tap multiplies both halves, and adds both products.
+
 A third tile, for the gradient of a weight with few channels in each of many groups, multiplies vectors by vectors:
 
 * groups in lanes: an output pixel's gradient in `VECTORS * lanes` groups, times `height` input pixels that it met.
@@ -35,7 +37,7 @@ InLanes = Literal["channels", "pixels", "groups"]
 
 _TILE = "x taps count w sums pitch resume"
 _INT = ir.IntType(64)
-_SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
+_SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int32": ir.IntType(32)}
 
 
 class VectorCode(NamedTuple):
@@ -180,7 +182,7 @@ def _tile(module: Any, vector: Any, rows: int, in_lanes: InLanes) -> Any:
         tap.add_incoming(_number(0), block)
         weights.add_incoming(w, block)
         for cell in tile:
-            total[cell].add_incoming(start[cell] if start else vector([0.0] * vector.count), block)
+            total[cell].add_incoming(start[cell] if start else vector([0 if vector.element == _SCALARS["int32"] else 0.0] * vector.count), block)
     tap.add_incoming(next_tap, loop)
     weights.add_incoming(next_weights, loop)
     for cell in tile:
@@ -203,7 +205,7 @@ def _transposing_store(module: Any, vector: Any) -> None:
     rows = []
     for i in range(vector.count):
         row = _load_vector(b, b.gep(sums, [b.mul(pitch, _number(i))]), vector)
-        rows.append(b.fadd(row, added))
+        rows.append(_add(b, row, added))
     for i, row in enumerate(_transpose(b, rows)):
         _store_vector(b, row, b.gep(out, [b.mul(plane, _number(i))]))
     b.ret_void()
@@ -241,7 +243,7 @@ def _rows_copy(module: Any, vector: Any, name: str, step: int, biased: bool) -> 
             with for_range_slice(b, _number(0), count, _number(part.count)) as (at, _):
                 at = b.select(b.icmp_signed("<", at, last), at, last)
                 value = _load_strided(b, b.gep(from_row, [b.mul(at, _number(step))]), part, step)
-                _store_vector(b, b.fadd(value, _broadcast(b, bias, part)) if biased else value, b.gep(to_row, [at]))
+                _store_vector(b, _add(b, value, _broadcast(b, bias, part)) if biased else value, b.gep(to_row, [at]))
 
     def copy_by_at_most(lanes: int) -> None:
         """By the widest vectors that fit into a row."""
@@ -304,6 +306,22 @@ def _broadcast(b: Any, scalar: Any, vector: Any) -> Any:
 def _multiply_add(b: Any, factor: Any, other: Any, addend: Any) -> Any:
     """factor * other + addend, rounded once if the CPU can do that. Otherwise llvm.fma would call libm."""
     vector = addend.type
+    if vector.element == _SCALARS["int32"]:
+        return b.add(addend, _sum_of_pairs(b, factor, other))
     name = f"llvm.fmuladd.v{vector.count}f{8 * _scalar_bytes(vector.element)}"
     function = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(vector, [vector] * 3), name)
     return b.call(function, [factor, other, addend])
+
+
+def _sum_of_pairs(b: Any, left: Any, right: Any) -> Any:
+    """In each lane left[0] * right[0] + left[1] * right[1], of two int16. LLVM makes it one instruction where it can."""
+    lanes = left.type.count
+    halves, wide = ir.VectorType(ir.IntType(16), 2 * lanes), ir.VectorType(ir.IntType(32), 2 * lanes)
+    products = b.mul(b.sext(b.bitcast(left, halves), wide), b.sext(b.bitcast(right, halves), wide))
+    even, odd = (_lane_numbers(list(range(start, 2 * lanes, 2))) for start in (0, 1))
+    nothing = wide(ir.Undefined)
+    return b.add(b.shuffle_vector(products, nothing, even), b.shuffle_vector(products, nothing, odd))
+
+
+def _add(b: Any, left: Any, right: Any) -> Any:
+    return b.add(left, right) if left.type.element == _SCALARS["int32"] else b.fadd(left, right)

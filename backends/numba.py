@@ -16,13 +16,14 @@ from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready, touchi
 
 from . import _numba_fused as fused
 from . import _numba_gradients as gradients
+from . import _numba_quantized as quantized
 from ._issue_forms import NUMBA
 from ._numpy_fused import WITHOUT_ERF
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from convbench.problem import ConvProblem
+    from convbench.problem import ConvProblem, Scales
 
     from ._numba_kernel import Job
     from ._numba_plan import Register, Scratch
@@ -45,10 +46,10 @@ class NumbaDirect(Backend):
     requires = ("numba",)
     issue_form = NUMBA
     summary = "register-tiled direct convolution, compiled by Numba; weights packed beforehand"
-    supports = replace(WITH_EPILOGUES, activations=WITHOUT_ERF)
+    supports = replace(WITH_EPILOGUES, activations=WITHOUT_ERF, quantized=quantized.SUPPORT)
     thread_safe = True
     # The call converts half formats to float32, sums in float32, and rounds once at the end.
-    arithmetic = Arithmetic("direct")
+    arithmetic = Arithmetic("direct", quantized=quantized.ARITHMETIC)
     prepacks = ("weight",)
     isa_switches = _ISA_SWITCHES
     without_isa_switch = "it computes in float32 and float64, for which there is nothing beyond AVX-512"
@@ -117,6 +118,12 @@ class NumbaDirect(Backend):
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
     ) -> Ready:
         return fused.prepared(self, problem, x, w, b, r)
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        register = register_tile(4, self.vector_bytes)
+        return quantized.prepared(problem, x, w, b, scales, register, _convolution, _one_at_a_time)
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
