@@ -69,11 +69,15 @@ def prepared(
     convolve = convolution(scratch, register, by_pixels, paired_weight(problem, w, scales.w_zero), bias)
     x = np.array(x, order="C")
     # Pixels in the lanes are read up to a tile beyond the image; what that gives is not stored.
-    padded = np.zeros(scratch.problem.batch * scratch.problem.in_channels * scratch.channel + register.columns, np.int32)
+    size = problem.batch * scratch.problem.in_channels * scratch.channel + register.columns
+    padded = np.zeros(size, np.int32)
     pair = _pairing(problem, scratch, scales.x_zero, x, padded)
-    sums = plan.aligned_empty(problem.output_shape, np.dtype(np.int32))
-    convolve.point(x=padded, out=sums)
-    requantize = None if result == sums.dtype else _requantization(problem, scales, result, sums)
+    convolve.point(x=padded)
+    requantize = None
+    if result.name != "int32":
+        sums = plan.aligned_empty(problem.output_shape, np.dtype(np.int32))
+        convolve.point(out=sums)
+        requantize = _requantization(problem, scales, result, sums)
 
     def run() -> np.ndarray:
         out = plan.aligned_empty(problem.output_shape, result)

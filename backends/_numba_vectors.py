@@ -178,11 +178,12 @@ def _tile(module: Any, vector: Any, rows: int, in_lanes: InLanes) -> Any:
     next_weights = b.gep(weights, [_number(rows if in_lanes == "pixels" else VECTORS * vector.count)])
     b.cbranch(b.icmp_signed("<", next_tap, count), loop, end)
 
+    zero = vector([0 if vector.element == _SCALARS["int32"] else 0.0] * vector.count)
     for block, start in ((fresh, None), (resumed, before)):
         tap.add_incoming(_number(0), block)
         weights.add_incoming(w, block)
         for cell in tile:
-            total[cell].add_incoming(start[cell] if start else vector([0 if vector.element == _SCALARS["int32"] else 0.0] * vector.count), block)
+            total[cell].add_incoming(start[cell] if start else zero, block)
     tap.add_incoming(next_tap, loop)
     weights.add_incoming(next_weights, loop)
     for cell in tile:
@@ -314,7 +315,7 @@ def _multiply_add(b: Any, factor: Any, other: Any, addend: Any) -> Any:
 
 
 def _sum_of_pairs(b: Any, left: Any, right: Any) -> Any:
-    """In each lane left[0] * right[0] + left[1] * right[1], of two int16. LLVM makes it one instruction where it can."""
+    """In each lane left[0] * right[0] + left[1] * right[1], of two int16; LLVM finds the one instruction for it."""
     lanes = left.type.count
     halves, wide = ir.VectorType(ir.IntType(16), 2 * lanes), ir.VectorType(ir.IntType(32), 2 * lanes)
     products = b.mul(b.sext(b.bitcast(left, halves), wide), b.sext(b.bitcast(right, halves), wide))

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from ._numba_plan import Register, Scratch
 
 _AVX2 = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
-_AVX512 = "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"
+_AVX512 = f"{_AVX2},+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"
 
 _ISA_SWITCHES = {
     "avx2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": _AVX2},
-    "avx512": {"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": f"{_AVX2},{_AVX512}"},
+    "avx512": {"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": _AVX512},
+    "vnni": {"NUMBA_CPU_NAME": "cascadelake", "NUMBA_CPU_FEATURES": f"{_AVX512},+avx512vnni"},
 }
 
 
@@ -52,7 +53,7 @@ class NumbaDirect(Backend):
     arithmetic = Arithmetic("direct", quantized=quantized.ARITHMETIC)
     prepacks = ("weight",)
     isa_switches = _ISA_SWITCHES
-    without_isa_switch = "it computes in float32 and float64, for which there is nothing beyond AVX-512"
+    without_isa_switch = "it computes in float32, float64 and pairs of int16, for which there is nothing beyond VNNI"
 
     def __init__(self, vector_bytes: int | None = None) -> None:
         """`vector_bytes` is the size of vectors to compile for: 16, 32, 64, or None for the CPU's registers."""
