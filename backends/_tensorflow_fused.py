@@ -15,12 +15,16 @@ def ended(epilogue: Epilogue) -> Callable[[Any, Any], Any]:
     def hard_swish(y: Any) -> Any:
         return y * tf.nn.relu6(y + tf.cast(3.0, y.dtype)) / tf.cast(6.0, y.dtype)
 
+    def clip(y: Any) -> Any:
+        # tf.cast would make the limits float32 numbers first.
+        return tf.clip_by_value(y, tf.constant(epilogue.low, y.dtype), tf.constant(epilogue.high, y.dtype))
+
     functions: dict[Activation | None, Callable[[Any], Any]] = {
         None: lambda y: y,
         "relu": tf.nn.relu,
         "relu6": tf.nn.relu6,
         "leaky_relu": lambda y: tf.nn.leaky_relu(y, epilogue.slope or 0.0),
-        "clip": lambda y: tf.clip_by_value(y, tf.cast(epilogue.low, y.dtype), tf.cast(epilogue.high, y.dtype)),
+        "clip": clip,
         "hard_swish": hard_swish,
         "silu": lambda y: y * tf.sigmoid(y),
         "sigmoid": tf.sigmoid,

@@ -122,6 +122,25 @@ def test_nodes_that_are_left_are_apart() -> None:
     assert litert.kernel_in(operators) == "xnnpack conv_2d"
 
 
+@pytest.mark.parametrize("epilogue", ["add", "add_relu", "relu_add"])
+def test_openvino_moves_no_sum_in_channels_last(epilogue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transposition that is left in the graph takes ten times as long as the convolution."""
+    if "openvino-channels-last" not in FUSING:
+        pytest.skip("openvino is not installed: pip install 'convbench[openvino]'")
+    executed: list[str] = []
+    graph_of = openvino._executed_graph
+
+    def noted(compiled: Any) -> list[tuple[str, str]]:
+        executed.extend(operation for operation, _ in graph_of(compiled))
+        return graph_of(compiled)
+
+    monkeypatch.setattr(openvino, "_executed_graph", noted)
+    problem = LAYER.replace(epilogue=epilogue, in_channels=16, out_channels=16)
+    ready = normal_operands(problem, 0).prepared_by(FUSING["openvino-channels-last"], problem)
+    assert ready.explain and ready.explain()
+    assert "Convolution" in executed and "Transpose" not in executed
+
+
 _HLO = """HloModule m
 
 %conv (p0: f32[1,3], p1: f32[3]) -> f32[1,3] {{
