@@ -40,7 +40,7 @@ def _is_last(hlo: str) -> bool:
 
 def _body(hlo: str, name: str) -> str:
     """The lines of a computation."""
-    match = re.search(rf"^%?{re.escape(name)} \(.*\{{$(.*?)^\}}$", hlo, re.MULTILINE | re.DOTALL)
+    match = re.search(rf"^%?{re.escape(name)} \([^\n]*\{{$(.*?)^\}}$", hlo, re.MULTILINE | re.DOTALL)
     return match[1] if match else ""
 
 
