@@ -22,7 +22,7 @@ from convbench.problem import ConvProblem
 from . import _onednn_isa
 from ._issue_forms import PYTORCH
 from ._torch_fused import separately
-from ._torch_gradients import gradient, step
+from ._torch_gradients import gradient, operand, step
 from ._torch_kernels import explained
 from ._torch_script import torch_gradient_script, torch_script
 from ._torch_tensors import on_both, padding, results_to_numpy, tensor, to_numpy, touch_of
@@ -105,14 +105,10 @@ class TorchConv2d(Backend):
         host = tensor(g)
         instruments = self._instruments(host, layout)
         upstream = host.to(self.device, memory_format=layout)
-        dtype = upstream.dtype
-
-        def operand(array: np.ndarray | None, shape: tuple[int, ...]) -> Any:
-            # Of an operand that the direction does not read, torch still reads the shape and the layout.
-            values = torch.empty(shape, dtype=dtype) if array is None else tensor(array)
-            return values.to(self.device, memory_format=layout)
-
-        input_, weight = operand(x, problem.input_shape), operand(w, problem.weight_shape)
+        input_, weight = (
+            operand(array, shape, upstream.dtype).to(self.device, memory_format=layout)
+            for array, shape in ((x, problem.input_shape), (w, problem.weight_shape))
+        )
         compute = self._gradient(problem, input_, weight, layout)
         run = self._call(compute, upstream)
         explain = explained(run, self.device)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convbench.problem import ConvProblem
 
-from ._torch_tensors import padding
+from ._torch_tensors import padding, tensor
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def gradient(problem: ConvProblem, x: Any, w: Any, layout: Any) -> Callable[[Any], Any]:
@@ -46,6 +49,32 @@ def step(convolve: Callable[[Any], Any], leaves: list[Any], g: Any) -> Callable[
         return [y, *grad(y, leaves, g)]
 
     return compute
+
+
+def step_in_one_graph(convolve: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+    """A function from the gradient of the output and the operands of `convolve` to the output and the gradient of each
+    operand, which torch.compile takes as one graph.
+
+    That is `torch.func.vjp`, with the formulas of autograd. torch.compile refuses `torch.autograd.grad` where the
+    output is returned, too ("autograd.grad consumed returned tensor's grad_fn", torch 2.13). A compiled convolution
+    with autograd outside is two graphs, each with a call's overhead, between which nothing can be shared.
+    """
+    import torch
+
+    vjp: Any = torch.func.vjp  # of which torch's types say that it may return three
+
+    def compute(g: Any, *operands: Any) -> tuple[Any, ...]:
+        y, back = vjp(convolve, *operands)
+        return (y, *back(g))
+
+    return compute
+
+
+def operand(array: np.ndarray | None, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A tensor of `array`; without one, for what a direction does not read, any values: torch still reads the shape."""
+    import torch
+
+    return torch.empty(shape, dtype=dtype) if array is None else tensor(array)
 
 
 def padding_back(problem: ConvProblem, x: Any) -> Callable[[Any], Any]:

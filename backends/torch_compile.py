@@ -1,6 +1,8 @@
 """conv2d of PyTorch compiled by torch.compile: inductor's code around oneDNN's convolution, with packed weights.
 
-Inductor's cache of compiled C++ code is kept, so later runs prepare faster than the first.
+Inductor's cache of compiled C++ code is kept, so later runs prepare faster than the first. Gradients and training steps
+are compiled, too, without freezing: in training weights change. Inductor has no kernel of its own for them on the CPU,
+so its code calls `convolution_backward`, and what it compiles itself is the padding that conv2d does not do.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import os
 import platform
 import shutil
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready
@@ -31,9 +33,16 @@ class TorchCompile(Backend):
     requires = ("torch",)
     issue_form = PYTORCH
     summary = "F.conv2d through torch.compile (inductor) with frozen weights, in channels_last"
-    supports = replace(WITH_EPILOGUES, directions={"forward"})
-    # Inductor's own vector code for minima and maxima keeps NaN, and oneDNN's post-ops do not.
-    arithmetic = Arithmetic(CPU_ALGORITHM, epilogue_in_dtype=True, loses_nan=LOSES_NAN, taints=("bfloat16",))
+    supports = WITH_EPILOGUES
+    # Inductor's own vector code for minima and maxima keeps NaN, and oneDNN's post-ops do not. Parts of gradients are
+    # added as in torch's own call, because it is that.
+    arithmetic = Arithmetic(
+        CPU_ALGORITHM,
+        adds_gradients_in_dtype=True,
+        epilogue_in_dtype=True,
+        loses_nan=LOSES_NAN,
+        taints=("bfloat16",),
+    )
     prepacks = ("input", "weight", "output")
     kept_caches = ("TORCHINDUCTOR_CACHE_DIR",)
     isa_switches = ISA_SWITCHES
@@ -83,18 +92,59 @@ class TorchCompile(Backend):
             y = conv2d(x if padded is None else padded(x), weight, bias, stride, sides, dilation, groups)
             return y if end is None else end(y, residual[0] if residual else None)
 
-        # torch keeps at most 8 compiled versions per code object, so every convolution gets its own object.
-        convolve.__code__ = convolve.__code__.replace()
-        compiled = torch.no_grad()(torch.compile(convolve, fullgraph=True, dynamic=False))
+        compiled = torch.no_grad()(_compiled(convolve))
         # Frozen weights are packed for oneDNN, twice as fast at 512 channels of 7x7. oneDNN has no float64, which
         # inductor does not check: "itensor_view_from_dense expects float/bfloat16/half/int8/fp8 tensor inputDouble".
         freezing = config.patch(freezing=problem.dtype != "float64")
-        with freezing, warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # within torch itself
-            compiled(input_, *residual)  # the first call compiles
+        with freezing:
+            _compile_by_calling(compiled, input_, *residual)
         on = on_both(lambda *images: compiled(*(a.contiguous(memory_format=torch.channels_last) for a in images)))
         run = lambda: compiled(input_, *residual)  # noqa: E731
         explain = explained(run, "cpu", problem)
         return Ready(run, to_numpy=to_numpy, on=on, touch=touch_of(input_, *residual), explain=explain)
+
+    def prepare_gradient(
+        self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
+    ) -> Ready:
+        import torch
+
+        from ._torch_gradients import gradient, operand
+        from ._torch_kernels import explained
+        from ._torch_tensors import tensor, to_numpy, touch_of
+
+        layout = torch.channels_last
+        upstream = tensor(g).to(memory_format=layout)
+        input_, weight = (
+            operand(array, shape, upstream.dtype).to(memory_format=layout)
+            for array, shape in ((x, problem.input_shape), (w, problem.weight_shape))
+        )
+        compiled = _compiled(gradient(problem, input_, weight, layout))
+        _compile_by_calling(compiled, upstream)
+        run = lambda: compiled(upstream)  # noqa: E731
+        return Ready(run, to_numpy=to_numpy, touch=touch_of(upstream), explain=explained(run, "cpu"))
+
+    def prepare_step(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, g: np.ndarray
+    ) -> Ready:
+        import torch
+        from torch.nn.functional import conv2d
+
+        from ._torch_gradients import step_in_one_graph
+        from ._torch_kernels import explained
+        from ._torch_tensors import padding, results_to_numpy, tensor, touch_of
+
+        input_, weight, upstream = (tensor(a).to(memory_format=torch.channels_last) for a in (x, w, g))
+        leaves = [input_, weight] if b is None else [input_, weight, tensor(b)]
+        padded, sides = padding(problem)
+        stride, dilation, groups = problem.stride, problem.dilation, problem.groups
+
+        def convolve(x: Any, w: Any, b: Any = None) -> Any:
+            return conv2d(x if padded is None else padded(x), w, b, stride, sides, dilation, groups)
+
+        compiled = _compiled(step_in_one_graph(convolve))
+        _compile_by_calling(compiled, upstream, *leaves)
+        run = lambda: compiled(upstream, *leaves)  # noqa: E731
+        return Ready(run, to_numpy=results_to_numpy, touch=touch_of(input_), explain=explained(run, "cpu"))
 
     def script(self, problem: ConvProblem) -> str | None:
         freezing = problem.dtype != "float64"
@@ -111,6 +161,21 @@ class TorchCompile(Backend):
             ],
             call="conv(x)",
         )
+
+
+def _compiled(compute: Callable[..., Any]) -> Callable[..., Any]:
+    import torch
+
+    # torch keeps at most 8 compiled versions per code object, so every problem gets its own object.
+    compute.__code__ = compute.__code__.replace()
+    compiled: Callable[..., Any] = torch.compile(compute, fullgraph=True, dynamic=False)
+    return compiled
+
+
+def _compile_by_calling(compiled: Callable[..., Any], *operands: Any) -> None:
+    """The first call compiles."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # within torch itself
+        compiled(*operands)
 
 
 BACKENDS = (TorchCompile(),)

@@ -49,6 +49,7 @@ PROBLEMS = {
     "input gradient": SMALL.replace(stride=2, direction="input_gradient"),
     "weight gradient": SMALL.replace(groups=4, dilation=2, direction="weight_gradient"),
     "bias gradient": SMALL.replace(bias=True, direction="bias_gradient"),
+    "step": SMALL.replace(stride=2, bias=True, direction="step"),
 }
 ENTRIES = [e for e in discover() if any(fnmatchcase(e.name, p) for p in ENGINES)]
 each_engine = pytest.mark.parametrize("entry", [pytest.param(e, id=e.name) for e in ENTRIES])
@@ -108,7 +109,12 @@ def test_float32_is_within_its_error_bound(entry: Entry) -> None:
 def test_engines_that_only_infer_say_so_without_their_library(direction: Direction) -> None:
     problem = SMALL.replace(bias=True, direction=direction)
     reasons = {entry.name: entry.backend.supports.reason_against(problem) for entry in ENTRIES}
-    assert {name for name, reason in reasons.items() if reason is None} == {"onednn", "tensorflow", "iree"}
+    assert {name for name, reason in reasons.items() if reason is None} == {
+        "onednn",
+        "tensorflow",
+        "iree",
+        "torch-compile",
+    }
     assert set(reasons.values()) == {None, f"computes forward only, not {direction}"}
 
 

@@ -37,7 +37,10 @@ GEMM, FFT, AUTO = Arithmetic(), Arithmetic("fft"), Arithmetic("auto")
 gradients = gradient_problems()
 BACKENDS = {entry.name: entry.backend for entry in discover(entry_points=False)}
 GRADIENT_BACKENDS = [
-    name for name, backend in BACKENDS.items() if backend.supports.directions > {"forward"} and backend.device == "cpu"
+    name
+    for name, backend in BACKENDS.items()
+    if backend.supports.directions > {"forward"} and backend.device == "cpu"
+    if name != "torch-compile"  # seconds for each: tests/backends/test_compiled_gradients.py asks it a handful
 ]
 LAYER = ConvProblem(in_channels=3, height=7, width=6, out_channels=4, kernel_size=3, padding=1, batch=2)
 

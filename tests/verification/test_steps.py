@@ -33,7 +33,12 @@ from convbench.verification.step.answers import in_a_row, results
 
 GEMM, FFT, AUTO = Arithmetic(), Arithmetic("fft"), Arithmetic("auto")
 BACKENDS = {entry.name: entry.backend for entry in discover()}
-STEPPING = sorted(n for n, b in BACKENDS.items() if "step" in b.supports.directions and b.device == "cpu")
+STEPPING = sorted(
+    n
+    for n, b in BACKENDS.items()
+    if "step" in b.supports.directions and b.device == "cpu"
+    if n != "torch-compile"  # seconds for each: tests/backends/test_compiled_gradients.py asks it a handful
+)
 LAYER = ConvProblem(
     batch=2, in_channels=4, height=6, width=5, out_channels=6, kernel_size=3, padding=1, bias=True, direction="step"
 )
