@@ -34,7 +34,12 @@ NEEDS_MORE = {
     "bisect": "a package index",
     "worker": "a scheduler of Dask",
 }
-NEEDS_MODULE = {"machines.toml": "distributed", "model.onnx": "onnx", "timm:resnet18": "timm"}
+NEEDS_MODULE = {
+    "machines.toml": "distributed",
+    "model.onnx": "onnx",
+    "timm:resnet18": "timm",
+    "torchvision:resnet18": "torchvision",
+}
 PLUGIN = """
 import numpy as np
 from convbench.backend import Arithmetic, Backend, Ready, Supports
@@ -120,6 +125,7 @@ def test_every_command_has_one_to_three_examples_at_the_end_of_its_help() -> Non
         assert [line.strip() for line in text.splitlines()[-len(EXAMPLES[name]) :]] == list(EXAMPLES[name])
 
 
+@pytest.mark.timeout(900)  # some 50 s for the longest on a quiet machine
 @pytest.mark.parametrize(
     "line", [pytest.param(line, marks=pytest.mark.slow if line in SLOW else (), id=line) for line in LINES]
 )
