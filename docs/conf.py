@@ -26,7 +26,7 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 nitpicky = True
 nitpick_ignore_regex = [  # names of other projects, whose inventories are on the network, which no build may need
     ("py:class", r"(abc|collections|numpy|np|os|pathlib|alt|pandas|pd|rich|torch|typing)\..*|Path"),
-    ("py:class", "Arrays|NDArray|Part|Place|Source"),  # aliases of such types, which signatures name
+    ("py:class", "Arrays|Axis|NDArray|Part|Place|Source"),  # aliases of such types, which signatures name
 ]
 highlight_language = "none"
 smartquotes = False  # docstrings quote code

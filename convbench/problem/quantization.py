@@ -92,7 +92,7 @@ class Quantization:
 
     @property
     def largest_product(self) -> int:
-        """The most that |x - x_zero| * |w - w_zero| can be, whatever the zero points."""
+        """The largest absolute value of (x - x_zero) * (w - w_zero), whatever the zero points."""
         return 255 * (255 if self.weight_zero_point else 128)
 
     @classmethod

@@ -79,7 +79,7 @@ def assert_same(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> None:
 
 def test_every_field_of_a_record_has_a_kind() -> None:
     assert set(made()) <= set(FIELDS), "give it a kind in convbench/store/schema.py"
-    assert set(FIELDS) - set(made()) == {"release"}, "which only a run over releases has"
+    assert set(FIELDS) - set(made()) == {"release", "began", "ended"}, "which a run over releases and a session add"
     where_known = {
         "energy_j",
         "host_s",
