@@ -1,9 +1,10 @@
-"""What of an epilogue a library computes within its convolution, in the words of `Ready.explain`."""
+"""Epilogues as every library has them: the order of their parts, and the words of `Ready.explain` for what is computed
+within the convolution."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convbench.problem import ConvProblem, Epilogue
@@ -16,6 +17,17 @@ def parts_of(epilogue: Epilogue) -> tuple[str, ...]:
     activation = [] if epilogue.activation is None else [epilogue.activation]
     before, after = (["add"] * (epilogue.residual == when) for when in ("before", "after"))
     return (*before, *activation, *after)
+
+
+def in_order(
+    epilogue: Epilogue, activate: Callable[[Any], Any], add: Callable[[Any, Any], Any] = lambda y, r: y + r
+) -> Callable[[Any, Any], Any]:
+    """A function from the convolution and the residual, or None, to the result."""
+    if epilogue.residual == "before":
+        return lambda y, r: activate(add(y, r))
+    if epilogue.residual == "after":
+        return lambda y, r: add(activate(y), r)
+    return lambda y, r: activate(y)
 
 
 def implementation_with(kernel: str | None, problem: ConvProblem, fused: Collection[str]) -> str | None:

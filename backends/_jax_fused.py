@@ -7,6 +7,8 @@ from typing import Any
 
 from convbench.problem import Activation, Epilogue
 
+from ._fusion import in_order
+
 
 def fused(epilogue: Epilogue) -> Callable[[Any, Any], Any]:
     """A traceable function from the convolution and the residual, or None, to the result."""
@@ -25,9 +27,4 @@ def fused(epilogue: Epilogue) -> Callable[[Any, Any], Any]:
         "gelu": lambda y: nn.gelu(y, approximate=False),
         "gelu_tanh": lambda y: nn.gelu(y, approximate=True),
     }
-    activate = functions[epilogue.activation]
-    if epilogue.residual == "before":
-        return lambda y, r: activate(y + r)
-    if epilogue.residual == "after":
-        return lambda y, r: activate(y) + r
-    return lambda y, r: activate(y)
+    return in_order(epilogue, functions[epilogue.activation])

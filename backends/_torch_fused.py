@@ -7,6 +7,8 @@ from typing import Any
 
 from convbench.problem import Activation, Epilogue
 
+from ._fusion import in_order
+
 
 def activation(epilogue: Epilogue, *, in_place: bool = False) -> Callable[[Any], Any] | None:
     """torch's function for the activation, which overwrites its argument where `in_place`; None without one."""
@@ -37,11 +39,7 @@ def separately(epilogue: Epilogue, *, in_place: bool = False) -> Callable[[Any, 
     `in_place` it overwrites the convolution, and never the residual."""
     activate = activation(epilogue, in_place=in_place) or (lambda y: y)
     add = (lambda y, r: y.add_(r)) if in_place else (lambda y, r: y + r)
-    if epilogue.residual == "before":
-        return lambda y, r: activate(add(y, r))
-    if epilogue.residual == "after":
-        return lambda y, r: add(activate(y), r)
-    return lambda y, r: activate(y)
+    return in_order(epilogue, activate, add)
 
 
 _ATTRIBUTES: dict[Activation | None, tuple[str, str]] = {

@@ -32,8 +32,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         heavy = any(item.get_closest_marker(name) for name in ("slow", "gpu"))
         names = {item.originalname, *item.fixturenames} if isinstance(item, pytest.Function) else set()
+        heavy = heavy or torch_on_one_thread.__name__ in names
         if not heavy and not names & heavy_definitions(item.path):
             item.add_marker(pytest.mark.quick)
+
+
+@pytest.fixture(scope="module")
+def torch_on_one_thread() -> Iterator[None]:
+    """torch's threads wait for each other, on a busy machine for seconds; the tensors of these tests are tiny."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @cache

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,14 +38,7 @@ LAYERS = [
     *("blocks.3.conv1", "blocks.3.conv2", "blocks.3.conv3"),
 ]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other take long on a machine that is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("torch_on_one_thread")
 
 
 def example(seed: int = 0, dtype: Any = None) -> Any:

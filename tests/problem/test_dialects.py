@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,14 +23,7 @@ LAYER: dict[str, Any] = {"in_channels": 64, "height": 56, "width": 56, "out_chan
 # What every dialect can say, but for the sides of the padding; without it the writers would mostly refuse.
 PLAIN = problems().map(lambda p: p.replace(padding_mode="zeros", dtype="float32", direction="forward"))
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """torch's threads wait for each other, on a busy machine for seconds; these tensors are tiny."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("torch_on_one_thread")
 
 
 def refused(text: str) -> str:

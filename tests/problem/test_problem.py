@@ -13,7 +13,6 @@ import itertools
 import json
 import pickle
 import warnings
-from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -29,14 +28,7 @@ from convbench.problem import DTYPES, ITEMSIZE_BYTES, PADDING_MODES, ConvProblem
 
 LAYER: dict[str, Any] = {"in_channels": 4, "height": 8, "width": 6, "out_channels": 6, "kernel_size": 3}
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """torch's threads wait for each other, on a busy machine for seconds; these tensors are tiny."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("torch_on_one_thread")
 
 
 def problem(**changes: Any) -> ConvProblem:

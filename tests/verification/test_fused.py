@@ -4,7 +4,7 @@ and infinities become."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,7 @@ SPELLINGS = (
 EVERY = [f"{before}{word}{after}" for word in SPELLINGS for before, after in (("", ""), ("add_", ""), ("", "_add"))]
 EVERY += ["add"]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("torch_on_one_thread")
 
 
 def by_torch(e: Epilogue, y: torch.Tensor) -> torch.Tensor:

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import EVALUATION
+from seeded_faults_judged import complaints
 from strategies import gradient_problems
 
-from convbench.backend import Backend
 from convbench.problem import GRADIENTS, ConvProblem
 from convbench.registry import Origin, load
-from convbench.verification.adversarial_calls import OF_CHANGED, examine
 from convbench.verification.layouts import lay_out
 from convbench.verification.operands import normal_operands
 from convbench.verification.oracle import oracle_for
@@ -26,17 +25,6 @@ CONTROL, *FAULTS = BACKENDS
 
 def fresh(backend: Any) -> Any:
     return type(backend)(backend.fault)
-
-
-def complaints(backend: Backend, question: Question) -> list[str]:
-    """The phases whose answers are wrong, and the operands that were written to."""
-    key = oracle_for(question, backend.arithmetic)
-    behaviour = examine(backend, question.problem, key.operands, question.layout, question.calls)
-    wrong = [] if behaviour.overwritten is None else [behaviour.overwritten]
-    for answer in behaviour.answers:
-        judge = key.judge_changed if answer.phase in OF_CHANGED else key.judge
-        wrong += [] if judge(backend.arithmetic, answer.output).passed else [answer.phase]
-    return wrong
 
 
 @pytest.mark.parametrize("backend", FAULTS, ids=lambda backend: backend.name)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import EVALUATION
+from seeded_faults_judged import overwritten_and_wrong
 
 from convbench.backend import Backend
 from convbench.problem import ConvProblem
 from convbench.problem.quantization import every_quantization
 from convbench.registry import Origin, load
-from convbench.verification.adversarial_calls import OF_CHANGED, examine
 from convbench.verification.oracle import oracle_for
 from convbench.verification.quantized.data import QUANTIZED_VALUES
 from convbench.verification.question import Question
@@ -29,14 +29,9 @@ def fresh(backend: Any) -> Any:
 
 
 def complaints(backend: Backend, question: Question) -> list[str]:
-    """The phases whose answers are wrong."""
-    key = oracle_for(question, backend.arithmetic)
-    behaviour = examine(backend, question.problem, key.operands, question.layout, question.calls)
-    assert behaviour.overwritten is None
-    wrong = []
-    for answer in behaviour.answers:
-        judge = key.judge_changed if answer.phase in OF_CHANGED else key.judge
-        wrong += [] if judge(backend.arithmetic, answer.output).passed else [answer.phase]
+    """The phases whose answers are wrong; no fault of this family writes to an operand."""
+    overwritten, wrong = overwritten_and_wrong(backend, question)
+    assert overwritten is None
     return wrong
 
 
