@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from convbench.backend import Ready
 from convbench.problem import Activation, ConvProblem, Epilogue
 
 from . import _onednn_library as dnnl
 from ._fusion import SUM, implementation_with, parts_of
+from ._onednn_execution import executed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,57 +62,16 @@ def _function(epilogue: Epilogue) -> tuple[int, float, float]:
 def prepared(
     problem: ConvProblem,
     description: dnnl.Owned,
-    shapes: Mapping[int, tuple[int, ...]],
-    x: np.ndarray,
-    w: np.ndarray,
-    b: np.ndarray | None,
+    operands: Mapping[int, tuple[np.ndarray, tuple[int, ...]]],
     r: np.ndarray | None,
 ) -> Ready:
-    """The convolution with its epilogue in one primitive, which reads the residual and writes elsewhere."""
-    import numpy as np
-
+    """The convolution with its epilogue in one primitive, which reads the residual and writes elsewhere. `operands` are
+    arrays by argument, each with the shape that the primitive gives it."""
     assert problem.epilogue is not None
-    memory = {dnnl.DST: dnnl.chosen_memory(description, dnnl.DST)}
-    residual = 0
+    parts, residual = parts_of(problem.epilogue), None
     if r is not None:
-        residual = _POST_OP * (parts_of(problem.epilogue).index(SUM) + 1) | _SECOND_SOURCE
-    plain: dict[int, np.ndarray] = {}
-    loads: dict[int, Callable[[], None]] = {}
-    for argument, operand in ((dnnl.SRC, x), (dnnl.WEIGHTS, w), (dnnl.BIAS, b), (residual, r)):
-        if operand is None:
-            continue
-        plain[argument] = np.ascontiguousarray(operand).copy()
-        # oneDNN reads the residual in the layout that it chose for the output, and tells that of the output only.
-        memory[argument] = dnnl.chosen_memory(description, dnnl.DST if argument == residual else argument)
-        shape = problem.output_shape if argument == residual else shapes[argument]
-        source = dnnl.row_major(shape, problem.dtype, plain[argument].ctypes.data)
-        loads[argument] = dnnl.reordering(source, memory[argument])
-        loads[argument]()
-
-    def to_numpy(_: Any) -> np.ndarray:
-        output = np.empty(problem.output_shape, x.dtype)
-        dnnl.reorder(memory[dnnl.DST], dnnl.row_major(output.shape, problem.dtype, output.ctypes.data))
-        return output
-
-    run = dnnl.execution(description, memory)
-    images = (dnnl.SRC, residual) if residual else (dnnl.SRC,)
-
-    def load() -> None:
-        for argument in images:
-            loads[argument]()
-
-    def on(*arrays: np.ndarray) -> np.ndarray:
-        for argument, array in zip(images, arrays, strict=True):
-            plain[argument][...] = array
-        load()
-        run()
-        return to_numpy(None)
-
-    def touch() -> None:
-        to_numpy(None)  # reads the output's memory
-        load()
-
-    kernel = dnnl.implementation(description)
+        residual = _POST_OP * (parts.index(SUM) + 1) | _SECOND_SOURCE
+        operands = {**operands, residual: (r, problem.output_shape)}
+    ready = executed(problem, description, operands, residual)
     # The primitive computes all of it, or would not exist.
-    explain = lambda: implementation_with(kernel, problem, parts_of(problem.epilogue))  # noqa: E731
-    return Ready(run, to_numpy=to_numpy, on={"numpy": on}, touch=touch, kernel=kernel, explain=explain)
+    return replace(ready, explain=lambda: implementation_with(ready.kernel, problem, parts))

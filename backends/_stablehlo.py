@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from ._stablehlo_epilogue import epilogue_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from convbench.problem import ConvProblem
+    from convbench.problem.vocabulary import Sides
 
 ELEMENT = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
@@ -27,18 +28,13 @@ def lines(problem: ConvProblem) -> Iterator[str]:
     yield f"func.func @conv2d({arguments}) -> {tensor(y, element)} {{"
     for name, shape in operands.items():
         yield f"{name}s = stablehlo.convert {name} : ({tensor(shape, element)}) -> {tensor(shape, sums)}"
-    sides, padded = problem.padding, "%xs"
+    padded = "%xs"
     if element != sums:
         # Or the convolution would take in the conversion, and a depthwise one of halves summed in float32 is refused:
         # "'tensor.collapse_shape' op expected collapsed type to be 'tensor<2x3x3xf32>', but got 'tensor<2x3x3xf16>'".
         padded = "%kept"
         yield f"{padded} = stablehlo.optimization_barrier %xs : {tensor(x, sums)}"
-    if problem.padding_mode != "zeros":
-        for axis, (before, after) in zip((1, 2), sides, strict=True):
-            yield from pad_lines(problem.padding_mode, padded, x, axis, before, after, sums)
-            x[axis] += before + after
-            padded = f"%padded{axis}"
-        sides = ((0, 0), (0, 0))
+    padded, sides = yield from padded_by_mode(problem, padded, x, sums)
     # What no tap reads is cut off. Where one row is left, IREE refuses a stride that does not come out even:
     # "op inferred input/output operand #1 has shape's dimension #0 to be 3, but found 2".
     window = zip(x[1:3], kernel, problem.stride, sides, problem.dilation, strict=True)
@@ -61,7 +57,21 @@ def lines(problem: ConvProblem) -> Iterator[str]:
     yield f"return %y : {tensor(y, element)}\n}}"
 
 
-def pad_lines(
+def padded_by_mode(
+    problem: ConvProblem, name: str, shape: list[int], sums: str
+) -> Generator[str, None, tuple[str, Sides]]:
+    """The lines that pad the input `name` of NHWC `shape`, which is changed, by a mode other than zeros. Returns the
+    name of what is padded, and the sides that are left to be padded with zeros."""
+    if problem.padding_mode == "zeros":
+        return name, problem.padding
+    for axis, (before, after) in zip((1, 2), problem.padding, strict=True):
+        yield from _pad_lines(problem.padding_mode, name, shape, axis, before, after, sums)
+        shape[axis] += before + after
+        name = f"%padded{axis}"
+    return name, ((0, 0), (0, 0))
+
+
+def _pad_lines(
     mode: str, source: str, shape: list[int], axis: int, before: int, after: int, element: str
 ) -> Iterator[str]:
     """Lines that pad with the input's own rows or columns, because StableHLO pads with constants only."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._stablehlo import ELEMENT, pad_lines, runs, tensor
+from ._stablehlo import ELEMENT, padded_by_mode, runs, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,13 +110,8 @@ def _unpad(
 
 def _weight_gradient(problem: ConvProblem, shapes: dict[str, list[int]], sums: str) -> Iterator[str]:
     o, own, *kernel = problem.weight_shape
-    x, padded, sides = shapes["%x"].copy(), "%xs", problem.padding
-    if problem.padding_mode != "zeros":
-        for axis, (before, after) in zip((1, 2), sides, strict=True):
-            yield from pad_lines(problem.padding_mode, padded, x, axis, before, after, sums)
-            x[axis] += before + after
-            padded = f"%padded{axis}"
-        sides = ((0, 0), (0, 0))
+    x = shapes["%x"].copy()
+    padded, sides = yield from padded_by_mode(problem, "%xs", x, sums)
     window = zip(x[1:3], shapes["%g"][1:3], kernel, problem.stride, problem.dilation, sides, strict=True)
     around = []
     for extent, out, k, stride, dilation, (before, _) in window:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convbench.backend import Arithmetic, Backend, Ready, Supports
 from convbench.problem import ACTIVATIONS, DIRECTIONS, RESIDUALS, ConvProblem, Scales
@@ -15,6 +15,7 @@ from . import _onednn_int8, _onednn_isa
 from . import _onednn_library as dnnl
 from . import _onednn_quantized as quantized
 from ._issue_forms import ONEDNN
+from ._onednn_execution import executed
 from ._onednn_log import LOSES_NAN
 
 if TYPE_CHECKING:
@@ -74,39 +75,7 @@ class _OneDnn(Backend):
         return dnnl.effective_isa()
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
-        import numpy as np
-
-        description = _describe(problem)
-        memory = {dnnl.DST: dnnl.chosen_memory(description, dnnl.DST)}
-        for argument, operand in ((dnnl.SRC, x), (dnnl.WEIGHTS, w), (dnnl.BIAS, b)):
-            if operand is not None:
-                plain = np.ascontiguousarray(operand)
-                memory[argument] = dnnl.chosen_memory(description, argument)
-                shape = _shapes(problem)[argument]
-                dnnl.reorder(dnnl.row_major(shape, problem.dtype, plain.ctypes.data), memory[argument])
-
-        def to_numpy(_: Any) -> np.ndarray:
-            output = np.empty(problem.output_shape, x.dtype)
-            dnnl.reorder(memory[dnnl.DST], dnnl.row_major(output.shape, problem.dtype, output.ctypes.data))
-            return output
-
-        run = dnnl.execution(description, memory)
-        plain_input = np.empty(problem.input_shape, x.dtype)
-        source = dnnl.row_major(plain_input.shape, problem.dtype, plain_input.ctypes.data)
-        load = dnnl.reordering(source, memory[dnnl.SRC])
-        plain_input[...] = x
-
-        def on(x: np.ndarray) -> np.ndarray:
-            plain_input[...] = x
-            load()
-            run()
-            return to_numpy(None)
-
-        def touch() -> None:
-            to_numpy(None)  # reads the output's memory
-            load()
-
-        return Ready(run, to_numpy=to_numpy, on={"numpy": on}, touch=touch, kernel=dnnl.implementation(description))
+        return executed(problem, _describe(problem), _operands(problem, x, w, b))
 
     def prepare_quantized(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
@@ -116,7 +85,7 @@ class _OneDnn(Backend):
     def prepare_fused(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
     ) -> Ready:
-        return fused.prepared(problem, _describe(problem), _shapes(problem), x, w, b, r)
+        return fused.prepared(problem, _describe(problem), _operands(problem, x, w, b), r)
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
@@ -149,6 +118,14 @@ def _shapes(problem: ConvProblem) -> dict[int, tuple[int, ...]]:
     weights = (problem.groups, o // problem.groups, *filters) if problem.groups > 1 else (o, *filters)
     shapes = {dnnl.SRC: problem.input_shape, dnnl.WEIGHTS: weights, dnnl.DST: problem.output_shape}
     return shapes | ({dnnl.BIAS: (o,)} if problem.bias else {})
+
+
+def _operands(
+    problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None
+) -> dict[int, tuple[np.ndarray, tuple[int, ...]]]:
+    shapes = _shapes(problem)
+    arrays = {dnnl.SRC: x, dnnl.WEIGHTS: w} | ({} if b is None else {dnnl.BIAS: b})
+    return {argument: (array, shapes[argument]) for argument, array in arrays.items()}
 
 
 BACKENDS = (_OneDnn(),)
