@@ -11,6 +11,7 @@ import numpy as np
 
 from seeded_faults.convolution import Array, Axis, zeros
 from seeded_faults.gradient import GradientCall, GradientFault, Places
+from seeded_faults.operands import memory_order, through_bfloat16, without_nan
 
 Change = Callable[[GradientCall], Array]
 
@@ -84,16 +85,6 @@ def _output_gradient_scaled_in_place(call: GradientCall) -> Array:
     return out
 
 
-def _memory_order(array: Array) -> Array:
-    """What a library reads that takes every array for contiguous, and does not copy it."""
-    base = array if array.flags.c_contiguous else array.transpose(np.argsort([-s for s in array.strides]))
-    return np.ascontiguousarray(base).reshape(array.shape)
-
-
-def _through_bfloat16(_: GradientCall, array: Array) -> Array:
-    return array.astype(ml_dtypes.bfloat16).astype(array.dtype)
-
-
 def _first_group_for_all(call: GradientCall, w: Array) -> Array:
     filters = len(w) // call.problem.groups
     return np.tile(w[:filters], (call.problem.groups, 1, 1, 1))
@@ -101,10 +92,6 @@ def _first_group_for_all(call: GradientCall, w: Array) -> Array:
 
 def _next_group(call: GradientCall, x: Array) -> Array:
     return np.roll(x, x.shape[1] // call.problem.groups, axis=1)
-
-
-def _lost(array: Array) -> Array:
-    return np.where(np.isnan(array), array.dtype.type(0), array)
 
 
 def _with_g(change: Callable[[Array], Array]) -> Change:
@@ -214,7 +201,7 @@ def _of_input() -> tuple[GradientFault, ...]:
             "operands-through-bfloat16",
             "float32 is rounded to bfloat16 before it is multiplied",
             "n1c2h5w5_o3k3",
-            _operand("g", _through_bfloat16),
+            _with_g(through_bfloat16),
             "float32",
             values="one-tap",
         ),
@@ -224,12 +211,12 @@ def _of_input() -> tuple[GradientFault, ...]:
             "n1c2h5w5_o3k3",
             _turned_weight_kept,
         ),
-        fault("nan-lost", "NaN becomes 0", "n1c2h5w5_o3k3", _with_g(_lost), values="special"),
+        fault("nan-lost", "NaN becomes 0", "n1c2h5w5_o3k3", _with_g(without_nan), values="special"),
         fault(
             "strides-of-memory",
             "every output gradient is taken for contiguous",
             "n1c2h5w5_o3k3",
-            _with_g(_memory_order),
+            _with_g(memory_order),
             layout="channels-last",
         ),
     )
@@ -324,7 +311,7 @@ def _of_weight() -> tuple[GradientFault, ...]:
             "operands-through-bfloat16",
             "float32 is rounded to bfloat16 before it is multiplied",
             "n1c2h5w5_o3k3",
-            _operand("x", _through_bfloat16),
+            _operand("x", lambda _, x: through_bfloat16(x)),
             "float32",
             values="one-tap",
         ),
