@@ -120,3 +120,24 @@ def test_what_shrinking_does_not_wait_for_is_no_hang_until_it_was_waited_for(nee
     (cause,) = campaign.causes()
     assert (cause.representative.question.problem.in_channels == 1) == hangs
     assert all(failure.question.problem.in_channels > 1 for failure in campaign.failures.values())
+
+
+def test_shrinking_that_runs_out_of_time_names_no_case_that_was_not_waited_for() -> None:
+    """On a busy machine every question takes longer than shrinking waits, and its time ends before it can confirm."""
+
+    clock_s = 0.0
+
+    def needs(request: Any) -> float:
+        nonlocal clock_s
+        if not request.problem.bias or request.problem.height < 4:
+            return 0.0
+        clock_s += 10  # so long shrinking waits
+        return NEVER_S if request.problem.in_channels > 1 else SLOW_S
+
+    asks, _ = examiner(needs)
+    campaign = Campaign(asks, clock=lambda: clock_s)
+    hangs = Question(problem=SMALL.replace(bias=True))
+    list(campaign.follow(CampaignPlan(questions=(hangs,), strength=0, search_s=0)))
+    (cause,) = campaign.causes()
+    assert cause.representative.question == hangs
+    assert f"{LIMIT_S:g} s" in cause.representative.reason

@@ -15,7 +15,7 @@ from convbench.stats.bisection.levels import Decision, Observation, Pooled, deci
 from convbench.stats.bisection.search import Bisection
 from convbench.stats.ratio import Ratio
 
-MOST_LOOKS = 10
+MOST_LOOKS = 20
 """Runs of one member, or of one pair, at most."""
 
 

@@ -260,8 +260,8 @@ class Campaign:
             return self.clock() > until_s or self.stop() or self._lost_too_many
 
         smallest = shrink(failure, self._ask_briefly, self.examiner.supports, allowed=allowed, until=over)
-        if smallest.status is Status.TIMEOUT and smallest is not failure and not over():
-            confirmed = self.examiner(smallest.question)
+        if smallest.status is Status.TIMEOUT and smallest is not failure:  # it was not waited for to the limit
+            confirmed = None if over() else self.examiner(smallest.question)
             return confirmed if confirmed is not None and is_alike(confirmed, failure) else failure
         return smallest
 
