@@ -21,4 +21,5 @@ def _has_vnni() -> bool:
 
 # The zero point is added before the number is rounded. Without VNNI pairs of products are added in 16 bits, and where
 # both operands are signed, the weights are halved: "Nuances of int8 computations" in oneDNN's developer guide.
-ARITHMETIC = QuantizedArithmetic("even-with-zero-point", saturates=not _has_vnni())
+_WITHOUT_VNNI = not _has_vnni()
+ARITHMETIC = QuantizedArithmetic("even-with-zero-point", saturates=_WITHOUT_VNNI, halves_weights=_WITHOUT_VNNI)

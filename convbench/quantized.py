@@ -85,6 +85,12 @@ class QuantizedArithmetic:
     is right only with weights in [-64, 63]; with larger ones, what clamping can change is forgiven. Declare it only
     where the library documents it. It may depend on the CPU, as all of `Backend.arithmetic`."""
 
+    halves_weights: bool = False
+    """Whether weights may be halved and rounded to even integers where the input is s8, and sums doubled, as oneDNN
+    does without VNNI: half of a weight is small enough that no sum of two products saturates. An answer is then right
+    for the weights w, or for 2 * round(w / 2) in their place, at all of its elements. Sums do not saturate where the
+    input is s8, whatever `saturates` says."""
+
     least_weight: int = -128
     """The least weight that the library takes; -127 for those whose documentation leaves -128 out."""
 
@@ -92,3 +98,11 @@ class QuantizedArithmetic:
         for name, known in (("halves", get_args(Halves)), ("multiplier", get_args(Multiplier))):
             if getattr(self, name) not in known:
                 raise TypeError(f"{name} is {getattr(self, name)!r}; it should be one of {', '.join(known)}")
+
+    def saturates_on(self, quantization: Quantization) -> bool:
+        """Whether sums of two products may be clamped where the input has the format of `quantization`."""
+        return self.saturates and not self.halves_weights_of(quantization)
+
+    def halves_weights_of(self, quantization: Quantization) -> bool:
+        """Whether weights may be halved where the input has the format of `quantization`."""
+        return self.halves_weights and quantization.input == "s8"

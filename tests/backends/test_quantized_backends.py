@@ -121,8 +121,10 @@ def real_numbers(problem: ConvProblem, total: np.ndarray, b: Any, scales: Scales
 def check(backend: Backend, problem: ConvProblem, seed: int) -> None:
     q = problem.quantization
     assert q is not None
-    narrow = backend.arithmetic.quantized.saturates
-    x, w, b, scales = operands(problem, seed, (-64, 63) if narrow else (-128, 127))
+    arithmetic = backend.arithmetic.quantized
+    x, w, b, scales = operands(problem, seed, (-64, 63) if arithmetic.saturates else (-128, 127))
+    if arithmetic.halves_weights_of(q):
+        w = w // 2 * 2
     before = [a.copy() for a in (x, w)]
     ready = backend.prepare_quantized(problem, x, w, b, scales)
     ready.run()

@@ -173,6 +173,46 @@ def test_saturating_pairs_are_wrong_unless_declared_and_then_only_for_large_weig
     assert key.judge(declared(saturates=True), right).passed
 
 
+HALVING = {"saturates": True, "halves_weights": True}
+
+
+@pytest.mark.parametrize("formats", ("s8:s8:s32", "s8z:s8:u8z", "s8z:s8t:f32"))
+@pytest.mark.parametrize("values", ("integers", "positive"))
+def test_halved_weights_of_a_signed_input_are_right_where_declared_and_nothing_else_is(
+    formats: str, values: Values
+) -> None:
+    p = layer(formats)
+    operands = quantized_operands(p, values, 3, QuantizedArithmetic(saturates=True, halves_weights=True))
+    assert np.abs(operands.w.astype(int)).max() > 120  # no saturation to be spared
+    key = QuantizedOracle(p, operands, values)
+
+    def answer(w: NDArray[Any]) -> NDArray[Any]:
+        return by_loops(p, replace(operands, w=w.astype(int)))
+
+    half = operands.w / 2
+    halved, right = answer(2 * np.rint(half)), answer(operands.w)
+    assert not np.array_equal(halved, right)
+    assert key.judge(declared(**HALVING), halved).passed
+    assert key.judge(declared(**HALVING), right).passed
+    assert not key.judge(declared(saturates=False), halved).passed
+    first, *others = np.unique(np.nonzero(halved != right)[1])
+    assert others
+    in_one_channel = right.copy()
+    in_one_channel[:, first] = halved[:, first]
+    assert not key.judge(declared(**HALVING), in_one_channel).passed
+    for rounding in (np.floor, np.trunc):
+        assert not key.judge(declared(**HALVING), answer(2 * rounding(half))).passed
+    assert not key.judge(declared(**HALVING), answer(operands.w.clip(-64, 63))).passed
+
+
+def test_weights_of_an_unsigned_input_are_never_halved() -> None:
+    p = layer("u8:s8:s32")
+    operands = quantized_operands(p, "integers", 3, QuantizedArithmetic(saturates=True, halves_weights=True))
+    assert np.abs(operands.w.astype(int)).max() <= 64
+    halved = by_loops(p, replace(operands, w=2 * np.rint(operands.w / 2).astype(int)))
+    assert not QuantizedOracle(p, operands, "integers").judge(declared(**HALVING), halved).passed
+
+
 def replace_sums(key: QuantizedOracle, lost: NDArray[Any]) -> NDArray[Any]:
     """What a backend answers whose sums lack `lost`."""
     sums, q = key.sums - lost, key.problem.quantization

@@ -47,7 +47,7 @@ def quantized_operands(
     q = problem.quantization
     assert q is not None
     rng = generator(problem, seed + _SEEDS[values])
-    low, high = _weight_limits(arithmetic)
+    low, high = _weight_limits(q, arithmetic)
     w_zero = _weight_zero_points(rng, problem, q, low, high)
     x_zero = _zero_point(rng, q.input) if q.input_zero_point else 0
     x, w = _DRAW[values](rng, problem, x_zero, w_zero.reshape(-1, 1, 1, 1), (low, high))
@@ -71,10 +71,10 @@ def packed(scales: Scales) -> NDArray[np.float64]:
     return np.concatenate([np.array(numbers, np.float64), scales.w_scale, scales.w_zero], dtype=np.float64)
 
 
-def _weight_limits(arithmetic: QuantizedArithmetic | None) -> tuple[int, int]:
+def _weight_limits(q: Quantization, arithmetic: QuantizedArithmetic | None) -> tuple[int, int]:
     if arithmetic is None:
         return -127, 127
-    return (-UNSATURATED, UNSATURATED - 1) if arithmetic.saturates else (arithmetic.least_weight, 127)
+    return (-UNSATURATED, UNSATURATED - 1) if arithmetic.saturates_on(q) else (arithmetic.least_weight, 127)
 
 
 def _zero_point(rng: np.random.Generator, word: str) -> int:

@@ -74,9 +74,15 @@ class QuantizedOracle:
 
     def judge(self, arithmetic: Arithmetic, output: Any, spare: float = 0.0) -> Verdict:
         """The verdict on `output` as the answer of a backend that computes by `arithmetic`."""
-        if refused := refusal(self.problem, output):
-            return refused
-        slack = self._saturation if arithmetic.quantized.saturates else 0.0
+        verdict = refusal(self.problem, output) or self._judged(arithmetic, output)
+        if verdict.passed or not arithmetic.quantized.halves_weights_of(self.quantization):
+            return verdict
+        halved = self._with_halved_weights._judged(arithmetic, output)
+        return halved if halved.wrong_elements < verdict.wrong_elements else verdict
+
+    def _judged(self, arithmetic: Arithmetic, output: Any) -> Verdict:
+        """The verdict for the weights as they are."""
+        slack = self._saturation if arithmetic.quantized.saturates_on(self.quantization) else 0.0
         admitted = self._admitted(arithmetic, slack)
         got = output.astype(np.float64)
         verdict = _judged(got, admitted, in_steps=self.quantization.result != "f32")
@@ -100,6 +106,12 @@ class QuantizedOracle:
         bias = np.abs(self.requantization.bias).reshape(-1, 1, 1)
         error = _ROUNDINGS * _UNIT * (np.abs(self.sums) + 2 * bias) * multiplier + slack * multiplier + _SMALLEST
         return Admitted(real, real - error, real + error)
+
+    @cached_property
+    def _with_halved_weights(self) -> QuantizedOracle:
+        """The same with every weight rounded to an even integer as halving does it, in int16, since 127 becomes 128."""
+        even = (2 * np.rint(self.operands.w / 2)).astype(np.int16)
+        return QuantizedOracle(self.problem, replace(self.operands, w=even), self.values)
 
     @cached_property
     def _saturation(self) -> Floats:
