@@ -1,7 +1,6 @@
 """A quantised convolution of JAX: int8 by int8 to int32, then the scale, all in one compiled function.
 
-XLA convolves operands of one type only, so uint8 becomes int8 with a zero point that is 128 less. Padding holds the
-zero point, and what the zero point adds to each sum is taken off again.
+XLA convolves operands of one type only, so uint8 becomes int8 (`_int8_correction`).
 """
 
 from __future__ import annotations
@@ -10,14 +9,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from convbench.backend import QuantizedArithmetic, QuantizedSupport
 from convbench.problem import ConvProblem, Scales
+
+from ._int8_correction import correction, multiplier, shifted_zero
 
 if TYPE_CHECKING:
     import numpy as np
 
-SUPPORT = QuantizedSupport({f"{first}:{result}" for first in ("u8", "s8") for result in ("u8", "s8", "s32", "f32")})
-ARITHMETIC = QuantizedArithmetic("even")  # jnp.round
 _MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
@@ -27,20 +25,12 @@ def operands(
     """What the compiled function takes: the input, and weight, correction, multiplier and zero points."""
     import numpy as np
 
-    assert problem.quantization is not None
-    q = problem.quantization
-    shift = 128 if q.input == "u8" else 0
-    zero = np.int8(scales.x_zero - shift)
-    # The correction stands for the bias, too: each sum is that of x, less the zero point times all weights.
-    correction = -np.int64(zero) * w.reshape(problem.out_channels, -1).astype(np.int64).sum(1)
-    correction = (correction + (0 if b is None else b)).astype(np.int32)
-    multiplier = scales.x_scale * scales.w_scale.astype(np.float64) / scales.y_scale
-    multiplier = np.broadcast_to(multiplier, (problem.out_channels,)).astype(np.float32)
+    of_channels = [correction(problem, w, b, scales), multiplier(problem, scales)]
     if channels_last:
         x, w = x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)
     else:
-        correction, multiplier = correction[:, None, None], multiplier[:, None, None]
-    arrays = (x, w, zero, correction, multiplier, np.int32(scales.y_zero))
+        of_channels = [array[:, None, None] for array in of_channels]
+    arrays = (x, w, shifted_zero(problem, scales), *of_channels, np.int32(scales.y_zero))
     return [np.array(array, order="C") for array in arrays]
 
 

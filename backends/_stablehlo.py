@@ -106,4 +106,5 @@ def runs(mode: str, size: int, before: int, after: int) -> list[tuple[int, int]]
 
 
 def tensor(shape: Sequence[int], element: str) -> str:
-    return f"tensor<{'x'.join(map(str, shape))}x{element}>"
+    """The type of an array of this shape; with no axes, of a single number."""
+    return f"tensor<{''.join(f'{extent}x' for extent in shape)}{element}>"

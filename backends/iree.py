@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import WITH_STEP, Arithmetic, Backend, Ready, touching
-from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem
+from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem, Scales
 
+from . import _int8_correction
 from . import _stablehlo_gradients as gradients
 from ._fusion import implementation_with, parts_of
 from ._issue_forms import IREE
@@ -41,8 +42,10 @@ class Iree(Backend):
     issue_form = IREE
     install = "'convbench[iree]'"
     summary = "IREE: stablehlo.convolution in NHWC, compiled for this CPU"
-    supports = replace(WITH_STEP, activations=set(ACTIVATIONS), residuals=set(RESIDUALS))
-    arithmetic = Arithmetic("direct")
+    supports = replace(
+        WITH_STEP, activations=set(ACTIVATIONS), residuals=set(RESIDUALS), quantized=_int8_correction.SUPPORT
+    )
+    arithmetic = Arithmetic("direct", quantized=_int8_correction.ARITHMETIC)
     prepacks = ("input", "weight", "output")
     threads = 1
     isa_switches = _ISA_SWITCHES
@@ -59,6 +62,16 @@ class Iree(Backend):
         arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b])
         arrays += [] if r is None else [r.transpose(0, 2, 3, 1)]
         return self._ready(problem, arrays, [0] if r is None else [0, -1])
+
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
+        from . import _stablehlo_quantized as quantized
+
+        assert problem.quantization is not None
+        ready = self._ready(problem, quantized.operands(problem, x, w, b, scales), [0])
+        result = problem.quantization.dtypes["y"]
+        return replace(ready, to_numpy=lambda y: _to_numpy(y, _ORDER["forward"]).view(result))
 
     def prepare_gradient(
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
@@ -121,9 +134,11 @@ def _to_numpy(output: Any, order: tuple[int, ...]) -> np.ndarray:
 
 
 def _module(problem: ConvProblem) -> str:
-    from . import _stablehlo as forward
+    from . import _stablehlo, _stablehlo_quantized
 
-    return "\n".join((forward if problem.direction == "forward" else gradients).lines(problem))
+    if problem.quantization is not None:
+        return "\n".join(_stablehlo_quantized.lines(problem))
+    return "\n".join((_stablehlo if problem.direction == "forward" else gradients).lines(problem))
 
 
 @lru_cache(maxsize=256)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, DeviceMemory, Instruments, Ready, touching
 from convbench.problem import ConvProblem, Scales
 
+from . import _int8_correction
 from . import _jax_quantized as quantized
 from ._hlo import implementation_in
 from ._issue_forms import JAX
@@ -28,12 +29,12 @@ _FLUSHED_BYTES = 256 << 20  # about twice the largest last-level cache of any GP
 class _Jax(Backend):
     requires = ("jax",)
     issue_form = JAX
-    supports = replace(WITH_EPILOGUES, quantized=quantized.SUPPORT)
+    supports = replace(WITH_EPILOGUES, quantized=_int8_correction.SUPPORT)
     thread_safe = True
     # XLA hands convolutions to YNNPACK. --xla_cpu_max_isa holds only what XLA compiles itself, which pads and adds.
     without_isa_switch = "--xla_cpu_max_isa does not reach YNNPACK, which computes XLA's convolutions"
     # XLA computes groups in float64 as one dense convolution with zeros in the weight.
-    arithmetic = Arithmetic(taints=("float64",), quantized=quantized.ARITHMETIC)
+    arithmetic = Arithmetic(taints=("float64",), quantized=_int8_correction.ARITHMETIC)
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last
