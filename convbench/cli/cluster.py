@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def run_on_cluster(request: Request, cluster: str, machines: tuple[str, ...], shard: bool, insecure: bool) -> int:
     """`convbench run --cluster`; the exit code."""
     from convbench.fleet.cluster.cluster_file import cluster_description
-    from convbench.fleet.run import FleetOptions, run_on_fleet
+    from convbench.fleet.gathering import FleetOptions
+    from convbench.fleet.run import run_on_fleet
     from convbench.reporting.console import stderr
     from convbench.reporting.fleet.runs import show_fleet_run
     from convbench.reporting.progress import progress
@@ -40,7 +41,7 @@ def choose_hardware(
     """`convbench choose --machines` and `--cluster`; the exit code."""
     from convbench.fleet.choose import choose_on_fleet, prices_of
     from convbench.fleet.cluster.cluster_file import cluster_description
-    from convbench.fleet.run import FleetOptions
+    from convbench.fleet.gathering import FleetOptions
     from convbench.reporting.console import show, stderr
     from convbench.reporting.fleet.hardware import hardware_report
     from convbench.reporting.progress import progress
@@ -61,25 +62,27 @@ def choose_hardware(
 @click.argument("cluster", metavar="ADDRESS|FILE.toml")
 @click.option("--doctor", is_flag=True, help="Find out how well each can measure, in some 15 seconds.")
 @options.insecure
-@options.seconds("--wait", "Wait so long for machines and for their answers.", 60.0)
+@options.seconds("--wait", "Wait so long for machines and for their answers.  [default: 60, or as the file says]")
 @options.json_lines
-def cluster(cluster: str, doctor: bool, insecure: bool, wait: float, as_json: bool) -> None:
+def cluster(cluster: str, doctor: bool, insecure: bool, wait: float | None, as_json: bool) -> None:
     """Say which machines a cluster has: hardware, versions, and what differs between machines that should be alike.
 
     ADDRESS is that of a Dask scheduler, such as tls://host:8786. FILE.toml describes a cluster that is started for this
     command: [local], [ssh], [slurm] or [kubernetes]. Needs the extra convbench[cluster].
     """
     from convbench.fleet.cluster.cluster_file import cluster_description
-    from convbench.fleet.cluster.connection import connected
-    from convbench.fleet.machines.inventory import inventory
+    from convbench.fleet.gathering import FleetOptions, gathered
     from convbench.reporting.console import show, stderr
     from convbench.reporting.fleet.machines import machine_row, machines_report
 
     described = cluster_description(cluster)
-    with connected(described, insecure=insecure, wait_s=wait) as client:
-        there = inventory(client, wait_s=wait, doctor=doctor, workers=described.expected)
-    show(machines_report(there.machines), [machine_row(m, described) for m in there.machines], as_json=as_json)
-    for remark in there.remarks:
+    remarks: list[str] = []
+    with gathered(
+        FleetOptions(cluster=described, insecure=insecure, wait=wait), remarks.append, doctor=doctor
+    ) as found:
+        machines = found[1].machines
+    show(machines_report(machines), [machine_row(m, described) for m in machines], as_json=as_json)
+    for remark in remarks:
         stderr().print(remark, markup=False, soft_wrap=True)
 
 

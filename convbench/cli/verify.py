@@ -99,7 +99,7 @@ def verify(as_json: bool, cluster: str | None, machines: tuple[str, ...], insecu
         verification = verify_backends(request, observer)
     else:
         from convbench.fleet.cluster.cluster_file import cluster_description
-        from convbench.fleet.run import FleetOptions
+        from convbench.fleet.gathering import FleetOptions
         from convbench.fleet.verify import verify_on_fleet
 
         fleet = FleetOptions(cluster=cluster_description(cluster), machines=machines, insecure=insecure)

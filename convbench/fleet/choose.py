@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from convbench.errors import FleetError, NothingMeasuredError
-from convbench.fleet.run import FleetOptions, run_on_fleet
+from convbench.fleet.gathering import FleetOptions
+from convbench.fleet.run import run_on_fleet
 from convbench.runner.choose.answer import Request
 from convbench.runner.choose.choose import requested_layers
 from convbench.runner.choose.hardware import HardwareAnswer, answer_for_machines

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convbench.errors import FleetError
-from convbench.fleet.assignment import Assignment, assignments, named
+from convbench.fleet.assignment import Assignment, assignments
 from convbench.fleet.campaign import campaign
-from convbench.fleet.cluster.cluster_file import ClusterDescription
-from convbench.fleet.cluster.connection import connected
 from convbench.fleet.collection import Collection
-from convbench.fleet.machines.inventory import inventory
+from convbench.fleet.gathering import FleetOptions, gathered
 from convbench.fleet.machines.machine import Machine
 from convbench.fleet.messages import request_as_data
 from convbench.fleet.tasks import Message, Tasks
@@ -27,21 +25,6 @@ from convbench.store.line_file import JournalWarning
 from convbench.store.locations import results_folder
 from convbench.store.schema import Record
 from convbench.suite import Case
-
-
-@dataclass(frozen=True, kw_only=True)
-class FleetOptions:
-    """Which machines are used, and how they are reached."""
-
-    cluster: ClusterDescription
-    machines: tuple[str, ...] = ()
-    shard: bool = False
-    insecure: bool = False
-    wait_s: float = 60.0
-
-    def chosen(self, machines: Sequence[Machine]) -> list[Machine]:
-        """Those that were named, or all. Raises `FleetError` for a name that no machine has."""
-        return named(machines, self.machines) if self.machines else list(machines)
 
 
 @dataclass
@@ -94,15 +77,11 @@ def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) ->
     name, is_begun = campaign(results, data, resume=request.resume)
     if request.resume and not is_begun:
         observer.message("There is no campaign to resume with these options; this is a new one.")
-    cluster = options.cluster
-    with connected(cluster, insecure=options.insecure, wait_s=options.wait_s) as client:
-        there = inventory(client, wait_s=options.wait_s, workers=cluster.expected)
-        for remark in there.remarks:
-            observer.message(remark)
+    with gathered(options, observer.message) as (client, there):
         parts = assignments(there.machines, suites, options.machines, shard=options.shard)
         observer.message(_heading(parts, there.machines))
         observer.expect([case for part in parts for case in part.cases])
-        tasks = Tasks(client, name, cluster.silent_s)
+        tasks = Tasks(client, name, options.cluster.silent_s)
         for part in parts:
             of_part = {"campaign": name, "request": request_as_data(request, part.suites)}
             tasks.start("run", part.machine, of_part)

@@ -12,10 +12,9 @@ from typing import Any
 
 from convbench.errors import FleetError
 from convbench.fleet.campaign import new_name
-from convbench.fleet.cluster.connection import Client, connected
-from convbench.fleet.machines.inventory import inventory
+from convbench.fleet.cluster.connection import Client
+from convbench.fleet.gathering import FleetOptions, gathered
 from convbench.fleet.machines.machine import Machine, kinds
-from convbench.fleet.run import FleetOptions
 from convbench.fleet.tasks import Message, Tasks
 from convbench.registry import Entry, LoadFailure
 from convbench.runner.verify.observer import VerifyObserver
@@ -29,14 +28,10 @@ from convbench.suite import builtin_suites
 def verify_on_fleet(request: Request, options: FleetOptions, observer: VerifyObserver) -> Verification:
     """Verify what `request` says on the machines of a cluster. Raises `ConvbenchError` where that is impossible."""
     _refuse_what_stays_here(request)
-    cluster = options.cluster
-    with connected(cluster, insecure=options.insecure, wait_s=options.wait_s) as client:
-        there = inventory(client, wait_s=options.wait_s, workers=cluster.expected)
-        for remark in there.remarks:
-            observer.message(remark)
+    with gathered(options, observer.message) as (client, there):
         machines = options.chosen(there.machines)
         observer.message(f"Verifying on {', '.join(f'{m.name} ({m.kind})' for m in machines)}.")
-        hosts = FleetHosts(client, machines, request, observer, cluster.silent_s)
+        hosts = FleetHosts(client, machines, request, observer, options.cluster.silent_s)
         return verify_backends(request, observer, hosts)
 
 

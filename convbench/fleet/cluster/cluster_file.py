@@ -21,13 +21,14 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {
     "local": {"workers": int},
     "ssh": {"hosts": list, "scheduler": str, "python": str, "connect": dict},
     "slurm": {"partition": str, "nodes": int, "cores": int, "memory": str, "walltime": str, "python": str,
-              "directives": list, "prologue": list, "interface": str, "local_directory": str},
+              "directives": list, "prologue": list, "interface": str, "local_directory": str,
+              "log_directory": str},
     "kubernetes": {"image": str, "workers": int, "namespace": str, "name": str, "resources": dict},
 }  # fmt: skip
 """The tables and what each may say."""
 _REQUIRED = {"ssh": ("hosts",), "slurm": ("partition", "nodes"), "kubernetes": ("image", "workers")}
-_BESIDE = ("scheduler", "price_per_hour", "currency", "silent_s")
-SILENT_S = 120.0
+_BESIDE = ("scheduler", "price_per_hour", "currency", "silent_s", "wait_s")
+SILENT_S, WAIT_S = 120.0, 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class ClusterDescription:
     currency: str = "EUR"
     silent_s: float = SILENT_S
     """A machine that says nothing for so long is given up."""
+    wait_s: float = WAIT_S
+    """So long workers are waited for: those of a batch system may have to queue."""
 
     @property
     def expected(self) -> int:
@@ -85,6 +88,7 @@ def _described(path: str, content: dict[str, Any]) -> ClusterDescription:
         "prices": _prices(path, content.get("price_per_hour", {})),
         "currency": _of_type(path, "currency", content.get("currency", "EUR"), str),
         "silent_s": _positive(path, "silent_s", content.get("silent_s", SILENT_S)),
+        "wait_s": _positive(path, "wait_s", content.get("wait_s", WAIT_S)),
     }
     if kinds == ["scheduler"]:
         return ClusterDescription(address=_of_type(path, "scheduler", content["scheduler"], str), **beside)

@@ -98,12 +98,21 @@ def _started(cluster: ClusterDescription, insecure: bool) -> Iterator[Any]:
     try:
         running = start(dict(cluster.options), security)
     except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise FleetError(f"the [{cluster.kind}] cluster did not start: {error}.") from None
+        raise FleetError(f"the [{cluster.kind}] cluster did not start: {_in_one_line(error)}") from None
     try:
         yield running
     finally:
-        with contextlib.suppress(Exception):
-            running.close(timeout=15)
+        _close(running)
+
+
+def _close(cluster: Any) -> None:
+    with contextlib.suppress(Exception):  # such as an AssertionError, where a worker did not start
+        cluster.close(timeout=15)
+
+
+def _in_one_line(error: Exception) -> str:
+    """The message of an error; of one that quotes a command with all its output, what it wrote to standard error."""
+    return " ".join(str(error).rpartition("stderr:")[2].split()) or type(error).__name__
 
 
 def _security(insecure: bool) -> Any:
@@ -153,13 +162,30 @@ def _slurm(options: dict[str, Any], security: Any) -> Any:
         walltime=options.get("walltime", "01:00:00"),
         job_extra_directives=["--exclusive", *options.get("directives", ())],
         job_script_prologue=[*variables, *options.get("prologue", ())],
-        worker_extra_args=["--resources", f"{RESOURCE}=1", "--nthreads", "1"],
+        worker_extra_args=["--resources", f"{RESOURCE}=1", "--nthreads", "1", "--no-dashboard"],
         nanny=False,
         security=security,
-        **{name: options[name] for name in ("python", "interface", "local_directory") if name in options},
+        scheduler_options={"dashboard": False},
+        **{
+            name: options[name]
+            for name in ("python", "interface", "local_directory", "log_directory")
+            if name in options
+        },
     )
     cluster.scale(jobs=options["nodes"])
+    try:
+        cluster.sync(_submitted, cluster)
+    except BaseException:
+        _close(cluster)
+        raise
     return cluster
+
+
+async def _submitted(cluster: Any) -> None:
+    """Wait until Slurm has the jobs. Dask only logs what it refuses; to await each worker raises it."""
+    await cluster
+    for worker in cluster.workers.values():
+        await worker
 
 
 def _kubernetes(options: dict[str, Any], security: Any) -> Any:

@@ -38,6 +38,7 @@ def inventory(client: Client, *, wait_s: float, doctor: bool = False, workers: i
     futures = {address: _described_on(client, address, request) for address in addresses}
     machines: list[Machine] = []
     remarks = [_of_ignored(ignored)] if ignored else []
+    remarks += [_of_late(len(addresses), workers, wait_s)] if len(addresses) < workers else []
     until_s = time.monotonic() + wait_s
     for address, future in futures.items():
         try:
@@ -143,6 +144,13 @@ def _of_clocks(machines: Sequence[Machine]) -> list[str]:
         for m in machines
         if abs(m.clock_ahead_s) > CLOCK_S
     ]
+
+
+def _of_late(came: int, workers: int, wait_s: float) -> str:
+    return (
+        f"{came} of {workers} workers came within {wait_s:g} s. With wait_s in the cluster file more time is given, "
+        "for example for a queue."
+    )
 
 
 def _of_ignored(addresses: Sequence[str]) -> str:
