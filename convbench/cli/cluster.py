@@ -77,10 +77,9 @@ def cluster(cluster: str, doctor: bool, insecure: bool, wait: float | None, as_j
 
     described = cluster_description(cluster)
     remarks: list[str] = []
-    with gathered(
-        FleetOptions(cluster=described, insecure=insecure, wait=wait), remarks.append, doctor=doctor
-    ) as found:
-        machines = found[1].machines
+    fleet = FleetOptions(cluster=described, insecure=insecure, wait=wait)
+    with gathered(fleet, remarks.append, doctor=doctor) as (_, there):
+        machines = there.machines
     show(machines_report(machines), [machine_row(m, described) for m in machines], as_json=as_json)
     for remark in remarks:
         stderr().print(remark, markup=False, soft_wrap=True)
