@@ -20,6 +20,7 @@ from convbench.store.readings import (
     hardware_of,
     implementation,
     isa_of,
+    machine_of,
     median_s,
     number,
     table,
@@ -132,7 +133,7 @@ def _placed(record: Record) -> tuple[SeriesKey, tuple[Any, ...], Point] | str:
         label, order = _commit_label(record) or f"{when:%Y-%m-%d %H:%M}", (when.isoformat(),)
     settings = table(record, "settings")
     key = SeriesKey(
-        machine=str(table(record, "machine").get("machine") or ""),
+        machine=machine_of(record),
         suite=str(record.get("suite") or ""),
         case=record["case"],
         backend=backend,

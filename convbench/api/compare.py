@@ -93,8 +93,9 @@ def compare(
     `base` and `new` are paths of journals or of folders of them, machines, commits, tags or branches, results of
     `convbench.run`, frames of `convbench.load`, or records. With `backend` only that one is compared, and with
     `against` under another name in `new`. A regression is slower beyond doubt and by more than `threshold`, such as
-    "5%" or 0.05. With `by` "isa" the wider instruction sets of `new` are compared with the narrowest of `base`, and
-    with "data" the other data with normal ones; both may be the same run.
+    "5%" or 0.05. With `by` "isa" the wider instruction sets of `new` are compared with the narrowest of `base`, with
+    "data" the other data with normal ones, and with "machine" the other machines with the first one of `base`; both
+    may be the same records.
 
     Pairs that were measured on different hardware are compared only with `across_machines`. Machines and commits are
     looked for in the folder `results`, by default the usual one. With `confirm` each regression is measured again in
@@ -120,7 +121,12 @@ def compare(
             (base_records, new_records), others = along(by, base_records, new_records), ([], [])
         limit = arguments.threshold(threshold, "threshold")
         comparison = analysis.compare(
-            base_records, new_records, limit, others, across_machines=across_machines, across=by
+            base_records,
+            new_records,
+            limit,
+            others,
+            across_machines=across_machines or by == "machine",
+            across=by,
         )
     if not comparison.changes and not comparison.broken:
         names = [str(s) if isinstance(s, (str, Path)) else place for s, place in ((base, "the base"), (new, "the new"))]

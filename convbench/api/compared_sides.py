@@ -8,12 +8,12 @@ from typing import Literal, TypeAlias, get_args
 
 from convbench.errors import BackendError, NothingMeasuredError
 from convbench.isa import NATIVE, by_width
-from convbench.store.readings import data_of, isa_of
+from convbench.store.readings import data_of, isa_of, machine_of
 from convbench.store.schema import Record
 from convbench.verification.timed_data import NORMAL, described
 
 Sides: TypeAlias = "tuple[list[Record], list[Record]]"
-Axis = Literal["isa", "data"]
+Axis = Literal["isa", "data", "machine"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 
 
@@ -39,19 +39,17 @@ def as_one_backend(base: Sequence[Record], new: Sequence[Record], backend: str, 
 
 
 def along(axis: Axis, base: Sequence[Record], new: Sequence[Record]) -> Sides:
-    """The records of the base on the narrowest instruction set (or on normal data) and those of the new one on all
-    others, each under the backend's name and that set or those data.
+    """The records of the base on the narrowest instruction set (or on normal data, or on its first machine) and those
+    of the new one on all others, each under the backend's name and that set, those data or that machine.
 
-    Raises `NothingMeasuredError` when the new records have no other set or data than that.
+    Raises `NothingMeasuredError` when the new records have no other set, data or machine than that.
     """
-    value_of, in_order, in_words = _ALONG[axis]
-    least, *more = in_order({value_of(record) for record in (*base, *new)})
+    value_of, in_order, in_words, advice = _ALONG[axis]
+    of_base, of_all = ({value_of(record) for record in records} for records in (base, (*base, *new)))
+    least, *more = in_order(of_base, of_all) or [""]
     others = [record for record in new if value_of(record) != least]
     if not others:
-        raise NothingMeasuredError(
-            f"nothing to compare by {axis}: all records are of {in_words(least)}. Measure several in one run, as in "
-            f"convbench run --{axis} {_EXAMPLE[axis]}"
-        )
+        raise NothingMeasuredError(f"nothing to compare by {axis}: all records are of {in_words(least)}. {advice}")
     # Each set has rounds of its own, so that no two are of the same minutes.
     sides: Sides = ([], [])
     for value in more:
@@ -65,12 +63,34 @@ def _named(record: Record, value: str, words: str) -> Record:
     return record | {"backend": f"{record['backend']}, {words}", "session": f"{record.get('session')} {value}"}
 
 
-def _normal_first(labels: Iterable[str]) -> list[str]:
+def _narrowest_first(_: Iterable[str], labels: Iterable[str]) -> list[str]:
+    return by_width(labels)
+
+
+def _normal_first(_: Iterable[str], labels: Iterable[str]) -> list[str]:
     return sorted(labels, key=lambda label: (label != NORMAL, label))
 
 
-_EXAMPLE = {"isa": "avx2,native", "data": "normal --data denormal"}
-_ALONG: dict[Axis, tuple[Callable[[Record], str], Callable[[Iterable[str]], list[str]], Callable[[str], str]]] = {
-    "isa": (lambda record: isa_of(record) or NATIVE, by_width, lambda isa: NATIVE if isa == NATIVE else f"up to {isa}"),
-    "data": (data_of, _normal_first, described),
+def _base_first(of_base: Iterable[str], labels: Iterable[str]) -> list[str]:
+    first = min(of_base, default="")
+    return sorted(labels, key=lambda label: (label != first, label))
+
+
+_Order: TypeAlias = Callable[[Iterable[str], Iterable[str]], list[str]]
+"""What the base has, and what both have, in the order of the comparison."""
+_MORE = "Measure several in one run, as in convbench run"
+_ALONG: dict[Axis, tuple[Callable[[Record], str], _Order, Callable[[str], str], str]] = {
+    "isa": (
+        lambda record: isa_of(record) or NATIVE,
+        _narrowest_first,
+        lambda isa: NATIVE if isa == NATIVE else f"up to {isa}",
+        f"{_MORE} --isa avx2,native",
+    ),
+    "data": (data_of, _normal_first, described, f"{_MORE} --data normal --data denormal"),
+    "machine": (
+        machine_of,
+        _base_first,
+        str,
+        "Give two machines, or a folder of results that has several.",
+    ),
 }

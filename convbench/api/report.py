@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from convbench.analysis.comparison import compare as compare_records
+from convbench.analysis.hardware.prices import CURRENCY
 from convbench.api.result import Result
 from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.reporting.page.page import Report, page_of
@@ -46,14 +47,17 @@ def report(
     threshold: float = 0.05,
     title: str | None = None,
     figures: str | PathLike[str] | None = None,
+    price: Mapping[str, float] | None = None,
+    currency: str = CURRENCY,
     results: str | PathLike[str] | None = None,
 ) -> WrittenReport:
     """Write the page of `sources` to the file `to`; of the newest run without any.
 
     With `compare` there are two sources, and the page says what changed from the first to the second; a slow-down above
     `threshold` (0.05 is 5 %) is a regression. With `figures`, a folder, every figure is also written there as SVG, PNG
-    and CSV. Machines and commits are looked for in the folder `results`, by default the usual one. Figures need
-    `pip install 'convbench[report]'`.
+    and CSV. `price` is what an hour of a machine costs in `currency`, by a glob of its name: with several machines the
+    page says which brings most for it. Machines and commits are looked for in the folder `results`, by default the
+    usual one. Figures need `pip install 'convbench[report]'`.
 
     Raises `ResultsError` for a source that names no records and a file that cannot be written, `FigureError` for
     `figures` that cannot be drawn here, and `NothingMeasuredError` when there is nothing to show.
@@ -79,6 +83,8 @@ def report(
             comparison,
             (_name(named[0]), _name(named[-1])),
             threshold,
+            prices=price or {},
+            currency=currency,
         )
     )
     with draft_of(Path(to)) as draft:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,9 @@ if TYPE_CHECKING:
     metavar="NAME,NAME,...",
     help="Say which of these machines to use, from their records; with --cluster, measure on them first.",
 )
-@options.many("--price", "prices", "NAME=P", "What an hour of a machine costs; NAME may be a glob")
+@options.prices
+@options.currency
+@click.option("--resume", is_flag=True, help="With --cluster, continue the last such measuring.")
 @options.insecure
 @options.plugins
 @options.results
@@ -92,7 +94,8 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
     from convbench.runner.choose.answer import Request
     from convbench.runner.selection import dtypes_named
 
-    fleet = {name: values.pop(name) for name in ("cluster", "machines", "prices", "insecure")}
+    fleet = {name: values.pop(name) for name in ("cluster", "machines", "prices", "currency", "resume", "insecure")}
+    _check_fleet(fleet, values)
     request = Request(problems=() if problem is None else (problem,), **values)
     show_journal_warnings()
     if fleet["cluster"] is not None or fleet["machines"]:
@@ -107,6 +110,23 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
             f"--plan takes the choices in one dtype, and --dtype has {len(dtypes)}; give one of them."
         )
     sys.exit(_side_by_side(request, dtypes, as_json=as_json))
+
+
+def _check_fleet(fleet: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Raise a usage error for options of one machine beside those of several, and the other way round."""
+    given = [f"--{name.removesuffix('s')}" for name in ("prices", "currency") if fleet[name]]
+    several = fleet["cluster"] is not None or fleet["machines"]
+    if given and not several:
+        raise click.UsageError(f"{given[0]} is for the answer over machines; give --machines or --cluster, too.")
+    for name in ("resume", "insecure"):
+        if fleet[name] and fleet["cluster"] is None:
+            raise click.UsageError(f"--{name} goes with --cluster; give that, too, or leave it out.")
+    alone = {"--plan": "plan", "--for": "purpose", "--machine": "machine", "--from-results": "from_results"}
+    for option, name in alone.items():
+        if several and values[name]:
+            raise click.UsageError(f"{option} is for one machine; leave it out, or --machines and --cluster.")
+    if several and "," in (values["dtype"] or ""):
+        raise click.UsageError(f"--dtype {values['dtype']} names several; over machines give one of them.")
 
 
 def _chosen(request: Request, *, as_json: bool) -> ChoiceResult:

@@ -18,8 +18,9 @@ from convbench.cli import options
 @click.option("--against", metavar="NAME", help="Compare --backend in BASE with this backend in NEW.")
 @click.option(
     "--by",
-    type=click.Choice(["isa", "data"]),
-    help="Compare within one run: wider instruction sets with the narrowest, or other data with normal ones.",
+    type=click.Choice(["isa", "data", "machine"]),
+    help="Compare wider instruction sets with the narrowest, other data with normal ones, or other machines with the "
+    "first one of BASE. BASE and NEW may be the same.",
 )
 @options.percent("--threshold", "Call a slow-down a regression only above this share.", "5%", options.threshold_text)
 @click.option(
@@ -63,6 +64,13 @@ def compare(base: str, new: str, as_json: bool, markdown: bool, **selection: Any
 @options.many("--suite", "suites", "NAME", "Look only at this suite")
 @options.backends
 @options.case
+@click.option(
+    "--by",
+    type=click.Choice(["machine", "kind"]),
+    default="machine",
+    show_default=True,
+    help="Make a series of each machine, or of all machines of one kind: the same CPU, number of CPUs and ISA.",
+)
 @options.percent(
     "--threshold", "Leave out steps that are not larger than this share.", "3%", options.threshold_from_zero
 )

@@ -181,4 +181,6 @@ shard = click.option(
     is_flag=True,
     help="With --cluster, deal the cases out over machines of one kind; a few are measured on all of them.",
 )
+prices = many("--price", "prices", "NAME=P", "What an hour of a machine costs; NAME may be a glob")
+currency = click.option("--currency", metavar="TEXT", help="The currency of --price.  [default: EUR]")
 insecure = click.option("--insecure", is_flag=True, help="Accept a connection to other machines that is not encrypted.")

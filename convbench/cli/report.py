@@ -23,17 +23,20 @@ from convbench.installation import pip_line
     "--figures", type=options.PATH, metavar="DIR", help="Also write every figure as SVG, PNG and CSV into this folder."
 )
 @click.option("--title", metavar="TEXT", help="The heading of the page.")
+@options.prices
+@options.currency
 @options.results
-def report(runs: tuple[str, ...], **values: Any) -> None:
+def report(runs: tuple[str, ...], prices: tuple[str, ...], currency: str | None, **values: Any) -> None:
     """Write one page of HTML that opens offline: the answer, sortable tables, figures and the samples of each pair.
 
     RUN is a journal, a folder of journals, a machine, a commit, or a file with the output of `convbench verify --json`;
     several are shown together, and without one it is the newest run. Figures need `pip install 'convbench[report]'`.
     """
+    from convbench.analysis.hardware.prices import CURRENCY, prices_of
     from convbench.reporting.console import show_journal_warnings
 
     show_journal_warnings()
-    show_report(*runs, **values)
+    show_report(*runs, price=prices_of(prices), currency=currency or CURRENCY, **values)
 
 
 def show_report(*runs: str | Path, beside: bool = False, **values: Any) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from convbench.analysis.hardware.differences import kinds
 from convbench.errors import FleetError, did_you_mean
-from convbench.fleet.machines.machine import Machine, kinds
+from convbench.fleet.machines.machine import Machine
 from convbench.suite import Case, Suite
 
 ANCHORS = 3

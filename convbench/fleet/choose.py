@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
-from convbench.errors import FleetError, NothingMeasuredError
+from convbench.errors import NothingMeasuredError
 from convbench.fleet.gathering import FleetOptions
-from convbench.fleet.run import run_on_fleet
+from convbench.fleet.run import FleetRun, run_on_fleet
 from convbench.runner.choose.answer import Request
 from convbench.runner.choose.choose import requested_layers
 from convbench.runner.choose.hardware import HardwareAnswer, answer_for_machines
@@ -16,19 +17,25 @@ from convbench.suite import Suite
 
 
 def choose_on_fleet(
-    request: Request, options: FleetOptions, prices: Mapping[str, float], observer: Observer
-) -> HardwareAnswer:
-    """Measure the layers of the model on the machines, and answer from the records. `prices` come before those of the
-    cluster file. Raises `ConvbenchError` where that is impossible."""
-    if request.purpose is not None or request.plan is not None:
-        raise FleetError("--for and --plan are for one machine; leave out --cluster, or --for and --plan.")
+    request: Request,
+    options: FleetOptions,
+    prices: Mapping[str, float],
+    currency: str | None,
+    observer: Observer,
+    *,
+    resume: bool = False,
+) -> tuple[HardwareAnswer, FleetRun]:
+    """Measure the layers of the model on the machines, and answer from the records; with `resume`, what an earlier such
+    command has measured counts. `prices` and `currency` come before those of the cluster file. Raises `ConvbenchError`
+    where that is impossible."""
     suite = requested_layers(request, observer)
-    measured = run_on_fleet(_measuring(request, suite), options, observer)
+    measured = run_on_fleet(replace(_measuring(request, suite), resume=resume), options, observer)
     names = sorted(run.machine.name for run in measured.runs if run.journals)
     if not names:
         raise NothingMeasuredError("no machine of the cluster has measured anything.")
-    known = {**prices, **options.cluster.prices}
-    return answer_for_machines(request, names, known, options.cluster.currency, observer)
+    known = {**prices, **{glob: price for glob, price in options.cluster.prices.items() if glob not in prices}}
+    answer = answer_for_machines(request, names, known, currency or options.cluster.currency, observer)
+    return answer, measured
 
 
 def _measuring(request: Request, suite: Suite) -> RunRequest:
@@ -48,17 +55,3 @@ def _measuring(request: Request, suite: Suite) -> RunRequest:
         plugins=request.plugins,
         results=request.results,
     )
-
-
-def prices_of(words: Sequence[str]) -> dict[str, float]:
-    """From `NAME=0.25`. Raises `FleetError` for what is no price."""
-    prices = {}
-    for word in words:
-        name, _, price = word.rpartition("=")
-        try:
-            prices[name] = float(price)
-        except ValueError:
-            prices[name] = 0.0
-        if not name or not prices[name] > 0:
-            raise FleetError(f"--price is {word!r}; it should be NAME=P, with a number above 0, such as server=0.25.")
-    return prices

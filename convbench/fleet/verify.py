@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from convbench.analysis.hardware.differences import kinds
 from convbench.errors import FleetError
 from convbench.fleet.campaign import new_name
 from convbench.fleet.cluster.connection import Client
 from convbench.fleet.gathering import FleetOptions, gathered
-from convbench.fleet.machines.machine import Machine, kinds
+from convbench.fleet.machines.machine import Machine
 from convbench.fleet.tasks import Message, Tasks
 from convbench.registry import Entry, LoadFailure
 from convbench.runner.verify.observer import VerifyObserver

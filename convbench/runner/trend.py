@@ -12,6 +12,7 @@ from convbench.errors import NothingMeasuredError, ResultsError
 from convbench.runner.locate import place_named
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL
 from convbench.store.locations import results_folder
+from convbench.store.readings import hardware_of, table
 from convbench.store.records import records
 from convbench.store.schema import Record
 
@@ -25,9 +26,11 @@ def find_steps(
     backends: Sequence[str],
     case_glob: str | None,
     results: Path | None,
+    by: str = "machine",
 ) -> Trend:
     """The steps of more than `threshold` between segments of at least `min_segment` runs, in the records of the places
-    `where` that the other options select; an empty option selects all.
+    `where` that the other options select; an empty option selects all. With `by` "kind" all machines of one kind make
+    one series, as where each run gets another machine of a pool.
 
     Raises `ResultsError` for a place that does not exist and `NothingMeasuredError` when no series is long enough.
     """
@@ -43,10 +46,18 @@ def find_steps(
             and _matches((record["case"], str(record.get("case_id"))), case_globs)
         )
 
-    steps = trend(filter(is_chosen, records(places, (*FIELDS, "case_id"))), threshold, min_segment)
+    chosen = filter(is_chosen, records(places, (*FIELDS, "case_id")))
+    steps = trend(map(_named_by_kind, chosen) if by == "kind" else chosen, threshold, min_segment)
     if not steps.long and not steps.short:
         raise NothingMeasuredError(_too_short(steps, min_segment))
     return steps
+
+
+def _named_by_kind(record: Record) -> Record:
+    """The record with the hardware of its machine as the machine's name, where that is known."""
+    machine = table(record, "machine")
+    kind = str(hardware_of(machine))
+    return record | {"machine": {**machine, "machine": kind}} if kind else record
 
 
 def _matches(names: Sequence[str], globs: Sequence[str]) -> bool:

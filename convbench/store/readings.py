@@ -96,6 +96,11 @@ class Hardware(NamedTuple):
         return any(ours and theirs and ours != theirs for ours, theirs in zip(self, other, strict=True))
 
 
+def machine_of(record: Record) -> str:
+    """The name of the machine that measured the record; empty where it has none."""
+    return str(table(record, "machine").get("machine") or "")
+
+
 def hardware_of(machine: Mapping[str, object]) -> Hardware:
     """The hardware in a record's table of the machine."""
     cpu, cpus, isa = machine.get("cpu"), as_number(machine.get("num_cpu")), machine.get("vector_isa")

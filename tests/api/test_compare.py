@@ -134,6 +134,26 @@ def test_other_data_of_one_run_are_compared_with_normal_ones(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
+def test_other_machines_are_compared_with_the_first_one_of_the_base(tmp_path: Path) -> None:
+    scales = {"laptop": 1.0, "server": 0.2, "a-board": 3.0}
+    names = {name: {"machine": name, "cpu": f"CPU of {name}", "num_cpu": 2} for name in scales}
+    folders = {}
+    for name, scale in scales.items():
+        (tmp_path / name).mkdir()
+        of_machine = (record(scale, case, machine=names[name]) for case in "ab")
+        folders[name] = journal(tmp_path / name / "run.jsonl", *of_machine)
+    result = convbench.compare(folders["laptop"], tmp_path, by="machine")
+    found = {(c.backend, c.case): (c.verdict, round(c.ratio.value, 1)) for c in result.changes}
+    assert found == {
+        **{("torch, server", case): ("faster", 0.2) for case in "ab"},
+        **{("torch, a-board", case): ("slower", 3.0) for case in "ab"},
+    }
+    both = convbench.compare(tmp_path, tmp_path, by="machine", backend="torch")
+    assert {c.backend for c in both.changes} == {"torch, laptop", "torch, server"}, "a-board is the first"
+    with pytest.raises(NothingMeasuredError, match="all records are of laptop. Give two machines"):
+        convbench.compare(folders["laptop"], folders["laptop"], by="machine")
+
+
 def test_a_run_of_one_set_has_nothing_to_compare_by(sides: tuple[Path, Path]) -> None:
     with pytest.raises(NothingMeasuredError, match=r"all records are of native.*--isa avx2,native"):
         convbench.compare(*sides, by="isa")

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convbench.analysis.hardware.differences import differences
 from convbench.errors import FleetError
 from convbench.fleet.assignment import anchor_places, assignments
-from convbench.fleet.machines.machine import Machine, differences
+from convbench.fleet.machines.machine import Machine
 from convbench.problem import ConvProblem
 from convbench.suite import Case, Suite
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from convbench.analysis.hardware.prices import prices_of
 from convbench.errors import FleetError
-from convbench.fleet.choose import prices_of
 from convbench.fleet.cluster.cluster_file import cluster_description
 
 

@@ -479,3 +479,19 @@ def test_a_share_of_steps_may_be_percent_and_zero_and_no_bare_number(tmp_path: P
         0,
         2,
     ]
+
+
+def test_machines_of_one_kind_make_one_series_when_asked(tmp_path: Path) -> None:
+    kind = {"cpu": "CPU", "num_cpu": 2, "vector_isa": "AVX2"}
+    made = [
+        one | {"machine": {"machine": f"runner-{night}", **kind}}
+        for night, one in enumerate(nights(stepped(8, 8, 1.5)))
+    ]
+    path = tmp_path / "pool.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in made))
+    command = [sys.executable, "-m", "convbench", "trend", str(path), "--json"]
+    alone = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert alone.returncode == 3 and "16 series the longest has 1" in alone.stderr
+    done = subprocess.run([*command, "--by", "kind"], capture_output=True, text=True, check=False)
+    [step] = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, step["machine"]) == (1, "CPU, 2 CPUs, AVX2") and step["ratio"] == pytest.approx(1.5, 0.05)

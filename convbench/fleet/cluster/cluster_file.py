@@ -9,10 +9,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from convbench.analysis.hardware.prices import CURRENCY, price_of
 from convbench.errors import FleetError, did_you_mean
 from convbench.user_file import FileKind, read_text
 
@@ -40,7 +40,7 @@ class ClusterDescription:
     options: Mapping[str, Any] = field(default_factory=dict)
     prices: Mapping[str, float] = field(default_factory=dict)
     """What an hour of a machine costs, by a glob of its name."""
-    currency: str = "EUR"
+    currency: str = CURRENCY
     silent_s: float = SILENT_S
     """A machine that says nothing for so long is given up."""
     wait_s: float = WAIT_S
@@ -55,7 +55,7 @@ class ClusterDescription:
 
     def price_of(self, machine: str) -> float | None:
         """What an hour of this machine costs, by the first glob that matches; None where that is unknown."""
-        return next((price for glob, price in self.prices.items() if fnmatchcase(machine, glob)), None)
+        return price_of(machine, self.prices)
 
 
 def cluster_description(text: str) -> ClusterDescription:
@@ -86,7 +86,7 @@ def _described(path: str, content: dict[str, Any]) -> ClusterDescription:
         raise _KIND.refused(path, f"it has {has}, and should have one of [{'], ['.join(OPTIONS)}] or scheduler = '...'")
     beside = {
         "prices": _prices(path, content.get("price_per_hour", {})),
-        "currency": _of_type(path, "currency", content.get("currency", "EUR"), str),
+        "currency": _of_type(path, "currency", content.get("currency", CURRENCY), str),
         "silent_s": _positive(path, "silent_s", content.get("silent_s", SILENT_S)),
         "wait_s": _positive(path, "wait_s", content.get("wait_s", WAIT_S)),
     }

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from convbench.analysis.hardware.differences import differences
 from convbench.errors import FleetError
 from convbench.fleet.cluster.connection import Client
 from convbench.fleet.cluster.quiet import RESOURCE, resource_of
 from convbench.fleet.machines.describe import source_digest
-from convbench.fleet.machines.machine import Machine, differences
+from convbench.fleet.machines.machine import Machine
 from convbench.fleet.remote import in_child
 from convbench.installation import VERSION
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,49 +36,3 @@ class Machine:
     def kind(self) -> str:
         """What machines are alike in: CPU, number of CPUs, instruction set, GPUs."""
         return ", ".join(filter(None, (str(hardware_of(self.facts)), *self.gpus)))
-
-
-def kinds(machines: Sequence[Machine]) -> dict[str, list[Machine]]:
-    """The machines of each kind, by name."""
-    by_kind: dict[str, list[Machine]] = {}
-    for machine in sorted(machines, key=lambda machine: machine.name):
-        by_kind.setdefault(machine.kind, []).append(machine)
-    return by_kind
-
-
-def differences(machines: Sequence[Machine]) -> list[str]:
-    """What differs between machines of one kind, which should be alike; a sentence each."""
-    sentences = []
-    for kind, alike in kinds(machines).items():
-        for name, values in _compared(alike).items():
-            if len({*values.values()}) > 1:
-                each = "; ".join(
-                    f"{value or 'none'} on {', '.join(where)}" for value, where in _grouped(values).items()
-                )
-                sentences.append(f"Machines of one kind ({kind}) differ in {name}: {each}.")
-    return sentences
-
-
-_FACTS = {"ram": "memory", "usable_cpus": "usable CPUs", "governor": "the governor", "os": "the system", "libc": "libc",
-          "python": "Python"}  # fmt: skip
-
-
-def _compared(machines: Sequence[Machine]) -> dict[str, dict[str, str]]:
-    """The value of each thing by machine."""
-    compared = {name: {m.name: str(m.facts.get(key) or "") for m in machines} for key, name in _FACTS.items()}
-    for backend in sorted({name for machine in machines for name in machine.backends}):
-        compared[f"backend {backend}"] = {m.name: _versions(m, backend) for m in machines}
-    return compared
-
-
-def _versions(machine: Machine, backend: str) -> str:
-    if backend not in machine.backends:
-        return ""
-    return ", ".join(f"{name} {version}" for name, version in machine.backends[backend].items()) or "there"
-
-
-def _grouped(values: Mapping[str, str]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for machine, value in values.items():
-        grouped.setdefault(value, []).append(machine)
-    return grouped

@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from convbench.analysis.hardware.differences import kinds
 from convbench.fleet.cluster.cluster_file import ClusterDescription
-from convbench.fleet.machines.machine import Machine, kinds
+from convbench.fleet.machines.machine import Machine
 from convbench.reporting.numbers import count, percent
 from convbench.reporting.tables import plain_table
 

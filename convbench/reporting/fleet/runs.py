@@ -14,6 +14,11 @@ def show_fleet_run(done: FleetRun, request: Request) -> None:
     for run in done.runs:
         if run.journals and not request.as_json:
             stdout().print(earlier_run_report(run.measurements(), details=request.details), crop=False)
+    show_endings(done)
+
+
+def show_endings(done: FleetRun) -> None:
+    """Print, on standard error, what came of each machine, and what to type for what is missing."""
     for run in done.runs:
         say(_ending(run), error=True)
     if done.interrupted or done.lost:

@@ -17,6 +17,7 @@ from importlib.resources import files
 from typing import Any
 
 from convbench.analysis.comparison import Comparison
+from convbench.analysis.hardware.prices import CURRENCY
 from convbench.analysis.ranking import SuiteRanking
 from convbench.analysis.roofline import Limits
 from convbench.installation import VERSION
@@ -26,6 +27,7 @@ from convbench.reporting.hazards import hazard_report
 from convbench.reporting.history.comparison import texts
 from convbench.reporting.page.datasets import datasets
 from convbench.reporting.page.environment import environment_of
+from convbench.reporting.page.hardware import which_hardware
 from convbench.reporting.page.rows import Group, Row, groups_of, rows_of
 from convbench.reporting.page.side_by_side import side_by_side
 from convbench.reporting.page.verification import counts_sentence, verdict
@@ -50,6 +52,9 @@ class Report:
     threshold: float = 0.05
     links: Mapping[str, str] = field(default_factory=dict)
     """Pages beside this one: addresses by what they are called."""
+    prices: Mapping[str, float] = field(default_factory=dict)
+    """What an hour of a machine costs, by a glob of its name, in `currency`."""
+    currency: str = CURRENCY
 
 
 def page_of(report: Report) -> tuple[str, bool]:
@@ -71,7 +76,8 @@ def page_of(report: Report) -> tuple[str, bool]:
     page = templates.get_template("report.html").render(
         title=report.title,
         groups=[_answer(group) for group in groups],
-        beside=side_by_side(groups),
+        hardware=which_hardware(groups, report.prices, report.currency),
+        beside=_beside(groups),
         count=f"{len(rows):,}",
         comparison=_compared(report),
         verified=[verdict(row) for row in report.verified],
@@ -86,6 +92,12 @@ def page_of(report: Report) -> tuple[str, bool]:
         has_figures=bool(plots),
     )
     return page, bool(plots)
+
+
+def _beside(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """The conditions side by side, unless they differ in the machine alone, which is a question of its own."""
+    machines = {group.machine for group in groups}
+    return [] if len(machines) == len(groups) else side_by_side(groups)
 
 
 def published_page(project: str, records: Iterable[Record], graphs: Mapping[str, str]) -> str:

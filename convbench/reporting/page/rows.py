@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from convbench.analysis.backend_times import lower_precision
+from convbench.analysis.hardware.machines import NAMELESS
 from convbench.analysis.ranking import RankedBackend, SuiteRanking, rank
 from convbench.analysis.roofline import Limits, bytes_needed, flops_needed
 from convbench.reporting.terminal_text import printable
@@ -17,6 +18,7 @@ from convbench.store.readings import (
     has_interval,
     implementation,
     isa_of,
+    machine_of,
     number,
     problem_of,
     rounds,
@@ -31,7 +33,7 @@ FIELDS = (
     "flops", "time", "threads", "dtype", "count", "layer", "commit", "dirty", "run", "session", "release", "declared",
     "problem", "processes", "prepare_s", "first_call_s", "peak_bytes", "max_error_over_bound", "stopped", "hazards",
     "twin", "self_ratio", "process_variation", "settle_s", "versions", "samples", "settings", "machine", "convbench",
-    "implementation",
+    "implementation", "energy_j", "gpu",
 )  # fmt: skip
 """What a report shows, or needs to compare, of a record."""
 
@@ -42,8 +44,10 @@ _Conditions = tuple[str, str, str, str, str, str, str]
 class Group:
     """The newest record of each pair under one set of conditions, and the ranking of each of their suites."""
 
-    def __init__(self, name: str, records: Sequence[Record]) -> None:
+    def __init__(self, name: str, settings: str, records: Sequence[Record]) -> None:
         self.name, self.records = name, records
+        self.settings = settings
+        """The name without that of the machine."""
         self.rankings: list[SuiteRanking] = rank(records)
 
     @property
@@ -58,13 +62,16 @@ def groups_of(records: Iterable[Record]) -> list[Group]:
         pair = str(record.get("suite", "")), record["case"], record["backend"]
         by_conditions.setdefault(_conditions(record), {})[pair] = record
     several = [len(set(values)) > 1 for values in zip(*by_conditions, strict=True)]
-    return [
-        Group(_name(conditions, several), list(pairs.values())) for conditions, pairs in sorted(by_conditions.items())
-    ]
+    groups = []
+    for conditions, pairs in sorted(by_conditions.items()):
+        machine, *settings = _shown(conditions, several)
+        name, without = (printable(", ".join(words)) for words in ((machine, *settings), settings))
+        groups.append(Group(name, without, list(pairs.values())))
+    return groups
 
 
 def _machine(record: Record) -> str:
-    return str(table(record, "machine").get("machine") or "a machine without a name")
+    return machine_of(record) or NAMELESS
 
 
 def _conditions(record: Record) -> _Conditions:
@@ -86,15 +93,14 @@ def _conditions(record: Record) -> _Conditions:
     )
 
 
-def _name(conditions: _Conditions, several: Sequence[bool]) -> str:
+def _shown(conditions: _Conditions, several: Sequence[bool]) -> list[str]:
     """The machine and its threads, and what else differs between groups or is no default."""
     usual = (None, None, None, "steady allocator", "warm caches", "", described(NORMAL))
-    shown = [
+    return [
         value
         for value, differs, default, always in zip(conditions, several, usual, (1, 1, 0, 0, 0, 0, 0), strict=True)
         if always or differs or (default is not None and value != default)
     ]
-    return printable(", ".join(shown))
 
 
 def rows_of(groups: Sequence[Group], limits: Limits) -> list[Row]:

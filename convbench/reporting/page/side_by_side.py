@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from convbench.analysis.ranking import SuiteRanking
+from convbench.analysis.ranking import BackendScore, SuiteRanking
 from convbench.reporting.numbers import aligned, interval_column, milliseconds, times
 from convbench.reporting.page.rows import Group
 from convbench.store.readings import count, hardware_of, number, table
@@ -23,32 +24,45 @@ def side_by_side(groups: Sequence[Group]) -> list[dict[str, Any]]:
     return [one for one in tables if one["rows"]]
 
 
-def _rows(members: Sequence[tuple[Group, SuiteRanking]]) -> Iterator[tuple[str, ...]]:
-    totals = sorted(
-        (total for group, ranking in members if (total := _total(group, ranking)) is not None),
-        key=lambda total: total[2][0],
-    )
-    if len({cases for *_, cases in totals}) != 1 or len(totals) < 2:  # totals over other cases say nothing
-        return
-    medians = aligned([milliseconds(seconds) for _, _, (seconds, _, _), _ in totals])
-    ends = interval_column([(low * 1e3, high * 1e3, False) for _, _, (_, low, high), _ in totals])
-    for (group, backend, (seconds, _, _), _), median, span in zip(totals, medians, ends, strict=True):
-        hardware = str(hardware_of(table(group.records[-1], "machine")))
-        yield group.name, hardware, backend, median, span, times(seconds / totals[0][2][0])
+@dataclass(frozen=True)
+class Total:
+    """What a suite takes with a backend that ran every case: in seconds, with the sums of the ends of the cases'
+    intervals, from a record for each case."""
+
+    backend: str
+    total_s: float
+    low_s: float
+    high_s: float
+    records: tuple[Record, ...]
 
 
-_Total = tuple[Group, str, tuple[float, float, float], frozenset[str]]
-
-
-def _total(group: Group, ranking: SuiteRanking) -> _Total | None:
-    """The best backend that ran every case, with its total in seconds and the sums of the ends of its intervals."""
-    whole = [score for score in ranking.standings if score.cases == len(ranking.cases) and score.precision is None]
-    if not whole:
+def total_of(ranking: SuiteRanking, score: BackendScore) -> Total | None:
+    """The total of a backend; None unless it ran every case in the dtype's own precision."""
+    if score.cases != len(ranking.cases) or score.precision is not None:
         return None
-    best = min(whole, key=lambda score: score.total_s)
-    records = [p.record for case in ranking.cases for p in case.places if p.record["backend"] == best.backend]
-    low, high = (sum(count(r) * _end(r, name) for r in records) for name in ("low_s", "high_s"))
-    return group, best.backend, (best.total_s, low, high), frozenset(case.case for case in ranking.cases)
+    records = [p.record for case in ranking.cases for p in case.places if p.record["backend"] == score.backend]
+    low_s, high_s = (sum(count(r) * _end(r, name) for r in records) for name in ("low_s", "high_s"))
+    return Total(score.backend, score.total_s, low_s, high_s, tuple(records))
+
+
+def _rows(members: Sequence[tuple[Group, SuiteRanking]]) -> Iterator[tuple[str, ...]]:
+    found = ((group, ranking, _best(ranking)) for group, ranking in members)
+    bests = [(group, ranking, best) for group, ranking, best in found if best is not None]
+    cases = {frozenset(case.case for case in ranking.cases) for _, ranking, _ in bests}
+    if len(cases) != 1 or len(bests) < 2:  # totals over other cases say nothing
+        return
+    totals = sorted(((group, best) for group, _, best in bests), key=lambda each: each[1].total_s)
+    medians = aligned([milliseconds(best.total_s) for _, best in totals])
+    ends = interval_column([(best.low_s * 1e3, best.high_s * 1e3, False) for _, best in totals])
+    for (group, best), median, span in zip(totals, medians, ends, strict=True):
+        hardware = str(hardware_of(table(group.records[-1], "machine")))
+        yield group.name, hardware, best.backend, median, span, times(best.total_s / totals[0][1].total_s)
+
+
+def _best(ranking: SuiteRanking) -> Total | None:
+    """The best backend that ran every case."""
+    totals = [total for score in ranking.standings if (total := total_of(ranking, score)) is not None]
+    return min(totals, key=lambda total: total.total_s, default=None)
 
 
 def _end(record: Record, name: str) -> float:

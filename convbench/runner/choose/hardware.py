@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any
 
+from convbench.analysis.hardware.prices import CURRENCY, price_of
+from convbench.analysis.hardware.throughput import Throughput
 from convbench.errors import ConvbenchError, NothingMeasuredError
 from convbench.runner.choose.answer import Answer, Request
 from convbench.runner.choose.choose import answer_from_records, requested_layers
 from convbench.runner.observer import Observer
 from convbench.store.readings import number
-
-_S_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,29 @@ class MachineAnswer:
 
     @property
     def images_per_s(self) -> float | None:
-        first = next(iter(self.answer.model.choices), None)
-        return first.case.problem.batch / self.pass_s if first is not None and self.pass_s else None
+        return self._brings.images_per_s
 
     @property
     def images_per_price(self) -> float | None:
         """Images for one unit of the currency."""
-        if self.images_per_s is None or not self.price_per_hour:
-            return None
-        return self.images_per_s * _S_PER_HOUR / self.price_per_hour
+        return self._brings.images_per_price
 
     @property
     def images_per_j(self) -> float | None:
         """Images for one joule; None unless the energy of every layer is known."""
-        joules = [_energy_j(choice, self.backend) for choice in self.answer.model.choices]
-        if not joules or self.images_per_s is None or self.pass_s is None:
-            return None
-        total = sum(energy if energy is not None else math.nan for energy in joules)
-        return self.images_per_s * self.pass_s / total if total > 0 else None
+        return self._brings.images_per_j
+
+    @cached_property
+    def _brings(self) -> Throughput:
+        choices = self.answer.model.choices
+        joules = [_energy_j(choice, self.backend) for choice in choices]
+        known = [energy for energy in joules if energy is not None]
+        return Throughput(
+            pass_s=self.pass_s,
+            images=choices[0].case.problem.batch if choices else None,
+            pass_j=sum(known) if len(known) == len(joules) else None,
+            price_per_hour=self.price_per_hour,
+        )
 
     def as_json(self) -> dict[str, Any]:
         names = ("backend", "pass_s", "images_per_s", "price_per_hour", "images_per_price", "images_per_j")
@@ -78,7 +83,7 @@ class HardwareAnswer:
     """The machines, the fastest first; those without a time for every layer last."""
 
     machines: tuple[MachineAnswer, ...]
-    currency: str = "EUR"
+    currency: str = CURRENCY
 
     @property
     def fastest(self) -> MachineAnswer | None:
@@ -118,8 +123,7 @@ def answer_for_machines(
         except ConvbenchError as error:
             observer.message(f"{name}: {error}")
             continue
-        price = next((price for glob, price in prices.items() if fnmatchcase(name, glob)), None)
-        answers.append(MachineAnswer(name, answer, price))
+        answers.append(MachineAnswer(name, answer, price_of(name, prices)))
     if not answers:
         raise NothingMeasuredError(f"there is an answer for none of {', '.join(machines)}.")
     ordered = sorted(answers, key=lambda each: each.pass_s if each.pass_s is not None else math.inf)

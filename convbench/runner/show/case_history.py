@@ -16,6 +16,7 @@ from convbench.store.readings import (
     hardware_of,
     implementation,
     isa_of,
+    machine_of,
     median_s,
     number,
     table,
@@ -56,7 +57,7 @@ class Conditions(NamedTuple):
             suite=str(record.get("suite") or ""),
             case=record["case"],
             case_id=str(record.get("case_id") or ""),
-            machine=str(table(record, "machine").get("machine") or ""),
+            machine=machine_of(record),
             threads=int(number(record, "threads") or 1),
             dtype=str(record.get("dtype") or ""),
             allocator=str(settings.get("allocator") or "steady"),
@@ -144,7 +145,7 @@ def _steps(meant: Sequence[Record]) -> dict[_Whereabouts, Step]:
 
 def _whereabouts(record: Record, seconds: float) -> _Whereabouts:
     backend = record["backend"].partition("@")[0] if table(record, "release") else record["backend"]
-    machine, suite = str(table(record, "machine").get("machine") or ""), str(record.get("suite") or "")
+    machine, suite = machine_of(record), str(record.get("suite") or "")
     return machine, suite, record["case"], backend, str(record.get("run") or ""), seconds
 
 

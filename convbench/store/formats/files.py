@@ -19,7 +19,7 @@ from convbench.store.formats.row_types import check_types
 from convbench.store.journal import SUFFIX, as_record, line_of, read_records
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import draft_of, machine_folder
-from convbench.store.readings import table, time_of
+from convbench.store.readings import machine_of, time_of
 from convbench.store.records import records
 from convbench.store.schema import Record
 
@@ -127,7 +127,7 @@ def _records(path: Path, rows: Iterable[Mapping[str, Any] | ValueError]) -> Iter
 
 def _machine(record: Record) -> str:
     """A folder's name: what a file from elsewhere calls a machine leads nowhere else."""
-    name = str(table(record, "machine").get("machine") or "")
+    name = machine_of(record)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100].strip(".-") or "unknown-machine"
 
 
