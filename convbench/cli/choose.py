@@ -114,10 +114,10 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
 
 def _check_fleet(fleet: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Raise a usage error for options of one machine beside those of several, and the other way round."""
-    given = [f"--{name.removesuffix('s')}" for name in ("prices", "currency") if fleet[name]]
+    of_prices = [f"--{name.removesuffix('s')}" for name in ("prices", "currency") if fleet[name]]
     several = fleet["cluster"] is not None or fleet["machines"]
-    if given and not several:
-        raise click.UsageError(f"{given[0]} is for the answer over machines; give --machines or --cluster, too.")
+    if of_prices and not several:
+        raise click.UsageError(f"{of_prices[0]} is for the answer over machines; give --machines or --cluster, too.")
     for name in ("resume", "insecure"):
         if fleet[name] and fleet["cluster"] is None:
             raise click.UsageError(f"--{name} goes with --cluster; give that, too, or leave it out.")

@@ -54,7 +54,7 @@ def measured_machines(records: Iterable[Record]) -> list[MeasuredMachine]:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class SameKindRatio:
     """How many times as long `other` took as `first`, a machine of the same kind, for the pairs that both timed."""
 
     first: str
@@ -66,9 +66,9 @@ class Likeness:
     most: float
 
 
-def likenesses(machines: Sequence[MeasuredMachine]) -> list[Likeness]:
+def same_kind_ratios(machines: Sequence[MeasuredMachine]) -> list[SameKindRatio]:
     """For each machine but the first of each kind, where it shares pairs with the first."""
-    found = []
+    ratios = []
     for first, *others in kinds(machines).values():
         before = _medians(first)
         for other in others:
@@ -76,8 +76,8 @@ def likenesses(machines: Sequence[MeasuredMachine]) -> list[Likeness]:
             logs = [math.log(after[pair] / seconds) for pair, seconds in before.items() if pair in after]
             if logs:
                 mean, ends = sum(logs) / len(logs), (min(logs), max(logs))
-                found.append(Likeness(first.name, other.name, len(logs), *map(math.exp, (mean, *ends))))
-    return found
+                ratios.append(SameKindRatio(first.name, other.name, len(logs), *map(math.exp, (mean, *ends))))
+    return ratios
 
 
 def _medians(machine: MeasuredMachine) -> dict[tuple[str, ...], float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convbench.analysis.hardware.differences import differences, kinds, other_versions
-from convbench.analysis.hardware.machines import Likeness, MeasuredMachine, likenesses, measured_machines
+from convbench.analysis.hardware.machines import MeasuredMachine, SameKindRatio, measured_machines, same_kind_ratios
 from convbench.analysis.hardware.prices import price_of
 from convbench.analysis.hardware.throughput import Throughput
 from convbench.analysis.ranking import SuiteRanking, rank
@@ -107,11 +107,11 @@ def _together(members: Sequence[tuple[Group, SuiteRanking]]) -> SuiteRanking:
     """Of each case the records of the first machine that has it: times of two machines are never mixed in a case."""
     of_case: dict[str, list[Record]] = {}
     for group, ranking in members:
-        mine: dict[str, list[Record]] = {}
+        by_case: dict[str, list[Record]] = {}
         for record in group.records:
             if record.get("suite", "") == ranking.suite:
-                mine.setdefault(record["case"], []).append(record)
-        for case, records in mine.items():
+                by_case.setdefault(record["case"], []).append(record)
+        for case, records in by_case.items():
             of_case.setdefault(case, records)
     [ranking] = rank([record for records in of_case.values() for record in records])
     return ranking
@@ -206,7 +206,7 @@ def _machines(machines: Sequence[MeasuredMachine]) -> Iterator[str]:
 
 def _comparable(machines: Sequence[MeasuredMachine]) -> list[str]:
     """What stands in the way of comparing the machines, and how alike those of one kind are; a sentence each."""
-    sentences = [_alike(likeness) for likeness in likenesses(machines)]
+    sentences = [_alike(between) for between in same_kind_ratios(machines)]
     sentences += differences(machines)
     sentences += other_versions([alike[0] for alike in kinds(machines).values()])
     sentences += _days(machines)
@@ -218,11 +218,11 @@ def _comparable(machines: Sequence[MeasuredMachine]) -> list[str]:
     return [*map(printable, sentences), _LAST_WORD]
 
 
-def _alike(likeness: Likeness) -> str:
-    span = f"geometric mean; from {likeness.least:.3f} to {likeness.most:.3f}"
+def _alike(between: SameKindRatio) -> str:
+    span = f"geometric mean; from {between.least:.3f} to {between.most:.3f}"
     return (
-        f"{likeness.first} and {likeness.other} are of one kind: over the {count(likeness.pairs, 'pair')} that both "
-        f"timed, {likeness.other} took {likeness.ratio:.3f} times as long ({span})."
+        f"{between.first} and {between.other} are of one kind: over the {count(between.pairs, 'pair')} that both "
+        f"timed, {between.other} took {between.ratio:.3f} times as long ({span})."
     )
 
 

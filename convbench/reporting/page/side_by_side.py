@@ -46,8 +46,8 @@ def total_of(ranking: SuiteRanking, score: BackendScore) -> Total | None:
 
 
 def _rows(members: Sequence[tuple[Group, SuiteRanking]]) -> Iterator[tuple[str, ...]]:
-    found = ((group, ranking, _best(ranking)) for group, ranking in members)
-    bests = [(group, ranking, best) for group, ranking, best in found if best is not None]
+    totals_of = ((group, ranking, _best(ranking)) for group, ranking in members)
+    bests = [(group, ranking, best) for group, ranking, best in totals_of if best is not None]
     cases = {frozenset(case.case for case in ranking.cases) for _, ranking, _ in bests}
     if len(cases) != 1 or len(bests) < 2:  # totals over other cases say nothing
         return
