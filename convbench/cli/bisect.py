@@ -1,4 +1,4 @@
-"""Which release, or which commit, made an answer wrong or a case slower."""
+"""`convbench bisect`: its options."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import click
 from convbench.cli import options
 
 
-@click.command(short_help="Find the release that made an answer wrong, or a case slower.")
+@click.command(short_help="Find the release that made an answer wrong, or a case slower or faster.")
 @click.argument("library")
 @click.option(
     "--question", metavar="TEXT", help="Search for what made this answer wrong: a question as `verify` prints it."
 )
-@click.option("--case", metavar="PROBLEM", help=f"Search for what made this slower: {options.A_PROBLEM}.")
-@options.percent("--slower", "Search for a slow-down by at least about this share.", "5%", options.threshold)
+@click.option("--case", metavar="PROBLEM", help=f"Search for what made this slower or faster: {options.A_PROBLEM}.")
+@options.percent(
+    "--slower", "Search for a slow-down by at least about this share.  [default: 5%]", kind=options.threshold
+)
+@options.percent("--faster", "Search for a speed-up by at least about this share instead.", kind=options.threshold)
 @click.option(
     "--good", metavar="V", help="The release to begin at.  [default: the oldest with a wheel for this Python]"
 )
@@ -48,7 +51,7 @@ from convbench.cli import options
 @options.results
 @options.json_lines
 def bisect(as_json: bool, **words: Any) -> None:
-    """Find the release of LIBRARY that made an answer wrong (--question), or a case slower (--case).
+    """Find the release of LIBRARY that made an answer wrong (--question), or a case slower or faster (--case).
 
     Releases are installed one at a time, each into an environment of its own; of N releases about log2(N) are. One that
     cannot be installed or imported is skipped and never blamed. Times are taken side by side with both ends. The exit
@@ -57,11 +60,17 @@ def bisect(as_json: bool, **words: Any) -> None:
     from convbench.reporting.console import show_journal_warnings, stderr, stdout
     from convbench.reporting.history.bisection import bisection_report, print_rows
     from convbench.reporting.progress import progress
-    from convbench.runner.bisect.bisect import Request
     from convbench.runner.bisect.bisect import bisect as search
+    from convbench.runner.bisect.request import Request
 
     if (words["question"] is None) == (words["case"] is None):
-        raise click.UsageError("Give either --question, for a wrong answer, or --case, for a slow-down.")
+        raise click.UsageError("Give either --question, for a wrong answer, or --case, for a slow-down or a speed-up.")
+    if words["slower"] is None:
+        del words["slower"]
+    elif words["faster"] is not None:
+        raise click.UsageError("Give either --slower or --faster; each is a search of its own.")
+    if words["question"] is not None and words["faster"] is not None:
+        raise click.UsageError("--faster goes with --case; a mended answer is found by --question, as a wrong one is.")
     show_journal_warnings()
     with progress(stderr()) as observer:
         result = search(Request(**words), observer)

@@ -39,6 +39,10 @@ class Ratio:
         """Whether the whole interval lies within a difference of `tolerance` (0.05 is 5 %) to either side."""
         return 1 / (1 + tolerance) <= self.low and self.high <= 1 + tolerance
 
+    def inverse(self) -> Ratio:
+        """How many times slower the other one is."""
+        return Ratio(1 / self.value, 1 / self.high, 1 / self.low, self.covers)
+
     def over(self, factor: float) -> Ratio:
         return Ratio(self.value / factor, self.low / factor, self.high / factor, self.covers)
 

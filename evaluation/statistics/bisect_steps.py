@@ -29,7 +29,7 @@ from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.runner.bisect.changed_answer import Skipped
-from convbench.runner.bisect.slow_down import Ratios, SlowDown, SlowDownSearch
+from convbench.runner.bisect.slow_down import Ratios, SlowDownSearch, TimeChange
 from convbench.stats.process_variation import EXPECTED, half_width_of_process_variation
 from convbench.stats.ratio import Ratio
 from convbench.store.locations import CheckoutState, results_folder
@@ -84,7 +84,7 @@ class Real:
         return Ratios(pairs)
 
 
-def verdict(result: SlowDown, step: int | None) -> str:
+def verdict(result: TimeChange, step: int | None) -> str:
     """In a word, what was answered of a series with a step at `step`, or without one."""
     places = [(s.before, s.after) for s in result.steps]
     if not places:

@@ -88,16 +88,21 @@ def test_the_release_that_made_an_answer_wrong(wheels: Path, tmp_path: Path) -> 
 
 
 def test_the_release_that_made_a_case_slower(wheels: Path, tmp_path: Path) -> None:
-    for minor, finish in enumerate([RIGHT, SLOW, SLOW]):
+    for minor, finish in enumerate([RIGHT, SLOW, SLOW, RIGHT]):
         release(wheels, f"1.{minor}", finish)
-    words = ("--case", QUESTION, "--slower", "50%", "--quick")
-    found = rows(bisect(wheels, *words, cwd=tmp_path))
+    words = ("--case", QUESTION, "--quick")
+    found = rows(bisect(wheels, *words, "--slower", "50%", "--bad", "1.2", cwd=tmp_path))
     (step,) = found["finding"]
     assert (step["before"]["label"], step["after"]["label"]) == ("1.0", "1.1")
     assert step["ratio"]["low"] > 1.5 and step["after"]["median_s"] > 0.03 > step["before"]["median_s"]
     assert {look["result"] for look in found["look"]} == {"timed"}
     journals = list((tmp_path / "results" / "here").glob("*.jsonl"))
     assert journals and all("@1." in line for path in journals for line in path.read_text().splitlines())
+
+    found = rows(bisect(wheels, *words, "--faster", "50%", "--good", "1.1", cwd=tmp_path))
+    (step,) = found["finding"]
+    assert (step["before"]["label"], step["after"]["label"]) == ("1.2", "1.3")
+    assert step["ratio"]["high"] < 1 / 1.5 and step["before"]["median_s"] > 0.03 > step["after"]["median_s"]
 
 
 BUILD = """
@@ -140,7 +145,10 @@ def test_the_commit_that_made_an_answer_wrong(wheels: Path, tmp_path: Path) -> N
     mine = tmp_path / "mine"
     repository(mine, RIGHT, RIGHT, WRONG)
     words = ("--question", QUESTION, "--commits", "first..main", "--discard")
-    found = rows(bisect(wheels, *words, cwd=mine))
+    done = bisect(wheels, *words, cwd=mine)
+    made = [line for line in done.stderr.splitlines() if "preparing its environment" in line]
+    assert len(made) == len(set(made)) == 3, "each once, although it is removed after its answer"
+    found = rows(done)
     (step,) = found["finding"]
     assert (step["before"]["subject"], step["after"]["subject"]) == ("change 1", "change 2")
     assert step["after"]["label"] == git(mine, "rev-parse", "main")[:12]
@@ -177,6 +185,8 @@ def test_commits_are_those_of_one_line_in_order(tmp_path: Path) -> None:
         (("--question", QUESTION, "--good", "1.0", "--bad", "1.0"), "there are not two releases of fake-conv"),
         (("--question", "n1c2h6w6_o3k3 wiide"), "'wiide' in the question"),
         (("--case", QUESTION, "--slower", "much"), "--slower"),
+        (("--case", QUESTION, "--slower", "5%", "--faster", "5%"), "Give either --slower or --faster"),
+        (("--question", QUESTION, "--faster", "5%"), "--faster goes with --case"),
         (("--question", QUESTION, "--commits", "a..b"), "'a' is no commit"),
     ],
 )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from noisy_series import NoisySeries, stepping
 
 from convbench.runner.bisect.changed_answer import Answer, Change, Skipped, find_change, first_that_answers
-from convbench.runner.bisect.slow_down import LostEndError, Ratios, SlowDown, SlowDownSearch
+from convbench.runner.bisect.slow_down import LostEndError, Ratios, SlowDownSearch, TimeChange
+from convbench.runner.bisect.speed_up import speed_up_between
 from convbench.stats.bisection.levels import Decision
 
 RIGHT, WRONG, CRASHED = Answer("ok"), Answer("wrong"), Answer("crashed")
@@ -65,11 +66,11 @@ def test_the_ends_of_a_series_are_the_first_members_that_answer() -> None:
 # --- slow-downs -------------------------------------------------------------------------------------------------------
 
 
-def search(series: NoisySeries, threshold: float = 0.05) -> SlowDown:
+def search(series: NoisySeries, threshold: float = 0.05) -> TimeChange:
     return SlowDownSearch(series, threshold).between(0, len(series.levels) - 1)
 
 
-def places(found: SlowDown) -> list[tuple[int, int]]:
+def places(found: TimeChange) -> list[tuple[int, int]]:
     return [(step.before, step.after) for step in found.steps]
 
 
@@ -108,6 +109,22 @@ def test_a_series_that_became_faster_is_not_slower() -> None:
     assert found.ends is Decision.LEVEL and not found.steps
 
 
+@given(st.integers(1, 15), st.integers(0, 3))
+def test_a_speed_up_is_found_as_a_slow_down_of_the_reversed_series_is(before: int, first: int) -> None:
+    levels = [1.0] * first + stepping((before, 1.2), (16 - before, 1))
+    found = speed_up_between(first, first + 15, NoisySeries(levels, 0.003, seed=before), 0.05)
+    assert (found.low, found.high) == (first, first + 15)
+    (step,) = found.steps
+    assert (step.before, step.after) == (first + before - 1, first + before)
+    assert step.ratio.value == pytest.approx(1 / 1.2, rel=0.03) and step.ratio.high < 1
+    assert found.ratio.high < 1 and not found.undecided and not found.rest
+
+
+def test_what_became_slower_did_not_become_faster() -> None:
+    found = speed_up_between(0, 9, NoisySeries(stepping((5, 1), (5, 1.2)), 0.003, seed=5), 0.05)
+    assert found.ends is Decision.LEVEL and not found.steps and found.ratio.value > 1.1
+
+
 class Broken(NoisySeries):
     """Some members cannot be measured."""
 
@@ -127,6 +144,12 @@ def test_a_member_that_cannot_be_measured_is_never_blamed() -> None:
     series.broken = frozenset({15})
     with pytest.raises(LostEndError, match="does not import"):
         search(series)
+    with pytest.raises(LostEndError, match="does not import") as lost:
+        speed_up_between(0, 15, series, 0.05)
+    assert lost.value.member == 15
+    series = Broken(stepping((8, 1.1), (8, 1)), 0.003, seed=6)
+    series.broken = frozenset({7, 8})
+    assert places(speed_up_between(0, 15, series, 0.05)) == [(6, 9)]
 
 
 def test_candidates_are_measured_beside_both_ends_and_confirmed_beside_the_one_before() -> None:

@@ -51,7 +51,7 @@ def test_a_run_has_records_of_each_direction_and_continues(tmp_path: Path) -> No
     assert found["forward-only", "input_gradient"]["reason"] == "computes forward only, not input_gradient"
     again = convbench(*words, "--resume")
     assert "0 new records" in again.stdout
-    for heading in ("Forward", "Input gradient", "Weight gradient"):
+    for heading in ("forward\n", "input_gradient\n", "weight_gradient\n"):
         assert heading in again.stdout
 
 

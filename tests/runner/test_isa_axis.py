@@ -166,4 +166,4 @@ def test_python_takes_the_option_as_the_command_line_does() -> None:
     result = convbench.run(PROBLEM, backend="held", plugin=HELD, isa=["avx2", "native"], quick=True, self_check=False)
     assert [record["settings"]["isa"] for record in result.records] == ["avx2", None]
     text = str(result)
-    assert "Instruction sets up to avx2" in text and "Speed-up by wider instruction sets" in text
+    assert "instruction sets up to avx2" in text and "Speed-up by wider instruction sets" in text

@@ -383,7 +383,7 @@ def test_batches_and_dtypes_are_cases_of_their_own(suite: Path, tmp_path: Path) 
     assert set(frame["case"]) == {
         *("n1c2h6w6_o3k2", "n3c2h6w6_o3k2", "n1c2h6w6_o3k2_bf16", "n3c2h6w6_o3k2_bf16"),
     }
-    assert all(heading in done.stdout for heading in ("Float32, batch 1", "Bfloat16, batch 3"))
+    assert all(heading in done.stdout for heading in ("float32, batch 1", "bfloat16, batch 3"))
     again = run(tmp_path, *words, "--batch", "1,3", "--dtype", "float32,bfloat16", "--resume")
     assert "0 new records" in again.stdout
 

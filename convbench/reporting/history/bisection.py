@@ -37,8 +37,14 @@ def bisection_report(result: Bisected) -> RenderableType:
 
 
 def _report(finding: Finding, result: Bisected) -> RenderableType:
-    heading = Text(printable(_heading(finding, result)), style="dim" if finding.kind == "further" else "bold red")
+    heading = Text(printable(_heading(finding, result)), style=_style(finding))
     return Group(heading, *(Text(f"  {name:<16}{printable(text)}") for name, text in _lines(finding)))
+
+
+def _style(finding: Finding) -> str:
+    if finding.kind == "further":
+        return "dim"
+    return "bold green" if finding.ratio is not None and finding.ratio.value < 1 else "bold red"
 
 
 def _heading(finding: Finding, result: Bisected) -> str:
@@ -56,6 +62,8 @@ def _heading(finding: Finding, result: Bisected) -> str:
 
 def _changed(finding: Finding) -> str:
     if finding.ratio is not None:
+        if finding.ratio.value < 1:
+            return f"made it {_times(finding.ratio.inverse())} faster"
         return f"made it {_times(finding.ratio)} slower"
     if (finding.after.answer or "").split(" ")[0] == _RIGHT:
         return "made it right"

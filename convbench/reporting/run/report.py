@@ -72,7 +72,7 @@ def run_report(
     whole = request.takes_whole_suites and not (measurements.interrupted or measurements.error)
     for heading, records in variants(measurements.records, request.axes):
         if heading:
-            parts.append(Text(heading[0].upper() + heading[1:], style="bold underline"))
+            parts.append(Text(heading, style="bold underline"))
         parts += [
             suite_report(
                 ranking,
@@ -181,26 +181,21 @@ def own_error_sentence(records: Sequence[Record]) -> str | None:
 
 def variants(records: Iterable[Record], axes: Sequence[str]) -> list[tuple[str, list[Record]]]:
     """The records grouped by their values on `axes` (`threads`, `dtype`, `batch`, `direction`, `epilogue`, `isa`,
-    `data`), which a ranking must not mix, each group with its heading. Without axes there is one group with an empty
-    heading."""
+    `data`), which a ranking must not mix, each group with its heading, in which values stand as they are typed.
+    Without axes there is one group with an empty heading. A record without a direction is forward."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         values = {
             "threads": _threads(record.get("threads")),
             "dtype": str(record.get("dtype")),
             "batch": f"batch {(record.get('problem') or {}).get('batch')}",
-            "direction": _direction(record),
+            "direction": str((record.get("problem") or {}).get("direction") or "forward"),
             "epilogue": str((record.get("problem") or {}).get("epilogue") or "no epilogue"),
             "isa": f"instruction sets up to {isa}" if (isa := isa_of(record)) else "all instruction sets of the CPU",
             "data": f"timed on {described(data_of(record))}",
         }
         groups.setdefault(tuple(values[axis] for axis in axes), []).append(record)
     return [(", ".join(key), members) for key, members in groups.items()]
-
-
-def _direction(record: Record) -> str:
-    """In words: `input gradient`. Records from before there were others are forward."""
-    return str((record.get("problem") or {}).get("direction") or "forward").replace("_", " ")
 
 
 def scaling_report(records: Sequence[Record]) -> RenderableType | None:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from convbench.errors import NothingMeasuredError
-from convbench.measurement.environments.release_facts import ReleaseFacts, release_facts
 from convbench.runner.bisect.changed_answer import Skipped
 from convbench.runner.bisect.log import Answered, Lost
 from convbench.runner.bisect.series import Environments
-from convbench.runner.bisect.slow_down import SlowDown
+from convbench.runner.bisect.slow_down import TimeChange
 from convbench.stats.bisection.levels import Decision
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
@@ -70,7 +69,7 @@ class Bisected:
     looks: tuple[Look, ...]
     conclusion: str = ""
     ratio: Ratio | None = None
-    """The last member's time over the first one's, of a search for a slow-down."""
+    """The last member's time over the first one's, of a search for a slow-down or a speed-up."""
     environments: int = 0
     elapsed_s: float = 0.0
     log: Path | None = None
@@ -103,7 +102,6 @@ class Reporter:
 
     def __post_init__(self) -> None:
         self._skipped: dict[int, str] = {}
-        self._release_facts: dict[int, ReleaseFacts] = {}
 
     def skip(self, member: int, skipped: Skipped) -> None:
         """Note that a member could not be timed."""
@@ -118,7 +116,7 @@ class Reporter:
             ratio=ratio,
             skipped=tuple((self._label(member), reason) for member, reason in reasons.items()),
             untried=after - before - 1 - len(reasons),
-            changelog=self._facts_of(after).changelog,
+            changelog=self.environments.facts(after).changelog,
         )
 
     def alike(self, low: int, high: int, kind: str) -> Bisected:
@@ -128,17 +126,18 @@ class Reporter:
         more = "nothing broke between them" if kind == Status.OK else "it began before them: give an older --good"
         return self.result([], conclusion=f"{ends}; {more}.")
 
-    def not_slower(self, slow_down: SlowDown, threshold: float) -> Bisected:
-        """The last member is not slower than the first, or that stays undecided."""
-        ratio = slow_down.ratio
+    def unchanged(self, change: TimeChange, searched: str) -> Bisected:
+        """The last member does not differ from the first in what was `searched`, such as "slower by 5%", or that stays
+        undecided."""
+        ratio = change.ratio
         figures = f"{ratio.value:.3f} times the time, 95 % interval [{ratio.low:.3f}, {ratio.high:.3f}]"
-        ends = f"{self.library} {self._label(slow_down.high)} takes {figures}, of {self._label(slow_down.low)}"
+        ends = f"{self.library} {self._label(change.high)} takes {figures}, of {self._label(change.low)}"
         how = (
-            f"it is not slower by {threshold:.0%}"
-            if slow_down.ends is Decision.LEVEL
-            else (f"whether that is slower by {threshold:.0%} stays undecided; try again on a quieter machine")
+            f"it is not {searched}"
+            if change.ends is Decision.LEVEL
+            else f"whether that is {searched} stays undecided; try again on a quieter machine"
         )
-        return self.result([], slow_down.ratio, f"{ends}: {how}.")
+        return self.result([], ratio, f"{ends}: {how}.")
 
     def result(self, findings: list[Finding], ratio: Ratio | None = None, conclusion: str = "") -> Bisected:
         series = self.environments.series
@@ -187,13 +186,5 @@ class Reporter:
             answer=f"{answer.kind} {answer.sentence}".rstrip() if isinstance(answer, Answered) else None,
             median_s=facts.get("median_s"),
             implementation=facts.get("implementation") or kernel,
-            bundled=self._facts_of(member).bundled,
+            bundled=self.environments.facts(member).bundled,
         )
-
-    def _facts_of(self, member: int) -> ReleaseFacts:
-        if member not in self._release_facts:
-            entry = self.environments.entry(member)
-            empty = ReleaseFacts()
-            known = empty if isinstance(entry, Skipped) else release_facts(self.environments.series.library, entry)
-            self._release_facts[member] = known
-        return self._release_facts[member]

@@ -15,6 +15,7 @@ from convbench.measurement.environments.available import available_versions
 from convbench.measurement.environments.commits import Commit, commits_between, files_of
 from convbench.measurement.environments.interpreters import OtherEnvironment, environment, with_availability
 from convbench.measurement.environments.release_dates import upload_dates, wheel_date
+from convbench.measurement.environments.release_facts import ReleaseFacts, release_facts
 from convbench.measurement.environments.releases import Recipe, make, same_version, version_of
 from convbench.registry import Entry
 from convbench.runner.bisect.changed_answer import Skipped
@@ -95,6 +96,7 @@ class Environments:
     """Those that were made, or found made."""
     _entries: dict[int, Entry | Skipped] = field(default_factory=dict)
     _new: dict[int, Path] = field(default_factory=dict)
+    _facts: dict[int, ReleaseFacts] = field(default_factory=dict)
 
     def entry(self, member: int) -> Entry | Skipped:
         """The backend in the environment of this member; or why there is none."""
@@ -107,11 +109,27 @@ class Environments:
                 self.say(f"{self.series.library} {self.series.labels[member]} is skipped: {skipped.reason}")
         return self._entries[member]
 
-    def remove(self, *keep: int) -> None:
-        """With `discard`, remove the environments that were made here, without those in `keep`."""
-        for member in [member for member in self._new if self.discard and member not in keep]:
+    def facts(self, member: int) -> ReleaseFacts:
+        """What the member says of itself; nothing where it has no environment."""
+        if member not in self._facts:
+            entry = self.entry(member)
+            known = ReleaseFacts() if isinstance(entry, Skipped) else release_facts(self.series.library, entry)
+            self._facts[member] = known
+        return self._facts[member]
+
+    def discard_used(self) -> None:
+        """With `discard`, ask the environments that were made here for their facts, and remove them. The answer may
+        need the facts, and then none is made twice."""
+        for member in [*self._new] if self.discard else ():
+            self.facts(member)
+        self.remove()
+
+    def remove(self) -> None:
+        """With `discard`, remove the environments that were made here."""
+        for member in [*self._new] if self.discard else ():
             shutil.rmtree(self._new.pop(member), ignore_errors=True)
-            del self._entries[member]
+            if not isinstance(self._entries.get(member), Skipped):
+                self._entries.pop(member, None)
 
     def _available(self, member: int) -> Entry | Skipped:
         label = self.series.labels[member]

@@ -43,7 +43,8 @@ SideBySide = Callable[[tuple[int, ...]], Ratios | tuple[int, Skipped]]
 
 @dataclass(frozen=True)
 class Step:
-    """`after` is slower than `before`; what lies between was skipped or stayed undecided."""
+    """The time changed from `before` to `after`, by their `ratio`; what lies between was skipped or stayed
+    undecided."""
 
     before: int
     after: int
@@ -51,9 +52,10 @@ class Step:
 
 
 @dataclass(frozen=True)
-class SlowDown:
-    """What was found between two ends. `undecided` are ranges that hold a step that no member can be blamed for, and
-    `rest` ranges that hold a further one."""
+class TimeChange:
+    """What was found between two ends, in the direction that was searched for: `ends` is `SLOWER` where they differ in
+    it. `undecided` are ranges that hold a step that no member can be blamed for, and `rest` ranges that hold a further
+    one."""
 
     low: int
     high: int
@@ -75,7 +77,7 @@ class SlowDownSearch:
     _undecided: list[tuple[int, int]] = field(default_factory=list)
     _rest: list[Step] = field(default_factory=list)
 
-    def between(self, low: int, high: int) -> SlowDown:
+    def between(self, low: int, high: int) -> TimeChange:
         """Search between these two members. Raises `LostEndError` when one of them cannot be measured."""
         ends, pair = self._ends(low, high)
         if ends is Decision.SLOWER:
@@ -83,7 +85,7 @@ class SlowDownSearch:
             while ranges:
                 ranges += self._search(*ranges.pop(0))
         steps, rest = (tuple(sorted(each, key=lambda step: step.before)) for each in (self._steps, self._rest))
-        return SlowDown(low, high, ends, pair.ratio, steps, tuple(sorted(self._undecided)), rest)
+        return TimeChange(low, high, ends, pair.ratio, steps, tuple(sorted(self._undecided)), rest)
 
     def _ends(self, low: int, high: int) -> tuple[Decision, Pooled]:
         """Whether the last member is slower than the first."""
