@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,68 +16,95 @@ if TYPE_CHECKING:
     from convbench.runner.choose.answer import Request
 
 
-@click.command(short_help="Choose the backend for a model, a suite or a problem.")
-@click.option("--suite", metavar="NAME|FILE.toml", help="Choose for the layers of this suite.")
-@click.option(
-    "--model",
-    metavar="MODEL",
-    help="Choose for this model: timm:NAME, torchvision:NAME, module:callable, FILE.py:callable, FILE.onnx, FILE.pt2.",
+_LAYERS = options.section(
+    "What to choose for",
+    click.option(
+        "--model",
+        metavar="MODEL",
+        help="Choose for this model: timm:NAME, torchvision:NAME, module:callable, FILE.py:callable, FILE.onnx or "
+        "FILE.pt2.",
+    ),
+    click.option("--suite", metavar="NAME|FILE.toml", help="Choose for the layers of this suite."),
+    click.option("--problem", metavar="ID", help=f"Choose for {options.A_PROBLEM}."),
+    options.where,
+    options.input_shape,
+    click.option("--batch", type=click.IntRange(1), metavar="N", help="Compute every layer with this batch size."),
+    click.option(
+        "--dtype",
+        metavar="T,T,...",
+        help="Compute every layer in float64, float32, float16, bfloat16 or int8. Several are compared side by side.",
+    ),
+    click.option(
+        "--bare",
+        is_flag=True,
+        help="Choose by the convolutions of a model alone, without the batch norms, activations and sums that engines "
+        "join to them.",
+    ),
+    click.option(
+        "--training", is_flag=True, help="Choose by a training step of each layer: forward and all gradients."
+    ),
 )
-@click.option("--problem", metavar="ID", help=f"Choose for {options.A_PROBLEM}.")
-@options.backends
-@options.where
-@options.threads
-@click.option("--batch", type=click.IntRange(1), metavar="N", help="Compute every layer with this batch size.")
-@click.option(
-    "--bare",
-    is_flag=True,
-    help="Choose by the convolutions of a model alone, without the batch norms, activations and sums that engines join "
-    "to them.",
+_BACKENDS = options.section(
+    "Which backends",
+    options.backends,
+    options.plugins,
+    click.option(
+        "--for",
+        "purpose",
+        type=click.Choice(["apply"]),
+        help="Choose among the backends that convbench.apply can use in a torch model; handing tensors over is timed, "
+        "too.",
+    ),
+    options.lower_precision,
 )
-@click.option("--training", is_flag=True, help="Choose by a training step of each layer: forward and all gradients.")
-@options.input_shape
-@click.option(
-    "--dtype",
-    metavar="T,T,...",
-    help="Compute every layer in float64, float32, float16, bfloat16 or int8. Several are compared side by side.",
+_TIMING = options.section(
+    "How to time",
+    click.option("--from-results", is_flag=True, help="Answer at once from earlier records of this machine."),
+    options.quick,
+    options.percent(
+        "--precision",
+        "Sample close backends until their ratio is known this precisely, within --budget.  [default: 1%]",
+    ),
+    options.percent("--tie", "Treat differences smaller than this as a tie.", "2%"),
+    options.seconds("--budget", "Sample each backend on each layer for at most this many seconds.", 0.5),
+    options.threads,
+    options.processes,
+    options.cache,
+    options.pass_bytes,
+    options.priority,
+    options.time_limit(default=30.0),
 )
-@click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="Write the choices to FILE, as a plan.")
-@click.option("--from-results", is_flag=True, help="Answer at once from earlier records of this machine.")
-@click.option("--machine", metavar="NAME", help="Answer for another machine, from its records.")
-@click.option(
-    "--for",
-    "purpose",
-    type=click.Choice(["apply"]),
-    help="Choose among the backends that convbench.apply can use in a torch model; handing tensors over is timed, too.",
+_FLEET = options.section(
+    "On other machines",
+    click.option("--machine", metavar="NAME", help="Answer for another machine, from its records."),
+    options.cluster,
+    click.option(
+        "--machines",
+        type=options.separated_words,
+        default=(),
+        metavar="NAME,NAME,...",
+        help="Say which of these machines to use, from their records; with --cluster, measure on them first.",
+    ),
+    options.prices,
+    options.currency,
+    click.option("--resume", is_flag=True, help="With --cluster, continue the last such measuring."),
+    options.insecure,
 )
-@options.quick
-@options.cache
-@options.pass_bytes
-@options.processes
-@options.priority
-@options.seconds("--budget", "Sample each backend on each layer for at most this many seconds.", 0.5)
-@options.percent(
-    "--precision", "Sample close backends until their ratio is known this precisely, within --budget.  [default: 1%]"
+_RESULTS = options.section(
+    "What to show and to keep",
+    click.option("--plan", type=options.PATH, metavar="FILE", help="Write the choices to FILE, as a plan."),
+    click.option("--details", is_flag=True, help="Explain every hazard that was seen, and not the gravest only."),
+    options.json_lines,
+    options.results,
 )
-@options.percent("--tie", "Treat differences smaller than this as a tie.", "2%")
-@options.time_limit(default=30.0)
-@options.lower_precision
-@click.option("--details", is_flag=True, help="Explain every hazard that was seen, and not the gravest only.")
-@options.cluster
-@click.option(
-    "--machines",
-    type=options.separated_words,
-    default=(),
-    metavar="NAME,NAME,...",
-    help="Say which of these machines to use, from their records; with --cluster, measure on them first.",
-)
-@options.prices
-@options.currency
-@click.option("--resume", is_flag=True, help="With --cluster, continue the last such measuring.")
-@options.insecure
-@options.plugins
-@options.results
-@options.json_lines
+
+
+@click.command(cls=options.Sectioned, short_help="Choose the backend for a model, a suite or a problem.")
+@_LAYERS
+@_BACKENDS
+@_TIMING
+@_FLEET
+@_RESULTS
 def choose(problem: str | None, as_json: bool, **values: Any) -> None:
     """Choose the backend for the layers of a suite or a model, or for one problem, on this machine.
 

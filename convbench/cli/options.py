@@ -37,9 +37,52 @@ cpus = _kind(arguments.cpus)
 separated_words = _kind(arguments.separated_words)
 byte_count = _kind(arguments.byte_count)
 
+Command = TypeVar("Command", bound=Callable[..., object])
+_HEADING = "heading_in_help"
+_OTHERS = "Options"
+_WIDEST_NAMES = 28
+"""Columns for the names of options, so that all sections of a help text begin their texts at one place."""
+
+
+def section(heading: str, *members: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """These options, in this order, under a heading of their own in the help of a `Sectioned` command."""
+
+    def decorated(command: Command) -> Command:
+        parameters = getattr(command, "__click_params__", [])
+        before = len(parameters)
+        for member in reversed(members):
+            command = member(command)
+        for parameter in getattr(command, "__click_params__", [])[before:]:
+            setattr(parameter, _HEADING, heading)
+        return command
+
+    return decorated
+
+
+def in_sections(command: click.Command, context: click.Context) -> dict[str, list[tuple[str, str]]]:
+    """The options as help shows them, each as its names and its text, by heading; those without one come last."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(context):
+        if (record := parameter.get_help_record(context)) is not None:
+            sections.setdefault(getattr(parameter, _HEADING, _OTHERS), []).append(record)
+    if sections.keys() - {_OTHERS}:
+        sections["Other options"] = sections.pop(_OTHERS)
+    return sections
+
+
+class Sectioned(click.Command):
+    """A command with so many options that help shows them under several headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections = in_sections(self, ctx)
+        widest = min(_WIDEST_NAMES, max(len(names) for records in sections.values() for names, _ in records))
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([(names.ljust(widest), text) for names, text in records], col_max=_WIDEST_NAMES)
+
+
 A_PROBLEM = "this convolution, such as n1c64h56w56_o64k3_p1, in any form that `convbench show` reads"
 PATH = click.Path(path_type=Path)
-Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def many(flag: str, name: str, metavar: str, help: str, **more: Any) -> Callable[[Command], Command]:  # noqa: A002

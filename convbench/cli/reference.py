@@ -13,6 +13,7 @@ import click
 
 from convbench.cli.examples import EXAMPLES
 from convbench.cli.main import cli
+from convbench.cli.options import in_sections
 
 _HEADING = """# Commands
 
@@ -36,11 +37,19 @@ def _section(name: str, command: click.Command, group: click.Context) -> str:
 
 
 def _options(command: click.Command, context: click.Context) -> list[str]:
-    """The table of the options; none without any."""
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
-    records = [record for option in options if (record := option.get_help_record(context))]
+    """The tables of the options, one for each heading that help has; none without any."""
+    sections = in_sections(command, context)
+    return [text for heading, records in sections.items() for text in _table(heading, _without_help(records))]
+
+
+def _without_help(records: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [record for record in records if not record[0].startswith("-h,")]
+
+
+def _table(heading: str, records: list[tuple[str, str]]) -> list[str]:
     rows = [f"| `{names.replace('|', chr(92) + '|')}` | {_escaped(text)} |" for names, text in records]
-    return ["\n".join(["| option | |", "|---|---|", *rows])] if rows else []
+    title = "option" if heading == "Options" else heading
+    return ["\n".join([f"| {title} | |", "|---|---|", *rows])] if rows else []
 
 
 def _prose(command: click.Command) -> str:

@@ -68,7 +68,7 @@ class _Asking:
 def changed_answers(request: Request, environments: Environments, history: History, observer: Observer) -> Bisected:
     """Search for the member that made the answer to the request's question wrong, or right."""
     series = environments.series
-    ask = _Asking(request.asked(), request, environments, history, observer.message, takes_errors=True)
+    ask = _Asking(request.parsed_question(), request, environments, history, observer.message, takes_errors=True)
     newest = len(series.labels) - 1
     last = ask(newest)
     ask.takes_errors = isinstance(last, Answer) and last.kind == Status.ERROR

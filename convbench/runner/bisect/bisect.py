@@ -63,7 +63,9 @@ def _backend(request: Request, library: str) -> Entry:
 
 def _check(request: Request, backend: Entry) -> None:
     """Raise for what the backend cannot be asked, before any environment is made."""
-    problem = request.asked().problem if request.question is not None else ConvProblem.parse(request.case or "")
+    problem = (
+        request.parsed_question().problem if request.question is not None else ConvProblem.parse(request.case or "")
+    )
     if reason := backend.backend.unsupported(problem):
         raise NothingMeasuredError(f"{backend.name} does not compute {problem.case_id}: {reason}")
 

@@ -52,6 +52,6 @@ class Request:
         options = {name: getattr(self, name) for name in ("threads", "time_limit", "quick", "plugins", "results")}
         return run.Request(problems=(self.case or "",), no_asv=True, **options)
 
-    def asked(self) -> Question:
-        """The question. Raises `QuestionError` for a text that is none."""
+    def parsed_question(self) -> Question:
+        """The question. Raises `ProblemError` for any other text."""
         return Question.parse(self.question or "")

@@ -26,13 +26,13 @@ def speed_up_between(low: int, high: int, side_by_side: SideBySide, threshold: f
         return tuple(Step(mirrored(s.after), mirrored(s.before), s.ratio.inverse()) for s in reversed(steps))
 
     try:
-        found = SlowDownSearch(measured, threshold).between(low, high)
+        change = SlowDownSearch(measured, threshold).between(low, high)
     except LostEndError as lost:
         raise LostEndError(mirrored(lost.member), str(lost)) from None
     return replace(
-        found,
-        ratio=found.ratio.inverse(),
-        steps=in_order(found.steps),
-        undecided=tuple((mirrored(after), mirrored(before)) for before, after in reversed(found.undecided)),
-        rest=in_order(found.rest),
+        change,
+        ratio=change.ratio.inverse(),
+        steps=in_order(change.steps),
+        undecided=tuple((mirrored(after), mirrored(before)) for before, after in reversed(change.undecided)),
+        rest=in_order(change.rest),
     )
