@@ -20,7 +20,7 @@ from convbench.runner.bisect.log import Answered, History
 
 QUESTION = "n1c2h6w6_o3k3_p1"
 RIGHT, WRONG = "output", "output + 1"
-SLOW = "(time.sleep(0.03), output)[1]"
+SLOW = "(time.sleep(0.004), output)[1]"
 CHANGELOG = "Project-URL: Release Notes, https://example.org/fake/changes\n"
 DAY = (2021, 3, 1)
 
@@ -94,7 +94,7 @@ def test_the_release_that_made_a_case_slower(wheels: Path, tmp_path: Path) -> No
     found = rows(bisect(wheels, *words, "--slower", "50%", "--bad", "1.2", cwd=tmp_path))
     (step,) = found["finding"]
     assert (step["before"]["label"], step["after"]["label"]) == ("1.0", "1.1")
-    assert step["ratio"]["low"] > 1.5 and step["after"]["median_s"] > 0.03 > step["before"]["median_s"]
+    assert step["ratio"]["low"] > 1.5 and step["after"]["median_s"] > 0.004 > step["before"]["median_s"]
     assert {look["result"] for look in found["look"]} == {"timed"}
     journals = list((tmp_path / "results" / "here").glob("*.jsonl"))
     assert journals and all("@1." in line for path in journals for line in path.read_text().splitlines())
@@ -102,7 +102,7 @@ def test_the_release_that_made_a_case_slower(wheels: Path, tmp_path: Path) -> No
     found = rows(bisect(wheels, *words, "--faster", "50%", "--good", "1.1", cwd=tmp_path))
     (step,) = found["finding"]
     assert (step["before"]["label"], step["after"]["label"]) == ("1.2", "1.3")
-    assert step["ratio"]["high"] < 1 / 1.5 and step["before"]["median_s"] > 0.03 > step["after"]["median_s"]
+    assert step["ratio"]["high"] < 1 / 1.5 and step["before"]["median_s"] > 0.004 > step["after"]["median_s"]
 
 
 BUILD = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -123,6 +124,20 @@ def test_a_speed_up_is_found_as_a_slow_down_of_the_reversed_series_is(before: in
 def test_what_became_slower_did_not_become_faster() -> None:
     found = speed_up_between(0, 9, NoisySeries(stepping((5, 1), (5, 1.2)), 0.003, seed=5), 0.05)
     assert found.ends is Decision.LEVEL and not found.steps and found.ratio.value > 1.1
+
+
+class TooFewSamples(NoisySeries):
+    """No run has an interval."""
+
+    def __call__(self, members: tuple[int, ...]) -> Ratios:
+        pairs = super().__call__(members).pairs
+        return Ratios({pair: replace(ratio, covers=False) for pair, ratio in pairs.items()})
+
+
+def test_without_an_interval_nothing_is_decided_and_no_ratio_is_given() -> None:
+    series = TooFewSamples(stepping((5, 1), (5, 1.2)), 0.003, seed=5)
+    assert (search(series).ends, search(series).ratio) == (Decision.UNDECIDED, None)
+    assert speed_up_between(0, 9, series, 0.05).ratio is None
 
 
 class Broken(NoisySeries):

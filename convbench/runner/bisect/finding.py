@@ -130,6 +130,10 @@ class Reporter:
         """The last member does not differ from the first in what was `searched`, such as "slower by 5%", or that stays
         undecided."""
         ratio = change.ratio
+        if ratio is None:
+            ends = f"{self.library} {self._label(change.high)} and {self._label(change.low)}"
+            few = "no run had samples enough for an interval; give a smaller problem, or leave out --quick"
+            return self.result([], None, f"{ends}: whether the first is {searched} stays undecided, because {few}.")
         figures = f"{ratio.value:.3f} times the time, 95 % interval [{ratio.low:.3f}, {ratio.high:.3f}]"
         ends = f"{self.library} {self._label(change.high)} takes {figures}, of {self._label(change.low)}"
         how = (

@@ -48,7 +48,7 @@ class Step:
 
     before: int
     after: int
-    ratio: Ratio
+    ratio: Ratio | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class TimeChange:
     low: int
     high: int
     ends: Decision
-    ratio: Ratio
+    ratio: Ratio | None
+    """The last member's time over the first one's; None where no run had samples enough for an interval."""
     steps: tuple[Step, ...] = ()
     undecided: tuple[tuple[int, int], ...] = ()
     rest: tuple[Step, ...] = ()

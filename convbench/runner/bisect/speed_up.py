@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from convbench.runner.bisect.changed_answer import Skipped
 from convbench.runner.bisect.slow_down import LostEndError, Ratios, SideBySide, SlowDownSearch, Step, TimeChange
+from convbench.stats.ratio import Ratio
 
 
 def speed_up_between(low: int, high: int, side_by_side: SideBySide, threshold: float) -> TimeChange:
@@ -23,7 +24,7 @@ def speed_up_between(low: int, high: int, side_by_side: SideBySide, threshold: f
         return mirrored(seen[0]), seen[1]
 
     def in_order(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        return tuple(Step(mirrored(s.after), mirrored(s.before), s.ratio.inverse()) for s in reversed(steps))
+        return tuple(Step(mirrored(s.after), mirrored(s.before), _inverse(s.ratio)) for s in reversed(steps))
 
     try:
         change = SlowDownSearch(measured, threshold).between(low, high)
@@ -31,8 +32,12 @@ def speed_up_between(low: int, high: int, side_by_side: SideBySide, threshold: f
         raise LostEndError(mirrored(lost.member), str(lost)) from None
     return replace(
         change,
-        ratio=change.ratio.inverse(),
+        ratio=_inverse(change.ratio),
         steps=in_order(change.steps),
         undecided=tuple((mirrored(after), mirrored(before)) for before, after in reversed(change.undecided)),
         rest=in_order(change.rest),
     )
+
+
+def _inverse(ratio: Ratio | None) -> Ratio | None:
+    return None if ratio is None else ratio.inverse()

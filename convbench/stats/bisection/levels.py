@@ -38,7 +38,10 @@ class Pooled(NamedTuple):
     error: float
 
     @property
-    def ratio(self) -> Ratio:
+    def ratio(self) -> Ratio | None:
+        """With its interval; None where no run has one."""
+        if math.isinf(self.error):
+            return None
         half = NORMAL_QUANTILE * self.error
         return Ratio.of_logs(self.log, self.log - half, self.log + half)
 
