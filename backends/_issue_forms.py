@@ -5,6 +5,7 @@ from __future__ import annotations
 from convbench.issue_form import IssueForm
 
 from ._onednn_program import onednn_program
+from ._onednn_quantized_program import quantized_program
 
 PYTORCH = IssueForm(
     library="torch",
@@ -74,6 +75,7 @@ ONEDNN = IssueForm(
         "Expected behavior": ("expected",),
     },
     native=onednn_program,
+    native_quantized=quantized_program,
     native_language="cpp",
 )
 ONNXRUNTIME = IssueForm(

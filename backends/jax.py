@@ -18,6 +18,7 @@ from . import _jax_quantized as quantized
 from ._hlo import implementation_in
 from ._issue_forms import JAX
 from ._jax_fused import fused
+from ._jax_quantized_script import quantized_script
 from ._jax_script import JAX_MODE, jax_gradient_script, jax_script
 
 if TYPE_CHECKING:
@@ -154,6 +155,9 @@ class _Jax(Backend):
 
     def gradient_script(self, problem: ConvProblem) -> str | None:
         return jax_gradient_script(problem, self.device, channels_last=self.channels_last)
+
+    def quantized_script(self, problem: ConvProblem) -> str | None:
+        return quantized_script(problem, self.device, channels_last=self.channels_last)
 
     def _call(
         self, convolve: Callable[[], Any], wait: Callable[[Any], Any] = lambda output: output.block_until_ready()

@@ -14,6 +14,7 @@ from ._issue_forms import ONNXRUNTIME
 from ._onnx_fused import OPERATIONS, onnx_model_with_epilogue
 from ._onnx_model import onnx_model
 from ._onnx_quantized import integer_model, qdq_model, qlinear_model
+from ._onnx_quantized_script import quantized_onnx_lines
 from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
@@ -111,16 +112,10 @@ class _OnnxRuntime(Backend):
         )
 
     def script(self, problem: ConvProblem) -> str | None:
-        lines = [
-            *onnx_lines(problem),
-            "import onnxruntime",
-            "options = onnxruntime.SessionOptions()",
-            "options.intra_op_num_threads = 1",
-            "serialised = model.SerializeToString()",
-            'session = onnxruntime.InferenceSession(serialised, options, ["CPUExecutionProvider"])',
-            'out = session.run(None, {"x": np.ascontiguousarray(x)})[0]',
-        ]
-        return "\n".join(lines)
+        return "\n".join([*onnx_lines(problem), *_SESSION])
+
+    def quantized_script(self, problem: ConvProblem) -> str | None:
+        return "\n".join([*quantized_onnx_lines(problem, self._quantized_model), *_SESSION])
 
     def onnx_code(self, path: str, threads: int) -> str | None:
         lines = [
@@ -144,6 +139,16 @@ class _Qdq(_OnnxRuntime):
     def _quantized_model(self, problem: ConvProblem, w: np.ndarray, b: np.ndarray | None, scales: Scales) -> bytes:
         return qdq_model(problem, w, b, scales)
 
+
+_SESSION = (
+    "import onnxruntime",
+    "options = onnxruntime.SessionOptions()",
+    "options.intra_op_num_threads = 1",
+    "serialised = model.SerializeToString()",
+    'session = onnxruntime.InferenceSession(serialised, options, ["CPUExecutionProvider"])',
+    'out = session.run(None, {"x": np.ascontiguousarray(x)})[0]',
+)
+"""From `model` and NumPy's `x` to `out`."""
 
 _LARGEST_BYTES = 2**28
 

@@ -13,6 +13,7 @@ from convbench.problem import PADDING_MODES, ConvProblem, Scales
 from ._issue_forms import OPENCV
 from ._onnx_model import onnx_model
 from ._onnx_quantized import qdq_model, qlinear_model
+from ._onnx_quantized_script import quantized_onnx_lines
 from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
@@ -114,8 +115,14 @@ class _OpenCv(Backend):
             return cv2.dnn.readNetFromONNX(str(path), *self._engines())
 
     def script(self, problem: ConvProblem) -> str | None:
-        lines = [
-            *onnx_lines(problem),
+        return "\n".join([*onnx_lines(problem), *self._lines()])
+
+    def quantized_script(self, problem: ConvProblem) -> str | None:
+        return "\n".join([*quantized_onnx_lines(problem, self.quantized_model), *self._lines()])
+
+    def _lines(self) -> list[str]:
+        """From `model` and NumPy's `x` to `out`."""
+        return [
             "import cv2, onnx",
             "cv2.setNumThreads(1)",
             'onnx.save(model, "conv2d.onnx")  # from bytes, OpenCV 5.0 always takes its new engine',
@@ -124,7 +131,6 @@ class _OpenCv(Backend):
             "net.setInput(np.ascontiguousarray(x))",
             "out = net.forward().astype(x.dtype)",
         ]
-        return "\n".join(lines)
 
     def onnx_code(self, path: str, threads: int) -> str | None:
         lines = [

@@ -18,6 +18,7 @@ from ._onednn_log import LOSES_NAN
 from ._onnx_fused import onnx_model_with_epilogue
 from ._onnx_model import onnx_model
 from ._onnx_quantized import qdq_model
+from ._onnx_quantized_script import quantized_onnx_lines
 from ._onnx_script import onnx_lines
 
 if TYPE_CHECKING:
@@ -125,10 +126,18 @@ class _OpenVino(Backend):
         )
 
     def script(self, problem: ConvProblem) -> str | None:
+        return "\n".join([*onnx_lines(problem), *self._lines("x.dtype")])
+
+    def quantized_script(self, problem: ConvProblem) -> str | None:
+        assert problem.quantization is not None
+        result = f"np.{problem.quantization.dtypes['y']}"
+        return "\n".join([*quantized_onnx_lines(problem, qdq_model), *self._lines(result)])
+
+    def _lines(self, result: str) -> list[str]:
+        """From `model` and NumPy's `x` to `out` in the dtype `result`."""
         settings = f'{{"INFERENCE_PRECISION_HINT": "{self.hint}"}}' if self.hint else "{}"
         there, back = ((0, 2, 3, 1), (0, 3, 1, 2)) if self.channels_last else ((0, 1, 2, 3), (0, 1, 2, 3))
-        lines = [
-            *onnx_lines(problem),
+        return [
             "from openvino import Core, Layout",
             "core = Core()",
             'core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1})',
@@ -136,9 +145,8 @@ class _OpenVino(Backend):
             *(_CHANNELS_LAST_LINES if self.channels_last else ()),
             f'request = core.compile_model(model, "CPU", {settings}).create_infer_request()',
             f"request.get_input_tensor().data.view(x.dtype)[...] = x.transpose({there})",
-            f"out = request.infer()[0].view(x.dtype).transpose({back})",
+            f"out = request.infer()[0].view({result}).transpose({back})",
         ]
-        return "\n".join(lines)
 
     def onnx_code(self, path: str, threads: int) -> str | None:
         hint = f', "INFERENCE_PRECISION_HINT": "{self.hint}"' if self.hint else ""

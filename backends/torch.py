@@ -22,6 +22,7 @@ from ._torch_quantized import (
     prepared_exported,
     reason_against_eager,
 )
+from ._torch_quantized_script import eager_script, exported_script
 from ._torch_script import torch_gradient_script, torch_script
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class _Eager(TorchConv2d):
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
     ) -> Ready:
         return prepared_eager(problem, x, w, b, scales, self.engine, channels_last=self.channels_last)
+
+    def quantized_script(self, problem: ConvProblem) -> str | None:
+        return eager_script(problem, self.engine, channels_last=self.channels_last)
 
 
 class _Engine(_Eager):
@@ -170,6 +174,9 @@ class _Packed(TorchConv2d):
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
     ) -> Ready:
         return prepared_exported(problem, x, w, b, scales)
+
+    def quantized_script(self, problem: ConvProblem) -> str | None:
+        return exported_script(problem)
 
     def script(self, problem: ConvProblem) -> str | None:
         settings = "{padding}, {stride}, {dilation}, {groups}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Scales
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +33,10 @@ class IssueForm:
     native: Callable[[ConvProblem, np.ndarray, np.ndarray, np.ndarray | None], str | None] | None = None
     """The problem with its operands `x` (N, C, H, W), `w` (O, C/groups, kh, kw) and `b` (O,) as a program in the
     project's own language, which says what comes out and what should; None where it cannot be one."""
+    native_quantized: Callable[[ConvProblem, np.ndarray, np.ndarray, np.ndarray | None, Scales], str | None] | None = (
+        None
+    )
+    """The same of a quantised problem."""
     native_language: str = ""
     """The language's name, as Markdown marks code."""
 

@@ -166,6 +166,11 @@ class Backend(ABC):
         and `x` or `w`, and leaves the gradient in `out`."""
         return None
 
+    def quantized_script(self, problem: ConvProblem) -> str | None:
+        """The same for a quantised problem. The code starts with what `prepare_quantized` takes: arrays `x`, `w`, `b`,
+        `w_scale` and `w_zero`, floats `x_scale` and `y_scale`, and integers `x_zero` and `y_zero`."""
+        return None
+
     def onnx_code(self, path: str, threads: int) -> str | None:
         """Plain code that runs the ONNX model in the file `path` on `threads` threads, with the settings with which
         this backend computes; None for a library that runs no ONNX models. It starts with the model's input `x`."""

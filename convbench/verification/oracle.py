@@ -118,6 +118,10 @@ class Oracle:
         magnitudes = None if exact_sums else self.magnitudes
         return fused_error_bound(self.problem, arithmetic, convolved, magnitudes, finite.r, finite.x, finite.w)
 
+    def leeway(self, arithmetic: Arithmetic) -> float:
+        """How far two answers for these operands may differ, where they are exact: not at all."""
+        return 0.0
+
     def judge_changed(self, arithmetic: Arithmetic, output: Any) -> Verdict:
         """The verdict on an answer for `changed` operands: minus twice the answer for these (`change_of_answer`), or
         with an epilogue what it makes of minus twice the sums.

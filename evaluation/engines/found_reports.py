@@ -4,13 +4,14 @@ An entry of `convbench/verification/known_wrong.toml` is asked by its first back
 that fails on this CPU. Run it in an environment with the engines; entries that do not show here keep the report that
 they have.
 
-    python evaluation/engines/found_reports.py [--library NAME ...] [--output docs/found]
+    python evaluation/engines/found_reports.py [--library NAME ...] [--seen WORD] [--output docs/found]
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from convbench.errors import ConvbenchError
@@ -24,7 +25,12 @@ from convbench.verification.known import KnownWrong, own_table
 
 def found(entry: KnownWrong) -> tuple[Findings | None, str]:
     """What is found of an entry, or why nothing is."""
-    here = [name for name in entry.backends if (row := rows().get(name)) and row.unavailable() is None]
+    here = [
+        name
+        for pattern in entry.backends
+        for name, row in rows().items()
+        if fnmatchcase(name, pattern) and row.unavailable() is None
+    ]
     reason = "no backend of it is installed"
     for backend in here:
         for case in entry.cases:
@@ -43,12 +49,13 @@ def rows() -> dict[str, Entry]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", action="append", help="may be repeated; by default all")
+    parser.add_argument("--seen", default="", help="entries whose description has this word only")
     parser.add_argument("--output", type=Path, default=Path("docs/found"))
     options = parser.parse_args()
     print(machine_facts()["cpu"])
     options.output.mkdir(parents=True, exist_ok=True)
     for entry in own_table():
-        if options.library and entry.library not in options.library:
+        if (options.library and entry.library not in options.library) or options.seen not in entry.seen:
             continue
         findings, reason = found(entry)
         name = re.sub(r"[^a-z0-9]+", "-", f"{entry.library} {entry.seen}".lower())[:70].strip("-")

@@ -18,9 +18,11 @@ from convbench.verification.gradients import computed
 from convbench.verification.operands import NUMPY_DTYPES, Operands, exact_magnitude, integer_operands
 from convbench.verification.reference import convolve
 from convbench.verification.relations import RELATIONS, Relation
+from convbench.verification.relations.quantizations import OF_QUANTIZATIONS
 
 BY_NAME = {relation.name: relation for relation in RELATIONS}
-FORWARD = [relation.name for relation in RELATIONS if relation.directions == ("forward",)]
+QUANTIZED = {relation.name for relation in OF_QUANTIZATIONS}
+FORWARD = [r.name for r in RELATIONS if r.directions == ("forward",) and r.name not in QUANTIZED]
 Array = NDArray[Any]
 Compute = Callable[[ConvProblem, Operands], Array]
 
@@ -97,10 +99,14 @@ RICH = ConvProblem(
 
 
 def test_every_relation_has_a_name_of_its_own_and_something_to_say() -> None:
-    assert len(BY_NAME) == len(RELATIONS) == 21
+    assert len(BY_NAME) == len(RELATIONS) == 26
     assert all(relation.summary for relation in RELATIONS)
     assert {r.name for r in RELATIONS if r.applies(RICH)} == set(FORWARD)
-    assert set(BY_NAME) - set(FORWARD) == {"adjoint of the input", "adjoint of the weight", "both gradients"}
+    assert set(BY_NAME) - set(FORWARD) - QUANTIZED == {
+        "adjoint of the input",
+        "adjoint of the weight",
+        "both gradients",
+    }
 
 
 def test_where_there_is_nothing_to_restate_only_the_universal_ones_apply() -> None:

@@ -39,8 +39,7 @@ def _program(findings: Findings) -> str:
     failure = findings.failure
     parts = []
     if findings.form.native is not None and failure.question.problem.direction == "forward":
-        operands = oracle_for(failure.question, findings.entry.backend.arithmetic).operands
-        native = findings.form.native(failure.question.problem, operands.x, operands.w, operands.b)
+        native = _native(findings)
         parts += [_code(findings.form.native_language, native)] if native else []
         with contextlib.suppress(ProblemError):
             parts.append(
@@ -50,6 +49,17 @@ def _program(findings: Findings) -> str:
     parts += [_code("python", script)] if script else []
     parts.append(f"With convbench, which found it:\n\n{_code('sh', findings.command)}")
     return "\n\n".join(parts)
+
+
+def _native(findings: Findings) -> str | None:
+    """The program in the project's own language, where it has one for this problem."""
+    question, form = findings.failure.question, findings.form
+    operands, problem = oracle_for(question, findings.entry.backend.arithmetic).operands, question.problem
+    if problem.quantization is None:
+        return None if form.native is None else form.native(problem, operands.x, operands.w, operands.b)
+    if form.native_quantized is None:
+        return None
+    return form.native_quantized(problem, operands.x, operands.w, operands.b, operands.scales)
 
 
 def _observed(findings: Findings) -> str:

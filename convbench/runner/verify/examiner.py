@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.errors import ProblemError
 from convbench.isa import Isa
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Check, Examine, Examined
@@ -25,9 +26,11 @@ from convbench.runner.verify.patience import Patience
 from convbench.status import Status
 from convbench.verification.adversarial_calls import FIRST, OF_CHANGED
 from convbench.verification.bounds import UNIT_ROUNDOFF
+from convbench.verification.operands import Operands
 from convbench.verification.oracle import Judge, oracle_for, rounds_between
 from convbench.verification.question import Failure, Question
 from convbench.verification.relations import RELATIONS, Relation
+from convbench.verification.relations.relation import Part
 from convbench.verification.sweep.catalogue import is_supported
 
 _BRIEFLY_S = 10.0
@@ -182,10 +185,10 @@ class Examiner:
     def _related(self, question: Question, key: Judge, first: NDArray[Any]) -> Failure | None:
         """Hold the answer to what the backend itself answers to the question put another way."""
         problem = question.problem
-        if key.values != "integers" or question.layout != "contiguous" or problem.quantization is not None:
+        if key.values != "integers" or question.layout != "contiguous":
             return None
         relation = self._next_relation(problem)
-        parts = relation.restate(problem, key.operands) if relation else []
+        parts = _restated(relation, problem, key.operands) if relation else []
         if relation is None or not parts or not all(self._is_comparable(part, problem) for part, _ in parts):
             return None
         checks = [Check(problem=part, operands=own.named()) for part, own in parts]
@@ -194,9 +197,8 @@ class Examiner:
         if shapes != [part.result_shape for part, _ in parts]:
             return None  # a question about that part will find it
         whole = [self._whole(output) for output in outputs]
-        return _disagreement(
-            question, relation, *relation.compared(problem, key.operands, self._whole(first), parts, whole)
-        )
+        compared = relation.compared(problem, key.operands, self._whole(first), parts, whole)
+        return _disagreement(question, relation, *compared, key.leeway(self.backend.arithmetic))
 
     def _is_comparable(self, part: ConvProblem, problem: ConvProblem) -> bool:
         """Transforms round more the longer their sums are, and the integers were chosen for those of `problem`. And a
@@ -211,14 +213,17 @@ class Examiner:
 
     def _next_relation(self, problem: ConvProblem) -> Relation | None:
         """In turn, one of those that apply. No parts are added where integers may be so large that sums are rounded."""
-        accumulate = self.backend.arithmetic.accumulate_precision(problem.dtype)
-        rounds_sums = UNIT_ROUNDOFF[accumulate] < UNIT_ROUNDOFF[problem.dtype]
+        rounds_sums = problem.quantization is None and self._accumulates_wider(problem)
         for _ in RELATIONS:
             self._relations += 1
             relation = RELATIONS[self._relations % len(RELATIONS)]
-            if relation.applies(problem) and (relation.exact_in_halves or not rounds_sums):
+            if relation.applies(problem) and not (relation.adds_parts and rounds_sums):
                 return relation
         return None
+
+    def _accumulates_wider(self, problem: ConvProblem) -> bool:
+        accumulate = self.backend.arithmetic.accumulate_precision(problem.dtype)
+        return UNIT_ROUNDOFF[accumulate] < UNIT_ROUNDOFF[problem.dtype]
 
 
 def _is_small(problem: ConvProblem) -> bool:
@@ -237,12 +242,26 @@ def _without_answer(question: Question, error: WorkerError) -> Failure:
     return Failure(question, error.status, "call", error.reason, where=error.where, traceback=error.traceback)
 
 
+def _restated(relation: Relation, problem: ConvProblem, operands: Operands) -> list[Part]:
+    """The parts; none where one is no problem, because its sums could be too long for 32 bits."""
+    try:
+        return relation.restate(problem, operands)
+    except ProblemError:
+        return []
+
+
 def _disagreement(
-    question: Question, relation: Relation, first: NDArray[np.float64], other: NDArray[np.float64]
+    question: Question,
+    relation: Relation,
+    first: NDArray[np.float64],
+    other: NDArray[np.float64],
+    leeway: NDArray[np.float64] | float,
 ) -> Failure | None:
-    if np.array_equal(first, other):
+    """None where the two are equal, or differ by `leeway` at the most."""
+    with np.errstate(invalid="ignore"):
+        wrong = (first != other) & ~(np.abs(first - other) <= leeway)
+    if not wrong.any():
         return None
-    wrong = first != other
     element = tuple(int(i) for i in np.argwhere(wrong)[0])
     got, expected = float(first[element]), float(other[element])
     reason = (

@@ -17,6 +17,7 @@ from convbench.verification.causes.grouping import Cause, fails_in
 from convbench.verification.causes.parameters import SIZES, WORDS, QuestionParameters, size
 from convbench.verification.causes.shrinking import kind
 from convbench.verification.operands import NUMPY_DTYPES, Operands
+from convbench.verification.quantized.data import quantized_operands
 from convbench.verification.question import Ask, Failure, Question
 from convbench.verification.relations import RELATIONS
 from convbench.verification.sweep.factors import classes
@@ -124,6 +125,8 @@ def _joined(one: Cause, other: Cause) -> Cause:
 
 
 def _zeros(problem: ConvProblem) -> Operands:
+    if problem.quantization is not None:
+        return quantized_operands(problem, "integers", 0)
     dtype = NUMPY_DTYPES[problem.dtype]
     bias = np.zeros(problem.out_channels, dtype) if problem.bias else None
     return Operands(np.zeros(problem.input_shape, dtype), np.zeros(problem.weight_shape, dtype), bias)

@@ -35,7 +35,7 @@ def operand_lines(
     no_bias = ["b = None"] if problem.direction == "forward" and not problem.bias else []
     is_drawn = problem.direction == "forward" or values not in ("one-tap", "special")
     if sum(array.size for array in arrays.values()) <= (_MOST_LITERALS if is_drawn else _MOST_ANYWAY):
-        return [line for name, array in arrays.items() for line in _literal(name, array)] + no_bias
+        return [line for name, array in arrays.items() for line in literal(name, array)] + no_bias
     if not is_drawn:
         return None
     if values == "integers":
@@ -50,12 +50,12 @@ def dtype_word(problem: ConvProblem) -> str:
     return "ml_dtypes.bfloat16" if problem.dtype == "bfloat16" else f"np.{problem.dtype}"
 
 
-def layout_lines(layout: Layout, names: Sequence[str]) -> list[str]:
+def layout_lines(layout: Layout, names: Sequence[str], between: str = "np.nan") -> list[str]:
     """Lines that lay arrays of these names out in memory as `layouts.lay_out` does; none for arrays as NumPy makes
-    them."""
+    them. Slices have `between` between their elements."""
     if layout == "contiguous":
         return []
-    body = textwrap.indent(_LAY_OUT[layout], "    ").splitlines()
+    body = textwrap.indent(_LAY_OUT[layout].replace("np.nan", between), "    ").splitlines()
     return ["def lay_out(a):", *body, *(f"{name} = lay_out({name})" for name in names)]
 
 
@@ -84,7 +84,8 @@ return np.lib.stride_tricks.as_strided(a, a.shape, strides)""",
 }
 
 
-def _literal(name: str, array: NDArray[Any]) -> list[str]:
+def literal(name: str, array: NDArray[Any]) -> list[str]:
+    """Lines that define the array `name`, number by number, to the last bit."""
     dtype = "ml_dtypes.bfloat16" if array.dtype == NUMPY_DTYPES["bfloat16"] else f"np.{array.dtype.name}"
     numbers = ", ".join(_number(value) for value in array.reshape(-1))
     shape = f".reshape{array.shape}" if array.ndim > 1 else ""

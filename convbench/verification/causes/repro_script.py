@@ -14,8 +14,14 @@ from convbench.verification import adversarial_calls as calls
 from convbench.verification.bounds import error_bound
 from convbench.verification.causes.definition_lines import definition_lines
 from convbench.verification.causes.operand_lines import layout_lines, operand_lines
+from convbench.verification.causes.quantized_lines import (
+    CHANGED,
+    quantized_operand_lines,
+    quantized_verdict_lines,
+)
 from convbench.verification.causes.shrinking import kind
-from convbench.verification.oracle import Judge, integer_magnitude, may_taint, oracle_for, rounds_between
+from convbench.verification.oracle import Judge, Oracle, integer_magnitude, may_taint, oracle_for, rounds_between
+from convbench.verification.quantized.oracle import QuantizedOracle
 from convbench.verification.question import Failure
 
 _THREADS = """\
@@ -62,8 +68,7 @@ def repro_script(failure: Failure, backend: Backend) -> str | None:
     if script is None or failure.check.startswith("relation") or failure.check == calls.GIVEN:
         return None
     key = oracle_for(question, arithmetic)
-    magnitude = integer_magnitude(problem, arithmetic) if key.values == "integers" else None
-    operands = operand_lines(problem, key.operands, key.values, question.seed, magnitude)
+    operands = _operands(failure, key, backend)
     if operands is None:
         return None
     return "\n".join(
@@ -72,7 +77,7 @@ def repro_script(failure: Failure, backend: Backend) -> str | None:
             *(["import ml_dtypes"] if problem.dtype == "bfloat16" else []),
             "",
             *operands,
-            *layout_lines(question.layout, list(key.operands.named())),
+            *layout_lines(question.layout, _arrays(key), "85" if isinstance(key, QuantizedOracle) else "np.nan"),
             "",
             *_calls(failure, problem, script),
             "",
@@ -83,8 +88,23 @@ def repro_script(failure: Failure, backend: Backend) -> str | None:
     )
 
 
+def _operands(failure: Failure, key: Judge, backend: Backend) -> list[str] | None:
+    if isinstance(key, QuantizedOracle):
+        return quantized_operand_lines(key.operands)
+    problem = key.problem
+    magnitude = integer_magnitude(problem, backend.arithmetic) if key.values == "integers" else None
+    return operand_lines(problem, key.operands, key.values, failure.question.seed, magnitude)
+
+
+def _arrays(key: Judge) -> list[str]:
+    """The names of the operands that are arrays in a program; scales are numbers."""
+    return [name for name in key.operands.named() if name != "s"]
+
+
 def _script(problem: ConvProblem, backend: Backend) -> str | None:
-    if problem.quantization is not None or problem.epilogue is not None:
+    if problem.quantization is not None:
+        return backend.quantized_script(problem)
+    if problem.epilogue is not None:
         return None
     if problem.direction == "forward":
         return backend.script(problem)
@@ -103,7 +123,9 @@ def _arguments(problem: ConvProblem) -> str:
 
 
 def _changed(problem: ConvProblem) -> str:
-    """The arrays as `operands.changed` has them."""
+    """The arrays as `operands.changed` has them; quantised ones for the same scales."""
+    if problem.quantization is not None:
+        return CHANGED
     one, *others = OPERANDS[problem.direction]
     if not others:
         return f"(-{one} * {one}.dtype.type(2),)"
@@ -138,18 +160,22 @@ def _verdict(failure: Failure, key: Judge, backend: Backend) -> list[str]:
         return []
     if failure.check == "output":
         is_own = key.problem.dtype == "bfloat16"
-        dtype = "np.dtype(ml_dtypes.bfloat16)" if is_own else f'np.dtype("{key.problem.dtype}")'
+        name = key.problem.dtype if key.problem.quantization is None else key.problem.quantization.dtypes["y"]
+        dtype = "np.dtype(ml_dtypes.bfloat16)" if is_own else f'np.dtype("{name}")'
         return ['print("got     ", out.shape, out.dtype)', f'print("expected", {key.problem.result_shape}, {dtype})']
+    if isinstance(key, QuantizedOracle):
+        judged = quantized_verdict_lines(key, backend.arithmetic)
+    else:
+        judged = [f"expected = computed({', '.join(_names(key.problem))})", *_wrong(key, backend)]
     return [
-        f"expected = computed({', '.join(_names(key.problem))})",
-        *_wrong(key, backend),
+        *judged,
         "at = tuple(np.argwhere(wrong)[0]) if wrong.any() else (0,) * wrong.ndim",
         'print(f"{np.count_nonzero(wrong)} of {wrong.size} elements wrong")',
         'print(f"at {list(map(int, at))}: got {float(out[at])!r}, expected {float(expected[at])!r}")',
     ]
 
 
-def _wrong(key: Judge, backend: Backend) -> list[str]:
+def _wrong(key: Oracle, backend: Backend) -> list[str]:
     """Lines from `out` and `expected` to `wrong`."""
     arithmetic, (first, *_) = backend.arithmetic, _names(key.problem)
     right = key.exact.astype(key.operands.dtype)
@@ -193,7 +219,7 @@ def _may_be_tainted(problem: ConvProblem, arithmetic: Arithmetic) -> list[str]:
     return [f"wrong &= np.isfinite(out) | np.isfinite({first}).all((1, 2, 3), keepdims=True)  # it may spread them"]
 
 
-def _bound(key: Judge, backend: Backend) -> tuple[float, float, float]:
+def _bound(key: Oracle, backend: Backend) -> tuple[float, float, float]:
     """(what the bound has for each unit of sum |x||w| + |b|, for each unit of |y|, and whatever those are).
 
     The last is the largest over the planes where the bound is one of norms of planes."""

@@ -91,6 +91,12 @@ class QuantizedOracle:
         mistake = likely_mistake(self.problem, self.operands, self.requantization, arithmetic.quantized, got)
         return replace(verdict, reason=f"{verdict.reason}, {mistake}") if mistake else verdict
 
+    def leeway(self, arithmetic: Arithmetic) -> Floats:
+        """How far two right answers by this arithmetic may differ, element by element: what its rounding leaves open.
+        Sums may not."""
+        admitted = self._admitted(arithmetic, 0.0)
+        return np.asarray(admitted.largest - admitted.least)
+
     def judge_changed(self, arithmetic: Arithmetic, output: Any) -> Verdict:
         """The verdict on an answer for operands that were changed by `complemented`."""
         return QuantizedOracle(self.problem, complemented(self.problem, self.operands), self.values).judge(

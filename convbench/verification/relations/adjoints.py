@@ -41,8 +41,8 @@ def _adjoint(name: str, summary: str, direction: Direction, other: Direction) ->
         drawn, fixed = own.named()[free], operands.named()[needed]
         return _product(drawn, output), _product(fixed, result)
 
-    made = relation(name, summary, exact_in_halves=False)(restate)
-    return Relation(name, summary, restate, made.combine, made.concerns, False, (direction,), compare)
+    made = relation(name, summary)(restate)
+    return Relation(name, summary, restate, made.combine, made.concerns, True, (direction,), compare)
 
 
 def _signs(problem: ConvProblem, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

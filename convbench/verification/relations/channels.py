@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from convbench.problem import ConvProblem
 from convbench.verification.operands import Operands
-from convbench.verification.relations.relation import Array, Part, cut, relation, summands
+from convbench.verification.relations.relation import Array, Part, cut, input_zero, relation, summands, weight_zeros
 
 _LARGEST_DENSE_WEIGHT = 2**21  # elements
 
@@ -24,17 +25,18 @@ def _is_small_when_dense(problem: ConvProblem) -> bool:
 def _dense_groups(problem: ConvProblem, operands: Operands) -> list[Part]:
     """One group, whose weight has the groups' own as blocks along its diagonal and zeros elsewhere."""
     groups, (out, own, *kernel) = problem.groups, operands.w.shape
-    dense = np.zeros((groups, out // groups, groups, own, *kernel), operands.w.dtype)
+    dense = np.empty((groups, out // groups, groups, own, *kernel), operands.w.dtype)
+    dense.reshape(out, -1)[...] = weight_zeros(operands).reshape(-1, 1)
     for group, block in enumerate(operands.w.reshape(groups, out // groups, own, *kernel)):
         dense[group, :, group] = block
-    return [(problem.replace(groups=1), Operands(operands.x, dense.reshape(out, -1, *kernel), operands.b))]
+    return [(problem.replace(groups=1), replace(operands, w=dense.reshape(out, -1, *kernel)))]
 
 
 @relation("channels reversed", "the order of the input's channels does not matter", lambda p: p.in_channels > p.groups)
 def _channels_reversed(problem: ConvProblem, operands: Operands) -> list[Part]:
     """Within each group."""
     x = np.take(operands.x, _by_group(problem, problem.in_channels)[:, ::-1].ravel(), 1)
-    return [(problem, Operands(x, np.ascontiguousarray(operands.w[:, ::-1]), operands.b))]
+    return [(problem, replace(operands, x=x, w=np.ascontiguousarray(operands.w[:, ::-1])))]
 
 
 @relation(
@@ -97,12 +99,16 @@ def _with_groups(problem: ConvProblem, operands: Operands, groups: slice) -> Par
     channels = _by_group(problem, problem.in_channels)[groups]
     x = np.take(operands.x, channels.ravel(), 1)
     part = problem.replace(in_channels=channels.size, groups=len(channels), out_channels=len(channels))
-    return _with_filters(part, Operands(x, operands.w, operands.b), _by_group(problem, problem.out_channels)[groups])
+    return _with_filters(part, replace(operands, x=x), _by_group(problem, problem.out_channels)[groups])
 
 
 def _with_filters(problem: ConvProblem, operands: Operands, filters: Array) -> Part:
-    b = None if operands.b is None else operands.b[filters.ravel()]
-    return problem.replace(out_channels=filters.size), Operands(operands.x, operands.w[filters.ravel()], b)
+    chosen = filters.ravel()
+    b = None if operands.b is None else operands.b[chosen]
+    s = operands.s
+    if problem.quantization is not None and problem.quantization.per_channel:
+        s = np.concatenate([s[:4], *(numbers[chosen] for numbers in np.split(s[4:], 2))])
+    return problem.replace(out_channels=filters.size), replace(operands, w=operands.w[chosen], b=b, s=s)
 
 
 @summands("channels apart", "the sum over channels is that of two parts", lambda p: p.in_channels > p.groups)
@@ -114,32 +120,34 @@ def _channels_apart(problem: ConvProblem, operands: Operands) -> list[Part]:
     for some, b in ((slice(0, middle), operands.b), (slice(middle, None), None)):
         own = x[:, :, some].reshape(problem.batch, -1, problem.height, problem.width)
         part = problem.replace(in_channels=own.shape[1], bias=b is not None)
-        parts.append((part, Operands(own, np.ascontiguousarray(operands.w[:, some]), b)))
+        parts.append((part, replace(operands, x=own, w=np.ascontiguousarray(operands.w[:, some]), b=b)))
     return parts
 
 
 @summands("input in two", "the output is linear in the input")
 def _input_in_two(problem: ConvProblem, operands: Operands) -> list[Part]:
     """Half of each element, rounded down, with the bias; and what is left of it."""
-    half = np.floor(operands.x / 2)
-    rest = Operands(operands.x - half, operands.w, None)
-    return [(problem, Operands(half, operands.w, operands.b)), (problem.replace(bias=False), rest)]
+    zero, dtype = input_zero(operands), operands.x.dtype
+    whole = operands.x.astype(np.float64) - zero
+    half = np.floor(whole / 2)
+    parts = [replace(operands, x=(part + zero).astype(dtype)) for part in (half, whole - half)]
+    return [(problem, parts[0]), (problem.replace(bias=False), replace(parts[1], b=None))]
 
 
 @summands("weight in two", "the output is linear in the weight", lambda p: p.reduction_length > 1)
 def _weight_in_two(problem: ConvProblem, operands: Operands) -> list[Part]:
     """Every other tap, with the bias, and those between."""
     odd = np.indices(operands.w.shape[1:]).sum(0) % 2
-    taps = [np.where(odd == parity, operands.w, operands.w.dtype.type(0)) for parity in (0, 1)]
-    first = (problem, Operands(operands.x, taps[0], operands.b))
-    return [first, (problem.replace(bias=False), Operands(operands.x, taps[1], None))]
+    taps = [np.where(odd == parity, operands.w, weight_zeros(operands)) for parity in (0, 1)]
+    first = (problem, replace(operands, w=taps[0]))
+    return [first, (problem.replace(bias=False), replace(operands, w=taps[1], b=None))]
 
 
 @summands("bias apart", "the bias is added to the output", lambda p: p.bias)
 def _bias_apart(problem: ConvProblem, operands: Operands) -> list[Part]:
     """Without the bias; and an input of zeros with it."""
-    zeros = Operands(np.zeros_like(operands.x), operands.w, operands.b)
-    return [(problem.replace(bias=False), Operands(operands.x, operands.w, None)), (problem, zeros)]
+    zeros = replace(operands, x=np.full_like(operands.x, input_zero(operands)))
+    return [(problem.replace(bias=False), replace(operands, b=None)), (problem, zeros)]
 
 
 OF_CHANNELS = (

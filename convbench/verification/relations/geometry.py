@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from convbench.problem import ConvProblem, Pair
 from convbench.verification.operands import Operands
-from convbench.verification.relations.relation import Array, Part, Relation, cut, relation
+from convbench.verification.relations.relation import (
+    Array,
+    Part,
+    Relation,
+    cut,
+    input_zero,
+    relation,
+    weight_zeros,
+)
 
 _MOST_IMAGES = 16
 
@@ -16,10 +26,11 @@ _MOST_IMAGES = 16
 )
 def _spread_kernel(problem: ConvProblem, operands: Operands) -> list[Part]:
     (kh, kw), (dh, dw) = problem.kernel_size, problem.dilation
-    spread = np.zeros((*operands.w.shape[:2], dh * (kh - 1) + 1, dw * (kw - 1) + 1), operands.w.dtype)
+    spread = np.empty((*operands.w.shape[:2], dh * (kh - 1) + 1, dw * (kw - 1) + 1), operands.w.dtype)
+    spread[...] = weight_zeros(operands)
     spread[:, :, ::dh, ::dw] = operands.w
     part = problem.replace(kernel_size=spread.shape[2:], dilation=1)
-    return [(part, Operands(operands.x, spread, operands.b))]
+    return [(part, replace(operands, w=spread))]
 
 
 @relation(
@@ -40,12 +51,12 @@ def _every_position(problem: ConvProblem, operands: Operands) -> list[Part]:
 def _padded_image(problem: ConvProblem, operands: Operands) -> list[Part]:
     x = operands.x
     for axis in (0, 1):
-        x = _padded(x, 2 + axis, problem.padding[axis], problem.padding_mode)
+        x = _padded(x, 2 + axis, problem.padding[axis], problem.padding_mode, input_zero(operands))
     part = problem.replace(height=x.shape[2], width=x.shape[3], padding=0, padding_mode="zeros")
-    return [(part, Operands(x, operands.w, operands.b))]
+    return [(part, replace(operands, x=x))]
 
 
-def _padded(x: Array, axis: int, sides: Pair, mode: str) -> Array:
+def _padded(x: Array, axis: int, sides: Pair, mode: str, zero: int) -> Array:
     """Row by row, each found by its index: not by `numpy.pad`, which the reference uses."""
     size = x.shape[axis]
     index = np.arange(-sides[0], size + sides[1])
@@ -57,7 +68,7 @@ def _padded(x: Array, axis: int, sides: Pair, mode: str) -> Array:
     inside = (index >= 0) & (index < size)
     padded = np.take(x, np.clip(index, 0, size - 1), axis)
     if mode == "zeros":
-        padded[(slice(None),) * axis + (~inside,)] = 0
+        padded[(slice(None),) * axis + (~inside,)] = zero
     return padded
 
 
@@ -69,7 +80,7 @@ def _padded(x: Array, axis: int, sides: Pair, mode: str) -> Array:
 )
 def _single_images(problem: ConvProblem, operands: Operands) -> list[Part]:
     one = problem.replace(batch=1)
-    return [(one, Operands(operands.x[n : n + 1], operands.w, operands.b)) for n in range(problem.batch)]
+    return [(one, replace(operands, x=operands.x[n : n + 1])) for n in range(problem.batch)]
 
 
 @relation("transposed", "height and width may change places", combine=lambda _, outputs: outputs[0].swapaxes(2, 3))
@@ -80,7 +91,7 @@ def _transposed(problem: ConvProblem, operands: Operands) -> list[Part]:
         **{name: getattr(problem, name)[::-1] for name in ("kernel_size", "stride", "dilation", "padding")},
     )
     x, w = (np.ascontiguousarray(array.swapaxes(2, 3)) for array in (operands.x, operands.w))
-    return [(part, Operands(x, w, operands.b))]
+    return [(part, replace(operands, x=x, w=w))]
 
 
 def _can_be_mirrored(problem: ConvProblem) -> bool:
@@ -98,7 +109,7 @@ def _mirrored(problem: ConvProblem, operands: Operands) -> list[Part]:
     """With the padding's sides exchanged, less the rows and columns behind the last output, which no output reads."""
     x, w = (np.ascontiguousarray(array[:, :, ::-1, ::-1]) for array in (operands.x, operands.w))
     padding = [(after - _unread(problem, axis), before) for axis, (before, after) in enumerate(problem.padding)]
-    return [(problem.replace(padding=tuple(padding)), Operands(x, w, operands.b))]
+    return [(problem.replace(padding=tuple(padding)), replace(operands, x=x, w=w))]
 
 
 def _unread(problem: ConvProblem, axis: int) -> int:
@@ -132,7 +143,7 @@ def _outputs_apart(axis: int, name: str, summary: str) -> Relation:
             x = np.ascontiguousarray(np.take(operands.x, seen, 2 + axis))
             padding = (sides, problem.padding[1]) if axis == 0 else (problem.padding[0], sides)
             part = problem.replace(height=x.shape[2], width=x.shape[3], padding=padding)
-            parts.append((part, Operands(x, operands.w, operands.b)))
+            parts.append((part, replace(operands, x=x)))
         return parts
 
     return apart

@@ -26,7 +26,7 @@ class Relation:
 
     Where `applies(problem)`, the output for `operands` must equal `combine(problem, outputs)`, where `outputs` are
     those of the convolutions in `restate(problem, operands)`, in that order. Operands and outputs are in the problem's
-    dtype. `exact_in_halves` is false where parts are added, because a half format would round each of them.
+    dtypes. `adds_parts` is true where outputs of parts are added: a format that rounds each of them cannot have it.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Relation:
     restate: Restate
     combine: Combine
     concerns: Concerns
-    exact_in_halves: bool
+    adds_parts: bool
     directions: tuple[Direction, ...] = ("forward",)
     compare: Compare | None = None
     """What is compared instead of the two outputs: figures of the operands, the output, the parts and their outputs."""
 
     def applies(self, problem: ConvProblem) -> bool:
         """Whether `problem` has what the relation is about, and the restatement is exact."""
-        exact = self.exact_in_halves or problem.dtype not in ("float16", "bfloat16")
+        exact = not self.adds_parts or _holds_sums(problem)
         return exact and problem.epilogue is None and problem.direction in self.directions and self.concerns(problem)
 
     def compared(
@@ -58,15 +58,34 @@ def relation(
     summary: str,
     concerns: Concerns = lambda _: True,
     combine: Combine = lambda _, outputs: outputs[0],
-    exact_in_halves: bool = True,
+    adds_parts: bool = False,
 ) -> Callable[[Restate], Relation]:
     """Make the decorated function the `restate` of a relation."""
-    return lambda restate: Relation(name, summary, restate, combine, concerns, exact_in_halves)
+    return lambda restate: Relation(name, summary, restate, combine, concerns, adds_parts)
+
+
+def _holds_sums(problem: ConvProblem) -> bool:
+    """Whether every sum is a result as it is. Half formats and 8 bits round, and scales may."""
+    if problem.quantization is not None:
+        return problem.quantization.result == "s32"
+    return problem.dtype not in ("float16", "bfloat16")
 
 
 def summands(name: str, summary: str, concerns: Concerns = lambda _: True) -> Callable[[Restate], Relation]:
     """Make the decorated function the `restate` of a relation whose parts are added."""
-    return relation(name, summary, concerns, lambda _, outputs: np.asarray(sum(outputs[1:], outputs[0])), False)
+    return relation(name, summary, concerns, lambda _, outputs: np.asarray(sum(outputs[1:], outputs[0])), True)
+
+
+def input_zero(operands: Operands) -> int:
+    """What stands for 0 in the input: its zero point, which is 0 in floating point."""
+    return 0 if operands.s is None else operands.scales.x_zero
+
+
+def weight_zeros(operands: Operands) -> Array:
+    """What stands for 0 in each filter, (O or 1, 1, 1, 1), in the weight's dtype."""
+    if operands.s is None:
+        return np.zeros((1, 1, 1, 1), operands.w.dtype)
+    return operands.scales.w_zero.reshape(-1, 1, 1, 1)
 
 
 def cut(size: int) -> int:
