@@ -31,6 +31,7 @@ import numpy as np, ml_dtypes
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.verification.operands import normal_operands
+from convbench.verification.quantized.data import typical_operands
 compared = []
 for backend in (e.backend for e in discover(entry_points=False) if e.name in sys.argv[1].split(",")):
     backend.limit_threads(1)
@@ -38,7 +39,7 @@ for backend in (e.backend for e in discover(entry_points=False) if e.name in sys
         problem = ConvProblem.parse(text)
         if backend.unsupported(problem):
             continue
-        drawn = normal_operands(problem, 0)
+        drawn = (typical_operands if problem.quantization else normal_operands)(problem, 0)
         ready = drawn.prepared_by(backend, problem)
         output = ready.run()
         ready.sync()
@@ -46,7 +47,11 @@ for backend in (e.backend for e in discover(entry_points=False) if e.name in sys
         is_forward = problem.direction == "forward"
         names = {"np": np, "ml_dtypes": ml_dtypes, **drawn.named()}
         names |= {"b": drawn.b} if is_forward else {}
-        exec(backend.script(problem) if is_forward else backend.gradient_script(problem), names)
+        if problem.quantization:
+            names |= vars(drawn.scales)
+            exec(backend.quantized_script(problem), names)
+        else:
+            exec(backend.script(problem) if is_forward else backend.gradient_script(problem), names)
         out = names["out"]
         assert isinstance(out, np.ndarray), (backend.name, text)
         assert (out.shape, out.dtype) == (own.shape, own.dtype), (backend.name, text, out.shape, out.dtype)
@@ -93,6 +98,32 @@ def test_a_gradient_script_computes_what_its_backend_does(module: str, tmp_path:
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(json.loads(done.stdout.splitlines()[-1])) == len(names) * len(GRADIENTS)
+
+
+QUANTIZED = [
+    f"{layer}_{formats}"
+    for layer in ("n2c4h8w9_o6k3x2_s2x1_pt1b0l2r1_d1x2_g2_bias", "n1c3h9w8_o2k3_p2_reflect", "n1c4h7w6_o6k3_p1")
+    for formats in ("u8zs8u8z", "s8s8ts8", "u8zs8s8z", "u8zs8f32", "s8zs8s32")
+]
+WITHOUT_QUANTIZED_SCRIPT = {"litert", "numba-direct", "numpy-loop", "numpy-gemm", "onednn"}
+"""Those that compute int8 and have no script in Python for anything."""
+COMPUTING_INT8 = [name for name, entry in HERE.items() if entry.backend.supports.quantized is not None]
+
+
+@pytest.mark.parametrize("module", sorted({HERE[name].origin.target for name in COMPUTING_INT8}))
+def test_a_quantized_script_computes_what_its_backend_does(module: str, tmp_path: Path) -> None:
+    of_module = [name for name in COMPUTING_INT8 if HERE[name].origin.target == module]
+    asked = {name: [t for t in QUANTIZED if not unsupported(name, t)] for name in of_module}
+    names = [name for name in of_module if HERE[name].backend.quantized_script(ConvProblem.parse(asked[name][0]))]
+    assert set(of_module) - set(names) <= WITHOUT_QUANTIZED_SCRIPT
+    words = [sys.executable, "-c", COMPARE, ",".join(names), json.dumps(QUANTIZED)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(json.loads(done.stdout.splitlines()[-1])) == sum(len(asked[name]) for name in names)
+
+
+def unsupported(name: str, text: str) -> str | None:
+    return HERE[name].backend.unsupported(ConvProblem.parse(text))
 
 
 def test_the_libraries_that_are_always_here_have_scripts() -> None:

@@ -54,7 +54,7 @@ def answered(relation: Relation, problem: ConvProblem, operands: Operands, compu
 
 @pytest.mark.parametrize("name", BY_NAME)
 @given(problem=forward_problems(), formats=st.sampled_from(every_quantization()), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_it_holds_to_the_last_bit_for_right_answers(name: str, problem: ConvProblem, formats: Any, seed: int) -> None:
     problem = quantized(problem, str(formats))
     relation = BY_NAME[name]
