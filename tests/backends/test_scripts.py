@@ -105,7 +105,7 @@ QUANTIZED = [
     for layer in ("n2c4h8w9_o6k3x2_s2x1_pt1b0l2r1_d1x2_g2_bias", "n1c3h9w8_o2k3_p2_reflect", "n1c4h7w6_o6k3_p1")
     for formats in ("u8zs8u8z", "s8s8ts8", "u8zs8s8z", "u8zs8f32", "s8zs8s32")
 ]
-WITHOUT_QUANTIZED_SCRIPT = {"litert", "numba-direct", "numpy-loop", "numpy-gemm", "onednn"}
+WITHOUT_QUANTIZED_SCRIPT = {"iree", "litert", "numba-direct", "numpy-loop", "numpy-gemm", "onednn"}
 """Those that compute int8 and have no script in Python for anything."""
 COMPUTING_INT8 = [name for name, entry in HERE.items() if entry.backend.supports.quantized is not None]
 

@@ -185,7 +185,7 @@ class Examiner:
     def _related(self, question: Question, key: Judge, first: NDArray[Any]) -> Failure | None:
         """Hold the answer to what the backend itself answers to the question put another way."""
         problem = question.problem
-        if key.values != "integers" or question.layout != "contiguous":
+        if key.values != "integers" or question.layout != "contiguous" or self._may_halve_weights(problem):
             return None
         relation = self._next_relation(problem)
         parts = _restated(relation, problem, key.operands) if relation else []
@@ -199,6 +199,10 @@ class Examiner:
         whole = [self._whole(output) for output in outputs]
         compared = relation.compared(problem, key.operands, self._whole(first), parts, whole)
         return _disagreement(question, relation, *compared, key.leeway(self.backend.arithmetic))
+
+    def _may_halve_weights(self, problem: ConvProblem) -> bool:
+        """Whether answers to a problem and to its restatement may be right for two different weights."""
+        return problem.quantization is not None and self.backend.arithmetic.quantized.halves_weights
 
     def _is_comparable(self, part: ConvProblem, problem: ConvProblem) -> bool:
         """Transforms round more the longer their sums are, and the integers were chosen for those of `problem`. And a
