@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from convbench.backend import Backend
 from convbench.errors import BackendError, did_you_mean
-from convbench.user_file import FileKind, check_regular, real_path
+from convbench.files.user_file import FileKind, check_regular, real_path
 
 ENTRY_POINT_GROUP = "convbench.backends"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")

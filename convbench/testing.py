@@ -19,6 +19,7 @@ from pathlib import Path
 
 from convbench.backend import Backend
 from convbench.errors import BackendError, ConvbenchError
+from convbench.files.user_file import real_path
 from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.workers.process import WorkerError
 from convbench.problem import DIRECTIONS, Direction
@@ -26,7 +27,6 @@ from convbench.registry import Entry, Origin, discover
 from convbench.runner.verify.campaign import Campaign, CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.runner.verify.rows import command_for
-from convbench.user_file import real_path
 from convbench.verification.causes.report import report
 from convbench.verification.known import KnownWrong, applicable, own_table, read_known
 

@@ -16,7 +16,7 @@ from import_graph import Import, circles, import_graph, imports, imports_of_file
 from places import CHECKOUT
 
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "isa", "status", "installation", "cuda_driver", "user_file", "file_lock", "scratch"),
+    ("errors", "isa", "status", "installation", "cuda_driver", "files"),
     ("stats",),
     ("problem",),
     ("suite",),

@@ -13,6 +13,7 @@ from convbench.analysis.comparison import compare as compare_records
 from convbench.analysis.hardware.prices import CURRENCY
 from convbench.api.result import Result
 from convbench.errors import NothingMeasuredError, ResultsError
+from convbench.files.user_file import opened
 from convbench.reporting.page.page import Report, page_of
 from convbench.reporting.page.rows import FIELDS
 from convbench.reporting.page.standalone import figures_of
@@ -23,7 +24,6 @@ from convbench.store.journal import JOURNAL
 from convbench.store.locations import draft_of, results_folder
 from convbench.store.schema import Record
 from convbench.store.verification_log import SUFFIX
-from convbench.user_file import opened
 
 Source: TypeAlias = "str | PathLike[str] | Result"
 """A journal, folder of journals, machine, commit, tag or branch, a file of `convbench verify --json`, or a result."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convbench.errors import ModelError
-from convbench.user_file import FileKind
+from convbench.files.user_file import FileKind
 
 _GIB = 2**30
 ONNX = FileKind("an ONNX model", 2 * _GIB, "give the path of an ONNX model", ModelError)  # protobuf's own limit

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from convbench.errors import ModelError, ProblemError
 from convbench.extraction.call_log import Layer, Reading
+from convbench.files.user_file import FileKind, opened
 from convbench.problem import ConvProblem
-from convbench.user_file import FileKind, opened
 
 LOG = FileKind("a log", 16 * 2**30, "give one of ONEDNN_VERBOSE=1 or MIOPEN_ENABLE_LOGGING_CMD=1", ModelError)
 SUFFIXES = (".log", ".txt")

@@ -14,8 +14,8 @@ from typing import Any
 
 from convbench.errors import ModelError, did_you_mean
 from convbench.extraction.file_kinds import SOURCE
+from convbench.files.user_file import check_regular, read_bytes, real_path
 from convbench.registry import module_of_file, name_of_file
-from convbench.user_file import check_regular, read_bytes, real_path
 
 _NAMES = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _MODULE = re.compile(rf"(?P<module>{_NAMES}):(?P<name>{_NAMES})")

@@ -14,8 +14,8 @@ from convbench.errors import ModelError, ProblemError
 from convbench.extraction.call_log import Convolution, Layer, Reading, pair_of
 from convbench.extraction.file_kinds import SOURCE
 from convbench.extraction.transposed import BIAS_LEFT_OUT, TransposedConvolution
+from convbench.files.user_file import check_regular
 from convbench.problem import ConvProblem
-from convbench.user_file import check_regular
 
 _MOST_RUNS = 10**7
 

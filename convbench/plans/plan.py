@@ -28,8 +28,8 @@ from typing import Any, Literal
 import msgspec
 
 from convbench.errors import PlanError, ProblemError, did_you_mean
+from convbench.files.user_file import FileKind, read_bytes
 from convbench.problem import ConvProblem, Dtype
-from convbench.user_file import FileKind, read_bytes
 
 FORMAT, VERSION = "convbench-plan", 1
 _KIND = FileKind(  # the size: ten times a plan for every layer of every model in timm

@@ -8,13 +8,13 @@ from itertools import chain, count
 from pathlib import Path
 
 from convbench.errors import NothingMeasuredError, ResultsError
+from convbench.files.user_file import FileKind, check_regular
 from convbench.runner.locate import place_named, records_named
 from convbench.store.formats.files import Format, Imported, export_records, format_of, import_records
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import results_folder
 from convbench.store.records import records
 from convbench.store.schema import Record
-from convbench.user_file import FileKind, check_regular
 
 _IMPORTED = FileKind("a file of records", 16 * 2**30, "give a file that `convbench export` wrote", ResultsError)
 

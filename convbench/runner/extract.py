@@ -10,9 +10,9 @@ from typing import Any
 from convbench.errors import ModelError
 from convbench.extraction.extract import Extracted, layers_of, layers_of_script
 from convbench.extraction.suite_text import suite_text
+from convbench.files.user_file import real_path
 from convbench.suite import Suite
 from convbench.suite.filter import filtered, parse
-from convbench.user_file import real_path
 
 
 def extract_layers(

@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 
 from convbench.errors import ResultsError
+from convbench.files.user_file import FileKind, read_bytes
 from convbench.measurement.ceilings.figures import Ceilings
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import draft_of
 from convbench.store.readings import table
 from convbench.store.schema import Record
-from convbench.user_file import FileKind, read_bytes
 
 SUFFIX = ".ceilings"
 _REMEDY = "convbench machine --measure measures anew"

@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.files.user_file import opened
 from convbench.store.journal import BUFFER_BYTES, JOURNAL, Span, parse_line, seek_line, warn_of_line
 from convbench.store.schema import REQUIRED, TABLES, Kind, Record
-from convbench.user_file import opened
 
 _ABSENT = (b"", b"null")
 

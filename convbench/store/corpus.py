@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convbench.errors import ProblemError, ResultsError
+from convbench.files.user_file import FileKind, read_bytes
 from convbench.store.line_file import JournalWarning, LineFile
-from convbench.user_file import FileKind, read_bytes
 from convbench.verification.question import Question
 
 FOLDER = "corpus"

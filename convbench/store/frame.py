@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.errors import ResultsError, did_you_mean
+from convbench.files.user_file import opened
 from convbench.problem import ConvProblem
 from convbench.store.columns import Block, read_blocks
 from convbench.store.journal import JOURNAL, parse_line
 from convbench.store.parallel_read import read_parts
 from convbench.store.records import Place, journals_at
 from convbench.store.schema import FIELDS, MACHINE_KEPT, ON_REQUEST, SAMPLES, SETTINGS_KEPT, TABLES, Kind
-from convbench.user_file import opened
 
 if TYPE_CHECKING:
     import pandas as pd

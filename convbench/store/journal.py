@@ -19,9 +19,9 @@ from typing import IO, Any, NamedTuple, Required, TypedDict, cast
 import msgspec
 
 from convbench.errors import ResultsError
+from convbench.files.user_file import FileKind, opened
 from convbench.store.line_file import JournalWarning, LineFile
 from convbench.store.schema import REQUIRED, TABLES, Record
-from convbench.user_file import FileKind, opened
 
 SUFFIX = ".jsonl"
 BUFFER_BYTES = 1 << 20

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convbench.errors import ResultsError
-from convbench.scratch import collect_leftovers, scratch_folder
-from convbench.user_file import FileKind, read_text
+from convbench.files.scratch import collect_leftovers, scratch_folder
+from convbench.files.user_file import FileKind, read_text
 
 
 def results_folder(folder: Path | None = None) -> Path:

@@ -14,10 +14,10 @@ from typing import TypeVar
 import msgspec
 
 from convbench.errors import ResultsError
+from convbench.files.user_file import FileKind, opened
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.settings import Settings
 from convbench.store.line_file import LineFile
-from convbench.user_file import FileKind, opened
 
 NAME = "process-pairs"
 _NEWEST = 200

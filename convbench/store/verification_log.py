@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ResultsError
+from convbench.files.user_file import FileKind, read_bytes
 from convbench.store.line_file import LineFile
-from convbench.user_file import FileKind, read_bytes
 
 SUFFIX = ".verification"
 BISECTION_SUFFIX = ".bisection"

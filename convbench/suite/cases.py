@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convbench.errors import SuiteError
+from convbench.files.user_file import read_bytes
 from convbench.problem import ConvProblem, Direction, Dtype, Epilogue
 from convbench.problem.vocabulary import ITEMSIZE_BYTES
 from convbench.suite.file_kinds import IMAGE
-from convbench.user_file import read_bytes
 
 if TYPE_CHECKING:
     import numpy as np

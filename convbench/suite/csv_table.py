@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import SuiteError, did_you_mean
+from convbench.files.user_file import read_text
 from convbench.problem.case_id import parse_sizes
 from convbench.suite.file_kinds import TABLE
-from convbench.user_file import read_text
 
 _INT = "-?[0-9]{1,18}"
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}

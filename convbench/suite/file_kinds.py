@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convbench.errors import SuiteError
-from convbench.user_file import FileKind
+from convbench.files.user_file import FileKind
 
 _MIB = 2**20
 SUITE = FileKind("a suite's file", 16 * _MIB, "give the path of a suite's TOML file", SuiteError)

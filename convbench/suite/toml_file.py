@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ProblemError, SuiteError, did_you_mean
+from convbench.files.user_file import FileKind, check_regular, read_text, real_path
 from convbench.problem import ConvProblem
 from convbench.suite.cases import Case, CaseData, Nested, Outline, Suite
 from convbench.suite.csv_table import check_names, read_table
 from convbench.suite.file_kinds import IMAGE, SUITE, TABLE
-from convbench.user_file import FileKind, check_regular, read_text, real_path
 
 MOST_CASES = 100_000
 ARGUMENTS = tuple(field.name for field in fields(ConvProblem))

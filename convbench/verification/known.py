@@ -34,11 +34,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from convbench.errors import KnownWrongError, ProblemError, SuiteError
+from convbench.files.user_file import FileKind, read_bytes
 from convbench.problem import ConvProblem
 from convbench.status import Status
 from convbench.suite import Case
 from convbench.suite.filter import Condition, parse
-from convbench.user_file import FileKind, read_bytes
 from convbench.verification.question import Calls, Failure, Layout, Question, Values
 
 _OTHER_WHEELS = {

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.errors import DataError, did_you_mean
+from convbench.files.user_file import FileKind, read_bytes
 from convbench.problem import ConvProblem
 from convbench.problem.vocabulary import OPERANDS
-from convbench.user_file import FileKind, read_bytes
 from convbench.verification.operands import NUMPY_DTYPES, Operands, normal_operands
 
 NORMAL = "normal"

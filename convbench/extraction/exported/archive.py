@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from convbench.errors import ModelError
 from convbench.extraction.file_kinds import PROGRAM, check_is_model
-from convbench.user_file import opened
+from convbench.files.user_file import opened
 
 # In archives of torch from 2.8 on, and before. There may be several programs in one archive.
 _GRAPH = re.compile(r"(?:[^/]+/)?(?:models/[^/]+\.json|serialized_exported_program\.json)")

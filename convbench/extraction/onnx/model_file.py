@@ -10,7 +10,7 @@ from typing import Any
 
 from convbench.errors import ModelError
 from convbench.extraction.file_kinds import ONNX, check_is_model
-from convbench.user_file import read_bytes, real_path
+from convbench.files.user_file import read_bytes, real_path
 
 _EXTERNAL = 1  # TensorProto.DataLocation
 _MOST_NODES = 1_000_000  # with all functions expanded; the largest exported models have some 50,000

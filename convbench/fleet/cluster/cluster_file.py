@@ -14,7 +14,7 @@ from typing import Any
 
 from convbench.analysis.hardware.prices import CURRENCY, price_of
 from convbench.errors import FleetError, did_you_mean
-from convbench.user_file import FileKind, read_text
+from convbench.files.user_file import FileKind, read_text
 
 _KIND = FileKind("a cluster file", 2**20, "give a TOML file as docs/fleet.md describes it", FleetError)
 OPTIONS: Mapping[str, Mapping[str, type]] = {

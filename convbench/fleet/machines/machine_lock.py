@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from convbench.file_lock import file_lock
+from convbench.files.file_lock import file_lock
 
 _LONGEST_S = 7 * 24 * 3600.0
 

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from convbench.errors import BackendError
-from convbench.file_lock import file_lock
+from convbench.files.file_lock import file_lock
 from convbench.measurement.environments.interpreters import OtherEnvironment, environment, run
 
 _WAIT_S = 1800.0  # another process may install large libraries meanwhile

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convbench.errors import BackendError, ProblemError
-from convbench.user_file import FileKind, opened
+from convbench.files.user_file import FileKind, opened
 from convbench.verification.question import Question
 
 _A_REPORT = FileKind("a report", 2**20, "give a question, or a report that convbench verify wrote", ProblemError)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.errors import PictureError, did_you_mean
-from convbench.user_file import FileKind, read_bytes
+from convbench.files.user_file import FileKind, read_bytes
 
 KERNELS: dict[str, tuple[tuple[float, ...], ...]] = {
     "sharpen": ((0, -1, 0), (-1, 5, -1), (0, -1, 0)),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.errors import BackendError, PictureError
+from convbench.files.user_file import FileKind, read_bytes
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Check
 from convbench.measurement.workers.pool import WorkerPool
@@ -22,7 +23,6 @@ from convbench.registry import Entry, discover
 from convbench.runner.picture.kernels import kernel_of
 from convbench.runner.selection import dtypes_named
 from convbench.status import Status
-from convbench.user_file import FileKind, read_bytes
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER
 from convbench.verification.operands import Operands, rounded
 from convbench.verification.oracle import Oracle

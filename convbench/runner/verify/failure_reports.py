@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 from convbench.errors import ResultsError
-from convbench.user_file import FileKind, read_text
+from convbench.files.user_file import FileKind, read_text
 
 _LONGEST_NAME = 160
 _KIND = FileKind("the report of a failure", 4 * 2**20, "give one that convbench verify wrote", ResultsError)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from convbench.errors import KnownWrongError, NothingMeasuredError, SuiteError
+from convbench.files.user_file import real_path
 from convbench.isa import NATIVE, Isa, isas_named, reason_without_switch
 from convbench.measurement.environments.interpreters import OtherEnvironment, environments, select
 from convbench.measurement.machine.facts import cpu_flags, machine_facts, machine_name, usable_cpus
@@ -29,7 +30,6 @@ from convbench.store.locations import machine_folder, results_folder
 from convbench.store.verification_log import Event, VerificationLog, newest_log
 from convbench.suite import load_suite
 from convbench.suite.filter import where_it_holds
-from convbench.user_file import real_path
 from convbench.verification.causes.known_entry import toml_text
 from convbench.verification.known import KnownWrong, read_known
 from convbench.verification.question import Question

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from convbench.scratch import scratch_folder
+from convbench.files.scratch import scratch_folder
 from convbench.status import Status
 from convbench.store.schema import Record
 

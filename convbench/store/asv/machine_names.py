@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 
 from convbench.errors import ResultsError
+from convbench.files.user_file import FileKind, read_bytes
 from convbench.store.line_file import JournalWarning
 from convbench.store.locations import draft_of
 from convbench.store.readings import Hardware, hardware_of, table
 from convbench.store.records import records
-from convbench.user_file import FileKind, read_bytes
 
 _KEPT = "hardware"
 _LONGEST = 80

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import LockedError
-from convbench.file_lock import file_lock
+from convbench.files.file_lock import file_lock
+from convbench.files.scratch import collect_leftovers, scratch_folder
+from convbench.files.user_file import real_path
 from convbench.measurement.environments.releases import Release
 from convbench.measurement.workers.json_child import JsonChild, read_request, send_message, send_waiting
-from convbench.scratch import collect_leftovers, scratch_folder
 from convbench.status import Status
 from convbench.store.asv.files import (
     METRICS,
@@ -37,7 +38,6 @@ from convbench.store.line_file import JournalWarning
 from convbench.store.locations import find_checkout, results_of_checkout
 from convbench.store.readings import Hardware, hardware_of, table
 from convbench.store.schema import Record
-from convbench.user_file import real_path
 
 # Not asv.conf.json: that marks a checkout, to which `convbench run` would give what it measures.
 CONFIGURED_IN = "asv.conf.jsonc"

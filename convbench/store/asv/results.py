@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import LockedError
-from convbench.file_lock import file_lock
+from convbench.files.file_lock import file_lock
+from convbench.files.user_file import real_path
 from convbench.measurement.workers.json_child import JsonChild, read_request, send_message, send_waiting
 from convbench.store.asv.files import (
     Point,
@@ -29,7 +30,6 @@ from convbench.store.asv.machine_names import first_hardware, name_of
 from convbench.store.locations import CONFIGURATION, checkout_state
 from convbench.store.readings import hardware_of
 from convbench.store.schema import Record
-from convbench.user_file import real_path
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import pytest
 from filelock import SoftFileLock
 
 from convbench.errors import LockedError
-from convbench.file_lock import file_lock
-from convbench.scratch import collect_leftovers, scratch_folder
+from convbench.files.file_lock import file_lock
+from convbench.files.scratch import collect_leftovers, scratch_folder
 from convbench.store.locations import machine_folder
 
-HOLDS = "import sys, time; from convbench.file_lock import file_lock; from pathlib import Path\n"
+HOLDS = "import sys, time; from convbench.files.file_lock import file_lock; from pathlib import Path\n"
 HOLDS += "with file_lock(Path(sys.argv[1]), 1, print):\n    print('held', flush=True); time.sleep(600)"
 WITHOUT_FLOCK = (
     "import errno, fcntl\ndef flock(*_):\n    raise OSError(errno.ENOSYS, 'no locks here')\nfcntl.flock = flock\n"
@@ -63,7 +63,7 @@ def test_a_lock_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
 
 def test_two_threads_of_work_never_hold_it_at_once(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from convbench.file_lock import file_lock\n"
+        "import sys; from pathlib import Path; from convbench.files.file_lock import file_lock\n"
         "folder = Path(sys.argv[1])\n"
         "for _ in range(30):\n"
         "    with file_lock(folder / '.held', 120, lambda _: None):\n"
@@ -78,7 +78,7 @@ def test_two_threads_of_work_never_hold_it_at_once(tmp_path: Path) -> None:
 
 def test_what_ended_processes_left_is_collected_and_what_others_need_stays(tmp_path: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from convbench.scratch import scratch_folder\n"
+        "import os, sys; from pathlib import Path; from convbench.files.scratch import scratch_folder\n"
         "with scratch_folder(Path(sys.argv[1]), 'asv') as one, scratch_folder(Path(sys.argv[1])) as other:\n"
         "    (one / 'half.json').write_text('{')\n"
         "    os._exit(9)"
@@ -122,7 +122,7 @@ def test_on_a_file_system_without_flock_a_lock_is_held_and_released(tmp_path: Pa
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_FLOCK)
     (tmp_path / ".asv.lock").touch()  # as earlier versions left it
     program = (
-        "import fcntl, sys; from pathlib import Path; from convbench.file_lock import file_lock\n"
+        "import fcntl, sys; from pathlib import Path; from convbench.files.file_lock import file_lock\n"
         "try:\n    fcntl.flock(0, fcntl.LOCK_EX)\n    sys.exit('this system has flock')\nexcept OSError:\n    pass\n"
         "path = Path(sys.argv[1])\n"
         "with file_lock(path, 60, print):\n    assert path.exists()\nassert not path.exists()\n"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from convbench.errors import LockedError
-from convbench.user_file import FileKind, opened
+from convbench.files.user_file import FileKind, opened
 
 _KIND = FileKind("a lock", 2**20, "remove it", LockedError)
 SILENT_S = 2.0

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.errors import SuiteError
+from convbench.files.user_file import FileKind, check_regular, opened, read_bytes, read_text
 from convbench.suite import load_suite
-from convbench.user_file import FileKind, check_regular, opened, read_bytes, read_text
 
 KIND = FileKind("a note", 2**20, "give a note", SuiteError)
 SPARSE_BYTES = 40 * 2**30

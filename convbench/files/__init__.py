@@ -1,0 +1,1 @@
+"""Files on disk: those that a user names, locks between processes, and scratch folders."""
