@@ -22,7 +22,8 @@ from convbench.verification.relations.quantizations import OF_QUANTIZATIONS
 
 BY_NAME = {relation.name: relation for relation in RELATIONS}
 QUANTIZED = {relation.name for relation in OF_QUANTIZATIONS}
-FORWARD = [r.name for r in RELATIONS if r.directions == ("forward",) and r.name not in QUANTIZED]
+OF_EPILOGUES = {relation.name for relation in RELATIONS if relation.of_epilogues}
+FORWARD = [r.name for r in RELATIONS if r.directions == ("forward",) and r.name not in QUANTIZED | OF_EPILOGUES]
 Array = NDArray[Any]
 Compute = Callable[[ConvProblem, Operands], Array]
 
@@ -99,10 +100,10 @@ RICH = ConvProblem(
 
 
 def test_every_relation_has_a_name_of_its_own_and_something_to_say() -> None:
-    assert len(BY_NAME) == len(RELATIONS) == 26
+    assert len(BY_NAME) == len(RELATIONS) == 32
     assert all(relation.summary for relation in RELATIONS)
     assert {r.name for r in RELATIONS if r.applies(RICH)} == set(FORWARD)
-    assert set(BY_NAME) - set(FORWARD) - QUANTIZED == {
+    assert set(BY_NAME) - set(FORWARD) - QUANTIZED - OF_EPILOGUES == {
         "adjoint of the input",
         "adjoint of the weight",
         "both gradients",

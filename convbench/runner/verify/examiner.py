@@ -187,8 +187,10 @@ class Examiner:
         problem = question.problem
         if key.values != "integers" or question.layout != "contiguous" or self._may_halve_weights(problem):
             return None
+        if problem.epilogue is not None and rounds_between(self.backend.arithmetic):
+            return None  # its sums are no integers, to which a transform's could be rounded
         relation = self._next_relation(problem)
-        parts = _restated(relation, problem, key.operands) if relation else []
+        parts = _restated(relation, problem, key.operands, first) if relation else []
         if relation is None or not parts or not all(self._is_comparable(part, problem) for part, _ in parts):
             return None
         checks = [Check(problem=part, operands=own.named()) for part, own in parts]
@@ -215,13 +217,21 @@ class Examiner:
         wide = output.astype(np.float64)
         return np.rint(wide) if rounds_between(self.backend.arithmetic) else wide
 
+    def _holds_outputs(self, problem: ConvProblem) -> bool:
+        """Whether the backend reads operands in a precision that holds its outputs."""
+        dtype, arithmetic = problem.dtype, self.backend.arithmetic
+        operand, accumulate = arithmetic.operand_precision(dtype), arithmetic.accumulate_precision(dtype)
+        return UNIT_ROUNDOFF[operand] <= max(UNIT_ROUNDOFF[dtype], UNIT_ROUNDOFF[accumulate])
+
     def _next_relation(self, problem: ConvProblem) -> Relation | None:
         """In turn, one of those that apply. No parts are added where integers may be so large that sums are rounded."""
         rounds_sums = problem.quantization is None and self._accumulates_wider(problem)
         for _ in RELATIONS:
             self._relations += 1
             relation = RELATIONS[self._relations % len(RELATIONS)]
-            if relation.applies(problem) and not (relation.adds_parts and rounds_sums):
+            if not relation.applies(problem) or (rounds_sums and relation.adds_parts):
+                continue
+            if relation.follow is None or self._holds_outputs(problem):
                 return relation
         return None
 
@@ -246,10 +256,10 @@ def _without_answer(question: Question, error: WorkerError) -> Failure:
     return Failure(question, error.status, "call", error.reason, where=error.where, traceback=error.traceback)
 
 
-def _restated(relation: Relation, problem: ConvProblem, operands: Operands) -> list[Part]:
+def _restated(relation: Relation, problem: ConvProblem, operands: Operands, first: NDArray[Any]) -> list[Part]:
     """The parts; none where one is no problem, because its sums could be too long for 32 bits."""
     try:
-        return relation.restate(problem, operands)
+        return relation.restated(problem, operands, first)
     except ProblemError:
         return []
 

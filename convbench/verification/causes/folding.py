@@ -49,7 +49,9 @@ def restated(failure: Failure) -> list[Question]:
     """The questions that a relation put instead of the one that failed; none where it was no relation."""
     problem = failure.question.problem
     named = (each for each in RELATIONS if f"{RELATION}{each.name}" == failure.check and each.applies(problem))
-    parts = next((each.restate(problem, _zeros(problem)) for each in named), [])
+    zeros = _zeros(problem)
+    output = np.zeros(problem.result_shape, zeros.dtype)
+    parts = next((each.restated(problem, zeros, output) for each in named), [])
     return [Question(problem=part, seed=failure.question.seed) for part, _ in parts]
 
 
@@ -128,5 +130,4 @@ def _zeros(problem: ConvProblem) -> Operands:
     if problem.quantization is not None:
         return quantized_operands(problem, "integers", 0)
     dtype = NUMPY_DTYPES[problem.dtype]
-    bias = np.zeros(problem.out_channels, dtype) if problem.bias else None
-    return Operands(np.zeros(problem.input_shape, dtype), np.zeros(problem.weight_shape, dtype), bias)
+    return Operands(**{name: np.zeros(shape, dtype) for name, shape in problem.operand_shapes.items()})

@@ -36,7 +36,9 @@ def _adjoint(name: str, summary: str, direction: Direction, other: Direction) ->
             return []
         return [(part, Operands(**{name: arrays[name] for name in OPERANDS[other]}))]
 
-    def compare(operands: Operands, output: Array, parts: list[Part], outputs: list[Array]) -> tuple[Array, Array]:
+    def compare(
+        _: ConvProblem, operands: Operands, output: Array, parts: list[Part], outputs: list[Array]
+    ) -> tuple[Array, Array]:
         [(_, own)], [result] = parts, outputs
         drawn, fixed = own.named()[free], operands.named()[needed]
         return _product(drawn, output), _product(fixed, result)
