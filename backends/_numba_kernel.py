@@ -29,16 +29,16 @@ from ._numba_vectors import VECTORS, VectorCode, vector_code
 class Job:
     """A task function and its record of numbers and addresses of arrays. Keeps the arrays alive.
 
-    `numbers` is a named tuple of a kind that `ARRAYS` knows.
+    `numbers` is a named tuple of a kind that `ARRAYS` knows. `code` is what else has to be kept alive.
     """
 
-    def __init__(self, task: Any, numbers: Any, **arrays: np.ndarray) -> None:
+    def __init__(self, task: Any, numbers: Any, code: Any = None, **arrays: np.ndarray) -> None:
         fields = numbers._asdict() | dict.fromkeys(ARRAYS[type(numbers)], 0)
         self._place = {name: i for i, name in enumerate(fields)}
         self._record = np.array(list(fields.values()), np.int64)
         # The number of tasks taken from each thread's share, one cache line for each.
         self._taken = np.zeros((config.NUMBA_NUM_THREADS, _LINE // 8), np.int64)
-        self._kept_alive = task, arrays
+        self._kept_alive = task, code, arrays
         self._call = task.address, numbers.tasks, self._taken.ctypes.data, self._record.ctypes.data
         self.point(**arrays)
 
@@ -55,7 +55,7 @@ class Job:
 _LINE = 64
 ARRAYS: dict[type, tuple[str, ...]] = {
     Margins: ("x", "row_sources", "column_sources", "row_runs", "column_runs", "zeros", "padded"),
-    Extents: ("x", "taps_table", *Tiles._fields, "weights", "bias", "sums", "out"),
+    Extents: ("x", "taps_table", *Tiles._fields, "weights", "bias", "sums", "out", "residual"),
 }
 
 helper = njit(error_model="numpy")
@@ -91,13 +91,25 @@ def _take_one(typingctx, taken):
 @intrinsic
 def _call(typingctx, function, task, thread, record):
     """Call the function at the address `function` with (task, thread, record)."""
+    return types.void(function, task, thread, record), _called
 
-    def generate(context, builder, signature, values):
-        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]])
-        builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
-        return context.get_dummy_value()
 
-    return types.void(function, task, thread, record), generate
+@intrinsic
+def _call_square(typingctx, function, sums, pitch, bias, out, plane, residual):
+    """Call the store at the address `function` (`_numba_epilogue.EndedCode.square`)."""
+    return types.void(function, sums, pitch, bias, out, plane, residual), _called
+
+
+@intrinsic
+def _call_row(typingctx, function, out, source, count, bias, residual):
+    """Call the store at the address `function` (`_numba_epilogue.EndedCode.row`)."""
+    return types.void(function, out, source, count, bias, residual), _called
+
+
+def _called(context, builder, signature, values):
+    kind = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]])
+    builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+    return context.get_dummy_value()
 
 
 @njit("void(int64, int64, int64, int64, int64)", parallel=True, nogil=True)
@@ -225,14 +237,76 @@ def transposing_store(code: VectorCode, dtype: str, lanes: int) -> Any:
     return store
 
 
+def _stored_squares(code: VectorCode, dtype: str, lanes: int) -> Any:
+    """A function that stores the sums of a task with the bias of each channel."""
+    transposing, size = transposing_store(code, dtype, lanes), np.dtype(dtype).itemsize
+
+    @helper
+    def store(e, sums, pixels, channel, channels, place):
+        transposing(e.pixels, sums, pixels, e.bias + channel * size, channels, e.out + place * size)
+
+    return store
+
+
+def _ended_squares(code: VectorCode, dtype: str, lanes: int) -> Any:
+    """The same with an epilogue, in registers; where a square does not fit, by rows of the output."""
+    block, size, kind = VECTORS * lanes, np.dtype(dtype).itemsize, np.dtype(dtype).type
+
+    @helper
+    def store(e, sums, pixels, channel, channels, place):
+        bias, out, residual = e.bias + channel * size, e.out + place * size, e.residual + place * size
+        if pixels < lanes or channels < lanes:
+            total, stored = carray(pointer(sums), 1, kind), carray(pointer(out), 1, kind)
+            for k in range(channels):
+                for p in range(pixels):
+                    stored[k * e.pixels + p] = total[p * block + k]
+                row = k * e.pixels * size
+                _call_row(e.end_row, out + row, out + row, pixels, bias + k * size, residual + row)
+            return
+        # The last square on each side is moved back to fit, and stores some sums again.
+        for next_k in range(0, channels, lanes):
+            k = min(next_k, channels - lanes)
+            for next_p in range(0, pixels, lanes):
+                p = min(next_p, pixels - lanes)
+                at = (k * e.pixels + p) * size
+                source = sums + (p * block + k) * size
+                _call_square(e.end_square, source, block, bias + k * size, out + at, e.pixels, residual + at)
+
+    return store
+
+
+def _stored_row(code: VectorCode, size: int) -> Any:
+    """A function that stores sums of one channel with its bias."""
+    add_bias = code.add_bias
+
+    @helper
+    def store(e, place, source, count, channel):
+        add_bias(e.out + place * size, source, count, 1, 0, 0, e.bias + channel * size)
+
+    return store
+
+
+def _ended_row(size: int) -> Any:
+    """The same with an epilogue."""
+
+    @helper
+    def store(e, place, source, count, channel):
+        out, residual = e.out + place * size, e.residual + place * size
+        _call_row(e.end_row, out, source, count, e.bias + channel * size, residual)
+
+    return store
+
+
 @cache
-def channels_task(dtype: str, lanes: int, max_height: int) -> Any:
-    """The task that computes a band of tiles of a block of output channels, with the channels in the lanes.
+def channels_task(dtype: str, lanes: int, max_height: int, ends: bool = False) -> Any:
+    """The task that computes a band of tiles of a block of output channels, with the channels in the lanes; and their
+    epilogue, if it `ends` them.
 
     Tile t has the pixels starts[t] to starts[t + 1] of the output plane. The taps of the first one start at places[t].
     """
     code = vector_code(dtype, lanes, max_height, "channels")
-    multiply_tile, store = code.multiply_tile, transposing_store(code, dtype, lanes)
+    multiply_tile = code.multiply_tile
+    store = (_ended_squares if ends else _stored_squares)(code, dtype, lanes)
     block, size = VECTORS * lanes, np.dtype(dtype).itemsize
 
     @task_of(Extents)
@@ -262,21 +336,22 @@ def channels_task(dtype: str, lanes: int, max_height: int) -> Any:
                         begin - tap_begins[t],
                     )
         channel, valid = group * e.channels + which * block, min(block, e.channels - which * block)
-        out = e.out + ((image * e.groups * e.channels + channel) * e.pixels + starts[first]) * size
-        store(e.pixels, sums, starts[last] - starts[first], e.bias + channel * size, valid, out)
+        place = (image * e.groups * e.channels + channel) * e.pixels + starts[first]
+        store(e, sums, starts[last] - starts[first], channel, valid, place)
 
     return compute
 
 
 @cache
-def pixels_task(dtype: str, lanes: int, max_height: int) -> Any:
-    """The task that computes a band of pixels with the pixels in the lanes, for few output channels per group.
+def pixels_task(dtype: str, lanes: int, max_height: int, ends: bool = False) -> Any:
+    """The task that computes a band of pixels with the pixels in the lanes, for few output channels per group; and
+    their epilogue, if it `ends` them.
 
     Pixels are counted along the rows of the scratch image, with margins. Results for margins are not stored.
     """
     code = vector_code(dtype, lanes, max_height, "pixels")
-    multiply_tile, add_bias = code.multiply_tile, code.add_bias
-    tile, size = VECTORS * lanes, np.dtype(dtype).itemsize
+    multiply_tile, tile, size = code.multiply_tile, VECTORS * lanes, np.dtype(dtype).itemsize
+    store = _ended_row(size) if ends else _stored_row(code, size)
 
     @task_of(Extents)
     def compute(task, thread, record):
@@ -301,11 +376,11 @@ def pixels_task(dtype: str, lanes: int, max_height: int) -> Any:
                 )
         channel, valid = group * e.channels + which * e.block, min(e.block, e.channels - which * e.block)
         for k in range(valid):
-            plane = e.out + (image * e.groups * e.channels + channel + k) * e.pixels * size
+            plane = (image * e.groups * e.channels + channel + k) * e.pixels
             for row in range(first // e.pitch, (last - 1) // e.pitch + 1):
                 begin, end = max(first, row * e.pitch), min(last, row * e.pitch + e.width)
-                target = plane + (begin - row * (e.pitch - e.width)) * size
+                place = plane + begin - row * (e.pitch - e.width)
                 source = sums + (k * e.band + begin - first) * size
-                add_bias(target, source, max(0, end - begin), 1, 0, 0, e.bias + (channel + k) * size)
+                store(e, place, source, max(0, end - begin), channel + k)
 
     return compute

@@ -37,7 +37,7 @@ InLanes = Literal["channels", "pixels", "groups"]
 
 _TILE = "x taps count w sums pitch resume"
 _INT = ir.IntType(64)
-_SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int32": ir.IntType(32)}
+SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int32": ir.IntType(32)}
 
 
 class VectorCode(NamedTuple):
@@ -67,14 +67,14 @@ class VectorCode(NamedTuple):
 def vector_code(dtype: str, lanes: int, max_height: int, in_lanes: InLanes) -> VectorCode:
     """Compile the tiles of all heights up to `max_height`, and the store."""
     module = ir.Module()
-    vector = ir.VectorType(_SCALARS[dtype], lanes)
+    vector = ir.VectorType(SCALARS[dtype], lanes)
     tiles = [_tile(module, vector, rows, in_lanes) for rows in range(1, max_height + 1)]
     _choose_tile(module, tiles, _TILE + " shifts" * (in_lanes == "groups"))
     _transposing_store(module, vector)
     _rows_copy(module, vector, "copy_rows", 1, biased=False)
     _rows_copy(module, vector, "copy_every_second", 2, biased=False)
     _rows_copy(module, vector, "add_bias", 1, biased=True)
-    engine = _compiled(module)
+    engine = compiled(module)
 
     def function(name: str) -> Any:
         arguments = [ctypes.c_int64] * len(module.get_global(name).args)
@@ -101,7 +101,7 @@ def _cpu() -> tuple[str, str]:
     return config.CPU_NAME or llvm.get_host_cpu_name(), features
 
 
-def _compiled(module: Any) -> Any:
+def compiled(module: Any) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     name, features = _cpu()
@@ -112,7 +112,7 @@ def _compiled(module: Any) -> Any:
     return engine
 
 
-def _function(module: Any, name: str, parameters: str) -> tuple[Any, Any]:
+def new_function(module: Any, name: str, parameters: str) -> tuple[Any, Any]:
     """A new function of int64 parameters, and a builder at its first block."""
     names = parameters.split()
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT] * len(names)), name)
@@ -123,13 +123,13 @@ def _function(module: Any, name: str, parameters: str) -> tuple[Any, Any]:
 
 def _choose_tile(module: Any, tiles: list[Any], parameters: str) -> None:
     """multiply_tile: call the tile of the given height."""
-    function, b = _function(module, "multiply_tile", f"height {parameters}")
+    function, b = new_function(module, "multiply_tile", f"height {parameters}")
     height, *operands = function.args
     done = function.append_basic_block("done")
     choice = b.switch(height, done)
     for rows, tile in enumerate(tiles, 1):
         b.position_at_end(function.append_basic_block())
-        choice.add_case(_number(rows), b.block)
+        choice.add_case(number(rows), b.block)
         b.call(tile, operands)
         b.branch(done)
     b.position_at_end(done)
@@ -138,23 +138,23 @@ def _choose_tile(module: Any, tiles: list[Any], parameters: str) -> None:
 
 def _tile(module: Any, vector: Any, rows: int, in_lanes: InLanes) -> Any:
     """The register tile of `rows` rows."""
-    function, b = _function(module, f"tile_{rows}", _TILE + " shifts" * (in_lanes == "groups"))
+    function, b = new_function(module, f"tile_{rows}", _TILE + " shifts" * (in_lanes == "groups"))
     fresh, resumed, loop, end = (function.append_basic_block(n) for n in ("fresh", "resumed", "loop", "end"))
     x, taps, count, w, sums, pitch, resume, *shifts = function.args
-    x, w, sums = (b.inttoptr(p, vector.element.as_pointer()) for p in (x, w, sums))
+    x, w, sums = pointers(b, vector.element, x, w, sums)
     taps = b.inttoptr(taps, _INT.as_pointer())
     if shifts:
         table = b.inttoptr(shifts[0], _INT.as_pointer())
-        shifts = [b.load(b.gep(table, [_number(row)])) for row in range(rows)]
+        shifts = [b.load(b.gep(table, [number(row)])) for row in range(rows)]
     tile = [(row, column) for row in range(rows) for column in range(VECTORS)]
 
     def place(cell: tuple[int, int]) -> Any:
         row, column = cell
-        return b.gep(b.gep(sums, [b.mul(pitch, _number(row))]), [_number(column * vector.count)])
+        return b.gep(b.gep(sums, [b.mul(pitch, number(row))]), [number(column * vector.count)])
 
-    b.cbranch(b.icmp_signed("!=", resume, _number(0)), resumed, fresh)
+    b.cbranch(b.icmp_signed("!=", resume, number(0)), resumed, fresh)
     b.position_at_end(resumed)
-    before = {cell: _load_vector(b, place(cell), vector) for cell in tile}
+    before = {cell: load_vector(b, place(cell), vector) for cell in tile}
     b.branch(loop)
     b.position_at_end(fresh)
     b.branch(loop)
@@ -170,17 +170,17 @@ def _tile(module: Any, vector: Any, rows: int, in_lanes: InLanes) -> Any:
         if shifts:
             factors = _load_row(b, b.gep(narrow, [shifts[row]]), vector)
         else:
-            factors = [_broadcast(b, b.load(b.gep(narrow, [_number(row)])), vector)] * VECTORS
+            factors = [broadcast(b, b.load(b.gep(narrow, [number(row)])), vector)] * VECTORS
         for column in range(VECTORS):
             cell = row, column
-            result[cell] = _multiply_add(b, factors[column], columns[column], total[cell])
-    next_tap = b.add(tap, _number(1))
-    next_weights = b.gep(weights, [_number(rows if in_lanes == "pixels" else VECTORS * vector.count)])
+            result[cell] = multiply_add(b, factors[column], columns[column], total[cell])
+    next_tap = b.add(tap, number(1))
+    next_weights = b.gep(weights, [number(rows if in_lanes == "pixels" else VECTORS * vector.count)])
     b.cbranch(b.icmp_signed("<", next_tap, count), loop, end)
 
-    zero = vector([0 if vector.element == _SCALARS["int32"] else 0.0] * vector.count)
+    zero = vector([0 if vector.element == SCALARS["int32"] else 0.0] * vector.count)
     for block, start in ((fresh, None), (resumed, before)):
-        tap.add_incoming(_number(0), block)
+        tap.add_incoming(number(0), block)
         weights.add_incoming(w, block)
         for cell in tile:
             total[cell].add_incoming(start[cell] if start else zero, block)
@@ -191,7 +191,7 @@ def _tile(module: Any, vector: Any, rows: int, in_lanes: InLanes) -> Any:
 
     b.position_at_end(end)
     for cell in tile:
-        _store_vector(b, result[cell], place(cell))
+        store_vector(b, result[cell], place(cell))
     b.ret_void()
     function.linkage = "internal"
     return function
@@ -199,20 +199,20 @@ def _tile(module: Any, vector: Any, rows: int, in_lanes: InLanes) -> Any:
 
 def _transposing_store(module: Any, vector: Any) -> None:
     """store_transposed: a square of sums, turned in registers."""
-    function, b = _function(module, "store_transposed", "sums pitch bias out plane")
+    function, b = new_function(module, "store_transposed", "sums pitch bias out plane")
     sums, pitch, bias, out, plane = function.args
-    sums, bias, out = (b.inttoptr(p, vector.element.as_pointer()) for p in (sums, bias, out))
-    added = _load_vector(b, bias, vector)
+    sums, bias, out = pointers(b, vector.element, sums, bias, out)
+    added = load_vector(b, bias, vector)
     rows = []
     for i in range(vector.count):
-        row = _load_vector(b, b.gep(sums, [b.mul(pitch, _number(i))]), vector)
+        row = load_vector(b, b.gep(sums, [b.mul(pitch, number(i))]), vector)
         rows.append(_add(b, row, added))
-    for i, row in enumerate(_transpose(b, rows)):
-        _store_vector(b, row, b.gep(out, [b.mul(plane, _number(i))]))
+    for i, row in enumerate(transpose(b, rows)):
+        store_vector(b, row, b.gep(out, [b.mul(plane, number(i))]))
     b.ret_void()
 
 
-def _transpose(b: Any, rows: list[Any]) -> list[Any]:
+def transpose(b: Any, rows: list[Any]) -> list[Any]:
     """The transpose of a square of vectors: swap off-diagonal blocks of 1 element, then of 2, 4, 8."""
     lanes = len(rows)
     rows = list(rows)
@@ -232,19 +232,19 @@ def _transpose(b: Any, rows: list[Any]) -> list[Any]:
 
 def _rows_copy(module: Any, vector: Any, name: str, step: int, biased: bool) -> None:
     """target[j] = source[step * j], plus bias[0] if biased: by vectors, of which a row's last is moved back to fit."""
-    function, b = _function(module, name, "target source count rows target_pitch source_pitch" + " bias" * biased)
+    function, b = new_function(module, name, "target source count rows target_pitch source_pitch" + " bias" * biased)
     target, source, count, rows, target_pitch, source_pitch = function.args[:6]
-    target, source = (b.inttoptr(p, vector.element.as_pointer()) for p in (target, source))
+    target, source = pointers(b, vector.element, target, source)
     bias = b.load(b.inttoptr(function.args[6], vector.element.as_pointer())) if biased else None
 
     def copy_by(part: Any) -> None:
-        last = b.sub(count, _number(part.count))
-        with for_range_slice(b, _number(0), rows, _number(1)) as (row, _):
+        last = b.sub(count, number(part.count))
+        with for_range_slice(b, number(0), rows, number(1)) as (row, _):
             to_row, from_row = b.gep(target, [b.mul(row, target_pitch)]), b.gep(source, [b.mul(row, source_pitch)])
-            with for_range_slice(b, _number(0), count, _number(part.count)) as (at, _):
+            with for_range_slice(b, number(0), count, number(part.count)) as (at, _):
                 at = b.select(b.icmp_signed("<", at, last), at, last)
-                value = _load_strided(b, b.gep(from_row, [b.mul(at, _number(step))]), part, step)
-                _store_vector(b, _add(b, value, _broadcast(b, bias, part)) if biased else value, b.gep(to_row, [at]))
+                value = _load_strided(b, b.gep(from_row, [b.mul(at, number(step))]), part, step)
+                store_vector(b, _add(b, value, broadcast(b, bias, part)) if biased else value, b.gep(to_row, [at]))
 
     def copy_by_at_most(lanes: int) -> None:
         """By the widest vectors that fit into a row."""
@@ -252,7 +252,7 @@ def _rows_copy(module: Any, vector: Any, name: str, step: int, biased: bool) -> 
         if lanes == 1:
             copy_by(part)
             return
-        with b.if_else(b.icmp_signed(">=", count, _number(lanes))) as (long, short):
+        with b.if_else(b.icmp_signed(">=", count, number(lanes))) as (long, short):
             with long:
                 copy_by(part)
             with short:
@@ -264,16 +264,16 @@ def _rows_copy(module: Any, vector: Any, name: str, step: int, biased: bool) -> 
 
 def _load_strided(b: Any, pointer: Any, vector: Any, step: int) -> Any:
     """A vector of every element, or of every second one, without a load beyond the last."""
-    first = _load_vector(b, pointer, vector)
+    first = load_vector(b, pointer, vector)
     if step == 1:
         return first
     lanes = vector.count
-    second = _load_vector(b, b.gep(pointer, [_number(lanes - 1)]), vector)
+    second = load_vector(b, b.gep(pointer, [number(lanes - 1)]), vector)
     order = [2 * lane if 2 * lane < lanes else 2 * lane + 1 for lane in range(lanes)]
     return b.shuffle_vector(first, second, _lane_numbers(order))
 
 
-def _number(value: int) -> Any:
+def number(value: int) -> Any:
     return ir.Constant(_INT, value)
 
 
@@ -281,35 +281,40 @@ def _lane_numbers(lanes: list[int]) -> Any:
     return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
 
 
-def _scalar_bytes(scalar: Any) -> int:
+def pointers(b: Any, scalar: Any, *addresses: Any) -> list[Any]:
+    """The addresses as pointers to `scalar`."""
+    return [b.inttoptr(address, scalar.as_pointer()) for address in addresses]
+
+
+def scalar_bytes(scalar: Any) -> int:
     return 8 if isinstance(scalar, ir.DoubleType) else 4
 
 
 def _load_row(b: Any, pointer: Any, vector: Any) -> list[Any]:
     """`VECTORS` vectors side by side."""
-    return [_load_vector(b, b.gep(pointer, [_number(i * vector.count)]), vector) for i in range(VECTORS)]
+    return [load_vector(b, b.gep(pointer, [number(i * vector.count)]), vector) for i in range(VECTORS)]
 
 
-def _load_vector(b: Any, pointer: Any, vector: Any) -> Any:
-    return b.load(b.bitcast(pointer, vector.as_pointer()), align=_scalar_bytes(vector.element))
+def load_vector(b: Any, pointer: Any, vector: Any) -> Any:
+    return b.load(b.bitcast(pointer, vector.as_pointer()), align=scalar_bytes(vector.element))
 
 
-def _store_vector(b: Any, value: Any, pointer: Any) -> None:
-    b.store(value, b.bitcast(pointer, value.type.as_pointer()), align=_scalar_bytes(value.type.element))
+def store_vector(b: Any, value: Any, pointer: Any) -> None:
+    b.store(value, b.bitcast(pointer, value.type.as_pointer()), align=scalar_bytes(value.type.element))
 
 
-def _broadcast(b: Any, scalar: Any, vector: Any) -> Any:
+def broadcast(b: Any, scalar: Any, vector: Any) -> Any:
     nothing = vector(ir.Undefined)
     single = b.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
     return b.shuffle_vector(single, nothing, _lane_numbers([0] * vector.count))
 
 
-def _multiply_add(b: Any, factor: Any, other: Any, addend: Any) -> Any:
+def multiply_add(b: Any, factor: Any, other: Any, addend: Any) -> Any:
     """factor * other + addend, rounded once if the CPU can do that. Otherwise llvm.fma would call libm."""
     vector = addend.type
-    if vector.element == _SCALARS["int32"]:
+    if vector.element == SCALARS["int32"]:
         return b.add(addend, _sum_of_pairs(b, factor, other))
-    name = f"llvm.fmuladd.v{vector.count}f{8 * _scalar_bytes(vector.element)}"
+    name = f"llvm.fmuladd.v{vector.count}f{8 * scalar_bytes(vector.element)}"
     function = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(vector, [vector] * 3), name)
     return b.call(function, [factor, other, addend])
 
@@ -325,4 +330,4 @@ def _sum_of_pairs(b: Any, left: Any, right: Any) -> Any:
 
 
 def _add(b: Any, left: Any, right: Any) -> Any:
-    return b.add(left, right) if left.type.element == _SCALARS["int32"] else b.fadd(left, right)
+    return b.add(left, right) if left.type.element == SCALARS["int32"] else b.fadd(left, right)

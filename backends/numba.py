@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready, touching
 
-from . import _numba_fused as fused
 from . import _numba_gradients as gradients
 from . import _numba_quantized as quantized
+from ._fusion import implementation_with, parts_of
 from ._issue_forms import NUMBA
 from ._numpy_fused import WITHOUT_ERF
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from convbench.problem import ConvProblem, Scales
+    from convbench.problem import ConvProblem, Epilogue, Scales
 
     from ._numba_kernel import Job
     from ._numba_plan import Register, Scratch
@@ -84,6 +84,11 @@ class NumbaDirect(Backend):
         numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
 
     def prepare(self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> Ready:
+        return self.prepare_fused(problem, x, w, b, None)
+
+    def prepare_fused(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
+    ) -> Ready:
         import numpy as np
 
         from . import _numba_plan as plan
@@ -93,32 +98,29 @@ class NumbaDirect(Backend):
         scratch = plan.Scratch.of(problem)
         by_pixels = plan.pixels_fit_better(scratch, register)
         bias = np.zeros(problem.out_channels, dtype) if b is None else np.ascontiguousarray(b, dtype)
-        convolve = _convolution(scratch, register, by_pixels, w.astype(dtype), bias)
-        x = np.ascontiguousarray(x)
+        convolve = _convolution(scratch, register, by_pixels, w.astype(dtype), bias, problem.epilogue)
+        x, residual = np.ascontiguousarray(x), [] if r is None else [np.ascontiguousarray(r)]
         # Pixels in the lanes are read up to a tile beyond the image; what that gives is not stored.
         use_input = scratch.is_input and not by_pixels
         size = 0 if use_input else problem.batch * problem.in_channels * scratch.channel + register.columns
         padded = np.zeros(size, dtype)
         pad = _padding(scratch, register, padded)
 
-        def on(x: np.ndarray) -> np.ndarray:
+        def on(x: np.ndarray, r: np.ndarray | None = None) -> np.ndarray:
             with _one_at_a_time:
                 image = x.astype(dtype, copy=False)
+                added = {} if r is None else {"residual": r.astype(dtype, copy=False)}
                 if not use_input:
                     pad.point(x=image)
                     pad.run()
                 out = plan.aligned_empty(problem.output_shape, dtype)
-                convolve.point(x=image if use_input else padded, out=out)
+                convolve.point(x=image if use_input else padded, out=out, **added)
                 convolve.run()
             return out.astype(x.dtype, copy=False)
 
         lanes = f"direct {'pixels' if by_pixels else 'channels'} {register.lanes} lanes"
-        return Ready(lambda: on(x), on={"numpy": on}, touch=touching(x), explain=lambda: lanes)
-
-    def prepare_fused(
-        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None
-    ) -> Ready:
-        return fused.prepared(self, problem, x, w, b, r)
+        kernel = implementation_with(lanes, problem, () if problem.epilogue is None else parts_of(problem.epilogue))
+        return Ready(lambda: on(x, *residual), on={"numpy": on}, touch=touching(x, *residual), explain=lambda: kernel)
 
     def prepare_quantized(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
@@ -155,28 +157,41 @@ def register_tile(itemsize: int, vector_bytes: int | None) -> Register:
     return Register(cpu_bytes // itemsize, VECTORS, 14 if registers == 32 else 6)
 
 
-def _convolution(scratch: Scratch, register: Register, by_pixels: bool, w: np.ndarray, bias: np.ndarray) -> Job:
-    """The second step. `Job.point` gives it its image `x` and its output `out`."""
+def _convolution(
+    scratch: Scratch,
+    register: Register,
+    by_pixels: bool,
+    w: np.ndarray,
+    bias: np.ndarray,
+    epilogue: Epilogue | None = None,
+) -> Job:
+    """The second step. `Job.point` gives it its image `x`, its output `out` and perhaps its `residual`."""
     import numba
     import numpy as np
 
     from . import _numba_kernel as kernel
     from . import _numba_plan as plan
+    from ._numba_epilogue import ended_code
 
     threads, most_threads = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     tables = {"taps_table": scratch.taps()}
     if by_pixels:
         extents = plan.plan_pixels(scratch, register, w.itemsize, threads)
-        task = kernel.pixels_task(w.dtype.name, register.lanes, register.max_height)
+        task_of = kernel.pixels_task
     else:
         # Zeros of the padding can be skipped, unless a weight turns them into NaN.
         tiles = plan.Tiles.of(scratch, register, skip_zeros=bool(np.isfinite(w).all()))
         tables |= tiles._asdict()
         extents = plan.plan_channels(scratch, register, tiles, w.itemsize, threads)
-        task = kernel.channels_task(w.dtype.name, register.lanes, register.max_height)
+        task_of = kernel.channels_task
+    ends, code = epilogue is not None, None
+    if epilogue is not None:
+        code = ended_code(w.dtype.name, register.lanes, epilogue)
+        extents = extents._replace(end_square=code.square, end_row=code.row)
+    task = task_of(w.dtype.name, register.lanes, register.max_height, ends)
     packed = plan.packed_weights(w, extents)
     sums = plan.aligned_empty((most_threads, extents.sums_size), w.dtype)
-    return kernel.Job(task, extents, **tables, weights=packed, bias=bias, sums=sums)
+    return kernel.Job(task, extents, code, **tables, weights=packed, bias=bias, sums=sums)
 
 
 def _padding(scratch: Scratch, register: Register, padded: np.ndarray) -> Job:
