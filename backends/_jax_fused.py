@@ -28,3 +28,21 @@ def fused(epilogue: Epilogue) -> Callable[[Any, Any], Any]:
         "gelu_tanh": lambda y: nn.gelu(y, approximate=True),
     }
     return in_order(epilogue, functions[epilogue.activation])
+
+
+def epilogue_code(epilogue: Epilogue, y: str) -> str:
+    """`fused` of the expression `y` and the residual `r`, as code with `nn` for jax.nn."""
+    add = " + r" if epilogue.residual == "before" else ""
+    functions: dict[Activation | None, str] = {
+        None: "({y})",
+        "relu": "nn.relu({y})",
+        "relu6": "nn.relu6({y})",
+        "leaky_relu": f"nn.leaky_relu({{y}}, {epilogue.slope})",
+        "clip": f"jnp.clip({{y}}, {epilogue.low}, {epilogue.high})",
+        "hard_swish": "nn.hard_swish({y})",
+        "silu": "nn.silu({y})",
+        "sigmoid": "nn.sigmoid({y})",
+        "gelu": "nn.gelu({y}, approximate=False)",
+        "gelu_tanh": "nn.gelu({y}, approximate=True)",
+    }
+    return functions[epilogue.activation].format(y=f"{y}{add}") + (" + r" if epilogue.residual == "after" else "")

@@ -5,18 +5,24 @@ from __future__ import annotations
 from convbench.problem import ConvProblem
 from convbench.problem.vocabulary import OPERANDS
 
+from ._jax_fused import epilogue_code
+
 JAX_MODE = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-_TO_CHANNELS_LAST = {"g": (0, 2, 3, 1), "x": (0, 2, 3, 1), "w": (2, 3, 1, 0)}
+_TO_CHANNELS_LAST = {"g": (0, 2, 3, 1), "x": (0, 2, 3, 1), "r": (0, 2, 3, 1), "w": (2, 3, 1, 0)}
 _BACK = {"g": (0, 3, 1, 2), "x": (0, 3, 1, 2), "w": (3, 2, 0, 1)}
 
 
 def jax_script(problem: ConvProblem, device: str, *, channels_last: bool) -> str:
-    """Code from NumPy's `x`, `w` and `b` to `out`."""
-    bias = "b" if channels_last else "b[:, None, None]"
+    """Code from NumPy's `x`, `w` and `b`, and perhaps a residual `r`, to `out`."""
+    bias, wide = "b" if channels_last else "b[:, None, None]", f".astype(jnp.{_sums(problem)})"
+    names = ("x", "w", "b", *(["r"] if "r" in problem.operand_shapes else []))
+    biased = f"(y if b is None else y + {bias}{wide})"
     return _SCRIPT.format(
-        start=_start(problem, device, ("x", "w", "b"), channels_last),
+        start=_start(problem, device, names, channels_last),
+        names=", ".join(names),
         convolution=_convolution(problem, channels_last),
-        b=f"{bias}.astype(jnp.{_sums(problem)})",
+        residual=f"    r = r{wide}\n" if "r" in names else "",
+        result=biased if problem.epilogue is None else f"({epilogue_code(problem.epilogue, biased)})",
         back=f".transpose{_BACK['x']}" if channels_last else "",
     )
 
@@ -54,7 +60,7 @@ def _start(problem: ConvProblem, device: str, arrays: tuple[str, ...], channels_
             "import os",
             'os.environ["NPROC"] = "1"  # threads, of which JAX takes this many from the start',
             "import jax",
-            "from jax import lax, numpy as jnp",
+            "from jax import lax, nn, numpy as jnp",
             *wide,
             *(moved if channels_last else []),
             f'device = jax.devices("{device}")[0]',
@@ -85,11 +91,11 @@ _CONVOLUTION = """\
     )"""
 _SCRIPT = """\
 {start}
-def convolve(x, w, b):
+def convolve({names}):
 {convolution}
-    return (y if b is None else y + {b}).astype(x.dtype)
+{residual}    return {result}.astype(x.dtype)
 convolve = jax.jit(convolve)
-out = np.asarray(convolve(x, w, b)){back}"""
+out = np.asarray(convolve({names})){back}"""
 _GRADIENT_SCRIPT = """\
 {start}
 def convolve(x, w):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import (
@@ -21,10 +21,10 @@ from convbench.problem import ConvProblem
 
 from . import _onednn_isa
 from ._issue_forms import PYTORCH
-from ._torch_fused import separately
+from ._torch_fused import epilogue_code, separately
 from ._torch_gradients import gradient, operand, step
 from ._torch_kernels import explained
-from ._torch_script import torch_gradient_script, torch_script
+from ._torch_script import CALL, torch_gradient_script, torch_script
 from ._torch_tensors import on_both, padding, results_to_numpy, tensor, to_numpy, touch_of
 
 if TYPE_CHECKING:
@@ -201,6 +201,19 @@ class TorchConv2d(Backend):
 
     def script(self, problem: ConvProblem) -> str | None:
         return torch_script(problem, device=self.device, channels_last=self.channels_last)
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return self._fused_script(problem)
+
+    def _fused_script(self, problem: ConvProblem, settings: Sequence[str] = ()) -> str:
+        assert problem.epilogue is not None
+        return torch_script(
+            problem,
+            device=self.device,
+            channels_last=self.channels_last,
+            settings=["from torch.nn import functional", *settings],
+            call=epilogue_code(problem.epilogue, CALL, in_place=self.epilogue_in_place),
+        )
 
     def gradient_script(self, problem: ConvProblem) -> str | None:
         return torch_gradient_script(problem, device=self.device, channels_last=self.channels_last)

@@ -42,6 +42,35 @@ def separately(epilogue: Epilogue, *, in_place: bool = False) -> Callable[[Any, 
     return in_order(epilogue, activate, add)
 
 
+def activation_code(epilogue: Epilogue, y: str, *, in_place: bool = False) -> str:
+    """`activation` of the expression `y`, as code with torch's `functional`; `y` itself without one."""
+    slope, low, high, end = epilogue.slope, epilogue.low, epilogue.high, "_" * in_place
+    more = ", inplace=True" * in_place
+    gelu = "torch.ops.aten.gelu_" if in_place else "functional.gelu"
+    codes: dict[Activation | None, str] = {
+        None: y,
+        "relu": f"torch.relu{end}({y})",
+        "relu6": f"functional.relu6({y}{more})",
+        "leaky_relu": f"functional.leaky_relu{end}({y}, {slope})",
+        "clip": f"torch.clamp{end}({y}, {low}, {high})",
+        "hard_swish": f"functional.hardswish({y}{more})",
+        "silu": f"functional.silu({y}{more})",
+        "sigmoid": f"torch.sigmoid{end}({y})",
+        "gelu": f"{gelu}({y})",
+        "gelu_tanh": f'{gelu}({y}, approximate="tanh")',
+    }
+    return codes[epilogue.activation]
+
+
+def epilogue_code(epilogue: Epilogue, y: str, *, in_place: bool = False) -> str:
+    """`separately` of the expression `y` and the residual `r`, as code."""
+    add = (lambda y: f"({y}).add_(r)") if in_place else (lambda y: f"({y} + r)")
+    if epilogue.residual == "before":
+        return activation_code(epilogue, add(y), in_place=in_place)
+    y = activation_code(epilogue, y, in_place=in_place)
+    return add(y) if epilogue.residual == "after" else y
+
+
 _ATTRIBUTES: dict[Activation | None, tuple[str, str]] = {
     None: ("none", ""), "relu": ("relu", ""), "relu6": ("hardtanh", ""), "leaky_relu": ("leaky_relu", ""),
     "clip": ("hardtanh", ""), "hard_swish": ("hardswish", ""), "silu": ("swish", ""), "sigmoid": ("sigmoid", ""),
@@ -69,3 +98,17 @@ def packed(epilogue: Epilogue, w: Any, b: Any, *settings: Any) -> Callable[[Any,
     if epilogue.residual == "after":
         return lambda x, r: alone(x, w, b, *settings, attribute, numbers, algorithm).add_(r)
     return lambda x, r: alone(x, w, b, *settings, attribute, numbers, algorithm)
+
+
+def packed_code(epilogue: Epilogue, settings: str) -> str:
+    """`packed` as code, of the input `{x}`, with `ops` for torch.ops.mkldnn."""
+    attribute, algorithm = _ATTRIBUTES[epilogue.activation]
+    scalars = {"relu6": [0.0, 6.0], "clip": [epilogue.low, epilogue.high], "leaky_relu": [epilogue.slope]}
+    numbers = scalars.get(epilogue.activation or "", [])
+    if epilogue.residual == "before":
+        is_relu = epilogue.activation == "relu"
+        unary = '"relu", [], ""' if is_relu else "None, [], None"
+        fused = f'ops._convolution_pointwise.binary({{x}}, r, packed, b, {settings}, "add", 1.0, {unary})'
+        return fused if is_relu else activation_code(epilogue, fused, in_place=True)
+    alone = f'ops._convolution_pointwise({{x}}, packed, b, {settings}, "{attribute}", {numbers}, "{algorithm}")'
+    return f"{alone}.add_(r)" if epilogue.residual == "after" else alone

@@ -12,6 +12,10 @@ _LEAF = {"input_gradient": "x", "weight_gradient": "w", "bias_gradient": "b"}
 """By direction, the operand of which the gradient is asked for."""
 
 
+CALL = "conv2d({x}, w, b, {stride}, {padding}, {dilation}, {groups})"
+"""The convolution alone."""
+
+
 def torch_script(
     problem: ConvProblem,
     *,
@@ -19,19 +23,22 @@ def torch_script(
     channels_last: bool = False,
     settings: Sequence[str] = (),
     preparation: Sequence[str] = (),
-    call: str = "conv2d({x}, w, b, {stride}, {padding}, {dilation}, {groups})",
+    call: str = CALL,
 ) -> str:
-    """Code from NumPy's `x`, `w` and `b` to `out`. `settings` come first, and `preparation` comes before `call`.
+    """Code from NumPy's `x`, `w` and `b`, and perhaps a residual `r`, to `out`. `settings` come first, and
+    `preparation` comes before `call`.
 
     In these, `{x}` is the input, padded if conv2d cannot do that itself, and `{padding}` is the padding of conv2d.
     """
-    words = _words(problem)
+    words, residual = _words(problem), ", r" * ("r" in problem.operand_shapes)
+    names = f"x, w, b{residual}"
     lines = [
         *_start(settings),
-        f"x, w, b = (a if a is None else {_tensor(problem)}{_moved(device)} for a in (x, w, b))",
+        f"{names} = (a if a is None else {_tensor(problem)}{_moved(device)} for a in ({names}))",
     ]
     if channels_last:
-        lines.append("x, w = (a.to(memory_format=torch.channels_last) for a in (x, w))")
+        names = f"x, w{residual}"
+        lines.append(f"{names} = (a.to(memory_format=torch.channels_last) for a in ({names}))")
     lines += [line.format(**words) for line in preparation]
     return "\n".join([*lines, *_out(problem, call.format(**words), device)])
 

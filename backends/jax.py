@@ -153,6 +153,9 @@ class _Jax(Backend):
     def script(self, problem: ConvProblem) -> str | None:
         return jax_script(problem, self.device, channels_last=self.channels_last)
 
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return jax_script(problem, self.device, channels_last=self.channels_last)
+
     def gradient_script(self, problem: ConvProblem) -> str | None:
         return jax_gradient_script(problem, self.device, channels_last=self.channels_last)
 

@@ -112,10 +112,17 @@ class _OnnxRuntime(Backend):
         )
 
     def script(self, problem: ConvProblem) -> str | None:
-        return "\n".join([*onnx_lines(problem), *_SESSION])
+        feed = '{"x": np.ascontiguousarray(x)}'
+        if "r" in problem.operand_shapes:
+            feed = '{"x": np.ascontiguousarray(x), "r": np.ascontiguousarray(r)}'
+        return "\n".join([*onnx_lines(problem), *_SESSION, f"out = session.run(None, {feed})[0]"])
 
     def quantized_script(self, problem: ConvProblem) -> str | None:
-        return "\n".join([*quantized_onnx_lines(problem, self._quantized_model), *_SESSION])
+        lines = quantized_onnx_lines(problem, self._quantized_model)
+        return "\n".join([*lines, *_SESSION, 'out = session.run(None, {"x": np.ascontiguousarray(x)})[0]'])
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return self.script(problem)
 
     def onnx_code(self, path: str, threads: int) -> str | None:
         lines = [
@@ -146,9 +153,8 @@ _SESSION = (
     "options.intra_op_num_threads = 1",
     "serialised = model.SerializeToString()",
     'session = onnxruntime.InferenceSession(serialised, options, ["CPUExecutionProvider"])',
-    'out = session.run(None, {"x": np.ascontiguousarray(x)})[0]',
 )
-"""From `model` and NumPy's `x` to `out`."""
+"""From `model` to a session of it."""
 
 _LARGEST_BYTES = 2**28
 

@@ -126,27 +126,34 @@ class _OpenVino(Backend):
         )
 
     def script(self, problem: ConvProblem) -> str | None:
-        return "\n".join([*onnx_lines(problem), *self._lines("x.dtype")])
+        return "\n".join([*onnx_lines(problem), *self._lines(problem, "x.dtype")])
 
     def quantized_script(self, problem: ConvProblem) -> str | None:
         assert problem.quantization is not None
         result = f"np.{problem.quantization.dtypes['y']}"
-        return "\n".join([*quantized_onnx_lines(problem, qdq_model), *self._lines(result)])
+        return "\n".join([*quantized_onnx_lines(problem, qdq_model), *self._lines(problem, result)])
 
-    def _lines(self, result: str) -> list[str]:
-        """From `model` and NumPy's `x` to `out` in the dtype `result`."""
+    def _lines(self, problem: ConvProblem, result: str) -> list[str]:
+        """From `model`, NumPy's `x` and perhaps `r` to `out` in the dtype `result`."""
         settings = f'{{"INFERENCE_PRECISION_HINT": "{self.hint}"}}' if self.hint else "{}"
         there, back = ((0, 2, 3, 1), (0, 3, 1, 2)) if self.channels_last else ((0, 1, 2, 3), (0, 1, 2, 3))
+        images = ("x", "r") if "r" in problem.operand_shapes else ("x",)
+        laid_out = _CHANNELS_LAST_LINES if len(images) == 1 else _CHANNELS_LAST_LINES_WITH_SUM
+        n, channels, height, width = problem.output_shape
+        pixels_first = f".reshape({n}, {height}, {width}, {channels})" * (self.channels_last and len(images) > 1)
         return [
             "from openvino import Core, Layout",
             "core = Core()",
             'core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1})',
             "model = core.read_model(model.SerializeToString())",
-            *(_CHANNELS_LAST_LINES if self.channels_last else ()),
+            *(laid_out if self.channels_last else ()),
             f'request = core.compile_model(model, "CPU", {settings}).create_infer_request()',
-            f"request.get_input_tensor().data.view(x.dtype)[...] = x.transpose({there})",
-            f"out = request.infer()[0].view({result}).transpose({back})",
+            *(f'request.get_tensor("{name}").data.view(x.dtype)[...] = {name}.transpose({there})' for name in images),
+            f"out = request.infer()[0].view({result}){pixels_first}.transpose({back})",
         ]
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return self.script(problem)
 
     def onnx_code(self, path: str, threads: int) -> str | None:
         hint = f', "INFERENCE_PRECISION_HINT": "{self.hint}"' if self.hint else ""
@@ -253,6 +260,21 @@ _CHANNELS_LAST_LINES = (
     '    end.model().set_layout(Layout("NCHW"))',
     '    end.tensor().set_layout(Layout("NHWC"))',
     "model = processor.build()",
+)
+_CHANNELS_LAST_LINES_WITH_SUM = (
+    "from openvino import Model, opset13",
+    "from openvino.preprocess import PrePostProcessor",
+    "processor = PrePostProcessor(model)",
+    "for end in (processor.input(0), processor.input(1)):",
+    '    end.model().set_layout(Layout("NCHW"))',
+    '    end.tensor().set_layout(Layout("NHWC"))',
+    "model = processor.build()",
+    "result = model.get_results()[0]",
+    "n, channels, height, width = result.shape",
+    "shape = np.array([n, channels, height * width], np.int64)",
+    "rows = opset13.reshape(result.input_value(0), shape, False)",
+    "pixels_first = opset13.transpose(rows, np.array([0, 2, 1], np.int64))",
+    'model = Model([pixels_first], model.get_parameters(), "channels_last")',
 )
 
 

@@ -13,6 +13,7 @@ from convbench.problem import DTYPES, ConvProblem, Scales
 from ._onednn_log import LOSES_NAN
 from ._torch_conv2d import TorchConv2d
 from ._torch_fused import packed as packed_with
+from ._torch_fused import packed_code
 from ._torch_quantized import (
     ARITHMETIC,
     EAGER,
@@ -84,6 +85,9 @@ class _Native(TorchConv2d):
     def script(self, problem: ConvProblem) -> str | None:
         return torch_script(problem, settings=_OWN_KERNELS)
 
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return self._fused_script(problem, _OWN_KERNELS)
+
     def gradient_script(self, problem: ConvProblem) -> str | None:
         return torch_gradient_script(problem, settings=_OWN_KERNELS)
 
@@ -116,6 +120,10 @@ class _InPlace(TorchConv2d):
         if problem.epilogue is None:
             return "without an epilogue it equals torch"
         return super().unsupported(problem)
+
+
+_SETTINGS = "{padding}, {stride}, {dilation}, {groups}"
+"""Of a packed convolution, in its script."""
 
 
 class _Packed(TorchConv2d):
@@ -179,16 +187,19 @@ class _Packed(TorchConv2d):
         return exported_script(problem)
 
     def script(self, problem: ConvProblem) -> str | None:
-        settings = "{padding}, {stride}, {dilation}, {groups}"
-        return torch_script(
-            problem,
-            channels_last=True,
-            preparation=[
-                "ops = torch.ops.mkldnn",
-                f"packed = ops._reorder_convolution_weight(w, {settings}, list({{x}}.shape))",
-            ],
-            call=f'ops._convolution_pointwise({{x}}, packed, b, {settings}, "none", [], "")',
-        )
+        return self._script(problem, f'ops._convolution_pointwise({{x}}, packed, b, {_SETTINGS}, "none", [], "")')
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        assert problem.epilogue is not None
+        return self._script(problem, packed_code(problem.epilogue, _SETTINGS))
+
+    def _script(self, problem: ConvProblem, call: str) -> str:
+        preparation = [
+            "from torch.nn import functional",
+            "ops = torch.ops.mkldnn",
+            f"packed = ops._reorder_convolution_weight(w, {_SETTINGS}, list({{x}}.shape))",
+        ]
+        return torch_script(problem, channels_last=True, preparation=preparation, call=call)
 
 
 class _Mps(TorchConv2d):

@@ -20,7 +20,8 @@ from convbench.problem import ConvProblem
 from ._issue_forms import PYTORCH
 from ._onednn_log import LOSES_NAN
 from ._torch_conv2d import CPU_ALGORITHM, ISA_SWITCHES, limit_torch_threads
-from ._torch_script import torch_script
+from ._torch_fused import epilogue_code
+from ._torch_script import CALL, torch_script
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,19 +148,26 @@ class TorchCompile(Backend):
         return Ready(run, to_numpy=results_to_numpy, touch=touch_of(input_), explain=explained(run, "cpu"))
 
     def script(self, problem: ConvProblem) -> str | None:
-        freezing = problem.dtype != "float64"
+        return self._script(problem, CALL)
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        assert problem.epilogue is not None
+        return self._script(problem, epilogue_code(problem.epilogue, CALL))
+
+    def _script(self, problem: ConvProblem, computed: str) -> str:
+        freezing, images = problem.dtype != "float64", "x, r" if "r" in problem.operand_shapes else "x"
         return torch_script(
             problem,
             channels_last=True,
-            settings=["from torch._inductor import config"],
+            settings=["from torch._inductor import config", "from torch.nn import functional"],
             preparation=[
                 "w, b = (a if a is None else torch.nn.Parameter(a, requires_grad=False) for a in (w, b))",
-                "conv = lambda x: conv2d({x}, w, b, {stride}, {padding}, {dilation}, {groups})",
+                f"conv = lambda {images}: {computed}",
                 "conv = torch.no_grad()(torch.compile(conv, fullgraph=True, dynamic=False))",
                 f"with config.patch(freezing={freezing}):",
-                "    conv(x)",
+                f"    conv({images})",
             ],
-            call="conv(x)",
+            call=f"conv({images})",
         )
 
 

@@ -54,8 +54,13 @@ class _Cuda(TorchConv2d):
     def script(self, problem: ConvProblem) -> str | None:
         return self._script(problem, "ieee")
 
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return self._script(problem, "ieee")
+
     def _script(self, problem: ConvProblem, precision: str) -> str:
         setting = f'torch.backends.cudnn.conv.fp32_precision = "{precision}"  # before torch 2.9: cudnn.allow_tf32'
+        if problem.epilogue is not None:
+            return self._fused_script(problem, [setting])
         return torch_script(problem, device="cuda", channels_last=self.channels_last, settings=[setting])
 
 
@@ -78,6 +83,9 @@ class _Tf32(_Cuda):
         return _in_tf32(super()._step(problem, x, w, b, g))
 
     def script(self, problem: ConvProblem) -> str | None:
+        return self._script(problem, "tf32")
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
         return self._script(problem, "tf32")
 
 

@@ -154,11 +154,16 @@ class Backend(ABC):
     def script(self, problem: ConvProblem) -> str | None:
         """Plain code that computes what this backend computes, for a bug report to the library; None without one.
 
-        It is asked for forward problems only; for gradients there is `gradient_script`.
+        It is asked for bare forward problems only; with an epilogue there is `fused_script`, for gradients
+        `gradient_script`.
         The code starts with NumPy arrays `x`, `w` and `b` (None without a bias), as `prepare` does, and with `np`, and
         `ml_dtypes` for bfloat16, imported; it cannot use convbench. It leaves a NumPy array `out` in NCHW, computed on
         one thread. Its last line is the call, `out = ...`; all preparation stands before it.
         """
+        return None
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        """The same for a problem with an epilogue. The code starts with the residual `r`, too, where there is a sum."""
         return None
 
     def gradient_script(self, problem: ConvProblem) -> str | None:

@@ -24,6 +24,16 @@ PROBLEMS = (
     "n1c4h6w6_o4k3_p1_g2_bias_bf16",
     "n1c4h6w6_o4k3_p1x0_d2x1_reflect_f16",
 )
+FUSED = tuple(
+    f"{base}_{epilogue}"
+    for base, epilogues in (
+        ("n1c4h7w6_o6k3_p1_bias", ("relu", "add_relu6", "leaky0.25_add", "add", "gelutanh")),
+        ("n2c4h8w9_o6k3x2_s2x1_pt1b0l2r1_g2_bias", ("add_relu", "silu")),
+        ("n1c4h6w6_o4k3_p1_f16", ("clip-1.5x2.5_add", "hswish")),
+        ("n1c3h6w7_o2k2_reflect", ("gelu", "add_sigmoid")),
+    )
+    for epilogue in epilogues
+)
 # In a process of its own: engines do not all bear each other.
 COMPARE = """
 import json, sys
@@ -45,13 +55,17 @@ for backend in (e.backend for e in discover(entry_points=False) if e.name in sys
         ready.sync()
         own = ready.to_numpy(output)
         is_forward = problem.direction == "forward"
+        if problem.quantization is not None:
+            script = backend.quantized_script(problem)
+        elif problem.epilogue is not None:
+            script = backend.fused_script(problem)
+        else:
+            script = backend.script(problem) if is_forward else backend.gradient_script(problem)
         names = {"np": np, "ml_dtypes": ml_dtypes, **drawn.named()}
         names |= {"b": drawn.b} if is_forward else {}
         if problem.quantization:
             names |= vars(drawn.scales)
-            exec(backend.quantized_script(problem), names)
-        else:
-            exec(backend.script(problem) if is_forward else backend.gradient_script(problem), names)
+        exec(script, names)
         out = names["out"]
         assert isinstance(out, np.ndarray), (backend.name, text)
         assert (out.shape, out.dtype) == (own.shape, own.dtype), (backend.name, text, out.shape, out.dtype)
@@ -124,6 +138,30 @@ def test_a_quantized_script_computes_what_its_backend_does(module: str, tmp_path
 
 def unsupported(name: str, text: str) -> str | None:
     return HERE[name].backend.unsupported(ConvProblem.parse(text))
+
+
+@pytest.mark.parametrize("module", FAMILIES)
+def test_a_fused_script_computes_what_its_backend_does(module: str, tmp_path: Path) -> None:
+    of_module = [name for name, entry in HERE.items() if entry.origin.target == module]
+    asked = FUSED[1:2] if module.endswith("compile") else FUSED
+    problems = [ConvProblem.parse(text) for text in asked]
+    names = [
+        name
+        for name in of_module
+        if any(not HERE[name].backend.unsupported(p) and HERE[name].backend.fused_script(p) for p in problems)
+    ]
+    if not names:
+        pytest.skip(f"no backend of {module} has a script of a problem with an epilogue")
+    words = [sys.executable, "-c", COMPARE, ",".join(names), json.dumps(asked)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    compared = {tuple(pair) for pair in json.loads(done.stdout.splitlines()[-1])}
+    assert compared == {
+        (name, text)
+        for name in names
+        for text, problem in zip(asked, problems, strict=True)
+        if not HERE[name].backend.unsupported(problem)
+    }
 
 
 def test_the_libraries_that_are_always_here_have_scripts() -> None:

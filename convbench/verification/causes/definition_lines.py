@@ -1,22 +1,51 @@
-"""A convolution and its gradients by definition, as lines of NumPy that compute them in float64."""
+"""A convolution, its epilogue and its gradients by definition, as lines of NumPy that compute them in float64."""
 
 from __future__ import annotations
 
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Epilogue
 from convbench.verification.reference import NUMPY_MODES
 
 
 def definition_lines(problem: ConvProblem) -> list[str]:
-    """Lines that define `computed`: forward a function of (x, w, b), for a gradient of what its direction takes."""
-    return _forward(problem) if problem.direction == "forward" else _gradient(problem)
+    """Lines that define `computed`: forward a function of (x, w, b), with a sum of (x, w, b, r), for a gradient of what
+    its direction takes."""
+    if problem.epilogue is not None:
+        return [*_forward(problem, "convolved"), *_ended(problem.epilogue)]
+    return _forward(problem, "computed") if problem.direction == "forward" else _gradient(problem)
 
 
-def _forward(problem: ConvProblem) -> list[str]:
+def _ended(epilogue: Epilogue) -> list[str]:
+    """The epilogue of the function `convolved`."""
+    slope, low, high = epilogue.slope, epilogue.low, epilogue.high
+    activation = {
+        None: "y",
+        "relu": "np.maximum(y, 0)",
+        "relu6": "np.clip(y, 0, 6)",
+        "clip": f"np.clip(y, {low}, {high})",
+        "leaky_relu": f"np.where(y > 0, y, y * {slope})",
+        "hard_swish": "np.where(y == -np.inf, 0, y * np.clip(y + 3, 0, 6) / 6)",
+        "sigmoid": "1 / (1 + np.exp(-y))",
+        "silu": "np.where(y == -np.inf, 0, y / (1 + np.exp(-y)))",
+        "gelu": "np.where(y == -np.inf, 0, y * np.vectorize(math.erfc)(-y / 2**0.5) / 2)",
+        "gelu_tanh": "np.where(y == -np.inf, 0, y / (1 + np.exp(-((8 / np.pi) ** 0.5) * (y + 0.044715 * y**3))))",
+    }[epilogue.activation]
+    before, after = ((epilogue.residual == where) * " + r.astype(np.float64)" for where in ("before", "after"))
+    return [
+        *(["import math"] if epilogue.activation == "gelu" else []),
+        f"def computed(x, w, b{', r' * (epilogue.residual is not None)}):",
+        f"    y = convolved(x, w, b){before}",
+        '    with np.errstate(over="ignore", invalid="ignore"):',
+        f"        return {activation}{after}",
+        "",
+    ]
+
+
+def _forward(problem: ConvProblem, name: str) -> list[str]:
     n, groups = problem.batch, problem.groups
     (o, own, kh, kw), (dh, dw), (sh, sw) = problem.weight_shape, problem.dilation, problem.stride
     extents = f"{problem.out_height}, {problem.out_width}, {kh}, {kw}"
     return [
-        "def computed(x, w, b):  # by definition, in float64",
+        f"def {name}(x, w, b):  # by definition, in float64",
         "    x, w = x.astype(np.float64), w.astype(np.float64)",
         *_padded(problem, "x", axes_before=2),
         f"    seen = np.lib.stride_tricks.sliding_window_view(x, {(dh * (kh - 1) + 1, dw * (kw - 1) + 1)}, (2, 3))",

@@ -26,14 +26,15 @@ _COLUMNS = 112
 def operand_lines(
     problem: ConvProblem, operands: Operands, values: Values, seed: int, magnitude: int | None = None
 ) -> list[str] | None:
-    """Lines that define `x`, `w` and `b`, or of a gradient what it takes, with `np` and, for bfloat16, `ml_dtypes`
-    imported; None for many numbers that no short lines draw.
+    """Lines that define `x`, `w` and `b`, perhaps a residual `r`, or of a gradient what it takes, with `np` and, for
+    bfloat16, `ml_dtypes` imported; None for many numbers that no short lines draw.
 
     `values` and `seed` say how `operands` were drawn, and `magnitude` how large integers are.
     """
     arrays = operands.named()
     no_bias = ["b = None"] if problem.direction == "forward" and not problem.bias else []
     is_drawn = problem.direction == "forward" or values not in ("one-tap", "special")
+    is_drawn = is_drawn and problem.epilogue is None
     if sum(array.size for array in arrays.values()) <= (_MOST_LITERALS if is_drawn else _MOST_ANYWAY):
         return [line for name, array in arrays.items() for line in literal(name, array)] + no_bias
     if not is_drawn:

@@ -104,8 +104,9 @@ def _arrays(key: Judge) -> list[str]:
 def _script(problem: ConvProblem, backend: Backend) -> str | None:
     if problem.quantization is not None:
         return backend.quantized_script(problem)
-    if problem.epilogue is not None:
         return None
+    if problem.epilogue is not None:
+        return backend.fused_script(problem)
     if problem.direction == "forward":
         return backend.script(problem)
     return backend.gradient_script(problem) if problem.direction in GRADIENTS else None
@@ -113,7 +114,8 @@ def _script(problem: ConvProblem, backend: Backend) -> str | None:
 
 def _names(problem: ConvProblem) -> list[str]:
     """The names of the arrays in a program; forward `b` is one without a bias, too."""
-    return [*OPERANDS[problem.direction], *(["b"] if problem.direction == "forward" else [])]
+    residual = ["r"] if "r" in problem.operand_shapes else []
+    return [*OPERANDS[problem.direction], *(["b"] if problem.direction == "forward" else []), *residual]
 
 
 def _arguments(problem: ConvProblem) -> str:
@@ -131,6 +133,7 @@ def _changed(problem: ConvProblem) -> str:
         return f"(-{one} * {one}.dtype.type(2),)"
     words = [f"-{one}", *(f"{name} * {name}.dtype.type(2)" for name in others)]
     words += ["None if b is None else -b * b.dtype.type(2)"] if problem.direction == "forward" else []
+    words += ["-r * r.dtype.type(2)"] if "r" in problem.operand_shapes else []
     return ", ".join(words)
 
 
@@ -163,6 +166,8 @@ def _verdict(failure: Failure, key: Judge, backend: Backend) -> list[str]:
         name = key.problem.dtype if key.problem.quantization is None else key.problem.quantization.dtypes["y"]
         dtype = "np.dtype(ml_dtypes.bfloat16)" if is_own else f'np.dtype("{name}")'
         return ['print("got     ", out.shape, out.dtype)', f'print("expected", {key.problem.result_shape}, {dtype})']
+    if key.problem.epilogue is not None:
+        return _at_one_element(failure, key.problem)
     if isinstance(key, QuantizedOracle):
         judged = quantized_verdict_lines(key, backend.arithmetic)
     else:
@@ -172,6 +177,15 @@ def _verdict(failure: Failure, key: Judge, backend: Backend) -> list[str]:
         "at = tuple(np.argwhere(wrong)[0]) if wrong.any() else (0,) * wrong.ndim",
         'print(f"{np.count_nonzero(wrong)} of {wrong.size} elements wrong")',
         'print(f"at {list(map(int, at))}: got {float(out[at])!r}, expected {float(expected[at])!r}")',
+    ]
+
+
+def _at_one_element(failure: Failure, problem: ConvProblem) -> list[str]:
+    """Of a problem with an epilogue: what the error bound is depends on the slope at each element."""
+    return [
+        f"expected = computed({', '.join(_names(problem))})",
+        f"at = {failure.element or (0,) * len(problem.result_shape)}",
+        'print(f"at {list(at)}: got {float(out[at])!r}, expected {float(expected[at])!r}")',
     ]
 
 
