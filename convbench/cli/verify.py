@@ -121,7 +121,7 @@ def verify(as_json: bool, cluster: str | None, machines: tuple[str, ...], insecu
     else:
         from convbench.fleet.cluster.cluster_file import cluster_description
         from convbench.fleet.gathering import FleetOptions
-        from convbench.fleet.verify import verify_on_fleet
+        from convbench.fleet.verification.verify import verify_on_fleet
 
         fleet = FleetOptions(cluster=cluster_description(cluster), machines=machines, insecure=insecure)
         verification = verify_on_fleet(request, fleet, observer)

@@ -21,7 +21,11 @@ _MOST_OPEN = 256
 
 def record_id(record: Mapping[str, Any]) -> str:
     """A digest of all that a record says. Two records are never alike: they hold clock times and their session."""
-    return hashlib.blake2b(line_of(record).encode(errors="backslashreplace"), digest_size=12).hexdigest()
+    return _digest(line_of(record))
+
+
+def _digest(line: str) -> str:
+    return hashlib.blake2b(line.encode(errors="backslashreplace"), digest_size=12).hexdigest()
 
 
 class Collection:
@@ -49,10 +53,11 @@ class Collection:
         `ValueError` for a record that names no machine or run."""
         path = self.path_of(record)
         self._know(path)
-        number = record_id(record)
+        line = line_of(record)
+        number = _digest(line)
         if number in self.ids:
             return False
-        self._journal(path).append(record, durable=False)
+        self._journal(path).append_line(line, durable=False)
         self.ids.add(number)
         self.written[path] = self.written.get(path, 0) + 1
         return True

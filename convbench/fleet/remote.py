@@ -22,7 +22,7 @@ from convbench.measurement.workers.json_child import JsonChild
 KINDS: Mapping[str, str] = {
     "describe": "convbench.fleet.machines.describe",
     "run": "convbench.fleet.run_job",
-    "verify": "convbench.fleet.verify_job",
+    "verify": "convbench.fleet.verification.job",
 }
 """The modules that a message may start, by the word in it."""
 LOOK_EVERY_S, ALIVE_EVERY_S, LAST_WORDS_S = 1.0, 10.0, 10.0

@@ -46,7 +46,10 @@ class Journal(LineFile):
     def append(self, record: Mapping[str, Any], *, durable: bool = True) -> None:
         """Write one record; it is on disk when this returns or, unless `durable`, with the system, which writes it
         soon. Raises `ResultsError` when that cannot be done."""
-        line = line_of(record)
+        self.append_line(line_of(record), durable=durable)
+
+    def append_line(self, line: str, *, durable: bool = True) -> None:
+        """The same of a record as `line_of` writes it."""
         try:
             self.write(line, durable=durable)
             self.flush()

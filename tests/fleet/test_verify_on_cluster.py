@@ -10,8 +10,6 @@ import pytest
 from fleet_of_processes import fleet_of
 from places import PLUGINS
 
-from convbench.fleet.verify import merged
-
 pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
 
 WORDS = ["verify", "--backend", "wrong-*", "--strength", "2", "--search-time", "0", "--json"]
@@ -46,14 +44,3 @@ def test_two_machines_find_the_causes_that_one_finds(tmp_path: Path, monkeypatch
         assert len({row["coverage"] for row in of_both}) == 1
         causes = [sorted((f["case"], f["check"]) for f in row["failures"]) for row in of_both]
         assert causes[0] == causes[1] != []
-
-
-def test_a_cause_that_shows_on_one_kind_alone_says_so() -> None:
-    failure = {"case": "n1c2h4w4_o2k1", "check": "exact", "reason": "2 of 9 differ"}
-    row = {"backend": "b", "status": "wrong", "cases": 3, "searched": 1, "failures": [failure], "complete": True}
-    sound = row | {"status": "ok", "failures": []}
-    of_both = merged([("with AMX", row), ("without", sound)])
-    assert of_both["status"] == "wrong" and of_both["cases"] == 6
-    assert of_both["failures"][0]["machines"] == ["with AMX"]
-    assert "only on with AMX" in of_both["failures"][0]["reason"]
-    assert "machines" not in merged([("with AMX", row), ("without", row)])["failures"][0]

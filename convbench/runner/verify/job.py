@@ -70,7 +70,7 @@ def campaign_events(
             known = own_table() + [entry for path in request["known"] for entry in read_known(Path(path))]
             flags = flags_within(isa, cpu_flags())
             campaign.known = applicable(known, entry.backend.name, examiner.versions, flags)
-            for phase, text, failure in request["answered"]:
+            for phase, text, failure, *_ in request["answered"]:
                 campaign.remember(Question.parse(text), None if failure is None else _failure_of(failure), phase)
             plan = _plan(request)
             yield {"event": "planned", "questions": campaign.expected(plan), "search_s": request["search_time"]}

@@ -21,7 +21,7 @@ from convbench.verification.causes.report import report
 from convbench.verification.known import KnownWrong
 from convbench.verification.question import Question
 
-_GRAVEST_FIRST = (Status.WRONG, Status.CRASHED, Status.ERROR, Status.TIMEOUT, Status.OUT_OF_MEMORY)
+GRAVEST_FIRST = (Status.WRONG, Status.CRASHED, Status.ERROR, Status.TIMEOUT, Status.OUT_OF_MEMORY)
 _FOUND_BY = 3
 Row = dict[str, Any]
 
@@ -45,7 +45,7 @@ def row_of(
     """The row of a backend that was asked. `known` says whether it failed, and in known ways only."""
     examiner = campaign.examiner
     statuses = {failure.status for failure in campaign.failures.values()}
-    status = next((status for status in _GRAVEST_FIRST if status in statuses), Status.OK)
+    status = next((status for status in GRAVEST_FIRST if status in statuses), Status.OK)
     too_large = [{"case": problem.case_id, "reason": reason} for problem, reason in campaign.too_large.items()]
     if not campaign.questions and too_large:
         reason = f"{too_large[0]['case']} is {too_large[0]['reason']}"

@@ -263,7 +263,7 @@ def _job_request(
         "dtypes": request.dtypes,
         "strength": request.strength if request.is_whole else 0,
         "search_time": request.search_time if request.is_whole else 0.0,
-        "answered": [[event["phase"], event["question"], event["finding"]] for event in answered],
+        "answered": [[e["phase"], e["question"], e["finding"], e.get("kind")] for e in answered],
         "seconds_before": max((event["seconds"] for event in answered), default=0.0),
         "searched_s": max((event["searched_s"] for event in answered), default=0.0),
     }

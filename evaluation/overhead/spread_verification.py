@@ -1,0 +1,98 @@
+"""Does `verify` over two workers find the causes that it finds alone, and in which part of the time?
+
+    python evaluation/overhead/spread_verification.py [FAULTS] [SEARCH_SECONDS]
+
+Both sides verify the same seeded faults (default 6), with a search of SEARCH_SECONDS (default 20) for each: one
+campaign at a time here, and one at a time on each of two workers on loopback. The workers have names of machines, homes
+and temporary folders of their own, and one half of the CPUs each. Dask's scheduler is started before. The time of each
+side is that of the whole command. Prints the causes of both sides, and leaves with 1 where they differ.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+from fleet_of_processes import FleetOfProcesses, fleet_of
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+MACHINES = ("north", "south")
+PLUGIN = """
+import sys
+
+sys.path.append({folder!r})
+import faults
+
+BACKENDS = tuple(backend for backend in faults.BACKENDS if backend.name in {names!r})
+"""
+
+
+def chosen(count: int) -> list[str]:
+    """So many of the seeded faults, from all families."""
+    sys.path.append(str(CHECKOUT / "evaluation" / "mutation"))
+    import faults
+
+    names = [backend.name for backend in faults.BACKENDS if getattr(backend, "fault", None) is not None]
+    return names[:: max(1, len(names) // count)][:count]
+
+
+def install(site: Path, names: list[str]) -> None:
+    """The faults as an installed plugin: machines of a cluster have what is installed."""
+    (site / "seeded-1.0.dist-info").mkdir(parents=True)
+    (site / "seeded-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: seeded\nVersion: 1.0\n")
+    (site / "seeded-1.0.dist-info" / "entry_points.txt").write_text("[convbench.backends]\nseeded = seeded_for_fleet\n")
+    folder = str(CHECKOUT / "evaluation" / "mutation")
+    (site / "seeded_for_fleet.py").write_text(PLUGIN.format(folder=folder, names=tuple(names)))
+
+
+def timed(fleet: FleetOfProcesses, words: list[str], cpus: set[int]) -> tuple[float, dict[str, list[tuple[str, str]]]]:
+    """The seconds of a command on these CPUs, and the causes of each backend: what is asked, and the check."""
+    before = os.sched_getaffinity(0)
+    start = time.monotonic()
+    os.sched_setaffinity(0, cpus)
+    try:
+        done = fleet.convbench(*words)
+    finally:
+        os.sched_setaffinity(0, before)
+    seconds = time.monotonic() - start
+    assert done.returncode in (0, 1), done.stderr
+    rows = map(json.loads, done.stdout.splitlines())
+    return seconds, {row["backend"]: sorted((f["case"], f["check"]) for f in row["failures"]) for row in rows}
+
+
+def main(count: int, search_s: float) -> int:
+    names = chosen(count)
+    cpus = sorted(os.sched_getaffinity(0))
+    halves = set(cpus[: max(1, len(cpus) // 2)]), set(cpus[len(cpus) // 2 :])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        install(folder / "site", names)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder / "site"), os.environ.get("PYTHONPATH")]))
+        words = ["verify", *(word for name in names for word in ("--backend", name)), "--json", "--jobs", "1"]
+        words += ["--search-time", f"{search_s:g}"]
+        with fleet_of(folder) as fleet:
+            for machine, half in zip(MACHINES, halves, strict=True):
+                (folder / "tmp" / machine).mkdir(parents=True)
+                os.sched_setaffinity(0, half)
+                fleet.start_worker(machine, TMPDIR=str(folder / "tmp" / machine))
+            os.sched_setaffinity(0, set(cpus))
+            fleet.wait_for_workers(2)
+            alone_s, alone = timed(fleet, [*words, "--results", "alone"], halves[0])
+            spread_s, spread = timed(fleet, [*words, "--results", "spread", "--cluster", fleet.address], set(cpus))
+    causes = sum(map(len, alone.values()))
+    same = alone == spread
+    print(f"{len(names)} seeded faults, {search_s:g} s of search for each")
+    print(f"alone            {alone_s:6.1f} s, {causes} causes")
+    print(f"on two workers   {spread_s:6.1f} s, {sum(map(len, spread.values()))} causes")
+    print(f"{spread_s / alone_s:.2f} of the time, {'the same causes' if same else 'other causes'}")
+    for name in names if not same else ():
+        if alone.get(name) != spread.get(name):
+            print(f"  {name}\n    alone  {alone.get(name)}\n    spread {spread.get(name)}")
+    return int(not same)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 6, float(sys.argv[2]) if len(sys.argv) > 2 else 20.0))
