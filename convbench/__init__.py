@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from convbench.api.choose import choose as choose
+    from convbench.api.cluster import Cluster as Cluster
+    from convbench.api.cluster import choose_hardware as choose_hardware
     from convbench.api.compare import compare as compare
     from convbench.api.picture import picture as picture
     from convbench.api.report import report as report
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "api.choose": "choose",
+    "api.cluster": "Cluster choose_hardware",
     "api.compare": "compare",
     "api.picture": "picture",
     "api.report": "report",

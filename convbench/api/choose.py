@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -135,9 +135,14 @@ def choose(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    request = Request(**_subject(subject), **read_options(locals()))
+    request = request_of(locals())
     with requested_progress(progress, lower=lower_precision) as observer:
         return choose_request(request, observer)
+
+
+def request_of(arguments: Mapping[str, Any]) -> Request:
+    """The request of the arguments of `choose`. Raises `ConvbenchError` for what cannot be understood."""
+    return Request(**_subject(arguments["subject"]), **read_options(arguments))
 
 
 def _subject(subject: Subject | Iterable[Subject] | Any) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
@@ -141,7 +141,12 @@ def run(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    values = read_options(locals(), threads=whole_numbers, batch=whole_numbers, isa=separated_words, data=words)
-    request = Request(**subjects(subject)._asdict(), **values)
+    request = request_of(locals())
     with requested_progress(progress, lower=lower_precision) as observer:
         return run_request(request, observer)
+
+
+def request_of(arguments: Mapping[str, Any]) -> Request:
+    """The request of the arguments of `run`. Raises `ConvbenchError` for what cannot be understood."""
+    fields = read_options(arguments, threads=whole_numbers, batch=whole_numbers, isa=separated_words, data=words)
+    return Request(**subjects(arguments["subject"])._asdict(), **fields)

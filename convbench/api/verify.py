@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -92,12 +92,27 @@ def verify(
 
     Raises `ConvbenchError` for anything that cannot be understood or found.
     """
-    values = locals()
+    keep, request = request_of(locals())
+    return kept_or_not(request, keep, partial(verify_backends, observer=observer_of(progress)))
+
+
+def kept_or_not(request: Request, keep: bool, verified: Callable[[Request], Verification]) -> VerifyResult:
+    """What `verified` makes of the request, in a temporary folder unless it is to `keep` its results."""
+    if keep:
+        return VerifyResult(_with_reports(verified(request), keep=True))
+    with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
+        return VerifyResult(_with_reports(verified(replace(request, results=Path(folder))), keep=False))
+
+
+def request_of(arguments: Mapping[str, Any]) -> tuple[bool, Request]:
+    """Whether to keep the results, and the request, of the arguments of `verify`. Raises `ConvbenchError` for what
+    cannot be understood."""
+    subject = arguments["subject"]
     names = [subject] if isinstance(subject, (str, PathLike)) else list(subject)
     files = [name for name in names if isinstance(name, PathLike) or str(name).endswith(".py")]
-    values |= {"backend": [name for name in names if name not in files], "plugin": [*files, *paths(plugin)]}
+    own = {"backend": [name for name in names if name not in files], "plugin": [*files, *paths(arguments["plugin"])]}
     fields = read_options(
-        values,
+        {**arguments, **own},
         known=paths,
         question=_questions,
         question_limit=seconds,
@@ -105,13 +120,7 @@ def verify(
         search_time=_seconds_or_none,
         time_limit=_seconds_or_none,
     )
-    keep, request = fields.pop("keep"), Request(**with_older_words(fields))
-    observer = _observer(progress)
-    if keep:
-        return VerifyResult(_with_reports(verify_backends(request, observer), keep=True))
-    with tempfile.TemporaryDirectory(prefix="convbench-") as folder:
-        verification = verify_backends(replace(request, results=Path(folder)), observer)
-        return VerifyResult(_with_reports(verification, keep=False))
+    return fields.pop("keep"), Request(**with_older_words(fields))
 
 
 def _seconds_or_none(value: float, option: str) -> float:
@@ -123,7 +132,7 @@ def _questions(value: str | ConvProblem | Iterable[str | ConvProblem], option: s
     return tuple(question.case_id if isinstance(question, ConvProblem) else question for question in questions)
 
 
-def _observer(progress: bool | None) -> VerifyObserver:
+def observer_of(progress: bool | None) -> VerifyObserver:
     console = stderr()
     if progress is False or not (progress or is_drawn(console)):
         return VerifyObserver()

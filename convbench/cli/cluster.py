@@ -42,28 +42,26 @@ def choose_hardware(
 ) -> int:
     """`convbench choose --machines` and `--cluster`; the exit code."""
     from convbench.analysis.hardware.prices import CURRENCY, prices_of
+    from convbench.api.cluster import HardwareResult
     from convbench.fleet.choose import choose_on_fleet
     from convbench.fleet.cluster.cluster_file import cluster_description
     from convbench.fleet.gathering import FleetOptions
     from convbench.reporting.console import show, stderr
-    from convbench.reporting.fleet.hardware import hardware_report
     from convbench.reporting.fleet.runs import show_endings
     from convbench.reporting.progress import progress
     from convbench.runner.choose.hardware import answer_for_machines
 
-    named, done = prices_of(prices), None
+    named = prices_of(prices)
     with progress(stderr(), plain=as_json, lower=request.lower_precision) as observer:
         if cluster is None:
-            answer = answer_for_machines(request, machines, named, currency or CURRENCY, observer)
+            result = HardwareResult(answer_for_machines(request, machines, named, currency or CURRENCY, observer))
         else:
             fleet = FleetOptions(cluster=cluster_description(cluster), machines=machines, insecure=insecure)
-            answer, done = choose_on_fleet(request, fleet, named, currency, observer, resume=resume)
-    show(hardware_report(answer), answer.as_json(), as_json=as_json)
-    if done is not None:
-        show_endings(done)
-        if done.interrupted or done.lost:
-            return done.exit_code
-    return 0 if answer.fastest is not None else 3
+            result = HardwareResult(*choose_on_fleet(request, fleet, named, currency, observer, resume=resume))
+    show(result, result.records, as_json=as_json)
+    if result.fleet is not None:
+        show_endings(result.fleet)
+    return result.exit_code
 
 
 @click.command(short_help="Say which machines a cluster has, and how they differ.")

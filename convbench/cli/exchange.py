@@ -13,10 +13,12 @@ from convbench.cli import options
 @click.option(
     "--results", type=options.PATH, metavar="DIR", help="Write the page of throughput alone, of the journals in DIR."
 )
-def publish(results: Path | None) -> None:
+@click.option("--machines", is_flag=True, help="Also write a page of each machine, which the page of all leads to.")
+def publish(results: Path | None, machines: bool) -> None:
     """Write asv's pages of this checkout, and beside them convbench.html: the latest throughput of everything.
 
-    With --results no checkout is needed: journals that were copied from elsewhere get the page of throughput.
+    With --results no checkout is needed: journals that were copied from elsewhere get the page of throughput. Where
+    there are several machines, it says which of them to use, and how comparable they are.
     """
     from convbench.reporting.console import say, show_journal_warnings
     from convbench.reporting.page.page import published_page
@@ -25,10 +27,10 @@ def publish(results: Path | None) -> None:
 
     show_journal_warnings()
     if results is not None:
-        count, page = publish_page(FIELDS, published_page, results)
+        count, page = publish_page(FIELDS, published_page, results, machines=machines)
         say(f"{page} shows the throughput of {count:,} records.")
         return
-    count, page, index = publish(FIELDS, published_page, lambda: say("asv publish ...", error=True))
+    count, page, index = publish(FIELDS, published_page, lambda: say("asv publish ...", error=True), machines=machines)
     say(f"{page} shows the throughput of {count:,} records, {index} their history; `asv preview` serves both.")
 
 

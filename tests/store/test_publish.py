@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from browser import opened, served, what_is_missing
+from made_records import made
 from test_asv import IS_CLONE, call, cloned
 from test_asv import clone as clone
 
@@ -150,6 +152,55 @@ def test_the_summary_in_the_browser_shows_the_throughput_of_the_newest_records(
         for text, figure in zip(shown[pair], figures, strict=True):
             rounding = 0.51 * 10.0 ** -len(text.partition(".")[2])
             assert float(text.replace(",", "")) == pytest.approx(figure, rel=0.006, abs=rounding), (pair, text)
+
+
+# --- many machines ----------------------------------------------------------------------------------------------------
+
+
+@needs_clone
+def test_two_machines_have_their_series_in_asv_and_a_page_each(pages: Path, clone: Path, tmp_path: Path) -> None:
+    both = tmp_path / "clone"
+    shutil.copytree(clone, both, symlinks=True)
+    for path in (both / "results" / "here").iterdir():  # as another machine would have written them
+        (both / "results" / "there").mkdir(exist_ok=True)
+        content = path.read_text(encoding="utf-8").replace('"here"', '"there"')
+        (both / "results" / "there" / path.name).write_text(content, encoding="utf-8")
+    done = call(both, sys.executable, "-m", "convbench", "publish", "--machines")
+    assert done.returncode == 0, done.stderr
+    site = both / ".asv" / "html"
+    parameters = json.loads((site / "index.json").read_text())["params"]
+    assert sorted(parameters["machine"]) == ["here", "there"]
+    for machine in ("here", "there"):
+        graphs = [path for path in site.rglob("track.Smoke.track_time.json") if f"machine-{machine}" in path.parts]
+        points = [json.loads(path.read_text()) for path in graphs]
+        assert points == [json.loads(path.read_text()) for path in pages.rglob("track.Smoke.track_time.json")
+                          if "machine-here" in path.parts]  # fmt: skip
+        assert len(points) == 1 and len(points[0]) == 2
+        page = (site / f"convbench-{machine}.html").read_text()
+        assert 'href="convbench.html"' in page and "12 " in page and 'id="hardware"' not in page
+    page = (site / "convbench.html").read_text()
+    assert 'id="hardware"' in page and 'href="convbench-there.html"' in page
+    assert "here and there are of one kind: over the 12 pairs that both timed, there took 1.000 times as long" in page
+
+
+def test_pages_of_machines_with_hostile_names_are_files_beside_the_first(tmp_path: Path) -> None:
+    names = ["../../evil", "<script>alert(1)</script>", "a b", "plain"]
+    folder = tmp_path / "results"
+    (folder / "x").mkdir(parents=True)
+    made_ones = [made(machine={"machine": name, "cpu": name}, suite="s", case="c") for name in names]
+    (folder / "x" / "run.jsonl").write_text("".join(json.dumps(one) + "\n" for one in made_ones))
+    done = call(tmp_path, sys.executable, "-m", "convbench", "publish", "--results", "results", "--machines")
+    assert done.returncode == 0, done.stderr
+    written = sorted(path.name for path in tmp_path.rglob("*.html"))
+    assert (
+        len(written) == 5
+        and written[0].startswith("convbench-")
+        and {"convbench.html", "convbench-plain.html"} < {*written}
+    )
+    assert all(path.parent == folder for path in tmp_path.rglob("*.html"))
+    page = (folder / "convbench.html").read_text()
+    assert all(f'href="{name}"' in page for name in written if name != "convbench.html")
+    assert "<script>alert" not in page
 
 
 # --- the page without asv ---------------------------------------------------------------------------------------------

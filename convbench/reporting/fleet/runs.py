@@ -20,12 +20,13 @@ def show_fleet_run(done: FleetRun, request: Request) -> None:
 def show_endings(done: FleetRun) -> None:
     """Print, on standard error, what came of each machine, and what to type for what is missing."""
     for run in done.runs:
-        say(_ending(run), error=True)
+        say(ending_of(run), error=True)
     if done.interrupted or done.lost:
         say("The same command with --resume fetches what the machines have kept, and measures the rest.", error=True)
 
 
-def _ending(run: MachineRun) -> str:
+def ending_of(run: MachineRun) -> str:
+    """How many records of a machine are where, and why not all."""
     journals = ", ".join(str(path) for path in sorted(run.journals)) or "no journal"
     missing = f" Not all came: {run.lost}." if run.lost is not None else ""
     return f"{run.machine.name}: {count(run.written, 'new record')} in {journals}.{missing}"

@@ -33,6 +33,7 @@ from convbench.reporting.page.side_by_side import side_by_side
 from convbench.reporting.page.verification import counts_sentence, verdict
 from convbench.reporting.run.report import own_error_sentence
 from convbench.reporting.run.suite_tables import closing
+from convbench.reporting.terminal_text import printable
 from convbench.store.schema import Record
 
 _WRAPPED_BY_THE_PAGE = 10_000
@@ -100,11 +101,15 @@ def _beside(groups: Sequence[Group]) -> list[dict[str, Any]]:
     return [] if len(machines) == len(groups) else side_by_side(groups)
 
 
-def published_page(project: str, records: Iterable[Record], graphs: Mapping[str, str]) -> str:
-    """The page of all records of a project, beside asv's pages; `graphs` are addresses in these by suite."""
+def published_page(
+    project: str, records: Iterable[Record], graphs: Mapping[str, str], pages: Mapping[str, str] | None = None
+) -> str:
+    """The page of all records of a project, beside asv's pages; `graphs` are addresses in these by suite, and `pages`
+    those of other pages by what they are called, such as a machine."""
     links = {"History by commit (asv)": "index.html"} if graphs else {}
     links |= {f"{suite} by commit": address for suite, address in graphs.items()}
-    return page_of(Report(f"{project}: throughput", list(records), links=links))[0]
+    links |= {printable(name): address for name, address in (pages or {}).items()}
+    return page_of(Report(printable(f"{project}: throughput"), list(records), links=links))[0]
 
 
 def _policy(scripts: Iterable[str]) -> str:
