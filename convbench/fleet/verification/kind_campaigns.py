@@ -97,7 +97,7 @@ class KindCampaigns:
         return {left[0].name: {f"{backend}{_PART}": dict(self._requests[backend]) | alone | {"part": [0, 1]}}}
 
     def note_answer(self, backend: str, event: Event) -> None:
-        """Remember an answer. Raises `ValueError`, `KeyError` or `TypeError` for what is none."""
+        """Remember an answer. Raises `ValueError`, `KeyError` or `TypeError` for anything else."""
         Question.parse(event["question"])
         self._answered[backend].append([event["phase"], event["question"], event["finding"]])
         self._seconds[backend] = max(self._seconds[backend], float(event["seconds"]))
