@@ -114,7 +114,7 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
     subjects = {"--suite": values["suite"], "--model": values["model"], "--problem": problem}
     names = [name for name, value in subjects.items() if value is not None]
     if len(names) != 1:
-        reason = f"there are {' and '.join(names)}" if names else "there is none"
+        reason = f"there are {' and '.join(names)}" if names else "such as --model timm:resnet18"
         raise click.UsageError(f"give one of --suite, --model and --problem; {reason}.")
     from convbench.reporting.console import show_journal_warnings
     from convbench.runner.choose.answer import Request

@@ -134,7 +134,7 @@ def exit_code(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         usage = io.StringIO()
         error.show(usage)
-        code = _complain(usage.getvalue().rstrip(), 2)
+        code = _complain(f"{usage.getvalue().rstrip()}{_example_for(error)}", 2)
     except (click.Abort, KeyboardInterrupt, Interrupted):
         code = INTERRUPTED
     except ReaderGoneError as gone:
@@ -153,6 +153,13 @@ def exit_code(arguments: list[str] | None = None) -> int:
             bug = "This is a bug in convbench; with --debug before the command it shows where."
             code = _complain(f"convbench: {type(error).__name__}: {error}\n{bug}", BUG_EXIT_CODE)
     return code if isinstance(code, int) else 0
+
+
+def _example_for(error: click.ClickException) -> str:
+    """A line with what to type, where an argument is missing."""
+    if not isinstance(error, click.MissingParameter) or error.ctx is None or error.ctx.info_name not in EXAMPLES:
+        return ""
+    return f"\nFor example: {EXAMPLES[error.ctx.info_name][0]}"
 
 
 def _complain(text: str, code: int) -> int:

@@ -118,7 +118,7 @@ _RESULTS = options.section(
 def run(page: Path | None, **values: Any) -> None:
     """Verify and time backends on the cases of suites, or on single problems, and record the results."""
     if not values["suites"] and not values["problems"]:
-        raise click.UsageError("give --suite or --problem; `convbench suites` lists the suites.")
+        raise click.UsageError("give --suite or --problem, such as --suite sizes; `convbench suites` lists the suites.")
     from convbench.api.run import run_request
     from convbench.cli.report import show_report
     from convbench.reporting.console import show_journal_warnings, stderr

@@ -102,7 +102,9 @@ def runs_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
     ]
     headers = ("run", "time", "machine", "suites", "backends", "timed", "commit")
     table = plain_table(headers, cells, right=(5,), wraps=(4,), drops=(6, 2, 5, 4))
-    commands = "Show one:     convbench show last\nCompare two:  convbench compare last~1 last"
+    commands = "Show one:     convbench show last"
+    if len(rows) > 1:
+        commands += "\nCompare two:  convbench compare last~1 last"
     return Group(table, Text(), Text(commands))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -123,6 +124,28 @@ def test_every_command_has_one_to_three_examples_at_the_end_of_its_help() -> Non
         assert 1 <= len(EXAMPLES[name]) <= 3
         text = command.get_help(click.Context(command, info_name=name))
         assert [line.strip() for line in text.splitlines()[-len(EXAMPLES[name]) :]] == list(EXAMPLES[name])
+
+
+def test_a_missing_argument_is_answered_with_an_example() -> None:
+    line = [sys.executable, "-m", "convbench", "compare", "only-one"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert "Missing argument 'NEW'." in done.stderr
+    assert done.stderr.endswith(f"For example: {EXAMPLES['compare'][0]}\n")
+
+
+@pytest.mark.parametrize("name", ["run", "verify", "choose"])
+def test_many_options_stand_under_headings_and_each_stands_once(name: str) -> None:
+    command = cli.commands[name]
+    help_text = command.get_help(click.Context(command, info_name=name))
+    headings = re.findall(r"^(\S.*):$", help_text, flags=re.MULTILINE)
+    assert len(headings) >= 5 and len(set(headings)) == len(headings) and headings[-1] == "Other options"
+    shown = re.findall(r"^  (-[-\w]+)", help_text, flags=re.MULTILINE)
+    options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    assert sorted({*shown} - {"-h", "--help"}) == sorted(option.opts[0] for option in options)
+    assert len(shown) == len(options) + 1
+    texts_begin = {len(names) for names in re.findall(r"^  -\S+(?: \S+)*  +(?=\S)", help_text, flags=re.MULTILINE)}
+    assert len(texts_begin) == 1, "in one column under all headings"
 
 
 @pytest.mark.timeout(900)  # some 50 s for the longest on a quiet machine
