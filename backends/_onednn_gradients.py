@@ -53,8 +53,11 @@ def prepared(
     g: np.ndarray,
     x: np.ndarray | None,
     w: np.ndarray | None,
+    *,
+    with_bias: bool = False,
 ) -> Ready:
-    """A call of what `described` returned."""
+    """A call of what `described` returned. `with_bias` gives the gradient of the bias, too, which the primitive for
+    the weight's gradient of a layer with a bias computes."""
     import numpy as np
 
     upstream = dnnl.SRC if problem.direction == "bias_gradient" else DIFF_DST
@@ -66,16 +69,19 @@ def prepared(
             shape = shapes[dnnl.WEIGHTS] if argument == dnnl.WEIGHTS else operand.shape
             dnnl.reorder(dnnl.row_major(shape, problem.dtype, plain.ctypes.data), memory[argument])
     result = _RESULT[problem.direction]
-    memory[result] = dnnl.chosen_memory(description, result)
-    if result == DIFF_WEIGHTS and problem.bias:
-        memory[DIFF_BIAS] = dnnl.chosen_memory(description, DIFF_BIAS)
-    computed = {DIFF_SRC: problem.input_shape, DIFF_WEIGHTS: shapes[dnnl.WEIGHTS]}
-    result_shape = computed.get(result, (1, problem.out_channels, 1, 1))
+    written = [result, DIFF_BIAS] if result == DIFF_WEIGHTS and problem.bias else [result]
+    memory |= {argument: dnnl.chosen_memory(description, argument) for argument in written}
+    of_result = {DIFF_SRC: problem.input_shape, DIFF_WEIGHTS: shapes[dnnl.WEIGHTS]}
 
-    def to_numpy(_: Any) -> np.ndarray:
-        output = np.empty(problem.result_shape, g.dtype)
-        dnnl.reorder(memory[result], dnnl.row_major(result_shape, problem.dtype, output.ctypes.data))
+    def read(argument: int, shape: tuple[int, ...], as_given: tuple[int, ...]) -> np.ndarray:
+        output = np.empty(shape, g.dtype)
+        dnnl.reorder(memory[argument], dnnl.row_major(as_given, problem.dtype, output.ctypes.data))
         return output
+
+    def to_numpy(_: Any) -> np.ndarray | tuple[np.ndarray, ...]:
+        channels = (problem.out_channels,)
+        answer = read(result, problem.result_shape, of_result.get(result, (1, *channels, 1, 1)))
+        return (answer, read(DIFF_BIAS, channels, channels)) if with_bias else answer
 
     plain_upstream = np.array(g, order="C")
     source = dnnl.row_major(problem.output_shape, problem.dtype, plain_upstream.ctypes.data)

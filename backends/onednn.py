@@ -6,7 +6,7 @@ import importlib.metadata
 import sys
 from typing import TYPE_CHECKING
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports
+from convbench.backend import Arithmetic, Backend, Ready, Supports, in_turn
 from convbench.problem import ACTIVATIONS, DIRECTIONS, RESIDUALS, ConvProblem, Scales
 
 from . import _onednn_fused as fused
@@ -61,7 +61,7 @@ class _OneDnn(Backend):
         may_refuse |= problem.epilogue is not None
         if reason is None and may_refuse and self.unavailable() is None:
             try:
-                for part in problem.parts:
+                for part in problem.parts[:3]:  # a step needs no primitive for the gradient of the bias
                     _describe(part)
             except dnnl.RefusedError as refusal:
                 return f"oneDNN refuses {problem.dtype} with padding {problem.padding} on this CPU: {refusal}"
@@ -91,6 +91,16 @@ class _OneDnn(Backend):
         self, problem: ConvProblem, g: np.ndarray, x: np.ndarray | None, w: np.ndarray | None
     ) -> Ready:
         return gradients.prepared(problem, _describe(problem), _shapes(problem), g, x, w)
+
+    def prepare_step(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, g: np.ndarray
+    ) -> Ready:
+        """The parts in turn, of which the one for the weight computes the bias's gradient as well."""
+        forward, of_input, of_weight, *_ = problem.parts
+        both = gradients.prepared(
+            of_weight, _describe(of_weight), _shapes(of_weight), g, x, None, with_bias=b is not None
+        )
+        return in_turn([self.prepare(forward, x, w, b), self.prepare_gradient(of_input, g, None, w), both])
 
 
 def _describe(problem: ConvProblem) -> dnnl.Owned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ class Ready:
 
 
 def in_turn(parts: Sequence[Ready]) -> Ready:
-    """A training step that calls its prepared parts one after the other, which share nothing."""
+    """A training step that calls its prepared parts one after the other, which share nothing. A part that computes
+    several results gives them as a tuple, in their order."""
     runs, syncs = [part.run for part in parts], [part.sync for part in parts]
     touches = [part.touch for part in reversed(parts) if part.touch is not None]  # the input last, as it is read first
 
@@ -149,7 +151,8 @@ def in_turn(parts: Sequence[Ready]) -> Ready:
             act()
 
     def to_numpy(outputs: list[Any]) -> tuple[Any, ...]:
-        return tuple(part.to_numpy(output) for part, output in zip(parts, outputs, strict=True))
+        answers = [part.to_numpy(output) for part, output in zip(parts, outputs, strict=True)]
+        return tuple(chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in answers))
 
     return Ready(
         lambda: [run() for run in runs],

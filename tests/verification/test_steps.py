@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import problems
 
-from convbench.backend import WITH_GRADIENTS, WITH_STEP, Arithmetic, Backend, Ready
+from convbench.backend import WITH_GRADIENTS, WITH_STEP, Arithmetic, Backend, Ready, in_turn
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.verification.adversarial_calls import CHANGED, examine
@@ -141,6 +144,46 @@ def test_a_step_of_parts_calls_each_part() -> None:
     gate = Gate(LAYER)
     ready = gate.real.operands.prepared_by(BACKENDS["numpy-gemm"], LAYER)
     assert gate.real.judge(GEMM, in_a_row(ready.to_numpy(ready.run()))).passed
+
+
+def test_a_part_may_compute_several_results_of_a_step() -> None:
+    """As a library that computes the gradients of weight and bias in one primitive."""
+    gate = Gate(LAYER)
+    backend = BACKENDS["numpy-gemm"]
+    operands, (forward, of_input, of_weight, of_bias) = gate.real.operands, LAYER.parts
+    each = [operands.of(part).prepared_by(backend, part) for part in (forward, of_input, of_weight, of_bias)]
+    both = Ready(lambda: [each[2].run(), each[3].run()], to_numpy=tuple)
+    ready = in_turn([*each[:2], both])
+    answer = ready.to_numpy(ready.run())
+    assert tuple(result.shape for result in answer) == LAYER.result_shapes
+    assert gate.real.judge(GEMM, in_a_row(answer)).passed
+
+
+ONEDNN_STEP = """
+from convbench.problem import ConvProblem
+from convbench.registry import discover
+from convbench.verification.operands import normal_operands
+[onednn] = (entry.backend for entry in discover(entry_points=False) if entry.name == "onednn")
+problem = ConvProblem.parse("n2c8h9w9_o16k3_p1_bias_step")
+ready = normal_operands(problem, 0).prepared_by(onednn, problem)
+print("prepared", flush=True)
+ready.run()
+ready.sync()
+print("done", flush=True)
+"""
+
+
+def test_a_step_of_onednn_executes_three_convolutions_and_sums_no_bias_by_itself() -> None:
+    if reason := BACKENDS["onednn"].unavailable():
+        pytest.skip(reason)
+    environment = {**os.environ, "ONEDNN_VERBOSE": "1"}
+    words = [sys.executable, "-c", ONEDNN_STEP]
+    log = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=240, check=True).stdout
+    executed = log.partition("prepared")[2].partition("done")[0].splitlines()
+    kinds = [line.split(",") for line in executed if line.startswith("onednn_verbose") and ",exec," in line]
+    primitives = [(words[5], words[7]) for words in kinds]
+    directions = ["forward_inference", "backward_data", "backward_weights"]
+    assert primitives == [("convolution", direction) for direction in directions], executed
 
 
 def test_what_is_no_tuple_of_results_is_refused_with_a_sentence() -> None:
