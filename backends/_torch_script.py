@@ -44,9 +44,15 @@ def torch_script(
 
 
 def torch_gradient_script(
-    problem: ConvProblem, *, device: str = "cpu", channels_last: bool = False, settings: Sequence[str] = ()
+    problem: ConvProblem,
+    *,
+    device: str = "cpu",
+    channels_last: bool = False,
+    compiled: bool = False,
+    settings: Sequence[str] = (),
 ) -> str:
-    """Code from NumPy's `g`, and `x` or `w`, to the gradient `out`, by autograd."""
+    """Code from NumPy's `g`, and `x` or `w`, to the gradient `out`, by autograd; of a convolution that is `compiled`,
+    which has to go forward before each way back, because its buffers are used up then."""
     words, given, leaf = _words(problem), OPERANDS[problem.direction], _LEAF[problem.direction]
     shapes = {"x": problem.input_shape, "w": problem.weight_shape, "b": (problem.out_channels,)}
     names = ", ".join(given) if len(given) > 1 else f"{given[0]},"
@@ -55,16 +61,23 @@ def torch_gradient_script(
     laid_out = f"{', '.join(of_planes)} = (a.to(memory_format=torch.channels_last) for a in ({', '.join(of_planes)}))"
     again = ".contiguous(memory_format=torch.channels_last)" if channels_last and words["x"] != "x" else ""
     bias = "b" if leaf == "b" else "None"
+    sizes = f"{words['stride']}, {words['padding']}, {words['dilation']}, {words['groups']}"
+    if compiled:
+        convolution = f"lambda x, w, b: conv2d({words['x']}, w, b, {sizes})"
+        forward = f"conv = torch.compile({convolution}, fullgraph=True, dynamic=False)"
+        call = f"torch.autograd.grad(conv(x, w, {bias}), {leaf}, g)[0]"
+    else:
+        forward = f"y = conv2d({words['x']}{again}, w, {bias}, {sizes})"
+        call = f"torch.autograd.grad(y, {leaf}, g, retain_graph=True)[0]"
     lines = [
         *_start(settings),
         f"{names} = ({_tensor(problem)}{_moved(device)} for a in ({names}))",
         *(f"{name} = torch.zeros({shapes[name]}, dtype=g.dtype, device=g.device)" for name in made),
         *([laid_out] if channels_last else []),
         f"{leaf}.requires_grad_()",
-        f"y = conv2d({words['x']}{again}, w, {bias}, {words['stride']}, {words['padding']}, {words['dilation']}, "
-        f"{words['groups']})",
+        forward,
     ]
-    return "\n".join([*lines, *_out(problem, f"torch.autograd.grad(y, {leaf}, g, retain_graph=True)[0]", device)])
+    return "\n".join([*lines, *_out(problem, call, device)])
 
 
 def _words(problem: ConvProblem) -> dict[str, object]:

@@ -21,7 +21,7 @@ from ._issue_forms import PYTORCH
 from ._onednn_log import LOSES_NAN
 from ._torch_conv2d import CPU_ALGORITHM, ISA_SWITCHES, limit_torch_threads
 from ._torch_fused import epilogue_code
-from ._torch_script import CALL, torch_script
+from ._torch_script import CALL, torch_gradient_script, torch_script
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,6 +169,9 @@ class TorchCompile(Backend):
             ],
             call=f"conv({images})",
         )
+
+    def gradient_script(self, problem: ConvProblem) -> str | None:
+        return torch_gradient_script(problem, channels_last=True, compiled=True)
 
 
 def _compiled(compute: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,12 +11,15 @@ from convbench.problem import ConvProblem
 
 from ._torch_conv2d import TorchConv2d
 from ._torch_cuda import captured, captured_for_any, instruments
-from ._torch_script import torch_script
+from ._torch_script import torch_gradient_script, torch_script
 
 
 class _Cuda(TorchConv2d):
     device = "cuda"
-    arithmetic = Arithmetic("auto")  # cuDNN may choose Winograd or FFT; TF32 is off
+    # cuDNN may choose Winograd or FFT; TF32 is off. In half formats torch itself adds what comes back to repeated
+    # elements, and computes what follows a convolution, in the half format.
+    arithmetic = Arithmetic("auto", adds_gradients_in_dtype=True, epilogue_in_dtype=True)
+    precision = "ieee"
 
     def unavailable(self) -> str | None:
         reason = super().unavailable()
@@ -52,16 +55,18 @@ class _Cuda(TorchConv2d):
         return instruments(x, layout)
 
     def script(self, problem: ConvProblem) -> str | None:
-        return self._script(problem, "ieee")
+        return torch_script(problem, device="cuda", channels_last=self.channels_last, settings=self._settings)
 
     def fused_script(self, problem: ConvProblem) -> str | None:
-        return self._script(problem, "ieee")
+        return self._fused_script(problem, self._settings)
 
-    def _script(self, problem: ConvProblem, precision: str) -> str:
-        setting = f'torch.backends.cudnn.conv.fp32_precision = "{precision}"  # before torch 2.9: cudnn.allow_tf32'
-        if problem.epilogue is not None:
-            return self._fused_script(problem, [setting])
-        return torch_script(problem, device="cuda", channels_last=self.channels_last, settings=[setting])
+    def gradient_script(self, problem: ConvProblem) -> str | None:
+        return torch_gradient_script(problem, device="cuda", channels_last=self.channels_last, settings=self._settings)
+
+    @property
+    def _settings(self) -> list[str]:
+        setting = f'torch.backends.cudnn.conv.fp32_precision = "{self.precision}"'
+        return [f"{setting}  # before torch 2.9: cudnn.allow_tf32"]
 
 
 class _Tf32(_Cuda):
@@ -69,6 +74,7 @@ class _Tf32(_Cuda):
 
     supports = replace(WITH_STEP, dtypes={"float32"})  # in other dtypes it equals torch-cuda
     arithmetic = Arithmetic("auto", operand="tf32")
+    precision = "tf32"
     thread_safe = False
 
     def _convolution(
@@ -81,12 +87,6 @@ class _Tf32(_Cuda):
 
     def _step(self, problem: ConvProblem, x: Any, w: Any, b: Any, g: Any) -> Callable[[Any], list[Any]]:
         return _in_tf32(super()._step(problem, x, w, b, g))
-
-    def script(self, problem: ConvProblem) -> str | None:
-        return self._script(problem, "tf32")
-
-    def fused_script(self, problem: ConvProblem) -> str | None:
-        return self._script(problem, "tf32")
 
 
 class _Graph(_Cuda):

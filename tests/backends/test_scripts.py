@@ -106,8 +106,9 @@ def test_a_gradient_script_computes_what_its_backend_does(module: str, tmp_path:
     of_module = [name for name in SCRIPTED if name.partition("-")[0] == module]
     problem = ConvProblem.parse(GRADIENTS[0])
     able = [name for name in of_module if HERE[name].backend.unsupported(problem) is None]
-    names = [name for name in able if HERE[name].backend.gradient_script(problem)]
-    assert {module, *able} - {"torch-compile"} == {*names}
+    scripted = [name for name in able if HERE[name].backend.gradient_script(problem)]
+    assert {module, *able} == {*scripted}
+    names = [name for name in scripted if name != "torch-compile"]
     words = [sys.executable, "-c", COMPARE, ",".join(names), json.dumps(GRADIENTS)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -160,6 +161,18 @@ def test_a_fused_script_computes_what_its_backend_does(module: str, tmp_path: Pa
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1]) == pairs
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_compiled_gradient_script_computes_what_its_backend_does(tmp_path: Path) -> None:
+    if "torch-compile" not in HERE:
+        pytest.skip("torch-compile needs a C++ compiler")
+    asked = [text for text in GRADIENTS if text.endswith(("g2_dgrad", "circular_wgrad", "bgrad"))]
+    words = [sys.executable, "-c", COMPARE, "torch-compile", json.dumps(asked)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=1100, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [["torch-compile", text] for text in asked]
 
 
 def test_the_libraries_that_are_always_here_have_scripts() -> None:
