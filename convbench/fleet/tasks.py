@@ -84,11 +84,15 @@ class Tasks:
             return False
 
     def _heard(self, text: str) -> Iterator[tuple[str, Message]]:
-        message = json.loads(text)
-        task = self._tasks.get(str(message.get("sender")))
-        if task is not None:  # else it was given up before
-            task.heard_s = self._clock()
-            yield str(message["sender"]), message
+        heard: list[tuple[str, Message]] = []
+        with contextlib.suppress(ValueError, TypeError, AttributeError):  # who reaches the scheduler may say anything
+            message = json.loads(text)
+            sender = str(message.get("sender"))
+            task = self._tasks.get(sender)
+            if task is not None and isinstance(message.get("type"), str):  # else it was given up before
+                task.heard_s = self._clock()
+                heard = [(sender, message)]
+        yield from heard
 
     def _ended(self) -> Iterator[tuple[str, Message]]:
         present = self._present()
