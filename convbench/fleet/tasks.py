@@ -85,7 +85,7 @@ class Tasks:
 
     def _heard(self, text: str) -> Iterator[tuple[str, Message]]:
         heard: list[tuple[str, Message]] = []
-        with contextlib.suppress(ValueError, TypeError, AttributeError):  # who reaches the scheduler may say anything
+        with contextlib.suppress(ValueError, TypeError, AttributeError):  # a topic is open to all clients
             message = json.loads(text)
             sender = str(message.get("sender"))
             task = self._tasks.get(sender)

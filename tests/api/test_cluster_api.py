@@ -79,6 +79,8 @@ def test_which_hardware_is_answered_from_records(tmp_path: Path) -> None:
     assert result.answer.fastest is not None and result.answer.fastest.machine == "server"
     assert result.answer.cheapest is not None and result.answer.cheapest.machine == "laptop"
     assert [row["machine"] for row in result.records if row["type"] == "machine"] == ["server", "laptop"]
+    low_s, high_s = next(iter(result.records))["pass_range_s"]
+    assert low_s <= 0.25 <= high_s and "range images/s" in str(result) and "level" not in str(result)
     with pytest.raises(NothingMeasuredError, match="for none of nowhere"):
         convbench.choose_hardware(PROBLEM, "nowhere", results=tmp_path)
 

@@ -38,6 +38,24 @@ class MachineAnswer:
         return single.known_s if single else None
 
     @property
+    def pass_range_s(self) -> tuple[float, float] | None:
+        """From the sum of the lower ends of the layers' intervals to that of the upper ends, which is wider than an
+        interval of the pass; None where `pass_s` is."""
+        if self.pass_s is None or self.backend is None:
+            return None
+        calls = [(c.case.count, call) for c in self.answer.model.choices if (call := c.of(self.backend)) is not None]
+        total_s = sum(times * call.call_s for times, call in calls)
+        low_s = sum(times * call.low_s for times, call in calls)
+        high_s = sum(times * call.high_s for times, call in calls)
+        return self.pass_s * low_s / total_s, self.pass_s * high_s / total_s
+
+    @property
+    def images_range(self) -> tuple[float, float] | None:
+        """The images a second of that range."""
+        images, span = self._brings.images, self.pass_range_s
+        return (images / span[1], images / span[0]) if images and span and span[0] > 0 else None
+
+    @property
     def images_per_s(self) -> float | None:
         return self._brings.images_per_s
 
@@ -71,6 +89,7 @@ class MachineAnswer:
             "machine": self.machine,
             "cpu": self.answer.cpu,
             **{name: getattr(self, name) for name in names},
+            "pass_range_s": self.pass_range_s,
             "best_s": best_s,
             "layers": len(self.answer.choices),
             "chosen": len(self.answer.model.choices),
@@ -94,6 +113,12 @@ class HardwareAnswer:
         """The one with the most images for its price, where two prices are known."""
         priced = [each for each in self.machines if each.images_per_price is not None]
         return self._best("images_per_price") if len(priced) > 1 else None
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the range of another machine overlaps with that of the fastest: nothing is claimed between them."""
+        spans = [span for each in self.machines if (span := each.pass_range_s) is not None]
+        return any(span[0] <= spans[0][1] for span in spans[1:])
 
     def _best(self, figure: str) -> MachineAnswer | None:
         known = [each for each in self.machines if getattr(each, figure) is not None]
