@@ -89,6 +89,8 @@ def net_text(problem: ConvProblem) -> str:
     numbers |= {0: o, 5: int(problem.bias), 6: o * problem.reduction_length}
     if problem.groups > 1:
         numbers[7] = problem.groups
+    if problem.quantization is not None:
+        numbers[8] = 101 if problem.quantization.is_requantized else 1  # int8_scale_term: which scales the weights have
     after = [] if problem.epilogue is None else epilogue_layers(problem.epilogue, numbers)
     layers += [(layer_type(problem), numbers), *after]
     blobs = ["x", "packed", *(f"blob{i}" for i in range(len(layers) - 2)), "y"]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
-from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem
+from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem, Scales
 
+from . import _ncnn_quantized as quantized
 from ._fusion import implementation_with
 from ._issue_forms import NCNN
 from ._ncnn_model import LOSES_NAN, PADDING_TYPE, fused_in_layer, layer_type, net_text
@@ -27,6 +28,7 @@ class _Ncnn(Backend):
         negative_padding=True,
         activations=set(ACTIVATIONS),
         residuals=set(RESIDUALS),
+        quantized=quantized.SUPPORT,
     )
     prepacks = ("input", "weight", "output")
     threads: int | None = None
@@ -34,10 +36,14 @@ class _Ncnn(Backend):
 
     def __init__(self, name: str, algorithm: Algorithm, summary: str) -> None:
         self.name, self.summary = name, summary
-        self.arithmetic = Arithmetic(algorithm, epilogue_in_dtype=True, loses_nan=LOSES_NAN)
+        self.arithmetic = Arithmetic(
+            algorithm, epilogue_in_dtype=True, loses_nan=LOSES_NAN, quantized=quantized.ARITHMETIC
+        )
 
     def unsupported(self, problem: ConvProblem) -> str | None:
         reason = super().unsupported(problem)
+        if reason is None and problem.quantization is not None:
+            return quantized.reason_against(problem)
         if reason is None and problem.dtype != "float32" and self.unavailable() is None:
             import ncnn
 
@@ -58,7 +64,7 @@ class _Ncnn(Backend):
         import ncnn
         import numpy as np
 
-        net = self._net(problem, w, b)
+        net = self._net(problem, _weights(w, b))
         options = net.opt
         images = {"x": x} if r is None else {"x": x, "r": r}
         plain = {n: ncnn.Mat(np.array(a, np.float32, order="C"), 0).clone() for n, a in images.items()}
@@ -86,7 +92,7 @@ class _Ncnn(Backend):
 
         def explain() -> str | None:
             def answer(*switched_off: str) -> bytes:
-                extractor = self._net(problem, w, b, switched_off).create_extractor()
+                extractor = self._net(problem, _weights(w, b), switched_off).create_extractor()
                 for name, image in plain.items():
                     extractor.input(name, image.clone())
                 return to_numpy(_extracted(extractor, "y")).tobytes()
@@ -99,10 +105,38 @@ class _Ncnn(Backend):
         pack()
         return Ready(run, to_numpy=to_numpy, touch=pack, explain=explain)
 
-    def _net(self, problem: ConvProblem, w: Any, b: Any, switched_off: Sequence[str] = ()) -> Any:
-        """The net with its weights, without the options that are `switched_off`."""
+    def prepare_quantized(
+        self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
+    ) -> Ready:
         import ncnn
         import numpy as np
+
+        net = self._net(problem, quantized.weights(problem, w, b, scales))
+        array = np.array(x, order="C")  # a Mat is a view of it
+        image = ncnn.Mat(array, 0).clone()
+        packed: list[Any] = [None]
+
+        def pack() -> None:
+            packer = net.create_extractor()
+            packer.input("x", image.clone())
+            packed[0] = _extracted(packer, "packed")
+
+        def run() -> Any:
+            extractor = net.create_extractor()
+            extractor.input("packed", packed[0])
+            return _extracted(extractor, "y")
+
+        pack()
+        return Ready(
+            run,
+            to_numpy=lambda y: quantized.to_numpy(problem, ncnn.convert_packing(y, 1, net.opt)),
+            touch=pack,
+            kernel=f"int8 pack{packed[0].elempack}",
+        )
+
+    def _net(self, problem: ConvProblem, weights: bytes, switched_off: Sequence[str] = ()) -> Any:
+        """The net with the `weights` of its file, without the options that are `switched_off`."""
+        import ncnn
 
         net = ncnn.Net()
         options = net.opt
@@ -117,13 +151,12 @@ class _Ncnn(Backend):
         options.use_fp16_arithmetic = False
         for option in switched_off:
             setattr(options, option, False)
-        parts = [np.ascontiguousarray(part, np.float32).tobytes() for part in (w, b) if part is not None]
         with tempfile.TemporaryDirectory() as folder:  # releases before 2024 read no text from memory
-            layers, weights = Path(folder, "net.param"), Path(folder, "net.bin")
-            layers.write_text(net_text(problem))
-            weights.write_bytes(b"".join([bytes(4), *parts]))  # four zeros mean that float32 follows
-            _check(net.load_param(str(layers)))
-            _check(net.load_model(str(weights)))
+            text, numbers = Path(folder, "net.param"), Path(folder, "net.bin")
+            text.write_text(net_text(problem))
+            numbers.write_bytes(weights)
+            _check(net.load_param(str(text)))
+            _check(net.load_model(str(numbers)))
         return net
 
     def _algorithm(self, answer: Callable[..., bytes]) -> str:
@@ -168,6 +201,14 @@ def convolve():
     plain = ncnn.convert_packing(extractor.extract("y", 1)[1], 1, net.opt)
     return np.array({output}.numpy("f", 0), x.dtype).reshape({shape})
 out = convolve()"""
+
+
+def _weights(w: np.ndarray, b: np.ndarray | None) -> bytes:
+    """The file of a layer's weights: four zeros mean that float32 follows."""
+    import numpy as np
+
+    parts = [np.ascontiguousarray(part, np.float32).tobytes() for part in (w, b) if part is not None]
+    return b"".join([bytes(4), *parts])
 
 
 def _extracted(extractor: Any, blob: str) -> Any:

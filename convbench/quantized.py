@@ -94,6 +94,10 @@ class QuantizedArithmetic:
     least_weight: int = -128
     """The least weight that the library takes; -127 for those whose documentation leaves -128 out."""
 
+    symmetric: bool = False
+    """Whether -128 is no number of the library's int8: it is never given as an input, and results are clamped to
+    [-127, 127]. Such a library takes no zero points."""
+
     def __post_init__(self) -> None:
         for name, known in (("halves", get_args(Halves)), ("multiplier", get_args(Multiplier))):
             if getattr(self, name) not in known:

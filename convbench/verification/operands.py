@@ -302,11 +302,13 @@ def changed(problem: ConvProblem, operands: Operands) -> Operands:
 
 def complemented(problem: ConvProblem, operands: Operands) -> Operands:
     """Quantised operands with every bit of the integers turned over, zero points as well: other data in the same
-    formats. Scales of the weight are doubled, and in the reverse order of channels; that of a result of 8 bits is four
-    times as large. What is stale in the answer to them shows."""
+    formats. 127 becomes -127, because -128 is not in the int8 of every library. Scales of the weight are doubled, and
+    in the reverse order of channels; that of a result of 8 bits is four times as large. What is stale in the answer to
+    them shows."""
     q = problem.quantization
     assert q is not None
     turned = {name: ~array for name, array in operands.named().items() if name != "s"}
+    turned = {name: np.maximum(array, -127) if array.dtype == np.int8 else array for name, array in turned.items()}
     (x_scale, x_zero, y_scale, y_zero), of_weight = operands.s[:4], operands.s[4:]
     w_scale, w_zero = np.split(of_weight, 2)
     if q.input_zero_point:

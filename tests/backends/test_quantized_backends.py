@@ -125,6 +125,8 @@ def check(backend: Backend, problem: ConvProblem, seed: int) -> None:
     x, w, b, scales = operands(problem, seed, (-64, 63) if arithmetic.saturates else (-128, 127))
     if arithmetic.halves_weights_of(q):
         w = w // 2 * 2
+    if arithmetic.symmetric:
+        x, w = np.maximum(x, -127), np.maximum(w, -127)
     before = [a.copy() for a in (x, w)]
     ready = backend.prepare_quantized(problem, x, w, b, scales)
     ready.run()
@@ -140,7 +142,7 @@ def check(backend: Backend, problem: ConvProblem, seed: int) -> None:
     if q.result == "f32":
         assert all(abs(Fraction(float(g)) - r) <= o for g, r, o in zip(got.flat, real.flat, off.flat, strict=True))
         return
-    low, high = (0, 255) if q.result == "u8" else (-128, 127)
+    low, high = (0, 255) if q.result == "u8" else (-127 if arithmetic.symmetric else -128, 127)
     for g, r, o in zip(got.flat, real.flat, off.flat, strict=True):
         right = {min(high, max(low, round(end) + scales.y_zero)) for end in (r - o, r + o)}
         assert int(g) in right, (float(r), int(g), right)

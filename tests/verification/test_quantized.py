@@ -213,6 +213,22 @@ def test_weights_of_an_unsigned_input_are_never_halved() -> None:
     assert not QuantizedOracle(p, operands, "integers").judge(declared(**HALVING), halved).passed
 
 
+@given(SEEDS, st.sampled_from(QUANTIZED_VALUES))
+@settings(deadline=None, max_examples=30)
+def test_symmetric_int8_has_no_least_number(seed: int, values: Values) -> None:
+    p, arithmetic = layer("s8:s8:s8"), QuantizedArithmetic(symmetric=True, least_weight=-127)
+    operands = quantized_operands(p, values, seed, arithmetic)
+    for each in (operands, complemented(p, operands)):
+        assert min(each.x.min(), each.w.min()) >= -127
+    key = QuantizedOracle(p, operands, values)
+    to_the_end = quantized_result(p, operands)
+    to_its_end = np.maximum(to_the_end, -127)
+    assert key.judge(declared(symmetric=True), to_its_end).passed
+    if (to_the_end == -128).any():
+        assert not key.judge(declared(symmetric=True), to_the_end).passed
+        assert not key.judge(declared(), to_its_end).passed
+
+
 def replace_sums(key: QuantizedOracle, lost: NDArray[Any]) -> NDArray[Any]:
     """What a backend answers whose sums lack `lost`."""
     sums, q = key.sums - lost, key.problem.quantization

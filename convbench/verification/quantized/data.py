@@ -51,6 +51,8 @@ def quantized_operands(
     w_zero = _weight_zero_points(rng, problem, q, low, high)
     x_zero = _zero_point(rng, q.input) if q.input_zero_point else 0
     x, w = _DRAW[values](rng, problem, x_zero, w_zero.reshape(-1, 1, 1, 1), (low, high))
+    if arithmetic is not None and arithmetic.symmetric and q.input == "s8":
+        x = np.maximum(x, -127)
     size = _size_of_sums(problem, x.astype(float) - x_zero, w - w_zero.reshape(-1, 1, 1, 1).astype(float))
     b = None
     if problem.bias:
@@ -111,7 +113,10 @@ def _usual(rng: np.random.Generator, problem: ConvProblem, x_zero: int, w_zero: 
     if x_zero == LIMITS["u8"][0]:  # behind a ReLU
         x = np.abs(x)
     w = w_zero + np.rint(rng.normal(0, _NORMAL_WEIGHTS * weights[1] / 127, problem.weight_shape))
-    return x.clip(*_limits_of_input(problem)), w.clip(*weights)
+    low, high = _limits_of_input(problem)
+    if x_zero == 0 > low:  # symmetric quantisers leave -128 out
+        low += 1
+    return x.clip(low, high), w.clip(*weights)
 
 
 def _ends(rng: np.random.Generator, problem: ConvProblem, x_zero: int, w_zero: NDArray[Any], weights: Limits) -> Drawn:

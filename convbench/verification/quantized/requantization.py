@@ -69,7 +69,9 @@ class Requantization:
     def admitted(self, arithmetic: QuantizedArithmetic, slack: Floats | float = 0.0) -> Admitted:
         """The results for a backend of this arithmetic, whose sums may be off by `slack`."""
         rounded, doubtful = self._rounded(arithmetic.halves)
-        right = self._clamped(rounded)
+        low, high = LIMITS[self.quantization.result]
+        ends = low + (arithmetic.symmetric and low < 0), high
+        right = self._clamped(rounded, ends)
         error = self._error(arithmetic) + slack * self.multiplier
         wide = error > 0
         reach = np.where(wide, error + _OWN_ERROR * np.abs(self.real), 0.0)
@@ -77,11 +79,11 @@ class Requantization:
         largest = np.where(wide, np.floor(self.real + reach + 0.5), rounded)
         if arithmetic.halves == "any":
             least, largest = np.where(doubtful == 0, rounded - 1, least), np.where(doubtful == 0, rounded, largest)
-        return Admitted(right, np.minimum(right, self._clamped(least)), np.maximum(right, self._clamped(largest)))
+        least, largest = (self._clamped(each, ends) for each in (least, largest))
+        return Admitted(right, np.minimum(right, least), np.maximum(right, largest))
 
-    def _clamped(self, rounded: Floats) -> Floats:
-        low, high = LIMITS[self.quantization.result]
-        return np.asarray(np.clip(rounded + self.scales.y_zero, low, high))
+    def _clamped(self, rounded: Floats, ends: tuple[int, int]) -> Floats:
+        return np.asarray(np.clip(rounded + self.scales.y_zero, *ends))
 
     def _rounded(self, halves: Halves) -> tuple[Floats, Floats]:
         """v rounded to the nearest integer, and its side of the next half: 0 where it is one exactly, else not 0."""
