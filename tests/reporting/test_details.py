@@ -203,3 +203,20 @@ def test_mebibytes_are_to_a_tenth_and_never_less_than_nothing_by_rounding(count:
     text = mebibytes(count)
     assert float(text.replace(",", "")) == pytest.approx(count / MEBIBYTE, abs=0.0501)
     assert text != "-0.0"
+
+
+def test_a_fused_problem_says_what_of_its_epilogue_is_fused_without_details() -> None:
+    problem = PROBLEM.replace(epilogue="add_relu")
+    kernels = {"one": "brg_conv, fused", "two": "jit, add and relu apart", "three": "direct", "odd": "x, [red] apart"}
+    records = [record(name, 1e-3, problem, implementation=kernel) for name, kernel in kernels.items()]
+    lines = shown(*records, details=False).splitlines()
+    end = next(line.index("epilogue") + len("epilogue") for line in lines if line.startswith("backend"))
+    rows = {name: next(line[:end] for line in lines if line.startswith(f"  {name} ")) for name in kernels}
+    assert {name: re.split("  +", row)[-1] for name, row in rows.items()} == {
+        "one": "fused",
+        "two": "add and relu apart",
+        "three": "–",
+        "odd": "–",
+    }
+    assert "epilogue" not in shown(record("one", implementation="brg_conv, fused"), details=False)
+    assert "epilogue" not in shown(record("one", 1e-3, problem, implementation=None), details=False)

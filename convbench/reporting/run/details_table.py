@@ -121,7 +121,7 @@ def _whole(value: float) -> str:
 
 # --- the columns ------------------------------------------------------------------------------------------------------
 
-_EACH_ONCE = "GB/s counts each operand once: input, weight, bias and output."
+_EACH_ONCE = "GB/s counts each operand once: input, weight, bias, residual and output."
 _BEYOND_INPUTS = (
     "Peak and steady MiB are the worker's memory beyond the inputs: the most that was resident, verification included, "
     "and what is in use after the last timed call. In a peak, what earlier cases freed is used again unseen."

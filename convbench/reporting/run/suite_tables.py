@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -36,17 +37,20 @@ from convbench.reporting.tables import plain_table
 from convbench.reporting.terminal_text import printable
 from convbench.stats.ratio import Ratio
 from convbench.status import Status
-from convbench.store.readings import number, table
+from convbench.store.readings import implementation, number, table
 from convbench.store.schema import Record
 
 _MOST_ABSENT = 4
 _BAR = "speed"
+_HOW_ENDED = re.compile(r", (fused|[a-z0-9_ ]{1,40} apart)$", re.ASCII)
+"""The end of an implementation, as `Ready.explain` has it for a problem with an epilogue."""
 _LESS_IMPORTANT = (
     _BAR,
     "mJ",
     "error/bound",
     "first answer ms",
     "GFLOP/s",
+    "epilogue",
     "% of limit",
     "% of fastest",
     "95 % interval ms",
@@ -98,11 +102,21 @@ def _columns(places: Sequence[RankedBackend], limits: Limits, bars: bool) -> dic
         "GFLOP/s": aligned([significant(r["gflops"] or 0) for r in records]),
         "% of fastest": aligned(["–" if math.isnan(place.share) else percent(place.share) for place in places]),
         **({_BAR: [bar(place.share).ljust(BAR_WIDTH) for place in places]} if bars else {}),
+        **_epilogues(records),
         **_if_known("% of limit", [limits.share(r) for r in records], percent),
         **_if_known("mJ", [number(r, "energy_j") for r in records], lambda joules: significant(joules * 1e3)),
         "first answer ms": aligned(first_answers),
         "error/bound": ["–" if error is None else f"{error:.0e}" for error in errors],
     }
+
+
+def _epilogues(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Whether each convolution has its epilogue fused, or what it computes apart, as its implementation says; no column
+    where no problem has one, or no library tells."""
+    if not any((r.get("problem") or {}).get("epilogue") for r in records):
+        return {}
+    found = [_HOW_ENDED.search(implementation(r) or "") for r in records]
+    return {"epilogue": [match[1] if match else "–" for match in found]} if any(found) else {}
 
 
 def _if_known(heading: str, values: Sequence[float | None], shown: Callable[[float], str]) -> dict[str, list[str]]:
