@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from convbench.api.choose import choose as choose
+    from convbench.api.choose_dtypes import choose_dtypes as choose_dtypes
     from convbench.api.cluster import Cluster as Cluster
     from convbench.api.cluster import choose_hardware as choose_hardware
     from convbench.api.compare import compare as compare
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "api.choose": "choose",
     "api.cluster": "Cluster choose_hardware",
+    "api.choose_dtypes": "choose_dtypes",
     "api.compare": "compare",
     "api.picture": "picture",
     "api.report": "report",

@@ -178,21 +178,21 @@ def _chosen(request: Request, *, as_json: bool) -> ChoiceResult:
 
 def _side_by_side(request: Request, dtypes: Sequence[str], *, as_json: bool) -> int:
     """Choose in each of `dtypes`, and show what they bring. Returns the exit code: the largest of all."""
+    from convbench.api.choose_dtypes import chosen_in
     from convbench.errors import NothingMeasuredError
-    from convbench.reporting.choice_by_dtype import by_dtype_report, by_dtype_rows
+    from convbench.reporting.choice_by_dtype import by_dtype_report
     from convbench.reporting.console import say, show
 
-    results: dict[str, ChoiceResult] = {}
-    for dtype in dtypes:
+    def choose_in(dtype: str) -> ChoiceResult:
         say(f"{dtype}:", error=True)
         try:
-            results[dtype] = _chosen(replace(request, dtype=dtype), as_json=as_json)
-        except NothingMeasuredError as error:  # in this dtype; others may have a choice
+            return _chosen(replace(request, dtype=dtype), as_json=as_json)
+        except NothingMeasuredError as error:
             say(f"convbench: {error}", error=True)
-            continue
-        if results[dtype].interrupted:
-            break
-    models = {dtype: result.answer.model for dtype, result in results.items()}
+            raise
+
+    results = chosen_in(dtypes, choose_in)
+    models = {dtype: choice.answer.model for dtype, choice in results.choices.items()}
     if (report := by_dtype_report(models)) is not None:
-        show(report, by_dtype_rows(models), as_json=as_json)
-    return max((result.exit_code for result in results.values()), default=NothingMeasuredError.exit_code)
+        show(report, results.passes, as_json=as_json)
+    return results.exit_code

@@ -28,6 +28,7 @@ from convbench.reporting.history.comparison import texts
 from convbench.reporting.page.datasets import datasets
 from convbench.reporting.page.environment import environment_of
 from convbench.reporting.page.hardware import which_hardware
+from convbench.reporting.page.narrower_numbers import narrower_numbers
 from convbench.reporting.page.rows import Group, Row, groups_of, rows_of
 from convbench.reporting.page.side_by_side import side_by_side
 from convbench.reporting.page.verification import counts_sentence, verdict
@@ -79,6 +80,7 @@ def page_of(report: Report) -> tuple[str, bool]:
         groups=[_answer(group) for group in groups],
         hardware=which_hardware(groups, report.prices, report.currency),
         beside=_beside(groups),
+        dtypes=narrower_numbers(groups),
         count=f"{len(rows):,}",
         comparison=_compared(report),
         verified=[verdict(row) for row in report.verified],

@@ -252,8 +252,10 @@ class Campaign:
         return causes_of
 
     def known_as(self, failure: Failure) -> KnownWrong | None:
-        """The entry that explains `failure`; None when it is new."""
-        return next((entry for entry in self.known if entry.explains(failure)), None)
+        """The entry that explains `failure`, or what a relation put in place of its question; None when it is new."""
+        parts = [question for question in restated(failure) if question not in self.passed]
+        failures = [failure, *(replace(failure, question=question) for question in parts)]
+        return next((entry for entry in self.known if any(map(entry.explains, failures))), None)
 
     def _shrunk(self, failure: Failure, allowed: Callable[[Question], bool], until_s: float) -> Failure:
         def over() -> bool:
