@@ -19,8 +19,8 @@ def narrower_numbers(groups: Iterable[Group]) -> list[dict[str, Any]]:
     by_machine: dict[str, list[Record]] = {}
     for group in groups:
         by_machine.setdefault(group.machine, []).extend(group.records)
-    found = {machine: other_dtypes(records) for machine, records in by_machine.items()}
-    return [{"machine": printable(machine), "rows": _rows(others)} for machine, others in found.items() if others]
+    by_dtype = {machine: other_dtypes(records) for machine, records in by_machine.items()}
+    return [{"machine": printable(machine), "rows": _rows(others)} for machine, others in by_dtype.items() if others]
 
 
 def _rows(others: Iterable[OtherDtype]) -> list[tuple[str, ...]]:
