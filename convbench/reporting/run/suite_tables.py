@@ -115,8 +115,8 @@ def _epilogues(records: Sequence[Record]) -> dict[str, list[str]]:
     where no problem has one, or no library tells."""
     if not any((r.get("problem") or {}).get("epilogue") for r in records):
         return {}
-    found = [_HOW_ENDED.search(implementation(r) or "") for r in records]
-    return {"epilogue": [match[1] if match else "–" for match in found]} if any(found) else {}
+    ends = [_HOW_ENDED.search(implementation(r) or "") for r in records]
+    return {"epilogue": [end[1] if end else "–" for end in ends]} if any(ends) else {}
 
 
 def _if_known(heading: str, values: Sequence[float | None], shown: Callable[[float], str]) -> dict[str, list[str]]:
