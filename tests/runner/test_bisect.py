@@ -46,7 +46,7 @@ def bisect(wheels: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess[
     command += ["--results", str(cwd / "results"), "--plugin", str(PLUGINS / "by_library.py"), "--json"]
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
     variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | pip | {"CONVBENCH_MACHINE": "here"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=variables)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=800, env=variables)
 
 
 def rows(done: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, list[dict[str, Any]]]:
@@ -87,6 +87,7 @@ def test_the_release_that_made_an_answer_wrong(wheels: Path, tmp_path: Path) -> 
     assert "Traceback" not in spoilt.stderr
 
 
+@pytest.mark.timeout(900)  # environments are made, which a busy machine does ten times as slowly
 def test_the_release_that_made_a_case_slower(wheels: Path, tmp_path: Path) -> None:
     for minor, finish in enumerate([RIGHT, SLOW, SLOW]):
         release(wheels, f"1.{minor}", finish)
@@ -99,6 +100,7 @@ def test_the_release_that_made_a_case_slower(wheels: Path, tmp_path: Path) -> No
     assert journals and all("@1." in line for path in journals for line in path.read_text().splitlines())
 
 
+@pytest.mark.timeout(900)
 def test_the_release_that_made_a_case_faster(wheels: Path, tmp_path: Path) -> None:
     for minor, finish in enumerate([SLOW, RIGHT]):
         release(wheels, f"1.{minor}", finish)
