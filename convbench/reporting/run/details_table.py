@@ -124,7 +124,8 @@ def _whole(value: float) -> str:
 _EACH_ONCE = "GB/s counts each operand once: input, weight, bias, residual and output."
 _BEYOND_INPUTS = (
     "Peak and steady MiB are the worker's memory beyond the inputs: the most that was resident, verification included, "
-    "and what is in use after the last timed call. In a peak, what earlier cases freed is used again unseen."
+    "and what is in use after the last timed call. A peak does not show memory that earlier cases freed and this one "
+    "used."
 )
 _ON_DEVICE = "Device MiB: the most on the GPU at once, workspace included; what is held there if no more is known."
 _CPU_TIME = "CPU ms is the CPU time of a call, over all threads. It does not include waiting for others."
