@@ -91,7 +91,7 @@ def test_the_release_that_made_an_answer_wrong(wheels: Path, tmp_path: Path) -> 
 def test_the_release_that_made_a_case_slower(wheels: Path, tmp_path: Path) -> None:
     for minor, finish in enumerate([RIGHT, SLOW, SLOW]):
         release(wheels, f"1.{minor}", finish)
-    found = rows(bisect(wheels, "--case", QUESTION, "--quick", "--slower", "50%", cwd=tmp_path))
+    found = rows(bisect(wheels, "--case", QUESTION, "--slower", "50%", cwd=tmp_path))
     (step,) = found["finding"]
     assert (step["before"]["label"], step["after"]["label"]) == ("1.0", "1.1")
     assert step["ratio"]["low"] > 1.5 and step["after"]["median_s"] > 0.004 > step["before"]["median_s"]
@@ -104,7 +104,7 @@ def test_the_release_that_made_a_case_slower(wheels: Path, tmp_path: Path) -> No
 def test_the_release_that_made_a_case_faster(wheels: Path, tmp_path: Path) -> None:
     for minor, finish in enumerate([SLOW, RIGHT]):
         release(wheels, f"1.{minor}", finish)
-    found = rows(bisect(wheels, "--case", QUESTION, "--quick", "--faster", "50%", cwd=tmp_path))
+    found = rows(bisect(wheels, "--case", QUESTION, "--faster", "50%", cwd=tmp_path))
     (step,) = found["finding"]
     assert (step["before"]["label"], step["after"]["label"]) == ("1.0", "1.1")
     assert step["ratio"]["high"] < 1 / 1.5 and step["before"]["median_s"] > 0.004 > step["after"]["median_s"]
