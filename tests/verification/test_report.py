@@ -211,6 +211,32 @@ def test_a_right_gradient_is_found_right_without_convbench(name: str, tmp_path: 
         assert printed.startswith(f"0 of {elements} elements wrong\nat [0"), (question, printed)
 
 
+OF_EPILOGUES = [
+    "n1c2h4w5_o3k3_p1_bias_relu",
+    "n2c2h4w5_o2k2_add_relu6 normal sliced",
+    "n1c2h4w5_o3k2_bias_f64_leaky0.25_add normal",
+    "n1c2h4w5_o3k2_gelu normal channels-last",
+    "n1c2h4w5_o3k2_gelutanh normal",
+    "n1c2h4w5_o3k2_add_hswish normal",
+    "n1c2h4w5_o3k2_silu positive",
+    "n1c2h4w5_o3k2_clip-1.5x2.5_add",
+]
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last", "jax"])
+def test_a_problem_with_an_epilogue_has_a_program_that_shows_one_element(name: str, tmp_path: Path) -> None:
+    backend, at = BACKENDS[name], (0, 1, 2, 3)
+    programs = [program(question, backend, element=at) for question in OF_EPILOGUES]
+    programs += [program(OF_EPILOGUES[1], backend, check, element=at) for check in ("changed operands", "two threads")]
+    for question, printed in zip([*OF_EPILOGUES, *OF_EPILOGUES[1:2] * 2], run_all(programs, tmp_path), strict=True):
+        match = re.fullmatch(r"at \[0, 1, 2, 3\]: got (\S+), expected (\S+)\n", printed)
+        assert match, (question, printed)
+        assert float(match[1]) == pytest.approx(float(match[2]), rel=1e-5, abs=1e-5)
+    key = oracle_for(Question.parse(OF_EPILOGUES[0]), backend.arithmetic)
+    value = float(key.exact[at])
+    assert run_all(programs[:1], tmp_path) == [f"at [0, 1, 2, 3]: got {value!r}, expected {value!r}\n"]
+
+
 WRONG_GRADIENT = """\
 import torch
 g, x = (torch.from_numpy(a.copy()) for a in (g, x))
