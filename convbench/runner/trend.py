@@ -78,7 +78,8 @@ def _too_short(steps: Trend, min_segment: int) -> str:
     fewest = max(FEWEST_POINTS, 2 * min_segment)
     longest = max((len(series.points) for series in steps.untold), default=0)
     if steps.untold:
-        have = f"no series is long enough: of {len(steps.untold):,} series the longest has {longest}"
+        points = f"{longest} point{'' if longest == 1 else 's'}"
+        have = f"no series is long enough: of {len(steps.untold):,} series the longest has {points}"
     else:
         why = f" ({steps.left_out_sentence})" if steps.left_out else ""
         have = f"there is no series: no record that was asked for is ok and has a median and a time{why}"
