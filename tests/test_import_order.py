@@ -20,7 +20,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("stats",),
     ("problem",),
     ("suite",),
-    ("backend", "issue_form", "quantized", "registry"),
+    ("backend", "issue_form", "registry"),
     ("verification",),
     ("measurement",),
     ("store",),

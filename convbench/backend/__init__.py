@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from convbench.backend.arithmetic import Algorithm, Arithmetic, Precision
 from convbench.backend.backend import Backend
+from convbench.backend.quantized import QuantizedArithmetic, QuantizedSupport
 from convbench.backend.ready import (
     HAS_OWN_LAYOUT,
     NO_INSTRUMENTS,
@@ -49,7 +50,6 @@ from convbench.backend.ready import (
     touching,
 )
 from convbench.backend.supports import WHOLE_OF_CONV2D, WITH_EPILOGUES, WITH_GRADIENTS, WITH_STEP, Supports
-from convbench.quantized import QuantizedArithmetic, QuantizedSupport
 
 __all__ = [
     "HAS_OWN_LAYOUT",

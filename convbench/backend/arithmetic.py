@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
+from convbench.backend.quantized import QuantizedArithmetic
 from convbench.problem import (
     ACTIVATIONS,
     DTYPES,
     Dtype,
 )
-from convbench.quantized import QuantizedArithmetic
 
 Algorithm = Literal["direct", "gemm", "winograd", "fft", "auto"]
 Precision = Literal["float64", "float32", "tf32", "float16", "bfloat16"]

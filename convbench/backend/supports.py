@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, replace
 
+from convbench.backend.quantized import QuantizedSupport
 from convbench.problem import (
     ACTIVATIONS,
     DIRECTIONS,
@@ -16,7 +17,6 @@ from convbench.problem import (
     Direction,
     Epilogue,
 )
-from convbench.quantized import QuantizedSupport
 
 _SETS: dict[str, tuple[str, ...]] = {
     "dtypes": DTYPES, "padding_modes": PADDING_MODES, "directions": DIRECTIONS, "activations": ACTIVATIONS,

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic
+from convbench.backend.quantized import QuantizedArithmetic
 from convbench.errors import SuiteError
 from convbench.problem import ConvProblem
-from convbench.quantized import QuantizedArithmetic
 from convbench.suite import Case
 from convbench.verification.operands import Operands, integer_operands, normal_operands, one_tap_operands, rounded
 from convbench.verification.oracle import (

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from convbench.backend import WHOLE_OF_CONV2D, Backend, QuantizedSupport, Ready, Supports
+from convbench.backend.quantized import FORMATS
 from convbench.problem import ConvProblem
-from convbench.quantized import FORMATS
 from convbench.status import Status
 from convbench.verification.causes.grouping import causes
 from convbench.verification.causes.known_entry import known_entry

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.backend.quantized import QuantizedArithmetic
 from convbench.problem import ConvProblem, Quantization, Scales
 from convbench.problem.quantization import LARGEST_BIAS, LIMITS
-from convbench.quantized import QuantizedArithmetic
 from convbench.verification.operands import Operands, generator
 from convbench.verification.question import Values
 

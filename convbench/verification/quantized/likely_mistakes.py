@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.backend.quantized import Halves, QuantizedArithmetic
 from convbench.problem import ConvProblem
 from convbench.problem.quantization import LIMITS
-from convbench.quantized import Halves, QuantizedArithmetic
 from convbench.verification.operands import Operands
 from convbench.verification.quantized.requantization import Admitted, Floats, Requantization
 from convbench.verification.reference import convolve, gathered_taps

@@ -23,9 +23,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from convbench.backend.quantized import Halves, QuantizedArithmetic
 from convbench.problem import Quantization, Scales
 from convbench.problem.quantization import LIMITS
-from convbench.quantized import Halves, QuantizedArithmetic
 
 _ROUNDINGS = 6
 _OWN_ERROR = 2.0**-50  # of v in float64, relative

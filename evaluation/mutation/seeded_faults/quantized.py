@@ -18,9 +18,9 @@ from convbench.backend import (
     Ready,
     Supports,
 )
+from convbench.backend.quantized import FORMATS
 from convbench.problem import ConvProblem, Quantization, Scales
 from convbench.problem.quantization import LIMITS
-from convbench.quantized import FORMATS
 
 Array = NDArray[Any]
 MODES: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
