@@ -133,4 +133,5 @@ def test_narrower_numbers_are_compared_with_the_widest_case_by_case_and_as_a_who
     console.print(dtype_report(records))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "Speed-up by narrower numbers" in text and "12,000" in text.replace("12000", "12,000")
+    assert "for all 2 cases: 21,000 ms in float32 (a), 12,000 ms in int8 (a)." in text
     assert dtype_report(records[5:6]) is None

@@ -263,14 +263,27 @@ def dtype_report(records: Sequence[Record]) -> RenderableType | None:
     columns.append([f"{other.cases}" for other in results])
     columns.append(aligned([milliseconds(other.dtype_s) for other in results]))
     columns.append(aligned([milliseconds(other.widest_s) for other in results]))
-    headers = [*(["setting"] if several else []), "backend", "in", "as fast", "95 %", "as in"]
-    headers += ["cases", "all, ms", "instead of ms"]
+    headers = [*(["setting"] if several else []), "backend", "dtype", "speed-up", "95 %", "over"]
+    headers += ["cases", "all cases, ms", "before, ms"]
     first = several + 2
     numbers = (first, first + 1, *range(first + 3, len(headers)))
     drops = [first + 1, len(headers) - 1, len(headers) - 2]
     table = plain_table(headers, zip(*columns, strict=True), right=numbers, drops=drops)
     title = "Speed-up by narrower numbers, a geometric mean over the cases that both ran"
-    return Group(Text(title), Text(), table)
+    answer = None if several else _least_times(results)
+    return spaced(Group(Text(title), Text(), table), Sentence(answer) if answer else None)
+
+
+def _least_times(results: Sequence[OtherDtype]) -> str | None:
+    """The least time for all cases in each dtype, over the backends that ran all of them in both."""
+    most = max(other.cases for other in results)
+    whole = [other for other in results if other.cases == most and other.widest == results[0].widest]
+    least = {other.widest: (other.widest_s, other.backend) for other in sorted(whole, key=lambda o: -o.widest_s)}
+    for other in sorted(whole, key=lambda o: -o.dtype_s):
+        least[other.dtype] = (other.dtype_s, other.backend)
+    parts = [f"{milliseconds(s)} ms in {dtype} ({backend})" for dtype, (s, backend) in least.items()]
+    of_cases = "the case" if most == 1 else f"all {most:,} cases"
+    return f"The least time of these backends for {of_cases}: {', '.join(parts)}."
 
 
 def _setting(other: OtherDtype) -> str:
