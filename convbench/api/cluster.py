@@ -61,11 +61,11 @@ class MachinesResult(Result):
 
 @dataclass(frozen=True, repr=False)
 class FleetResult(Result):
-    """What machines measured; it prints as `convbench run --cluster` does."""
+    """What machines measured; it prints as `convbench run --cluster` does. `by_machine` has what each one measured, by
+    its name: its `records`, `journal` and hazards."""
 
     fleet: FleetRun
     by_machine: Mapping[str, Measurements]
-    """What each machine measured, by its name."""
     details: bool = False
 
     @property
