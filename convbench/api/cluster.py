@@ -130,12 +130,14 @@ class Cluster:
         where: str | PathLike[str],
         *,
         machines: Words = (),
+        ship: bool = False,
         insecure: bool = False,
         wait: float | None = None,
     ) -> None:
         self._options = FleetOptions(
             cluster=cluster_description(fspath(where)),
             machines=separated_words(machines, "machines"),
+            ship=ship,
             insecure=insecure,
             wait=wait,
         )

@@ -88,6 +88,7 @@ _FLEET = options.section(
     options.prices,
     options.currency,
     click.option("--resume", is_flag=True, help="With --cluster, continue the last such measuring."),
+    options.ship,
     options.insecure,
 )
 _RESULTS = options.section(
@@ -120,7 +121,9 @@ def choose(problem: str | None, as_json: bool, **values: Any) -> None:
     from convbench.runner.choose.answer import Request
     from convbench.runner.selection import dtypes_named
 
-    fleet = {name: values.pop(name) for name in ("cluster", "machines", "prices", "currency", "resume", "insecure")}
+    fleet = {
+        name: values.pop(name) for name in ("cluster", "machines", "prices", "currency", "resume", "ship", "insecure")
+    }
     _check_fleet(fleet, values)
     request = Request(problems=() if problem is None else (problem,), **values)
     show_journal_warnings()
@@ -144,7 +147,7 @@ def _check_fleet(fleet: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     several = fleet["cluster"] is not None or fleet["machines"]
     if of_prices and not several:
         raise click.UsageError(f"{of_prices[0]} is for the answer over machines; give --machines or --cluster, too.")
-    for name in ("resume", "insecure"):
+    for name in ("resume", "ship", "insecure"):
         if fleet[name] and fleet["cluster"] is None:
             raise click.UsageError(f"--{name} goes with --cluster; give that, too, or leave it out.")
     alone = {"--plan": "plan", "--for": "purpose", "--machine": "machine", "--from-results": "from_results"}

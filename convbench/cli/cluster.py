@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from convbench.runner.run import Request
 
 
-def run_on_cluster(request: Request, cluster: str, machines: tuple[str, ...], shard: bool, insecure: bool) -> int:
+def run_on_cluster(
+    request: Request, cluster: str, machines: tuple[str, ...], shard: bool, ship: bool, insecure: bool
+) -> int:
     """`convbench run --cluster`; the exit code."""
     from convbench.fleet.cluster.cluster_file import cluster_description
     from convbench.fleet.gathering import FleetOptions
@@ -23,7 +25,7 @@ def run_on_cluster(request: Request, cluster: str, machines: tuple[str, ...], sh
     from convbench.reporting.progress import progress
 
     described = cluster_description(cluster)
-    fleet = FleetOptions(cluster=described, machines=machines, shard=shard, insecure=insecure)
+    fleet = FleetOptions(cluster=described, machines=machines, shard=shard, ship=ship, insecure=insecure)
     with progress(stderr(), as_json=request.as_json, lower=request.lower_precision) as observer:
         done = run_on_fleet(request, fleet, observer)
     show_fleet_run(done, request)
@@ -37,6 +39,7 @@ def choose_hardware(
     prices: tuple[str, ...],
     currency: str | None,
     resume: bool,
+    ship: bool,
     insecure: bool,
     as_json: bool,
 ) -> int:
@@ -56,7 +59,7 @@ def choose_hardware(
         if cluster is None:
             result = HardwareResult(answer_for_machines(request, machines, named, currency or CURRENCY, observer))
         else:
-            fleet = FleetOptions(cluster=cluster_description(cluster), machines=machines, insecure=insecure)
+            fleet = FleetOptions(cluster=cluster_description(cluster), machines=machines, ship=ship, insecure=insecure)
             result = HardwareResult(*choose_on_fleet(request, fleet, named, currency, observer, resume=resume))
     show(result, result.records, as_json=as_json)
     if result.fleet is not None:
@@ -67,10 +70,11 @@ def choose_hardware(
 @click.command(short_help="Say which machines a cluster has, and how they differ.")
 @click.argument("cluster", metavar="ADDRESS|FILE.toml")
 @click.option("--doctor", is_flag=True, help="Find out how well each can measure, in some 15 seconds.")
+@options.ship
 @options.insecure
 @options.seconds("--wait", "Wait so long for machines and for their answers.  [default: 60, or as the file says]")
 @options.json_lines
-def cluster(cluster: str, doctor: bool, insecure: bool, wait: float | None, as_json: bool) -> None:
+def cluster(cluster: str, doctor: bool, ship: bool, insecure: bool, wait: float | None, as_json: bool) -> None:
     """Say which machines a cluster has: hardware, versions, and what differs between machines that should be alike.
 
     ADDRESS is that of a Dask scheduler, such as tls://host:8786. FILE.toml describes a cluster that is started for this
@@ -83,7 +87,7 @@ def cluster(cluster: str, doctor: bool, insecure: bool, wait: float | None, as_j
 
     described = cluster_description(cluster)
     remarks: list[str] = []
-    fleet = FleetOptions(cluster=described, insecure=insecure, wait=wait)
+    fleet = FleetOptions(cluster=described, ship=ship, insecure=insecure, wait=wait)
     with gathered(fleet, remarks.append, doctor=doctor) as (_, there):
         machines = there.machines
     show(machines_report(machines), [machine_row(m, described) for m in machines], as_json=as_json)

@@ -226,4 +226,9 @@ shard = click.option(
 )
 prices = many("--price", "prices", "NAME=P", "What an hour of a machine costs; NAME may be a glob")
 currency = click.option("--currency", metavar="TEXT", help="The currency of --price.  [default: EUR]")
+ship = click.option(
+    "--ship",
+    is_flag=True,
+    help="With --cluster, install a wheel of this checkout on each machine first, for this command alone.",
+)
 insecure = click.option("--insecure", is_flag=True, help="Accept a connection to other machines that is not encrypted.")

@@ -82,7 +82,9 @@ _TIMING = options.section(
     options.lower_precision,
     options.whole("--seed", 0, "Seed of the data and of the order within rounds.", default=0),
 )
-_FLEET = options.section("On other machines", options.cluster, options.machines, options.shard, options.insecure)
+_FLEET = options.section(
+    "On other machines", options.cluster, options.machines, options.shard, options.ship, options.insecure
+)
 _RESULTS = options.section(
     "What to show and to keep",
     click.option(
@@ -126,7 +128,7 @@ def run(page: Path | None, **values: Any) -> None:
     from convbench.reporting.run.report import end_run, show_run
     from convbench.runner.run import Request
 
-    fleet = {name: values.pop(name) for name in ("cluster", "machines", "shard", "insecure")}
+    fleet = {name: values.pop(name) for name in ("cluster", "machines", "shard", "ship", "insecure")}
     request = Request(**values)
     show_journal_warnings()
     if fleet["cluster"] is not None:

@@ -86,7 +86,7 @@ _KNOWN = options.section(
         help="Write the new wrong answers to this file, for --known.",
     ),
 )
-_FLEET = options.section("On other machines", options.cluster, options.machines, options.insecure)
+_FLEET = options.section("On other machines", options.cluster, options.machines, options.ship, options.insecure)
 _RESULTS = options.section(
     "What to show and to keep",
     options.json_lines,
@@ -101,7 +101,9 @@ _RESULTS = options.section(
 @_KNOWN
 @_FLEET
 @_RESULTS
-def verify(as_json: bool, cluster: str | None, machines: tuple[str, ...], insecure: bool, **words: Any) -> None:
+def verify(
+    as_json: bool, cluster: str | None, machines: tuple[str, ...], ship: bool, insecure: bool, **words: Any
+) -> None:
     """Find wrong answers: a sweep over all combinations of parameter classes, then random search.
 
     Failures are grouped by cause and shrunk to the smallest case. Each is reported with code that reproduces it, and is
@@ -123,7 +125,7 @@ def verify(as_json: bool, cluster: str | None, machines: tuple[str, ...], insecu
         from convbench.fleet.gathering import FleetOptions
         from convbench.fleet.verification.verify import verify_on_fleet
 
-        fleet = FleetOptions(cluster=cluster_description(cluster), machines=machines, insecure=insecure)
+        fleet = FleetOptions(cluster=cluster_description(cluster), machines=machines, ship=ship, insecure=insecure)
         verification = verify_on_fleet(request, fleet, observer)
     if not as_json:
         debug = click.get_current_context().find_root().params["debug"]

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from convbench.fleet.assignment import named
 from convbench.fleet.cluster.cluster_file import ClusterDescription
 from convbench.fleet.cluster.connection import Client, connected
+from convbench.fleet.cluster.quiet import RESOURCE
 from convbench.fleet.machines.inventory import Inventory, inventory
 from convbench.fleet.machines.machine import Machine
+from convbench.fleet.shipping.ship import shipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,7 @@ class FleetOptions:
     machines: tuple[str, ...] = ()
     shard: bool = False
     insecure: bool = False
+    ship: bool = False
     wait: float | None = None
     """So many seconds workers and their answers are waited for; None as the cluster file says."""
 
@@ -39,8 +42,13 @@ def gathered(
 ) -> Iterator[tuple[Client, Inventory]]:
     """The scheduler's client and the machines behind it. `say` gets a sentence on each that cannot take part. Raises
     `FleetError` where there is none."""
-    with connected(options.cluster, insecure=options.insecure, wait_s=options.wait_s) as client:
-        there = inventory(client, wait_s=options.wait_s, doctor=doctor, workers=options.cluster.expected)
+    wait_s = options.wait_s
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(connected(options.cluster, insecure=options.insecure, wait_s=wait_s))
+        resource, workers = RESOURCE, options.cluster.expected
+        if options.ship:
+            resource, workers = stack.enter_context(shipped(client, say, wait_s=wait_s, workers=workers))
+        there = inventory(client, wait_s=wait_s, doctor=doctor, workers=workers, resource=resource)
         for remark in there.remarks:
             say(remark)
         yield client, there

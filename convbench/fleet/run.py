@@ -10,6 +10,8 @@ from pathlib import Path
 from convbench.errors import FleetError
 from convbench.fleet.assignment import Assignment, assignments
 from convbench.fleet.campaign import campaign
+from convbench.fleet.cluster.connection import Client
+from convbench.fleet.cluster.neighbours import neighbours_by_host, neighbours_of
 from convbench.fleet.collection import Collection
 from convbench.fleet.gathering import FleetOptions, gathered
 from convbench.fleet.machines.machine import Machine
@@ -78,8 +80,9 @@ def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) ->
     if request.resume and not is_begun:
         observer.message("There is no campaign to resume with these options; this is a new one.")
     with gathered(options, observer.message) as (client, there):
-        parts = assignments(there.machines, suites, options.machines, shard=options.shard)
-        observer.message(_heading(parts, there.machines))
+        machines = _left_alone(client, there.machines, observer)
+        parts = assignments(machines, suites, options.machines, shard=options.shard)
+        observer.message(_heading(parts, machines))
         observer.expect([case for part in parts for case in part.cases])
         tasks = Tasks(client, name, options.cluster.silent_s)
         for part in parts:
@@ -87,6 +90,22 @@ def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) ->
             tasks.start("run", part.machine, of_part)
         with Collection(results) as collection:
             return _Coordinator(tasks, collection, parts, observer).follow(name)
+
+
+def _left_alone(client: Client, machines: Sequence[Machine], observer: Observer) -> list[Machine]:
+    """The machines on which the cluster has no other work. Raises `FleetError` where there is none."""
+    busy = neighbours_by_host(client)
+    beside = {machine.name: neighbours_of(machine.addresses, busy) for machine in machines}
+    sentences = [
+        f"{name} is left out: other tasks of the cluster run beside it ({', '.join(workers)}) and would disturb it."
+        for name, workers in beside.items()
+        if workers
+    ]
+    if len(sentences) == len(machines):
+        raise FleetError(" ".join(["there is no machine to measure on.", *sentences]))
+    for sentence in sentences:
+        observer.message(sentence)
+    return [machine for machine in machines if not beside[machine.name]]
 
 
 def _heading(parts: Sequence[Assignment], machines: Sequence[Machine]) -> str:

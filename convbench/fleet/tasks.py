@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from convbench.fleet.cluster.announced import workers_of
 from convbench.fleet.cluster.connection import Client
-from convbench.fleet.cluster.quiet import RESOURCE, resource_of
-from convbench.fleet.machines.inventory import workers_of
+from convbench.fleet.cluster.neighbours import neighbours_by_host, neighbours_of
+from convbench.fleet.cluster.quiet import resource_of
 from convbench.fleet.machines.machine import Machine
 from convbench.fleet.remote import LAST_WORDS_S, in_child
 
@@ -44,12 +45,13 @@ class Tasks:
         self._client, self._topic, self._silent_s, self._clock = client, topic, silent_s, time.monotonic
         self._events: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._tasks: dict[str, _Task] = {}
+        self._disturbances: set[tuple[str, str]] = set()
         client.subscribe_topic(topic, lambda event: self._events.put(event[1]))
 
     def start(self, kind: str, machine: Machine, request: Mapping[str, Any], sender: str | None = None) -> None:
         """Send a task to a machine. `sender` names it in its messages: by default the machine does."""
         name = sender or machine.name
-        where: dict[str, Any] = {"resources": {RESOURCE: 1}}
+        where: dict[str, Any] = {"resources": {machine.resource: 1}}
         if machine.replaceable:
             where["resources"][resource_of(machine.name)] = 1
         else:
@@ -66,6 +68,7 @@ class Tasks:
                 yield from self._heard(self._events.get(timeout=0.2))
             if self._clock() - looked_s >= max(_LOOK_EVERY_S, len(self._tasks) * _LOOK_EVERY_S / _LOOKED_AT_PER_S):
                 looked_s = self._clock()
+                yield from self._disturbed()
                 yield from self._ended()
 
     def cancel(self) -> None:
@@ -93,6 +96,19 @@ class Tasks:
                 task.heard_s = self._clock()
                 heard = [(sender, message)]
         yield from heard
+
+    def _disturbed(self) -> Iterator[tuple[str, Message]]:
+        """A sentence on each worker that has begun other work on the host of a task, once."""
+        try:
+            busy = neighbours_by_host(self._client)
+        except Exception:  # the scheduler is gone
+            return
+        for name, task in self._tasks.items():
+            for worker in neighbours_of(task.machine.addresses, busy):
+                if (name, worker) not in self._disturbances:
+                    self._disturbances.add((name, worker))
+                    sentence = f"another task of the cluster runs beside it ({worker}), and is in what it times now"
+                    yield name, {"type": "message", "text": sentence}
 
     def _ended(self) -> Iterator[tuple[str, Message]]:
         present = self._present()

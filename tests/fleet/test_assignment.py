@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from convbench.analysis.hardware.differences import differences
 from convbench.errors import FleetError
 from convbench.fleet.assignment import anchor_places, assignments
+from convbench.fleet.cluster.neighbours import by_host, neighbours_of
 from convbench.fleet.machines.machine import Machine
 from convbench.problem import ConvProblem
 from convbench.suite import Case, Suite
@@ -59,3 +60,16 @@ def test_like_machines_that_differ_are_a_sentence_and_unlike_ones_are_not() -> N
     [sentence] = differences(few)
     assert "the governor: powersave on a; performance on b" in sentence
     assert differences([machine("a", ram="1"), machine("c", "B", ram="2")]) == []
+
+
+def test_other_work_on_a_host_is_a_neighbour_and_that_of_convbench_is_none() -> None:
+    processing = {
+        "tls://10.0.0.1:1": ("in_child-ab12",),
+        "tls://10.0.0.1:2": ("inc-1", "in_child-cd"),
+        "tls://10.0.0.2:1": (),
+        "tls://[::1]:7": (("sum-3f", 0),),
+    }
+    busy = by_host(processing)
+    assert busy == {"10.0.0.1": ["tls://10.0.0.1:2"], "::1": ["tls://[::1]:7"]}
+    assert neighbours_of(["tls://10.0.0.1:1"], busy) == ["tls://10.0.0.1:2"]
+    assert neighbours_of(["tls://10.0.0.2:1"], busy) == []

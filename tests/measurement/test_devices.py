@@ -277,6 +277,14 @@ def told(code: str, environment: dict[str, str]) -> Any:
     return json.loads(run.stdout)
 
 
+def test_a_worker_of_a_fleet_announces_a_unit_for_each_gpu(with_gpu: dict[str, str]) -> None:
+    code = "from convbench.fleet.cluster.worker import announced\nprint(json.dumps(announced()))"
+    few = told(code, with_gpu | {"FAKE_NVIDIA_COUNT": "4", "CONVBENCH_MACHINE": "box"})
+    assert few == {"convbench": 1, "convbench:box": 1, "convbench-gpu": 4}
+    none = told(code, with_gpu | {"FAKE_NVIDIA_REFUSES": "cuInit", "CONVBENCH_MACHINE": "box"})
+    assert none == {"convbench": 1, "convbench:box": 1}
+
+
 FACTS = "gpu = first_gpu()\nprint(json.dumps(gpu and [gpu.facts(), list(gpu.state().values())]))"
 
 

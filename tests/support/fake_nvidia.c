@@ -15,7 +15,11 @@ static int refuses(const char *name) {
 }
 
 int cuInit(unsigned flags) { return refuses("cuInit") ? 100 : OK; }
-int cuDeviceGetCount(int *count) { *count = 1; return OK; }
+int cuDeviceGetCount(int *count) {
+    const char *text = getenv("FAKE_NVIDIA_COUNT");
+    *count = text ? atoi(text) : 1;
+    return OK;
+}
 int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return OK; }
 int cuDeviceGetPCIBusId(char *text, int size, int device) { snprintf(text, size, BUS_ID); return OK; }
 

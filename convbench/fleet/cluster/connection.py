@@ -97,7 +97,9 @@ def _started(cluster: ClusterDescription, insecure: bool) -> Iterator[Any]:
     start = {"local": _local, "ssh": _ssh, "slurm": _slurm, "kubernetes": _kubernetes}[str(cluster.kind)]
     try:
         running = start(dict(cluster.options), security)
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
+    except FleetError:
+        raise
+    except Exception as error:  # of the kinds of Dask's and of what it uses for each kind of cluster
         raise FleetError(f"the [{cluster.kind}] cluster did not start: {_in_one_line(error)}") from None
     try:
         yield running
@@ -146,7 +148,7 @@ def _ssh(options: dict[str, Any], security: Any) -> Any:
         connect_options=options.get("connect", {}),
         worker_class="distributed.Worker",
         worker_options={"nthreads": 1, "resources": {RESOURCE: 1}},
-        scheduler_options={"dashboard": False},
+        scheduler_options={"dashboard": False} | ({"protocol": "tls://"} if security is not None else {}),
         remote_python=options.get("python"),
         security=security,
     )

@@ -32,14 +32,18 @@ def main() -> None:
 
 
 def source_digest() -> str:
-    """A digest of the source text of convbench and of the backends that come with it."""
+    """A digest of the source text of convbench, its backends and its suites: the same for a checkout and its wheel."""
+    sources = _python_files(Path(PACKAGE), "")
+    for part in ("backends", "suites") if CHECKOUT is not None else ():
+        sources |= _python_files(Path(str(CHECKOUT)) / part, f"{part}/")
     digest = hashlib.sha256()
-    folders = [Path(PACKAGE), *([Path(CHECKOUT) / "backends"] if CHECKOUT else [])]
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            inside = path.relative_to(folder).as_posix()
-            digest.update(f"{inside.removeprefix('backends/')}\0".encode() + path.read_bytes())
+    for name, path in sorted(sources.items()):
+        digest.update(f"{name}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _python_files(folder: Path, prefix: str) -> dict[str, Path]:
+    return {prefix + path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
 
 
 def _boot() -> str:

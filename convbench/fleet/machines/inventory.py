@@ -10,6 +10,7 @@ from typing import Any
 
 from convbench.analysis.hardware.differences import differences
 from convbench.errors import FleetError
+from convbench.fleet.cluster.announced import announcing, workers_of
 from convbench.fleet.cluster.connection import Client
 from convbench.fleet.cluster.quiet import RESOURCE, resource_of
 from convbench.fleet.machines.describe import source_digest
@@ -30,21 +31,23 @@ class Inventory:
     remarks: tuple[str, ...] = ()
 
 
-def inventory(client: Client, *, wait_s: float, doctor: bool = False, workers: int = 1) -> Inventory:
-    """Ask every worker that announces `convbench` what its machine is. One that does not answer within `wait_s` is left
+def inventory(
+    client: Client, *, wait_s: float, doctor: bool = False, workers: int = 1, resource: str = RESOURCE
+) -> Inventory:
+    """Ask every worker that announces `resource` what its machine is. One that does not answer within `wait_s` is left
     out. Waits as long for `workers` of them. Raises `FleetError` where no machine is left."""
-    addresses, ignored = _announced(client, wait_s, workers)
+    addresses, ignored = announcing(client, resource, wait_s, workers)
     request = json.dumps({"doctor": doctor})
     begun_s, announced = time.time(), workers_of(client)
-    futures = {address: _described_on(client, address, request) for address in addresses}
+    futures = {address: _described_on(client, address, resource, request) for address in addresses}
     machines: list[Machine] = []
-    remarks = [_of_ignored(ignored)] if ignored else []
+    remarks = [_of_ignored(ignored)] if ignored and resource == RESOURCE else []
     remarks += [_of_late(len(addresses), workers, wait_s)] if len(addresses) < workers else []
     until_s = time.monotonic() + wait_s
     for address, future in futures.items():
         try:
             answer = json.loads(future.result(timeout=max(0.1, until_s - time.monotonic())))
-            machines.append(_machine(address, answer, begun_s, announced[address]["resources"]))
+            machines.append(_machine(address, answer, begun_s, announced[address]["resources"], resource))
         except Exception as error:
             remarks.append(_why_left_out(address, error, wait_s))
             future.cancel()
@@ -56,38 +59,24 @@ def inventory(client: Client, *, wait_s: float, doctor: bool = False, workers: i
     return Inventory(tuple(usable), tuple(remarks))
 
 
-def workers_of(client: Client) -> dict[str, Mapping[str, Any]]:
-    """What the scheduler knows of each Dask worker, by address."""
-    return dict(client.scheduler_info(n_workers=-1)["workers"])
-
-
-def _announced(client: Client, wait_s: float, least: int) -> tuple[list[str], list[str]]:
-    """The workers that convbench may use, and the others."""
-    until_s = time.monotonic() + wait_s
-    while True:
-        workers = workers_of(client)
-        ours = sorted(address for address, worker in workers.items() if worker["resources"].get(RESOURCE, 0) > 0)
-        if len(ours) >= least or time.monotonic() > until_s:
-            return ours, sorted(set(workers) - set(ours))
-        time.sleep(0.2)
-
-
-def _described_on(client: Client, address: str, request: str) -> Any:
+def _described_on(client: Client, address: str, resource: str, request: str) -> Any:
     topic = f"convbench-describe-{address}"
     return client.submit(
         in_child, "describe", request, topic, address,
-        workers=[address], allow_other_workers=False, resources={RESOURCE: 1}, pure=False, retries=0,
+        workers=[address], allow_other_workers=False, resources={resource: 1}, pure=False, retries=0,
     )  # fmt: skip
 
 
-def _machine(address: str, answer: Mapping[str, Any], begun_s: float, resources: Mapping[str, float]) -> Machine:
+def _machine(
+    address: str, answer: Mapping[str, Any], begun_s: float, resources: Mapping[str, float], resource: str
+) -> Machine:
     if answer.get("failure") or "described" not in answer:
         raise FleetError(f"its process {answer.get('failure') or 'said nothing'}")
     fields = answer["described"]
     now_s = time.time()
     ahead_s = max(answer["clock_s"] - now_s, min(0.0, answer["clock_s"] - begun_s))
     known = {"addresses": (address,), "gpus": tuple(fields["gpus"]), "clock_ahead_s": ahead_s}
-    return Machine(**fields | known, replaceable=resource_of(fields["name"]) in resources)
+    return Machine(**fields | known, resource=resource, replaceable=resource_of(fields["name"]) in resources)
 
 
 def _why_left_out(address: str, error: Exception, wait_s: float) -> str:
@@ -96,8 +85,8 @@ def _why_left_out(address: str, error: Exception, wait_s: float) -> str:
     if isinstance(error, (TimeoutError, DaskTimeoutError)):
         return f"{address} is left out: no answer within {wait_s:g} s; it hangs, or is busy with another task."
     if isinstance(error, ImportError):
-        line = f"pip install convbench=={VERSION}"
-        return f"{address} is left out: it has no convbench that knows of fleets ({error}); type there: {line}"
+        remedy = f"type there: pip install convbench=={VERSION}, or type --ship here"
+        return f"{address} is left out: it has no convbench that knows of fleets ({error}); {remedy}"
     return f"{address} is left out: {type(error).__name__}: {error}"
 
 
@@ -126,7 +115,7 @@ def _of_this_version(machines: Sequence[Machine]) -> tuple[list[Machine], list[s
         if machine.convbench != VERSION:
             remarks.append(
                 f"{machine.name} is left out: it has convbench {machine.convbench}, and this is {VERSION}; type there: "
-                f"pip install convbench=={VERSION}"
+                f"pip install convbench=={VERSION}, or type --ship here"
             )
         elif machine.source != own:
             remarks.append(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from convbench.fleet.cluster.quiet import RESOURCE
 from convbench.store.readings import hardware_of
 
 
@@ -16,6 +17,8 @@ class Machine:
     name: str
     addresses: tuple[str, ...]
     """Of its Dask workers, sorted."""
+    resource: str = RESOURCE
+    """What its workers announce one unit of."""
     replaceable: bool = False
     """Whether its workers announce the name, so that Dask knows one that takes the place of another."""
     facts: Mapping[str, Any] = field(default_factory=dict)

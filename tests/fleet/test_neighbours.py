@@ -1,0 +1,59 @@
+"""Other work of the same cluster on a machine: it is not timed beside it, and said when it comes meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleet_of_processes import CERTIFICATES, FleetOfProcesses, fleet_of
+
+distributed = pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+RUN = ["run", "--problem", "n1c2h4w4_o2k1", "--backend", "numpy*", "--quick", "--results", "r", "--cluster", "c.toml"]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[FleetOfProcesses]:
+    """A machine of convbench, and on the same host a worker that is not convbench's."""
+    with fleet_of(tmp_path, "north") as running:
+        words = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", "neighbour"]
+        running._start("neighbour", ["-m", "distributed.cli.dask_worker", running.address, *words], {})
+        running.wait_for_workers(2)
+        (tmp_path / "c.toml").write_text(f'scheduler = "{running.address}"\nwait_s = 300\n')
+        yield running
+
+
+@pytest.fixture
+def others(fleet: FleetOfProcesses) -> Iterator[Any]:
+    """The client of somebody else."""
+    named = {name.rpartition("TLS__")[2].replace("__", "_").lower(): path for name, path in CERTIFICATES.items()}
+    certificates = {f"tls_{name}": path for name, path in named.items()}
+    security = distributed.Security(require_encryption=True, **certificates)
+    with distributed.Client(fleet.address, security=security, timeout=120, set_as_default=False) as client:
+        yield client
+
+
+def test_a_machine_with_a_neighbour_is_not_timed(fleet: FleetOfProcesses, others: Any) -> None:
+    neighbour = others.submit(time.sleep, 1000, workers=["neighbour"])
+    fleet.wait_until(lambda: any(others.processing().values()))
+    refused = fleet.convbench(*RUN)
+    assert refused.returncode == 2
+    said = " ".join(refused.stderr.split())
+    assert "there is no machine to measure on. north is left out: other tasks of the cluster run beside it" in said
+    assert not list((fleet.folder / "r").glob("*/*.jsonl"))
+    del neighbour
+
+
+def test_a_neighbour_that_comes_meanwhile_is_said(fleet: FleetOfProcesses, others: Any) -> None:
+    process = fleet.begin(*RUN, "--precision", "0.1%", "--budget", "8", "--no-self-check")
+    kept = fleet.folder / "homes" / "north"
+    fleet.wait_until(lambda: any(kept.rglob("*.jsonl")))
+    neighbour = others.submit(time.sleep, 1000, workers=["neighbour"])
+    _, said = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    assert "north: another task of the cluster runs beside it" in " ".join(said.split())
+    del neighbour
