@@ -87,6 +87,7 @@ def test_a_checkout_is_shipped_for_a_command_and_leaves_nothing(tmp_path: Path) 
             records = [json.loads(line) for line in journal.read_text().splitlines()]
             assert [record["status"] for record in records] == ["ok", "ok"]
         fleet.wait_until(lambda: not shipped_folders(temporary) and not of_shipped(temporary))
+        fleet.kill("plain")
         process = fleet.begin(*RUN, "--precision", "0.1%", "--cluster", "c.toml", "--ship")
         fleet.wait_until(lambda: of_shipped(temporary))
         process.kill()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from convbench.fleet.cluster.connection import Client
 
 OWN = ("in_child-", "serve-")
-"""How the keys of convbench's tasks begin, whoever sent them: Dask makes them of the function's name."""
+"""The first part of the keys that Dask gives to tasks of convbench, whoever sent them: the name of a function."""
 
 
 def host_of(address: str) -> str:
