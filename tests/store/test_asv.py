@@ -142,6 +142,13 @@ def test_what_was_measured_at_another_commit_is_not_stored_under_this_one(clone:
     assert "24 values stored" in resumed.stdout + resumed.stderr  # of one backend: 6 cases, 4 metrics
 
 
+def test_what_was_measured_with_other_settings_is_a_series_of_its_own(clone: Path, tmp_path: Path) -> None:
+    done = run_suite(clone, "--cache", "cold", "--results", str(tmp_path))
+    assert "values stored in asv's files under commit" in done.stderr + done.stdout
+    [stored] = (tmp_path / "here").glob("*CONVBENCH_CACHEcold*.json")
+    assert json.loads(stored.read_text(encoding="utf-8"))["env_vars"] == {"CONVBENCH_CACHE": "cold"}
+
+
 def test_no_asv_leaves_asv_s_files_alone(clone: Path, tmp_path: Path) -> None:
     done = run_suite(clone, "--no-asv", "--results", str(tmp_path))
     assert done.returncode == 0

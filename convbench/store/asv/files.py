@@ -89,7 +89,8 @@ def _store_group(
     from asv.results import Results, get_filename
     from asv.runner import BenchmarkResult
 
-    name = get_env_name(ENVIRONMENT, point.python, {}, dict(tags))
+    # asv tells variables of the build from others, and takes a plain mapping for neither.
+    name = get_env_name(ENVIRONMENT, point.python, {}, {("nobuild", key): value for key, value in tags.items()})
     parameters = {**machine, "python": point.python, **{f"env-{key}": value for key, value in tags.items()}}
     stored = Results(parameters, {}, point.commit, point.date, point.python, name, dict(tags))
     values = 0
