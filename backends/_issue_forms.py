@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from convbench.issue_form import IssueForm
 
-from ._onednn_program import onednn_program
-from ._onednn_quantized_program import quantized_program
+from ._onednn.program import onednn_program
+from ._onednn.quantized_program import quantized_program
 
 PYTORCH = IssueForm(
     library="torch",

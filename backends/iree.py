@@ -12,9 +12,9 @@ from convbench.backend import WITH_STEP, Arithmetic, Backend, Ready, touching
 from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem, Scales
 
 from . import _int8_correction
-from . import _stablehlo_gradients as gradients
 from ._fusion import implementation_with, parts_of
 from ._issue_forms import IREE
+from ._stablehlo import gradients
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ class Iree(Backend):
     def prepare_quantized(
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
     ) -> Ready:
-        from . import _stablehlo_quantized as quantized
+        from ._stablehlo import quantized
 
         assert problem.quantization is not None
         ready = self._ready(problem, quantized.operands(problem, x, w, b, scales), [0])
@@ -95,7 +95,7 @@ class Iree(Backend):
         return Ready(lambda: compute(*operands), to_numpy=lambda y: _to_numpy(y, order), touch=touch, explain=explain)
 
     def script(self, problem: ConvProblem) -> str | None:
-        from ._stablehlo import lines
+        from ._stablehlo.convolution import lines
 
         return _SCRIPT.format(
             module=",\n".join(f"    {line!r}" for part in lines(problem) for line in part.splitlines()),
@@ -134,11 +134,12 @@ def _to_numpy(output: Any, order: tuple[int, ...]) -> np.ndarray:
 
 
 def _module(problem: ConvProblem) -> str:
-    from . import _stablehlo, _stablehlo_quantized
+    from ._stablehlo import convolution as stablehlo
+    from ._stablehlo import quantized as stablehlo_quantized
 
     if problem.quantization is not None:
-        return "\n".join(_stablehlo_quantized.lines(problem))
-    return "\n".join((_stablehlo if problem.direction == "forward" else gradients).lines(problem))
+        return "\n".join(stablehlo_quantized.lines(problem))
+    return "\n".join((stablehlo if problem.direction == "forward" else gradients).lines(problem))
 
 
 @lru_cache(maxsize=256)

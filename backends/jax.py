@@ -14,12 +14,12 @@ from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, DeviceMemory,
 from convbench.problem import ConvProblem, Scales
 
 from . import _int8_correction
-from . import _jax_quantized as quantized
 from ._hlo import implementation_in
 from ._issue_forms import JAX
-from ._jax_fused import fused
-from ._jax_quantized_script import quantized_script
-from ._jax_script import JAX_MODE, jax_gradient_script, jax_script
+from ._jax import quantized
+from ._jax.fused import fused
+from ._jax.quantized_script import quantized_script
+from ._jax.script import JAX_MODE, jax_gradient_script, jax_script
 
 if TYPE_CHECKING:
     import numpy as np

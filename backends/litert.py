@@ -11,8 +11,8 @@ from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem, Scales
 
 from ._fusion import implementation_with
 from ._issue_forms import LITERT
-from ._tflite_convolution import tflite_model
-from ._tflite_epilogue import fused_in_convolution
+from ._tflite.convolution import tflite_model
+from ._tflite.epilogue import fused_in_convolution
 
 if TYPE_CHECKING:
     import numpy as np

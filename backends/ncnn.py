@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Algorithm, Arithmetic, Backend, Ready, Supports
 from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem, Scales
 
-from . import _ncnn_quantized as quantized
 from ._fusion import implementation_with
 from ._issue_forms import NCNN
-from ._ncnn_model import LOSES_NAN, PADDING_TYPE, fused_in_layer, layer_type, net_text
+from ._ncnn import quantized
+from ._ncnn.model import LOSES_NAN, PADDING_TYPE, fused_in_layer, layer_type, net_text
 
 if TYPE_CHECKING:
     import numpy as np

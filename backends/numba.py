@@ -1,7 +1,7 @@
 """numba-direct: a register-tiled direct convolution, compiled by Numba and its LLVM for this CPU.
 
-`_numba_vectors` has the register tile in machine code, `_numba_plan` turns a problem into tables, and `_numba_kernel`
-runs them on all threads. A call has two steps: pad into a scratch image, then convolve that.
+`_numba/vectors.py` has the register tile in machine code, `_numba/plan.py` turns a problem into tables, and
+`_numba/kernel.py` runs them on all threads. A call has two steps: pad into a scratch image, then convolve that.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING
 
 from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready, touching
 
-from . import _numba_gradients as gradients
-from . import _numba_quantized as quantized
 from ._fusion import implementation_with, parts_of
 from ._issue_forms import NUMBA
-from ._numpy_fused import WITHOUT_ERF
+from ._numba import gradients, quantized
+from ._numpy.fused import WITHOUT_ERF
 
 if TYPE_CHECKING:
     import numpy as np
 
     from convbench.problem import ConvProblem, Epilogue, Scales
 
-    from ._numba_kernel import Job
-    from ._numba_plan import Register, Scratch
+    from ._numba.kernel import Job
+    from ._numba.plan import Register, Scratch
 
 _AVX2 = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
 _AVX512 = f"{_AVX2},+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"
@@ -91,7 +90,7 @@ class NumbaDirect(Backend):
     ) -> Ready:
         import numpy as np
 
-        from . import _numba_plan as plan
+        from ._numba import plan
 
         dtype = np.dtype("float64" if problem.dtype == "float64" else "float32")
         register = register_tile(dtype.itemsize, self.vector_bytes)
@@ -147,8 +146,8 @@ class NumbaDirect(Backend):
 
 def register_tile(itemsize: int, vector_bytes: int | None) -> Register:
     """The register tile for the CPU that Numba compiles for, or for vectors of `vector_bytes`."""
-    from ._numba_plan import Register
-    from ._numba_vectors import VECTORS, cpu_vector_registers
+    from ._numba.plan import Register
+    from ._numba.vectors import VECTORS, cpu_vector_registers
 
     registers, cpu_bytes = cpu_vector_registers()
     if vector_bytes is not None:
@@ -169,9 +168,8 @@ def _convolution(
     import numba
     import numpy as np
 
-    from . import _numba_kernel as kernel
-    from . import _numba_plan as plan
-    from ._numba_epilogue import ended_code
+    from ._numba import kernel, plan
+    from ._numba.epilogue import ended_code
 
     threads, most_threads = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     tables = {"taps_table": scratch.taps()}
@@ -199,7 +197,7 @@ def _padding(scratch: Scratch, register: Register, padded: np.ndarray) -> Job:
     import numba
     import numpy as np
 
-    from . import _numba_kernel as kernel
+    from ._numba import kernel
 
     margins = scratch.margins(numba.get_num_threads())
     return kernel.Job(

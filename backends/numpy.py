@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from convbench.backend import WITH_EPILOGUES, Algorithm, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem, Scales
 
-from . import _numpy_quantized as quantized
 from ._fusion import implementation_with
 from ._issue_forms import NUMPY
-from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, prepared
-from ._numpy_fused import WITHOUT_ERF
-from ._numpy_gradients import padded_shape, prepared_gradient
+from ._numpy import quantized
+from ._numpy.arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, prepared
+from ._numpy.fused import WITHOUT_ERF
+from ._numpy.gradients import padded_shape, prepared_gradient
 
 if TYPE_CHECKING:
     import numpy as np

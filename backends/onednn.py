@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from convbench.backend import Arithmetic, Backend, Ready, Supports, in_turn
 from convbench.problem import ACTIVATIONS, DIRECTIONS, RESIDUALS, ConvProblem, Scales
 
-from . import _onednn_fused as fused
-from . import _onednn_gradients as gradients
-from . import _onednn_int8, _onednn_isa
-from . import _onednn_library as dnnl
-from . import _onednn_quantized as quantized
 from ._issue_forms import ONEDNN
-from ._onednn_execution import executed
-from ._onednn_log import LOSES_NAN
+from ._onednn import fused, gradients, quantized
+from ._onednn import int8 as onednn_int8
+from ._onednn import isa as onednn_isa
+from ._onednn import library as dnnl
+from ._onednn.execution import executed
+from ._onednn.log import LOSES_NAN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,9 +40,9 @@ class _OneDnn(Backend):
         residuals=set(RESIDUALS),
     )
     # In bfloat16, on CPUs with AMX, pairs are multiplied, some of them zero weights with values beside the window.
-    arithmetic = Arithmetic("direct", taints=("bfloat16",), loses_nan=LOSES_NAN, quantized=_onednn_int8.ARITHMETIC)
+    arithmetic = Arithmetic("direct", taints=("bfloat16",), loses_nan=LOSES_NAN, quantized=onednn_int8.ARITHMETIC)
     prepacks = ("input", "weight", "output")
-    isa_switches = _onednn_isa.switches()
+    isa_switches = onednn_isa.switches()
 
     def unavailable(self) -> str | None:
         if sys.platform != "linux":

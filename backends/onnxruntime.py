@@ -11,11 +11,11 @@ from convbench.problem import ACTIVATIONS, PADDING_MODES, RESIDUALS, ConvProblem
 
 from ._fusion import implementation_with, parts_of
 from ._issue_forms import ONNXRUNTIME
-from ._onnx_fused import OPERATIONS, onnx_model_with_epilogue
-from ._onnx_model import onnx_model
-from ._onnx_quantized import integer_model, qdq_model, qlinear_model
-from ._onnx_quantized_script import quantized_onnx_lines
-from ._onnx_script import onnx_lines
+from ._onnx.fused import OPERATIONS, onnx_model_with_epilogue
+from ._onnx.model import onnx_model
+from ._onnx.quantized import integer_model, qdq_model, qlinear_model
+from ._onnx.quantized_script import quantized_onnx_lines
+from ._onnx.script import onnx_lines
 
 if TYPE_CHECKING:
     import numpy as np

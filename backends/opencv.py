@@ -11,10 +11,10 @@ from convbench.backend import Algorithm, Arithmetic, Backend, QuantizedArithmeti
 from convbench.problem import PADDING_MODES, ConvProblem, Scales
 
 from ._issue_forms import OPENCV
-from ._onnx_model import onnx_model
-from ._onnx_quantized import qdq_model, qlinear_model
-from ._onnx_quantized_script import quantized_onnx_lines
-from ._onnx_script import onnx_lines
+from ._onnx.model import onnx_model
+from ._onnx.quantized import qdq_model, qlinear_model
+from ._onnx.quantized_script import quantized_onnx_lines
+from ._onnx.script import onnx_lines
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import Algorithm, Arithmetic, Backend, Precision, QuantizedSupport, Ready, Supports, touching
 from convbench.problem import ACTIVATIONS, DTYPES, PADDING_MODES, RESIDUALS, ConvProblem, Scales
 
-from . import _onednn_int8, _onednn_isa
 from ._fusion import implementation_with, parts_of
 from ._issue_forms import OPENVINO
-from ._onednn_log import LOSES_NAN
-from ._onnx_fused import onnx_model_with_epilogue
-from ._onnx_model import onnx_model
-from ._onnx_quantized import qdq_model
-from ._onnx_quantized_script import quantized_onnx_lines
-from ._onnx_script import onnx_lines
+from ._onednn import int8 as onednn_int8
+from ._onednn import isa as onednn_isa
+from ._onednn.log import LOSES_NAN
+from ._onnx.fused import onnx_model_with_epilogue
+from ._onnx.model import onnx_model
+from ._onnx.quantized import qdq_model
+from ._onnx.quantized_script import quantized_onnx_lines
+from ._onnx.script import onnx_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,10 +54,10 @@ class _OpenVino(Backend):
         epilogue_in_dtype=True,
         loses_nan=LOSES_NAN,
         taints=("bfloat16",),
-        quantized=_onednn_int8.ARITHMETIC,
+        quantized=onednn_int8.ARITHMETIC,
     )
     hint: str | None = "f32"
-    isa_switches = _onednn_isa.switches()
+    isa_switches = onednn_isa.switches()
 
     def __init__(self, name: str, summary: str, *, channels_last: bool = False) -> None:
         self.name, self.summary, self.channels_last = name, summary, channels_last
@@ -168,7 +169,7 @@ class _OpenVino(Backend):
 
 # OpenVINO picks bfloat16 by its own look at the CPU. Held to AVX2, oneDNN has no kernel for it: "object is not
 # initialized". With AVX-512 alone oneDNN computes bfloat16 by other instructions.
-_ISA_SWITCHES = {isa: switches for isa, switches in _onednn_isa.switches().items() if isa != "avx2"}
+_ISA_SWITCHES = {isa: switches for isa, switches in onednn_isa.switches().items() if isa != "avx2"}
 
 
 class _Default(_OpenVino):

@@ -11,8 +11,8 @@ from convbench.problem import DTYPES, ConvProblem
 
 from ._fusion import implementation_with
 from ._issue_forms import SCIPY
-from ._numpy_arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, pad_code, prepared
-from ._numpy_gradients import padded_shape, prepared_gradient
+from ._numpy.arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, pad_code, prepared
+from ._numpy.gradients import padded_shape, prepared_gradient
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
-from . import _onednn_isa
-from . import _tensorflow_gradients as gradients
 from ._fusion import implementation_with
 from ._issue_forms import TENSORFLOW
-from ._onednn_log import LOSES_NAN, fused_in, kernels_in, printed_by
-from ._tensorflow_fused import ended
+from ._onednn import isa as onednn_isa
+from ._onednn.log import LOSES_NAN, fused_in, kernels_in, printed_by
+from ._tensorflow import gradients
+from ._tensorflow.fused import ended
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ class TensorFlow(Backend):
     prepacks = ("input", "weight", "output")
     # On a CPU without AVX-512's instructions for neural networks TensorFlow leaves oneDNN off. Its own kernels are
     # compiled for one instruction set, below AVX2, and take matrix products from oneDNN.
-    isa_switches = _onednn_isa.switches(avx2={"TF_ENABLE_ONEDNN_OPTS": "0"}, avx512={"TF_ENABLE_ONEDNN_OPTS": "0"})
+    isa_switches = onednn_isa.switches(avx2={"TF_ENABLE_ONEDNN_OPTS": "0"}, avx512={"TF_ENABLE_ONEDNN_OPTS": "0"})
 
     def unsupported(self, problem: ConvProblem) -> str | None:
         return super().unsupported(problem) or gradients.reason_against(problem)

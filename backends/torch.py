@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from convbench.backend import WHOLE_OF_CONV2D, WITH_EPILOGUES, Arithmetic, Ready
 from convbench.problem import DTYPES, ConvProblem, Scales
 
-from ._onednn_log import LOSES_NAN
-from ._torch_conv2d import TorchConv2d
-from ._torch_fused import packed as packed_with
-from ._torch_fused import packed_code
-from ._torch_quantized import (
+from ._onednn.log import LOSES_NAN
+from ._torch.conv2d import TorchConv2d
+from ._torch.fused import packed as packed_with
+from ._torch.fused import packed_code
+from ._torch.quantized import (
     ARITHMETIC,
     EAGER,
     EXPORTED,
@@ -23,8 +23,8 @@ from ._torch_quantized import (
     prepared_exported,
     reason_against_eager,
 )
-from ._torch_quantized_script import eager_script, exported_script
-from ._torch_script import torch_gradient_script, torch_script
+from ._torch.quantized_script import eager_script, exported_script
+from ._torch.script import torch_gradient_script, torch_script
 
 if TYPE_CHECKING:
     import numpy as np

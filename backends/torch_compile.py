@@ -18,10 +18,10 @@ from convbench.backend import WITH_EPILOGUES, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
 
 from ._issue_forms import PYTORCH
-from ._onednn_log import LOSES_NAN
-from ._torch_conv2d import CPU_ALGORITHM, ISA_SWITCHES, limit_torch_threads
-from ._torch_fused import epilogue_code
-from ._torch_script import CALL, torch_gradient_script, torch_script
+from ._onednn.log import LOSES_NAN
+from ._torch.conv2d import CPU_ALGORITHM, ISA_SWITCHES, limit_torch_threads
+from ._torch.fused import epilogue_code
+from ._torch.script import CALL, torch_gradient_script, torch_script
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,9 +75,9 @@ class TorchCompile(Backend):
         from torch._inductor import config
         from torch.nn.functional import conv2d
 
-        from ._torch_fused import separately
-        from ._torch_kernels import explained
-        from ._torch_tensors import on_both, padding, tensor, to_numpy, touch_of
+        from ._torch.fused import separately
+        from ._torch.kernels import explained
+        from ._torch.tensors import on_both, padding, tensor, to_numpy, touch_of
 
         input_, weight = (tensor(a).to(memory_format=torch.channels_last) for a in (x, w))
         # Parameters that a function refers to are frozen. Other tensors become arguments of the compiled code.
@@ -109,9 +109,9 @@ class TorchCompile(Backend):
     ) -> Ready:
         import torch
 
-        from ._torch_gradients import gradient, operand
-        from ._torch_kernels import explained
-        from ._torch_tensors import tensor, to_numpy, touch_of
+        from ._torch.gradients import gradient, operand
+        from ._torch.kernels import explained
+        from ._torch.tensors import tensor, to_numpy, touch_of
 
         layout = torch.channels_last
         upstream = tensor(g).to(memory_format=layout)
@@ -130,9 +130,9 @@ class TorchCompile(Backend):
         import torch
         from torch.nn.functional import conv2d
 
-        from ._torch_gradients import step_in_one_graph
-        from ._torch_kernels import explained
-        from ._torch_tensors import padding, results_to_numpy, tensor, touch_of
+        from ._torch.gradients import step_in_one_graph
+        from ._torch.kernels import explained
+        from ._torch.tensors import padding, results_to_numpy, tensor, touch_of
 
         input_, weight, upstream = (tensor(a).to(memory_format=torch.channels_last) for a in (x, w, g))
         leaves = [input_, weight] if b is None else [input_, weight, tensor(b)]

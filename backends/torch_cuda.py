@@ -9,9 +9,9 @@ from typing import Any
 from convbench.backend import WITH_STEP, Arithmetic, Arrays, Instruments
 from convbench.problem import ConvProblem
 
-from ._torch_conv2d import TorchConv2d
-from ._torch_cuda import captured, captured_for_any, instruments
-from ._torch_script import torch_gradient_script, torch_script
+from ._torch.conv2d import TorchConv2d
+from ._torch.cuda import captured, captured_for_any, instruments
+from ._torch.script import torch_gradient_script, torch_script
 
 
 class _Cuda(TorchConv2d):

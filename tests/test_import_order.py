@@ -131,7 +131,7 @@ def _in_backends(root: Path) -> Iterator[str]:
             if one.target.split(".")[0] == "convbench" and not f"{one.target}.".startswith(allowed):
                 may = " and ".join(sorted(FOR_BACKENDS))
                 yield f"{path.name}:{one.line}: a backend imports {one.target}; it may know {may}"
-        if not path.name.startswith("_"):
+        if not path.relative_to(root / "backends").parts[0].startswith("_"):
             for one in _heavy(path, root):
                 yield f"{path.name}:{one.line}: imports {one.target} at module level, which listing would pay for"
 
@@ -141,11 +141,19 @@ def _heavy(path: Path, root: Path) -> Iterator[Import]:
     for one in imports_of_file(path, root):
         if one.within_function or one.for_types_only:
             continue
-        top, *rest = one.target.split(".")
-        private = root / "backends" / f"{rest[1]}.py" if top == "convbench" and len(rest) > 1 else None
-        foreign = top not in sys.stdlib_module_names | {"convbench"}
-        if foreign or (private is not None and private.is_file() and any(_heavy(private, root))):
+        foreign = one.target.partition(".")[0] not in sys.stdlib_module_names | {"convbench"}
+        if foreign or any(any(_heavy(private, root)) for private in _private_modules(one.target, root)):
             yield one
+
+
+def _private_modules(target: str, root: Path) -> Iterator[Path]:
+    """The file of backends/ that an import names: a module, or something in it."""
+    parts = target.split(".")
+    if parts[:2] == ["convbench", "backends"]:
+        for end in (len(parts), len(parts) - 1):
+            if (path := (root / "backends").joinpath(*parts[2:end]).with_suffix(".py")).is_file():
+                yield path
+                return
 
 
 def _in_folders(root: Path) -> Iterator[str]:

@@ -38,8 +38,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from convbench.backends._onnx_fused import onnx_model_with_epilogue
-from convbench.backends._onnx_model import onnx_model
+from convbench.backends._onnx.fused import onnx_model_with_epilogue
+from convbench.backends._onnx.model import onnx_model
 
 from convbench.backend import Backend, Ready, touching
 from convbench.extraction.deployed.pass_share import pass_share

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from convbench.backends._numpy_fused import ended
+from convbench.backends._numpy.fused import ended
 from convbench.backends.numba import NumbaDirect
 
 from convbench.measurement.machine.affinity import cores_here, move_here

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from convbench.backends._torch_conv2d import TorchConv2d
+from convbench.backends._torch.conv2d import TorchConv2d
 
 from convbench.backend import Ready
 from convbench.problem import ConvProblem

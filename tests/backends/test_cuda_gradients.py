@@ -102,7 +102,7 @@ def test_tf32_is_on_in_the_calls_of_its_variants_alone(
 
         return run
 
-    conv2d = importlib.import_module("convbench.backends._torch_conv2d")
+    conv2d = importlib.import_module("convbench.backends._torch.conv2d")
     for name in ("gradient", "step"):
         made = getattr(conv2d, name)
         monkeypatch.setattr(conv2d, name, lambda *words, made=made: noting(made(*words)))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from convbench.backends import litert, onnxruntime, opencv, openvino
 from convbench.backends._hlo import implementation_in
-from convbench.backends._onednn_log import kernels_in
-from convbench.backends._torch_kernels import kernel_name, operators_in
+from convbench.backends._onednn.log import kernels_in
+from convbench.backends._torch.kernels import kernel_name, operators_in
 from convbench.backends.iree import pipeline_in
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,7 +146,7 @@ def test_an_operator_of_litert_is_the_delegate_s_if_that_has_its_output(
 
 def test_what_c_and_python_print_is_caught_and_what_follows_is_not() -> None:
     code = (
-        "import ctypes, os, sys; from convbench.backends._onednn_log import printed_by\n"
+        "import ctypes, os, sys; from convbench.backends._onednn.log import printed_by\n"
         "puts = ctypes.CDLL(None).puts\n"
         "def call(): print('by Python'); puts(b'by C'); os.write(1, b'by the system\\n')\n"
         "def fails(): puts(b'lost'); raise RuntimeError\n"

@@ -350,7 +350,7 @@ def test_the_inner_loop_stays_in_registers(
     cpu: str, features: str, lanes: int, rows: int, pixels_in_lanes: bool
 ) -> None:
     import llvmlite.binding as llvm
-    from convbench.backends import _numba_vectors as vectors
+    from convbench.backends._numba import vectors as vectors
     from llvmlite import ir
 
     llvm.initialize_native_target()

@@ -50,7 +50,7 @@ def test_another_input_is_answered_as_if_it_was_prepared_with(backend: Backend) 
         locked.flags.writeable = False
         answers = [on["numpy"](x), on["numpy"](locked), on["numpy"](np.zeros_like(x))]
         if "torch" in on:
-            from convbench.backends._torch_tensors import tensor, to_numpy
+            from convbench.backends._torch.tensors import tensor, to_numpy
 
             answers.insert(0, to_numpy(on["torch"](tensor(x))))
         for answer in answers[:-1]:

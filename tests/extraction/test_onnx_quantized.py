@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from convbench.backends._onnx_quantized import integer_model, qdq_model, qlinear_model
+from convbench.backends._onnx.quantized import integer_model, qdq_model, qlinear_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

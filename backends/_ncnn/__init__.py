@@ -1,0 +1,1 @@
+"""Models of one convolution for ncnn, in floating point and in int8."""

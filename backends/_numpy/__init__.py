@@ -1,0 +1,1 @@
+"""What the backends in NumPy and SciPy share."""

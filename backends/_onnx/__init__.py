@@ -1,0 +1,1 @@
+"""ONNX models of one convolution, for every engine that reads them."""

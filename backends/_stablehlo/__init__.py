@@ -1,0 +1,1 @@
+"""StableHLO in text, as IREE compiles it."""

@@ -1,0 +1,1 @@
+"""TensorFlow's gradients and fused operators."""
