@@ -43,7 +43,7 @@ def _options(command: click.Command, context: click.Context) -> list[str]:
 
 
 def _without_help(records: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [record for record in records if not record[0].startswith("-h,")]
+    return [record for record in records if record[0] not in ("-h, --help", "--help")]  # click keeps what it made first
 
 
 def _table(heading: str, records: list[tuple[str, str]]) -> list[str]:
