@@ -185,6 +185,12 @@ def show(
     help="Join what engines compute with a convolution: fold the batch norm behind it, and fuse the activation and the "
     "residual sum. Lists what cannot be joined.",
 )
+@click.option(
+    "--share",
+    is_flag=True,
+    help="With --deployed: run the torch model on the CPU, on random numbers and with the weights that its code gives "
+    "it, and say which share of a pass the layers take.",
+)
 @options.where
 @options.json_lines
 def extract(
@@ -209,13 +215,14 @@ def extract(
       run.log                  a log of ONEDNN_VERBOSE=1 or MIOPEN_ENABLE_LOGGING_CMD=1, or .txt
       script.py                with --trace: a script, which is run
 
-    Torch models run on the meta device, without weights and memory. What runs counts, functional calls and padding
-    modules included, not what is declared. From files only the graph is read; their code is not run. With --trace the
-    script's own code runs; its output goes to standard error, and the exit code is 1 if the script fails.
+    Torch models run on the meta device, without weights and memory; with --share they also run in earnest. What runs
+    counts, functional calls and padding modules included, not what is declared. From files only the graph is read;
+    their code is not run. With --trace the script's own code runs; its output goes to standard error, and the exit code
+    is 1 if the script fails.
     """
     from convbench.errors import NothingMeasuredError
     from convbench.reporting.console import say, show
-    from convbench.reporting.listings import extraction_report, extraction_rows
+    from convbench.reporting.listings import extraction_report, extraction_rows, share_sentence
     from convbench.runner.extract import extract_layers
 
     if arguments and not trace:
@@ -225,6 +232,8 @@ def extract(
         show(extraction_report(model, suite), extraction_rows(model, suite), as_json=as_json)
     for sentence in model.left_out:
         say(f"left out: {sentence}", error=as_json)
+    if (of_share := share_sentence(model)) is not None:
+        say(of_share, error=as_json)
     if not suite.cases:
         condition = f" for which {where!r} holds" if where and model.cases else ""
         raise NothingMeasuredError(f"{source} runs no conv2d{condition}.")

@@ -10,6 +10,7 @@ from typing import Any
 
 from convbench.errors import ModelError, ProblemError
 from convbench.extraction.call_log import Reading
+from convbench.extraction.deployed.pass_share import PassShare
 from convbench.extraction.inputs import Inputs
 from convbench.extraction.log import SUFFIXES, read_log
 from convbench.extraction.python_source import is_callable, names_in
@@ -38,6 +39,8 @@ class Extracted:
     left_out: tuple[str, ...] = ()
     joined: Mapping[str, int] | None = None
     """How many batch norms, activations and sums are joined to convolutions; None for bare ones."""
+    share: PassShare | str | None = None
+    """Which share of a pass its layers take, or why that is not known; None where it was not asked for."""
     exit_code: int = 0
     """Of a script that ran for it."""
 

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.backend import Backend
+from convbench.extraction.deployed.pass_share import is_run, sentence_of
 from convbench.extraction.extract import Extracted
 from convbench.problem import DTYPES
 from convbench.registry import Entry, Row, versions
@@ -122,6 +123,15 @@ def extraction_rows(model: Extracted, suite: Suite) -> list[dict[str, Any]]:
         | {"macs": case.problem.macs}
         for case in suite.cases
     ]
+
+
+def share_sentence(model: Extracted) -> str | None:
+    """Which share of a pass the deployed layers take, or what says so; None where nothing does."""
+    if model.share is not None:
+        return sentence_of(model.share)
+    if not any((model.joined or {}).values()) or not is_run(model.source):
+        return None
+    return "--share runs the model here, on random numbers, and says which share of a pass these layers take."
 
 
 def extraction_report(model: Extracted, suite: Suite) -> RenderableType:

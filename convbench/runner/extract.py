@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
+from convbench.extraction.deployed.pass_share import share_of
 from convbench.extraction.extract import Extracted, layers_of, layers_of_script
 from convbench.extraction.suite_text import suite_text
 from convbench.files.user_file import real_path
@@ -21,11 +23,12 @@ def extract_layers(
     output: Path | None = None,
     where: str | None = None,
     trace: Sequence[str] | None = None,
+    share: bool = False,
     **inputs: Any,
 ) -> tuple[Extracted, Suite]:
     """What the model `source` runs, and the suite of those convolutions for which `where` holds, which may have none.
     If there are any, they are written to `output`. `inputs` are those of `layers_of`. With `trace` the source is a
-    script, which is run with these arguments.
+    script, which is run with these arguments. With `share` a torch model is run on one thread, for `Extracted.share`.
 
     Raises `ModelError` for a model that cannot be read or an `output` that cannot be written, and `SuiteError` for a
     condition `where` that cannot be understood; both are found before the model is read, which may take long.
@@ -36,6 +39,8 @@ def extract_layers(
         raise ModelError(f"--output is {output}; there is no folder {real_path(output).parent}.")
     if where is not None:
         parse(where)
+    if share and not inputs.get("deployed"):
+        raise ModelError("--share is of the layers as they are deployed; give --deployed, too.")
     if trace is None:
         model = layers_of(source, **inputs)
     elif inputs.get("deployed"):
@@ -45,6 +50,8 @@ def extract_layers(
     else:
         model = layers_of_script(Path(source), trace, dtype=inputs.get("dtype"))
     suite = model.suite() if where is None else filtered(model.suite(), where)
+    if share and model.cases:
+        model = replace(model, share=share_of(source, model.input_shape, threads=1))
     if output is not None and suite.cases:
         _write(output, suite)
     return model, suite

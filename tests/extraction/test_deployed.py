@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +151,38 @@ def test_the_suite_of_a_file_is_read_back(tmp_path: Path) -> None:
     suite = read_suite(target)
     assert [case.problem.case_id for case in suite.cases] == [case_id for case_id, _, _ in BLOCK]
     assert suite.name == "block-deployed"
+
+
+def extract(*words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["extract", *words])
+    return int(left.value.code or 0)
+
+
+def test_the_share_of_a_pass_is_said_where_it_is_asked_for(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    net = ("deployed_models:Net", "--input", ",".join(map(str, SHAPE)))
+    assert extract(*net, "--deployed", "--share", "--json") == 0
+    streams = capsys.readouterr()
+    assert re.search(r"The deployed layers cover [\d.]+% of the time of the operators of torch in a pass", streams.err)
+    assert all(json.loads(line)["case_id"] for line in streams.out.splitlines())
+
+    assert extract(*net, "--deployed") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("--share runs the model here")
+    assert extract(*net) == 0
+    assert "--share" not in capsys.readouterr().out
+
+    assert extract(*net, "--share") == 2
+    assert "give --deployed, too" in capsys.readouterr().err
+
+
+def test_the_share_of_a_file_is_not_known_and_said_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    program = tmp_path / "block.pt2"
+    torch.export.save(torch.export.export(Block().eval(), (torch.zeros(SHAPE),)), program)
+    assert extract(str(program), "--deployed") == 0
+    assert "--share" not in capsys.readouterr().out
+    assert extract(str(program), "--deployed", "--share") == 0
+    said = capsys.readouterr().out
+    assert "is not measured: files are read and not run; give the torch model that it was made of" in said
 
 
 # --- the search by itself ---------------------------------------------------------------------------------------------

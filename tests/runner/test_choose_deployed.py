@@ -84,7 +84,8 @@ def test_the_share_of_a_pass_is_a_share() -> None:
 
 
 def test_a_share_that_cannot_be_measured_has_a_reason() -> None:
-    assert share_of("model.onnx", SHAPE, 1) == "files are read and not run"
+    for source in ("model.onnx", "model.pt2", "D:model.onnx"):
+        assert str(share_of(source, SHAPE, 1)).startswith("files are read and not run; give the torch model")
     assert "does not run on one input of shape 1x3x9x10" in str(share_of(with_statistics(Net()), (1, 3, 9, 10), 1))
     assert "on meta" in str(share_of(Net().to("meta").eval(), SHAPE, 1))
     assert isinstance(share_of("deployed_models:Net", SHAPE, 1), PassShare)

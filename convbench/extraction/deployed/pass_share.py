@@ -20,6 +20,7 @@ from convbench.extraction.deployed.fusion import deployment_of
 from convbench.extraction.deployed.torch_calls import TorchCalls, operation_name
 
 _PASSES = 5
+_FILES = (".onnx", ".pt2")
 MOST_PARAMETERS = 1_000_000_000
 """Models with more are not made for this: 4 GB in float32."""
 
@@ -61,6 +62,18 @@ def share_of(source: Any, input_shape: tuple[int, ...], threads: int) -> PassSha
         return pass_share(module, (torch.rand(input_shape, dtype=dtype),), threads)
     except Exception as error:  # a model may do anything
         return f"it does not run on one input of shape {'x'.join(map(str, input_shape))} ({type(error).__name__})"
+
+
+def sentence_of(share: PassShare | str) -> str:
+    """What a person reads of a share, or of the reason why it is not known."""
+    if isinstance(share, str):
+        return f"Which share of a pass the deployed layers cover is not measured: {share}."
+    return f"The deployed layers cover {share}."
+
+
+def is_run(source: Any) -> bool:
+    """Whether `source` is a model that `share_of` can run: a module, or the text of what makes one."""
+    return not isinstance(source, str) or (":" in source and not source.lower().endswith(_FILES))
 
 
 def pass_share(module: Any, arguments: tuple[Any, ...], threads: int, passes: int = _PASSES) -> PassShare:
@@ -120,9 +133,9 @@ def _real_module(source: Any) -> Any:
 
     if not isinstance(source, str):
         return source
+    if not is_run(source):
+        raise ModelError("files are read and not run; give the torch model that it was made of, such as model.py:Net")
     library, _, name = source.partition(":")
-    if source.lower().endswith((".onnx", ".pt2")) or not name:
-        raise ModelError("files are read and not run")
     made: Callable[[str], Any] | None = {"timm": real_timm, "torchvision": real_torchvision}.get(library)
     return real_module(source) if made is None else made(name)
 

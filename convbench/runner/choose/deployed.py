@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convbench.extraction.deployed.pass_share import share_of
+from convbench.extraction.deployed.pass_share import sentence_of, share_of
 from convbench.extraction.extract import Extracted, joined_text
 from convbench.runner.choose.answer import Request
 
@@ -17,8 +17,4 @@ def deployed_sentences(request: Request, extracted: Extracted) -> Iterator[str]:
     )
     if not request.measures or not any((extracted.joined or {}).values()):
         return
-    share = share_of(request.model, extracted.input_shape, request.threads)
-    if isinstance(share, str):
-        yield f"Which share of a pass they cover is not measured: {share}."
-    else:
-        yield f"They cover {share}."
+    yield sentence_of(share_of(request.model, extracted.input_shape, request.threads))
