@@ -19,6 +19,12 @@ def parts_of(epilogue: Epilogue) -> tuple[str, ...]:
     return (*before, *activation, *after)
 
 
+def lines_in_order(epilogue: Epilogue, activate: str) -> list[str]:
+    """Lines of code that turn the convolution `y` into the result `y`: `activate` is an expression of `y`, and the
+    residual is `r`."""
+    return ["y = y + r" if part == SUM else f"y = {activate}" for part in parts_of(epilogue)]
+
+
 def in_order(
     epilogue: Epilogue, activate: Callable[[Any], Any], add: Callable[[Any, Any], Any] = lambda y, r: y + r
 ) -> Callable[[Any, Any], Any]:

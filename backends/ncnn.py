@@ -177,9 +177,14 @@ class _Ncnn(Backend):
             net=",\n".join(f"    {line!r}" for line in net_text(problem).splitlines()),
             output=f"ncnn.cast_{problem.dtype}_to_float32(plain, net.opt)" if half else "plain",
             shape=problem.output_shape,
+            residual=_RESIDUAL if "r" in problem.operand_shapes else "",
         )
 
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return self.script(problem)
 
+
+_RESIDUAL = '    extractor.input("r", ncnn.Mat(np.ascontiguousarray(r, np.float32), 0).clone())\n'
 _SCRIPT = """\
 import ncnn
 net = ncnn.Net()
@@ -198,7 +203,7 @@ net.load_model("conv2d.bin")
 def convolve():
     extractor = net.create_extractor()
     extractor.input("x", ncnn.Mat(np.ascontiguousarray(x, np.float32), 0).clone())
-    plain = ncnn.convert_packing(extractor.extract("y", 1)[1], 1, net.opt)
+{residual}    plain = ncnn.convert_packing(extractor.extract("y", 1)[1], 1, net.opt)
     return np.array({output}.numpy("f", 0), x.dtype).reshape({shape})
 out = convolve()"""
 

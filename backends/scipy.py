@@ -12,6 +12,7 @@ from convbench.problem import DTYPES, ConvProblem
 from ._fusion import implementation_with
 from ._issue_forms import SCIPY
 from ._numpy.arrays import ISA_SWITCHES, WITHOUT_ISA_SWITCH, isa_in_use, pad_code, prepared
+from ._numpy.fused import epilogue_lines
 from ._numpy.gradients import padded_shape, prepared_gradient
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ class _SciPy(Backend):
 
     def script(self, problem: ConvProblem) -> str | None:
         (o, own, kh, kw), (dh, dw), (sh, sw) = problem.weight_shape, problem.dilation, problem.stride
+        epilogue = [] if problem.epilogue is None else epilogue_lines(problem.epilogue)
+        widened = ["r = r.astype(y.dtype)"] if "r" in problem.operand_shapes else []
+        needs_erf = problem.epilogue is not None and problem.epilogue.activation == "gelu"
         return _SCRIPT.format(
             function=self.plane.partition("(")[0],
             plane=self.plane,
@@ -89,21 +93,28 @@ class _SciPy(Backend):
             filters=o // problem.groups,
             channels=own,
             strides=f"::{sh}, ::{sw}",
+            erf="from scipy.special import erf\n" * needs_erf,
+            r="r" * len(widened),
+            ended="".join(f"    {line}\n" for line in [*widened, *epilogue]),
         )
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return self.script(problem)
 
 
 _SCRIPT = """\
 from scipy.signal import {function}
-image, spread = x.astype(np.{computed_in}), np.zeros({spread}, np.{computed_in})
+{erf}image, spread = x.astype(np.{computed_in}), np.zeros({spread}, np.{computed_in})
 spread[:, :, {taps}] = w
 image = {padded}
-def convolve():
+def convolve({r}):
     y = np.zeros({shape}, image.dtype)
     for n, o, c in np.ndindex({loops}):
         plane, kernel = image[n, o // {filters} * {channels} + c], spread[o, c]
         y[n, o] += {plane}[{strides}]
-    return (y if b is None else y + b.astype(y.dtype)[:, None, None]).astype(x.dtype)
-out = convolve()"""
+    y = y if b is None else y + b.astype(y.dtype)[:, None, None]
+{ended}    return y.astype(x.dtype)
+out = convolve({r})"""
 
 
 class _Direct(_SciPy):

@@ -16,6 +16,7 @@ from ._onednn import isa as onednn_isa
 from ._onednn.log import LOSES_NAN, fused_in, kernels_in, printed_by
 from ._tensorflow import gradients
 from ._tensorflow.fused import ended
+from ._tensorflow.script import tensorflow_script
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,26 +123,10 @@ class TensorFlow(Backend):
         )
 
     def script(self, problem: ConvProblem) -> str | None:
-        padded, sides = _padding_code(problem)
-        convolved = f"tf.nn.conv2d({padded}, w, {list(problem.stride)}, {sides}, dilations={list(problem.dilation)})"
-        if problem.bias:
-            convolved = f"tf.nn.bias_add({convolved}, b)"
-        lines = [
-            "import tensorflow as tf",
-            "tf.config.threading.set_intra_op_parallelism_threads(1)",
-            "x, w = tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(w.transpose(2, 3, 1, 0))",
-            f"plain = lambda x: {convolved}",
-            f"convolve = {'tf.function(plain)' if problem.bias else 'plain'}",
-        ]
-        if problem.bias and problem.groups > 1:
-            lines += [
-                "try:",
-                "    convolve(x)",
-                "except tf.errors.UnimplementedError:  # where oneDNN is off: no bias is joined to groups",
-                "    convolve = plain",
-            ]
-        lines.append("out = convolve(x).numpy().transpose(0, 3, 1, 2)")
-        return "\n".join(lines)
+        return tensorflow_script(problem, *_padding_code(problem))
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return self.script(problem)
 
 
 _of_graphs: dict[ConvProblem, str] = {}

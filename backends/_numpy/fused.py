@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from convbench.problem import ACTIVATIONS, Activation, Epilogue
 
+from .._fusion import lines_in_order
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -25,6 +27,22 @@ def ended(
     if r is not None and epilogue.residual == "after":
         y += r
     return y
+
+
+def epilogue_lines(epilogue: Epilogue) -> list[str]:
+    """`ended` as code, from `y` and `r` to `y`."""
+    codes: dict[Activation | None, str] = {
+        "relu": "np.clip(y, 0.0, None)",
+        "relu6": "np.clip(y, 0.0, 6.0)",
+        "clip": f"np.clip(y, {epilogue.low}, {epilogue.high})",
+        "leaky_relu": f"np.where(y > 0, y, y * y.dtype.type({epilogue.slope}))",
+        "hard_swish": "y * np.clip(y + 3.0, 0.0, 6.0) / 6.0",
+        "sigmoid": "1.0 / (1.0 + np.exp(-y))",
+        "silu": "y * (1.0 / (1.0 + np.exp(-y)))",
+        "gelu": "y * (0.5 * (1.0 + erf(y * y.dtype.type(0.5**0.5))))",
+        "gelu_tanh": ("y * (0.5 * (1.0 + np.tanh(y.dtype.type((2.0 / np.pi) ** 0.5) * (y + 0.044715 * y * y * y))))"),
+    }
+    return lines_in_order(epilogue, codes.get(epilogue.activation, "y"))
 
 
 def _activated(

@@ -7,7 +7,7 @@ from typing import Any
 
 from convbench.problem import Activation, Epilogue
 
-from .._fusion import in_order
+from .._fusion import in_order, lines_in_order
 
 
 def ended(epilogue: Epilogue) -> Callable[[Any, Any], Any]:
@@ -34,3 +34,19 @@ def ended(epilogue: Epilogue) -> Callable[[Any, Any], Any]:
         "gelu_tanh": lambda y: tf.nn.gelu(y, approximate=True),
     }
     return in_order(epilogue, functions[epilogue.activation])
+
+
+def epilogue_lines(epilogue: Epilogue) -> list[str]:
+    """`ended` as code, from `y` and `r` to `y`."""
+    codes: dict[Activation | None, str] = {
+        "relu": "tf.nn.relu(y)",
+        "relu6": "tf.nn.relu6(y)",
+        "leaky_relu": f"tf.nn.leaky_relu(y, {epilogue.slope})",
+        "clip": f"tf.clip_by_value(y, tf.constant({epilogue.low}, y.dtype), tf.constant({epilogue.high}, y.dtype))",
+        "hard_swish": "y * tf.nn.relu6(y + tf.cast(3.0, y.dtype)) / tf.cast(6.0, y.dtype)",
+        "silu": "y * tf.sigmoid(y)",
+        "sigmoid": "tf.sigmoid(y)",
+        "gelu": "tf.nn.gelu(y, approximate=False)",
+        "gelu_tanh": "tf.nn.gelu(y, approximate=True)",
+    }
+    return lines_in_order(epilogue, codes.get(epilogue.activation, "y"))

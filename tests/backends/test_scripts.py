@@ -122,6 +122,7 @@ QUANTIZED = [
 ]
 WITHOUT_QUANTIZED_SCRIPT = {"iree", "litert", "numba-direct", "numpy-loop", "numpy-gemm", "onednn"}
 """Those that compute int8 and have no script in Python for anything."""
+WITHOUT_QUANTIZED_SCRIPT |= {"ncnn", "ncnn-direct"}  # for int8 only
 COMPUTING_INT8 = [name for name, entry in HERE.items() if entry.backend.supports.quantized is not None]
 
 
@@ -179,6 +180,7 @@ def test_the_libraries_that_are_always_here_have_scripts() -> None:
     assert {"torch", "torch-channels-last", "torch-native", "scipy-direct", "scipy-fft", "jax"} <= set(SCRIPTED)
     fused = {name for module in FAMILIES for name, _ in fused_pairs(module)}
     assert {"torch", "torch-channels-last", "torch-native", "torch-inplace", "jax", "jax-nhwc"} <= fused
+    assert {"scipy-direct", "scipy-fft"} <= fused
 
 
 @pytest.mark.parametrize("name", SCRIPTED)
