@@ -75,6 +75,7 @@ ONEDNN = IssueForm(
         "Expected behavior": ("expected",),
     },
     native=onednn_program,
+    native_fused=onednn_program,
     native_quantized=quantized_program,
     native_language="cpp",
 )

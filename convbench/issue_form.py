@@ -33,6 +33,10 @@ class IssueForm:
     native: Callable[[ConvProblem, np.ndarray, np.ndarray, np.ndarray | None], str | None] | None = None
     """The problem with its operands `x` (N, C, H, W), `w` (O, C/groups, kh, kw) and `b` (O,) as a program in the
     project's own language, which says what comes out and what should; None where it cannot be one."""
+    native_fused: (
+        Callable[[ConvProblem, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None], str | None] | None
+    ) = None
+    """The same of a problem with an epilogue, which may have a residual `r`, in the shape of the output."""
     native_quantized: Callable[[ConvProblem, np.ndarray, np.ndarray, np.ndarray | None, Scales], str | None] | None = (
         None
     )

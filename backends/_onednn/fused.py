@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convbench.backend import Ready
-from convbench.problem import Activation, ConvProblem, Epilogue
+from convbench.problem import ConvProblem
 
 from .._fusion import SUM, implementation_with, parts_of
 from . import library as dnnl
+from .eltwise import CODES, function_of
 from .execution import executed
 
 if TYPE_CHECKING:
@@ -19,17 +20,6 @@ if TYPE_CHECKING:
 
 # Constants of oneapi/dnnl/dnnl_types.h.
 _BINARY_ADD, _POST_OP, _SECOND_SOURCE = 0x1FFF0, 32768, 2
-_CLIP = 0x2E
-_ELTWISE: dict[Activation, tuple[int, float, float]] = {
-    "relu": (0x20, 0.0, 0.0),
-    "relu6": (_CLIP, 0.0, 6.0),
-    "hard_swish": (0x34, 1 / 6, 1 / 2),
-    "silu": (0x2C, 1.0, 0.0),
-    "sigmoid": (0x29, 0.0, 0.0),
-    "gelu": (0x31, 0.0, 0.0),
-    "gelu_tanh": (0x2B, 0.0, 0.0),
-}
-"""The algorithm, alpha and beta of each activation; those of the others are the epilogue's own numbers."""
 
 
 def attributes(problem: ConvProblem) -> dnnl.Owned | None:
@@ -42,21 +32,12 @@ def attributes(problem: ConvProblem) -> dnnl.Owned | None:
             residual = dnnl.any_layout(problem.output_shape, problem.dtype)
             dnnl.check(library.dnnl_post_ops_append_binary(ops, _BINARY_ADD, residual))
         else:
-            kind, alpha, beta = _function(problem.epilogue)
+            word, alpha, beta = function_of(problem.epilogue)
             numbers = ctypes.c_float(alpha), ctypes.c_float(beta)
-            dnnl.check(library.dnnl_post_ops_append_eltwise(ops, kind, *numbers))
+            dnnl.check(library.dnnl_post_ops_append_eltwise(ops, CODES[word], *numbers))
     owned = dnnl.Owned("primitive_attr", "dnnl_primitive_attr_create")
     dnnl.check(library.dnnl_primitive_attr_set_post_ops(owned, ops))
     return owned
-
-
-def _function(epilogue: Epilogue) -> tuple[int, float, float]:
-    assert epilogue.activation is not None
-    if epilogue.activation == "leaky_relu":
-        return (0x20, epilogue.slope or 0.0, 0.0)
-    if epilogue.activation == "clip":
-        return (_CLIP, epilogue.low or 0.0, epilogue.high or 0.0)
-    return _ELTWISE[epilogue.activation]
 
 
 def prepared(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from convbench.problem import ConvProblem
 
+from .fused_program import epilogue_slots
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -29,7 +31,7 @@ int main() {{
     std::vector<float> x{{{x}}};
     std::vector<float> w{{{weight}}};
     std::vector<float> b{{{b}}};
-
+{r}
     engine cpu(engine::kind::cpu, 0);
     stream s(cpu);
     const memory::dims xd{{N, C, H, W}}, wd{{{weight_dims}}}, yd{{N, O, P, Q}}, bd{{O}};
@@ -44,14 +46,14 @@ int main() {{
         const memory::desc b_desc = b.empty() ? memory::desc() : memory::desc(bd, f32, tag::a);
         const memory::dims strides{{SH, SW}}, dilates{{DH - 1, DW - 1}};
         const memory::dims before{{TOP, LEFT}}, after{{{bottom}, {right}}};
-        convolution_forward::primitive_desc pd(cpu, prop_kind::forward_inference, algorithm::convolution_direct, x_any,
-            w_any, b_desc, y_any, strides, dilates, before, after);
+{attributes}        convolution_forward::primitive_desc pd(cpu, prop_kind::forward_inference,
+            algorithm::convolution_direct, x_any, w_any, b_desc, y_any, strides, dilates, before, after{attr});
         memory y(pd.dst_desc(), cpu);
         std::unordered_map<int, memory> arguments{{
             {{DNNL_ARG_SRC, moved(x, xd, tag::nchw, pd.src_desc())}},
             {{DNNL_ARG_WEIGHTS, moved(w, wd, tag::{weight_tag}, pd.weights_desc())}}, {{DNNL_ARG_DST, y}}}};
         if (!b.empty()) arguments.insert({{DNNL_ARG_BIAS, memory(b_desc, cpu, b.data())}});
-        convolution_forward(pd).execute(s, arguments);
+{residual}        convolution_forward(pd).execute(s, arguments);
         std::vector<float> out(size_t(N) * O * P * Q);
         memory result({{yd, f32, tag::nchw}}, cpu, out.data());
         reorder(y, result).execute(s, y, result);
@@ -71,7 +73,7 @@ int main() {{
                 expected += product;
                 sizes += std::fabs(product);
             }}
-            const double got = out[at++];
+{ended}            const double got = out[at++];
             if (std::fabs(got - expected) <= {rounding} * sizes) continue;
             if (!wrong++) std::printf("  at [%d, %d, %d, %d]: got %.9g, expected %.9g\\n", n, o, p, q, got, expected);
         }}
@@ -82,10 +84,12 @@ int main() {{
 """
 
 
-def onednn_program(problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> str | None:
+def onednn_program(
+    problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, r: np.ndarray | None = None
+) -> str | None:
     """The program, which computes with sources in three layouts; None for what oneDNN does not have, and for operands
-    that are too large to write out."""
-    numbers = sum(array.size for array in (x, w, b) if array is not None)
+    that are too large to write out. An epilogue is its post-ops."""
+    numbers = sum(array.size for array in (x, w, b, r) if array is not None)
     sides = [side for both in problem.padding for side in both]
     plain = problem.direction == "forward" and problem.padding_mode == "zeros" and min(sides) >= 0
     if problem.dtype not in _TYPES or not plain or numbers > _MOST_NUMBERS:
@@ -119,6 +123,8 @@ def onednn_program(problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.nda
         x=_floats(x),
         weight=_floats(w),
         b="" if b is None else _floats(b),
+        r="" if r is None else f"    std::vector<float> r{{{_floats(r)}}};\n",
+        **epilogue_slots(problem),
     )
 
 

@@ -66,6 +66,13 @@ def test_the_program_shows_the_wrong_answer_without_convbench(of_groups: Finding
     assert "18 of 18 elements wrong" in done.stdout
 
 
+def test_a_program_in_the_projects_language_has_the_epilogue(of_groups: Findings) -> None:
+    assert "```cpp\n// bare, " in issue_text(of_groups)
+    text = issue_text(findings("n1c2h5w5_o2k3_add_relu", "reported-without-its-activation", narrow=False))
+    assert "```cpp\n// add_relu with a residual of 18 numbers\n```" in text
+    assert "--attr-post-ops=sum+relu" in text
+
+
 def test_a_right_answer_is_nothing_to_report() -> None:
     with pytest.raises(NothingMeasuredError, match="rightly here, so there is nothing to report"):
         findings(backend="reported-right")

@@ -55,6 +55,9 @@ def _native(findings: Findings) -> str | None:
     """The program in the project's own language, where it has one for this problem."""
     question, form = findings.failure.question, findings.form
     operands, problem = oracle_for(question, findings.entry.backend.arithmetic).operands, question.problem
+    if problem.epilogue is not None:
+        fused = form.native_fused
+        return None if fused is None else fused(problem, operands.x, operands.w, operands.b, operands.r)
     if problem.quantization is None:
         return None if form.native is None else form.native(problem, operands.x, operands.w, operands.b)
     if form.native_quantized is None:

@@ -21,6 +21,9 @@ FORM = IssueForm(
         "How to see it": ("program",),
         "My system": ("environment", "platform"),
     },
+    native=lambda problem, x, w, b: f"// bare, {x.size} numbers",
+    native_fused=lambda problem, x, w, b, r: f"// {problem.epilogue} with a residual of {r.size} numbers",
+    native_language="cpp",
     environment=("-c", "print('An environment, printed by the project\\'s own command')"),
 )
 
@@ -69,9 +72,17 @@ class WithoutGroups(Right):
     supports = Supports(groups=False)
 
 
+class WithoutItsActivation(Right):
+    supports = Supports(activations={"relu"}, residuals={"before"})
+
+    def prepare_fused(self, problem: ConvProblem, x: Any, w: Any, b: Any, r: Any) -> Ready:
+        return Ready(lambda: (self.computed(problem, x, w, b) + r).astype(np.float32))
+
+
 BACKENDS = (
     Right("reported-right"),
     WrongInGroups("reported-wrong-in-groups"),
     Crashing("reported-crashing"),
     WithoutGroups("reported-without-groups"),
+    WithoutItsActivation("reported-without-its-activation"),
 )
