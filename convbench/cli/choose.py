@@ -147,9 +147,7 @@ def _check_fleet(fleet: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     several = fleet["cluster"] is not None or fleet["machines"]
     if of_prices and not several:
         raise click.UsageError(f"{of_prices[0]} is for the answer over machines; give --machines or --cluster, too.")
-    for name in ("resume", "ship", "insecure"):
-        if fleet[name] and fleet["cluster"] is None:
-            raise click.UsageError(f"--{name} goes with --cluster; give that, too, or leave it out.")
+    options.of_cluster(fleet["cluster"], {name: fleet[name] for name in ("resume", "ship", "insecure")})
     alone = {"--plan": "plan", "--for": "purpose", "--machine": "machine", "--from-results": "from_results"}
     for option, name in alone.items():
         if several and values[name]:

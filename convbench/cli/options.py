@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -232,3 +232,9 @@ ship = click.option(
     help="With --cluster, install a wheel of this checkout on each machine first, for this command alone.",
 )
 insecure = click.option("--insecure", is_flag=True, help="Accept a connection to other machines that is not encrypted.")
+
+
+def of_cluster(cluster: str | None, values: Mapping[str, Any]) -> None:
+    """Raise a usage error for options in `values` that were given without `--cluster`, which they go with."""
+    if cluster is None and (typed := next((name for name, value in values.items() if value), None)):
+        raise click.UsageError(f"--{typed} goes with --cluster; give that, too, or leave it out.")

@@ -128,7 +128,9 @@ def run(page: Path | None, **values: Any) -> None:
     from convbench.reporting.run.report import end_run, show_run
     from convbench.runner.run import Request
 
-    fleet = {name: values.pop(name) for name in ("cluster", "machines", "shard", "ship", "insecure")}
+    fleet = {name: values.pop(name) for name in ("machines", "shard", "ship", "insecure")}
+    options.of_cluster(values["cluster"], fleet)
+    fleet["cluster"] = values.pop("cluster")
     request = Request(**values)
     show_journal_warnings()
     if fleet["cluster"] is not None:

@@ -115,6 +115,7 @@ def verify(
     from convbench.reporting.verification.tables import verification_report
     from convbench.runner.verify.verify import Request, verify_backends, with_older_words
 
+    options.of_cluster(cluster, {"machines": machines, "ship": ship, "insecure": insecure})
     show_journal_warnings()
     request = Request(**with_older_words(words))
     observer = verification_progress(stderr(), as_json=as_json)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from convbench.analysis.hardware.prices import prices_of
+from convbench.cli.main import cli
 from convbench.errors import FleetError
 from convbench.fleet.cluster.cluster_file import cluster_description
 
@@ -63,3 +65,11 @@ def test_prices_are_above_zero() -> None:
     for word in ("a", "a=", "=2", "a=-1", "a=nan"):
         with pytest.raises(FleetError, match="--price"):
             prices_of([word])
+
+
+@pytest.mark.parametrize("option", [("--ship",), ("--insecure",), ("--machines", "a,b")], ids=lambda words: words[0])
+@pytest.mark.parametrize("command", [("run", "--problem", "n1c2h4w4_o2k1"), ("verify",)], ids=lambda words: words[0])
+def test_options_of_a_cluster_are_refused_without_one(command: tuple[str, ...], option: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, [*command, *option])
+    assert done.exit_code == 2
+    assert f"{option[0]} goes with --cluster; give that, too, or leave it out." in " ".join(done.output.split())

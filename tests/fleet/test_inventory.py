@@ -55,3 +55,27 @@ def test_a_worker_that_hangs_is_a_sentence_and_the_others_go_on(tmp_path: Path) 
         done = fleet.convbench("cluster", fleet.address, "--json", "--wait", "20")
         assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["quick"]
         assert "is left out: no answer within 20 s" in done.stderr
+
+
+def test_a_worker_without_convbench_is_told_from_one_that_hangs_and_lives_on(tmp_path: Path) -> None:
+    with fleet_of(tmp_path, "north") as fleet:
+        fleet.start_plain_worker("plain", "--resources", "convbench=1")
+        fleet.wait_for_workers(2)
+        done = fleet.convbench("cluster", fleet.address, "--json", "--wait", "300")
+        said = " ".join(done.stderr.split())
+        assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["north"], said
+        assert "is left out: it has no convbench that knows of clusters (No module named 'convbench')" in said
+        assert "pip install 'convbench[cluster]==" in said and "--ship" in said and "no answer" not in said
+        assert fleet.processes["plain"].poll() is None
+
+
+def test_a_scheduler_without_convbench_is_named(tmp_path: Path) -> None:
+    with fleet_of(tmp_path) as fleet:
+        fleet.kill("scheduler")
+        fleet.start_scheduler(**fleet.without_convbench())
+        fleet.start_worker("north")
+        fleet.wait_for_workers(1)
+        done = fleet.convbench("cluster", fleet.address, "--wait", "300")
+        assert done.returncode == 2
+        said = " ".join(done.stderr.split())
+        assert "the scheduler cannot read what is sent to its workers" in said and "pip install 'convbench[cl" in said

@@ -20,8 +20,7 @@ RUN = ["run", "--problem", "n1c2h4w4_o2k1", "--backend", "numpy*", "--quick", "-
 def fleet(tmp_path: Path) -> Iterator[FleetOfProcesses]:
     """A machine of convbench, and on the same host a worker that is not convbench's."""
     with fleet_of(tmp_path, "north") as running:
-        words = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", "neighbour"]
-        running._start("neighbour", ["-m", "distributed.cli.dask_worker", running.address, *words], {})
+        running.start_plain_worker("neighbour")
         running.wait_for_workers(2)
         (tmp_path / "c.toml").write_text(f'scheduler = "{running.address}"\nwait_s = 300\n')
         yield running

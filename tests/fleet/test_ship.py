@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fleet_of_processes import FleetOfProcesses, fleet_of
+from fleet_of_processes import fleet_of
 from places import CHECKOUT
 
 pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
@@ -18,19 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NO_INDEX = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
 RUN = ["run", "--problem", "n1c2h4w4_o2k1", "--backend", "numpy*", "--quick", "--results", "r", "--machines", "*"]
-
-
-WITHOUT_CONVBENCH = """
-import sys
-
-class Without:
-    def find_spec(self, name, path=None, target=None):
-        if name == "convbench":
-            raise ModuleNotFoundError("No module named 'convbench'")
-
-if "convbench-shipped-" not in sys.prefix:
-    sys.meta_path.insert(0, Without())
-"""
 
 
 def older_checkout(folder: Path) -> Path:
@@ -55,21 +42,8 @@ def of_shipped(folder: Path) -> list[psutil.Process]:
     ]
 
 
-def start_plain_worker(fleet: FleetOfProcesses, machine: str, **variables: str) -> None:
-    """A worker of Dask alone, on a machine without convbench."""
-    home = str(fleet.folder / "homes" / machine)
-    words = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--resources", "convbench=1", "--name", machine]
-    fleet._start(
-        machine,
-        ["-m", "distributed.cli.dask_worker", fleet.address, *words],
-        {"CONVBENCH_MACHINE": machine, "XDG_DATA_HOME": home, **variables},
-    )
-
-
 def test_a_checkout_is_shipped_for_a_command_and_leaves_nothing(tmp_path: Path) -> None:
     older, temporary = older_checkout(tmp_path / "older"), tmp_path / "temporary"
-    (tmp_path / "nothing").mkdir()
-    (tmp_path / "nothing" / "sitecustomize.py").write_text(WITHOUT_CONVBENCH)
     temporary.mkdir()
     variables = {**NO_INDEX, "TMPDIR": str(temporary)}
     with fleet_of(tmp_path) as fleet:
@@ -78,7 +52,7 @@ def test_a_checkout_is_shipped_for_a_command_and_leaves_nothing(tmp_path: Path) 
         (tmp_path / "c.toml").write_text(f'scheduler = "{fleet.address}"\nwait_s = 300\n')
         without = fleet.convbench("cluster", "c.toml", "--json")
         assert "older is left out: it has convbench 0.0." in without.stderr and "--ship" in without.stderr
-        start_plain_worker(fleet, "plain", PYTHONPATH=str(tmp_path / "nothing"), **variables)
+        fleet.start_plain_worker("plain", "--resources", "convbench=1", **variables)
         fleet.wait_for_workers(2)
         done = fleet.convbench(*RUN, "--cluster", "c.toml", "--ship")
         assert done.returncode == 0, done.stderr

@@ -32,6 +32,18 @@ CERTIFICATES = {
     },
 }
 
+_WITHOUT_CONVBENCH = """
+import sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name == "convbench":
+            raise ModuleNotFoundError("No module named 'convbench'")
+
+if "convbench-shipped-" not in sys.prefix:
+    sys.meta_path.insert(0, Without())
+"""
+
 
 @dataclass
 class FleetOfProcesses:
@@ -42,12 +54,12 @@ class FleetOfProcesses:
     certificates: Mapping[str, str] = field(default_factory=lambda: dict(CERTIFICATES))
     address: str = ""
 
-    def start_scheduler(self) -> None:
+    def start_scheduler(self, **environment: str) -> None:
         """The scheduler, at a port that the system chooses."""
         file = self.folder / f"scheduler-{len(self.processes)}.json"
         scheme = "tls" if self.certificates else "tcp"
         words = ["--host", f"{scheme}://127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
-        self._start("scheduler", ["-m", "distributed.cli.dask_scheduler", *words], {})
+        self._start("scheduler", ["-m", "distributed.cli.dask_scheduler", *words], environment)
         self.wait_until(lambda: file.exists() and file.read_text(encoding="utf-8").strip().endswith("}"))
         self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
 
@@ -55,6 +67,20 @@ class FleetOfProcesses:
         """A worker of convbench on a machine of that name; `process` names a further one of the same machine."""
         variables = {"CONVBENCH_MACHINE": machine, "XDG_DATA_HOME": str(self.folder / "homes" / machine), **environment}
         self._start(process or machine, ["-m", "convbench", "worker", self.address], variables)
+
+    def start_plain_worker(self, machine: str, *words: str, **environment: str) -> None:
+        """A worker of Dask alone, on a machine of that name that has no convbench."""
+        own = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", machine, *words]
+        home = str(self.folder / "homes" / machine)
+        variables = {"CONVBENCH_MACHINE": machine, "XDG_DATA_HOME": home, **self.without_convbench(), **environment}
+        self._start(machine, ["-m", "distributed.cli.dask_worker", self.address, *own], variables)
+
+    def without_convbench(self) -> dict[str, str]:
+        """Variables of an environment in which `import convbench` fails, as where it is not installed."""
+        site = self.folder / "without"
+        site.mkdir(exist_ok=True)
+        (site / "sitecustomize.py").write_text(_WITHOUT_CONVBENCH, encoding="utf-8")
+        return {"PYTHONPATH": str(site)}
 
     def wait_for_workers(self, count: int) -> None:
         """Wait until so many workers, all in all, have come to the scheduler."""

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from convbench.fleet.cluster.connection import Client
 
-OWN = ("in_child-", "serve-")
-"""The first part of the keys that Dask gives to tasks of convbench, whoever sent them: the name of a function."""
+HAS_CONVBENCH = "has_convbench-"
+OWN = ("in_child-", "serve-", HAS_CONVBENCH)
+"""What the keys of all tasks that convbench sends begin with: for most it is Dask that takes the name of a function."""
 
 
 def host_of(address: str) -> str:

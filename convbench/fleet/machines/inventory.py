@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from convbench.analysis.hardware.differences import differences
 from convbench.errors import FleetError
 from convbench.fleet.cluster.announced import announcing, workers_of
 from convbench.fleet.cluster.connection import Client
+from convbench.fleet.cluster.neighbours import HAS_CONVBENCH
 from convbench.fleet.cluster.quiet import RESOURCE, resource_of
 from convbench.fleet.machines.describe import source_digest
 from convbench.fleet.machines.machine import Machine
 from convbench.fleet.remote import in_child
 from convbench.installation import VERSION
 
+_FETCHING_S = 30.0
 CLOCK_S = 5.0
 """Clocks that are further apart are worth a sentence; records carry the time of their own machine."""
+_REMEDY = f"pip install 'convbench[cluster]=={VERSION}'"
+_OF_THE_SCHEDULER = "deserialization of the task graph"  # in Dask's message
 _ANNOUNCING = f'dask worker ADDRESS --nthreads 1 --no-nanny --resources "{RESOURCE}=1"'
 
 
@@ -39,24 +46,49 @@ def inventory(
     addresses, ignored = announcing(client, resource, wait_s, workers)
     request = json.dumps({"doctor": doctor})
     begun_s, announced = time.time(), workers_of(client)
-    futures = {address: _described_on(client, address, resource, request) for address in addresses}
     machines: list[Machine] = []
     remarks = [_of_ignored(ignored)] if ignored and resource == RESOURCE else []
     remarks += [_of_late(len(addresses), workers, wait_s)] if len(addresses) < workers else []
-    until_s = time.monotonic() + wait_s
-    for address, future in futures.items():
+    for address, answered in sorted(_answers(client, addresses, resource, request, wait_s)):
         try:
-            answer = json.loads(future.result(timeout=max(0.1, until_s - time.monotonic())))
+            answer = json.loads(answered())
             machines.append(_machine(address, answer, begun_s, announced[address]["resources"], resource))
         except Exception as error:
             remarks.append(_why_left_out(address, error, wait_s))
-            future.cancel()
     merged, further = _merged(machines)
     usable, other_versions = _of_this_version(merged)
     remarks += [*further, *other_versions, *_of_clocks(usable), *differences(usable)]
     if not usable:
         raise FleetError(" ".join(["there is no machine to measure on.", *remarks]))
-    return Inventory(tuple(usable), tuple(remarks))
+    return Inventory(tuple(sorted(usable, key=lambda machine: machine.name)), tuple(remarks))
+
+
+def _answers(
+    client: Client, addresses: Sequence[str], resource: str, request: str, wait_s: float
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """What each worker answers, by address: a function that gives it, or raises why there is no answer. A worker is
+    asked first whether it has convbench: one that is sent a function which it does not have ends without an answer."""
+    pending = {address: _looked_for_on(client, address, resource) for address in addresses}
+    having: set[str] = set()
+    until_s = time.monotonic() + wait_s
+    while pending:
+        for address, future in list(pending.items()):
+            if future.status == "finished" and address not in having:
+                having.add(address)
+                pending[address] = _described_on(client, address, resource, request)
+            elif future.status != "pending" or time.monotonic() > until_s:
+                yield address, partial(future.result, timeout=0.1 if future.status == "pending" else _FETCHING_S)
+                del pending[address]
+        time.sleep(0.05)
+
+
+def _looked_for_on(client: Client, address: str, resource: str) -> Any:
+    """A task that needs no convbench, and fails where there is none."""
+    name = f"{in_child.__module__}:{in_child.__name__}.__name__"
+    return client.submit(
+        pkgutil.resolve_name, name, key=f"{HAS_CONVBENCH}{uuid4().hex}",
+        workers=[address], allow_other_workers=False, resources={resource: 1}, retries=0,
+    )  # fmt: skip
 
 
 def _described_on(client: Client, address: str, resource: str, request: str) -> Any:
@@ -80,13 +112,21 @@ def _machine(
 
 
 def _why_left_out(address: str, error: Exception, wait_s: float) -> str:
+    """A sentence. Raises `FleetError` for an error of the scheduler, which all would have."""
     from distributed import TimeoutError as DaskTimeoutError
 
+    if _OF_THE_SCHEDULER in str(error):
+        raise FleetError(
+            "the scheduler cannot read what is sent to its workers: it has no convbench, or another one; type where it "
+            f"runs: {_REMEDY}."
+        ) from None
     if isinstance(error, (TimeoutError, DaskTimeoutError)):
         return f"{address} is left out: no answer within {wait_s:g} s; it hangs, or is busy with another task."
-    if isinstance(error, ImportError):
-        remedy = f"type there: pip install convbench=={VERSION}, or type --ship here"
-        return f"{address} is left out: it has no convbench that knows of fleets ({error}); {remedy}"
+    if isinstance(error, (ImportError, AttributeError)):
+        return (
+            f"{address} is left out: it has no convbench that knows of clusters ({error}); type there: {_REMEDY}, or "
+            "type --ship here."
+        )
     return f"{address} is left out: {type(error).__name__}: {error}"
 
 

@@ -33,7 +33,6 @@ def verify_on_fleet(request: Request, options: FleetOptions, observer: VerifyObs
     _refuse_what_stays_here(request)
     with terminated_like_interrupted(), gathered(options, observer.message) as (client, there):
         machines = options.chosen(there.machines)
-        observer.message(f"Verifying on {', '.join(f'{m.name} ({m.kind})' for m in machines)}.")
         hosts = FleetHosts(client, machines, request, observer, options.cluster.silent_s)
         return verify_backends(request, observer, hosts)
 
@@ -65,6 +64,10 @@ class FleetHosts(ThisMachine):
         if any(entry.name in machine.backends for machine in self._machines):
             return None
         return entry.unavailable() or f"it is on none of {', '.join(machine.name for machine in self._machines)}"
+
+    @property
+    def heading(self) -> str:
+        return f"Verifying on {', '.join(f'{m.name} ({m.kind})' for m in self._machines)}"
 
     def at_once(self, request: Request) -> int:
         return sum(slots(machine, request) for machine in self._machines)

@@ -164,6 +164,13 @@ class ThisMachine:
         """How many campaigns run at once."""
         return request.jobs or max(1, usable_cpus() // request.threads)
 
+    @property
+    def heading(self) -> str:
+        """Which machine it is."""
+        machine = machine_facts()
+        isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
+        return f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa})"
+
     def start(self, requests: Mapping[str, Mapping[str, Any]], at_once: int) -> EventSource:
         """Start a campaign for each request, by backend."""
         return Jobs(requests, at_once)
@@ -192,7 +199,7 @@ def verify_backends(
         for e in entries
         if e.name not in kept and isinstance(e, Entry)
     }
-    observer.message(_heading(request, entries, log, len(kept)))
+    observer.message(f"{hosts.heading}{_heading(request, entries, log, len(kept))}")
     for row in kept.values():
         observer.row(row)
     at_once = min(hosts.at_once(request), max(1, len(requests)))
@@ -282,11 +289,10 @@ def _workload(request: Request, backends: tuple[str, ...], at_once: int) -> Work
 
 
 def _heading(request: Request, entries: Sequence[Entry | LoadFailure], log: VerificationLog, done: int) -> str:
-    machine = machine_facts()
-    isa = f", {machine['vector_isa']}" if machine["vector_isa"] else ""
+    """What is said after the machine, or the machines."""
     resumed = f"; resuming {log.path.name} ({done} of {len(entries)} backends need no more)" if request.resume else ""
     held = f", instruction sets up to {request.isa}" if request.isa not in (None, NATIVE) else ""
-    return f"{machine['cpu']} ({machine['usable_cpus']} CPUs{isa}){held}, seed {request.seed}{resumed}"
+    return f"{held}, seed {request.seed}{resumed}"
 
 
 # --- continuing an interrupted verification ---------------------------------------------------------------------------
