@@ -10,18 +10,26 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from strategies import problems
 from torch.nn import functional
 
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
 from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
+from convbench.problem.quantization import LIMITS, every_quantization
 
 LAYER: dict[str, Any] = {"in_channels": 64, "height": 56, "width": 56, "out_channels": 64, "kernel_size": 3}
 
 
 # What every dialect can say, but for the sides of the padding; without it the writers would mostly refuse.
 PLAIN = problems().map(lambda p: p.replace(padding_mode="zeros", dtype="float32", direction="forward"))
+
+QUANTIZED = st.builds(
+    lambda p, quantization: p.replace(dtype="int8", quantization=quantization),
+    problems(("forward",)),
+    st.sampled_from(every_quantization()),
+)
 
 pytestmark = pytest.mark.usefixtures("torch_on_one_thread")
 
@@ -338,6 +346,15 @@ def test_miopen_text_is_refused_with_reason(text: str, words: str) -> None:
     assert words in refused(text)
 
 
+_FAKE = (
+    "x = torch.fake_quantize_per_tensor_affine(torch.randn(1, 3, 8, 8), 0.1, 128, 0, 255); "
+    "conv = torch.nn.Conv2d(3, 3, 3); y = torch.fake_quantize_per_tensor_affine(conv(x), 0.1, 0, -128, 127)"
+)
+_WEIGHT = (
+    "torch.fake_quantize_per_tensor_affine(conv.weight.data, scale=s, zero_point=0, quant_min=-128, quant_max=127)"
+)
+
+
 # --- torch --------------------------------------------------------------------------------------------------------
 
 
@@ -371,6 +388,31 @@ def test_the_torch_snippet_gives_the_values_of_the_definition(p: ConvProblem) ->
         exec(to_torch(p).splitlines()[-1], found)
     conv = found["conv"]
     assert torch.equal(found["y"], reference(p, found["x"], conv.weight, conv.bias))
+
+
+@settings(max_examples=150)
+@given(QUANTIZED)
+def test_the_torch_snippet_of_a_quantised_problem_reads_back_and_gives_numbers_of_its_formats(p: ConvProblem) -> None:
+    q = p.quantization
+    assert q is not None
+    assume(q.result != "s32")
+    text = to_torch(p)
+    assert ConvProblem.parse(text) == p
+    found: dict[str, Any] = {}
+    exec(text, found)
+    formats = [(found["x"], q.input, q.input_zero_point, 32), (found["conv"].weight, "s8", q.weight_zero_point, 128)]
+    formats += [(found["y"], q.result, q.result_zero_point, 32)] if q.is_requantized else []
+    for values, name, shifted, steps in formats:
+        integers_of = (values * steps).detach()
+        low, high = (limit - shifted * {"u8": 128, "s8": 8}[name] for limit in LIMITS[name])
+        assert torch.equal(integers_of, integers_of.round())
+        assert low <= integers_of.min() and integers_of.max() <= high
+    with torch.no_grad():
+        y = reference(p, found["x"], found["conv"].weight, found["conv"].bias)
+    half_a_step = 1 / 64 if q.is_requantized else 0
+    low, high = (limit / 32 for limit in LIMITS.get(q.result, (-(2**40), 2**40)))
+    inside = (y > low + 8 / 32) & (y < high - 128 / 32) if q.is_requantized else torch.ones_like(y, dtype=torch.bool)
+    assert ((found["y"] - y)[inside].abs() <= half_a_step + 1e-4).all()
 
 
 def test_the_torch_snippet_is_written_so() -> None:
@@ -444,6 +486,11 @@ def test_the_text_torch_prints_for_a_layer_is_read(mode: str, padding: Any) -> N
         ("Conv2d(3, 3, 3)(F.pad(torch.randn(1, 3, 8, 8), 1))", "(left, right, top, bottom)"),
         ("Conv2d(3, 3, 3)(F.pad(torch.randn(1, 3, 8, 8), (1, 1), mode='mirror'))", "'mirror'"),
         ("Conv2d(3, 3, 9)(torch.randn(1, 3, 8, 8))", "spans 9"),
+        (_FAKE, "quantises its input 1 times, its weight 0 times"),
+        (_FAKE.replace("0, 255", "0, 15") + "; " + _WEIGHT, "has the bounds 0 ... 15"),
+        (_FAKE.replace("128, 0", "z, 0") + "; " + _WEIGHT, "zero_point in the torch snippet is no integer"),
+        (_FAKE + "; torch.fake_quantize_per_tensor_affine(conv.weight.data, 1.0, 0, 0, 255)", "a weight has -128"),
+        (_FAKE + "; " + _WEIGHT + "; y.backward(torch.ones_like(y)); x.grad", "computed forward only"),
         ("Conv2d(3, 3, 'x')(torch.randn(1, 3, 8, 8))", "kernel_size is 'x'"),
         ("Conv2d(3, 3, 3", "not Python"),
         ("Conv2d\0", "not Python"),
@@ -454,6 +501,12 @@ def test_the_text_torch_prints_for_a_layer_is_read(mode: str, padding: Any) -> N
 )
 def test_torch_text_is_refused_with_reason(text: str, words: str) -> None:
     assert words in refused(text)
+
+
+def test_fake_quantization_in_other_words_is_read() -> None:
+    assert str(ConvProblem.parse(f"{_FAKE}; {_WEIGHT}").quantization) == "u8z:s8t:s8"
+    apart = "x = torch.randn(1, 3, 8, 8); q = torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 0, 255); "
+    assert ConvProblem.parse(f"{apart} y = Conv2d(3, 3, 3)(q); {_WEIGHT}").case_id == "n1c3h8w8_o3k3_bias_u8s8tf32"
 
 
 def test_a_torch_snippet_is_never_run(tmp_path: Any) -> None:

@@ -11,7 +11,8 @@ import warnings
 from typing import Any
 
 from convbench.errors import ProblemError, did_you_mean
-from convbench.problem.dialects.torch_epilogue import FUNCTION_NAMES, epilogue_lines, read_epilogue
+from convbench.problem.dialects import torch_epilogue, torch_quantized
+from convbench.problem.dialects.torch_epilogue import epilogue_lines, read_epilogue
 from convbench.problem.vocabulary import DTYPES, Direction, Dtype, Problem
 
 _CONV2D = (
@@ -23,6 +24,7 @@ _TENSORS = ("randn", "rand", "zeros", "ones", "empty")
 _TENSOR_WORDS = ("size", "dtype", "device", "requires_grad")
 _GRADIENTS = {"input_gradient": "x.grad", "weight_gradient": "conv.weight.grad", "bias_gradient": "conv.bias.grad"}
 _HARMLESS_METHODS = ("backward", "randn_like", "ones_like", "manual_seed", "sum")
+_OF_OTHER_MODULES = (*torch_epilogue.FUNCTION_NAMES, *torch_quantized.FUNCTION_NAMES)
 _OF_A_STEP = ("grad", "parameters")
 _DTYPES: dict[str, Dtype] = {"float": "float32", "double": "float64", "half": "float16"}
 _DTYPES |= {dtype: dtype for dtype in DTYPES}
@@ -56,8 +58,8 @@ def parse_torch(text: str) -> dict[str, Any]:
         _move_padding(calls, layer)
     n, _, h, w = shape
     arguments = dict(**layer, batch=n, height=h, width=w, dtype=dtype, direction=_direction(tree))
-    epilogue = read_epilogue(tree)
-    return arguments if epilogue is None else {**arguments, "epilogue": epilogue}
+    further = {"epilogue": read_epilogue(tree), "quantization": torch_quantized.read_quantization(tree, _TENSORS)}
+    return arguments | {name: value for name, value in further.items() if value is not None}
 
 
 def to_torch(problem: Problem) -> str:
@@ -65,9 +67,8 @@ def to_torch(problem: Problem) -> str:
     p = problem
     (top, bottom), (left, right) = p.padding
     in_layer = top == bottom and left == right and min(top, left) >= 0
-    if p.quantization is not None:
-        raise ProblemError(f"there are no lines of torch for a quantised problem such as {p}; give its case id.")
-    dtype = "" if p.dtype == "float32" else f", dtype=torch.{p.dtype}"
+    q = p.quantization
+    dtype = "" if q or p.dtype == "float32" else f", dtype=torch.{p.dtype}"
     gradient = ", requires_grad=True" if p.direction in ("input_gradient", "step") else ""
     words = [f"{p.in_channels}, {p.out_channels}, kernel_size={_pair(p.kernel_size)}"]
     words += [f"stride={_pair(p.stride)}"] if p.stride != (1, 1) else []
@@ -78,11 +79,13 @@ def to_torch(problem: Problem) -> str:
     words += [f'padding_mode="{p.padding_mode}"'] if in_layer and p.padding_mode != "zeros" else []
     mode = "" if p.padding_mode == "zeros" else f', mode="{p.padding_mode}"'
     padded = "x" if in_layer else f"torch.nn.functional.pad(x, ({left}, {right}, {top}, {bottom}){mode})"
+    made = f"torch.randn({', '.join(map(str, p.input_shape))}{dtype}{gradient})"
     lines = [
         "import torch",
-        f"x = torch.randn({', '.join(map(str, p.input_shape))}{dtype}{gradient})",
+        torch_quantized.input_line(q, made) if q else f"x = {made}",
         f"conv = torch.nn.Conv2d({', '.join(words)}{dtype})",
-        f"y = conv({padded})",
+        *([torch_quantized.weight_line(p, q)] if q else []),
+        torch_quantized.result_line(p, q, f"conv({padded})") if q else f"y = conv({padded})",
     ]
     lines += epilogue_lines(p.epilogue) if p.epilogue else []
     if p.direction == "step":
@@ -112,7 +115,7 @@ def _calls(tree: ast.Module) -> list[ast.Call]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     for call in calls:
         name = _name(call)
-        known = (*_TENSORS, *_HARMLESS_METHODS, *FUNCTION_NAMES, *_OF_A_STEP, "Conv2d", "pad")
+        known = (*_TENSORS, *_HARMLESS_METHODS, *_OF_OTHER_MODULES, *_OF_A_STEP, "Conv2d", "pad")
         if isinstance(call.func, ast.Attribute) and name not in known:
             raise ProblemError(
                 f"the torch snippet calls {name}(), which is not understood; it should make one input with "
