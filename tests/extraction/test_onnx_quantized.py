@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ import pytest
 from convbench.backends._onnx.quantized import integer_model, qdq_model, qlinear_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import forward_problems
 
+from convbench.errors import ProblemError
 from convbench.extraction.extract import layers_of
 from convbench.problem import ConvProblem, Quantization, Scales
+from convbench.problem.dialects import to_onnx
+from convbench.problem.quantization import every_quantization
 
 FORMS = {"qlinear": qlinear_model, "qdq": qdq_model, "integer": integer_model}
 
@@ -147,3 +152,53 @@ def test_a_sum_of_integers_has_the_shape_of_a_sum(tmp_path: Path) -> None:
     extracted = layers_of(chain(tmp_path / "model.onnx", *nodes))
     assert [case.problem.case_id for case in extracted.cases] == ["n1c3h8w8_o4k3_u8zs8tu8z"]
     assert extracted.left_out == ()
+
+
+def written(problem: ConvProblem, path: Path) -> str:
+    """The model that the dialect writes, checked by onnx itself, as a file."""
+    model = onnx.parser.parse_model(to_onnx(problem))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return str(path)
+
+
+@settings(max_examples=120)
+@given(forward_problems(), st.sampled_from([None, *every_quantization()]))
+def test_the_text_of_a_problem_is_a_model_that_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, problem: ConvProblem, quantization: Quantization | None
+) -> None:
+    if quantization is not None:
+        problem = problem.replace(dtype="int8", quantization=quantization)
+    try:
+        path = written(problem, tmp_path_factory.mktemp("text") / "model.onnx")
+    except ProblemError:
+        assert problem.padding_mode != "zeros" or min(sum(problem.padding, ())) < 0
+        return
+    (case,) = layers_of(path).cases
+    assert case.problem == as_read(problem)
+
+
+def as_read(problem: ConvProblem) -> ConvProblem:
+    """What is left of a problem in a graph: ConvInteger has neither a bias nor scales, and one scale is one for all."""
+    q = problem.quantization
+    if q is None:
+        return problem
+    per_channel = q.result == "s32" or (q.per_channel and problem.out_channels > 1)
+    return problem.replace(
+        quantization=dataclasses.replace(q, per_channel=per_channel), bias=problem.bias and q.result != "s32"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"padding": ((-1, 0), (0, 0))}, "only adds zeros"),
+        ({"padding": 1, "padding_mode": "reflect"}, "only adds zeros"),
+        ({"direction": "input_gradient"}, "no operator for the input_gradient"),
+        ({"epilogue": "relu"}, "has no epilogue"),
+    ],
+)
+def test_what_no_operator_of_onnx_expresses_is_refused(changes: dict[str, Any], reason: str) -> None:
+    problem = ConvProblem(in_channels=2, height=4, width=4, out_channels=2, kernel_size=3)
+    with pytest.raises(ProblemError, match=reason):
+        to_onnx(problem.replace(**changes))

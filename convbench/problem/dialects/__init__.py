@@ -1,4 +1,4 @@
-"""The field's ways to write a convolution down. Any of them can be read, and three can be written.
+"""The field's ways to write a convolution down. Most can be read, and four can be written.
 
 The looks of a text decide which dialect it is in, and only the reader of that dialect sees it. So an error speaks of
 the form that was meant. Text is matched, never run. Readers give the arguments of `ConvProblem`.
@@ -14,9 +14,10 @@ from convbench.problem.case_id import parse_case_id
 from convbench.problem.dialects.benchdnn import looks_like_benchdnn, parse_benchdnn, to_benchdnn
 from convbench.problem.dialects.miopen import looks_like_miopen, parse_miopen, to_miopen
 from convbench.problem.dialects.onednn_verbose import looks_like_onednn_verbose, parse_onednn_verbose
+from convbench.problem.dialects.onnx import to_onnx
 from convbench.problem.dialects.torch import looks_like_torch, parse_torch, to_torch
 
-__all__ = ["parse", "to_benchdnn", "to_miopen", "to_torch"]
+__all__ = ["parse", "to_benchdnn", "to_miopen", "to_onnx", "to_torch"]
 
 _LONGEST = 20_000
 _FORMS = """These forms are understood:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from convbench.errors import ProblemError
 from convbench.problem import ConvProblem
-from convbench.problem.dialects import to_benchdnn, to_miopen, to_torch
+from convbench.problem.dialects import to_benchdnn, to_miopen, to_onnx, to_torch
 from convbench.reporting.bars import speed_bars
 from convbench.reporting.console import Sentence, spaced, status_style
 from convbench.reporting.numbers import aligned, flops, interval_column, milliseconds
@@ -20,7 +20,7 @@ from convbench.reporting.tables import plain_table
 from convbench.runner.show.problem_answers import BackendAnswer, ProblemAnswers
 
 _COST = ("kind", "reduction_length", "macs", "flops", "bytes", "arithmetic_intensity")
-_DIALECTS = {"benchdnn": to_benchdnn, "miopen": to_miopen, "torch": to_torch}
+_DIALECTS = {"benchdnn": to_benchdnn, "miopen": to_miopen, "torch": to_torch, "onnx": to_onnx}
 _SUPPORTED = "supported"
 
 
