@@ -6,7 +6,8 @@ For each layer of zoo-100 that is drawn there are two fresh processes, in turns 
 prepares the backend, warms up, times a block of calls, and another block of the same calls. Between the blocks one of
 them says which kernel ran, and the other does nothing. Whatever asking leaves behind in a process is in the times of
 the second block; where memory lies is the same in both. Printed is by how much the second block is slower, asked over
-not asked: medians of calls, a geometric mean over layers, and Student's interval over sessions.
+not asked: the median over layers and sessions, with the interval that its order statistics give, which holds whatever
+the distribution is.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import math
 import random
 import subprocess
 import sys
-from statistics import fmean, median, stdev
+from statistics import median
 from time import perf_counter
 
 from convbench.backend import Ready
 from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.registry import discover
+from convbench.stats.estimates import estimate_median
 from convbench.suite import Case, load_suite
 from convbench.verification.operands import normal_operands
 
@@ -48,8 +50,10 @@ def main() -> None:
     print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}; {options.backend}, {options.layers} layers")
     small = [case for case in load_suite("zoo-100").cases if case.problem.flops < MOST_FLOPS]
     cases = random.Random(0).sample(small, min(options.layers, len(small)))
-    sessions = [_session(number, cases, options) for number in range(options.sessions)]
-    print(f"asked over not asked: {math.exp(fmean(sessions)):.5f}{_interval(sessions)}")
+    logs = [log for number in range(options.sessions) for log in _session(number, cases, options)]
+    estimate = estimate_median(logs)
+    ratio, low, high = map(math.exp, (estimate.value, estimate.low, estimate.high))
+    print(f"asked over not asked, of {len(logs)} pairs: {ratio:.5f}  [{low:.5f}, {high:.5f}]")
 
 
 def slower_after(backend: str, problem: ConvProblem, asked: bool, block_s: float) -> tuple[float, str | None]:
@@ -73,8 +77,8 @@ def _call_s(ready: Ready, block_s: float) -> float:
     return median(times)
 
 
-def _session(number: int, cases: list[Case], options: argparse.Namespace) -> float:
-    """How much slower the second block is in processes that are asked than in others, as a mean over layers."""
+def _session(number: int, cases: list[Case], options: argparse.Namespace) -> list[float]:
+    """By how much more the second block is slower in a process that is asked, as a logarithm, for each layer."""
     logs, named = [], 0
     for place, case in enumerate(cases):
         slower = {}
@@ -86,18 +90,8 @@ def _session(number: int, cases: list[Case], options: argparse.Namespace) -> flo
             slower[whether], said = json.loads(printed.splitlines()[-1])
             named += said is not None
         logs.append(slower["asked"] - slower["silent"])
-    print(f"{len(logs)} layers, a kernel named for {named}: {math.exp(fmean(logs)):.5f}", flush=True)
-    return fmean(logs)
-
-
-def _interval(sessions: list[float]) -> str:
-    from scipy.stats import t
-
-    if len(sessions) < 2:
-        return ""
-    half = t.ppf(0.975, len(sessions) - 1) * stdev(sessions) / math.sqrt(len(sessions))
-    low, high = (math.exp(fmean(sessions) + sign * half) for sign in (-1, 1))
-    return f"  [{low:.5f}, {high:.5f}]"
+    print(f"{len(logs)} layers, a kernel named for {named}: {math.exp(median(logs)):.5f} in the median", flush=True)
+    return logs
 
 
 if __name__ == "__main__":
