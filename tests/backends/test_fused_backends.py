@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from convbench.backends import _fusion, _hlo, _onednn_log, litert, onnxruntime, openvino
+from convbench.backends import _fusion, _hlo, litert, onnxruntime, openvino
+from convbench.backends._onednn import log as onednn_log
 
 from convbench.backend import Backend, Ready, Supports
 from convbench.problem import ConvProblem, Epilogue
@@ -102,8 +103,8 @@ def test_parts_stand_in_their_order() -> None:
 )
 def test_onednns_post_ops_are_read(attributes: str, parts: set[str]) -> None:
     line = "onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv_fwd:avx512_core,forward_inference,src:f32"
-    assert _onednn_log.fused_in(f"{line},{attributes},alg:convolution_direct,mb1,0.1") == parts
-    assert _onednn_log.fused_in(f"onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,src,{attributes}") == set()
+    assert onednn_log.fused_in(f"{line},{attributes},alg:convolution_direct,mb1,0.1") == parts
+    assert onednn_log.fused_in(f"onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,src,{attributes}") == set()
 
 
 def test_nodes_that_are_left_are_apart() -> None:
