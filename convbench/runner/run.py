@@ -22,7 +22,7 @@ from convbench.registry import Registry, Row, discover
 from convbench.runner.observer import Observer
 from convbench.runner.selection import directions_named, dtypes_named, epilogues_named, is_exact, selected_suites
 from convbench.runner.session import Measurements, Session, journal_folder, resumable_run
-from convbench.stats.process_variation import ENOUGH_PAIRS, processes_needed
+from convbench.stats.process_variation import ENOUGH_PAIRS, FEW_PROCESSES, MANY_PROCESSES, processes_needed
 from convbench.store.asv.results import Written, write_asv_results
 from convbench.store.journal import Journal
 from convbench.store.locations import find_checkout, results_folder
@@ -205,9 +205,11 @@ def store_in_asv(request: Request, measurements: Measurements, say: Callable[[st
 
 def _with_processes(request: Request, pairs: Sequence[ProcessPair], observer: Observer) -> list[Settings]:
     """The settings, with several processes of each backend where earlier runs saw that the precision takes them, unless
-    `--processes` says how many. They share the time of one process, and half as much again."""
+    `--processes` says how many. They share the time of one process, and half as much again. There are more where a
+    precision was asked for."""
     settings = request.settings()
-    needed = processes_needed([pair.log_ratio for pair in pairs], settings[0].precision)
+    most = FEW_PROCESSES if request.precision is None else MANY_PROCESSES
+    needed = processes_needed([pair.log_ratio for pair in pairs], settings[0].precision, most)
     if request.processes is not None or needed == 1:
         return settings
     seen = "Earlier runs on this machine saw processes" if len(pairs) >= ENOUGH_PAIRS else "On most machines processes"

@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convbench.stats.estimates import NORMAL_QUANTILE
+from convbench.stats.estimates import FEWEST_PROCESSES, NORMAL_QUANTILE, student_quantile
 from convbench.stats.learned_scale import LearnedScale, scale_at
 
 EXPECTED = 0.0043
@@ -27,6 +27,8 @@ EXPECTED = 0.0043
 _MOST_ROUNDS = 60
 ENOUGH_PAIRS = 6
 """With fewer, a run does not take several processes because of what they show."""
+FEW_PROCESSES, MANY_PROCESSES = 5, 10
+"""The most that a run takes by itself, unasked and where a precision was asked for. Each holds a library's memory."""
 _SURE = 1000
 
 
@@ -43,15 +45,19 @@ def variation_at(size: float, pairs: Sequence[tuple[float, float]]) -> ProcessVa
     return scale_at(ProcessVariation(), size, pairs)
 
 
-def processes_needed(log_ratios: Sequence[float], precision: float) -> int:
-    """How many processes of each backend a 95 % interval of `precision` to either side takes, where processes differ as
-    these pairs did, or as is expected where too few pairs are known: 1 where they differ by less; else 3, which is the
-    fewest for an interval over processes, or 5."""
+def processes_needed(log_ratios: Sequence[float], precision: float, most: int = FEW_PROCESSES) -> int:
+    """How many processes of each backend, `most` at most, a 95 % interval of `precision` to either side takes, where
+    processes differ as these pairs did, or as is expected where too few pairs are known: 1 where they differ by less,
+    else so many that Student's interval over them is narrow enough. Over three it is hardly narrower than what one
+    process has, because their own spread is hardly known."""
     are_enough = len(log_ratios) >= ENOUGH_PAIRS
     variation = ProcessVariation().learned_from(log_ratios) if are_enough else ProcessVariation(pairs=_SURE)
     if variation.half_width_of_time <= precision:
         return 1
-    return 3 if variation.half_width_of_time <= 2 * precision else 5
+    scale_of_one = variation.scale / math.sqrt(2)
+    counts = range(FEWEST_PROCESSES, most)
+    narrow = (n for n in counts if student_quantile(n - 1) * scale_of_one / math.sqrt(n) <= precision)
+    return next(narrow, most)
 
 
 def half_width_of_process_variation(

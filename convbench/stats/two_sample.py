@@ -3,7 +3,8 @@
 Paired samples: the median of the ratios with its interval, and Wilcoxon's signed-rank test. Independent samples: the
 ratio of the medians, with Hodges and Lehmann's interval for a shift of logarithms, which holds what Mann and Whitney's
 test does not rule out and is widened to hold the ratio. Both tests are exact, assume nothing about the distribution,
-and are counted from differences of pairs of values, thousands of samples in one step.
+and are counted from differences of pairs of values, thousands of samples in one step. Few values that are means or
+medians of many, such as the levels of processes, are compared by Welch's test.
 
 Sources: J. L. Hodges and E. L. Lehmann, Ann. Math. Stat. 34 (1963); J. W. Tukey's identity of the signed-rank statistic
 with the number of positive averages of pairs, in M. Hollander, D. A. Wolfe, E. Chicken, Nonparametric Statistical
@@ -13,13 +14,20 @@ Methods, 3rd ed. (2014), chapters 3 and 4; F. Wilcoxon, Biometrics Bulletin 1 (1
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from statistics import fmean, variance
 from typing import NamedTuple
 
 import numpy as np
 
-from convbench.stats.estimates import CONFIDENCE, FEWEST_FOR_INTERVAL, estimate_median
+from convbench.stats.estimates import (
+    CONFIDENCE,
+    FEWEST_FOR_INTERVAL,
+    FEWEST_PROCESSES,
+    estimate_median,
+    student_quantile,
+)
 from convbench.stats.ragged import Floats, Ragged, normal_spread
 from convbench.stats.rank_sum import log_p
 from convbench.stats.ratio import Ratio
@@ -132,3 +140,27 @@ def _signed_rank_table(size: int) -> Floats:
     for rank in range(1, size + 1):
         counts[rank:] += counts[:-rank].copy()
     return np.minimum(1, 2 * np.cumsum(counts) / 2.0**size)
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> TwoSample:
+    """Compare the means of two groups of logarithms that may vary differently, by B. L. Welch's test (Biometrika 34,
+    1947). With fewer than 3 in a group there is the range of all differences, and the p value is 1."""
+    centre = fmean(second) - fmean(first)
+    if min(len(first), len(second)) < FEWEST_PROCESSES:
+        low, high = min(second) - max(first), max(second) - min(first)
+        return TwoSample(Ratio.of_logs(centre, low, high, covers=False), 1.0)
+    variances = [variance(values) / len(values) for values in (first, second)]
+    squares = [v**2 / (len(values) - 1) for v, values in zip(variances, (first, second), strict=True)]
+    degrees = sum(variances) ** 2 / sum(squares) if sum(squares) > 0 else len(first) + len(second) - 2
+    error = math.sqrt(sum(variances))
+    half = student_quantile(math.floor(10 * degrees) / 10) * error  # rounded down, to the wider side
+    return TwoSample(Ratio.of_logs(centre, centre - half, centre + half), _p_of_student(centre, error, degrees))
+
+
+def _p_of_student(centre: float, error: float, degrees: float) -> float:
+    """The two-sided p value that the mean is 0."""
+    from scipy.special import stdtr
+
+    if error == 0:
+        return 0.0 if centre else 1.0
+    return float(2 * stdtr(degrees, -abs(centre) / error))

@@ -3,13 +3,15 @@ that the convolutions take inside real passes of torchvision's models.
 
 In one process and by turns: passes of the whole model, in which each convolution is timed (torch: around each `Conv2d`;
 onnxruntime: by its own profiler), and each layer by itself in the three states, by convbench's backend and what its
-workers do between calls. With onnxruntime the sums are of its kernels for Conv in both: conversions of layouts lie
-between the layers there. In a model it computes activations and sums of branches within these kernels, which a layer
-alone does not have; onnxruntime-basic fuses nothing but batch norms, as a bias that its layers have as well, so that
-its kernels are alike in both. The steady allocator and one thread, as in a worker.
+workers do between calls. Before a pass the image is written, as a program does that has just made it. With onnxruntime
+the sums are of its kernels for Conv in both: conversions of layouts lie between the layers there. In a model it
+computes activations and sums of branches within these kernels, so its layers are the deployed ones, which have these as
+an epilogue; onnxruntime-basic fuses nothing but batch norms, as a bias that its layers have as well. The steady
+allocator and one thread, as in a worker.
 
 Printed for each model and engine: the sums over the convolutions inside passes, with the 95 % interval of the median
-over rounds. Then what choosing an engine by the times of each state costs, by the times inside real passes.
+over rounds. Then what choosing an engine by the times of each state costs, by the times inside real passes. With
+--layers also each layer in milliseconds: in passes (torch only), as in a pass, warm and cold.
 
     python evaluation/accuracy/pass_adds_up.py [--model NAME ...] [--engine NAME ...] [--rounds 12] [--layers]
 
@@ -50,9 +52,11 @@ from convbench.measurement.sampling.sample import SamplingPlan, take_apart, take
 from convbench.measurement.scheduling.case_run import flush_bytes
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.process_environment import worker_environment
+from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.stats.estimates import Estimate, estimate_median
 from convbench.suite import Case, Suite
+from convbench.verification.operands import normal_operands
 
 MODELS = ("resnet50", "mobilenet_v2", "densenet121", "efficientnet_b0")
 STATES = ("pass", "warm", "cold")
@@ -68,9 +72,16 @@ class Engine:
     name: str
     backend_name: str
 
+    deployed: bool = False
+    """Whether its layers have what the engine computes within a convolution's kernel."""
+
     def pass_s(self) -> list[float]:
         """The seconds that each convolution of one pass of the model takes."""
         raise NotImplementedError
+
+    def order(self) -> list[str]:
+        """The case id of each convolution of a pass; empty where it is not known."""
+        return []
 
     def seconds(self, case: Case, ready: Ready, state: str, before_call: Callable[[], None] | None) -> list[float]:
         """The seconds of a few calls of one layer in a state of caches."""
@@ -86,6 +97,10 @@ class Round:
 
     passes: list[list[float]] = field(default_factory=list)
     layers: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {state: {} for state in STATES})
+
+    def of_layer_s(self, places: Sequence[int]) -> float:
+        """A layer inside passes, which are its calls at these `places`."""
+        return fmean(median(taken[place] for taken in self.passes) for place in places)
 
     def inside_s(self) -> float:
         """By the medians of each convolution, as for the layers, so that an interruption of one does not count."""
@@ -116,6 +131,7 @@ class Torch(Engine):
         self.name = self.backend_name = "torch-channels-last" if channels_last else "torch"
         self.module, self.image = module.to(memory_format=layout), image.to(memory_format=layout)
         self.taken_s: list[float] = []
+        self.shapes: list[tuple[Any, Any]] = []
         for part in self.module.modules():
             if isinstance(part, torch.nn.Conv2d):
                 part.forward = self._watched(part)
@@ -123,10 +139,14 @@ class Torch(Engine):
     def _watched(self, part: Any) -> Callable[[Any], Any]:
         from torch.nn.functional import conv2d
 
+        w, b = part.weight, part.bias  # looking these up in a module takes a microsecond
+        settings = part.stride, part.padding, part.dilation, part.groups
+
         def forward(x: Any) -> Any:
             start = time.perf_counter()
-            y = conv2d(x, part.weight, part.bias, part.stride, part.padding, part.dilation, part.groups)
+            y = conv2d(x, w, b, *settings)
             self.taken_s.append(time.perf_counter() - start)
+            self.shapes.append((part, x.shape))
             return y
 
         return forward
@@ -135,9 +155,32 @@ class Torch(Engine):
         import torch
 
         self.taken_s.clear()
+        self.shapes.clear()
         with torch.no_grad():
+            self.image.copy_(self.image.clone())
             self.module(self.image)
         return list(self.taken_s)
+
+    def order(self) -> list[str]:
+        return [problem_of(part, shape).case_id for part, shape in self.shapes]
+
+
+def problem_of(part: Any, shape: Sequence[int]) -> ConvProblem:
+    """What a Conv2d computes of an input of this shape."""
+    batch, in_channels, height, width = shape
+    return ConvProblem(
+        batch=batch,
+        in_channels=in_channels,
+        height=height,
+        width=width,
+        out_channels=part.out_channels,
+        kernel_size=part.kernel_size,
+        stride=part.stride,
+        padding=part.padding,
+        dilation=part.dilation,
+        groups=part.groups,
+        bias=part.bias is not None,
+    )
 
 
 class OnnxRuntime(Engine):
@@ -151,7 +194,7 @@ class OnnxRuntime(Engine):
         import torch
 
         self.name = name
-
+        self.deployed = name != BASIC
         buffer = io.BytesIO()
         with warnings.catch_warnings(action="ignore"):
             torch.onnx.export(module, (image,), buffer, dynamo=False, opset_version=17)
@@ -179,6 +222,8 @@ class OnnxRuntime(Engine):
         onnxruntime.InferenceSession = profiled
 
     def pass_s(self) -> list[float]:
+        for array in self.feed.values():
+            array[...] = array.copy()
         self.session.run(None, self.feed)
         return [self._next_run(self.session)]
 
@@ -235,20 +280,17 @@ def engines_of(names: Sequence[str], model: str) -> Iterator[Engine]:
 
 def prepared(backend: Backend, suite: Suite, bias: bool) -> dict[str, Ready]:
     """The layers by the names of their cases, with a `bias` if they have one in the engine's model."""
-    draw = np.random.default_rng(0)
     ready = {}
     for case in suite.cases:
         problem = case.problem.replace(bias=bias or case.problem.bias)
-        x, w = (draw.standard_normal(shape, np.float32) for shape in (problem.input_shape, problem.weight_shape))
-        b = draw.standard_normal(problem.out_channels, np.float32) if problem.bias else None
-        ready[case.name] = backend.prepare(problem, x, w / math.sqrt(problem.reduction_length), b)
+        ready[case.name] = normal_operands(problem, 0).prepared_by(backend, problem)
     return ready
 
 
 def measured(engine: Engine, suite: Suite, rounds: int) -> list[Round]:
     backend = next(row.backend for row in discover() if row.name == engine.backend_name)
     backend.limit_threads(1)
-    ready = prepared(backend, suite, bias=isinstance(engine, OnnxRuntime))
+    ready = prepared(backend, suite, bias=engine.name == BASIC)
     if isinstance(engine, OnnxRuntime):
         engine.made(ready)  # before others are
     caches = machine_facts()["caches_bytes"].values()
@@ -281,10 +323,12 @@ def ratios(rounds: Sequence[Round], cases: Sequence[Case], state: str) -> Estima
     return estimate_median([each.total_s(state, cases) / each.inside_s() for each in rounds])
 
 
-def show_layers(rounds: Sequence[Round], cases: Sequence[Case]) -> None:
+def show_layers(rounds: Sequence[Round], cases: Sequence[Case], order: Sequence[str]) -> None:
     for case in cases:
-        times = (median(median(each.layers[state][case.name]) for each in rounds) * 1e3 for state in STATES)
-        print(f"      {case.count} x {case.name:<34}" + "".join(f"{each_ms:9.3f}" for each_ms in times))
+        seconds = [median(median(each.layers[state][case.name]) for each in rounds) for state in STATES]
+        if places := [place for place, case_id in enumerate(order) if case_id == case.problem.case_id]:
+            seconds.insert(0, median(each.of_layer_s(places) for each in rounds))
+        print(f"      {case.count} x {case.name:<34}" + "".join(f"{each_s * 1e3:9.3f}" for each_s in seconds))
 
 
 def main() -> None:
@@ -309,9 +353,10 @@ def main() -> None:
     print(f"{'model':<16} {'engine':<20} {'in passes':>9} " + "".join(f"{state:>28}" for state in STATES))
     worst, regrets = 0.0, []
     for model in arguments.model or MODELS:
-        suite = layers_of(f"torchvision:{model}").suite()
+        suites = {deployed: layers_of(f"torchvision:{model}", deployed=deployed).suite() for deployed in (False, True)}
         by_engine: dict[str, dict[str, float]] = {}
         for engine in engines_of(names, model):
+            suite = suites[engine.deployed]
             rounds = measured(engine, suite, arguments.rounds)
             real_s = median(each.inside_s() for each in rounds)
             estimates = {state: ratios(rounds, suite.cases, state) for state in STATES}
@@ -321,7 +366,7 @@ def main() -> None:
             cells = (f"{e.median * real_s * 1e3:8.2f} {_text(e)}" for e in estimates.values())
             print(f"{model:<16} {engine.name:<20} {real_s * 1e3:9.2f} " + "".join(cells), flush=True)
             if arguments.layers:
-                show_layers(rounds, suite.cases)
+                show_layers(rounds, suite.cases, engine.order())
         if by_engine:
             regrets.append({state: _regret(by_engine, state) for state in STATES})
     print(f"\nAs in a pass, sums are at most {worst:.1%} from the convolutions inside real passes.")

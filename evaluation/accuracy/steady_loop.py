@@ -10,8 +10,10 @@ minutes later is printed, because no run can be nearer than that.
 Printed: how far the run's times lie from the truth, and how far beside the other backends of the same layer, whose
 median a ratio between backends does not see move; in how many pairs the stated 95 % interval holds it, and in how many
 it holds what the loops take minutes later; what is lost by taking the run's fastest backend of each layer instead of
-the loops', now and then. With --sessions the run is made that many times before, which is what an interval learns from
-on a machine that is in use.
+the loops', now and then. No run can be near to two loops that differ: so it is printed as well how far the run lies
+beyond both of them, which is 0 between them, and of each pair that is off by more than 5 %, whether the run said so
+itself, by its interval or by a hazard. With --sessions the run is made that many times before, which is what an
+interval learns from on a machine that is in use.
 
     python evaluation/accuracy/steady_loop.py [--backend NAME ...] [--layers 20] [--loop-s 0.2] [--sessions 0]
                                               [--priority realtime]
@@ -70,6 +72,7 @@ BACKENDS = (
     "torch", "torch-channels-last", "torch-packed", "torch-native", "jax", "jax-nhwc", "numba-direct", "numpy-gemm",
 )  # fmt: skip
 BATCH_S = 0.004
+FAR = 0.05
 Times = dict[tuple[str, str], float]
 """Seconds per call by backend and layer."""
 
@@ -241,6 +244,7 @@ def report(records: Sequence[Mapping[str, Any]], before: Times, after: Times, mi
         print(f"{name:<22}{len(of_backend):>8}{median(off):>10.2%}{max(off):>10.1%}", end="")
         print(f"{median(beside):>10.2%}{max(beside):>10.1%}{held:>10.0%}{held_later:>10.0%}")
     print()
+    report_beyond(records, before, after)
     for label, one, other in (("before and after", before, after), ("then and minutes later", truth, minutes_later)):
         apart = [abs(math.log(other[pair] / one[pair])) for pair in truth]
         print(f"loops {label} lie {median(apart):.2%} apart in the median, {max(apart):.1%} at worst")
@@ -252,6 +256,28 @@ def report(records: Sequence[Mapping[str, Any]], before: Times, after: Times, mi
         lost = [loops[name, layer] / least[layer] - 1 for layer, name in fastest.items()]
         print(f"taking the run's fastest costs {fmean(lost):.2%} in the mean, {max(lost):.1%} at worst, ", end="")
         print(f"by the loops {label}")
+
+
+def report_beyond(records: Sequence[Mapping[str, Any]], before: Times, after: Times) -> None:
+    """How far the run lies outside of the two loops of each pair, and the pairs that are far from their mean."""
+    pairs = [(r, (r["backend"], r["case"])) for r in records if r["status"] == "ok"]
+    pairs = [(record, pair) for record, pair in pairs if pair in before and pair in after]
+    beyond = [beyond_both(record["median_s"], before[pair], after[pair]) for record, pair in pairs]
+    print(f"beyond both loops the run lies {median(beyond):.2%} in the median, {max(beyond):.1%} at worst")
+    for (record, pair), outside in sorted(zip(pairs, beyond, strict=True), key=lambda each: -each[1]):
+        truth_s = math.sqrt(before[pair] * after[pair])
+        off = record["median_s"] / truth_s - 1
+        if abs(off) > FAR:
+            held = "holds" if record["low_s"] <= truth_s <= record["high_s"] else "misses"
+            hazards = ", ".join(hazard["hazard"] for hazard in record["hazards"]) or "none"
+            apart = abs(math.log(after[pair] / before[pair]))
+            print(f"  {pair[0]} on {pair[1]}: {off:+.1%}, {outside:.1%} beyond loops {apart:.1%} apart; ", end="")
+            print(f"its interval {held} their mean; hazards: {hazards}")
+
+
+def beyond_both(seconds: float, one: float, other: float) -> float:
+    """How far a time lies outside of two others, as a share; 0 between them."""
+    return max(math.log(min(one, other) / seconds), math.log(seconds / max(one, other)), 0.0)
 
 
 if __name__ == "__main__":

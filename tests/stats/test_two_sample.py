@@ -13,10 +13,12 @@ from scipy.stats import false_discovery_control, iqr, mannwhitneyu, wilcoxon
 
 from convbench.analysis.comparison import ChangeVerdict, compare
 from convbench.analysis.paired_ratio import ratio
+from convbench.stats.estimates import estimate_over_processes
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import Ragged
 from convbench.stats.rank_sum import q_values
 from convbench.stats.two_sample import TwoSample, independent, paired, signed_rank_p_values
+from convbench.store.readings import paired_log_ratios
 
 times = st.floats(1e-9, 1e3)
 samples = st.lists(times, min_size=1, max_size=40)
@@ -212,13 +214,41 @@ def test_of_several_processes_each_is_one_observation() -> None:
     assert compare([base], [slower], 0.05).changes[0].verdict is ChangeVerdict.SLOWER
 
 
-def test_processes_measured_side_by_side_are_paired_with_their_like() -> None:
-    levels = [1.00, 1.20, 0.80, 1.10]
+def test_what_happened_in_a_round_is_taken_out_of_processes_that_were_measured_side_by_side() -> None:
+    levels = [1.00, 1.02, 0.98, 1.01]
     base, new = in_processes(levels), in_processes([1.05 * median for median in levels], seed=1)
+    for record in (base, new):
+        walls, numbers = record["samples"]["wall_s"], record["samples"]["round"]
+        record["samples"]["wall_s"] = [w * (1.3 if n % 3 else 1.0) for w, n in zip(walls, numbers, strict=True)]
     (change,) = compare([base], [new], 0.02).changes
     assert (change.verdict, change.paired) == (ChangeVerdict.SLOWER, True)
     assert change.ratio == ratio(new, base)
-    assert compare([base], [new | {"session": "t"}], 0.02).changes[0].verdict is ChangeVerdict.UNCLEAR
+    assert change.ratio.value == pytest.approx(1.05, rel=0.002) and change.ratio.low > 1.01
+
+
+@pytest.mark.parametrize(("processes", "apart"), [(3, 0.005), (5, 0.01), (8, 0.014)])
+def test_the_interval_over_processes_covers_and_finds_more_than_that_of_pairs(processes: int, apart: float) -> None:
+    rng, held, found, found_by_pairs = np.random.default_rng(5), 0, 0, 0
+    for number in range(300):
+        copy, base, slowed = (
+            in_processes(np.exp(rng.normal(log, apart, processes)).tolist(), 4, "s", 3 * number + place)
+            for place, log in enumerate((0.0, 0.0, 0.02))
+        )
+        held += ratio(copy, base).includes_one  # type: ignore[union-attr]
+        found += ratio(slowed, base).low > 1  # type: ignore[union-attr]
+        pairs = estimate_over_processes([np.exp(logs).tolist() for logs in paired_log_ratios(slowed, base)])
+        found_by_pairs += pairs.low > 1
+    assert held / 300 >= 0.92
+    assert found > 1.03 * found_by_pairs
+
+
+@given(st.permutations(range(4)))
+def test_the_order_of_processes_does_not_matter(order: list[int]) -> None:
+    base, new = (in_processes(levels) for levels in ([1.00, 1.20, 0.80, 1.10], [1.3, 1.4, 1.5, 1.2]))
+    other = in_processes([[1.3, 1.4, 1.5, 1.2][place] for place in order])
+    one, shuffled = ratio(new, base), ratio(other, base)
+    assert one is not None and shuffled is not None
+    assert (shuffled.value, shuffled.low, shuffled.high) == pytest.approx((one.value, one.low, one.high), rel=0.003)
 
 
 @pytest.mark.parametrize("processes", [2, 1])

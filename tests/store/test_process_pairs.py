@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.measurement.settings import Settings
+from convbench.stats.estimates import student_quantile
 from convbench.stats.process_variation import ProcessVariation, processes_needed, variation_at
 from convbench.stats.session_drift import EXPECTED
 from convbench.store.journal import journals, read_records
@@ -58,11 +59,25 @@ def test_each_size_goes_by_its_own_pairs_and_then_by_the_others(pairs: list[tupl
 
 def test_more_processes_are_taken_only_where_it_is_known_that_one_is_not_enough() -> None:
     assert processes_needed([], 0.01) == processes_needed([0.3] * 3, 0.01) == 1
-    assert processes_needed([], 0.006) == 3 and processes_needed([], 0.003) == 5
+    assert processes_needed([], 0.003) == 5 and processes_needed([], 0.003, most=10) == 7
     assert processes_needed([0.001, -0.002, 0.001] * 5, 0.01) == 1
-    assert processes_needed([0.01, -0.012, 0.008] * 5, 0.01) == 3
     assert processes_needed([0.05, -0.06, 0.04] * 5, 0.01) == 5
     assert processes_needed([0.05, -0.06, 0.04] * 5, 0.2) == 1
+
+
+@given(st.floats(0.002, 0.1), st.floats(0.001, 0.1))
+def test_so_many_processes_are_taken_that_the_interval_over_them_is_as_narrow_as_asked(
+    scale: float, precision: float
+) -> None:
+    pairs = [scale, -scale] * 30
+    needed, of_one = processes_needed(pairs, precision, most=10), ProcessVariation().learned_from(pairs).scale / 2**0.5
+
+    def half_width(processes: int) -> float:
+        return student_quantile(processes - 1) * of_one / processes**0.5
+
+    if needed > 1:
+        assert needed == 10 or half_width(needed) <= precision
+        assert needed == 3 or half_width(needed - 1) > precision
 
 
 def test_a_run_keeps_what_its_own_pair_showed_and_the_next_one_uses_it(tmp_path: Path) -> None:

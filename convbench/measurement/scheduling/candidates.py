@@ -11,7 +11,12 @@ from convbench.measurement.outcome import Outcome, RoundSample, SelfRatio, Settl
 from convbench.measurement.sampling.sample import SamplingPlan, calls_per_reading
 from convbench.measurement.settings import Settings
 from convbench.registry import Entry
-from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median, estimate_over_processes
+from convbench.stats.estimates import (
+    FEWEST_FOR_INTERVAL,
+    FEWEST_PROCESSES,
+    estimate_median,
+    estimate_over_processes,
+)
 from convbench.stats.plateau import FEWEST_READINGS, plateau
 from convbench.stats.ratio import paired_ratios
 
@@ -124,9 +129,12 @@ class Candidate:
         if self.rounds - self.extra_rounds >= settings.most_rounds:
             return "rounds"
         spent_s = self.spent_s()
-        # An interval needs six samples; where they are near, they are worth as much time again.
+        # An interval needs six samples; where they are near, they are worth as much time again. Over processes it needs
+        # processes, and no more samples of each than say which one is slow.
         fewest = settings.fewest_slow_samples
-        wanted = fewest if spent_s >= 2 * settings.budget_s else max(fewest, FEWEST_FOR_INTERVAL)
+        is_over_processes = len(self.workers) >= FEWEST_PROCESSES
+        near = spent_s < 2 * settings.budget_s and not is_over_processes
+        wanted = max(fewest, FEWEST_FOR_INTERVAL) if near else fewest
         return "time" if self.rounds >= wanted and spent_s >= settings.budget_s else None
 
     def spent_s(self) -> float:
