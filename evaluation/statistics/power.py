@@ -2,11 +2,12 @@
 
 Each trial is fresh: several worker processes each of a convolution in NumPy, of a copy of it, and of the same that
 computes 2 % of its rows twice (`slowed_backends.py`), by the rounds of `convbench run` on one thread. Processes of one
-backend differ by some 0.5 %, so a difference of 2 % takes several, which `run` takes by itself for this precision.
+backend differ lastingly, so a difference of 2 % takes several, which `run` takes by itself for this precision. Ten of
+each with a few rounds tell more in ten seconds than six with more rounds, although each has to start.
 What is called slower: in convbench, a ratio to the first whose interval lies above 1; from the same samples, what
 `asv compare` says, with its own factor of 1.1 and with a factor of 1, and pyperf's test.
 
-    python evaluation/statistics/power.py [--trials 20] [--processes 6] [--budget 0.12]
+    python evaluation/statistics/power.py [--trials 20] [--processes 10] [--budget 0.12]
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--budget", type=float, default=0.12, help="seconds of sampling for each process")
     parser.add_argument("--precision", type=float, default=0.003)
-    parser.add_argument("--processes", type=int, default=6, help="of each of the three")
+    parser.add_argument("--processes", type=int, default=10, help="of each of the three")
     parser.add_argument("--problem", default="n1c32h100w100_o32k3_p1")
     options = parser.parse_args()
     case, facts = Case(ConvProblem.parse(options.problem)), machine_facts()
