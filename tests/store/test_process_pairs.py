@@ -83,7 +83,7 @@ def test_so_many_processes_are_taken_that_the_interval_over_them_is_as_narrow_as
 def test_a_run_keeps_what_its_own_pair_showed_and_the_next_one_uses_it(tmp_path: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "convbench", "run", "--problem", "n1c8h14w14_o8k3_p1", *words]
-        command += ["--backend", "numpy-gemm", "--results", str(tmp_path), "--no-asv"]
+        command += ["--backend", "numpy-gemm", "--budget", "3", "--results", str(tmp_path), "--no-asv"]
         return subprocess.run(command, capture_output=True, text=True, check=True)
 
     run()
