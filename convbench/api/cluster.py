@@ -30,7 +30,7 @@ from convbench.reporting.fleet.hardware import hardware_report
 from convbench.reporting.fleet.machines import machine_row, machines_report
 from convbench.reporting.fleet.runs import ending_of
 from convbench.reporting.progress import requested_progress
-from convbench.reporting.run.report import earlier_run_report
+from convbench.reporting.run.report import asv_sentence, earlier_run_report
 from convbench.runner.choose.answer import Request as ChoiceRequest
 from convbench.runner.choose.hardware import HardwareAnswer, answer_for_machines
 from convbench.runner.observer import Observer
@@ -92,7 +92,9 @@ class FleetResult(Result):
 
     def __rich__(self) -> RenderableType:
         tables = [earlier_run_report(each, details=self.details) for each in self.by_machine.values() if each.records]
-        return Group(*tables, *(Sentence(ending_of(run)) for run in self.fleet.runs))
+        endings = [ending_of(run) for run in self.fleet.runs]
+        endings += [asv_sentence(self.fleet.stored)] if self.fleet.stored is not None else []
+        return Group(*tables, *map(Sentence, endings))
 
 
 @dataclass(frozen=True, repr=False)

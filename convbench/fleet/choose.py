@@ -54,4 +54,5 @@ def _measuring(request: Request, suite: Suite) -> RunRequest:
         self_check=False,
         plugins=request.plugins,
         results=request.results,
+        no_asv=True,
     )

@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from convbench.errors import ResultsError
+from convbench.measurement.hazards.catalogue import Hazard, Kind
 from convbench.store.journal import SUFFIX, Journal, line_of, read_records
 from convbench.store.line_file import JournalWarning
 from convbench.store.readings import table
@@ -20,8 +21,27 @@ _MOST_OPEN = 256
 
 
 def record_id(record: Mapping[str, Any]) -> str:
-    """A digest of all that a record says. Two records are never alike: they hold clock times and their session."""
-    return _digest(line_of(record))
+    """A digest of all that a record says on its machine. Two records are never alike: they hold clock times and their
+    session."""
+    return _digest(line_of(_as_on_its_machine(record)))
+
+
+def with_neighbours(record: Record, workers: Sequence[str]) -> Record:
+    """The record with a hazard: these Dask workers had other work on its machine while it was timed. The coordinator
+    sees that and the machine does not, so it is no part of the record's id."""
+    hazard = Hazard(Kind.NEIGHBOUR, {"workers": ", ".join(workers)})
+    return cast(Record, {**record, "hazards": [*(record.get("hazards") or ()), hazard.as_dict()]})
+
+
+def _as_on_its_machine(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    hazards = record.get("hazards")
+    if not isinstance(hazards, list) or not any(map(_is_of_neighbours, hazards)):
+        return record
+    return {**record, "hazards": [hazard for hazard in hazards if not _is_of_neighbours(hazard)]}
+
+
+def _is_of_neighbours(hazard: object) -> bool:
+    return isinstance(hazard, Mapping) and hazard.get("hazard") == Kind.NEIGHBOUR
 
 
 def _digest(line: str) -> str:
@@ -53,8 +73,7 @@ class Collection:
         `ValueError` for a record that names no machine or run."""
         path = self.path_of(record)
         self._know(path)
-        line = line_of(record)
-        number = _digest(line)
+        line, number = line_of(record), record_id(record)
         if number in self.ids:
             return False
         self._journal(path).append_line(line, durable=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from convbench.errors import FleetError
 from convbench.problem import ConvProblem
 from convbench.runner.run import Request
+from convbench.store.locations import CheckoutState
 from convbench.suite import Case, Suite
 from convbench.verification.timed_data import WORDS
 
@@ -29,13 +31,22 @@ def request_as_data(request: Request, suites: Sequence[Suite]) -> dict[str, Any]
     return {"fields": fields, "suites": [_suite_as_data(suite) for suite in suites]}
 
 
-def request_of(data: Mapping[str, Any], results: Path, campaign: str) -> Request:
+def checkout_as_data(checkout: CheckoutState) -> dict[str, Any] | None:
+    """The checkout that a command is typed in, for the records of machines that have the same source text without its
+    history; None where there is no commit."""
+    return None if checkout.commit is None else asdict(checkout)
+
+
+def request_of(
+    data: Mapping[str, Any], results: Path, campaign: str, checkout: Mapping[str, Any] | None = None
+) -> Request:
     """In the machine: the request, with its journals in the folder of the campaign."""
+    belongs_to = None if checkout is None else CheckoutState(**checkout)
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in data["fields"].items()
     }
     suites = tuple(map(_suite_of, data["suites"]))
-    return Request(**fields, suites=suites, results=results, campaign=campaign, no_asv=True)
+    return Request(**fields, suites=suites, results=results, campaign=campaign, checkout=belongs_to, no_asv=True)
 
 
 def _suite_as_data(suite: Suite) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from convbench.errors import FleetError
@@ -12,42 +11,22 @@ from convbench.fleet.assignment import Assignment, assignments
 from convbench.fleet.campaign import campaign
 from convbench.fleet.cluster.connection import Client
 from convbench.fleet.cluster.neighbours import neighbours_by_host, neighbours_of
-from convbench.fleet.collection import Collection
+from convbench.fleet.collection import Collection, with_neighbours
 from convbench.fleet.gathering import FleetOptions, gathered
+from convbench.fleet.history import store_runs_in_asv
+from convbench.fleet.machine_run import MachineRun
 from convbench.fleet.machines.machine import Machine
-from convbench.fleet.messages import request_as_data
+from convbench.fleet.messages import checkout_as_data, request_as_data
 from convbench.fleet.tasks import Message, Tasks
 from convbench.measurement.hazards.catalogue import Hazard
 from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
 from convbench.runner.observer import Observer
 from convbench.runner.run import Request, requested_suites
-from convbench.runner.session import INTERRUPTED, Measurements
-from convbench.store.journal import read_records
-from convbench.store.line_file import JournalWarning
-from convbench.store.locations import results_folder
+from convbench.runner.session import INTERRUPTED
+from convbench.store.asv.results import Written
+from convbench.store.locations import checkout_state, find_checkout, results_folder
 from convbench.store.schema import Record
 from convbench.suite import Case
-
-
-@dataclass
-class MachineRun:
-    """What came of a machine. `lost` is why not everything came."""
-
-    machine: Machine
-    journals: set[Path] = field(default_factory=set)
-    ids: list[str] = field(default_factory=list)
-    written: int = 0
-    exit_code: int = 0
-    hazards: tuple[Hazard, ...] = ()
-    lost: str | None = None
-    is_done: bool = False
-
-    def measurements(self) -> Measurements:
-        """Its records, read from its journals here."""
-        with warnings.catch_warnings(action="ignore", category=JournalWarning):
-            records = tuple(record for path in sorted(self.journals) for record in read_records(path))
-        journal = max(self.journals) if self.journals else None
-        return Measurements(records=records, machine_hazards=self.hazards, journal=journal, written=self.written)
 
 
 @dataclass(frozen=True)
@@ -57,6 +36,8 @@ class FleetRun:
     runs: tuple[MachineRun, ...]
     campaign: str
     interrupted: bool = False
+    stored: Written | None = None
+    """What became of storing the records in asv's files, if it was requested."""
 
     @property
     def lost(self) -> list[MachineRun]:
@@ -79,6 +60,7 @@ def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) ->
     name, is_begun = campaign(results, data, resume=request.resume)
     if request.resume and not is_begun:
         observer.message("There is no campaign to resume with these options; this is a new one.")
+    checkout = checkout_state(find_checkout(Path.cwd()))
     with gathered(options, observer.message) as (client, there):
         machines = _left_alone(client, there.machines, observer)
         parts = assignments(machines, suites, options.machines, shard=options.shard)
@@ -86,10 +68,12 @@ def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) ->
         observer.expect([case for part in parts for case in part.cases])
         tasks = Tasks(client, name, options.cluster.silent_s)
         for part in parts:
-            of_part = {"campaign": name, "request": request_as_data(request, part.suites)}
-            tasks.start("run", part.machine, of_part)
+            of_part = request_as_data(request, part.suites)
+            sent = {"campaign": name, "request": of_part, "checkout": checkout_as_data(checkout)}
+            tasks.start("run", part.machine, sent)
         with Collection(results) as collection:
-            return _Coordinator(tasks, collection, parts, observer).follow(name)
+            done = _Coordinator(tasks, collection, parts, observer).follow(name)
+    return replace(done, stored=store_runs_in_asv(request, done.runs, checkout.commit, observer.message))
 
 
 def _left_alone(client: Client, machines: Sequence[Machine], observer: Observer) -> list[Machine]:
@@ -131,6 +115,10 @@ class _Coordinator:
         self._runs = {part.machine.name: MachineRun(part.machine) for part in parts}
         self._cases = {part.machine.name: {case.name: case for case in part.cases} for part in parts}
         self._under_way: dict[str, tuple[str, Case, list[Record]]] = {}
+        self._neighbours: dict[str, set[str]] = {}
+        """By machine, the workers that have other work there now."""
+        self._disturbed: dict[str, set[str]] = {}
+        """Those that had it at any time since the case under way began."""
 
     def follow(self, name: str) -> FleetRun:
         interrupted = False
@@ -154,7 +142,10 @@ class _Coordinator:
         match message["type"]:
             case "message":
                 self._observer.message(f"{sender}: {message['text']}")
+            case "neighbours":
+                self._note_neighbours(sender, set(message["workers"]))
             case "begin":
+                self._disturbed[sender] = set(self._neighbours.get(sender, ()))
                 self._under_way[sender] = (message["suite"], self._case(sender, message), [])
             case "record":
                 self._keep(run, message["record"])
@@ -168,8 +159,19 @@ class _Coordinator:
     def _case(self, sender: str, message: Mapping[str, str]) -> Case:
         return self._cases[sender][message["case"]]
 
+    def _note_neighbours(self, sender: str, workers: set[str]) -> None:
+        new = sorted(workers - self._disturbed.get(sender, set()))
+        self._neighbours[sender] = workers
+        self._disturbed[sender] = self._disturbed.get(sender, set()) | workers
+        if new:
+            self._observer.message(
+                f"{sender}: another task of the cluster runs beside it ({', '.join(new)}), and is in what it times now."
+            )
+
     def _keep(self, run: MachineRun, record: Record) -> None:
         name = run.machine.name
+        if name in self._under_way and (workers := self._disturbed.get(name)):
+            record = with_neighbours(record, sorted(workers))
         if self._collection.machine_of(record) != name:
             raise FleetError(f"{name} sent a record of {self._collection.machine_of(record)!r}; records are not mixed.")
         with interrupts_wait():

@@ -31,7 +31,7 @@ def main() -> None:
     threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     observer = _Sender()
     try:
-        request = request_of(message["request"], kept_folder(), message["campaign"])
+        request = request_of(message["request"], kept_folder(), message["campaign"], message["checkout"])
         with machine_lock(message["lock"], observer.message):
             begun = any(path.parent.name == message["campaign"] for path in journals(kept_folder()))
             measured = run_suites(replace(request, resume=begun), observer)

@@ -33,6 +33,7 @@ class _Task:
     future: Any
     heard_s: float = field(default_factory=time.monotonic)
     gone_since_s: float | None = None
+    neighbours: list[str] = field(default_factory=list)
 
 
 class Tasks:
@@ -45,7 +46,6 @@ class Tasks:
         self._client, self._topic, self._silent_s, self._clock = client, topic, silent_s, time.monotonic
         self._events: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._tasks: dict[str, _Task] = {}
-        self._disturbances: set[tuple[str, str]] = set()
         client.subscribe_topic(topic, lambda event: self._events.put(event[1]))
 
     def start(self, kind: str, machine: Machine, request: Mapping[str, Any], sender: str | None = None) -> None:
@@ -68,6 +68,7 @@ class Tasks:
                 yield from self._heard(self._events.get(timeout=0.2))
             if self._clock() - looked_s >= max(_LOOK_EVERY_S, len(self._tasks) * _LOOK_EVERY_S / _LOOKED_AT_PER_S):
                 looked_s = self._clock()
+                yield from self._waiting()  # what was said before
                 yield from self._disturbed()
                 yield from self._ended()
 
@@ -97,29 +98,28 @@ class Tasks:
                 heard = [(sender, message)]
         yield from heard
 
+    def _waiting(self) -> Iterator[tuple[str, Message]]:
+        for _ in range(self._events.qsize()):
+            yield from self._heard(self._events.get_nowait())
+
     def _disturbed(self) -> Iterator[tuple[str, Message]]:
-        """A sentence on each worker that has begun other work on the host of a task, once."""
+        """`neighbours`, the workers with other work on the host of a task, where they are others than before."""
         try:
             busy = neighbours_by_host(self._client)
         except Exception:  # the scheduler is gone
             return
         for name, task in self._tasks.items():
-            for worker in neighbours_of(task.machine.addresses, busy):
-                if (name, worker) not in self._disturbances:
-                    self._disturbances.add((name, worker))
-                    sentence = f"another task of the cluster runs beside it ({worker}), and is in what it times now"
-                    yield name, {"type": "message", "text": sentence}
+            workers = neighbours_of(task.machine.addresses, busy)
+            if workers != task.neighbours:
+                task.neighbours = workers
+                yield name, {"type": "neighbours", "workers": workers}
 
     def _ended(self) -> Iterator[tuple[str, Message]]:
         present = self._present()
         reasons = {name: self._reason(task, present) for name, task in self._tasks.items()}
         if not any(reason is not _GOES_ON for reason in reasons.values()):
             return
-        while True:  # everything that was said before the end
-            try:
-                yield from self._heard(self._events.get_nowait())
-            except queue.Empty:
-                break
+        yield from self._waiting()  # everything that was said before the end
         for name, reason in reasons.items():
             if reason is not _GOES_ON:
                 task = self._tasks.pop(name)

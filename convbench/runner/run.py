@@ -25,7 +25,7 @@ from convbench.runner.session import Measurements, Session, journal_folder, resu
 from convbench.stats.process_variation import ENOUGH_PAIRS, FEW_PROCESSES, MANY_PROCESSES, processes_needed
 from convbench.store.asv.results import Written, write_asv_results
 from convbench.store.journal import Journal
-from convbench.store.locations import find_checkout, results_folder
+from convbench.store.locations import CheckoutState, checkout_state, find_checkout, results_folder
 from convbench.store.process_pairs import ProcessPair, kept_pairs
 from convbench.suite import Suite
 from convbench.verification.timed_data import NORMAL, TimedData, described, timed_data
@@ -78,6 +78,8 @@ class Request:
     keep: bool = True
     campaign: str | None = None
     """The folder, within this machine's, that the journal is in and that is looked into to resume; None: its own."""
+    checkout: CheckoutState | None = None
+    """What the records belong to; None: the checkout around the current folder."""
     details: bool = False
     as_json: bool = False
     no_asv: bool = False
@@ -169,7 +171,18 @@ def measure(
         name = "+".join([*libraries, *(suite.name for suite in suites)])
         settings, journal, records = resumed or (settings, Journal.new(folder, name), [])
         timed, keep = request.timed_data, request.keep
-        session = Session(settings, journal, records, releases, request.caches, timed, machine=machine, is_kept=keep)
+        checkout = request.checkout or checkout_state(find_checkout(Path.cwd()))
+        session = Session(
+            settings,
+            journal,
+            records,
+            releases,
+            request.caches,
+            timed,
+            machine=machine,
+            is_kept=keep,
+            checkout=checkout,
+        )
         observer.message(_heading(session))
         for sentence in request.caches.sentences(suites, settings[0]):
             observer.message(sentence)

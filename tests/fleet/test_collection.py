@@ -10,7 +10,8 @@ import pytest
 
 from convbench.fleet import collection
 from convbench.fleet.campaign import campaign
-from convbench.fleet.collection import Collection, record_id
+from convbench.fleet.collection import Collection, record_id, with_neighbours
+from convbench.measurement.hazards.catalogue import Hazard
 from convbench.store.journal import read_records
 
 
@@ -33,6 +34,18 @@ def test_each_record_is_written_once_also_by_the_next_coordinator(tmp_path: Path
         assert not second.add(record("a", 1)) and second.add(record("a", 2))
     assert [r["median_s"] for r in read_records(tmp_path / "a" / "r.jsonl")] == [1.1, 2.1]
     assert len(list(read_records(tmp_path / "b" / "r.jsonl"))) == 1
+
+
+def test_a_record_with_neighbours_is_the_one_that_its_machine_kept_without_them(tmp_path: Path) -> None:
+    kept = record("a", 1) | {"hazards": [{"hazard": "spread", "spread": 0.1}]}
+    with Collection(tmp_path) as first:
+        assert first.add(with_neighbours(kept, ["tls://10.0.0.1:1"])) and not first.add(kept)
+    with Collection(tmp_path) as second:
+        assert not second.add(kept)
+    [read] = read_records(tmp_path / "a" / "r.jsonl")
+    assert [hazard["hazard"] for hazard in read["hazards"]] == ["spread", "neighbour"]
+    hazard = Hazard.from_dict(read["hazards"][1])
+    assert hazard is not None and "tls://10.0.0.1:1" in hazard.sentence
 
 
 def test_a_torn_last_line_of_a_killed_coordinator_is_fetched_again(tmp_path: Path) -> None:

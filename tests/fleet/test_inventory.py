@@ -12,7 +12,7 @@ import pytest
 from fleet_of_processes import FleetOfProcesses, fleet_of
 
 pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

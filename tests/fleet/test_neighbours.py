@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_of_processes import CERTIFICATES, FleetOfProcesses, fleet_of
+from fleet_of_processes import CERTIFICATES, LONG_S, FleetOfProcesses, fleet_of
 
 distributed = pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 RUN = ["run", "--problem", "n1c2h4w4_o2k1", "--backend", "numpy*", "--quick", "--results", "r", "--cluster", "c.toml"]
 
@@ -47,12 +48,19 @@ def test_a_machine_with_a_neighbour_is_not_timed(fleet: FleetOfProcesses, others
     del neighbour
 
 
-def test_a_neighbour_that_comes_meanwhile_is_said(fleet: FleetOfProcesses, others: Any) -> None:
-    process = fleet.begin(*RUN, "--precision", "0.1%", "--budget", "8", "--no-self-check")
+def test_a_neighbour_that_comes_meanwhile_is_said_and_a_hazard_of_what_it_disturbed(
+    fleet: FleetOfProcesses, others: Any
+) -> None:
+    words = ["--problem", "n1c2h5w5_o2k3", "--precision", "0.1%", "--budget", "4", "--processes", "1"]
+    process = fleet.begin(*RUN, *words, "--no-self-check")
     kept = fleet.folder / "homes" / "north"
-    fleet.wait_until(lambda: any(kept.rglob("*.jsonl")))
+    fleet.wait_until(lambda: any(kept.rglob("*.jsonl")))  # the first case is over
     neighbour = others.submit(time.sleep, 1000, workers=["neighbour"])
-    _, said = process.communicate(timeout=400)
+    _, said = process.communicate(timeout=LONG_S)
     assert process.returncode == 0, said
     assert "north: another task of the cluster runs beside it" in " ".join(said.split())
+    [journal] = (fleet.folder / "r" / "north").glob("*.jsonl")
+    records = [json.loads(line) for line in journal.read_text().splitlines()]
+    hazards = [{hazard["hazard"] for hazard in record["hazards"]} for record in records]
+    assert len(records) == 4 and "neighbour" not in hazards[0] and "neighbour" in hazards[-1]
     del neighbour

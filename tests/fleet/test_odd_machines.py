@@ -20,7 +20,17 @@ from convbench.runner.run import Request, requested_suites
 from convbench.suite import load_suite
 
 DONE_BEFORE = {"suites", "problems", "case_glob", "where", "dtype", "batch", "direction", "epilogue"}
-OF_THE_COORDINATOR = {"resume", "results", "keep", "campaign", "details", "as_json", "no_asv", "allow_dirty"}
+OF_THE_COORDINATOR = {
+    "resume",
+    "results",
+    "keep",
+    "campaign",
+    "checkout",
+    "details",
+    "as_json",
+    "no_asv",
+    "allow_dirty",
+}
 REFUSED = {"plugins", "pythons"}
 SITECUSTOMIZE = "import time\nreal = time.time\ntime.time = lambda: real() + 3600\n"
 PLUGIN = "from mistakes import Sound\nBACKENDS = (Sound('sound-conv'),)\n"
@@ -42,7 +52,7 @@ def test_a_request_arrives_as_it_was_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_each_odd_machine_is_a_sentence_and_the_others_go_on(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
     site, clock, older = (tmp_path / name for name in ("site", "clock", "older"))
@@ -72,7 +82,7 @@ def test_each_odd_machine_is_a_sentence_and_the_others_go_on(tmp_path: Path) -> 
         kept = tmp_path / "homes" / "stuck"
         fleet.wait_until(lambda: any(path.stat().st_size for path in kept.rglob("*.jsonl")))
         os.kill(fleet.processes["stuck"].pid, signal.SIGSTOP)
-        _, said = process.communicate(timeout=400)
+        _, said = process.communicate(timeout=900)
     said = " ".join(said.split())
     assert process.returncode == 1
     assert "older is left out: it has convbench 0.0." in said and "pip install convbench==" in said

@@ -15,7 +15,7 @@ import pytest
 from fleet_of_processes import FleetOfProcesses, fleet_of
 
 pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PROBLEMS = ("n1c2h4w4_o2k1", "n1c2h5w5_o2k3", "n1c3h6w6_o2k3", "n1c4h4w4_o4k1")
 WORDS = ["--backend", "numpy*", "--quick", "--results", "results"]
@@ -99,7 +99,7 @@ def test_a_worker_that_is_killed_costs_its_machine_and_a_new_one_fetches_what_it
     process = fleet.begin(*words)
     fleet.wait_until(lambda: len(kept(fleet, "south")) >= 2 or len(kept(fleet, "north")) >= 2)
     fleet.kill("south")
-    _, said = process.communicate(timeout=400)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 1
     assert "south: its worker is gone" in said and "--resume" in said
     assert len(pairs(records(fleet.folder, "north"))) == 8
@@ -130,7 +130,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_with_a_sentence(fleet: FleetOfP
     process = fleet.begin(*LONG, "--cluster", fleet.address)
     fleet.wait_until(lambda: len([*kept(fleet, "north"), *kept(fleet, "south")]) >= 2)
     fleet.kill("scheduler")
-    _, said = process.communicate(timeout=400)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 1, said
     assert "the scheduler is gone" in said and "--resume" in said
     fleet.wait_until(lambda: not measuring(fleet))
@@ -141,7 +141,7 @@ def test_ctrl_c_ends_cleanly_everywhere(fleet: FleetOfProcesses) -> None:
     process = fleet.begin(*LONG, "--cluster", fleet.address)
     fleet.wait_until(lambda: len([*kept(fleet, "north"), *kept(fleet, "south")]) >= 2)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=400)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 130
     assert "Traceback" not in said and "--resume" in said
     fleet.wait_until(lambda: not measuring(fleet))

@@ -9,7 +9,7 @@ import pytest
 from fleet_of_processes import FleetOfProcesses, fleet_of
 
 pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 NOWHERE = ["--cluster", "tls://127.0.0.1:1"]  # what is refused is refused before anything is reached
 PROBLEMS = ["--problem", "n1c2h4w4_o2k1", "--problem", "n1c3h5w5_o2k3"]

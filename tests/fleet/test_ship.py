@@ -14,7 +14,7 @@ from places import CHECKOUT
 
 pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
 pytest.importorskip("pip", reason="python -m ensurepip")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 NO_INDEX = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
 RUN = ["run", "--problem", "n1c2h4w4_o2k1", "--backend", "numpy*", "--quick", "--results", "r", "--machines", "*"]

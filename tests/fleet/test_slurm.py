@@ -11,7 +11,7 @@ import slurm_on_this_machine as slurm_here
 from fleet_of_processes import FleetOfProcesses
 
 pytest.importorskip("dask_jobqueue", reason="pip install 'convbench[cluster]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 FILE = """
 price_per_hour = 0.5

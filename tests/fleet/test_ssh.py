@@ -13,7 +13,7 @@ from fleet_of_processes import FleetOfProcesses
 from places import CHECKOUT
 
 pytest.importorskip("asyncssh", reason="pip install asyncssh")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_a_machine_that_is_reached_over_ssh_measures(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fleet_of_processes import FleetOfProcesses, fleet_of
 from places import PLUGINS
 
 pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PLUGIN = 'from mistakes import NoDilation\n\nBACKENDS = (NoDilation("wrong-dilation"),)\n'
 WORDS = ["verify", "--backend", "wrong-*", "--strength", "2", "--json"]
@@ -57,7 +57,7 @@ def test_a_killed_worker_costs_no_cause(fleet: FleetOfProcesses) -> None:
     process = fleet.begin(*words)
     fleet.wait_until(lambda: has_failed(fleet))
     fleet.kill("south")
-    out, said = process.communicate(timeout=400)
+    out, said = process.communicate(timeout=900)
     assert process.returncode == 1, said
     [row] = map(json.loads, out.splitlines())
     assert row["status"] == "wrong" and row["complete"] and row["failures"]
@@ -70,7 +70,7 @@ def test_ctrl_c_ends_everywhere_and_keeps_what_was_answered(fleet: FleetOfProces
     process = fleet.begin(*words, "--search-time", "3000")  # so long that the interrupt comes in the middle
     fleet.wait_until(lambda: has_failed(fleet))
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=400)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 130, said
     assert "Traceback" not in said and "--resume" in said
     fleet.wait_until(lambda: not at_work(fleet))

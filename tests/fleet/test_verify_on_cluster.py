@@ -21,7 +21,7 @@ BACKENDS = (NoDilation("wrong-dilation"),)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_two_machines_find_the_causes_that_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = tmp_path / "site"
     installed = site / "wrongs-1.0.dist-info"

@@ -512,6 +512,7 @@ def seen_in_these_tests() -> list[Hazard]:
     found += hazards_of_machine(MachineState(usable_cpus=2), None, 3)
     found += hazards_of_timers([Timer("perf_counter", 1e-6, 1e-3)], 0.005)
     found += [Hazard(Kind.LOAD, {"load": 3.2, "threads": 1})]  # in records of earlier versions
+    found += [Hazard(Kind.NEIGHBOUR, {"workers": "tls://10.0.0.7:40331"})]
     found += [Hazard(Kind.PROCESS_LUCK, {"luck": 0.012}), Hazard(Kind.PROCESS_GROUPS, {"apart": 0.31})]
     where = {"backend": "torch", "level": "L3"}
     found += [

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 from places import CHECKOUT, SUPPORT
 
-LONG_S = 400.0
+LONG_S = 900.0
 _TLS = SUPPORT / "tls"
 _PREFIX = "DASK_DISTRIBUTED__COMM__TLS__"
 CERTIFICATES = {
@@ -115,7 +115,7 @@ class FleetOfProcesses:
         self.processes[name].wait()
 
     @staticmethod
-    def wait_until(happens: object, limit_s: float = 300.0) -> None:
+    def wait_until(happens: object, limit_s: float = 600.0) -> None:
         """Wait for a condition; an assertion fails after a limit that no healthy machine reaches."""
         assert callable(happens)
         until_s = time.monotonic() + limit_s

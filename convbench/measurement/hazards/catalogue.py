@@ -21,6 +21,7 @@ class Kind(StrEnum):
     QUOTA = "quota"
     CPUSET = "cpuset"
     OVERLAP = "overlap"
+    NEIGHBOUR = "neighbour"
     BUSY = "busy"
     LOAD = "load"
     STEAL = "steal"

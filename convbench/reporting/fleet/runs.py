@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from convbench.fleet.run import FleetRun, MachineRun
+from convbench.fleet.machine_run import MachineRun
+from convbench.fleet.run import FleetRun
 from convbench.reporting.console import say, stdout
 from convbench.reporting.numbers import count
-from convbench.reporting.run.report import earlier_run_report
+from convbench.reporting.run.report import asv_sentence, earlier_run_report
 from convbench.runner.run import Request
 
 
@@ -21,6 +22,8 @@ def show_endings(done: FleetRun) -> None:
     """Print, on standard error, what came of each machine, and what to type for what is missing."""
     for run in done.runs:
         say(ending_of(run), error=True)
+    if done.stored is not None:
+        say(asv_sentence(done.stored), error=True)
     if done.interrupted or done.lost:
         say("The same command with --resume fetches what the machines have kept, and measures the rest.", error=True)
 

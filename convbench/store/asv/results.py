@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from convbench.errors import LockedError
 from convbench.files.file_lock import file_lock
 from convbench.files.user_file import real_path
+from convbench.measurement.machine.facts import machine_name
 from convbench.measurement.workers.json_child import JsonChild, read_request, send_message, send_waiting
 from convbench.store.asv.files import (
     Point,
@@ -113,27 +114,50 @@ def _store(checkout: Path, results: Path, records: list[SlimRecord], wait_s: flo
     repo = get_repo(conf)
     commit = repo.get_hash_from_name("HEAD")
     environment = next(iter(get_environments(conf, None)))
-    point = Point(commit, repo.get_date(commit), environment.python)
+    date = repo.get_date(commit)
     discovered = io.StringIO()
     list_benchmarks(str(checkout / conf.benchmark_dir), discovered)
     benchmarks = Benchmarks(conf, json.loads(discovered.getvalue()))
-    values, remark = 0, None
+    values, remarks = 0, []
     results.mkdir(parents=True, exist_ok=True)
     with file_lock(results / ".asv.held", wait_s, send_waiting):
         clear_leftovers(results)
         save_benchmarks(conf, benchmarks, results)
-        if records:
-            known_as, here = str(records[0]["machine"]["machine"]), hardware_of(records[0]["machine"])
+        for known_as, of_machine in _by_machine(records).items():
+            facts = of_machine[0]["machine"]
+            here = hardware_of(facts)
             first = first_hardware(results, known_as, here)
-            machine = _machine(results, name_of(known_as, first, here))
+            machine = _machine(results, name_of(known_as, first, here), facts)
             if machine["machine"] != known_as:
-                remark = f"as machine {machine['machine']}, because {known_as} was {first} when its series began"
-            values = store_records(results, benchmarks, point, machine, records)
-    return {"values": values, "commit": commit, "left_out": left_out(benchmarks, records), "machine": remark}
+                remarks.append(f"as machine {machine['machine']}, because {known_as} was {first} when its series began")
+            python = environment.python if known_as == machine_name() else _minor(str(facts["python"]))
+            values += store_records(results, benchmarks, Point(commit, date, python), machine, of_machine)
+    return {
+        "values": values,
+        "commit": commit,
+        "left_out": left_out(benchmarks, records),
+        "machine": "; ".join(remarks) or None,
+    }
 
 
-def _machine(results: Path, name: str) -> dict[str, str]:
-    """The machine as asv knows it already: its strings are axes, so none may change by being detected anew."""
+def _by_machine(records: Iterable[SlimRecord]) -> dict[str, list[SlimRecord]]:
+    grouped: dict[str, list[SlimRecord]] = {}
+    for record in records:
+        grouped.setdefault(str(record["machine"]["machine"]), []).append(record)
+    return grouped
+
+
+def _minor(version: str) -> str:
+    """`3.11` of `3.11.4`, as asv has it."""
+    return ".".join(version.split(".")[:2])
+
+
+_OF_MACHINE = ("os", "arch", "cpu", "num_cpu", "ram")
+
+
+def _machine(results: Path, name: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """The machine as asv knows it already: its strings are axes, so none may change by being detected anew. Of another
+    machine than this one `facts` say them."""
     from asv.machine import Machine, MachineCollection
     from asv.util import UserError, load_json, write_json
 
@@ -144,7 +168,8 @@ def _machine(results: Path, name: str) -> dict[str, str]:
         try:
             known = MachineCollection.load(name)
         except UserError:
-            known = Machine.get_defaults()
+            is_here = facts["machine"] == machine_name()
+            known = Machine.get_defaults() if is_here else {field: str(facts.get(field, "")) for field in _OF_MACHINE}
         known = {**known, "machine": name}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(str(path), known, Machine.api_version)
