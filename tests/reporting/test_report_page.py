@@ -142,6 +142,17 @@ def test_a_row_opens_its_samples_and_a_point_has_a_tooltip(page: Path, driver: A
 
 
 @needs_browser
+def test_one_sample_is_no_interval(tmp_path: Path, driver: Any) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page_of(Report("one", [made("alone", (0.5,)), made("often")]))[0], encoding="utf-8")
+    visit(driver, path)
+    texts = dict(zip(column(driver, 1), column(driver, 3), strict=True))
+    assert texts["alone"] == "one sample" and texts["often"].startswith("(250")
+    driver.find_elements("css selector", "#pairs tbody tr")[column(driver, 1).index("alone")].click()
+    assert "500.0 ms, one sample" in driver.find_element("css selector", "#pair p").text
+
+
+@needs_browser
 def test_it_changes_its_theme_fits_a_phone_and_prints(page: Path, driver: Any) -> None:
     visit(driver, page)
     colour = "return getComputedStyle(document.body).backgroundColor"

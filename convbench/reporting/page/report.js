@@ -28,6 +28,7 @@
   const interval = (row) => {
     if (row.low_ms === null || row.high_ms === null) return "";
     const [low, high] = [significant(row.low_ms, 4), significant(row.high_ms, 4)];
+    if (!row.covers && row.low_ms === row.high_ms) return "one sample";
     return row.covers ? `[${low}, ${high}]` : `(${low} … ${high})`;
   };
   const columns = [
@@ -226,7 +227,8 @@
     const row = current[Number(line.dataset.index)];
     const dialog = by("pair");
     dialog.querySelector("h3").textContent = `${row.backend} on ${row.case}`;
-    const figures = row.median_ms === null ? row.reason : `${significant(row.median_ms, 4)} ms ${interval(row)}, ${row.samples_ms.length} samples`;
+    const spread = row.samples_ms.length === 1 ? ", one sample" : ` ${interval(row)}, ${row.samples_ms.length} samples`;
+    const figures = row.median_ms === null ? row.reason : `${significant(row.median_ms, 4)} ms${spread}`;
     dialog.querySelector("p").textContent = [figures, row.implementation, ...row.hazards].filter(Boolean).join("; ");
     const where = dialog.querySelector(".plot");
     where.replaceChildren();
