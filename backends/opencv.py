@@ -152,7 +152,9 @@ class _Classic(_OpenCv):
     )
     engine = "ENGINE_CLASSIC"
     quantized_model = staticmethod(qlinear_model)  # it computes a QDQ model in float32
-    requantization = QuantizedArithmetic("even")
+    # modules/dnn/src/int8layers: vectors are rounded by v_round, halves to even, and what is left over by std::round,
+    # away from zero.
+    requantization = QuantizedArithmetic("any")
 
     def _engines(self) -> tuple[int, ...]:
         import cv2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,8 @@ from convbench.runner.verify.rows import row_of
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause
 from convbench.verification.causes.report import report
-from convbench.verification.question import Question
+from convbench.verification.known import KnownWrong
+from convbench.verification.question import Failure, Question
 from convbench.verification.sweep.covering import sweep
 
 PLUGIN = PLUGINS / "mistakes.py"
@@ -72,6 +74,32 @@ def test_nothing_that_was_folded_is_lost() -> None:
     row = row_of(campaign, [cause], [], 0.0, complete=True)
     assert row["failures"][0]["also"] == [str(failure.question) for failure in cause.also]
     assert str(cause.also[0].question) in row["failures"][0]["report"]
+
+
+# --- what is known ----------------------------------------------------------------------------------------------------
+
+
+def test_a_relation_s_failure_is_known_by_the_question_that_it_restated_unless_that_one_passed() -> None:
+    asked_first, larger = Question.parse("n1c2h4w4_o2k3_p1"), Question.parse("n1c2h6w6_o2k3")
+    failure = Failure(asked_first, Status.WRONG, "relation padded image", "got 1, expected 2")
+    examiner, _ = in_process_examiner(backends()["one-stride"])
+    words: dict[str, Any] = {"seen": "wrong", "backends": ("one-stride",), "cases": (str(larger),)}
+    entry = KnownWrong(**words)
+
+    def campaign(*known: KnownWrong, check: str = failure.check) -> Campaign:
+        made = Campaign(examiner, known)
+        made.failures[asked_first] = replace(failure, check=check)
+        return made
+
+    known = campaign(entry)
+    assert known.known_as(failure) is entry
+    assert [(found, cause.members) for found, cause in known.known_causes()] == [(entry, (failure,))]
+    other = KnownWrong(**words | {"cases": ("n1c2h9w9_o2k3",)})
+    assert campaign(other).known_as(failure) is None
+    assert campaign(KnownWrong(**words, status=(Status.TIMEOUT,))).known_as(failure) is None
+    assert campaign(entry, check="exact").known_causes() == [], "only a relation restates"
+    known.passed[larger] = None
+    assert known.known_as(failure) is None and known.known_causes() == []
 
 
 # --- exceptions -------------------------------------------------------------------------------------------------------
