@@ -467,3 +467,15 @@ def test_a_quantised_problem_is_limited_by_products_of_integers_whatever_is_decl
         assert bytes_needed(quantised, declared) == quantised.bytes
     assert limit(quantised, PLAIN, ceilings()) is None
     assert bytes_needed(quantised.replace(quantization="u8:s8:s32"), PLAIN) > quantised.bytes
+
+
+def test_a_table_of_a_quantised_case_has_its_share_of_the_limit_of_int8() -> None:
+    problem = ConvProblem.parse("n1c64h56w56_o64k3_bias_u8zs8u8z")
+    machine = ceilings({"float32": 100e9, "int8": 400e9})
+    median_s = known_limit(problem, machine).seconds / 0.25
+    times = dict.fromkeys(("median_s", "low_s", "high_s"), median_s)
+    case = {"case": problem.case_id, "case_id": problem.case_id, "problem": problem.as_dict()}
+    records = [record("quick") | times | case]
+    text = shown(records, Limits([machine]))
+    assert "% of limit" in text and "25" in cells(text, "quick")
+    assert "% of limit" not in shown(records, Limits([ceilings()])), "no ceiling of another dtype stands in"
