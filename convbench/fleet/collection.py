@@ -73,7 +73,8 @@ class Collection:
         `ValueError` for a record that names no machine or run."""
         path = self.path_of(record)
         self._know(path)
-        line, number = line_of(record), record_id(record)
+        line, on_its_machine = line_of(record), _as_on_its_machine(record)
+        number = _digest(line if on_its_machine is record else line_of(on_its_machine))
         if number in self.ids:
             return False
         self._journal(path).append_line(line, durable=False)

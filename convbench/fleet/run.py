@@ -8,7 +8,8 @@ from pathlib import Path
 
 from convbench.errors import FleetError
 from convbench.fleet.assignment import Assignment, assignments
-from convbench.fleet.campaign import campaign
+from convbench.fleet.campaign import campaign, note_gathered
+from convbench.fleet.campaign import gathered as gathered_before
 from convbench.fleet.cluster.connection import Client
 from convbench.fleet.cluster.neighbours import neighbours_by_host, neighbours_of
 from convbench.fleet.collection import Collection, with_neighbours
@@ -67,12 +68,17 @@ def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) ->
         observer.message(_heading(parts, machines))
         observer.expect([case for part in parts for case in part.cases])
         tasks = Tasks(client, name, options.cluster.silent_s)
+        here = gathered_before(results)
         for part in parts:
             of_part = request_as_data(request, part.suites)
-            sent = {"campaign": name, "request": of_part, "checkout": checkout_as_data(checkout)}
+            sent: dict[str, object] = {"campaign": name, "request": of_part, "checkout": checkout_as_data(checkout)}
+            sent["gathered"] = here.get(part.machine.name, {})
             tasks.start("run", part.machine, sent)
         with Collection(results) as collection:
             done = _Coordinator(tasks, collection, parts, observer).follow(name)
+    for run in done.runs:
+        if run.is_done and run.lost is None and run.journals:
+            note_gathered(results, name, run.machine.name, run.journals)
     return replace(done, stored=store_runs_in_asv(request, done.runs, checkout.commit, observer.message))
 
 

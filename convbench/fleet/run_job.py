@@ -11,12 +11,13 @@ import signal
 import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 from convbench.errors import ConvbenchError
 from convbench.fleet.collection import record_id
+from convbench.fleet.kept import kept_folder, remove_gathered
 from convbench.fleet.machines.machine_lock import machine_lock
 from convbench.fleet.messages import request_of
+from convbench.measurement.machine.facts import machine_name
 from convbench.measurement.workers.json_child import read_request, send_message
 from convbench.runner.observer import Observer
 from convbench.runner.run import run_suites
@@ -33,6 +34,7 @@ def main() -> None:
     try:
         request = request_of(message["request"], kept_folder(), message["campaign"], message["checkout"])
         with machine_lock(message["lock"], observer.message):
+            remove_gathered(kept_folder() / machine_name(), message["gathered"], message["campaign"])
             begun = any(path.parent.name == message["campaign"] for path in journals(kept_folder()))
             measured = run_suites(replace(request, resume=begun), observer)
     except ConvbenchError as error:
@@ -45,13 +47,6 @@ def main() -> None:
             reason=str(measured.error) if measured.error else None,
             hazards=[hazard.as_dict() for hazard in measured.machine_hazards],
         )
-
-
-def kept_folder() -> Path:
-    """Where this machine keeps the journals of campaigns."""
-    from platformdirs import user_data_path
-
-    return user_data_path("convbench", appauthor=False) / "fleet"
 
 
 class _Sender(Observer):

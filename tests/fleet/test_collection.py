@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from convbench.fleet import collection
-from convbench.fleet.campaign import campaign
+from convbench.fleet.campaign import campaign, gathered, note_gathered
 from convbench.fleet.collection import Collection, record_id, with_neighbours
+from convbench.fleet.kept import NEWEST, remove_gathered
 from convbench.measurement.hazards.catalogue import Hazard
 from convbench.store.journal import read_records
 
@@ -89,3 +90,30 @@ def test_resume_finds_the_last_campaign_of_the_same_request(tmp_path: Path) -> N
     (tmp_path / "campaigns.jsonl").open("a").write("torn {\n")
     assert campaign(tmp_path, {"a": 2}, resume=True) == (other, True)
     assert campaign(tmp_path, {"a": 1}, resume=False)[0] != first
+
+
+def test_a_machine_removes_what_a_coordinator_has_but_the_newest_and_the_campaign_under_way(tmp_path: Path) -> None:
+    names = [f"fleet-20260101T00000{number}Z" for number in range(NEWEST + 4)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "r.jsonl").write_text("{}\n")
+        (tmp_path / name / "process-pairs").write_text("")
+    (tmp_path / names[1] / "other.jsonl").write_text("{}\n")
+    has = {name: ["r"] for name in names if name != names[2]}
+    remove_gathered(tmp_path, has, under_way=names[3])
+    left = {name: sorted(path.name for path in (tmp_path / name).glob("*.jsonl")) for name in names}
+    assert not (tmp_path / names[0]).exists()
+    assert left[names[1]] == ["other.jsonl"]  # which no coordinator has
+    assert all(left[name] == ["r.jsonl"] for name in names[2:])
+
+
+def test_a_campaign_that_was_gathered_and_begun_again_is_not_said_to_be_here(tmp_path: Path) -> None:
+    first, _ = campaign(tmp_path, {"a": 1}, resume=False)
+    other, _ = campaign(tmp_path, {"a": 2}, resume=False)
+    journal = tmp_path / "r.jsonl"
+    journal.write_text("{}\n")
+    for name in (first, other):
+        note_gathered(tmp_path, name, "north", [journal])
+    assert gathered(tmp_path) == {"north": {first: ["r"], other: ["r"]}}
+    assert campaign(tmp_path, {"a": 1}, resume=True) == (first, True)
+    assert gathered(tmp_path) == {"north": {other: ["r"]}}

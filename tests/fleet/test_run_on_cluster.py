@@ -14,6 +14,8 @@ import psutil
 import pytest
 from fleet_of_processes import FleetOfProcesses, fleet_of
 
+from convbench.fleet.campaign import gathered
+
 pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -92,6 +94,8 @@ def test_like_machines_share_the_cases_with_anchors(fleet: FleetOfProcesses) -> 
     of_both = {(record["case"], record["backend"]) for record in records(fleet.folder)}
     assert of_both == {(case, backend) for case in (*PROBLEMS, *more) for backend in ("numpy-gemm", "numpy-loop")}
     assert len(done.stdout.splitlines()) == len(records(fleet.folder))
+    [of_north], [of_south] = (gathered(fleet.folder / "results")[name].values() for name in ("north", "south"))
+    assert [len(of_north), len(of_south)] == [1, 1]
 
 
 def test_a_worker_that_is_killed_costs_its_machine_and_a_new_one_fetches_what_it_kept(fleet: FleetOfProcesses) -> None:
@@ -135,6 +139,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_with_a_sentence(fleet: FleetOfP
     assert "the scheduler is gone" in said and "--resume" in said
     fleet.wait_until(lambda: not measuring(fleet))
     assert max(pairs(records(fleet.folder)).values(), default=1) == 1
+    assert gathered(fleet.folder / "results") == {}
 
 
 def test_ctrl_c_ends_cleanly_everywhere(fleet: FleetOfProcesses) -> None:
