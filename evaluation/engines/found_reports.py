@@ -58,7 +58,7 @@ def main() -> None:
         if (options.library and entry.library not in options.library) or options.seen not in entry.seen:
             continue
         findings, reason = found(entry)
-        name = re.sub(r"[^a-z0-9]+", "-", f"{entry.library} {entry.seen}".lower())[:70].strip("-")
+        name = re.sub(r"[^a-z0-9]+", "-", f"{entry.library or entry.backends[0]} {entry.seen}".lower())[:70].strip("-")
         if findings is not None:
             (options.output / f"{name}.md").write_text(issue_text(findings), encoding="utf-8")
         print(f"{'written' if findings else 'not here':<10}{name}{'' if findings else f': {reason}'}", flush=True)
