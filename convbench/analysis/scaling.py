@@ -18,7 +18,7 @@ from convbench.analysis.backend_times import BackendTime, time_by
 from convbench.isa import NATIVE, by_width
 from convbench.problem import ALL_DTYPES
 from convbench.stats.ratio import Ratio
-from convbench.store.readings import half_width_not_included, isa_of
+from convbench.store.readings import half_width_not_included, isa_of, table
 from convbench.store.schema import Record
 
 _Value = TypeVar("_Value")
@@ -116,7 +116,10 @@ def other_dtypes(records: Iterable[Record]) -> list[OtherDtype]:
 
 
 def _geometry(record: Record) -> str:
-    return repr({name: value for name, value in record["problem"].items() if name not in ("dtype", "quantization")})
+    """What records of one convolution have in common, whatever the numbers; the case where a record has no problem."""
+    problem = table(record, "problem")
+    of_all = {name: value for name, value in problem.items() if name not in ("dtype", "quantization")}
+    return repr(of_all) if problem else str(record["case"])
 
 
 def _runs(time: BackendTime) -> int:

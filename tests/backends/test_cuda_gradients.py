@@ -4,7 +4,7 @@ tensors have shapes, dtypes, layouts and a device, and no values; and on the CPU
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,15 @@ def recorded(compute: Callable[[Any], Any], x: Any) -> Callable[[], Any]:
     """In place of a CUDA graph: what is computed at capture is what every replay gives, computed again."""
     compute(x)
     return lambda: compute(x)
+
+
+@pytest.fixture(autouse=True)
+def precision_as_before() -> Iterator[None]:
+    """What a variant sets holds for the process, and torch refuses to compile where it differs for RNNs."""
+    conv = torch.backends.cudnn.conv
+    before = conv.fp32_precision
+    yield
+    conv.fp32_precision = before
 
 
 @pytest.fixture

@@ -496,3 +496,10 @@ def test_the_index_is_the_one_that_pip_is_configured_with(monkeypatch: pytest.Mo
     assert configured_index() == Index(("http://a/simple", "http://b/simple"), "/x.pem")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     assert configured_index() == Index()
+
+
+def test_to_ask_for_pip_leaves_setuptools_as_it_was() -> None:
+    """A compiler of extensions, such as torch's, imports setuptools in the same process later."""
+    code = "from convbench.measurement.environments.releases import has_pip; print(has_pip()); import setuptools"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr

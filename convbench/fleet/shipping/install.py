@@ -6,7 +6,7 @@ The machine need not have convbench, so nothing of convbench is imported here.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -57,8 +57,7 @@ def _installed(folder: Path, name: str, wheel: bytes) -> Path:
     environment, file = folder / "environment", folder / name
     file.write_bytes(wheel)
     try:
-        with_pip = importlib.util.find_spec("pip") is None  # else this interpreter's
-        venv.EnvBuilder(symlinks=os.name != "nt", with_pip=with_pip).create(environment)
+        venv.EnvBuilder(symlinks=os.name != "nt", with_pip=not _has_pip()).create(environment)
     except (OSError, subprocess.CalledProcessError) as error:
         raise RuntimeError(f"no virtual environment can be made there ({error}); it needs the module venv") from None
     places = {"base": str(environment), "platbase": str(environment)}
@@ -68,6 +67,15 @@ def _installed(folder: Path, name: str, wheel: bytes) -> Path:
     _pip(python, "--no-deps", "--ignore-installed", str(file))
     _pip(python, str(file))  # what it requires and this machine lacks
     return python
+
+
+def _has_pip() -> bool:
+    """Whether this interpreter has pip, which then serves the new environment. To look for the module would break
+    setuptools in this process, which takes that for pip at work."""
+    try:
+        return bool(importlib.metadata.version("pip"))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def _library_folders() -> list[str]:

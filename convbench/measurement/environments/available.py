@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 
 from convbench.errors import BackendError
 from convbench.measurement.environments.interpreters import run
-from convbench.measurement.environments.releases import last_lines, pip, version_of
+from convbench.measurement.environments.releases import has_pip, last_lines, pip, version_of
 
 _LISTED = re.compile(r"\(from versions: ([^)]*)\)")
 _LIMIT_S = 300.0
@@ -16,7 +15,7 @@ _LIMIT_S = 300.0
 def available_versions(library: str, python: str, *, pre: bool = False) -> list[str]:
     """The versions of which pip finds a wheel for the interpreter `python`, oldest first; with `pre`, those before a
     release, too. Indexes and folders are those that pip is configured with. Raises `BackendError` without any."""
-    if importlib.util.find_spec("pip") is None:
+    if not has_pip():
         raise BackendError(f"pip is needed to list the releases of {library}; give them, as in --versions 1.0,1.1")
     # `pip index versions` also lists releases without a wheel; what cannot be met lists what `install` takes.
     impossible = f"{library}<0.dev0,>0"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import base64
 import contextlib
-import importlib.util
 import json
 import os
 import re
@@ -29,7 +28,7 @@ from typing import Any
 from packaging import utils
 from packaging.version import InvalidVersion, Version
 
-from convbench.measurement.environments.releases import pip, version_of
+from convbench.measurement.environments.releases import has_pip, pip, version_of
 
 _ACCEPTED = "application/vnd.pypi.simple.v1+json"
 _LIMIT_S = 30.0
@@ -84,7 +83,7 @@ def configured_index() -> Index:
 
 def _pip_settings() -> Iterator[tuple[str, str]]:
     """Names and values of pip's settings, in rising order of precedence."""
-    if importlib.util.find_spec("pip") is None:
+    if not has_pip():
         yield from ((n[4:].lower().replace("_", "-"), v) for n, v in os.environ.items() if n.startswith("PIP_"))
         return
     sections: dict[str, dict[str, str]] = {}

@@ -6,7 +6,7 @@ version is checked again before every use. Indexes and certificates are those th
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -138,11 +138,20 @@ def _made(recipe: Recipe, place: Path, base: OtherEnvironment) -> str:
 def _installer(python: str) -> list[str]:
     """The command that installs into the environment of `python`. Without pip it is uv, which does not read pip's
     configuration: uv most likely made this environment."""
-    if importlib.util.find_spec("pip") is not None:
+    if has_pip():
         return [*pip(python), "install", "--quiet", "--no-warn-script-location"]
     if (uv := shutil.which("uv")) is not None:
         return [uv, "pip", "install", "--quiet", "--python", python]
     raise BackendError(f"there is neither pip nor uv to install with: {sys.executable} -m ensurepip")
+
+
+def has_pip() -> bool:
+    """Whether this interpreter has pip. To look for the module would not do: setuptools takes that for pip at work, and
+    cannot be imported any more, which a compiler of extensions needs."""
+    try:
+        return bool(importlib.metadata.version("pip"))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def pip(python: str) -> list[str]:
