@@ -1,7 +1,8 @@
 """numba-direct: a register-tiled direct convolution, compiled by Numba and its LLVM for this CPU.
 
-`_numba/vectors.py` has the register tile in machine code, `_numba/plan.py` turns a problem into tables, and
-`_numba/kernel.py` runs them on all threads. A call has two steps: pad into a scratch image, then convolve that.
+`_numba/vectors.py` has the register tile in machine code, `_numba/plan.py` turns a problem into tables,
+`_numba/kernel.py` computes by them, and `_numba/tasks.py` hands its tasks to all threads. A call has two steps: pad
+into a scratch image, then convolve that.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from convbench.problem import ConvProblem, Epilogue, Scales
 
-    from ._numba.kernel import Job
     from ._numba.plan import Register, Scratch
+    from ._numba.tasks import Job
 
 _AVX2 = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
 _AVX512 = f"{_AVX2},+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd"
@@ -170,6 +171,7 @@ def _convolution(
 
     from ._numba import kernel, plan
     from ._numba.epilogue import ended_code
+    from ._numba.tasks import Job
 
     threads, most_threads = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     tables = {"taps_table": scratch.taps()}
@@ -189,7 +191,7 @@ def _convolution(
     task = task_of(w.dtype.name, register.lanes, register.max_height, ends)
     packed = plan.packed_weights(w, extents)
     sums = plan.aligned_empty((most_threads, extents.sums_size), w.dtype)
-    return kernel.Job(task, extents, code, **tables, weights=packed, bias=bias, sums=sums)
+    return Job(task, extents, code, **tables, weights=packed, bias=bias, sums=sums)
 
 
 def _padding(scratch: Scratch, register: Register, padded: np.ndarray) -> Job:
@@ -198,9 +200,10 @@ def _padding(scratch: Scratch, register: Register, padded: np.ndarray) -> Job:
     import numpy as np
 
     from ._numba import kernel
+    from ._numba.tasks import Job
 
     margins = scratch.margins(numba.get_num_threads())
-    return kernel.Job(
+    return Job(
         kernel.pad_task(padded.dtype.name, register.lanes, register.max_height),
         margins,
         row_sources=np.ascontiguousarray(scratch.rows.source),

@@ -11,7 +11,8 @@ import numpy as np
 from numba import carray
 
 from .gradient_plan import Packing, Sums
-from .kernel import ARRAYS, helper, pointer, task_of, transposing_store
+from .kernel import transposing_store
+from .tasks import ARRAYS, helper, pointer, task_of
 from .vectors import VECTORS, vector_code
 
 

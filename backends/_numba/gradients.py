@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from convbench.problem import ConvProblem
 
-    from .kernel import Job
     from .plan import Register
+    from .tasks import Job
 
 
 def spread_shape(problem: ConvProblem) -> tuple[int, int, int, int]:
@@ -89,7 +89,7 @@ def weight_gradient(
     from . import gradient_kernel as kernel
     from . import plan
     from .gradient_plan import WeightPlan
-    from .kernel import Job
+    from .tasks import Job
 
     threads, most_threads = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     scratch = plan.Scratch.of(problem)
@@ -141,7 +141,7 @@ def bias_gradient(problem: ConvProblem, g: np.ndarray, dtype: np.dtype, lock: An
     import numpy as np
 
     from . import gradient_kernel as kernel
-    from .kernel import Job
+    from .tasks import Job
 
     n, o, out_h, out_w = problem.output_shape
     add = Job(kernel.planes_sums(dtype.name), kernel.Planes(o, n, out_h * out_w))

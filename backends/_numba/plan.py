@@ -70,7 +70,7 @@ class Extents(NamedTuple):
     taps: int
     chunk: int  # taps of a tile before the next tile
     sums_size: int  # of one thread
-    end_square: int = 0  # the addresses of the stores with an epilogue (`_numba_epilogue.EndedCode`)
+    end_square: int = 0  # the addresses of the stores with an epilogue (`epilogue.EndedCode`)
     end_row: int = 0
 
 

@@ -17,8 +17,8 @@ from convbench.problem import ConvProblem, Scales
 if TYPE_CHECKING:
     import numpy as np
 
-    from .kernel import Job
     from .plan import Register, Scratch
+    from .tasks import Job
 
 SUPPORT = QuantizedSupport(
     {f"{first}:{result}" for first in ("u8", "s8") for result in ("u8", "s8", "s32", "f32")}, weight_zero_point=True
@@ -106,7 +106,7 @@ def _pairing(problem: ConvProblem, scratch: Scratch, zero: int, x: np.ndarray, p
     import numpy as np
 
     from . import quantized_kernel as kernel
-    from .kernel import Job
+    from .tasks import Job
 
     margins = scratch.margins(numba.get_num_threads())
     numbers = kernel.Pairing(
@@ -133,8 +133,8 @@ def _requantization(problem: ConvProblem, scales: Scales, result: np.dtype, sums
     import numpy as np
 
     from . import quantized_kernel as kernel
-    from .kernel import Job
     from .plan import TASKS_PER_THREAD
+    from .tasks import Job
 
     planes, pixels = problem.batch * problem.out_channels, problem.out_height * problem.out_width
     pieces = min(pixels, -(-TASKS_PER_THREAD * numba.get_num_threads() // planes))

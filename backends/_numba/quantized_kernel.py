@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import carray
 
-from .kernel import ARRAYS, helper, pointer, task_of
+from .tasks import ARRAYS, helper, pointer, task_of
 
 
 class Pairing(NamedTuple):
