@@ -89,43 +89,55 @@ def onednn_program(
 ) -> str | None:
     """The program, which computes with sources in three layouts; None for what oneDNN does not have, and for operands
     that are too large to write out. An epilogue is its post-ops."""
-    numbers = sum(array.size for array in (x, w, b, r) if array is not None)
-    sides = [side for both in problem.padding for side in both]
-    plain = problem.direction == "forward" and problem.padding_mode == "zeros" and min(sides) >= 0
-    if problem.dtype not in _TYPES or not plain or numbers > _MOST_NUMBERS:
+    if problem.dtype not in _TYPES or problem.direction != "forward" or not can_be_written(problem, x, w, b, r):
         return None
-    (top, bottom), (left, right) = problem.padding
-    n, c, h, width = problem.input_shape
-    (kh, kw), (sh, sw), (dh, dw) = problem.kernel_size, problem.stride, problem.dilation
     return _PROGRAM.format(
+        **geometry_slots(problem),
+        **epilogue_slots(problem),
         type=_TYPES[problem.dtype],
-        weight_dims="O, C, KH, KW" if problem.groups == 1 else "G, O / G, C / G, KH, KW",
-        weight_tag="oihw" if problem.groups == 1 else "goihw",
         rounding=_ROUNDING[problem.dtype],
-        n=n,
-        c=c,
-        h=h,
-        w=width,
-        o=problem.out_channels,
-        g=problem.groups,
-        kh=kh,
-        kw=kw,
-        p=problem.out_height,
-        q=problem.out_width,
-        sh=sh,
-        sw=sw,
-        dh=dh,
-        dw=dw,
-        top=top,
-        bottom=bottom,
-        left=left,
-        right=right,
         x=_floats(x),
         weight=_floats(w),
         b="" if b is None else _floats(b),
         r="" if r is None else f"    std::vector<float> r{{{_floats(r)}}};\n",
-        **epilogue_slots(problem),
     )
+
+
+def can_be_written(problem: ConvProblem, *operands: np.ndarray | None) -> bool:
+    """Whether oneDNN has the padding, and the operands are few numbers enough to be written out."""
+    sides = [side for both in problem.padding for side in both]
+    numbers = sum(array.size for array in operands if array is not None)
+    return problem.padding_mode == "zeros" and min(sides) >= 0 and numbers <= _MOST_NUMBERS
+
+
+def geometry_slots(problem: ConvProblem) -> dict[str, object]:
+    """Sizes, strides, dilations and padding, and how the weight lies, by slot of a program."""
+    n, c, h, w = problem.input_shape
+    (kh, kw), (sh, sw), (dh, dw) = problem.kernel_size, problem.stride, problem.dilation
+    (top, bottom), (left, right) = problem.padding
+    is_grouped = problem.groups > 1
+    return {
+        "n": n,
+        "c": c,
+        "h": h,
+        "w": w,
+        "o": problem.out_channels,
+        "g": problem.groups,
+        "kh": kh,
+        "kw": kw,
+        "p": problem.out_height,
+        "q": problem.out_width,
+        "sh": sh,
+        "sw": sw,
+        "dh": dh,
+        "dw": dw,
+        "top": top,
+        "bottom": bottom,
+        "left": left,
+        "right": right,
+        "weight_dims": "G, O / G, C / G, KH, KW" if is_grouped else "O, C, KH, KW",
+        "weight_tag": "goihw" if is_grouped else "oihw",
+    }
 
 
 def _floats(array: np.ndarray) -> str:

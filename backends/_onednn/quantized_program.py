@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from convbench.problem import ConvProblem, Scales
 from convbench.problem.quantization import LIMITS
 
+from .program import can_be_written, geometry_slots
+
 if TYPE_CHECKING:
     import numpy as np
 
-_MOST_NUMBERS = 4096
 _TYPES = {"u8": "uint8_t", "s8": "int8_t", "s32": "int32_t", "f32": "float"}
 _PROGRAM = """\
 // g++ -std=c++17 conv.cpp -ldnnl -o conv && ./conv
@@ -102,33 +103,12 @@ def quantized_program(
     """The program; None for what oneDNN does not have, and for operands that are too large to write out."""
     quantization = problem.quantization
     assert quantization is not None
-    numbers = sum(array.size for array in (x, w, b) if array is not None)
-    sides = [side for both in problem.padding for side in both]
-    if quantization.weight_zero_point or problem.padding_mode != "zeros" or min(sides) < 0 or numbers > _MOST_NUMBERS:
+    if quantization.weight_zero_point or not can_be_written(problem, x, w, b):
         return None
-    (top, bottom), (left, right) = problem.padding
-    (n, c, h, width), is_scaled = problem.input_shape, quantization.result != "s32"
-    (kh, kw), (sh, sw), (dh, dw) = problem.kernel_size, problem.stride, problem.dilation
+    is_scaled = quantization.result != "s32"
     return _PROGRAM.format(
+        **geometry_slots(problem),
         **_judged(quantization.result),
-        n=n,
-        c=c,
-        h=h,
-        w=width,
-        o=problem.out_channels,
-        g=problem.groups,
-        kh=kh,
-        kw=kw,
-        p=problem.out_height,
-        q=problem.out_width,
-        sh=sh,
-        sw=sw,
-        dh=dh,
-        dw=dw,
-        top=top,
-        left=left,
-        bottom=bottom,
-        right=right,
         x_type=_TYPES[quantization.input],
         y_type=_TYPES[quantization.result],
         bias_type="float" if is_scaled else "int32_t",
@@ -143,8 +123,6 @@ def quantized_program(
         x_zero=scales.x_zero,
         y_zero=scales.y_zero,
         w_scale=", ".join(map(_float, scales.w_scale.tolist())),
-        weight_dims="O, C, KH, KW" if problem.groups == 1 else "G, O / G, C / G, KH, KW",
-        weight_tag="oihw" if problem.groups == 1 else "goihw",
         attributes="\n".join(_attributes(problem)),
         arguments="\n".join(_arguments(problem)),
         scaled_bias=_SCALED_BIAS if is_scaled else "",
