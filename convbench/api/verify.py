@@ -20,8 +20,9 @@ from convbench.reporting.progress import is_drawn
 from convbench.reporting.verification.progress import LiveProgress, PlainProgress
 from convbench.reporting.verification.tables import verification_report
 from convbench.runner.verify.observer import VerifyObserver
+from convbench.runner.verify.request import Request, with_older_words
 from convbench.runner.verify.rows import Row
-from convbench.runner.verify.verify import Request, Verification, verify_backends, with_older_words
+from convbench.runner.verify.verify import Verification, verify_backends
 
 Subject = str | PathLike[str]
 """A backend's name or shell pattern, or the path of a plugin."""

@@ -113,7 +113,8 @@ def verify(
     from convbench.reporting.console import show_journal_warnings, stderr, stdout
     from convbench.reporting.verification.progress import verification_progress
     from convbench.reporting.verification.tables import verification_report
-    from convbench.runner.verify.verify import Request, verify_backends, with_older_words
+    from convbench.runner.verify.request import Request, with_older_words
+    from convbench.runner.verify.verify import verify_backends
 
     options.of_cluster(cluster, {"machines": machines, "ship": ship, "insecure": insecure})
     show_journal_warnings()

@@ -15,8 +15,8 @@ from convbench.fleet.verification.kind_campaigns import KindCampaigns, backend_o
 from convbench.fleet.verification.verify import FleetJobs
 from convbench.runner.verify.campaign import CampaignPlan
 from convbench.runner.verify.observer import VerifyObserver
+from convbench.runner.verify.request import Request
 from convbench.runner.verify.rows import Row, row_of_none
-from convbench.runner.verify.verify import Request
 from convbench.status import Status
 
 QUESTION, SMALLER, OTHER = "n1c4h8w8_o4k3", "n1c1h3w3_o1k3", "n1c2h4w4_o2k1"

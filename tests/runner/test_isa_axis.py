@@ -16,7 +16,7 @@ from convbench.isa import ISAS, isas_named
 from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.settings import Settings
 from convbench.runner.session import resumable_run
-from convbench.runner.verify.verify import Request as VerifyRequest
+from convbench.runner.verify.request import Request as VerifyRequest
 from convbench.store.records import Conditions
 
 pytestmark = pytest.mark.skipif(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from convbench.fleet.machines.machine import Machine
+from convbench.runner.verify.request import Request
 from convbench.runner.verify.rows import Row, row_of_none
-from convbench.runner.verify.verify import Request
 from convbench.status import Status
 from convbench.store.verification_log import Event
 from convbench.verification.question import Question

@@ -23,7 +23,8 @@ from convbench.fleet.verification.kind_campaigns import KindCampaigns, Requests,
 from convbench.registry import Entry, LoadFailure
 from convbench.runner.interrupts import terminated_like_interrupted
 from convbench.runner.verify.observer import VerifyObserver
-from convbench.runner.verify.verify import Request, ThisMachine, Verification, verify_backends
+from convbench.runner.verify.request import Request
+from convbench.runner.verify.verify import ThisMachine, Verification, verify_backends
 from convbench.store.verification_log import Event
 from convbench.suite import builtin_suites
 
