@@ -21,6 +21,7 @@ from convbench.verification.bounds import (
     underflow_bound,
     warn_level,
 )
+from convbench.verification.exact_integers import exact_magnitude
 from convbench.verification.fused.activations import bounded, is_exact, lipschitz
 from convbench.verification.fused.truth import fused_error_bound, other_results, result
 from convbench.verification.gradients import computed
@@ -28,7 +29,6 @@ from convbench.verification.operands import (
     Operands,
     change_of_answer,
     changed,
-    exact_magnitude,
     integer_operands,
     normal_operands,
     one_tap_operands,

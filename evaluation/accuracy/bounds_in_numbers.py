@@ -16,7 +16,7 @@ from convbench.backend import Arithmetic
 from convbench.problem import DTYPES, ConvProblem
 from convbench.registry import discover
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER, UNIT_ROUNDOFF, error_bound, gamma
-from convbench.verification.operands import exact_magnitude
+from convbench.verification.exact_integers import exact_magnitude
 from convbench.verification.oracle import Oracle, oracle_for
 from convbench.verification.question import Question
 

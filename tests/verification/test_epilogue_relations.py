@@ -16,8 +16,9 @@ from strategies import fused_problems
 from convbench.backend import Arithmetic
 from convbench.problem import ConvProblem, Epilogue
 from convbench.problem.epilogue import EPILOGUES
+from convbench.verification.exact_integers import exact_magnitude
 from convbench.verification.fused.activations import is_exact
-from convbench.verification.operands import NUMPY_DTYPES, Operands, exact_magnitude, integer_operands
+from convbench.verification.operands import NUMPY_DTYPES, Operands, integer_operands
 from convbench.verification.reference import convolve
 from convbench.verification.relations import RELATIONS, Relation
 

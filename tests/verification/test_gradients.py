@@ -18,11 +18,11 @@ from convbench.problem import GRADIENTS, ConvProblem
 from convbench.problem.vocabulary import OPERANDS
 from convbench.registry import discover
 from convbench.verification.bounds import error_bound, parts_added
+from convbench.verification.exact_integers import exact_magnitude
 from convbench.verification.gradients import computed, unpad
 from convbench.verification.operands import (
     Operands,
     changed,
-    exact_magnitude,
     integer_operands,
     normal_operands,
     one_tap_operands,

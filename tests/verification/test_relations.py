@@ -14,8 +14,9 @@ from strategies import forward_problems, gradient_problems
 
 from convbench.backend import Arithmetic
 from convbench.problem import GRADIENTS, ConvProblem
+from convbench.verification.exact_integers import exact_magnitude
 from convbench.verification.gradients import computed
-from convbench.verification.operands import NUMPY_DTYPES, Operands, exact_magnitude, integer_operands
+from convbench.verification.operands import NUMPY_DTYPES, Operands, integer_operands
 from convbench.verification.reference import convolve
 from convbench.verification.relations import RELATIONS, Relation
 from convbench.verification.relations.quantizations import OF_QUANTIZATIONS

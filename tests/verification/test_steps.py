@@ -18,6 +18,7 @@ from convbench.backend import WITH_GRADIENTS, WITH_STEP, Arithmetic, Backend, Re
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.verification.adversarial_calls import CHANGED, examine
+from convbench.verification.exact_integers import exact_magnitude
 from convbench.verification.gate import Gate
 from convbench.verification.gradients import computed
 from convbench.verification.operands import (
@@ -25,7 +26,6 @@ from convbench.verification.operands import (
     Operands,
     change_of_answer,
     changed,
-    exact_magnitude,
     integer_operands,
     normal_operands,
     one_tap_operands,

@@ -19,11 +19,11 @@ from torch.nn import functional
 from convbench.backend import Arithmetic
 from convbench.problem import DTYPES, PADDING_MODES, ConvProblem
 from convbench.verification.bounds import LARGEST_EXACT_INTEGER, UNIT_ROUNDOFF, error_bound, gamma, warn_level
+from convbench.verification.exact_integers import exact_magnitude
 from convbench.verification.gate import Gate
 from convbench.verification.operands import (
     NUMPY_DTYPES,
     Operands,
-    exact_magnitude,
     integer_operands,
     normal_operands,
     rounded,
