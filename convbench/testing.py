@@ -24,7 +24,8 @@ from convbench.measurement.machine.facts import cpu_flags
 from convbench.measurement.workers.process import WorkerError
 from convbench.problem import DIRECTIONS, Direction
 from convbench.registry import Entry, Origin, discover
-from convbench.runner.verify.campaign import Campaign, CampaignPlan
+from convbench.runner.verify.campaign import Campaign
+from convbench.runner.verify.campaign_plan import CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.runner.verify.rows import command_for
 from convbench.verification.causes.report import report

@@ -21,7 +21,8 @@ import psutil
 from convbench.measurement.machine.facts import machine_facts
 from convbench.problem import ConvProblem
 from convbench.registry import discover
-from convbench.runner.verify.campaign import Campaign, CampaignPlan
+from convbench.runner.verify.campaign import Campaign
+from convbench.runner.verify.campaign_plan import CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.suite import load_suite
 from convbench.verification.operands import normal_operands

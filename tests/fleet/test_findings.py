@@ -13,7 +13,7 @@ from convbench.fleet.machines.machine import Machine
 from convbench.fleet.verification.findings import merged
 from convbench.fleet.verification.kind_campaigns import KindCampaigns, backend_of
 from convbench.fleet.verification.verify import FleetJobs
-from convbench.runner.verify.campaign import CampaignPlan
+from convbench.runner.verify.campaign_plan import CampaignPlan
 from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.request import Request
 from convbench.runner.verify.rows import Row, row_of_none

@@ -12,7 +12,8 @@ from places import PLUGINS
 
 from convbench.backend import Backend
 from convbench.registry import discover
-from convbench.runner.verify.campaign import Campaign, CampaignPlan
+from convbench.runner.verify.campaign import Campaign
+from convbench.runner.verify.campaign_plan import CampaignPlan
 from convbench.runner.verify.rows import row_of
 from convbench.status import Status
 from convbench.verification.causes.grouping import Cause

@@ -14,7 +14,8 @@ from strategies import problems
 from convbench.measurement.workers.messages import Check
 from convbench.problem import ConvProblem
 from convbench.registry import Entry, discover
-from convbench.runner.verify.campaign import MOST_HANGS, Campaign, CampaignPlan
+from convbench.runner.verify.campaign import MOST_HANGS, Campaign
+from convbench.runner.verify.campaign_plan import CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.runner.verify.patience import Patience
 from convbench.status import Status

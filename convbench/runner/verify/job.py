@@ -21,7 +21,8 @@ from convbench.measurement.workers.json_child import read_request, send_message
 from convbench.measurement.workers.process import WorkerError
 from convbench.registry import Entry, discover
 from convbench.runner.selection import epilogues_named, in_variants
-from convbench.runner.verify.campaign import Campaign, CampaignPlan
+from convbench.runner.verify.campaign import Campaign
+from convbench.runner.verify.campaign_plan import CampaignPlan
 from convbench.runner.verify.examiner import Examiner
 from convbench.runner.verify.rows import row_of, row_of_none
 from convbench.status import Status
