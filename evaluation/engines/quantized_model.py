@@ -26,11 +26,16 @@ from convbench.extraction.torchvision_operators import compiled_operators
 PICTURES = 4
 
 
-def exported(name: str, size: int, path: Path) -> None:
-    """timm's model of that name as an ONNX file."""
+def model_of(name: str) -> torch.nn.Module:
+    """timm's model of that name, with drawn weights."""
     torch.manual_seed(0)
     with compiled_operators():
-        model = importlib.import_module("timm").create_model(name).eval()
+        model: torch.nn.Module = importlib.import_module("timm").create_model(name)
+    return model.eval()
+
+
+def exported(model: torch.nn.Module, size: int, path: Path) -> None:
+    """Write the model as an ONNX file, for pictures of that height and width."""
     with warnings.catch_warnings():  # of the exporter's age: the newer one needs onnxscript
         warnings.simplefilter("ignore")
         picture = torch.zeros(1, 3, size, size)
@@ -72,7 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     plain = arguments.folder / f"{arguments.model}.onnx"
-    exported(arguments.model, arguments.size, plain)
+    exported(model_of(arguments.model), arguments.size, plain)
     prepared = plain.with_suffix(".prepared.onnx")  # with shapes, and with batch norms folded
     importlib.import_module("onnxruntime.quantization.shape_inference").quant_pre_process(str(plain), str(prepared))
     for form in ("QDQ", "QOperator"):

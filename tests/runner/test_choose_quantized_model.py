@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import subprocess
 import sys
-import warnings
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -30,27 +26,13 @@ NET = torch.nn.Sequential(
 
 def quantized(folder: Path, form: str) -> Path:
     """`NET` as ONNX Runtime's static quantiser writes it in the form QDQ or QOperator."""
-    quantization = importlib.import_module("onnxruntime.quantization")
+    script = Path(__file__).parents[2] / "evaluation" / "engines" / "quantized_model.py"
+    spec = importlib.util.spec_from_file_location("quantized_model", script)
+    assert spec is not None and spec.loader is not None
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
     plain, target = folder / "net.onnx", folder / f"{form}.onnx"
-    with warnings.catch_warnings():  # of the exporter's age: the newer one needs onnxscript
-        warnings.simplefilter("ignore")
-        torch.onnx.export(NET.eval(), (torch.zeros(1, 3, 12, 12),), str(plain), input_names=["x"], dynamo=False)
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined,misc]
-        left = iter([{"x": np.random.default_rng(0).standard_normal((1, 3, 12, 12), np.float32)}])
-
-        def get_next(self) -> dict[str, Any] | None:
-            return next(self.left, None)
-
-    quantization.quantize_static(
-        plain,
-        target,
-        Reader(),
-        quant_format=getattr(quantization.QuantFormat, form),
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-        per_channel=True,
-    )
+    module.exported(NET.eval(), 12, plain)
+    module.quantized(plain, target, form, 12)
     return target
 
 
