@@ -93,6 +93,8 @@ def _as_python_writes(character: str) -> str:
 
 
 def _write_equivalent(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError):  # a stream that is read as well, by whoever captures what is written
+        return "\N{REPLACEMENT CHARACTER}", error.end
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_equivalent, error.object[error.start : error.end])), error.end

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from convbench.reporting.console import FittingConsole, Sentence, html_of, spaced, text_of
 from convbench.reporting.tables import plain_table
-from convbench.reporting.terminal_text import fitted, json_line, printable
+from convbench.reporting.terminal_text import fitted, json_line, printable, write_equivalents
 
 HOSTILE = "a\x1b]0;owned\x07b\x9b31m\u202egnp.exe\u2066\nc\rd\u2028e\ud800"
 """A title, a colour in one byte, letters from right to left, lines, a return and half a surrogate."""
@@ -199,3 +199,10 @@ def test_other_commands_show_nothing_raw_either(folder: Path, command: tuple[str
     written = (done.stdout + done.stderr).decode("utf-8")
     assert "owned" in written and "bug in convbench" not in written
     assert all(line.isprintable() for line in written.split("\n"))
+
+
+def test_a_stream_that_is_read_as_well_can_be_read_whatever_a_library_wrote_to_it() -> None:
+    """As pytest and notebooks do with what they capture."""
+    stream = io.TextIOWrapper(io.BytesIO(b"printed by Python\n\xc0 printed past Python"), encoding="utf-8")
+    write_equivalents(stream)
+    assert stream.read() == "printed by Python\n\N{REPLACEMENT CHARACTER} printed past Python"
