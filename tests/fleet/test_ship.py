@@ -12,9 +12,14 @@ import pytest
 from fleet_of_processes import fleet_of
 from places import CHECKOUT
 
+from convbench.measurement.environments.releases import has_pip
+
 pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
-pytest.importorskip("pip", reason="python -m ensurepip")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(not has_pip(), reason="pip is not installed: python -m ensurepip"),
+]
 
 NO_INDEX = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
 RUN = ["run", "--problem", "n1c2h4w4_o2k1", "--backend", "numpy*", "--quick", "--results", "r", "--machines", "*"]
