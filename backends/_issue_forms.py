@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convbench.issue_form import IssueForm
+from convbench.backend.issue_form import IssueForm
 
 from ._onednn.program import onednn_program
 from ._onednn.quantized_program import quantized_program

@@ -17,6 +17,7 @@ from ._ncnn.model import LOSES_NAN, PADDING_TYPE, fused_in_layer, layer_type, ne
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
 
 class _Ncnn(Backend):
@@ -67,7 +68,7 @@ class _Ncnn(Backend):
         net = self._net(problem, _weights(w, b))
         options = net.opt
         images = {"x": x} if r is None else {"x": x, "r": r}
-        plain = {n: ncnn.Mat(np.array(a, np.float32, order="C"), 0).clone() for n, a in images.items()}
+        plain = {name: _image(array, np.float32) for name, array in images.items()}
         blobs = {"x": "packed", "r": "rpacked"}  # as ncnn packs them
         packed: dict[str, Any] = {}
 
@@ -109,11 +110,9 @@ class _Ncnn(Backend):
         self, problem: ConvProblem, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, scales: Scales
     ) -> Ready:
         import ncnn
-        import numpy as np
 
         net = self._net(problem, quantized.weights(problem, w, b, scales))
-        array = np.array(x, order="C")  # a Mat is a view of it
-        image = ncnn.Mat(array, 0).clone()
+        image = _image(x, x.dtype)
         packed: list[Any] = [None]
 
         def pack() -> None:
@@ -169,7 +168,7 @@ class _Ncnn(Backend):
         return "sgemm" if answer("use_sgemm_convolution") != usual else "direct or sgemm"
 
     def script(self, problem: ConvProblem) -> str | None:
-        half = problem.dtype != "float32"
+        half, has_residual = problem.dtype != "float32", "r" in problem.operand_shapes
         return _SCRIPT.format(
             winograd=self.arithmetic.algorithm == "winograd",
             fp16=problem.dtype == "float16",
@@ -177,14 +176,16 @@ class _Ncnn(Backend):
             net=",\n".join(f"    {line!r}" for line in net_text(problem).splitlines()),
             output=f"ncnn.cast_{problem.dtype}_to_float32(plain, net.opt)" if half else "plain",
             shape=problem.output_shape,
-            residual=_RESIDUAL if "r" in problem.operand_shapes else "",
+            residual_array=_RESIDUAL_ARRAY if has_residual else "",
+            residual=_RESIDUAL if has_residual else "",
         )
 
     def fused_script(self, problem: ConvProblem) -> str | None:
         return self.script(problem)
 
 
-_RESIDUAL = '    extractor.input("r", ncnn.Mat(np.ascontiguousarray(r, np.float32), 0).clone())\n'
+_RESIDUAL_ARRAY = "residual = np.ascontiguousarray(r, np.float32)\n"
+_RESIDUAL = '    extractor.input("r", ncnn.Mat(residual, 0).clone())\n'
 _SCRIPT = """\
 import ncnn
 net = ncnn.Net()
@@ -200,12 +201,22 @@ net.load_param_mem("\\n".join([
 with open("conv2d.bin", "wb") as file:  # four zeros: float32 follows
     file.write(bytes(4) + b"".join(np.ascontiguousarray(a, np.float32).tobytes() for a in (w, b) if a is not None))
 net.load_model("conv2d.bin")
-def convolve():
+image = np.ascontiguousarray(x, np.float32)  # a Mat is a view of it, and does not keep it alive
+{residual_array}def convolve():
     extractor = net.create_extractor()
-    extractor.input("x", ncnn.Mat(np.ascontiguousarray(x, np.float32), 0).clone())
+    extractor.input("x", ncnn.Mat(image, 0).clone())
 {residual}    plain = ncnn.convert_packing(extractor.extract("y", 1)[1], 1, net.opt)
     return np.array({output}.numpy("f", 0), x.dtype).reshape({shape})
 out = convolve()"""
+
+
+def _image(array: np.ndarray, dtype: npt.DTypeLike) -> Any:
+    """A Mat of a copy. One that is made of an array views its memory, and does not keep it alive."""
+    import ncnn
+    import numpy as np
+
+    contiguous = np.ascontiguousarray(array, dtype)
+    return ncnn.Mat(contiguous, 0).clone()
 
 
 def _weights(w: np.ndarray, b: np.ndarray | None) -> bytes:

@@ -20,7 +20,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("stats",),
     ("problem",),
     ("suite",),
-    ("backend", "issue_form", "registry"),
+    ("backend", "registry"),
     ("verification",),
     ("measurement",),
     ("store",),
@@ -46,7 +46,7 @@ OPTIONAL_OF = {
 }  # the same, in one row only
 OF_AN_EXTRA = {"reporting/page/figures.py"}  # imported within a function, where the extra is installed
 FIRST_ROW_OF = {"rich": "reporting", "click": "cli"}
-FOR_BACKENDS = {"convbench.backend", "convbench.issue_form", "convbench.problem"}
+FOR_BACKENDS = {"convbench.backend", "convbench.problem"}
 HEAVY = ("numpy", "scipy", "pandas", "torch", "jax", "numba", "rich")
 LARGEST_FOLDER = 15
 TALKS_TO_ITS_PARENT = {"runner/verify/job.py"}  # a child process: JSON lines on standard output are its answers

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from convbench.backend.arithmetic import Arithmetic
+from convbench.backend.issue_form import IssueForm
 from convbench.backend.ready import Arrays, Ready, in_turn
 from convbench.backend.supports import Supports
 from convbench.cuda_driver import cuda_device_count
 from convbench.installation import pip_line
-from convbench.issue_form import IssueForm
 from convbench.problem import (
     ConvProblem,
     Scales,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from places import PLUGINS
 
+from convbench.backend.issue_form import PLAIN, IssueForm
 from convbench.errors import BackendError, NothingMeasuredError, ProblemError
-from convbench.issue_form import PLAIN, IssueForm
 from convbench.registry import Entry, discover
 from convbench.reporting.verification.issue_text import issue_text
 from convbench.runner.bug.first_release import first_wrong_release

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from convbench.backend.issue_form import PLAIN, IssueForm
 from convbench.errors import BackendError, IsaError, NothingMeasuredError, did_you_mean
 from convbench.isa import ISAS, Isa, isas_named
-from convbench.issue_form import PLAIN, IssueForm
 from convbench.measurement.machine.facts import cpu_flags, machine_facts, machine_name, usable_cpus
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Explain, Prepare

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convbench.backend import Arithmetic, Backend, Ready, Supports
-from convbench.issue_form import IssueForm
+from convbench.backend.issue_form import IssueForm
 from convbench.problem import ConvProblem
 from convbench.verification.reference import convolve
 
