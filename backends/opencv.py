@@ -123,10 +123,11 @@ class _OpenCv(Backend):
     def _lines(self) -> list[str]:
         """From `model` and NumPy's `x` to `out`."""
         return [
-            "import cv2, onnx",
+            "import cv2, onnx, tempfile",
             "cv2.setNumThreads(1)",
-            'onnx.save(model, "conv2d.onnx")  # from bytes, OpenCV 5.0 always takes its new engine',
-            f'net = cv2.dnn.readNetFromONNX("conv2d.onnx", cv2.dnn.{self.engine})',
+            "with tempfile.TemporaryDirectory() as folder:  # from bytes, OpenCV 5.0 always takes its new engine",
+            '    onnx.save(model, f"{folder}/conv2d.onnx")',
+            f'    net = cv2.dnn.readNetFromONNX(f"{{folder}}/conv2d.onnx", cv2.dnn.{self.engine})',
             f"net.enableWinograd({self.arithmetic.algorithm == 'winograd'})",
             "net.setInput(np.ascontiguousarray(x))",
             "out = net.forward().astype(x.dtype)",

@@ -288,6 +288,6 @@ def _core() -> Any:
 
 BACKENDS = (
     _OpenVino("openvino", "a one-node model, float32 forced"),
-    _OpenVino("openvino-channels-last", "the same with input and output in NHWC", channels_last=True),
-    _Default("openvino-default", "the same in the precision OpenVINO picks: bfloat16 on CPUs that have it"),
+    _OpenVino("openvino-channels-last", "a one-node model in NHWC, float32 forced", channels_last=True),
+    _Default("openvino-default", "a one-node model in the precision OpenVINO picks: bfloat16 on CPUs that have it"),
 )

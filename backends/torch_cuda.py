@@ -134,7 +134,7 @@ BACKENDS = (
     _Cuda("torch-cuda", "F.conv2d on CUDA"),
     _Cuda("torch-cuda-channels-last", "F.conv2d on CUDA in memory format channels_last", channels_last=True),
     _Tf32("torch-cuda-tf32", "F.conv2d on CUDA as torch comes, in TF32"),
-    _Tf32("torch-cuda-channels-last-tf32", "the same in memory format channels_last", channels_last=True),
+    _Tf32("torch-cuda-channels-last-tf32", "F.conv2d on CUDA in channels_last, in TF32", channels_last=True),
     _Graph("torch-cuda-graph", "F.conv2d on CUDA, captured and replayed as a CUDA graph"),
-    _Graph("torch-cuda-channels-last-graph", "the same in memory format channels_last", channels_last=True),
+    _Graph("torch-cuda-channels-last-graph", "F.conv2d on CUDA in channels_last, as a CUDA graph", channels_last=True),
 )

@@ -1,49 +1,116 @@
 """Writes `docs/found/`: for each known wrong answer that shows here, the report that `convbench bug` makes of it.
 
 An entry of `convbench/verification/known_wrong.toml` is asked by its first backend that is installed and its first case
-that fails on this CPU. Run it in an environment with the engines; entries that do not show here keep the report that
-they have.
+that fails on this CPU. Run it in an environment with the engines. What was found is kept in `--kept`, and is not asked
+again: a run that was stopped goes on, and a report whose words have changed is written without asking. Entries that do
+not show here keep the report that they have. Without `--library` the list in `README.md` and the links in
+`found-by-convbench.md` are written, too.
 
-    python evaluation/engines/found_reports.py [--library NAME ...] [--seen WORD] [--output docs/found]
+    python evaluation/engines/found_reports.py [--library NAME ...] [--seen WORD] [--output docs/found] [--again]
 """
 
 from __future__ import annotations
 
 import argparse
+import pickle
 import re
+import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from convbench.errors import ConvbenchError
-from convbench.measurement.machine.facts import machine_facts
+from convbench.measurement.machine.facts import cpu_flags, machine_facts
 from convbench.registry import Entry, discover
 from convbench.reporting.verification.issue_text import issue_text
 from convbench.runner.bug.inquiry import Findings, Request, inquire
 from convbench.runner.bug.subject import subject
 from convbench.verification.known import KnownWrong, own_table
 
+FINDINGS = Path("docs/found-by-convbench.md")
+INTRODUCTION = """\
+# Reports of wrong answers
 
-def found(entry: KnownWrong) -> tuple[Findings | None, str]:
-    """What is found of an entry, or why nothing is."""
-    here = [
-        name
-        for pattern in entry.backends
-        for name, row in rows().items()
-        if fnmatchcase(name, pattern) and row.unavailable() is None
-    ]
+Written by [`convbench bug`](../report-a-bug.md) for the wrong answers in [found by convbench](../found-by-convbench.md)
+that showed on the machine that each report names. `python evaluation/engines/found_reports.py` writes them again, and
+this page.
+"""
+
+
+def name_of(entry: KnownWrong) -> str:
+    """The name of the entry's report, without its ending."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{library_of(entry)} {entry.seen}".lower())[:70].strip("-")
+
+
+def library_of(entry: KnownWrong) -> str:
+    return entry.library or entry.backends[0]
+
+
+def looked_into(entry: KnownWrong, kept: Path, *, again: bool) -> Findings | str:
+    """What is found of an entry, or why nothing is; from the file `kept`, which this script wrote, if it is there."""
+    if kept.exists() and not again:
+        found: Findings | str = pickle.loads(kept.read_bytes())
+    else:
+        found = cpu_reason(entry) or inquiry(entry)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(pickle.dumps(found))
+    return found
+
+
+def cpu_reason(entry: KnownWrong) -> str:
+    """What keeps the entry from showing on this CPU; empty for nothing."""
+    flags = cpu_flags()
+    if missing := entry.cpu_with - flags:
+        return f"needs a CPU with {' and '.join(sorted(missing))}"
+    if present := entry.cpu_without & flags:
+        return f"needs a CPU without {' and '.join(sorted(present))}"
+    return ""
+
+
+def inquiry(entry: KnownWrong) -> Findings | str:
     reason = "no backend of it is installed"
-    for backend in here:
+    for backend in backends_here(entry):
         for case in entry.cases:
-            request = Request(text=case, backend=backend)
             try:
-                return inquire(request, subject(case, backend)), ""
+                return inquire(Request(text=case, backend=backend), subject(case, backend))
             except ConvbenchError as error:
                 reason = str(error)
-    return None, reason
+    return reason
 
 
-def rows() -> dict[str, Entry]:
-    return {row.name: row for row in discover() if isinstance(row, Entry)}
+def backends_here(entry: KnownWrong) -> list[str]:
+    rows = [row for row in discover() if isinstance(row, Entry) and row.unavailable() is None]
+    return [row.name for pattern in entry.backends for row in rows if fnmatchcase(row.name, pattern)]
+
+
+def listing(reasons: dict[str, str], output: Path) -> str:
+    """The page that names each entry: with its report, or with the reason why it has none."""
+    with_report, without = [], []
+    for entry in own_table():
+        report = output / f"{name_of(entry)}.md"
+        named = f"`{library_of(entry)}`: {entry.seen}"
+        if report.exists():
+            with_report.append(f"* [{named}]({report.name})")
+        else:
+            without.append(f"| {named} | `{entry.cases[0]}` | {reasons[name_of(entry)]} |")
+    table = ["| wrong answer | asked as | why there is no report |", "|---|---|---|", *without]
+    heading = "## Without a report\n\nThese do not show on the machine on which the script ran last.\n"
+    return "\n".join([INTRODUCTION, *with_report, "", heading, *table]) + "\n"
+
+
+def linked(text: str, output: Path) -> str:
+    """`found-by-convbench.md` with a line under each heading that names the reports of its section."""
+    text = re.sub(r"^Reports?: \[.*\n\n", "", text, flags=re.MULTILINE)
+    for heading in re.findall(r"^## .*$", text, re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", heading[3:].lower()).replace(" ", "-")
+        reports = [
+            f"[{library_of(entry)}, `{entry.cases[0]}`]({output.name}/{name_of(entry)}.md)"
+            for entry in own_table()
+            if entry.reference == f"docs/{FINDINGS.name}#{anchor}" and (output / f"{name_of(entry)}.md").exists()
+        ]
+        if reports:
+            word = "Report" if len(reports) == 1 else "Reports"
+            text = text.replace(f"{heading}\n\n", f"{heading}\n\n{word}: {'; '.join(reports)}.\n\n", 1)
+    return text
 
 
 def main() -> None:
@@ -51,17 +118,26 @@ def main() -> None:
     parser.add_argument("--library", action="append", help="may be repeated; by default all")
     parser.add_argument("--seen", default="", help="entries whose description has this word only")
     parser.add_argument("--output", type=Path, default=Path("docs/found"))
+    parser.add_argument("--kept", type=Path, default=Path("results/found"), help="what was found before")
+    parser.add_argument("--again", action="store_true", help="ask anew what is kept")
     options = parser.parse_args()
     print(machine_facts()["cpu"])
     options.output.mkdir(parents=True, exist_ok=True)
+    reasons = {}
     for entry in own_table():
-        if (options.library and entry.library not in options.library) or options.seen not in entry.seen:
+        if (options.library and library_of(entry) not in options.library) or options.seen not in entry.seen:
             continue
-        findings, reason = found(entry)
-        name = re.sub(r"[^a-z0-9]+", "-", f"{entry.library or entry.backends[0]} {entry.seen}".lower())[:70].strip("-")
-        if findings is not None:
-            (options.output / f"{name}.md").write_text(issue_text(findings), encoding="utf-8")
-        print(f"{'written' if findings else 'not here':<10}{name}{'' if findings else f': {reason}'}", flush=True)
+        name, start_s = name_of(entry), time.monotonic()
+        found = looked_into(entry, options.kept / f"{name}.pickle", again=options.again)
+        if isinstance(found, Findings):
+            (options.output / f"{name}.md").write_text(issue_text(found), encoding="utf-8")
+        else:
+            reasons[name] = found
+        said = f"not here: {found}" if isinstance(found, str) else "written"
+        print(f"{time.monotonic() - start_s:6.1f} s  {name}: {said}", flush=True)
+    if not options.library and not options.seen:
+        (options.output / "README.md").write_text(listing(reasons, options.output), encoding="utf-8")
+        FINDINGS.write_text(linked(FINDINGS.read_text(encoding="utf-8"), options.output), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -383,7 +383,7 @@ def test_a_report_has_all_that_an_issue_needs() -> None:
     finding = wrong(f"{ASKED} sliced", reason=reason, element=(0, 1, 2, 0), got=17.0, expected=-4.0)
     text = of(finding, BACKENDS["torch"])
     for part in (
-        "# torch: conv2d gives a wrong result (3x3 kernel, stride 1x2, padding 1)\n",
+        "# torch: conv2d gives a wrong result in float32 (3x3 kernel, stride 1x2, padding 1)\n",
         "an image of 2 channels, 5 high and 6 wide, with 3 filters of 3x3, stride 1x2, padding 1, with a bias, in",
         "slices of larger ones",
         reason,

@@ -15,7 +15,7 @@ from convbench.verification.oracle import oracle_for
 
 _KINDS = {
     "threads": "threads",
-    "layout": "layout of the arrays",
+    "layout": "layout of the NumPy arrays that the program begins with",
     "instructions": "instructions",
     "backend": "way to call it",
 }
@@ -32,7 +32,9 @@ def issue_text(findings: Findings) -> str:
 
 def _summary(findings: Findings) -> str:
     kernel = f"The library names its kernel `{findings.failure.kernel}`." if findings.failure.kernel else ""
-    return "\n\n".join(filter(None, [in_words(findings.failure.question), findings.since, kernel, findings.shared]))
+    called = f"Called as: {findings.entry.backend.summary}." if findings.entry.backend.summary else ""
+    parts = [in_words(findings.failure.question), called, findings.since, kernel, findings.shared]
+    return "\n\n".join(filter(None, parts))
 
 
 def _program(findings: Findings) -> str:
@@ -76,7 +78,12 @@ def _expected(findings: Findings) -> str:
     if failure.expected is None:
         return "What the definition of the convolution gives."
     where = f" at {list(failure.element)}" if failure.element is not None else ""
-    return f"`{failure.expected!r}`{where}, by the definition of the convolution in float64."
+    return f"`{_number(failure.expected)}`{where}, by the definition of the convolution in float64."
+
+
+def _number(value: float) -> str:
+    """Whole numbers as such, others with the digits that tell float64 numbers apart."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
 def _where_it_shows(findings: Findings) -> str:
@@ -85,19 +92,23 @@ def _where_it_shows(findings: Findings) -> str:
     rows = ["| | shows | does not show |", "|---|---|---|"]
     for kind, heading in _KINDS.items():
         of_kind = [each for each in findings.circumstances if each.kind == kind]
-        if of_kind:
+        if any(each.shows is not None for each in of_kind):
             rows.append(f"| {heading} | {_values(of_kind, True)} | {_values(of_kind, False)} |")
     return "\n".join([*rows, *_refusals(findings.circumstances)])
 
 
 def _values(circumstances: list[Circumstance], shows: bool) -> str:
-    return ", ".join(each.value for each in circumstances if each.shows is shows) or "none"
+    return ", ".join(_value(each) for each in circumstances if each.shows is shows) or "none"
+
+
+def _value(circumstance: Circumstance) -> str:
+    return f"{circumstance.value} ({circumstance.words})" if circumstance.words else circumstance.value
 
 
 def _refusals(circumstances: tuple[Circumstance, ...]) -> Iterator[str]:
     refused = [each for each in circumstances if each.shows is None]
     if refused:
-        names = ", ".join(f"{each.kind} {each.value}" for each in refused)
+        names = "; ".join(f"{each.kind} {each.value} ({each.reason})" for each in refused)
         yield f"\nCould not be asked: {names}."
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from convbench.backend.issue_form import PLAIN, IssueForm
@@ -56,6 +57,8 @@ class Circumstance:
     value: str
     shows: bool | None
     reason: str = ""
+    words: str = ""
+    """What `value` means, for who does not know convbench."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +96,22 @@ def inquire(request: Request, subject: Subject, on_ask: Callable[[str], None] = 
         raise NothingMeasuredError(f"{entry.name} does not compute {subject.question.problem.case_id}: it {reason}.")
     question = subject.question
     on_ask(f"{entry.name}: {question}")
-    failure, versions = _ask(entry, question, request)
-    if failure is None:
-        raise NothingMeasuredError(
-            f"{entry.name} answers {question} rightly here, so there is nothing to report. "
-            f"Its versions are {', '.join(f'{name} {version}' for name, version in versions.items())}."
-        )
-    circumstances = tuple(_narrowed(registry, entry, failure, request, on_ask)) if request.narrow else ()
-    environment = _environment(form, on_ask)
+    with Examiner(entry, request.time_limit_s, request.threads) as examiner:
+        failure, versions = examiner(question), examiner.versions
+        if failure is None:
+            raise NothingMeasuredError(
+                f"{entry.name} answers {question} rightly here, so there is nothing to report. "
+                f"Its versions are {', '.join(f'{name} {version}' for name, version in versions.items())}."
+            )
+        circumstances = tuple(_narrowed(registry, examiner, failure, request, on_ask)) if request.narrow else ()
+    on_ask(f"the environment, for {form.project}")
     return Findings(
         entry=entry,
         failure=replace(failure, kernel=failure.kernel or _kernel(entry, question, request)),
         form=form,
         versions=versions,
         circumstances=circumstances,
-        environment=environment,
+        environment=_environment(form.environment),
         platform=_platform(),
         command=command_for(Examiner(entry, request.time_limit_s, request.threads), [question]),
         shared=subject.shared,
@@ -128,15 +132,6 @@ def _form(registry: Registry, entry: Entry, library: str | None) -> IssueForm:
     return form
 
 
-def _ask(
-    entry: Entry, question: Question, request: Request, *, threads: int | None = None, isa: Isa | None = None
-) -> tuple[Failure | None, dict[str, str]]:
-    """The failure, if it is one, in a worker of its own, and the versions of its libraries."""
-    with Examiner(entry, request.time_limit_s, threads or request.threads, isa=isa) as examiner:
-        failure = examiner(question)
-        return failure, examiner.versions
-
-
 def _kernel(entry: Entry, question: Question, request: Request) -> str | None:
     """The kernel that computes it, in the library's words; None where it does not tell, or no answer comes."""
     pool = WorkerPool(Settings(threads=request.threads, time_limit_s=request.time_limit_s))
@@ -153,32 +148,40 @@ def _kernel(entry: Entry, question: Question, request: Request) -> str | None:
 
 
 def _narrowed(
-    registry: Registry, entry: Entry, failure: Failure, request: Request, on_ask: Callable[[str], None]
+    registry: Registry, examiner: Examiner, failure: Failure, request: Request, on_ask: Callable[[str], None]
 ) -> Iterator[Circumstance]:
-    question = failure.question
+    """What the worker of `examiner` can be asked is asked there: starting another takes longer than most answers."""
+    entry, question = examiner.entry, failure.question
 
-    def ask(kind: str, value: str, entry: Entry, question: Question, **how: object) -> Circumstance:
+    def ask(kind: str, value: str, examiner: Examiner, question: Question) -> Circumstance:
         on_ask(f"{kind} {value}")
         try:
-            other, _ = _ask(entry, question, request, **how)  # type: ignore[arg-type]
+            other = examiner(question)
         except WorkerError as error:
             return Circumstance(kind, value, None, error.reason)
         if other is not None and other.status is Status.ERROR and failure.status is not Status.ERROR:
             return Circumstance(kind, value, None, other.reason)
         return Circumstance(kind, value, other is not None)
 
-    for threads in (1, 2):
-        if threads <= usable_cpus():
-            yield ask("threads", str(threads), entry, question, threads=threads)
+    def ask_anew(kind: str, value: str, entry: Entry, threads: int, isa: Isa | None = None) -> Circumstance:
+        with Examiner(entry, request.time_limit_s, threads, isa=isa) as other:
+            return ask(kind, value, other, question)
+
     for layout in LAYOUTS:
-        yield ask("layout", layout, entry, question.replace(layout=layout))
+        yield ask("layout", layout, examiner, question.replace(layout=layout))
+    for threads in sorted({1, 2, request.threads}):
+        if threads == request.threads:
+            yield ask("threads", str(threads), examiner, question)
+        elif threads <= usable_cpus():
+            yield ask_anew("threads", str(threads), entry, threads)
     for isa in _isas(entry):
-        yield ask("instructions", f"up to {isa}", entry, question, isa=isa)
+        yield ask_anew("instructions", f"up to {isa}", entry, request.threads, isa)
     for other in _siblings(registry, entry):
-        reason = other.unavailable() or other.backend.unsupported(question.problem)
-        yield (
-            Circumstance("backend", other.name, None, reason) if reason else ask("backend", other.name, other, question)
-        )
+        if reason := other.unavailable() or other.backend.unsupported(question.problem):
+            yield Circumstance("backend", other.name, None, reason)
+        else:
+            asked = ask_anew("backend", other.name, other, request.threads)
+            yield replace(asked, words=other.backend.summary)
 
 
 def _isas(entry: Entry) -> list[Isa]:
@@ -203,17 +206,14 @@ def _siblings(registry: Registry, entry: Entry) -> Sequence[Entry]:
     return [each for each in others if each.backend.requires == own.requires and each.backend.device == own.device]
 
 
-def _environment(form: IssueForm, on_ask: Callable[[str], None]) -> str:
-    if not form.environment:
+@cache
+def _environment(command: tuple[str, ...]) -> str:
+    """What the project's own command prints; it takes seconds and says the same in each report."""
+    if not command:
         return ""
-    on_ask(f"the environment, for {form.project}")
     try:
         done = subprocess.run(
-            [sys.executable, *form.environment],
-            capture_output=True,
-            text=True,
-            timeout=_ENVIRONMENT_S,
-            errors="replace",
+            [sys.executable, *command], capture_output=True, text=True, timeout=_ENVIRONMENT_S, errors="replace"
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

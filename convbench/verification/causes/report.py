@@ -87,16 +87,19 @@ def report(cause: Cause, backend: Backend, versions: Mapping[str, str], command:
 
 
 def title(failure: Failure) -> str:
+    """One line that tells it from other mistakes: what happens, in which dtype, and what is unusual about the case."""
     problem = failure.question.problem
-    parts: list[str] = [problem.dtype] if problem.dtype != "float32" else []
+    parts = [f"{problem.kernel_size[0]}x{problem.kernel_size[1]} kernel"]
     parts += [f"stride {_pair(problem.stride)}"] if problem.stride != (1, 1) else []
     parts += [f"dilation {_pair(problem.dilation)}"] if problem.dilation != (1, 1) else []
     parts += [f"epilogue {problem.epilogue}"] if problem.epilogue else []
     parts += [f"groups {problem.groups}"] if problem.groups > 1 else []
+    parts += ["one channel per group"] if 1 < problem.groups == problem.in_channels else []
     parts += [f"padding {_padding(problem)}"] if problem.padding != ((0, 0), (0, 0)) else []
-    kernel = f"{problem.kernel_size[0]}x{problem.kernel_size[1]} kernel"
+    parts += ["one output column"] if problem.out_width == 1 < problem.out_height else []
+    parts += ["NaN and infinities in the data"] if failure.question.values == "special" else []
     title = _TITLES.get(failure.status, "conv2d fails").replace("conv2d", _OPERATIONS[problem.direction])
-    return f"{title} ({', '.join([kernel, *parts])})"
+    return f"{title} in {problem.dtype} ({', '.join(parts)})"
 
 
 def in_words(question: Question) -> str:
