@@ -3,8 +3,8 @@
 An entry of `convbench/verification/known_wrong.toml` is asked by its first backend that is installed and its first case
 that fails on this CPU. Run it in an environment with the engines. What was found is kept in `--kept`, and is not asked
 again: a run that was stopped goes on, and a report whose words have changed is written without asking. Entries that do
-not show here keep the report that they have. Without `--library` the list in `README.md` and the links in
-`found-by-convbench.md` are written, too.
+not show here keep the report that they have. Without `--library` the list in `docs/found/README.md` and the links in
+`docs/found-by-convbench.md` are written, too.
 
     python evaluation/engines/found_reports.py [--library NAME ...] [--seen WORD] [--output docs/found] [--again]
 """
@@ -26,11 +26,11 @@ from convbench.runner.bug.inquiry import Findings, Request, inquire
 from convbench.runner.bug.subject import subject
 from convbench.verification.known import KnownWrong, own_table
 
-FINDINGS = Path("docs/found-by-convbench.md")
-INTRODUCTION = """\
+FINDINGS, GUIDE = Path("docs/found-by-convbench.md"), Path("docs/report-a-bug.md")
+INTRODUCTION = f"""\
 # Reports of wrong answers
 
-Written by [`convbench bug`](../report-a-bug.md) for the wrong answers in [found by convbench](../found-by-convbench.md)
+Written by [`convbench bug`](../{GUIDE.name}) for the wrong answers in [found by convbench](../{FINDINGS.name})
 that showed on the machine that each report names. `python evaluation/engines/found_reports.py` writes them again, and
 this page.
 """

@@ -58,7 +58,7 @@ class Circumstance:
     shows: bool | None
     reason: str = ""
     words: str = ""
-    """What `value` means, for who does not know convbench."""
+    """What `value` means, where it is a word of convbench alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +180,8 @@ def _narrowed(
         if reason := other.unavailable() or other.backend.unsupported(question.problem):
             yield Circumstance("backend", other.name, None, reason)
         else:
-            asked = ask_anew("backend", other.name, other, request.threads)
-            yield replace(asked, words=other.backend.summary)
+            circumstance = ask_anew("backend", other.name, other, request.threads)
+            yield replace(circumstance, words=other.backend.summary)
 
 
 def _isas(entry: Entry) -> list[Isa]:
