@@ -17,6 +17,7 @@ from convbench.fleet.gathering import FleetOptions, gathered
 from convbench.fleet.history import store_runs_in_asv
 from convbench.fleet.machine_run import MachineRun
 from convbench.fleet.machines.machine import Machine
+from convbench.fleet.machines.one_host import unseen_on_the_same_host
 from convbench.fleet.messages import checkout_as_data, request_as_data
 from convbench.fleet.tasks import Message, Tasks
 from convbench.measurement.hazards.catalogue import Hazard
@@ -66,6 +67,7 @@ def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) ->
         machines = _left_alone(client, there.machines, observer)
         parts = assignments(machines, suites, options.machines, shard=options.shard)
         observer.message(_heading(parts, machines))
+        beside = _on_one_host(parts, observer)
         observer.expect([case for part in parts for case in part.cases])
         tasks = Tasks(client, name, options.cluster.silent_s)
         here = gathered_before(results)
@@ -75,7 +77,7 @@ def run_on_fleet(request: Request, options: FleetOptions, observer: Observer) ->
             sent["gathered"] = here.get(part.machine.name, {})
             tasks.start("run", part.machine, sent)
         with Collection(results) as collection:
-            done = _Coordinator(tasks, collection, parts, observer).follow(name)
+            done = _Coordinator(tasks, collection, parts, observer, beside).follow(name)
     for run in done.runs:
         if run.is_done and run.lost is None and run.journals:
             note_gathered(results, name, run.machine.name, run.journals)
@@ -98,6 +100,15 @@ def _left_alone(client: Client, machines: Sequence[Machine], observer: Observer)
     return [machine for machine in machines if not beside[machine.name]]
 
 
+def _on_one_host(parts: Sequence[Assignment], observer: Observer) -> dict[str, set[str]]:
+    """By machine, the workers of others on its host that measure without waiting for it; a sentence on each."""
+    beside = unseen_on_the_same_host([part.machine for part in parts])
+    for name, others in beside.items():
+        names = ", ".join(other.name for other in others)
+        observer.message(f"{name} shares its host with {names}, and does not wait for it: a hazard of its records.")
+    return {name: {address for other in others for address in other.addresses} for name, others in beside.items()}
+
+
 def _heading(parts: Sequence[Assignment], machines: Sequence[Machine]) -> str:
     of_each = ", ".join(f"{part.machine.name} ({_cases(part)}; {part.machine.kind})" for part in parts)
     alike = len(machines) - len(parts)
@@ -116,13 +127,20 @@ def _cases(part: Assignment) -> str:
 class _Coordinator:
     """Hears the machines, keeps their records, and tells the observer of each case when it is done."""
 
-    def __init__(self, tasks: Tasks, collection: Collection, parts: Sequence[Assignment], observer: Observer) -> None:
-        self._tasks, self._collection, self._observer = tasks, collection, observer
+    def __init__(
+        self,
+        tasks: Tasks,
+        collection: Collection,
+        parts: Sequence[Assignment],
+        observer: Observer,
+        beside: Mapping[str, set[str]],
+    ) -> None:
+        self._tasks, self._collection, self._observer, self._beside = tasks, collection, observer, beside
         self._runs = {part.machine.name: MachineRun(part.machine) for part in parts}
         self._cases = {part.machine.name: {case.name: case for case in part.cases} for part in parts}
         self._under_way: dict[str, tuple[str, Case, list[Record]]] = {}
-        self._neighbours: dict[str, set[str]] = {}
-        """By machine, the workers that have other work there now."""
+        self._neighbours = {name: set(workers) for name, workers in beside.items()}
+        """By machine, the workers that have other work there now, or may have it at any time."""
         self._disturbed: dict[str, set[str]] = {}
         """Those that had it at any time since the case under way began."""
 
@@ -167,7 +185,7 @@ class _Coordinator:
 
     def _note_neighbours(self, sender: str, workers: set[str]) -> None:
         new = sorted(workers - self._disturbed.get(sender, set()))
-        self._neighbours[sender] = workers
+        self._neighbours[sender] = workers | self._beside.get(sender, set())
         self._disturbed[sender] = self._disturbed.get(sender, set()) | workers
         if new:
             self._observer.message(

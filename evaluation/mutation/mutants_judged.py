@@ -96,22 +96,22 @@ def verified(
             while run.poll() is None:
                 time.sleep(_POLL_S)
                 if first is None:
-                    seconds, first = time.monotonic() - start, _first_failure(Path(results))
+                    seconds, first = time.monotonic() - start, first_failure(Path(results), backend)
                     if first is not None and not whole:
                         run.send_signal(signal.SIGINT)
         rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
         if not rows:
             return Verified("no report", 0, seconds, reason=errors.read_text(encoding="utf-8").strip()[-500:])
         [row] = rows
-        first = first or _first_failure(Path(results))
+        first = first or first_failure(Path(results), backend)
         if first is None:
             return Verified(row["status"], row["cases"] + row["searched"], seconds, reason=row["reason"])
         questions, finding = first
         return Verified(row["status"], questions, seconds, finding["check"], finding["question"], finding["reason"])
 
 
-def _first_failure(results: Path) -> tuple[int, dict[str, Any]] | None:
-    """The first failure in the log of a verification, with the number of questions asked until then."""
+def first_failure(results: Path, backend: str) -> tuple[int, dict[str, Any]] | None:
+    """The first failure of a backend in the log of a verification, with the number of questions asked until then."""
     for log in results.glob("*/*.verification"):
         asked = 0
         for line in log.read_bytes().splitlines():
@@ -119,7 +119,7 @@ def _first_failure(results: Path) -> tuple[int, dict[str, Any]] | None:
                 event = json.loads(line)
             except ValueError:  # being written
                 break
-            if event.get("event") == "answered":
+            if event.get("event") == "answered" and event.get("backend") == backend:
                 asked += 1
                 if event["finding"]:
                     return asked, event["finding"]

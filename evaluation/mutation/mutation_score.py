@@ -1,12 +1,16 @@
 """How many seeded faults `convbench verify` catches, beside what criteria in common use catch on a sweep of problems.
 
     python evaluation/mutation/mutation_score.py [--only 'fault-padding*'] [--search-time 60] [--jobs 2] [--json]
+    python evaluation/mutation/mutation_score.py --cluster tls://head:8786
 
 Each fault of `faults.py` is verified alone, by the command, until its first failure or the end; and it is called once
 for each problem of the command's sweep, and criteria judge those answers, as do the ONNX node tests. A criterion
 catches a fault when it objects to an answer without objecting to the correct convolution's, or when there is no answer.
 The controls are correct: whoever objects to one is mistaken. Leaves with 1 when `convbench verify` missed a fault, or
 objected to a control.
+
+With --cluster, machines that have the faults by `installed_faults.py` verify them, all in one command and each to its
+end. The criteria are asked here.
 """
 
 from __future__ import annotations
@@ -20,13 +24,16 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import faults
-from mutants_judged import Judged, judge_plain_calls, verified
+from mutants_judged import Judged, Verified, judge_plain_calls, verified
 from mutation_tables import backends_table, legend, score_table, sentence
 from rich.console import Group
 from rich.text import Text
+from verified_on_cluster import verified_on_cluster
 
 from convbench.reporting.console import print_json, stderr, stdout
 from convbench.verification.sweep.covering import sweep
+
+MISSING = Verified("no report", 0, 0.0, reason="no machine has it; installed_faults.py says how it gets there")
 
 
 def main() -> int:
@@ -55,6 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--search-time", type=float, default=60.0, metavar="S", help="of the search after the sweep")
     parser.add_argument("--whole", action="store_true", help="verify on after the first failure, too")
     parser.add_argument("--no-verify", action="store_true", help="the criteria alone")
+    parser.add_argument("--cluster", metavar="ADDRESS|FILE", help="verify on the machines of this cluster")
     parser.add_argument("--problems", type=int, metavar="N", help="ask the criteria on the first N of the sweep's only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="faults judged at once")
     parser.add_argument("--json", action="store_true", help="JSON lines on standard output")
@@ -69,11 +77,17 @@ def _judged(backends: list[Any], options: argparse.Namespace) -> Iterator[Judged
     def judge(backend: Any) -> Judged:
         one = Judged(backend.name, getattr(backend, "fault", None))
         judge_plain_calls(one, case_ids)
-        if not options.no_verify:
+        if elsewhere is not None:
+            one.verified = elsewhere.result().get(one.backend, MISSING)
+        elif not options.no_verify:
             one.verified = verified(one.backend, options.search_time, options.whole)
         return one
 
-    with ThreadPoolExecutor(options.jobs) as pool:
+    with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(options.jobs) as pool:
+        elsewhere = None
+        if options.cluster and not options.no_verify:
+            names = [backend.name for backend in backends]
+            elsewhere = beside.submit(verified_on_cluster, options.cluster, names, options.search_time)
         for done in as_completed([pool.submit(judge, backend) for backend in backends]):
             yield done.result()
 

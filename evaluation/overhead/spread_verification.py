@@ -17,36 +17,19 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutation"))
 from fleet_of_processes import FleetOfProcesses, fleet_of
+from installed_faults import install
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 MACHINES = ("north", "south")
-PLUGIN = """
-import sys
-
-sys.path.append({folder!r})
-import faults
-
-BACKENDS = tuple(backend for backend in faults.BACKENDS if backend.name in {names!r})
-"""
 
 
 def chosen(count: int) -> list[str]:
     """So many of the seeded faults, from all families."""
-    sys.path.append(str(CHECKOUT / "evaluation" / "mutation"))
     import faults
 
     names = [backend.name for backend in faults.BACKENDS if getattr(backend, "fault", None) is not None]
     return names[:: max(1, len(names) // count)][:count]
-
-
-def install(site: Path, names: list[str]) -> None:
-    """The faults as an installed plugin: machines of a cluster have what is installed."""
-    (site / "seeded-1.0.dist-info").mkdir(parents=True)
-    (site / "seeded-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: seeded\nVersion: 1.0\n")
-    (site / "seeded-1.0.dist-info" / "entry_points.txt").write_text("[convbench.backends]\nseeded = seeded_for_fleet\n")
-    folder = str(CHECKOUT / "evaluation" / "mutation")
-    (site / "seeded_for_fleet.py").write_text(PLUGIN.format(folder=folder, names=tuple(names)))
 
 
 def timed(fleet: FleetOfProcesses, words: list[str], cpus: set[int]) -> tuple[float, dict[str, list[tuple[str, str]]]]:

@@ -99,6 +99,30 @@ def test_a_backend_goes_over_the_machines_that_have_it_and_the_time_is_shared() 
     assert {name for name, requests in last.items() for backend in requests if backend == "b"} == {"south"}
 
 
+def test_backends_are_dealt_out_whole_and_what_is_left_over_in_parts() -> None:
+    names = ("a", "b", "c", "d", "e")
+    few = [machine("north", backends=names), machine("south", backends=names)]
+    kind = KindCampaigns(few, dict.fromkeys(names, REQUEST), Request(jobs=1), alone=True)
+    shares = kind.first()
+    whole = {name: [backend for backend in requests if backend in names] for name, requests in shares.items()}
+    assert whole == {"north": ["a", "c"], "south": ["b", "d"]}
+    parts = {campaign for requests in shares.values() for campaign in requests if campaign not in names}
+    assert sorted(map(backend_of, parts)) == ["e", "e"]
+    assert {kind.parts_of(campaign) for campaign in parts} == {2} and kind.parts_of("a") == 1
+
+
+def test_a_backend_of_a_lost_machine_is_searched_on_another() -> None:
+    names = ("a", "b")
+    few = [machine("north", backends=names), machine("south", backends=names)]
+    kind = KindCampaigns(few, dict.fromkeys(names, REQUEST), Request(jobs=1), alone=True)
+    kind.first()
+    kind.end("b", {"event": "report", "row": row()})
+    kind.lost.add("north")
+    rest = kind.rest()
+    assert {name: list(requests) for name, requests in rest.items()} == {"south": ["a"]}
+    assert rest["south"]["a"]["search_time"] == REQUEST["search_time"] > 0 and "part" not in rest["south"]["a"]
+
+
 # --- machines that are lost -------------------------------------------------------------------------------------------
 
 

@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 from fleet_of_processes import CERTIFICATES, LONG_S, FleetOfProcesses, fleet_of
 
+from convbench.fleet.machines.machine import Machine
+from convbench.fleet.machines.one_host import unseen_on_the_same_host
+
 distributed = pytest.importorskip("distributed", reason="pip install 'convbench[cluster]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
+PODS = [("inside", "1"), ("elsewhere", "2")]
 RUN = ["run", "--problem", "n1c2h4w4_o2k1", "--backend", "numpy*", "--quick", "--results", "r", "--cluster", "c.toml"]
 
 
@@ -64,3 +68,26 @@ def test_a_neighbour_that_comes_meanwhile_is_said_and_a_hazard_of_what_it_distur
     hazards = [{hazard["hazard"] for hazard in record["hazards"]} for record in records]
     assert len(records) == 4 and "neighbour" not in hazards[0] and "neighbour" in hazards[-1]
     del neighbour
+
+
+def test_machines_on_one_host_that_do_not_wait_for_each_other_are_a_hazard(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    with fleet_of(tmp_path, "north") as fleet:
+        fleet.start_worker("south", TMPDIR=str(tmp_path / "own"))  # as a container has its own
+        fleet.wait_for_workers(2)
+        (tmp_path / "c.toml").write_text(f'scheduler = "{fleet.address}"\nwait_s = 300\n')
+        done = fleet.convbench(*RUN, "--machines", "north,south")
+    assert done.returncode == 0, done.stderr
+    assert "north shares its host with south, and does not wait for it" in " ".join(done.stderr.split())
+    records = [json.loads(line) for file in tmp_path.glob("r/*/*.jsonl") for line in file.read_text().splitlines()]
+    assert len(records) == 4
+    assert all("neighbour" in {hazard["hazard"] for hazard in record["hazards"]} for record in records)
+
+
+def test_a_host_is_known_by_its_kernel_and_a_lock_by_its_place() -> None:
+    alike = {"addresses": (), "boot": "1", "lock_place": "5:2"}
+    north, same = Machine(name="north", **alike), Machine(name="same", **alike)
+    inside, elsewhere = (Machine(name=name, **alike | {"lock_place": "6:2", "boot": boot}) for name, boot in PODS)
+    beside = unseen_on_the_same_host([north, same, inside, elsewhere])
+    names = {name: [other.name for other in others] for name, others in beside.items()}
+    assert names == {"north": ["inside"], "same": ["inside"], "inside": ["north", "same"]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +75,14 @@ class FleetOfProcesses:
         home = str(self.folder / "homes" / machine)
         variables = {"CONVBENCH_MACHINE": machine, "XDG_DATA_HOME": home, **self.without_convbench(), **environment}
         self._start(machine, ["-m", "distributed.cli.dask_worker", self.address, *own], variables)
+
+    def start_container(self, name: str, words: list[str], variables: Mapping[str, str]) -> None:
+        """What a container with these words, `dask worker` at first, would be; `$(NAME)` is a variable, as there."""
+        own = {**variables, "DASK_SCHEDULER_ADDRESS": self.address, "CONVBENCH_MACHINE": name}
+        own["XDG_DATA_HOME"] = str(self.folder / "homes" / name)
+        expanded = [re.sub(r"\$\((\w+)\)", lambda found: own[found[1]], word) for word in words[2:]]
+        assert words[:2] == ["dask", "worker"]
+        self._start(name, ["-m", "distributed.cli.dask_worker", *expanded], own)
 
     def without_convbench(self) -> dict[str, str]:
         """Variables of an environment in which `import convbench` fails, as where it is not installed."""

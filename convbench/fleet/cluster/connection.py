@@ -14,6 +14,7 @@ from typing import Any
 
 from convbench.errors import FleetError
 from convbench.fleet.cluster.cluster_file import ClusterDescription
+from convbench.fleet.cluster.kubernetes import kube_cluster
 from convbench.fleet.cluster.quiet import QUIET, RESOURCE, as_environment, resource_of
 from convbench.installation import pip_line
 from convbench.measurement.machine.facts import machine_name
@@ -93,10 +94,18 @@ def _client(distributed: Any, where: Any, wait_s: float) -> Iterator[Client]:
 @contextlib.contextmanager
 def _started(cluster: ClusterDescription, insecure: bool) -> Iterator[Any]:
     """The cluster that a file describes, by the class that Dask has for it."""
-    security = None if cluster.kind == "local" else _security(insecure)
-    start = {"local": _local, "ssh": _ssh, "slurm": _slurm, "kubernetes": _kubernetes}[str(cluster.kind)]
+    options = dict(cluster.options)
     try:
-        running = start(dict(cluster.options), security)
+        match cluster.kind:
+            case "local":
+                running = _local(options)
+            case "ssh":
+                running = _ssh(options, _security(insecure))
+            case "slurm":
+                running = _slurm(options, _security(insecure))
+            case _:
+                operator = dask("dask_kubernetes.operator")
+                running = kube_cluster(operator, dask("dask").config, options, insecure=insecure)
     except FleetError:
         raise
     except Exception as error:  # of the kinds of Dask's and of what it uses for each kind of cluster
@@ -129,7 +138,7 @@ def _security(insecure: bool) -> Any:
     )
 
 
-def _local(options: dict[str, Any], security: Any) -> Any:
+def _local(options: dict[str, Any]) -> Any:
     return dask().LocalCluster(
         n_workers=options.get("workers", 1),
         threads_per_worker=1,
@@ -137,7 +146,7 @@ def _local(options: dict[str, Any], security: Any) -> Any:
         dashboard_address=None,
         resources={RESOURCE: 1, resource_of(machine_name()): 1},
         silence_logs=50,
-        security=security,
+        security=None,
     )
 
 
@@ -188,19 +197,6 @@ async def _submitted(cluster: Any) -> None:
     await cluster
     for worker in cluster.workers.values():
         await worker
-
-
-def _kubernetes(options: dict[str, Any], security: Any) -> Any:
-    del security  # the operator has the certificates of its own pods
-    return dask("dask_kubernetes.operator").KubeCluster(
-        name=options.get("name", "convbench"),
-        image=options["image"],
-        n_workers=options["workers"],
-        env=as_environment(),
-        resources=options.get("resources", {}),
-        worker_command=["dask", "worker", "--no-nanny", "--nthreads", "1", "--resources", f"{RESOURCE}=1"],
-        **{name: options[name] for name in ("namespace",) if name in options},
-    )
 
 
 def _keep_silent() -> None:

@@ -26,6 +26,7 @@ def main() -> None:
         "source": source_digest(),
         "backends": {entry.name: versions(entry.backend) for entry in discover() if entry.unavailable() is None},
         "boot": _boot(),
+        "lock_place": _folder_number(Path(request["lock"]).parent),
         "doctor": _doctor(request["lock"]) if request.get("doctor") else None,
     }
     send_message(type="described", described=described)
@@ -51,6 +52,12 @@ def _boot() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def _folder_number(folder: Path) -> str:
+    """The same for two processes where the same folder is meant, whatever containers call it."""
+    status = folder.stat()
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def _doctor(lock: str) -> dict[str, Any]:

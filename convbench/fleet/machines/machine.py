@@ -31,6 +31,8 @@ class Machine:
     """The versions of what each backend needs, by the names of those that can run."""
     boot: str = ""
     """The start of its system: two machines of one name differ in it."""
+    lock_place: str = ""
+    """The folder of the lock for which its timings wait, as its system numbers it."""
     clock_ahead_s: float = 0.0
     doctor: Mapping[str, Any] | None = None
     """How well it can measure, where that was looked into."""

@@ -1,8 +1,14 @@
-"""The campaigns on the machines of one kind: first parts of the questions on all, then one that knows all answers."""
+"""The campaigns on the machines of one kind: backends are dealt out, and those that are left over go over all machines.
+
+A backend that one machine has for itself costs one process there, and no second campaign. As many backends as the
+machines have slots, or a multiple of it, are dealt out like that. Each of the rest is asked in parts, one a slot, and a
+last campaign that knows all answers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from convbench.fleet.machines.machine import Machine
@@ -41,7 +47,9 @@ class KindCampaigns:
         self.begun = [name for name in requests if self._having(name)]
         self.rows: dict[str, Row] = {}
         self._tried: set[tuple[str, str]] = set()
-        """The machines and backends of the last campaigns."""
+        """The machines and backends of whole and of last campaigns."""
+        self._unsearched: set[str] = set()
+        """Backends that no part has searched: each was given to one machine."""
         self._answered: dict[str, list[list[Any]]] = {
             name: [each[:3] for each in requests[name]["answered"] if alone or each[3] == self.name]
             for name in self.begun
@@ -50,10 +58,9 @@ class KindCampaigns:
         self._worst = dict.fromkeys(self.begun, 0.0)
         """The largest error as a share of its bound that a part saw."""
 
-    @property
-    def parts(self) -> int:
-        """How many campaigns run at once."""
-        return sum(slots(machine, self._request) for machine in self.machines)
+    def parts_of(self, campaign: str) -> int:
+        """How many campaigns have the questions of this one's backend together."""
+        return len(self._places(backend_of(campaign))) if _PART in campaign else 1
 
     def fails(self, backend: str) -> dict[str, bool]:
         """Whether each question that was answered was failed."""
@@ -64,19 +71,34 @@ class KindCampaigns:
         return list(self.rows.get(backend, {}).get("failures", ()))
 
     def first(self) -> dict[str, Requests]:
-        """The parts of all questions, by machine: each goes over the machines that have its backend."""
+        """What each machine is asked: whole backends, and its parts of those that are left over."""
         shares: dict[str, Requests] = {machine.name: {} for machine in self.machines}
+        of_places: dict[tuple[str, ...], list[str]] = {}
         for name in self.begun:
-            places = [m.name for m in self._having(name) for _ in range(slots(m, self._request))]
-            for number, machine in enumerate(places):
-                whole = self._requests[name]
-                part = {"part": [number, len(places)], "search_time": whole["search_time"] / len(places)}
-                shares[machine][f"{name}{_PART}{number}"] = dict(whole) | part | {"answered": self._answered[name]}
+            of_places.setdefault(tuple(self._places(name)), []).append(name)
+        for places, names in of_places.items():
+            whole = len(names) // len(places) * len(places)
+            for name, machine in zip(names[:whole], cycle(places), strict=False):
+                self._tried.add((machine, name))
+                self._unsearched.add(name)
+                shares[machine][name] = dict(self._requests[name]) | {"answered": self._answered[name]}
+            for name in names[whole:]:
+                for number, machine in enumerate(places):
+                    shares[machine][f"{name}{_PART}{number}"] = self._part(name, number, len(places))
         return {machine: share for machine, share in shares.items() if share}
+
+    def _places(self, backend: str) -> list[str]:
+        """The machines that have it, each as often as it has slots."""
+        return [machine.name for machine in self._having(backend) for _ in range(slots(machine, self._request))]
+
+    def _part(self, name: str, number: int, of: int) -> dict[str, Any]:
+        whole = self._requests[name]
+        part = {"part": [number, of], "search_time": whole["search_time"] / of}
+        return dict(whole) | part | {"answered": self._answered[name]}
 
     def rest(self) -> dict[str, Requests]:
         """The campaigns that look for causes and ask what lost machines did not, dealt out over the machines that are
-        left. There is no search: the parts have searched. A backend that no machine has any more gets a row."""
+        left. There is no search where the parts have searched. A backend that no machine has any more gets a row."""
         shares: dict[str, Requests] = {}
         for number, name in enumerate(name for name in self.begun if name not in self.rows):
             if not (left := [m for m in self._having(name) if (m.name, name) not in self._tried]):
@@ -84,7 +106,8 @@ class KindCampaigns:
                 continue
             machine = left[number % len(left)].name
             self._tried.add((machine, name))
-            known = {"answered": self._answered[name], "search_time": 0.0, "seconds_before": self._seconds[name]}
+            search_s = self._requests[name]["search_time"] if name in self._unsearched else 0.0
+            known = {"answered": self._answered[name], "search_time": search_s, "seconds_before": self._seconds[name]}
             shares.setdefault(machine, {})[name] = dict(self._requests[name]) | known
         return shares
 

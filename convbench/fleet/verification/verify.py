@@ -1,8 +1,9 @@
 """`convbench verify --cluster`: each kind of machine is asked everything, and like machines share the questions.
 
-A campaign has as many parts as the machines of a kind have cores together. Each part asks its share of the sweep and
-searches with seeds of its own. Where they come together, a last campaign on one of the machines knows all answers, asks
-what a lost machine did not, and looks for the causes: the same as where one machine was asked everything. What one kind
+Backends are dealt out over the machines of a kind. One that is left over has as many parts as they have cores together:
+each part asks its share of the sweep and searches with seeds of its own. Where they come together, a last campaign on
+one of the machines knows all answers, asks what a lost machine did not, and looks for the causes: the same as where one
+machine was asked everything. What one kind
 failed and another was not asked is then asked there as well: a cause shows on one kind alone where others answer right.
 """
 
@@ -167,7 +168,7 @@ class FleetJobs:
             yield backend, event if self._alone else event | {"kind": kind.name}
         elif event["event"] == "planned" and backend not in self._planned:
             self._planned.add(backend)
-            yield backend, event | {"questions": event["questions"] * kind.parts}
+            yield backend, event | {"questions": event["questions"] * kind.parts_of(name)}
         elif event["event"] in ("waiting", "shrinking"):
             yield backend, event
 
