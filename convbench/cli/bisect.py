@@ -36,13 +36,7 @@ from convbench.cli import options
 @options.quick
 @options.time_limit("the calls of one question", 40.0)
 @options.many("--with", "others", "REQUIREMENT", "Also install this, such as 'numpy<2' or 'jaxlib=={version}'")
-@click.option("--python", metavar="PATH", help="Make the environments with this interpreter.")
-@click.option(
-    "--environments",
-    type=options.PATH,
-    metavar="DIR",
-    help="Keep the environments here instead of in the user's cache folder.",
-)
+@options.environments
 @click.option(
     "--discard", is_flag=True, help="Remove each environment that this search made when it is needed no more."
 )

@@ -119,13 +119,7 @@ def trend(
 @click.option(
     "--dates", multiple=True, metavar="V=YYYY-MM-DD,...", help="Dates of releases that the package index does not know."
 )
-@click.option("--python", metavar="PATH", help="Make the environments with this interpreter.")
-@click.option(
-    "--environments",
-    type=options.PATH,
-    metavar="DIR",
-    help="Keep the environments here instead of in the user's cache folder.",
-)
+@options.environments
 @options.no_asv
 @options.plugins
 @options.results

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -162,46 +161,46 @@ def show(
     show(*shown_subject(named, details=details), as_json=as_json)
 
 
+_OF_EXTRACT = options.together(
+    click.option(
+        "--trace",
+        is_flag=True,
+        help="Run the Python script SOURCE with ARGUMENTS, and list what it computes with torch. Write -- before "
+        "arguments that begin with a dash.",
+    ),
+    click.option(
+        "--output",
+        type=options.PATH,
+        metavar="FILE.toml",
+        help="Write a suite file, for --suite of the other commands.",
+    ),
+    click.option(
+        "--batch", type=click.IntRange(1), metavar="N", help="Batch of the input.  [default: the model's own, or 1]"
+    ),
+    options.input_shape,
+    click.option("--dtype", metavar="T", help="float64, float32, float16 or bfloat16.  [default: the model's own]"),
+    click.option(
+        "--deployed",
+        is_flag=True,
+        help="Join what engines compute with a convolution: fold the batch norm behind it, and fuse the activation and "
+        "the residual sum. Lists what cannot be joined.",
+    ),
+    click.option(
+        "--share",
+        is_flag=True,
+        help="With --deployed: run the torch model on the CPU, on random numbers and with the weights that its code "
+        "gives it, and say which share of a pass the layers take.",
+    ),
+    options.where,
+    options.json_lines,
+)
+
+
 @click.command(short_help="List the convolutions of a model, as a suite.")
 @click.argument("source")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.option(
-    "--trace",
-    is_flag=True,
-    help="Run the Python script SOURCE with ARGUMENTS, and list what it computes with torch. Write -- before arguments "
-    "that begin with a dash.",
-)
-@click.option(
-    "--output", type=options.PATH, metavar="FILE.toml", help="Write a suite file, for --suite of the other commands."
-)
-@click.option(
-    "--batch", type=click.IntRange(1), metavar="N", help="Batch of the input.  [default: the model's own, or 1]"
-)
-@options.input_shape
-@click.option("--dtype", metavar="T", help="float64, float32, float16 or bfloat16.  [default: the model's own]")
-@click.option(
-    "--deployed",
-    is_flag=True,
-    help="Join what engines compute with a convolution: fold the batch norm behind it, and fuse the activation and the "
-    "residual sum. Lists what cannot be joined.",
-)
-@click.option(
-    "--share",
-    is_flag=True,
-    help="With --deployed: run the torch model on the CPU, on random numbers and with the weights that its code gives "
-    "it, and say which share of a pass the layers take.",
-)
-@options.where
-@options.json_lines
-def extract(
-    source: str,
-    arguments: tuple[str, ...],
-    trace: bool,
-    output: Path | None,
-    where: str | None,
-    as_json: bool,
-    **inputs: Any,
-) -> None:
+@_OF_EXTRACT
+def extract(source: str, arguments: tuple[str, ...], trace: bool, as_json: bool, **words: Any) -> None:
     """List the convolutions that the model SOURCE runs, each with how often it runs.
 
     \b
@@ -222,22 +221,18 @@ def extract(
     """
     from convbench.errors import NothingMeasuredError
     from convbench.reporting.console import say, show
-    from convbench.reporting.listings import extraction_report, extraction_rows, share_sentence
+    from convbench.reporting.listings import extraction_report, extraction_rows, extraction_sentences
     from convbench.runner.extract import extract_layers
 
     if arguments and not trace:
         raise click.UsageError(f"{arguments[0]!r} is an argument for a script; give --trace, too.")
-    model, suite = extract_layers(source, output=output, where=where, trace=arguments if trace else None, **inputs)
+    model, suite = extract_layers(source, trace=arguments if trace else None, **words)
     if suite.cases:
         show(extraction_report(model, suite), extraction_rows(model, suite), as_json=as_json)
-    for sentence in model.left_out:
-        say(f"left out: {sentence}", error=as_json)
-    if (of_share := share_sentence(model)) is not None:
-        say(of_share, error=as_json)
+    for sentence in extraction_sentences(model, suite, words["output"]):
+        say(sentence, error=as_json)
     if not suite.cases:
-        condition = f" for which {where!r} holds" if where and model.cases else ""
+        condition = f" for which {words['where']!r} holds" if words["where"] and model.cases else ""
         raise NothingMeasuredError(f"{source} runs no conv2d{condition}.")
-    if output is not None:
-        say(f"Written to {output}; next: convbench run --suite {shlex.quote(str(output))}", error=as_json)
     if model.exit_code:
         sys.exit(1)

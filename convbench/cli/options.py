@@ -44,14 +44,24 @@ _WIDEST_NAMES = 28
 """Columns for the names of options, so that all sections of a help text begin their texts at one place."""
 
 
+def together(*members: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """These options, in this order."""
+
+    def decorated(command: Command) -> Command:
+        for member in reversed(members):
+            command = member(command)
+        return command
+
+    return decorated
+
+
 def section(heading: str, *members: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """These options, in this order, under a heading of their own in the help of a `Sectioned` command."""
 
     def decorated(command: Command) -> Command:
         parameters = getattr(command, "__click_params__", [])
         before = len(parameters)
-        for member in reversed(members):
-            command = member(command)
+        command = together(*members)(command)
         for parameter in getattr(command, "__click_params__", [])[before:]:
             setattr(parameter, _HEADING, heading)
         return command
@@ -110,6 +120,15 @@ def whole(name: str, least: int, help: str, default: int | None = None) -> Calla
     return click.option(name, type=click.IntRange(least), default=default, metavar="N", help=help)
 
 
+environments = together(
+    click.option("--python", metavar="PATH", help="Make the environments with this interpreter."),
+    click.option(
+        "--environments",
+        type=PATH,
+        metavar="DIR",
+        help="Keep the environments here instead of in the user's cache folder.",
+    ),
+)
 plugins = many("--plugin", "plugins", "FILE.py", "Add the backends that this file defines", type=PATH)
 pythons = many(
     "--python",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -125,13 +127,15 @@ def extraction_rows(model: Extracted, suite: Suite) -> list[dict[str, Any]]:
     ]
 
 
-def share_sentence(model: Extracted) -> str | None:
-    """Which share of a pass the deployed layers take, or what says so; None where nothing does."""
+def extraction_sentences(model: Extracted, suite: Suite, written: Path | None) -> Iterator[str]:
+    """What is left out, which share of a pass the deployed layers take or what says so, and where the suite is."""
+    yield from (f"left out: {sentence}" for sentence in model.left_out)
     if model.share is not None:
-        return sentence_of(model.share)
-    if not any((model.joined or {}).values()) or not is_run(model.source):
-        return None
-    return "--share runs the model here, on random numbers, and says which share of a pass these layers take."
+        yield sentence_of(model.share)
+    elif any((model.joined or {}).values()) and is_run(model.source):
+        yield "--share runs the model here, on random numbers, and says which share of a pass these layers take."
+    if written is not None and suite.cases:
+        yield f"Written to {written}; next: convbench run --suite {shlex.quote(str(written))}"
 
 
 def extraction_report(model: Extracted, suite: Suite) -> RenderableType:

@@ -172,9 +172,8 @@ def examine(
         *hazards_of_timers(clocks, settings[0].sample_s),
         *_hazards_of_samples(processes, entry, threads),
     ]
-    hazards = in_order(
-        [*seen, *process_hazards(wall, cpu, seen), *hazards_of_levels(levels, disturbed=takes_the_cpu(seen))]
-    )
+    of_levels = hazards_of_levels(levels, disturbed=takes_the_cpu(seen))
+    hazards = in_order([*seen, *process_hazards(wall, cpu, seen), *of_levels])
     walls = Ragged.of([[timed.sample.wall_s for timed in samples] for samples in processes])
     new_pairs = _pairs_of_processes(case, wall, levels)
     return Diagnosis(

@@ -107,17 +107,19 @@ def examine(
     is_judged = problem.epilogue is not None or problem.quantization is not None
     if is_judged or not _is_as_changed(problem, second, first):
         answers.append(PhaseAnswer(CHANGED, second))
-    if not _same_bits(again := _copied(in_a_row(ready.to_numpy(kept))), first):
-        answers.append(PhaseAnswer(KEPT, again))
+    answers += _other_than(first, KEPT, _copied(in_a_row(ready.to_numpy(kept))))
     if in_place:
         _overwrite(laid_out, operands)
-    if not _same_bits(again := _call(ready), first):
-        answers.append(PhaseAnswer(RETURNED, again))
+    answers += _other_than(first, RETURNED, _call(ready))
     if calls == "many" and problem.direction == "forward":
         answers += _on_other_input(backend, problem, laid_out, first)
     if calls == "threads" and backend.thread_safe:
         answers += _threaded((ready, second_ready), (first, second))
     return Behaviour(tuple(answers), overwritten or _overwritten(laid_out, checksums), _name(ready.kernel))
+
+
+def _other_than(first: Any, phase: str, again: Any) -> list[PhaseAnswer]:
+    return [] if _same_bits(again, first) else [PhaseAnswer(phase, again)]
 
 
 def _name(kernel: Any) -> str | None:

@@ -11,7 +11,6 @@ import faulthandler
 import gc
 import os
 import platform
-import re
 import signal
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from convbench.measurement.sampling.sample import Sample, SamplingPlan, take_apa
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.sampling.tampering import Tampering
 from convbench.measurement.workers import messages, protocol
+from convbench.measurement.workers.failure import failure_of, one_line
 from convbench.measurement.workers.pipes import private_streams, wait_for_hang_up
 from convbench.measurement.workers.protocol import (
     SENT_DTYPES,
@@ -54,13 +54,11 @@ from convbench.problem import ConvProblem
 from convbench.registry import find, versions
 from convbench.status import Status
 from convbench.verification.adversarial_calls import Stage, examine, spoil
-from convbench.verification.author_frames import author_frames, traceback_text, where_raised
 from convbench.verification.operands import Operands
 from convbench.verification.step.answers import NoResults, arrays_in, in_a_row
 
 _SAMPLING = ("sample", "device", "sync_check", "tampering")
 _WATCHED = (__name__, *(f"convbench.measurement.sampling.{name}" for name in _SAMPLING), protocol.__name__)
-_NO_MEMORY = re.compile("out of memory|can(?:no|')t allocate memory|not enough memory|resource_exhausted", re.I)
 
 
 class Worker:
@@ -96,7 +94,7 @@ class Worker:
             for module in self.backend.requires:
                 __import__(module)
         except Exception as error:
-            return messages.Failed(status=Status.UNAVAILABLE, reason=f"importing it raised {_one_line(error)}")
+            return messages.Failed(status=Status.UNAVAILABLE, reason=f"importing it raised {one_line(error)}")
         import_s = perf_counter() - begin
         self.meter = energy_meter() if self.backend.device == "cpu" else None
         self.gpu = first_gpu() if self.backend.device == "cuda" else None
@@ -298,19 +296,8 @@ def main() -> None:
 def _reply(worker: Worker, request: messages.Request[Any]) -> messages.Reply:
     try:
         return _HANDLERS[type(request)](worker, request)
-    except NotApplicableError as error:
-        return messages.Failed(status=Status.UNSUPPORTED, reason=str(error))
     except BaseException as error:
-        traceback.print_exc()
-        if isinstance(error, SystemExit):
-            return messages.Failed(status=Status.CRASHED, reason=f"called sys.exit({error.code!r})")
-        out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if out_of_memory or _NO_MEMORY.search(str(error)):
-            return messages.Failed(status=Status.OUT_OF_MEMORY, reason=f"raised {_one_line(error)}")
-        frames = author_frames(error)
-        where = where_raised(frames)
-        reason = f"raised {_one_line(error)}{f' ({where})' if where else ''}"
-        return messages.Failed(status=Status.ERROR, reason=reason, where=where, traceback=traceback_text(frames, error))
+        return failure_of(error)
 
 
 def _operands(request: messages.Prepare | messages.Check | messages.Examine) -> Operands:
@@ -354,11 +341,6 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _digest(array: Any) -> int:
     return zlib.crc32(array.reshape(-1).view("uint8").data)
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:400]}" if text else type(error).__name__
 
 
 if __name__ == "__main__":

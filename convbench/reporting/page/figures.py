@@ -50,76 +50,16 @@ def _data_names(specification: Any) -> set[str]:
 def figure_templates() -> tuple[FigureTemplate, ...]:
     """All figures, in the order of the page. One whose data are empty is not shown."""
     return (
-        FigureTemplate(
-            "changes",
-            "ratio",
-            "What changed",
-            "New time over base time with its 95 % interval. Right of 1 is slower.",
-            _changes(),
-        ),
-        FigureTemplate(
-            "rows",
-            "median_ms",
-            "Time against work",
-            "Each point is a case, with its 95 % interval.",
-            _time_against_work(),
-            "Click a backend in the legend to see it alone.",
-        ),
-        FigureTemplate(
-            "rows",
-            "share",
-            "Backends by cases",
-            "How many times as long as the fastest backend of its case each backend takes. 1 is the fastest. An "
-            "empty cell was not measured; a backend that can compute none of them is left out.",
-            _heat_map(),
-        ),
-        FigureTemplate(
-            "layers",
-            "pass_ms",
-            "Layer by layer",
-            "Milliseconds per pass of the model with the fastest backend of each layer; the tick is the best single "
-            "backend.",
-            _layers(),
-        ),
-        FigureTemplate(
-            "roof",
-            "gflops",
-            "Roofline",
-            "The lines are what this machine was measured to do at most. A point far below its line leaves time on the "
-            "table. Winograd and FFT multiply less often than is counted, and may pass it.",
-            _roofline(),
-        ),
-        FigureTemplate(
-            "rows",
-            "first_ms",
-            "First answer against steady time",
-            "The first answer includes preparing and compiling; the steady time is that of later calls.",
-            _first_answer(),
-        ),
-        FigureTemplate(
-            "rows", "peak_mib", "Memory", "The most memory that a backend's process held, over all cases.", _memory()
-        ),
-        FigureTemplate(
-            "scaling",
-            "speedup",
-            "Scaling over threads",
-            "Speed-up over the fewest threads, a geometric mean over the cases, with its 95 % interval.",
-            _scaling(),
-        ),
-        FigureTemplate(
-            "machines",
-            "total_ms",
-            "Conditions side by side",
-            "All cases of the suite together, each as often as the model has it, for backends that ran every case.",
-            _machines(),
-        ),
-        FigureTemplate(
-            "history",
-            "median_ms",
-            "History",
-            "The median of each run with its 95 % interval. A vertical line is a step that the trend test finds.",
-            _history(),
-        ),
+        _changes(),
+        _time_against_work(),
+        _heat_map(),
+        _layers(),
+        _roofline(),
+        _first_answer(),
+        _memory(),
+        _scaling(),
+        _machines(),
+        _history(),
     )
 
 
@@ -137,7 +77,7 @@ def samples_figure() -> Mapping[str, Any]:
     return _finished(band + median + points, 300)
 
 
-def _time_against_work() -> Mapping[str, Any]:
+def _time_against_work() -> FigureTemplate:
     base = alt.Chart(alt.NamedData("rows")).transform_filter("isValid(datum.median_ms)")
     chosen = alt.selection_point(fields=["backend"], bind="legend")
     x = alt.X("mflop:Q", scale=_LOGARITHMIC, title="work, MFLOP a call")
@@ -146,10 +86,17 @@ def _time_against_work() -> Mapping[str, Any]:
         x, _logarithmic_ms("median_ms"), _colour(), opacity=faded, tooltip=_tooltip(*_PAIR, "layer", "conditions")
     )
     intervals = base.mark_rule().encode(x, _logarithmic_ms("low_ms"), alt.Y2("high_ms"), _colour(), opacity=faded)
-    return _finished((intervals + points.add_params(chosen)), 420)
+    return FigureTemplate(
+        "rows",
+        "median_ms",
+        "Time against work",
+        "Each point is a case, with its 95 % interval.",
+        _finished((intervals + points.add_params(chosen)), 420),
+        "Click a backend in the legend to see it alone.",
+    )
 
 
-def _heat_map() -> Mapping[str, Any]:
+def _heat_map() -> FigureTemplate:
     refusals = "['unavailable', 'unsupported']"
     base = (
         alt.Chart(alt.NamedData("rows"))
@@ -174,10 +121,17 @@ def _heat_map() -> Mapping[str, Any]:
     )
     is_timed = alt.condition("isValid(datum.share)", alt.value("#000"), alt.value("#888"))
     words = base.mark_text(fontSize=10).encode(x, y, alt.Text("shown:N"), color=is_timed)
-    return _finished(cells + words, alt.Step(17))
+    return FigureTemplate(
+        "rows",
+        "share",
+        "Backends by cases",
+        "How many times as long as the fastest backend of its case each backend takes. 1 is the fastest. An "
+        "empty cell was not measured; a backend that can compute none of them is left out.",
+        _finished(cells + words, alt.Step(17)),
+    )
 
 
-def _layers() -> Mapping[str, Any]:
+def _layers() -> FigureTemplate:
     base = alt.Chart(alt.NamedData("layers"))
     y = alt.Y("case:N", sort=None, title=None)
     bars = base.mark_bar().encode(
@@ -189,10 +143,17 @@ def _layers() -> Mapping[str, Any]:
     ticks = base.mark_tick(thickness=2, color="#888").encode(
         alt.X("single_ms:Q"), y, tooltip=_tooltip("case", "single", "single_ms")
     )
-    return _finished(bars + ticks, alt.Step(16))
+    return FigureTemplate(
+        "layers",
+        "pass_ms",
+        "Layer by layer",
+        "Milliseconds per pass of the model with the fastest backend of each layer; the tick is the best single "
+        "backend.",
+        _finished(bars + ticks, alt.Step(16)),
+    )
 
 
-def _roofline() -> Mapping[str, Any]:
+def _roofline() -> FigureTemplate:
     x = alt.X("intensity:Q", scale=_LOGARITHMIC, title="work, FLOP for each byte moved")
     y = alt.Y("gflops:Q", scale=_LOGARITHMIC, title="GFLOP/s")
     lines = (
@@ -206,34 +167,53 @@ def _roofline() -> Mapping[str, Any]:
         .mark_point(filled=True, size=_POINT)
         .encode(x, y, _colour(), tooltip=_tooltip(*_PAIR, "intensity", "limit"))
     )
-    return _finished(lines + points)
+    return FigureTemplate(
+        "roof",
+        "gflops",
+        "Roofline",
+        "The lines are what this machine was measured to do at most. A point far below its line leaves time on the "
+        "table. Winograd and FFT multiply less often than is counted, and may pass it.",
+        _finished(lines + points),
+    )
 
 
-def _first_answer() -> Mapping[str, Any]:
+def _first_answer() -> FigureTemplate:
     points = alt.Chart(alt.NamedData("rows")).transform_filter("datum.first_ms > 0 && isValid(datum.median_ms)")
-    return _finished(
-        points.mark_point(filled=True, size=_POINT).encode(
-            alt.X("median_ms:Q", scale=_LOGARITHMIC, title="later calls, ms"),
-            _logarithmic_ms("first_ms", "first answer, ms"),
-            _colour(),
-            tooltip=_tooltip("backend", "case", "first_ms", "median_ms"),
-        )
-    )
-
-
-def _memory() -> Mapping[str, Any]:
-    bars = alt.Chart(alt.NamedData("rows")).transform_filter("isValid(datum.peak_mib)").mark_bar()
-    return _finished(
-        bars.encode(
-            alt.X("max(peak_mib):Q", title="peak, MiB"),
-            alt.Y("backend:N", title=None, sort="x"),
-            tooltip=[alt.Tooltip("backend:N"), alt.Tooltip("max(peak_mib):Q", title="peak, MiB", format=",.0f")],
+    return FigureTemplate(
+        "rows",
+        "first_ms",
+        "First answer against steady time",
+        "The first answer includes preparing and compiling; the steady time is that of later calls.",
+        _finished(
+            points.mark_point(filled=True, size=_POINT).encode(
+                alt.X("median_ms:Q", scale=_LOGARITHMIC, title="later calls, ms"),
+                _logarithmic_ms("first_ms", "first answer, ms"),
+                _colour(),
+                tooltip=_tooltip("backend", "case", "first_ms", "median_ms"),
+            )
         ),
-        alt.Step(20),
     )
 
 
-def _scaling() -> Mapping[str, Any]:
+def _memory() -> FigureTemplate:
+    bars = alt.Chart(alt.NamedData("rows")).transform_filter("isValid(datum.peak_mib)").mark_bar()
+    return FigureTemplate(
+        "rows",
+        "peak_mib",
+        "Memory",
+        "The most memory that a backend's process held, over all cases.",
+        _finished(
+            bars.encode(
+                alt.X("max(peak_mib):Q", title="peak, MiB"),
+                alt.Y("backend:N", title=None, sort="x"),
+                tooltip=[alt.Tooltip("backend:N"), alt.Tooltip("max(peak_mib):Q", title="peak, MiB", format=",.0f")],
+            ),
+            alt.Step(20),
+        ),
+    )
+
+
+def _scaling() -> FigureTemplate:
     base = alt.Chart(alt.NamedData("scaling"))
     x = alt.X("threads:O", title="threads", axis=alt.Axis(labelAngle=0))
     line = base.mark_line(point=True).encode(
@@ -243,24 +223,36 @@ def _scaling() -> Mapping[str, Any]:
         tooltip=_tooltip("backend", "suite", "threads", "speedup", "low", "high"),
     )
     ideal = base.mark_line(color="#888", strokeDash=[4, 3]).encode(x, alt.Y("ideal:Q"))
-    return _finished(ideal + line + base.mark_rule().encode(x, alt.Y("low:Q"), alt.Y2("high"), _colour()))
-
-
-def _machines() -> Mapping[str, Any]:
-    bars = alt.Chart(alt.NamedData("machines")).mark_bar()
-    return _finished(
-        bars.encode(
-            alt.X("total_ms:Q", title="ms for the whole suite"),
-            alt.Y("backend:N", title=None, sort="x"),
-            alt.Color("where:N", title="conditions", legend=alt.Legend(orient="top", columns=1, labelLimit=600)),
-            alt.YOffset("where:N"),
-            tooltip=_tooltip("where", "suite", "backend", "total_ms"),
-        ),
-        alt.Step(14),
+    return FigureTemplate(
+        "scaling",
+        "speedup",
+        "Scaling over threads",
+        "Speed-up over the fewest threads, a geometric mean over the cases, with its 95 % interval.",
+        _finished(ideal + line + base.mark_rule().encode(x, alt.Y("low:Q"), alt.Y2("high"), _colour())),
     )
 
 
-def _history() -> Mapping[str, Any]:
+def _machines() -> FigureTemplate:
+    bars = alt.Chart(alt.NamedData("machines")).mark_bar()
+    return FigureTemplate(
+        "machines",
+        "total_ms",
+        "Conditions side by side",
+        "All cases of the suite together, each as often as the model has it, for backends that ran every case.",
+        _finished(
+            bars.encode(
+                alt.X("total_ms:Q", title="ms for the whole suite"),
+                alt.Y("backend:N", title=None, sort="x"),
+                alt.Color("where:N", title="conditions", legend=alt.Legend(orient="top", columns=1, labelLimit=600)),
+                alt.YOffset("where:N"),
+                tooltip=_tooltip("where", "suite", "backend", "total_ms"),
+            ),
+            alt.Step(14),
+        ),
+    )
+
+
+def _history() -> FigureTemplate:
     base = alt.Chart(alt.NamedData("history"))
     x = alt.X("place:O", title=None, sort=None, axis=alt.Axis(labelAngle=-40, labelLimit=120))
     line = base.mark_line(point=True).encode(
@@ -273,10 +265,17 @@ def _history() -> Mapping[str, Any]:
         .mark_rule(strokeDash=[4, 3])
         .encode(x, tooltip=_tooltip("series", "place", "step"))
     )
-    return _finished(intervals + line + steps)  # the first has all places, and so their order
+    # The intervals have all places, and so their order.
+    return FigureTemplate(
+        "history",
+        "median_ms",
+        "History",
+        "The median of each run with its 95 % interval. A vertical line is a step that the trend test finds.",
+        _finished(intervals + line + steps),
+    )
 
 
-def _changes() -> Mapping[str, Any]:
+def _changes() -> FigureTemplate:
     base = alt.Chart(alt.NamedData("changes"))
     y = alt.Y("pair:N", sort=None, title=None)
     verdicts = alt.Scale(
@@ -289,7 +288,13 @@ def _changes() -> Mapping[str, Any]:
     )
     intervals = base.mark_rule().encode(alt.X("low:Q", scale=alt.Scale(type="log")), alt.X2("high"), y, colour)
     one = base.mark_rule(strokeDash=[4, 3], color="#888").encode(x=alt.datum(1))
-    return _finished(one + intervals + points, alt.Step(16))
+    return FigureTemplate(
+        "changes",
+        "ratio",
+        "What changed",
+        "New time over base time with its 95 % interval. Right of 1 is slower.",
+        _finished(one + intervals + points, alt.Step(16)),
+    )
 
 
 def _colour() -> alt.Color:
@@ -308,20 +313,7 @@ _TITLES = {
     "gflops": "GFLOP/s",
     "limit": "of the limit",
 }
-_NUMBERS = {
-    "intensity",
-    "times",
-    "pass_ms",
-    "single_ms",
-    "first_ms",
-    "total_ms",
-    "ratio",
-    "low",
-    "high",
-    "speedup",
-    "base_ms",
-    "new_ms",
-}
+_NUMBERS = {*"intensity times pass_ms single_ms first_ms total_ms ratio low high speedup base_ms new_ms".split()}
 
 
 def _tooltip(*fields: str) -> list[alt.Tooltip]:
