@@ -12,6 +12,7 @@ from convbench.measurement.capacity import too_large
 from convbench.measurement.machine.facts import machine_facts
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.scheduling.candidates import Candidate
+from convbench.measurement.scheduling.verdicts import Verdicts
 from convbench.measurement.settings import Settings
 from convbench.measurement.workers.messages import Check, Prepare
 from convbench.measurement.workers.pool import WorkerPool
@@ -46,6 +47,11 @@ class CaseRun:
         """The questions to pass before being timed. Computes the reference. Raises `SuiteError` if the case expects
         another answer than the reference's, `DataError` if the data do not fit it."""
         return gate_of(self.case, self.settings.seed, self.data)
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """On answers for the data that is timed."""
+        return Verdicts(self.gate.real)
 
     @cached_property
     def too_large(self) -> str | None:

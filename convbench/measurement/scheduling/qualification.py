@@ -46,7 +46,7 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
     for process, worker in enumerate(run.processes(entry)):
         with ThreadPoolExecutor(1) as judge:
             first = run.pool.request(worker, run.prepare(run.gate.real.operands))
-            judged = [judge.submit(run.gate.real.judge, arithmetic, first.output)]
+            judged = [judge.submit(run.verdicts.judge, arithmetic, first.output)]
             call_s = first.first_call_s
             if reason := rejection_reason(call_s, partial(_one_more_call_s, run, worker)):
                 verdict = judged[0].result()
@@ -102,7 +102,7 @@ class AATest:
             return
         with contextlib.suppress(WorkerError):
             first = run.pool.request(worker, run.prepare(run.gate.real.operands))
-            verdict = run.gate.real.judge(chosen.entry.backend.arithmetic, first.output)
+            verdict = run.verdicts.judge(chosen.entry.backend.arithmetic, first.output)
             if failure_reason(first, [verdict]) is None:
                 aa_process = warm_up_and_calibrate(run, worker, 1, first.first_call_s, first.timer)
                 chosen.aa_process = replace(aa_process, plan=chosen.workers[0].plan)
@@ -207,7 +207,7 @@ def _finish(
         if is_first:  # like before_bytes
             device = outcome.on_device and replace(outcome.on_device, **asdict(reply.device))
             outcome = replace(outcome, on_device=device, peak_bytes=reply.peak_bytes, steady_bytes=reply.steady_bytes)
-        judged.append((worker.process, reply, judge.submit(run.gate.real.judge, arithmetic, reply.output)))
+        judged.append((worker.process, reply, judge.submit(run.verdicts.judge, arithmetic, reply.output)))
         if is_asked:
             outcome = replace(outcome, implementation=explainer.implementation(run, worker.entry))
     return partial(_with_verdicts, replace(outcome, backend_s=backend_s), judged)
