@@ -2,9 +2,9 @@
 
 Several processes of each backend are independent draws: the n-th of one has nothing in common with the n-th of the
 other but the rounds, which all of them share. So the rounds are taken out of every process, and what is left of a
-process is one observation. The interval is Welch's for two independent groups (B. L. Welch, Biometrika 34, 1947). To
-pair the n-th processes would throw away half of the degrees of freedom: Student's factor is 4.3 for three pairs, and
-2.8 for three and three.
+process is one observation, and the interval is that for two independent groups (`stats.two_sample.of_groups`). To pair
+the n-th processes would throw away half of the degrees of freedom: Student's factor is 4.3 for three pairs, and 2.8 for
+three and three.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from convbench.analysis.bootstrap_median import bootstrap_medians
 from convbench.stats.estimates import FEWEST_FOR_INTERVAL, estimate_median
 from convbench.stats.ragged import normal_spread
 from convbench.stats.ratio import Ratio
-from convbench.stats.two_sample import TwoSample, welch
+from convbench.stats.two_sample import TwoSample, of_groups
 from convbench.store.readings import (
     half_width_between_processes,
     paired_log_ratios,
@@ -39,7 +39,7 @@ def ratio(slower: Record, faster: Record) -> Ratio | None:
     (`stats.process_variation`). With several processes of both, the interval is over processes.
     """
     if levels := _levels_side_by_side(slower, faster):
-        return welch(levels[1], levels[0]).ratio
+        return of_groups(levels[1], levels[0]).ratio
     processes = paired_log_ratios(slower, faster)
     if not processes:
         return None
@@ -76,7 +76,7 @@ def geometric_mean_ratio(pairs: Sequence[tuple[Record, Record]], seed: int = 0) 
     if min(map(len, by_process)) > 1 and (levels := list(filter(None, starmap(_levels_side_by_side, pairs)))):
         # A process computes all cases, one after the other, so its variation is in all of them alike.
         slower, faster = (_means_over_cases([sides[place] for sides in levels]) for place in range(2))
-        return welch(faster, slower).ratio
+        return of_groups(faster, slower).ratio
     cases = [np.concatenate(processes) for processes in by_process]
     rng = np.random.default_rng(seed)
     means_drawn = np.zeros(_RESAMPLES)
@@ -105,6 +105,6 @@ def compare_processes(base: Record, new: Record) -> tuple[TwoSample, bool] | Non
     if min(len(walls_by_process(record)) for record in (base, new)) < 2:
         return None
     if base.get("session") is not None and (levels := _levels_side_by_side(new, base)):
-        return welch(levels[1], levels[0]), True
+        return of_groups(levels[1], levels[0]), True
     medians = ([math.log(median(walls.values())) for walls in walls_by_process(r).values()] for r in (base, new))
-    return welch(*medians), False
+    return of_groups(*medians), False

@@ -3,8 +3,8 @@
 Paired samples: the median of the ratios with its interval, and Wilcoxon's signed-rank test. Independent samples: the
 ratio of the medians, with Hodges and Lehmann's interval for a shift of logarithms, which holds what Mann and Whitney's
 test does not rule out and is widened to hold the ratio. Both tests are exact, assume nothing about the distribution,
-and are counted from differences of pairs of values, thousands of samples in one step. Few values that are means or
-medians of many, such as the levels of processes, are compared by Welch's test.
+and are counted from differences of pairs of values, thousands of samples in one step. Few values, such as the levels of
+few processes, are compared by B. L. Welch's test.
 
 Sources: J. L. Hodges and E. L. Lehmann, Ann. Math. Stat. 34 (1963); J. W. Tukey's identity of the signed-rank statistic
 with the number of positive averages of pairs, in M. Hollander, D. A. Wolfe, E. Chicken, Nonparametric Statistical
@@ -142,9 +142,26 @@ def _signed_rank_table(size: int) -> Floats:
     return np.minimum(1, 2 * np.cumsum(counts) / 2.0**size)
 
 
-def welch(first: Sequence[float], second: Sequence[float]) -> TwoSample:
-    """Compare the means of two groups of logarithms that may vary differently, by B. L. Welch's test (Biometrika 34,
-    1947). With fewer than 3 in a group there is the range of all differences, and the p value is 1."""
+def of_groups(first: Sequence[float], second: Sequence[float]) -> TwoSample:
+    """Compare two groups of logarithms, such as the levels of processes, of which one or two may be far off: by Hodges
+    and Lehmann's estimate and interval and by Mann and Whitney's test. One bad process makes Welch's interval, which
+    needs the variance of each group, so wide that no difference is left to be seen. It is for groups of fewer than 6,
+    and for those of different sizes, which may vary differently; of fewer than 3 there is the range of all differences,
+    with a p value of 1."""
+    size, other = len(first), len(second)
+    if size != other or size < FEWEST_FOR_INTERVAL:
+        return _welch(first, second)
+    differences = np.sort(np.subtract.outer(second, first), axis=None)
+    out = _left_out(size, other)
+    u = float((differences > 0).sum() + (differences == 0).sum() / 2)
+    smaller = np.array([min(u, size * other - u, size * other // 2)])
+    p_value = math.exp(log_p(size + other, np.array([size]), smaller)[0])
+    centre, low, high = (float(value) for value in (np.median(differences), differences[out], differences[-1 - out]))
+    return TwoSample(Ratio.of_logs(centre, low, high), p_value)
+
+
+def _welch(first: Sequence[float], second: Sequence[float]) -> TwoSample:
+    """Compare the means of two groups of logarithms that may vary differently (Welch, Biometrika 34, 1947)."""
     centre = fmean(second) - fmean(first)
     if min(len(first), len(second)) < FEWEST_PROCESSES:
         low, high = min(second) - max(first), max(second) - min(first)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, iqr, mannwhitneyu, wilcoxon
 
 from convbench.analysis.comparison import ChangeVerdict, compare
@@ -17,7 +18,7 @@ from convbench.stats.estimates import estimate_over_processes
 from convbench.stats.process_variation import half_width_of_process_variation
 from convbench.stats.ragged import Ragged
 from convbench.stats.rank_sum import q_values
-from convbench.stats.two_sample import TwoSample, independent, paired, signed_rank_p_values
+from convbench.stats.two_sample import TwoSample, independent, of_groups, paired, signed_rank_p_values
 from convbench.store.readings import paired_log_ratios
 
 times = st.floats(1e-9, 1e3)
@@ -267,3 +268,36 @@ def test_welch_s_interval_covers_the_true_ratio_19_times_of_20() -> None:
         base, new = (in_processes(levels, 3, session, number) for levels, session in zip(sides, "st", strict=True))
         covered += compare([base], [new], 0.05).changes[0].ratio.includes_one
     assert covered / 400 >= 0.93
+
+
+def luck(rng: np.random.Generator, slow_one: float) -> NDArray[np.float64]:
+    """Ten processes that differ by 1 %, with heavy tails; one in twenty is slower by `slow_one`."""
+    return 0.01 * rng.standard_t(4, 10) + slow_one * (rng.random(10) < 0.05)
+
+
+@pytest.mark.parametrize("slow_one", [0.0, 0.15])
+def test_ten_processes_see_two_percent_although_some_are_slow(slow_one: float) -> None:
+    rng, trials = np.random.default_rng(7), range(500)
+    copies = [of_groups(luck(rng, slow_one).tolist(), luck(rng, slow_one).tolist()).ratio for _ in trials]
+    slowed = [of_groups(luck(rng, slow_one).tolist(), (0.02 + luck(rng, slow_one)).tolist()).ratio for _ in trials]
+    assert np.mean([found.low > 1 for found in slowed]) > 0.75
+    assert np.mean([found.low > 1 for found in copies]) < 0.04
+    assert np.mean([found.includes_one for found in copies]) > 0.93
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(6, 12))
+def test_the_interval_of_groups_holds_one_where_the_test_finds_nothing(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = (rng.normal(0, 0.01, size).tolist(), rng.normal(0.01, 0.01, size).tolist())
+    found, inverse = of_groups(first, second), of_groups(second, first)
+    assert found.ratio.includes_one == (found.p_value > 0.05)
+    assert found.ratio.low <= found.ratio.value <= found.ratio.high
+    assert found.p_value == pytest.approx(inverse.p_value)
+    assert found.ratio.value == pytest.approx(1 / inverse.ratio.value)
+
+
+def test_of_few_or_unequal_groups_one_slow_process_widens_the_interval() -> None:
+    alike, slow = [0.0, 0.001, 0.002, 0.003, 0.004, 0.005], [0.02, 0.021, 0.022, 0.023, 0.024, 0.2]
+    assert of_groups(alike, slow).ratio.low > 1.01
+    assert of_groups([*alike, 0.0025], slow).ratio.includes_one
+    assert of_groups(alike[:5], slow[1:]).ratio.includes_one
