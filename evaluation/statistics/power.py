@@ -2,22 +2,26 @@
 
 Each trial is fresh: several worker processes each of a convolution in NumPy, of a copy of it, and of the same that
 computes 2 % of its rows twice (`slowed_backends.py`), by the rounds of `convbench run` on one thread. Processes of one
-backend differ lastingly, so a difference of 2 % takes several, which `run` takes by itself for this precision. Ten of
-each with a few rounds tell more in ten seconds than six with more rounds, although each has to start.
+backend differ lastingly, so a difference of 2 % takes several, which `run` takes by itself for this precision. How
+many, and how many rounds of each, three pilot trials decide on the machine at hand (`allocation.py`), so that a trial
+takes the --seconds asked for; or --processes and --rounds do.
 What is called slower: in convbench, a ratio to the first whose interval lies above 1; from the same samples, what
 `asv compare` says, with its own factor of 1.1 and with a factor of 1, and pyperf's test.
 
-    python evaluation/statistics/power.py [--trials 20] [--processes 10] [--budget 0.12]
+    python evaluation/statistics/power.py [--trials 20] [--seconds 10] [--processes 10 --rounds 10]
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+
+from allocation import Allocation, Components, allocation
 
 from convbench.analysis.paired_ratio import ratio
 from convbench.measurement.machine.facts import machine_facts
@@ -27,6 +31,7 @@ from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.registry import discover
 from convbench.store.locations import CheckoutState
+from convbench.store.readings import walls_by_process
 from convbench.store.records import record_of
 from convbench.store.schema import Record
 from convbench.suite import Case
@@ -74,29 +79,47 @@ def trial(case: Case, settings: Settings) -> dict[str, Record]:
     return {o.backend: record_of(o, "power", "power", CheckoutState()) for o in outcomes}
 
 
+def timed(case: Case, how: Allocation, seed: int) -> tuple[dict[str, Record], float]:
+    """The records of a trial and the seconds that it took. Every process is sampled in as many rounds."""
+    rounds = {"fewest_rounds": how.rounds, "most_rounds": how.rounds, "precision": 0.0}
+    start = time.monotonic()
+    records = trial(case, Settings(budget_s=math.inf, processes=how.processes, seed=seed, **rounds))
+    return records, time.monotonic() - start
+
+
+def piloted(case: Case, seconds: float) -> Allocation:
+    """The allocation of so many seconds on this machine, from three trials that differ in processes and rounds."""
+    few, many, long = Allocation(4, 6), Allocation(10, 6), Allocation(10, 18)
+    trials = [timed(case, how, 10**6 + number) for number, how in enumerate((few, many, long))]
+    few_s, many_s, long_s = (spent_s for _, spent_s in trials)
+    round_s = max(0.001, (long_s - many_s) / (long.processes * (long.rounds - many.rounds)))
+    process_s = max(0.001, (many_s - few_s) / (many.processes - few.processes) - few.rounds * round_s)
+    once_s = max(0.0, few_s - few.processes * (process_s + few.rounds * round_s))
+    logs = [[math.log(s) for s in walls.values()] for walls in walls_by_process(trials[-1][0]["conv"]).values()]
+    found = Components.of(logs)
+    how = allocation(found, once_s, process_s, round_s, seconds)
+    print(f"pilot: rounds vary by {found.within:.2%}, processes by {found.between:.2%}; {once_s:.1f} s once, ", end="")
+    print(f"{process_s:.2f} s for a process of each, {round_s * 1000:.0f} ms for a round of it")
+    return how
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--budget", type=float, default=0.12, help="seconds of sampling for each process")
-    parser.add_argument("--precision", type=float, default=0.003)
-    parser.add_argument("--processes", type=int, default=10, help="of each of the three")
+    parser.add_argument("--seconds", type=float, default=10, help="that a trial may take, where pilots decide")
+    parser.add_argument("--processes", type=int, help="of each of the three, in place of what pilots say")
+    parser.add_argument("--rounds", type=int, default=10, help="of each process, with --processes")
     parser.add_argument("--problem", default="n1c32h100w100_o32k3_p1")
     options = parser.parse_args()
     case, facts = Case(ConvProblem.parse(options.problem)), machine_facts()
-    print(f"{facts['cpu']}, {facts['os']}, {options.problem}, 1 thread\n")
+    print(f"{facts['cpu']}, {facts['os']}, {options.problem}, 1 thread")
+    how = Allocation(options.processes, options.rounds) if options.processes else piloted(case, options.seconds)
+    print(f"{how.processes} processes of each, {how.rounds} rounds\n")
     called: dict[str, Counter[str]] = {name: Counter() for name in JUDGES}
     seconds, ratios, copies = [], [], []
     for number in range(options.trials):
-        start = time.monotonic()
-        settings = Settings(
-            budget_s=options.budget,
-            most_rounds=10_000,
-            precision=options.precision,
-            processes=options.processes,
-            seed=number,
-        )
-        records = trial(case, settings)
-        seconds.append(time.monotonic() - start)
+        records, spent_s = timed(case, how, number)
+        seconds.append(spent_s)
         for name, judge in JUDGES.items():
             for backend in ("conv-slowed", "conv-copy"):
                 called[name][backend] += judge(records[backend], records["conv"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from test_engine import CASE, ScriptedWorker, Stage
 
+from convbench.analysis.paired_ratio import ratio
 from convbench.measurement.outcome import Outcome
 from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
@@ -169,6 +170,21 @@ def test_intervals_hold_the_time_of_the_next_process(scale: float) -> None:
             record = record_of(replace(outcome, variation=variation), "r", "s", CheckoutState())
             held.append(record["low_s"] <= 0.002 <= record["high_s"])
     assert np.mean(held) >= 0.9
+
+
+def test_a_slow_down_of_two_percent_is_seen_over_processes_with_heavy_tails() -> None:
+    settings = Settings(processes=10, fewest_rounds=6, most_rounds=6, precision=0.0)
+    script = {"call_s": 0.002, "transient": SMALL, "noise": 0.01}
+    scripts = {"a": script, "copy": script, "slowed": script | {"call_s": 0.00204}}
+    seen, held = [], []
+    for seed in range(20):
+        outcomes = SimulatedMachine(settings, seed, 0.012, **scripts).measure()
+        base, copy, slowed = (record_of(outcomes[name], "r", "s", CheckoutState()) for name in scripts)
+        found, none = ratio(slowed, base), ratio(copy, base)
+        assert found is not None and none is not None
+        seen.append(found.low > 1)
+        held.append(none.includes_one)
+    assert np.mean(seen) >= 0.75 and np.mean(held) >= 0.9
 
 
 def test_the_budget_holds_whatever_settles() -> None:
