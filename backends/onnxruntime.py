@@ -6,7 +6,15 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from convbench.backend import Arithmetic, Backend, QuantizedSupport, Ready, Supports, touching
+from convbench.backend import (
+    Arithmetic,
+    Backend,
+    QuantizedArithmetic,
+    QuantizedSupport,
+    Ready,
+    Supports,
+    touching,
+)
 from convbench.problem import ACTIVATIONS, PADDING_MODES, RESIDUALS, ConvProblem, Scales
 
 from ._fusion import implementation_with, parts_of
@@ -16,12 +24,20 @@ from ._onnx.model import onnx_model
 from ._onnx.quantized import integer_model, qdq_model, qlinear_model
 from ._onnx.quantized_script import quantized_onnx_lines
 from ._onnx.script import onnx_lines
+from ._vnni import cpu_lacks_vnni
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 _BY_CONV_INTEGER = {"u8:s32", "u8:f32", "s8:s32", "s8:f32"}
+
+
+def integer_arithmetic(lacks_vnni: bool) -> QuantizedArithmetic:
+    """How ONNX Runtime computes on a CPU without VNNI, or on another. Without it, products of u8 and s8 are added in
+    pairs that saturate: "Quantize ONNX Models" in its documentation, where `reduce_range` is for that reason. Under an
+    emulated CPU those of s8 and s8 did not (`evaluation/engines/saturating_pairs.py`)."""
+    return QuantizedArithmetic(saturates={"u8"} if lacks_vnni else False)
 
 
 class _OnnxRuntime(Backend):
@@ -45,7 +61,11 @@ class _OnnxRuntime(Backend):
     )
     # Sessions are thread-safe, but this is not: the output is bound to the session, and all calls write the same one.
     # Its logistic function is a rational approximation.
-    arithmetic = Arithmetic("direct", activation_errors={"sigmoid": 2.0**-22, "silu": 2.0**-21})
+    arithmetic = Arithmetic(
+        "direct",
+        activation_errors={"sigmoid": 2.0**-22, "silu": 2.0**-21},
+        quantized=integer_arithmetic(cpu_lacks_vnni()),
+    )
     prepacks = ("weight",)
     threads = 0  # as many as the machine has cores
     limits_itself_alone = True
@@ -142,6 +162,10 @@ class _Qdq(_OnnxRuntime):
     name = "onnxruntime-qdq"
     summary = "a QDQ model, QuantizeLinear and DequantizeLinear around Conv, on ONNX Runtime's CPU kernels"
     supports = replace(_OnnxRuntime.supports, dtypes=frozenset(), quantized=QuantizedSupport({"u8:u8", "s8:s8"}))
+    arithmetic = replace(
+        _OnnxRuntime.arithmetic,
+        quantized=replace(_OnnxRuntime.arithmetic.quantized, float_sums={"s8", "s8z"}),
+    )
 
     def _quantized_model(self, problem: ConvProblem, w: np.ndarray, b: np.ndarray | None, scales: Scales) -> bytes:
         return qdq_model(problem, w, b, scales)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,6 +16,8 @@ Multiplier = Literal["exact", "float64", "float32", "fixed"]
 
 FORMATS = tuple(f"{first}:{result}" for first in INPUT_FORMATS for result in RESULT_FORMATS)
 """Every pair `input:result`: u8:s32, u8:f32, u8:u8, u8:s8, s8:s32 ..."""
+
+_WITH_ZERO_POINTS = tuple(f"{word}{z}" for word in INPUT_FORMATS for z in ("", "z"))
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,22 @@ class QuantizedArithmetic:
     """How v is computed from the sum: with no error at all ("exact"); in some float64 or float32 operations, the bias
     perhaps scaled and added in that format; or by gemmlowp's integer arithmetic, a multiplier of 31 bits and a shift,
     with a rounding after each ("fixed")."""
-    saturates: bool = False
-    """Whether sums of two products pass through 16 bits and are clamped there, as by AVX2's vpmaddubsw. Such a backend
-    is right only with weights in [-64, 63]; with larger ones, what clamping can change is forgiven. Declare it only
-    where the library documents it. It may depend on the CPU, as all of `Backend.arithmetic`."""
+    saturates: bool | Set[str] = False
+    """Whether sums of two products pass through 16 bits and are clamped there, as by AVX2's vpmaddubsw; or for which
+    inputs, such as {"u8"}. Such a backend is right only with weights in [-64, 63]; with larger ones, what clamping can
+    change is forgiven. Declare it only where the library documents it. It may depend on the CPU, as all of
+    `Backend.arithmetic`."""
 
     halves_weights: bool = False
     """Whether weights may be halved and rounded to even integers where the input is s8, and sums doubled, as oneDNN
     does without VNNI: half of a weight is small enough that no sum of two products saturates. An answer is then right
     for the weights w, or for 2 * round(w / 2) in their place, at all of its elements. Sums do not saturate where the
     input is s8, whatever `saturates` says."""
+
+    float_sums: Set[str] = frozenset()
+    """The inputs, such as {"u8z"}, where z is a zero point, of which the library may add dequantised numbers in float32
+    instead of integers, as a QDQ model is written. The neighbour is then right, too, where such a sum may have crossed
+    a half. Where all scales are powers of two and no sum is above 2^24, nothing rounds and nothing is forgiven."""
 
     least_weight: int = -128
     """The least weight that the library takes; -127 for those whose documentation leaves -128 out."""
@@ -102,11 +110,27 @@ class QuantizedArithmetic:
         for name, known in (("halves", get_args(Halves)), ("multiplier", get_args(Multiplier))):
             if getattr(self, name) not in known:
                 raise TypeError(f"{name} is {getattr(self, name)!r}; it should be one of {', '.join(known)}")
+        if not isinstance(self.saturates, bool):
+            object.__setattr__(self, "saturates", _inputs("saturates", self.saturates, INPUT_FORMATS))
+        object.__setattr__(self, "float_sums", _inputs("float_sums", self.float_sums, _WITH_ZERO_POINTS))
 
     def saturates_on(self, quantization: Quantization) -> bool:
         """Whether sums of two products may be clamped where the input has the format of `quantization`."""
-        return self.saturates and not self.halves_weights_of(quantization)
+        declared = self.saturates if isinstance(self.saturates, bool) else quantization.input in self.saturates
+        return declared and not self.halves_weights_of(quantization)
+
+    def adds_floats_on(self, quantization: Quantization) -> bool:
+        """Whether dequantised numbers may be added in float32 where the input has the format of `quantization`."""
+        return quantization.input + "z" * quantization.input_zero_point in self.float_sums
 
     def halves_weights_of(self, quantization: Quantization) -> bool:
         """Whether weights may be halved where the input has the format of `quantization`."""
         return self.halves_weights and quantization.input == "s8"
+
+
+def _inputs(name: str, words: Iterable[str], known: Collection[str]) -> frozenset[str]:
+    """`words` as a set. Raises `TypeError` where one is not known, and for a text."""
+    if isinstance(words, str) or (unknown := sorted(set(words) - set(known))):
+        shown = words if isinstance(words, str) else ", ".join(unknown)
+        raise TypeError(f"{name} is or has {shown!r}; it should be a set of {', '.join(known)}")
+    return frozenset(words)

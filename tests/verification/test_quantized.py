@@ -173,6 +173,68 @@ def test_saturating_pairs_are_wrong_unless_declared_and_then_only_for_large_weig
     assert key.judge(declared(saturates=True), right).passed
 
 
+def test_what_saturates_for_one_input_is_asked_and_judged_in_full_for_the_other() -> None:
+    arithmetic = QuantizedArithmetic(saturates={"u8"})
+    of_u8, of_s8 = (quantized_operands(layer(f"{word}:s8:s32"), "integers", 0, arithmetic) for word in ("u8", "s8"))
+    assert np.abs(of_u8.w.astype(int)).max() <= 64 < np.abs(of_s8.w.astype(int)).max()
+    p = layer("s8:s8:s32")
+    off_by_one = by_loops(p, of_s8) + 1
+    key = QuantizedOracle(p, of_s8, "integers")
+    assert not key.judge(Arithmetic(quantized=arithmetic), off_by_one).passed
+    with pytest.raises(TypeError, match="saturates is or has 'u16'; it should be a set of u8, s8"):
+        QuantizedArithmetic(saturates={"u16"})
+    with pytest.raises(TypeError, match="float_sums is or has 'u8z'; it should be a set of u8, u8z, s8, s8z"):
+        QuantizedArithmetic(float_sums="u8z")  # type: ignore[arg-type]
+
+
+def in_float32(p: ConvProblem, operands: Operands) -> NDArray[Any]:
+    """A pointwise convolution of dequantised numbers, added one after the other in float32, and requantised."""
+    scales = operands.scales
+    x = (operands.x.astype(np.float32) - np.float32(scales.x_zero)) * np.float32(scales.x_scale)
+    w = operands.w.astype(np.float32) * scales.w_scale.astype(np.float32).reshape(-1, 1, 1, 1)
+    total = np.zeros(p.output_shape, np.float32)
+    for channel in range(p.in_channels):
+        total += x[:, channel : channel + 1] * w[:, channel].reshape(1, -1, 1, 1)
+    return np.clip(np.rint(total / np.float32(scales.y_scale)) + scales.y_zero, 0, 255).astype(np.uint8)
+
+
+def cancelling() -> tuple[ConvProblem, Operands]:
+    """Sums of 245 * 127 + 1 - 245 * 127, which stand for numbers a little above 1/2: float32 loses some of the 1."""
+    p = ConvProblem(in_channels=3, height=1, width=1, out_channels=64, kernel_size=1, quantization="u8z:s8:u8")
+    x = np.array([255, 11, 255], np.uint8).reshape(1, 3, 1, 1)
+    w = np.tile(np.array([127, 1, -127], np.int8).reshape(1, 3, 1, 1), (64, 1, 1, 1))
+    w_scale = (0.7 / (2 * 0.1) * (1 + np.geomspace(1e-5, 1e-2, 64))).astype(np.float32)
+    x_scale, y_scale = float(np.float32(0.1)), float(np.float32(0.7))
+    scales = Scales(
+        x_scale=x_scale, x_zero=10, w_scale=w_scale, w_zero=np.zeros(64, np.int8), y_scale=y_scale, y_zero=0
+    )
+    return p, Operands(x=x, w=w, b=None, s=packed(scales))
+
+
+def test_sums_in_float32_have_to_be_declared_and_may_be_one_step_off_near_a_half_only() -> None:
+    p, operands = cancelling()
+    key = QuantizedOracle(p, operands, "normal")
+    answer = in_float32(p, operands)
+    assert not key.judge(declared(), answer).passed
+    assert key.judge(declared(float_sums={"u8z"}), answer).passed
+    assert not key.judge(declared(float_sums={"u8", "s8z"}), answer).passed
+    assert not key.judge(declared(float_sums={"u8z"}), answer + np.uint8(1)).passed
+    assert key.leeway(declared(float_sums={"u8z"})).max() == 1
+
+
+def test_sums_in_float32_are_exact_where_scales_are_powers_of_two_and_nothing_is_then_forgiven() -> None:
+    p = layer("u8z:s8:u8z")
+    operands = quantized_operands(p, "integers", 0)
+    key = QuantizedOracle(p, operands, "integers")
+    in_floats = declared(float_sums={"u8z"})
+    assert not key.leeway(in_floats).any()
+    right = by_loops(p, operands)
+    assert key.judge(in_floats, right).passed
+    one_off = right.copy()
+    one_off.flat[np.flatnonzero(right < 255)[0]] += 1
+    assert not key.judge(in_floats, one_off).passed
+
+
 HALVING = {"saturates": True, "halves_weights": True}
 
 

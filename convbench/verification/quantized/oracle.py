@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from convbench.backend import Arithmetic
 from convbench.problem import ConvProblem, Quantization
+from convbench.verification.bounds import LARGEST_EXACT_INTEGER, WARN_LAMBDA, gamma
 from convbench.verification.operands import Operands, complemented, result_dtype
 from convbench.verification.quantized.likely_mistakes import likely_mistake
 from convbench.verification.quantized.requantization import Admitted, Floats, Requantization
@@ -83,7 +84,7 @@ class QuantizedOracle:
     def _judged(self, arithmetic: Arithmetic, output: Any) -> Verdict:
         """The verdict for the weights as they are."""
         slack = self._saturation if arithmetic.quantized.saturates_on(self.quantization) else 0.0
-        admitted = self._admitted(arithmetic, slack)
+        admitted = self._admitted(arithmetic, slack + self._float_error(arithmetic))
         got = output.astype(np.float64)
         verdict = _judged(got, admitted, in_steps=self.quantization.result != "f32")
         if verdict.passed:
@@ -94,7 +95,7 @@ class QuantizedOracle:
     def leeway(self, arithmetic: Arithmetic) -> Floats:
         """How far two right answers by this arithmetic may differ, element by element: what its rounding leaves open.
         Sums may not."""
-        admitted = self._admitted(arithmetic, 0.0)
+        admitted = self._admitted(arithmetic, self._float_error(arithmetic))
         return np.asarray(admitted.largest - admitted.least)
 
     def judge_changed(self, arithmetic: Arithmetic, output: Any) -> Verdict:
@@ -118,6 +119,23 @@ class QuantizedOracle:
         """The same with every weight rounded to an even integer as halving does it, in int16, since 127 becomes 128."""
         even = (2 * np.rint(self.operands.w / 2)).astype(np.int16)
         return QuantizedOracle(self.problem, replace(self.operands, w=even), self.values)
+
+    def _float_error(self, arithmetic: Arithmetic) -> Floats | float:
+        """How far a sum may be off, in units of the exact one, that is one of dequantised numbers in float32."""
+        return self._error_of_float_sums if arithmetic.quantized.adds_floats_on(self.quantization) else 0.0
+
+    @cached_property
+    def _error_of_float_sums(self) -> Floats:
+        """Each operand is rounded once, and K products are added: lambda sqrt(K) u S with S = sum |x||w| + |b|, which
+        rounding errors exceed with a probability below 1e-13 (Higham and Mary 2019, lambda = 8), since K u S, which
+        they never exceed, is more than a step for layers of usual size. 0 where nothing rounds."""
+        x, w = zeroed(self.problem, self.operands)
+        bias = None if self.operands.b is None else np.abs(self.operands.b.astype(np.float64))
+        sizes = convolve(self.problem, np.abs(x), np.abs(w), bias)
+        terms = self.problem.reduction_length + self.problem.bias + 2
+        factor = min(gamma(terms, _UNIT), WARN_LAMBDA * math.sqrt(terms) * _UNIT)
+        exact = self.requantization.scales_are_powers_of_two & (sizes <= LARGEST_EXACT_INTEGER["float32"])
+        return np.where(exact, 0.0, factor * sizes)
 
     @cached_property
     def _saturation(self) -> Floats:

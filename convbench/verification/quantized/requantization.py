@@ -122,8 +122,13 @@ class Requantization:
     def _is_exact(self, word: str) -> NDArray[np.bool_]:
         """Where no operation in this format rounds: all scales are powers of two, and every number, in units of the
         last bit of v, has few enough digits."""
-        exact = np.isin(np.frexp(self.scales.w_scale)[0], 0.5).reshape(-1, 1, 1)
-        exact &= all(np.frexp(scale)[0] == 0.5 for scale in (self.scales.x_scale, self.scales.y_scale))
         unit = np.maximum(1.0, 1 / self.multiplier)  # how many of these make 1
         size = np.abs(self.sums) + 2 * np.abs(self.bias).reshape(-1, 1, 1) + (abs(self.scales.y_zero) + 1) * unit
-        return np.asarray(exact & (size <= _LARGEST_EXACT[word]))
+        return np.asarray(self.scales_are_powers_of_two & (size <= _LARGEST_EXACT[word]))
+
+    @cached_property
+    def scales_are_powers_of_two(self) -> NDArray[np.bool_]:
+        """For each channel, (O or 1, 1, 1): whether all of its scales are."""
+        of_weights = np.isin(np.frexp(self.scales.w_scale)[0], 0.5).reshape(-1, 1, 1)
+        others = (self.scales.x_scale, self.scales.y_scale)
+        return np.asarray(of_weights & all(np.frexp(scale)[0] == 0.5 for scale in others))
