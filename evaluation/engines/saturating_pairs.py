@@ -6,7 +6,7 @@
 
 Every input is the largest number of its format, and every weight 126 or 62, which are even because some libraries
 halve them. The last command has a CPU without VNNI emulated, for libraries that pick their kernels by the CPU alone. It
-prints the answers, and the exact numbers before they are rounded. Leaves with 1 where weights of 62 give a wrong answer.
+prints the answers, and the exact numbers before they are rounded. Leaves with 1 where weights of 62 are answered wrong.
 """
 
 from __future__ import annotations
@@ -58,10 +58,8 @@ def lines(backend: Backend) -> Iterator[tuple[str, bool]]:
         (large, exact), (small, exact_small) = (answer(backend, problem, weight) for weight in WEIGHTS)
         right = _nearest(large, exact)
         word = "exact" if right else "clamped"
-        yield (
-            f"{backend.name:24} {case:30} {word:8} {sorted(large)} of {exact:.2f}; {sorted(small)} of {exact_small:.2f}",
-            _nearest(small, exact_small),
-        )
+        answers = f"{sorted(large)} of {exact:.2f}; {sorted(small)} of {exact_small:.2f}"
+        yield f"{backend.name:24} {case:30} {word:8} {answers}", _nearest(small, exact_small)
 
 
 def _nearest(answers: set[int], exact: float) -> bool:
