@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -187,6 +188,16 @@ def test_what_a_lost_machine_had_is_asked_on_another(dies_at: int) -> None:
     _, listener, events = jobs(say, [machine("north"), machine("south")])
     assert events[-1][1]["row"]["status"] == "ok" and events[-1][1]["event"] == "report"
     assert "north: its worker is gone; its questions are asked on south." in listener.said
+
+
+def test_an_interrupt_while_an_answer_is_written_down_ends_the_campaign_and_not_the_program() -> None:
+    def say(name: str, requests: dict[str, Any]) -> Any:
+        return reports(requests, row(), {QUESTION: False}), None
+
+    of = FleetJobs(FakeTasks(say), [[machine("a")]], {"b": REQUEST}, Request(jobs=1), Listener())  # type: ignore[arg-type]
+    for _ in of.events():
+        signal.raise_signal(signal.SIGINT)
+    assert of.interrupted
 
 
 def test_where_a_whole_kind_is_lost_the_row_says_so_and_is_not_complete() -> None:

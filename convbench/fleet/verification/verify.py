@@ -22,7 +22,7 @@ from convbench.fleet.tasks import Message, Tasks
 from convbench.fleet.verification.findings import merged, questions_of
 from convbench.fleet.verification.kind_campaigns import KindCampaigns, Requests, backend_of, slots
 from convbench.registry import Entry, LoadFailure
-from convbench.runner.interrupts import terminated_like_interrupted
+from convbench.runner.interrupts import interrupts_wait, terminated_like_interrupted
 from convbench.runner.verify.observer import VerifyObserver
 from convbench.runner.verify.request import Request
 from convbench.runner.verify.verify import ThisMachine, Verification, verify_backends
@@ -102,11 +102,9 @@ class FleetJobs:
         if not self._requests:
             return
         try:
-            for kind in self._kinds:
-                self._start(kind, kind.first())
-            yield from self._follow()
-            self._ask_other_kinds()
-            yield from self._follow()
+            for heard in self._first_and_further():
+                with interrupts_wait():  # one that comes while the event is written down is raised here
+                    yield heard
         except KeyboardInterrupt:
             self.interrupted = True
             self._tasks.cancel()
@@ -116,6 +114,13 @@ class FleetJobs:
             died = {"event": "died", "reason": "every machine that had it was lost"}
             fails = {kind.name: kind.fails(name) for kind in self._kinds}
             yield name, {"event": "report", "row": merged(rows, fails)} if rows else died
+
+    def _first_and_further(self) -> Iterator[tuple[str, Event]]:
+        for kind in self._kinds:
+            self._start(kind, kind.first())
+        yield from self._follow()
+        self._ask_other_kinds()
+        yield from self._follow()
 
     def _start(self, kind: KindCampaigns, shares: Mapping[str, Requests]) -> None:
         for name, requests in shares.items():
