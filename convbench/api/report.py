@@ -70,7 +70,8 @@ def report(
     shown = [record for records, _ in parts for record in records]
     verified = [row for _, rows in parts for row in rows]
     if not shown and not verified:
-        raise NothingMeasuredError(f"{' and '.join(map(_name, named))} hold no records, so there is nothing to report.")
+        names = " and in ".join(map(_name, named))
+        raise NothingMeasuredError(f"there is no record in {names}, so there is nothing to report.")
     ceilings = ceilings_of(shown, folder)
     comparison = compare_records(parts[0][0], parts[1][0], threshold) if compare else None
     drawn = None if figures is None else figures_of(shown, ceilings, comparison.changes if comparison else ())

@@ -185,14 +185,18 @@ def _dated(
         dates |= dict.fromkeys(labels, day)
     if unknown := [other.label for other in environments if other.label not in dates]:
         dates |= upload_dates(library, unknown)
+    reasons = []
     for other in environments:
-        if other.label not in dates and (built := wheel_date(library, other.label, other.python)):
-            dates[other.label] = built
+        try:
+            if other.label not in dates and (built := wheel_date(library, other.label, other.python)):
+                dates[other.label] = built
+        except BackendError as error:
+            reasons.append(f"\n{error}")
     if undated := [other.label for other in environments if other.label not in dates]:
         example = ",".join(f"{version}=YYYY-MM-DD" for version in undated)
         raise BackendError(
             f"the package index does not tell when {library} {', '.join(undated)} came out, nor do the files. "
-            f"Give --dates {example}"
+            f"Give --dates {example}{''.join(reasons)}"
         )
     releases = [(other, Release(library, other.label, dates[other.label])) for other in environments]
     return sorted(releases, key=lambda pair: pair[1].date)

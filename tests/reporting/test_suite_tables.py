@@ -112,6 +112,8 @@ def test_cases_that_nobody_was_timed_in_are_not_counted_as_lost() -> None:
     assert "a was fastest in 3 of 3 cases that were timed." in text
     text = shown([*timed, record("b", "c3", 1.0)])
     assert "a was fastest in 3 of 4 cases (it ran 3)." in text
+    text = shown([record("a", "c0", 1.0), record("b", "c0", 2.0), untimed("a", "c1")])
+    assert "a was fastest in 1 of 1 case that was timed." in text
 
 
 def test_a_part_of_a_suite_is_no_whole_model() -> None:

@@ -15,6 +15,7 @@ from places import PLUGINS
 
 from convbench.errors import BackendError, ResultsError
 from convbench.measurement.environments.commits import commits_between, files_of
+from convbench.measurement.environments.release_dates import wheel_date
 from convbench.measurement.environments.release_facts import changelog_url
 from convbench.runner.bisect.log import Answered, History
 
@@ -78,13 +79,21 @@ def test_the_release_that_made_an_answer_wrong(wheels: Path, tmp_path: Path) -> 
     assert (conclusion["members"], conclusion["environments"]) == (4, 4)
 
     resumed = bisect(wheels, *words, "--resume", cwd=tmp_path)
-    assert rows(resumed)["finding"] == [step] and "which has 4 looks" in " ".join(resumed.stderr.split())
+    assert rows(resumed)["finding"] == [step], resumed.stderr
+    assert "which has 4 looks" in " ".join(resumed.stderr.split())
     assert "fake-conv 1.3: preparing" not in resumed.stderr, "what the log has is not looked at again"
     (log,) = (tmp_path / "results" / "here").glob("*.bisection")
     log.write_text(log.read_text() + '{"event": "answered", "label": 7}\n')
     spoilt = bisect(wheels, *words, "--resume", cwd=tmp_path)
     assert spoilt.returncode == 2 and "has a line that no bisection wrote" in " ".join(spoilt.stderr.split())
     assert "Traceback" not in spoilt.stderr
+
+
+def test_why_a_release_has_no_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BackendError, match=r"the date of fake-conv 7 is not known[^;]*No matching distribution"):
+        wheel_date("fake-conv", "7", sys.executable)
 
 
 @pytest.mark.timeout(900)  # environments are made, which a busy machine does ten times as slowly

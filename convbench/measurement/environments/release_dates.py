@@ -28,7 +28,9 @@ from typing import Any
 from packaging import utils
 from packaging.version import InvalidVersion, Version
 
-from convbench.measurement.environments.releases import has_pip, pip, version_of
+from convbench.errors import BackendError
+from convbench.measurement.environments.interpreters import run
+from convbench.measurement.environments.releases import has_pip, last_lines, pip, version_of
 
 _ACCEPTED = "application/vnd.pypi.simple.v1+json"
 _LIMIT_S = 30.0
@@ -59,10 +61,13 @@ def upload_dates(library: str, versions: Iterable[str], index: Index | None = No
 
 
 def wheel_date(library: str, version: str, python: str) -> str | None:
-    """The newest day (YYYY-MM-DD) of a file in the release's wheel; None if there is no wheel or no credible day."""
+    """The newest day (YYYY-MM-DD) of a file in the release's wheel; None if there is no credible one. Raises
+    `BackendError` when pip cannot fetch the wheel."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder, f"{library}=={version}"]
-        subprocess.run([*pip(python), *words], capture_output=True, check=False)
+        done = run([*pip(python), *words])
+        if done.returncode != 0:
+            raise BackendError(f"the date of {library} {version} is not known, without its wheel: {last_lines(done)}")
         days: list[tuple[int, int, int]] = []
         for wheel in Path(folder).glob("*.whl"):
             with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(wheel) as archive:

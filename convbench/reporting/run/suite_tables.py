@@ -162,6 +162,9 @@ def _standings(ranking: SuiteRanking, whole: bool, bars: bool) -> RenderableType
     return plain_table(headers, rows, right=numbers, drops=([len(numbers) + 1] if bars else []) + [3, 1])
 
 
+_RANGES = Text("In parentheses are ranges: there are too few samples for an interval.", style="dim")
+
+
 def closing(ranking: SuiteRanking) -> RenderableType:
     """Which backend was the fastest, and how much longer each other backend takes."""
     if not ranking.standings:
@@ -178,7 +181,8 @@ def closing(ranking: SuiteRanking) -> RenderableType:
     lines = in_columns([(value, name) for value, (name, _) in zip(values, known, strict=True)], (0,), gap="  ")
     width = max(map(len, lines))
     intervals = [Text(f"  {_interval(ratio)}", style="dim") for _, ratio in known]
-    return Group(sentence, *(Text(line.ljust(width)) + text for line, text in zip(lines, intervals, strict=True)))
+    table = [Text(line.ljust(width)) + text for line, text in zip(lines, intervals, strict=True)]
+    return Group(sentence, *table, *([] if all(ratio.covers for _, ratio in known) else [_RANGES]))
 
 
 def _named(standing: BackendScore) -> str:
@@ -187,7 +191,7 @@ def _named(standing: BackendScore) -> str:
 
 def _claim(best: BackendScore, ranking: SuiteRanking) -> str:
     timed = ranking.timed_cases
-    scope = f"of {count(timed, 'case')}" + (" that were timed" if timed < len(ranking.cases) else "")
+    scope = f"of {count(timed, 'case')}" + (_timed_words(timed) if timed < len(ranking.cases) else "")
     scope += f" (it ran {best.cases})" if best.cases < timed else ""
     if not best.outright:
         return f"was level with the fastest in {best.level} {scope}"
@@ -195,10 +199,14 @@ def _claim(best: BackendScore, ranking: SuiteRanking) -> str:
     return f"was fastest in {best.outright} {scope}{more}"
 
 
+def _timed_words(cases: int) -> str:
+    return " that was timed" if cases == 1 else " that were timed"
+
+
 def _interval(ratio: Ratio) -> str:
     span = interval_text(ratio.low, ratio.high, ratio.covers)
     if not ratio.covers:
-        return f"{span}, a range: too few samples for an interval"
+        return span
     if ratio.includes_one:
         return f"{span}: level"
     return f"{span}, faster over these cases" if ratio.value < 1 else span

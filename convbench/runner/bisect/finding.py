@@ -185,7 +185,7 @@ class Reporter:
         kernel = answer.kernel if isinstance(answer, Answered) else None
         return Side(
             label=label,
-            date=series.date(member, self.environments.base.python),
+            date=self.environments.date(member),
             subject=series.commits[member].subject if series.commits else None,
             answer=f"{answer.kind} {answer.sentence}".rstrip() if isinstance(answer, Answered) else None,
             median_s=facts.get("median_s"),

@@ -37,13 +37,6 @@ class Series:
     def word(self) -> str:
         return "commit" if self.commits else "release"
 
-    def date(self, member: int, python: str) -> str | None:
-        """The day of a member (YYYY-MM-DD), where it is known."""
-        label = self.labels[member]
-        if self.commits:
-            return self.commits[member].date
-        return upload_dates(self.library, [label]).get(label) or wheel_date(self.library, label, python)
-
 
 def releases_between(
     library: str, versions: Sequence[str], good: str | None, bad: str | None, python: str, *, pre: bool
@@ -108,6 +101,17 @@ class Environments:
             if isinstance(skipped := self._entries[member], Skipped):
                 self.say(f"{self.series.library} {self.series.labels[member]} is skipped: {skipped.reason}")
         return self._entries[member]
+
+    def date(self, member: int) -> str | None:
+        """The day of a member (YYYY-MM-DD), where it is known; else it says why not."""
+        library, label = self.series.library, self.series.labels[member]
+        if self.series.commits:
+            return self.series.commits[member].date
+        try:
+            return upload_dates(library, [label]).get(label) or wheel_date(library, label, self.base.python)
+        except BackendError as error:
+            self.say(_one_line(error))
+            return None
 
     def facts(self, member: int) -> ReleaseFacts:
         """What the member says of itself; nothing where it has no environment."""
