@@ -105,6 +105,7 @@ def test_every_golden_entry_is_of_one_section() -> None:
     assert {section_of(entry) for entry in GOLDEN} == set(SECTIONS)
 
 
+@pytest.mark.timeout(1800)  # some 25 commands with fresh workers, which a busy machine runs ten times as slowly
 @pytest.mark.skipif(not CONVBENCH.is_file(), reason="convbench is not installed beside this Python")
 @pytest.mark.parametrize("section", SECTIONS)
 def test_what_an_earlier_version_stored_is_read_as_it_was(section: str) -> None:

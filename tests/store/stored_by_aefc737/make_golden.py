@@ -94,7 +94,7 @@ class Golden:
             env=kept | {"CONVBENCH_MACHINE": machine} | env,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,
         )
 
     def ask(
