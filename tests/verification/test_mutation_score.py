@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -20,6 +22,8 @@ sys.path.insert(0, str(MUTATION))
 
 criteria = importlib.import_module("criteria")
 plain_calls = importlib.import_module("plain_calls")
+first_failure = importlib.import_module("mutants_judged").first_failure
+install = importlib.import_module("installed_faults").install
 
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
 BY_NAME = {criterion.name: criterion.accepts for criterion in criteria.CRITERIA}
@@ -134,3 +138,24 @@ def test_a_verification_that_breaks_down_itself_has_caught_nothing() -> None:
     assert not judged.Judged("a fault", fault, verified=broken).as_it_should_be
     assert not judged.Judged("a control", None, verified=broken).as_it_should_be
     assert judged.Judged("a control", None, verified=judged.Verified("ok", 9, 1.0)).as_it_should_be
+
+
+def test_the_first_failure_is_that_of_a_backend_where_many_were_verified_at_once(tmp_path: Path) -> None:
+    wrong, right = {"check": "exact", "question": "n1c1h3w3_o1k3", "reason": "1 of 1 differs"}, None
+    answers = [("a", right), ("b", right), ("b", wrong), ("a", right), ("a", wrong | {"check": "bound"}), ("a", wrong)]
+    events = [{"backend": name, "event": "answered", "finding": finding} for name, finding in answers]
+    (tmp_path / "vm").mkdir()
+    (tmp_path / "vm" / "1.verification").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    assert first_failure(tmp_path, "a") == (3, wrong | {"check": "bound"})
+    assert first_failure(tmp_path, "b") == (2, wrong)
+    assert first_failure(tmp_path, "c") is None
+
+
+def test_installed_faults_are_backends_of_the_machine(tmp_path: Path) -> None:
+    install(tmp_path, ["fault-zeros", "sound"])
+    code = "from convbench.registry import discover; print(*(entry.name for entry in discover()))"
+    paths = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": paths}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    names = run.stdout.split()
+    assert {"fault-zeros", "sound"} <= set(names) and "fault-second-call" not in names
