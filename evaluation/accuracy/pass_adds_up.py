@@ -10,8 +10,9 @@ an epilogue; onnxruntime-basic fuses nothing but batch norms, as a bias that its
 allocator and one thread, as in a worker.
 
 Printed for each model and engine: the sums over the convolutions inside passes, with the 95 % interval of the median
-over rounds. Then what choosing an engine by the times of each state costs, by the times inside real passes. With
---layers also each layer in milliseconds: in passes (torch only), as in a pass, warm and cold.
+over rounds. Then, for each model, what choosing an engine by the times of each state costs, by the times inside real
+passes: one engine for the whole model, and one for each layer (of those of torch, which tell each layer's time in a
+pass). With --layers also each layer in milliseconds: in passes (torch only), as in a pass, warm and cold.
 
     python evaluation/accuracy/pass_adds_up.py [--model NAME ...] [--engine NAME ...] [--rounds 12] [--layers]
 
@@ -24,6 +25,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import itertools
 import json
 import math
 import os
@@ -33,7 +35,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -351,10 +353,12 @@ def main() -> None:
         names += ["onnxruntime", BASIC]
     print(f"{facts['cpu']}, {facts['usable_cpus']} CPUs, one thread, {arguments.rounds} rounds; sums in ms")
     print(f"{'model':<16} {'engine':<20} {'in passes':>9} " + "".join(f"{state:>28}" for state in STATES))
-    worst, regrets = 0.0, []
+    worst = 0.0
+    regrets: dict[str, list[dict[str, float]]] = {"a model": [], "a layer": []}
     for model in arguments.model or MODELS:
         suites = {deployed: layers_of(f"torchvision:{model}", deployed=deployed).suite() for deployed in (False, True)}
         by_engine: dict[str, dict[str, float]] = {}
+        of_layers: dict[str, list[dict[str, float]]] = {}
         for engine in engines_of(names, model):
             suite = suites[engine.deployed]
             rounds = measured(engine, suite, arguments.rounds)
@@ -365,14 +369,20 @@ def main() -> None:
                 by_engine[engine.name] = {"real": real_s} | {s: e.median * real_s for s, e in estimates.items()}
             cells = (f"{e.median * real_s * 1e3:8.2f} {_text(e)}" for e in estimates.values())
             print(f"{model:<16} {engine.name:<20} {real_s * 1e3:9.2f} " + "".join(cells), flush=True)
+            if isinstance(engine, Torch):
+                of_layers[engine.name] = times_of_layers(rounds, suite.cases, engine.order())
             if arguments.layers:
                 show_layers(rounds, suite.cases, engine.order())
-        if by_engine:
-            regrets.append({state: _regret(by_engine, state) for state in STATES})
+        regrets["a model"].append({state: _regret(by_engine.values(), state) for state in STATES})
+        of_each = [dict(zip(of_layers, found, strict=True)) for found in zip(*of_layers.values(), strict=True)]
+        regrets["a layer"].append({state: _regret_by_layer(of_each, state) for state in STATES})
+        for unit, found in regrets.items():
+            told = ", ".join(f"{state} {found[-1][state]:.2%}" for state in STATES)
+            print(f"    choosing an engine for {unit} of {model} costs, by {told}", flush=True)
     print(f"\nAs in a pass, sums are at most {worst:.1%} from the convolutions inside real passes.")
-    for state in STATES if regrets else ():
-        values = [regret[state] for regret in regrets]
-        print(f"Choosing by {state} times costs {fmean(values):.1%} over the best engine, {max(values):.1%} at worst.")
+    for unit, state in itertools.product(regrets, STATES):
+        values = [regret[state] for regret in regrets[unit]]
+        print(f"Choosing for {unit} by {state} times costs {fmean(values):.1%}, {max(values):.1%} at worst.")
     print(f"{time.monotonic() - start:.0f} s, load {os.getloadavg()[0]:.1f}")
 
 
@@ -381,9 +391,28 @@ def _text(ratio: Estimate) -> str:
     return f"{ratio.median:6.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
-def _regret(by_engine: dict[str, dict[str, float]], state: str) -> float:
-    chosen = min(by_engine.values(), key=lambda times: times[state])
-    return chosen["real"] / min(times["real"] for times in by_engine.values()) - 1
+def times_of_layers(rounds: Sequence[Round], cases: Sequence[Case], order: Sequence[str]) -> list[dict[str, float]]:
+    """Seconds of each layer, as often as it occurs: inside real passes, and by state."""
+    found = []
+    for case in cases:
+        places = [place for place, case_id in enumerate(order) if case_id == case.problem.case_id]
+        seconds = {state: median(median(each.layers[state][case.name]) for each in rounds) for state in STATES}
+        seconds["real"] = median(each.of_layer_s(places) for each in rounds)
+        found.append({name: case.count * each_s for name, each_s in seconds.items()})
+    return found
+
+
+def _regret(engines: Collection[dict[str, float]], state: str) -> float:
+    chosen = min(engines, key=lambda times: times[state], default=None)
+    return 0.0 if chosen is None else chosen["real"] / min(times["real"] for times in engines) - 1
+
+
+def _regret_by_layer(layers: Sequence[dict[str, dict[str, float]]], state: str) -> float:
+    """How much longer a pass takes than with the best engine for each layer, conversions of layouts left out."""
+    chosen_s = math.fsum(min(layer.values(), key=lambda times: times[state])["real"] for layer in layers)
+    return (
+        chosen_s / math.fsum(min(times["real"] for times in layer.values()) for layer in layers) - 1 if layers else 0.0
+    )
 
 
 if __name__ == "__main__":
