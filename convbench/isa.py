@@ -112,6 +112,12 @@ def reason_without_switch(backend: Held, isa: Isa | None) -> str | None:
     return f"it cannot be held to {isa}: the library {only}{why}"
 
 
+def switches_in(environment: Mapping[str, str], backend: Held) -> dict[str, str]:
+    """The backend's switches that are set in an environment, whoever set them."""
+    names = {name for switches in backend.isa_switches.values() for name in switches}
+    return {name: environment[name] for name in sorted(names) if name in environment}
+
+
 def switched(inherited: Mapping[str, str], switches: Mapping[str, str]) -> dict[str, str]:
     """The variables of `switches` to set in an environment. To a variable of several flags they are added."""
     return {

@@ -4,9 +4,11 @@ An entry of `convbench/verification/known_wrong.toml` is asked by its first back
 that fails on this CPU. Run it in an environment with the engines. What was found is kept in `--kept`, and is not asked
 again: a run that was stopped goes on, and a report whose words have changed is written without asking. Entries that do
 not show here keep the report that they have. Without `--library` the list in `docs/found/README.md` and the links in
-`docs/found-by-convbench.md` are written, too.
+`docs/found-by-convbench.md` are written, too. What shows only with fewer instructions is asked with the library held to
+them, in this process, too:
 
     python evaluation/engines/found_reports.py [--library NAME ...] [--seen WORD] [--output docs/found] [--again]
+    ONEDNN_MAX_CPU_ISA=AVX2 python evaluation/engines/found_reports.py --isa avx2 --library openvino --seen VNNI
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from convbench.errors import ConvbenchError
+from convbench.isa import ISAS, Isa, flags_within
 from convbench.measurement.machine.facts import cpu_flags, machine_facts
 from convbench.registry import Entry, discover
 from convbench.reporting.verification.issue_text import issue_text
@@ -45,20 +48,20 @@ def library_of(entry: KnownWrong) -> str:
     return entry.library or entry.backends[0]
 
 
-def looked_into(entry: KnownWrong, kept: Path, *, again: bool) -> Findings | str:
+def looked_into(entry: KnownWrong, kept: Path, isa: Isa | None, *, again: bool) -> Findings | str:
     """What is found of an entry, or why nothing is; from the file `kept`, which this script wrote, if it is there."""
     if kept.exists() and not again:
         found: Findings | str = pickle.loads(kept.read_bytes())
     else:
-        found = cpu_reason(entry) or inquiry(entry)
+        found = cpu_reason(entry, isa) or inquiry(entry, isa)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(pickle.dumps(found))
     return found
 
 
-def cpu_reason(entry: KnownWrong) -> str:
+def cpu_reason(entry: KnownWrong, isa: Isa | None) -> str:
     """What keeps the entry from showing on this CPU; empty for nothing."""
-    flags = cpu_flags()
+    flags = flags_within(isa, cpu_flags())
     if missing := entry.cpu_with - flags:
         return f"needs a CPU with {' and '.join(sorted(missing))}"
     if present := entry.cpu_without & flags:
@@ -66,12 +69,12 @@ def cpu_reason(entry: KnownWrong) -> str:
     return ""
 
 
-def inquiry(entry: KnownWrong) -> Findings | str:
+def inquiry(entry: KnownWrong, isa: Isa | None) -> Findings | str:
     reason = "no backend of it is installed"
     for backend in backends_here(entry):
         for case in entry.cases:
             try:
-                return inquire(Request(text=case, backend=backend), subject(case, backend))
+                return inquire(Request(text=case, backend=backend, isa=isa), subject(case, backend))
             except ConvbenchError as error:
                 reason = str(error)
     return reason
@@ -119,6 +122,7 @@ def main() -> None:
     parser.add_argument("--seen", default="", help="entries whose description has this word only")
     parser.add_argument("--output", type=Path, default=Path("docs/found"))
     parser.add_argument("--kept", type=Path, default=Path("results/found"), help="what was found before")
+    parser.add_argument("--isa", choices=ISAS, help="ask with libraries held to this instruction set")
     parser.add_argument("--again", action="store_true", help="ask anew what is kept")
     options = parser.parse_args()
     print(machine_facts()["cpu"])
@@ -128,7 +132,7 @@ def main() -> None:
         if (options.library and library_of(entry) not in options.library) or options.seen not in entry.seen:
             continue
         name, start_s = name_of(entry), time.monotonic()
-        found = looked_into(entry, options.kept / f"{name}.pickle", again=options.again)
+        found = looked_into(entry, options.kept / f"{name}.pickle", options.isa, again=options.again)
         if isinstance(found, Findings):
             (options.output / f"{name}.md").write_text(issue_text(found), encoding="utf-8")
         else:

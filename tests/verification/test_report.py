@@ -237,6 +237,17 @@ def test_a_problem_with_an_epilogue_has_a_program_that_shows_one_element(name: s
     assert run_all(programs[:1], tmp_path) == [f"at [0, 1, 2, 3]: got {value!r}, expected {value!r}\n"]
 
 
+def test_the_program_holds_the_library_to_the_instructions_that_it_was_held_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    question, torch = "n1c1h4w4_o1k1", BACKENDS["torch"]
+    for name in {name for switches in torch.isa_switches.values() for name in switches}:
+        monkeypatch.delenv(name, raising=False)
+    assert "os.environ" not in program(question, torch)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    held = "import os\n\nos.environ.update({'ONEDNN_MAX_CPU_ISA': 'AVX2'})\n\nimport numpy as np\n"
+    assert program(question, torch).startswith(held)
+    assert "os.environ" not in program(question, Scripted("out = x"))
+
+
 WRONG_GRADIENT = """\
 import torch
 g, x = (torch.from_numpy(a.copy()) for a in (g, x))

@@ -46,6 +46,9 @@ class Request:
     narrow: bool = True
     """Whether to ask under other circumstances."""
     plugins: tuple[Path, ...] = ()
+    isa: Isa | None = None
+    """The widest instruction set that the library may use. Where the backend's arithmetic depends on it, its switch has
+    to be set in this process, too."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def inquire(request: Request, subject: Subject, on_ask: Callable[[str], None] = 
         raise NothingMeasuredError(f"{entry.name} does not compute {subject.question.problem.case_id}: it {reason}.")
     question = subject.question
     on_ask(f"{entry.name}: {question}")
-    with Examiner(entry, request.time_limit_s, request.threads) as examiner:
+    with Examiner(entry, request.time_limit_s, request.threads, isa=request.isa) as examiner:
         failure, versions = examiner(question), examiner.versions
         if failure is None:
             raise NothingMeasuredError(
@@ -113,7 +116,7 @@ def inquire(request: Request, subject: Subject, on_ask: Callable[[str], None] = 
         circumstances=circumstances,
         environment=_environment(form.environment),
         platform=_platform(),
-        command=command_for(Examiner(entry, request.time_limit_s, request.threads), [question]),
+        command=command_for(examiner, [question]),
         shared=subject.shared,
         since=first_wrong_release(machine_folder(results_folder(request.results), machine_name()), question),
     )
@@ -134,7 +137,7 @@ def _form(registry: Registry, entry: Entry, library: str | None) -> IssueForm:
 
 def _kernel(entry: Entry, question: Question, request: Request) -> str | None:
     """The kernel that computes it, in the library's words; None where it does not tell, or no answer comes."""
-    pool = WorkerPool(Settings(threads=request.threads, time_limit_s=request.time_limit_s))
+    pool = WorkerPool(Settings(threads=request.threads, time_limit_s=request.time_limit_s, isa=request.isa))
     try:
         if pool.start([entry]):
             return None
@@ -163,7 +166,7 @@ def _narrowed(
             return Circumstance(kind, value, None, other.reason)
         return Circumstance(kind, value, other is not None)
 
-    def ask_anew(kind: str, value: str, entry: Entry, threads: int, isa: Isa | None = None) -> Circumstance:
+    def ask_anew(kind: str, value: str, entry: Entry, threads: int, isa: Isa | None = request.isa) -> Circumstance:
         with Examiner(entry, request.time_limit_s, threads, isa=isa) as other:
             return ask(kind, value, other, question)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 
 from convbench.backend import Arithmetic, Backend
+from convbench.isa import switches_in
 from convbench.problem import ConvProblem
 from convbench.problem.vocabulary import GRADIENTS, OPERANDS
 from convbench.status import Status
@@ -59,6 +61,12 @@ print("inputs written to:", [None if a is None else a.tobytes() for a in ({names
 _DIRTY = "dirt = [np.full({shape}, np.nan, {name}.dtype) for _ in range(3)]; del dirt  # what comes next has NaNs in it"
 
 
+def _held_lines(backend: Backend) -> list[str]:
+    """What holds the library to the instruction set that it is held to here; libraries read it when they are loaded."""
+    held = switches_in(os.environ, backend)
+    return ["import os", "", f"os.environ.update({held!r})", ""] if held else []
+
+
 def repro_script(failure: Failure, backend: Backend) -> str | None:
     """The program, or None when the backend has no script, or the failure is of two convolutions that disagree, or of
     what the script does not have: an input that is given in the call."""
@@ -73,6 +81,7 @@ def repro_script(failure: Failure, backend: Backend) -> str | None:
         return None
     return "\n".join(
         [
+            *_held_lines(backend),
             "import numpy as np",
             *(["import ml_dtypes"] if problem.dtype == "bfloat16" else []),
             "",
