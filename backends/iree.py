@@ -98,9 +98,13 @@ class Iree(Backend):
         from ._stablehlo.convolution import lines
 
         return _SCRIPT.format(
+            residual=" + [r.transpose(0, 2, 3, 1)]" if "r" in problem.operand_shapes else "",
             module=",\n".join(f"    {line!r}" for part in lines(problem) for line in part.splitlines()),
             flags=_FLAGS,
         )
+
+    def fused_script(self, problem: ConvProblem) -> str | None:
+        return self.script(problem)
 
 
 _SCRIPT = """\
@@ -112,7 +116,7 @@ flags = {flags}
 code = compiler.compile_str(text, input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=flags)
 config = runtime.Config("local-sync")
 module = runtime.load_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, code), config)
-arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b])
+arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b]){residual}
 operands = [runtime.asdevicearray(config.device, np.array(a, order="C")) for a in arrays]
 def convolve():
     y = module["conv2d"](*operands)  # to_host gives memory that goes with it
