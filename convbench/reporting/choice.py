@@ -48,7 +48,8 @@ def answer_report(answer: Answer) -> RenderableType:
         parts: list[RenderableType] = [_answer_of_one(model.choices[0]), _ranking(model.choices[0], answer)]
     else:
         selected = answer.request.where is not None
-        parts = [Group(*_answer_of_model(model, len(answer.choices), selected)), _layers(model, answer)]
+        told = (*_answer_of_model(model, len(answer.choices), selected), *_layouts(answer))
+        parts = [Group(*told), _layers(model, answer)]
         parts += [Group(*_why(answer)), _totals(model, answer)]
     steps = [Sentence(line) for line in next_step(answer)]
     return spaced(*parts, *(Group(*lines) for lines in (list(_confidence(answer)), remarks, steps) if lines))
@@ -91,6 +92,17 @@ def _answer_of_model(model: ModelChoice, layers: int, selected: bool) -> Iterato
         ]
         share = sum(d.saved_s for d in shown) / sum(d.saved_s for d in differences)
         yield Text(f"{percent(share)} % of that lies in {_names(parts)}.")
+
+
+def _layouts(answer: Answer) -> Iterator[Text]:
+    """In which layout a torch model would follow the choices."""
+    if not answer.layouts:
+        return
+    best, *others = answer.layouts
+    kept = f"A plan keeps to one layout of tensors, {best.layout}: {duration(best.pass_s)} a pass"
+    kept += f" by {_names(best.backends)}" if len(best.backends) < 4 else f" with {len(best.backends)} backends"
+    beside = "; ".join(f"{other.layout} {duration(other.pass_s)}" for other in others)
+    yield Text(f"{kept} ({beside})." if beside else f"{kept}.")
 
 
 def _layers(model: ModelChoice, answer: Answer) -> RenderableType:

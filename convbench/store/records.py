@@ -243,7 +243,7 @@ class Conditions:
             record.get("threads") == self.threads
             and settings.get("allocator") == self.allocator
             and settings.get("cache") == self.cache
-            and bool(settings.get("handed_over")) == self.handed_over
+            and _is_handed_over(record) == self.handed_over
             and settings.get("pass_bytes") == self.pass_bytes
             and settings.get("isa") == self.isa
             and data_of(record) == self.data
@@ -251,6 +251,15 @@ class Conditions:
             and isinstance(record.get("problem"), Mapping)
             and isinstance(record.get("case_id"), str)
         )
+
+
+def _is_handed_over(record: Record) -> bool | None:
+    """Whether its calls were handed tensors; None for records of earlier versions, which handed the wrong layout to
+    backends that compute in channels-last."""
+    if not table(record, "settings").get("handed_over"):
+        return False
+    declared = table(record, "declared")
+    return True if "gives" in declared or "takes" not in declared else None
 
 
 def machine_with_results(results: Path, machine: str) -> Path:

@@ -3,23 +3,28 @@ what an answer says to do next."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from places import PLUGINS
 
 import convbench
 from convbench.analysis.choice import decide
 from convbench.analysis.roofline import Limits
-from convbench.backend import HAS_OWN_LAYOUT, TAKES_ONE_INPUT
+from convbench.backend import HAS_OWN_LAYOUT, TAKES_ONE_INPUT, Ready
 from convbench.errors import PlanError
+from convbench.measurement.sampling.handing_over import LAYOUTS, handed_over, layout_of
+from convbench.measurement.sampling.tensors import as_numpy
 from convbench.plans.trial_model import ratio_of_rounds, time_interleaved
 from convbench.problem import ConvProblem
 from convbench.registry import discover
-from convbench.runner.choose.answer import Answer, Request
+from convbench.runner.choose.answer import Answer, Request, answer_lines, plan_of
 from convbench.runner.choose.next_step import next_step
 from convbench.suite import Case
+from convbench.verification.operands import normal_operands
 
 torch = pytest.importorskip("torch")
 
@@ -73,6 +78,80 @@ def test_times_include_handing_over_and_who_cannot_be_applied_does_not_compete()
     assert (records["bound"]["status"], records["bound"]["reason"]) == ("unsupported", TAKES_ONE_INPUT)
     assert records["reference"]["suite"] == "problem-applied"  # no other command takes it for a run's time
     assert f"bound did not compete: it {TAKES_ONE_INPUT}." in " ".join(str(handed).split())
+
+
+@pytest.mark.parametrize("word", ["", "_bf16"])
+@pytest.mark.parametrize("gives", LAYOUTS)
+def test_tensors_are_handed_over_in_the_layout_in_which_the_backend_answers(gives: str, word: str) -> None:
+    formats = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+    seen: list[tuple[Any, ...]] = []
+
+    def on(x: Any, r: Any) -> Any:
+        seen.append((layout_of(x), layout_of(r), x.data_ptr()))
+        return (x + r).contiguous(memory_format=formats[gives])
+
+    x, r = (normal_operands(ConvProblem.parse(f"n2c8h10w10_o8k1{word}"), seed).x for seed in (0, 1))
+    backend = next(row.backend for row in discover() if row.name == "torch")
+    ready = handed_over(backend, Ready(lambda: None, on={"torch": on}), x, r)
+    answers = [as_numpy(ready.run()) for _ in range(3)]
+    assert ready.touch is not None
+    ready.touch()  # writes the memory that the calls read, unchanged
+    answers.append(as_numpy(ready.run()))
+    assert [one[:2] for one in seen] == [("contiguous",) * 2] + [(gives, gives)] * 3
+    assert len({address for *_, address in seen[1:]}) == 1  # nothing is converted between calls
+    assert all(np.array_equal(answer, answers[0]) for answer in answers)
+
+
+def test_a_tensor_with_one_channel_is_in_either_layout() -> None:
+    assert layout_of(torch.zeros(2, 1, 4, 4)) is None and layout_of(torch.zeros(2, 3, 1, 1)) is None
+    assert layout_of(torch.zeros(2, 3, 4, 4)) == "contiguous"
+
+
+def test_a_plan_keeps_to_the_layout_in_which_all_layers_together_are_fastest() -> None:
+    """Each of two layers is fastest in another layout; contiguous loses less where it is behind."""
+    first = [laid(record("plain", 2.0), "contiguous"), laid(record("last", 1.0), "channels-last")]
+    second = [laid(record("plain", 5.0), "contiguous"), laid(record("last", 9.0), "channels-last")]
+    answer = answered(first, second, [laid(record("either", 1.0), None), laid(record("last", 2.0), "channels-last")])
+    assert [choice.ranked[0].backend for choice in answer.choices] == ["last", "plain", "either"]
+    best, other = answer.layouts
+    assert (best.layout, best.pass_s, best.without) == ("contiguous", 8.0, 0)
+    assert (other.layout, other.pass_s, other.without) == ("channels-last", 11.0, 0)
+    plan = plan_of(answer)
+    assert [(c.backend, c.call_s, c.runner_up) for c in plan.choices] == [
+        ("plain", 2.0, None), ("plain", 5.0, None), ("either", 1.0, None)
+    ]  # fmt: skip
+    (summary,) = (line for line in answer_lines(answer) if line["type"] == "summary")
+    assert [(each["layout"], each["backends"]) for each in summary["layouts"]] == [
+        ("contiguous", ["plain", "either"]), ("channels-last", ["last", "either"])
+    ]  # fmt: skip
+
+
+def test_a_layer_without_a_backend_in_the_layout_keeps_its_fastest_one_and_counts_more() -> None:
+    only = [laid(record("last", 1.0), "channels-last")]
+    both = [laid(record("plain", 2.0), "contiguous"), laid(record("last", 4.0), "channels-last")]
+    best, other = answered(only, both).layouts
+    assert (best.layout, best.without, best.pass_s) == ("contiguous", 1, pytest.approx(1.2 + 2.0))
+    assert [choice.ranked[0].backend for choice in best.choices] == ["last", "plain"]
+    assert (other.layout, other.pass_s) == ("channels-last", 5.0)
+
+
+def test_without_for_apply_a_plan_has_the_fastest_of_each_layer() -> None:
+    first = [laid(record("plain", 2.0), "contiguous"), laid(record("last", 1.0), "channels-last")]
+    second = [laid(record("plain", 5.0), "contiguous"), laid(record("last", 9.0), "channels-last")]
+    answer = replace(answered(first, second), request=Request())
+    assert answer.layouts == () and [choice.backend for choice in plan_of(answer).choices] == ["last", "plain"]
+    assert "layouts" not in list(answer_lines(answer))[-1]
+
+
+def laid(record: Any, gives: str | None) -> Any:
+    return record | {"declared": {**record["declared"], "gives": gives}}
+
+
+def answered(*layers: list[Any]) -> Answer:
+    """An answer for `apply` with a layer for each list of records."""
+    cases = [Case(ConvProblem.parse(f"n1c8h10w10_o{8 + place}k3_p1")) for place in range(len(layers))]
+    choices = tuple(decide(case, records, 0.02) for case, records in zip(cases, layers, strict=True))
+    return Answer(Request(purpose="apply"), choices, Limits(()), "here")
 
 
 def test_for_onnx_apply_is_refused_with_what_to_type() -> None:

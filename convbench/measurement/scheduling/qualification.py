@@ -70,7 +70,10 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
             if not run.settings.time_wrong:
                 return outcome
         firsts.append(first)
-    outcome = replace(outcome, declared=outcome.declared | {"takes": list(firsts[0].takes)})
+    found: dict[str, Any] = {"takes": list(firsts[0].takes)}
+    if run.settings.handed_over:
+        found["gives"] = firsts[0].gives
+    outcome = replace(outcome, declared=outcome.declared | found)
     outcome = replace(outcome, **_first_figures(firsts), cores=run.pool.started[entry.name].cores)
     outcome = replace(outcome, touches_input=firsts[0].touches)
     if not on_cpu:

@@ -54,6 +54,7 @@ class Prepared:
     flushes: bool  # whether its device can overwrite its caches
     output: Output
     takes: tuple[str, ...] = ()  # the kinds of arrays that it takes as another input (`Ready.on`)
+    gives: str | None = None  # the layout of its output where it is handed tensors; None where that may be any
     touches: bool = True  # whether it says where its input is (`Ready.touch`)
 
 

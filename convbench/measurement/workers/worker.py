@@ -35,7 +35,7 @@ from convbench.measurement.machine.priority import Priority, before_others
 from convbench.measurement.machine.run_queue import thread_queued_s
 from convbench.measurement.sampling import device
 from convbench.measurement.sampling.cache_state import CacheState
-from convbench.measurement.sampling.handing_over import NotApplicableError, handed_over
+from convbench.measurement.sampling.handing_over import NotApplicableError, handed_over, layout_of
 from convbench.measurement.sampling.sample import Sample, SamplingPlan, take_apart, take_visit, warm_up
 from convbench.measurement.sampling.sync_check import check_sync
 from convbench.measurement.sampling.tampering import Tampering
@@ -129,6 +129,7 @@ class Worker:
             touches=self.ready.touch is not None,
             output=self._converted(self.ready, self.output),
             takes=tuple(self.ready.on),
+            gives=layout_of(self.output) if request.handed_over else None,
         )
 
     def check(self, request: messages.Check) -> messages.Checked:

@@ -22,6 +22,7 @@ from convbench.measurement.scheduling.race import FEWEST_ROUNDS
 from convbench.measurement.settings import Cache, Settings
 from convbench.plans.plan import Choice, Lead, Plan
 from convbench.problem import ConvProblem
+from convbench.runner.choose.layouts import InLayout, by_layout
 from convbench.stats.ratio import Ratio
 from convbench.store.readings import implementation, table
 from convbench.store.schema import Record
@@ -130,6 +131,16 @@ class Answer:
         """The layers that have a choice, added up."""
         return add_up(self.choices)
 
+    @cached_property
+    def layouts(self) -> tuple[InLayout, ...]:
+        """The choices in each layout of tensors, the fastest first, where they are for a torch model; else empty."""
+        return by_layout(self.model.choices) if self.request.purpose == "apply" else ()
+
+    @property
+    def planned(self) -> tuple[LayerChoice, ...]:
+        """What a plan has: for a torch model choices in one layout, else the fastest backend of each layer."""
+        return self.layouts[0].choices if self.layouts else self.model.choices
+
     @property
     def cpu(self) -> str:
         cpus = (table(record, "machine").get("cpu") for record in self.records)
@@ -149,7 +160,7 @@ class Answer:
 
 def plan_of(answer: Answer) -> Plan:
     """The plan of all layers for which there is a choice."""
-    by_problem = {choice.case.problem.case_id: choice for choice in answer.model.choices}
+    by_problem = {choice.case.problem.case_id: choice for choice in answer.planned}
     dtypes = {choice.case.problem.dtype for choice in by_problem.values()}
     versions = {"convbench": VERSION}
     for choice in by_problem.values():
@@ -217,7 +228,12 @@ def answer_lines(answer: Answer) -> Iterator[dict[str, Any]]:
         "differences": [{"case": d.choice.case.name, "saved_s": d.saved_s} for d in model.differences()],
         "tie": answer.request.tie,
         "measured": list(answer.days),
+        **({"layouts": list(map(_layout, answer.layouts))} if answer.layouts else {}),
     }
+
+
+def _layout(each: InLayout) -> dict[str, Any]:
+    return {"layout": each.layout, "pass_s": each.pass_s, "backends": list(each.backends), "without": each.without}
 
 
 def _layer(choice: LayerChoice, answer: Answer) -> dict[str, Any]:
