@@ -188,8 +188,8 @@ _OF_EXTRACT = options.together(
     click.option(
         "--share",
         is_flag=True,
-        help="With --deployed: run the torch model on the CPU, on random numbers and with the weights that its code "
-        "gives it, and say which share of a pass the layers take.",
+        help="With --deployed: run the model on the CPU, on random numbers, and say which share of a pass the layers "
+        "take. A torch model has the weights that its code gives it; an ONNX file is run by ONNX Runtime.",
     ),
     options.where,
     options.json_lines,
@@ -216,8 +216,8 @@ def extract(source: str, arguments: tuple[str, ...], trace: bool, as_json: bool,
 
     Torch models run on the meta device, without weights and memory; with --share they also run in earnest. What runs
     counts, functional calls and padding modules included, not what is declared. From files only the graph is read;
-    their code is not run. With --trace the script's own code runs; its output goes to standard error, and the exit code
-    is 1 if the script fails.
+    their code is not run, but that of an ONNX file with --share. With --trace the script's own code runs; its output
+    goes to standard error, and the exit code is 1 if the script fails.
     """
     from convbench.errors import NothingMeasuredError
     from convbench.reporting.console import say, show

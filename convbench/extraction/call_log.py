@@ -116,6 +116,8 @@ class Reading:
     """What may be joined to each layer; None where the reader does not know."""
     only_bare: tuple[str, ...] = ()
     """Sentences on what is left out of bare convolutions, and joined to them where they are deployed."""
+    flow: DataFlow | None = None
+    """The operations at the places that `deployment` names."""
 
     def deployed(self) -> Reading:
         """The same with everything joined to its convolution that can be. Raises `ModelError` where it is not known."""
@@ -203,7 +205,7 @@ class CallLog:
         sentences = (*left_out, *self.remarks)
         in_flow = [layer for layer in layers if layer.problem.direction == "forward"]
         deployment = deployment_of(self.flow, [layer.takes_epilogue for layer in in_flow])
-        return Reading(layers, sentences, input_shape, deployment, only_bare)
+        return Reading(layers, sentences, input_shape, deployment, only_bare, self.flow)
 
     def _layer(self, name: str, image: Hashable, call: Convolution | TransposedConvolution) -> Layer:
         paddings = []

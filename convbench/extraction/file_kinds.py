@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from convbench.errors import ModelError
 from convbench.files.user_file import FileKind
@@ -18,6 +19,11 @@ _IN_ITS_PLACE = (
     (b"<html", "this is a web page; download the file itself, on GitHub by the button called raw"),
     (b"\x1f\x8b", "this is compressed by gzip; type: gunzip"),
 )
+
+
+def is_onnx(model: Any) -> bool:
+    """Whether a model is an ONNX file, which a runtime computes as a whole."""
+    return isinstance(model, str) and model.lower().endswith(".onnx")
 
 
 def check_is_model(path: Path, kind: FileKind, beginning: bytes) -> None:

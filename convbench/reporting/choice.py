@@ -12,6 +12,7 @@ from convbench.analysis.backend_times import BackendTime, is_applicable
 from convbench.analysis.choice import LayerChoice
 from convbench.analysis.explanation import explanation, explanation_of_winner
 from convbench.analysis.model_total import LEFT_OUT_IS_BEHIND, ModelChoice
+from convbench.extraction.file_kinds import is_onnx
 from convbench.reporting.console import Sentence, spaced
 from convbench.reporting.numbers import (
     aligned,
@@ -26,7 +27,7 @@ from convbench.reporting.numbers import (
 )
 from convbench.reporting.run.suite_tables import absent_sentence
 from convbench.reporting.tables import plain_table
-from convbench.runner.choose.answer import Answer, is_onnx
+from convbench.runner.choose.answer import Answer
 from convbench.runner.choose.competitors import CANNOT_BE_APPLIED, COMPUTES
 from convbench.runner.choose.next_step import next_step
 from convbench.runner.selection import is_exact

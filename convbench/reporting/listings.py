@@ -14,6 +14,7 @@ from rich.text import Text
 from convbench.backend import Backend
 from convbench.extraction.deployed.pass_share import is_run, sentence_of
 from convbench.extraction.extract import Extracted
+from convbench.extraction.file_kinds import is_onnx
 from convbench.problem import DTYPES
 from convbench.registry import Entry, Row, versions
 from convbench.reporting.console import spaced
@@ -132,7 +133,7 @@ def extraction_sentences(model: Extracted, suite: Suite, written: Path | None) -
     yield from (f"left out: {sentence}" for sentence in model.left_out)
     if model.share is not None:
         yield sentence_of(model.share)
-    elif any((model.joined or {}).values()) and is_run(model.source):
+    elif any((model.joined or {}).values()) and (is_run(model.source) or is_onnx(model.source)):
         yield "--share runs the model here, on random numbers, and says which share of a pass these layers take."
     if written is not None and suite.cases:
         yield f"Written to {written}; next: convbench run --suite {shlex.quote(str(written))}"

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from convbench.errors import ModelError
-from convbench.extraction.deployed.pass_share import share_of
+from convbench.extraction.deployed.pass_share import PassShare, share_of
 from convbench.extraction.extract import Extracted, layers_of, layers_of_script
+from convbench.extraction.file_kinds import is_onnx
+from convbench.extraction.onnx.pass_share import share_of_onnx
 from convbench.extraction.suite_text import suite_text
 from convbench.files.user_file import real_path
 from convbench.suite import Suite
@@ -28,7 +30,8 @@ def extract_layers(
 ) -> tuple[Extracted, Suite]:
     """What the model `source` runs, and the suite of those convolutions for which `where` holds, which may have none.
     If there are any, they are written to `output`. `inputs` are those of `layers_of`. With `trace` the source is a
-    script, which is run with these arguments. With `share` a torch model is run on one thread, for `Extracted.share`.
+    script, which is run with these arguments. With `share` a torch model or an ONNX file is run on one thread, for
+    `Extracted.share`.
 
     Raises `ModelError` for a model that cannot be read or an `output` that cannot be written, and `SuiteError` for a
     condition `where` that cannot be understood; both are found before the model is read, which may take long.
@@ -51,10 +54,16 @@ def extract_layers(
         model = layers_of_script(Path(source), trace, dtype=inputs.get("dtype"))
     suite = model.suite() if where is None else filtered(model.suite(), where)
     if share and model.cases:
-        model = replace(model, share=share_of(source, model.input_shape, threads=1))
+        model = replace(model, share=_share(source, model))
     if output is not None and suite.cases:
         _write(output, suite)
     return model, suite
+
+
+def _share(source: str, model: Extracted) -> PassShare | str:
+    if is_onnx(source):
+        return share_of_onnx(Path(source), model.input_shape, threads=1)
+    return share_of(source, model.input_shape, threads=1)
 
 
 def _write(path: Path, suite: Suite) -> None:

@@ -34,11 +34,13 @@ class PassShare:
     joined: float
     pass_s: float
     threads: int
+    runtime: str = "torch"
+    """Whose operators these are."""
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         return (
-            f"{self.joined:.1%} of the time of the operators of torch in a pass, the convolutions alone "
+            f"{self.joined:.1%} of the time of the operators of {self.runtime} in a pass, the convolutions alone "
             f"{self.convolutions:.1%} (a pass takes {self.pass_s * 1e3:.3g} ms with {threads})"
         )
 

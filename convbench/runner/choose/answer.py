@@ -112,11 +112,6 @@ class Request:
         return self.suite.name if isinstance(self.suite, Suite) else self.suite or ""
 
 
-def is_onnx(model: Any) -> bool:
-    """Whether a model is an ONNX file, which a runtime computes as a whole."""
-    return isinstance(model, str) and model.lower().endswith(".onnx")
-
-
 @dataclass(frozen=True)
 class Answer:
     """The choices for each layer of `request`, on `machine` with its `limits`."""

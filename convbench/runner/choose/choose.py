@@ -12,11 +12,12 @@ from convbench.analysis.choice import decide
 from convbench.analysis.prediction.layer_time import Predictor
 from convbench.analysis.roofline import Limits
 from convbench.errors import NothingMeasuredError, PlanError
+from convbench.extraction.file_kinds import is_onnx
 from convbench.measurement.cache_choice import Caches
 from convbench.measurement.machine.facts import machine_name
 from convbench.problem import Direction
 from convbench.registry import discover
-from convbench.runner.choose.answer import Answer, Request, is_onnx
+from convbench.runner.choose.answer import Answer, Request
 from convbench.runner.choose.competitors import computes_in_less
 from convbench.runner.choose.deployed import deployed_sentences
 from convbench.runner.choose.layer_race import answer_by_racing

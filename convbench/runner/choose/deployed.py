@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from convbench.extraction.deployed.pass_share import sentence_of, share_of
 from convbench.extraction.extract import Extracted, joined_text
+from convbench.extraction.file_kinds import is_onnx
 from convbench.runner.choose.answer import Request
 
 
@@ -16,5 +17,9 @@ def deployed_sentences(request: Request, extracted: Extracted) -> Iterator[str]:
         "--bare chooses by the convolutions alone."
     )
     if not request.measures or not any((extracted.joined or {}).values()):
+        return
+    if is_onnx(request.model):
+        says = "runs the file and says which share of a pass that is"
+        yield f"convbench extract {request.model} --deployed --share {says}."
         return
     yield sentence_of(share_of(request.model, extracted.input_shape, request.threads))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convbench.analysis.backend_times import is_applicable
+from convbench.extraction.file_kinds import is_onnx
 from convbench.installation import pip_line
 from convbench.registry import discover
-from convbench.runner.choose.answer import Answer, is_onnx
+from convbench.runner.choose.answer import Answer
 
 
 def next_step(answer: Answer) -> Iterator[str]:
