@@ -42,7 +42,7 @@ OPTIONAL_OF = {
     "plans": {"torch"},
     "measurement": {"torch"},
     "reporting": {"altair", "vl_convert"},
-    "extraction": {"onnx", "timm", "torch", "torchvision"},
+    "extraction": {"onnx", "onnxruntime", "timm", "torch", "torchvision"},
 }  # the same, in one row only
 OF_AN_EXTRA = {"reporting/page/figures.py"}  # imported within a function, where the extra is installed
 FIRST_ROW_OF = {"rich": "reporting", "click": "cli"}

@@ -49,8 +49,8 @@ def answer_report(answer: Answer) -> RenderableType:
         parts: list[RenderableType] = [_answer_of_one(model.choices[0]), _ranking(model.choices[0], answer)]
     else:
         selected = answer.request.where is not None
-        told = (*_answer_of_model(model, len(answer.choices), selected), *_layouts(answer))
-        parts = [Group(*told), _layers(model, answer)]
+        answers = (*_answer_of_model(model, len(answer.choices), selected), *_layouts(answer))
+        parts = [Group(*answers), _layers(model, answer)]
         parts += [Group(*_why(answer)), _totals(model, answer)]
     steps = [Sentence(line) for line in next_step(answer)]
     return spaced(*parts, *(Group(*lines) for lines in (list(_confidence(answer)), remarks, steps) if lines))

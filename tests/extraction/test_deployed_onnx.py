@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from convbench.extraction.deployed.pass_share import PassShare
 from convbench.extraction.extract import Extracted, layers_of
+from convbench.extraction.inputs import Inputs
+from convbench.extraction.onnx.graph import read_onnx
+from convbench.extraction.onnx.pass_share import node_times, parts_of, share_in, share_of_onnx
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
@@ -108,3 +113,56 @@ def test_the_parts_of_fused_conv_are_joined(
     assert said == (bool(attributes) and not ending)
     assert problems(path) == [(BEHIND + "_bias" * ("scale" in inputs), 1, "c")]
     assert any("besides its convolution" in sentence for sentence in layers_of(str(path)).left_out)
+
+
+# --- the share of a pass ----------------------------------------------------------------------------------------------
+
+RESIDUAL = [CONV, node("Add", "x c", "a"), node("Relu", "a", "r"), node("MaxPool", "r", "y", kernel_shape=[2, 2])]
+
+
+def test_the_nodes_of_a_fusion_count_and_no_others(tmp_path: Path) -> None:
+    reading = read_onnx(saved(tmp_path, RESIDUAL, [W]), Inputs.of(None, None))
+    convolutions, joined = parts_of(reading)
+    assert convolutions == {"c"} and joined == {"c", "a", "r"}
+    outputs = {f"node-{place}": tuple(one.output) for place, one in enumerate(RESIDUAL)}
+    seconds = {"node-0": 4.0, "node-1": 2.0, "node-2": 1.0, "node-3": 2.0, "a node of the runtime": 1.0}
+    assert share_in(seconds, outputs, convolutions) == pytest.approx(0.4)
+    assert share_in(seconds, outputs, joined) == pytest.approx(0.7)
+
+
+def test_a_fused_convolution_counts_as_its_node(tmp_path: Path) -> None:
+    fused = node("FusedConv", "x w", "c", domain="com.microsoft", pads=[1, 1, 1, 1], activation="Relu")
+    reading = read_onnx(saved(tmp_path, [fused, node("Tanh", "c", "y")], [W]), Inputs.of(None, None))
+    assert parts_of(reading) == ({"c"}, {"c"})
+
+
+def test_a_profile_has_the_times_of_its_nodes_for_each_pass() -> None:
+    """Events come in any order; one of a pass ends after those of its nodes."""
+    events = [
+        {"name": "model_loading", "ts": 0, "dur": 50},
+        {"name": "model_run", "ts": 100, "dur": 100},
+        {"name": "node-1_kernel_time", "ts": 150, "dur": 30},
+        {"name": "node-0_kernel_time", "ts": 101, "dur": 40},
+        {"name": "SequentialExecutor::Execute", "ts": 100, "dur": 99},
+        {"name": "node-0_kernel_time", "ts": 201, "dur": 10},
+        {"name": "model_run", "ts": 200, "dur": 50},
+        {"name": "thread_name"},
+    ]
+    first, second = node_times(events)
+    assert first == {"node-0": pytest.approx(40.5e-6), "node-1": pytest.approx(30.5e-6)}
+    assert second == {"node-0": pytest.approx(10.5e-6)}
+
+
+def test_the_share_of_a_file_is_measured_by_its_runtime(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install 'convbench[onnxruntime]' for the share of ONNX files")
+    path = saved(tmp_path, RESIDUAL, [W])
+    share = share_of_onnx(path, (1, 3, 16, 17), 1)
+    assert isinstance(share, PassShare) and 0 < share.convolutions < share.joined < 1 and share.pass_s > 0
+    unknown = saved(tmp_path, [CONV, node("Unheard", "c", "y", domain="my.own")], [W])
+    assert str(share_of_onnx(unknown, (1, 3, 16, 17), 1)).startswith("ONNX Runtime does not run it")
+
+
+def test_without_the_runtime_the_share_has_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    reason = share_of_onnx(saved(tmp_path, RESIDUAL, [W]), (1, 3, 16, 17), 1)
+    assert reason == "onnxruntime is not installed; type: pip install onnxruntime"

@@ -6,6 +6,7 @@ profile has the time of each node. Inputs are random. This is the only reader th
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import shutil
@@ -34,7 +35,7 @@ def share_of_onnx(path: Path, input_shape: tuple[int, ...], threads: int) -> Pas
     """The share for the model in `path`, whose image has this shape; or why it is not known. Raises `ModelError` for a
     file that cannot be read."""
     try:
-        import onnxruntime
+        onnxruntime = importlib.import_module("onnxruntime")
     except ImportError:
         return "onnxruntime is not installed; type: pip install onnxruntime"
     inputs = Inputs.of(input_shape, None)

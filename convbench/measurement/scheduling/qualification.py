@@ -70,10 +70,10 @@ def qualify(run: CaseRun, entry: Entry, rejection_reason: RejectionReason) -> Ca
             if not run.settings.time_wrong:
                 return outcome
         firsts.append(first)
-    found: dict[str, Any] = {"takes": list(firsts[0].takes)}
+    facts: dict[str, Any] = {"takes": list(firsts[0].takes)}
     if run.settings.handed_over:
-        found["gives"] = firsts[0].gives
-    outcome = replace(outcome, declared=outcome.declared | found)
+        facts["gives"] = firsts[0].gives
+    outcome = replace(outcome, declared=outcome.declared | facts)
     outcome = replace(outcome, **_first_figures(firsts), cores=run.pool.started[entry.name].cores)
     outcome = replace(outcome, touches_input=firsts[0].touches)
     if not on_cpu:

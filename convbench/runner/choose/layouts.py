@@ -38,8 +38,8 @@ def by_layout(choices: Sequence[LayerChoice]) -> tuple[InLayout, ...]:
     """The choices in each layout that is some layer's, the fastest layout first; empty where no record names one. Each
     of `choices` has a time."""
     named = {layout_of(time) for choice in choices for time in choice.ranked}
-    found = (_in_layout(layout, choices) for layout in LAYOUTS if layout in named)
-    return tuple(sorted(found, key=lambda each: each.pass_s))
+    layouts = (_in_layout(layout, choices) for layout in LAYOUTS if layout in named)
+    return tuple(sorted(layouts, key=lambda each: each.pass_s))
 
 
 def layout_of(time: BackendTime) -> str | None:
