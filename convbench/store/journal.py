@@ -203,13 +203,15 @@ def _decoder(only: tuple[str, ...]) -> Callable[[bytes], Record]:
 
 
 def jsonable(value: Any) -> Any:
-    """`value` with null for the numbers that JSON lacks (NaN, infinities)."""
+    """`value` with null for the numbers that JSON lacks (NaN, infinities), and a set as a list in order."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [jsonable(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(jsonable, value))
     return value
 
 

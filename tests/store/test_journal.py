@@ -29,7 +29,7 @@ from convbench.measurement.sampling.sample import Sample
 from convbench.measurement.settings import Settings
 from convbench.problem import ConvProblem
 from convbench.status import Status
-from convbench.store.journal import Journal, journals, parse_line, read_records
+from convbench.store.journal import Journal, journals, line_of, parse_line, read_records
 from convbench.store.line_file import JournalWarning, end_last_line
 from convbench.store.locations import CheckoutState
 from convbench.store.records import record_of, records
@@ -572,3 +572,9 @@ def test_an_outcome_comes_back_from_its_record_by_load(given_outcomes: list[Outc
         assert not samples or row["round"] == [sample.round for sample in one.samples]
         assert raw[i]["settings"] == dataclasses.asdict(one.settings)
         assert [verdict["passed"] for verdict in raw[i]["verdicts"]] == [verdict.passed for verdict in one.verdicts]
+
+
+def test_a_set_that_a_backend_declares_is_a_list_in_order() -> None:
+    """A set has no order of its own, and two records of one backend have to be equal."""
+    line = line_of({"declared": {"quantized": {"float_sums": frozenset({"u8z", "s8z"})}}})
+    assert json.loads(line) == {"declared": {"quantized": {"float_sums": ["s8z", "u8z"]}}}
