@@ -172,6 +172,18 @@ def test_intervals_hold_the_time_of_the_next_process(scale: float) -> None:
     assert np.mean(held) >= 0.9
 
 
+def test_copies_are_visited_alike_so_that_a_thin_end_is_no_difference() -> None:
+    thin_end = tuple(1 + 0.25 * np.exp(-i / 1.5) + 0.06 * np.exp(-i / 10) for i in range(60))
+    script = {"call_s": 0.0021, "transient": thin_end, "noise": 0.012}
+    scripts = {"a": script, "copy": script, "short": {"call_s": 0.0008}}
+    settings = Settings(processes=3, fewest_rounds=4, most_rounds=4, precision=0.0)
+    for seed in range(8):
+        outcomes = SimulatedMachine(settings, seed, **scripts).measure()
+        calls = {name: outcome.samples[0].sample.calls for name, outcome in outcomes.items()}
+        assert abs(calls["a"] - calls["copy"]) <= 1 and calls["short"] * 0.0008 < 0.012
+        assert median_s(outcomes["copy"]) / median_s(outcomes["a"]) == pytest.approx(1, abs=0.01)
+
+
 def test_a_slow_down_of_two_percent_is_seen_over_processes_with_heavy_tails() -> None:
     settings = Settings(processes=10, fewest_rounds=6, most_rounds=6, precision=0.0)
     script = {"call_s": 0.002, "transient": SMALL, "noise": 0.01}

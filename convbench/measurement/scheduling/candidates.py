@@ -50,6 +50,13 @@ class WorkerSamples:
         calls, discarded = (-(-count // per_reading) * per_reading for count in (sampled, settling.calls))
         self.plan = SamplingPlan(calls, discarded, calls_per_reading=per_reading)
 
+    def last(self, discarded_s: float, sampled_s: float) -> None:
+        """Discard for so many seconds after a switch, and sample for so many."""
+        per_reading = calls_per_reading(self.call_s, discarded_s + sampled_s)
+        reading_s = per_reading * max(self.call_s, 1e-9)
+        discarded, sampled = (round(seconds / reading_s) * per_reading for seconds in (discarded_s, sampled_s))
+        self.plan = SamplingPlan(max(per_reading, sampled), discarded, calls_per_reading=per_reading)
+
     def add(self, sample: RoundSample, readings: Sequence[float]) -> None:
         """Keep a sample. What every sample discards is decided anew from the readings of all visits."""
         self.samples.append(sample)

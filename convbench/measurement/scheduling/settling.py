@@ -7,14 +7,16 @@ keeps the longest visits; where its curve has no plateau at all, its record says
 
 Start-up transients have a long thin end: calls may still be 1 % slow 8 ms after a switch, and steady after 16
 (`evaluation/accuracy/after_a_switch.py`). No rule sees that in a visit of 8 ms. So the first visits are longer than
-most samples will be, and a sample is the shortest that is as fast as the rest of them.
+most samples will be, and a sample is the shortest that is as fast as the rest of them. What three visits say of that
+differs from one copy of a backend to the next, and a longer visit reads a little faster. So backends that take nearly
+as long are visited alike, as long as the longest of them: between these a small difference may decide.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean, median
@@ -31,6 +33,7 @@ _VISITS = 3
 _FIRST_VISIT_S, _LONGEST_VISIT_S = 0.032, 0.128
 _FEWEST_READINGS = 6
 _MOST_ABOVE_ALONE = 0.05  # how much slower than alone a plateau may be before a longer visit is tried
+_NEAR = 1.25  # times slower; the first visits tell no better which backends may be level
 _MOST_ABOVE_REST = 0.0025  # how much slower a sample may be than the second half of a visit: a quarter of the precision
 
 
@@ -130,3 +133,16 @@ def settle(run: CaseRun, rule: Race | NoRace, on_visits: Callable[[int], None]) 
                     yield failure
         probes = [probe for probe in probes if not probe.is_gone]
         pending = [probe for probe in pending if not probe.is_gone and not probe.is_done(run.settings.sample_s)]
+    _visit_alike([candidate for candidate in run.candidates if candidate.to_sample])
+
+
+def _visit_alike(candidates: Sequence[Candidate]) -> None:
+    """Make the visits of each candidate as long as those of the candidates that take nearly as long."""
+    settled = [c for c in candidates if c.workers[0].settling is not None]
+    lengths = [
+        (w.call_s, w.plan.discarded * w.call_s, w.plan.calls * w.call_s) for w in (c.workers[0] for c in settled)
+    ]
+    for candidate, (call_s, _, _) in zip(settled, lengths, strict=True):
+        near = [each for each in lengths if call_s / _NEAR <= each[0] <= call_s * _NEAR]
+        for worker in candidate.to_sample:
+            worker.last(max(discarded_s for _, discarded_s, _ in near), max(sampled_s for *_, sampled_s in near))
