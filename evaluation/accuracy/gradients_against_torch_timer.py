@@ -118,10 +118,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.3, help="of torch's timer, in each process")
     parser.add_argument("--processes", type=int, default=4, help="of each timer, for each layer; 0: not in processes")
     parser.add_argument("--layers", type=int, default=10)
+    parser.add_argument("--direction", choices=_DIRECTIONS, help="this one only; otherwise both")
     options = parser.parse_args()
     facts, layers = machine_facts(), distinct_layers(options.layers)
     print(f"{facts['cpu']}, {facts['vector_isa']}, {facts['os']}, 1 thread")
-    for direction in _DIRECTIONS:
+    for direction in _DIRECTIONS if options.direction is None else (options.direction,):
         cases = [Case(case.problem.replace(direction=direction)) for case in layers]
         name = direction.replace("_", " ")
         if options.rounds:

@@ -1,4 +1,4 @@
-"""Seeded faults of the gradients and of training steps as backends, and correct ones as controls. A plugin file:
+"""Seeded faults of the gradients and of training steps as backends, and the correct ones as a control. A plugin file:
 
     convbench verify --plugin evaluation/mutation/gradient_faults.py --direction weight_gradient --backend 'fault-dw-*'
 
@@ -13,12 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # a plugin is loaded from its file alone
 
 from seeded_faults import gradients, steps
-from seeded_faults.gradient import SeededGradient
-from seeded_faults.step import SeededStep
+from seeded_faults.training import SeededTraining
 
-BACKENDS = (
-    SeededGradient(),
-    SeededStep(),
-    *map(SeededGradient, gradients.FAULTS),
-    *map(SeededStep, steps.FAULTS),
-)
+BACKENDS = (SeededTraining(), *map(SeededTraining, (*gradients.FAULTS, *steps.FAULTS)))

@@ -3,8 +3,7 @@
     python evaluation/mutation/gradient_score.py [--only 'fault-dw-*'] [--search-time 10] [--jobs 2]
 
 Each fault of `gradient_faults.py` is verified alone, by the command, in its direction, until its first failure or the
-end; so is each correct control, in every direction that it has. Leaves with 1 when a fault was missed, or a control
-failed.
+end; so is the correct control, in every direction. Leaves with 1 when a fault was missed, or the control failed.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ import sys
 
 from family_score import exit_code, judged
 from gradient_faults import BACKENDS
-from seeded_faults.gradient import SeededGradient
-from seeded_faults.step import SeededStep
+from seeded_faults.training import SeededTraining
 
 from convbench.problem import DIRECTIONS
 
 
-def directions(backend: SeededGradient | SeededStep) -> tuple[str, str]:
+def directions(backend: SeededTraining) -> tuple[str, str]:
     computed = backend.supports.directions if backend.fault is None else {backend.fault.direction}
     return "--direction", ",".join(each for each in DIRECTIONS if each in computed)
 

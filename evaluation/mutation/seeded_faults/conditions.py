@@ -70,6 +70,20 @@ CONDITIONS: dict[str, Callable[[ConvProblem], bool]] = {
 }
 
 
+def conditions_of(when: str) -> list[str]:
+    """The names that are joined by " & "; ValueError where one is no name of `CONDITIONS`."""
+    names = when.split(" & ") if when else []
+    for name in names:
+        if name not in CONDITIONS:
+            raise ValueError(f"{name!r} is no condition")
+    return names
+
+
+def all_hold(when: str, problem: ConvProblem) -> bool:
+    """Whether every condition that `when` joins by " & " holds for the problem."""
+    return all(CONDITIONS[name](problem) for name in conditions_of(when))
+
+
 def _spans(problem: ConvProblem) -> tuple[int, int]:
     """Pixels from the first tap to the last, of rows and of columns."""
     (kh, kw), (dh, dw) = problem.kernel_size, problem.dilation

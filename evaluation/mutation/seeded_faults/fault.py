@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from convbench.backend import WHOLE_OF_CONV2D, Arithmetic, Backend, Ready
 from convbench.problem import ConvProblem
-from seeded_faults.conditions import CONDITIONS
+from seeded_faults.conditions import all_hold, conditions_of
 from seeded_faults.convolution import SOUND, Array, Steps, convolve
 
 if TYPE_CHECKING:
@@ -61,16 +61,14 @@ class Fault:
     around: Callable[[Call], Any] = Call.compute
 
     def __post_init__(self) -> None:
-        for condition in self.conditions:
-            if condition not in CONDITIONS:
-                raise ValueError(f"{self.name}: {condition!r} is no condition")
+        conditions_of(self.when)
 
     @property
     def conditions(self) -> list[str]:
-        return self.when.split(" & ") if self.when else []
+        return conditions_of(self.when)
 
     def acts_on(self, problem: ConvProblem) -> bool:
-        return all(CONDITIONS[condition](problem) for condition in self.conditions)
+        return all_hold(self.when, problem)
 
 
 @dataclass(eq=False)

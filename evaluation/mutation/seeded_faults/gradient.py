@@ -1,4 +1,4 @@
-"""A correct gradient of conv2d by index, what a fault may change of it, and a backend with one fault.
+"""A correct gradient of conv2d by index, and what a fault may change of it.
 
 The pixels that taps meet are those of `convolution.py`; gradients are sent back to them one by one. It shares no code
 with convbench's reference nor with any backend. Sums are kept in float64 for float64 and in float32 for the rest.
@@ -6,27 +6,15 @@ with convbench's reference nor with any backend. Sums are kept in float64 for fl
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from convbench.backend import Arithmetic, Backend, Ready, Supports
-from convbench.problem import DTYPES, PADDING_MODES, ConvProblem, Direction
-from seeded_faults.conditions import CONDITIONS
+from convbench.problem import ConvProblem
 from seeded_faults.convolution import OUTSIDE, Array, Axis, fill, plan_of
 
-if TYPE_CHECKING:
-    from convbench.verification.question import Calls, Layout, Values
-
-EACH = Supports(
-    dtypes=set(DTYPES),
-    padding_modes=set(PADDING_MODES),
-    negative_padding=True,
-    directions={"input_gradient", "weight_gradient", "bias_gradient"},
-)
 Places = tuple[Array, ...]
 
 
@@ -112,54 +100,3 @@ def _met(problem: ConvProblem, change: Callable[[Axis], Axis]) -> tuple[Array, A
     rows, columns = plan.rows.pixels(), plan.columns.pixels()
     assert rows.min() >= OUTSIDE and columns.min() >= OUTSIDE
     return rows, columns, plan
-
-
-@dataclass(frozen=True)
-class GradientFault:
-    """A fault of one direction, that acts on problems for which every one of `when`, names of `CONDITIONS`, holds.
-
-    `example` is the id of a case that shows it, put with `values`, `layout` and `calls`.
-    """
-
-    name: str
-    direction: Direction
-    wrong: str
-    example: str
-    change: Callable[[GradientCall], Array]
-    when: str = ""
-    values: Values = "integers"
-    layout: Layout = "contiguous"
-    calls: Calls = "few"
-
-    def acts_on(self, problem: ConvProblem) -> bool:
-        conditions = self.when.split(" & ") if self.when else []
-        return problem.direction == self.direction and all(CONDITIONS[each](problem) for each in conditions)
-
-
-@dataclass(eq=False)
-class SeededGradient(Backend):
-    """The correct gradients with one fault, or with none."""
-
-    fault: GradientFault | None = None
-    kept: dict[Any, Any] = field(default_factory=dict)
-    requires = ("numpy",)
-    supports = EACH
-    arithmetic = Arithmetic("gemm")
-    thread_safe = True
-
-    def __post_init__(self) -> None:
-        self.name = f"fault-{self.fault.name}" if self.fault else "sound-gradients"
-        self.summary = self.fault.wrong if self.fault else "correct"
-
-    def prepare(self, problem: ConvProblem, x: Array, w: Array, b: Array | None) -> Ready:
-        raise NotImplementedError("only gradients are computed here")
-
-    def prepare_gradient(self, problem: ConvProblem, g: Array, x: Array | None, w: Array | None) -> Ready:
-        numbers = itertools.count(1)
-        acts = self.fault is not None and self.fault.acts_on(problem)
-
-        def run() -> Any:
-            call = GradientCall(problem, g, x, w, next(numbers), self.kept)
-            return self.fault.change(call) if acts and self.fault else call.compute()
-
-        return Ready(run)

@@ -10,8 +10,9 @@ import ml_dtypes
 import numpy as np
 
 from seeded_faults.convolution import Array, Axis, zeros
-from seeded_faults.gradient import GradientCall, GradientFault, Places
+from seeded_faults.gradient import GradientCall, Places
 from seeded_faults.operands import memory_order, through_bfloat16, without_nan
+from seeded_faults.training import TrainingFault
 
 Change = Callable[[GradientCall], Array]
 
@@ -104,9 +105,9 @@ def _without_last_column(g: Array) -> Array:
     return g
 
 
-def _of_input() -> tuple[GradientFault, ...]:
-    def fault(name: str, wrong: str, example: str, change: Change, when: str = "", **more: Any) -> GradientFault:
-        return GradientFault(f"dx-{name}", "input_gradient", wrong, f"{example}_dgrad", change, when, **more)
+def _of_input() -> tuple[TrainingFault, ...]:
+    def fault(name: str, wrong: str, example: str, change: Change, when: str = "", **more: Any) -> TrainingFault:
+        return TrainingFault(f"dx-{name}", "input_gradient", wrong, f"{example}_dgrad", change, when, **more)
 
     return (
         fault("stride-ignored", "every stride is 1", "n1c2h7w7_o3k3_s2", _axes(stride=1), "strided"),
@@ -222,9 +223,9 @@ def _of_input() -> tuple[GradientFault, ...]:
     )
 
 
-def _of_weight() -> tuple[GradientFault, ...]:
-    def fault(name: str, wrong: str, example: str, change: Change, when: str = "", **more: Any) -> GradientFault:
-        return GradientFault(f"dw-{name}", "weight_gradient", wrong, f"{example}_wgrad", change, when, **more)
+def _of_weight() -> tuple[TrainingFault, ...]:
+    def fault(name: str, wrong: str, example: str, change: Change, when: str = "", **more: Any) -> TrainingFault:
+        return TrainingFault(f"dw-{name}", "weight_gradient", wrong, f"{example}_wgrad", change, when, **more)
 
     return (
         fault(
@@ -318,9 +319,9 @@ def _of_weight() -> tuple[GradientFault, ...]:
     )
 
 
-def _of_bias() -> tuple[GradientFault, ...]:
-    def fault(name: str, wrong: str, example: str, change: Change, when: str = "", **more: Any) -> GradientFault:
-        return GradientFault(f"db-{name}", "bias_gradient", wrong, f"{example}_bias_bgrad", change, when, **more)
+def _of_bias() -> tuple[TrainingFault, ...]:
+    def fault(name: str, wrong: str, example: str, change: Change, when: str = "", **more: Any) -> TrainingFault:
+        return TrainingFault(f"db-{name}", "bias_gradient", wrong, f"{example}_bias_bgrad", change, when, **more)
 
     return (
         fault(

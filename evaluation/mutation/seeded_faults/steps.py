@@ -11,7 +11,8 @@ import numpy as np
 from convbench.problem import Direction
 from seeded_faults.convolution import Array, zeros
 from seeded_faults.operands import memory_order, through_bfloat16, without_nan
-from seeded_faults.step import Results, StepCall, StepFault
+from seeded_faults.step import Results, StepCall
+from seeded_faults.training import TrainingFault
 
 Change = Callable[[StepCall], Results]
 
@@ -123,8 +124,8 @@ def _of_group_before(x: Array, groups: int) -> Array:
     return np.roll(x, x.shape[1] // groups, axis=1)
 
 
-def _fault(name: str, wrong: str, example: str, change: Change, when: str = "", **more: Any) -> StepFault:
-    return StepFault(f"step-{name}", wrong, f"{example}_step", change, when, **more)
+def _fault(name: str, wrong: str, example: str, change: Change, when: str = "", **more: Any) -> TrainingFault:
+    return TrainingFault(f"step-{name}", "step", wrong, f"{example}_step", change, when, **more)
 
 
 _BARE, _BIASED, _SAME = "n1c2h5w5_o3k3", "n2c2h5w5_o3k3_bias", "n1c3h5w5_o3k3_p1"
