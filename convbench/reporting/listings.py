@@ -15,9 +15,9 @@ from convbench.backend import Backend
 from convbench.extraction.deployed.pass_share import is_run, sentence_of
 from convbench.extraction.extract import Extracted
 from convbench.extraction.file_kinds import is_onnx
-from convbench.problem import DTYPES
+from convbench.problem import DIRECTIONS, DTYPES
 from convbench.registry import Entry, Row, versions
-from convbench.reporting.console import spaced
+from convbench.reporting.console import Sentence, spaced
 from convbench.reporting.numbers import aligned, flops, percent
 from convbench.reporting.tables import plain_table
 from convbench.suite import Suite, builtin_outlines
@@ -42,6 +42,7 @@ def backend_row(entry: Row) -> dict[str, Any]:
         "dtypes": sorted(backend.supports.dtypes, key=list(DTYPES).index) if backend else None,
         "quantized": _quantized(backend) if backend else None,
         "padding_modes": sorted(backend.supports.padding_modes) if backend else None,
+        "directions": sorted(backend.supports.directions, key=list(DIRECTIONS).index) if backend else None,
         "origin": str(entry.origin),
     }
 
@@ -73,8 +74,16 @@ def backends_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
     return spaced(
         plain_table(("backend", "status", "computes", "versions", ""), cells, wraps=(3, 4), drops=(1, 2, 3)),
         plain_table(("backends", "status", "why"), others, wraps=(0, 2), drops=(1,)) if others else None,
-        Text(f"{len(available)} of {len(rows)} backends are available here."),
+        Sentence(f"{len(available)} of {len(rows)} backends are available here.{_forward_only(available)}"),
     )
+
+
+def _forward_only(available: Sequence[dict[str, Any]]) -> str:
+    """Which of them compute no gradients, as a sentence; empty where all compute some."""
+    names = [row["backend"] for row in available if row["directions"] == ["forward"]]
+    if not names:
+        return ""
+    return f" {', '.join(names)} {'computes' if len(names) == 1 else 'compute'} no gradients and no training step."
 
 
 def suite_row(suite: Suite) -> dict[str, Any]:

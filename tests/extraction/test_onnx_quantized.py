@@ -194,7 +194,7 @@ def as_read(problem: ConvProblem) -> ConvProblem:
     [
         ({"padding": ((-1, 0), (0, 0))}, "only adds zeros"),
         ({"padding": 1, "padding_mode": "reflect"}, "only adds zeros"),
-        ({"direction": "input_gradient"}, "no operator for the input_gradient"),
+        ({"direction": "input_gradient"}, "no operator for the input gradient"),
         ({"epilogue": "relu"}, "has no epilogue"),
     ],
 )

@@ -302,6 +302,21 @@ def test_machines_are_side_by_side_with_their_best_backends(tmp_path: Path) -> N
     assert side_by_side(groups_of(other)) == [], "other cases"
 
 
+def test_directions_of_the_same_layers_stand_apart_and_those_of_one_model_together() -> None:
+    def record(layer: str, direction: str) -> Any:
+        more = {"suite": "model", "case": f"{layer} {direction}", "layer": layer, "problem": {"direction": direction}}
+        return made("torch", (1.0, 1.0, 1.0)) | more
+
+    layers = [record(layer, way) for layer in ("a", "b") for way in ("step", "weight_gradient", "forward")]
+    assert [(group.settings, len(group.records)) for group in groups_of(layers)] == [
+        ("1 thread, forward", 2),
+        ("1 thread, weight_gradient", 2),
+        ("1 thread, step", 2),
+    ]
+    autoencoder = [record("encoder", "forward"), record("decoder", "input_gradient")]
+    assert [len(group.records) for group in groups_of(autoencoder)] == [2]
+
+
 def test_points_of_a_history_are_in_the_order_of_time_and_each_run_has_its_place() -> None:
     def record(day: int, commit: str) -> Any:
         run = f"202611{day:02}T100000Z"

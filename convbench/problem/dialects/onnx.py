@@ -26,7 +26,8 @@ _HEADER = '<ir_version: 10, opset_import: ["" : 22]>'
 def to_onnx(problem: Problem) -> str:
     """The text of a model of `problem`. Raises `ProblemError` for what one convolution of ONNX cannot express."""
     if problem.direction != "forward":
-        raise ProblemError(f"ONNX has no operator for the {problem.direction} of a convolution.")
+        what = problem.direction.replace("_", " ")
+        raise ProblemError(f"ONNX has no operator for the {what} of a convolution, and {problem} is one.")
     if problem.epilogue is not None:
         raise ProblemError(f"a convolution of ONNX has no epilogue; {problem} has {problem.epilogue}.")
     if problem.padding_mode != "zeros" or min(sum(problem.padding, ())) < 0:

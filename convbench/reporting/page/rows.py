@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from convbench.analysis.backend_times import lower_precision
 from convbench.analysis.hardware.machines import NAMELESS
 from convbench.analysis.ranking import RankedBackend, SuiteRanking, rank
 from convbench.analysis.roofline import Limits, bytes_needed, flops_needed
+from convbench.problem import DIRECTIONS
 from convbench.reporting.terminal_text import printable
 from convbench.status import Status
 from convbench.store.readings import (
@@ -38,7 +40,8 @@ FIELDS = (
 """What a report shows, or needs to compare, of a record."""
 
 Row = dict[str, Any]
-_Conditions = tuple[str, str, str, str, str, str, str]
+_ORDER: dict[str, int] = {direction: place for place, direction in enumerate(DIRECTIONS)}
+_Conditions = tuple[str, str, str, str, str, str, str, str]
 
 
 class Group:
@@ -56,25 +59,53 @@ class Group:
 
 
 def groups_of(records: Iterable[Record]) -> list[Group]:
-    """The records by machine, threads, dtype, allocator and cache state. A name says what differs between groups."""
+    """The records by machine, threads, dtype, allocator, cache state, and direction where a suite was run in several. A
+    name says what differs between groups."""
+    shown = list(records)
+    in_several = _run_in_several_directions(shown)
     by_conditions: dict[_Conditions, dict[tuple[str, str, str], Record]] = {}
-    for record in records:
-        pair = str(record.get("suite", "")), record["case"], record["backend"]
-        by_conditions.setdefault(_conditions(record), {})[pair] = record
+    for record in shown:
+        suite = str(record.get("suite", ""))
+        direction = _direction(record) if suite in in_several else ""
+        pair = suite, record["case"], record["backend"]
+        by_conditions.setdefault((*_conditions(record), direction), {})[pair] = record
     several = [len(set(values)) > 1 for values in zip(*by_conditions, strict=True)]
     groups = []
-    for conditions, pairs in sorted(by_conditions.items()):
+    for conditions, pairs in sorted(by_conditions.items(), key=lambda item: _rank(item[0])):
         machine, *settings = _shown(conditions, several)
         name, without = (printable(", ".join(words)) for words in ((machine, *settings), settings))
         groups.append(Group(name, without, list(pairs.values())))
     return groups
 
 
+def _rank(conditions: _Conditions) -> tuple[object, ...]:
+    """Where a group stands: directions in the order in which a layer's are computed."""
+    *others, direction = conditions
+    return *others, _ORDER.get(direction, len(_ORDER)), direction
+
+
+def _run_in_several_directions(records: Sequence[Record]) -> set[str]:
+    """The suites of which some layer was run in more than one direction. A model of convolutions and of transposed ones
+    has several, and each layer has one."""
+    if len(set(map(_direction, records))) < 2:
+        return set()
+    directions: dict[tuple[str, str, str], set[str]] = {}
+    for record in records:
+        layer = json.dumps({**table(record, "problem"), "direction": None}, sort_keys=True)
+        key = str(record.get("suite", "")), str(record.get("layer")), layer
+        directions.setdefault(key, set()).add(_direction(record))
+    return {suite for (suite, *_), several in directions.items() if len(several) > 1}
+
+
+def _direction(record: Record) -> str:
+    return str(table(record, "problem").get("direction") or "forward")
+
+
 def _machine(record: Record) -> str:
     return machine_of(record) or NAMELESS
 
 
-def _conditions(record: Record) -> _Conditions:
+def _conditions(record: Record) -> tuple[str, str, str, str, str, str, str]:
     settings = table(record, "settings")
     allocator, cache = str(settings.get("allocator") or "steady"), str(settings.get("cache") or "warm")
     threads = record.get("threads")
@@ -95,10 +126,10 @@ def _conditions(record: Record) -> _Conditions:
 
 def _shown(conditions: _Conditions, several: Sequence[bool]) -> list[str]:
     """The machine and its threads, and what else differs between groups or is no default."""
-    usual = (None, None, None, "steady allocator", "warm caches", "", described(NORMAL))
+    usual = (None, None, None, "steady allocator", "warm caches", "", described(NORMAL), "")
     return [
         value
-        for value, differs, default, always in zip(conditions, several, usual, (1, 1, 0, 0, 0, 0, 0), strict=True)
+        for value, differs, default, always in zip(conditions, several, usual, (1, 1, 0, 0, 0, 0, 0, 0), strict=True)
         if always or differs or (default is not None and value != default)
     ]
 

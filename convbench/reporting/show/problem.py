@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from convbench.errors import ProblemError
-from convbench.problem import ConvProblem
+from convbench.problem import ConvProblem, Direction
 from convbench.problem.dialects import to_benchdnn, to_miopen, to_onnx, to_torch
 from convbench.reporting.bars import speed_bars
 from convbench.reporting.console import Sentence, spaced, status_style
@@ -22,6 +22,12 @@ from convbench.runner.show.problem_answers import BackendAnswer, ProblemAnswers
 _COST = ("kind", "reduction_length", "macs", "flops", "bytes", "arithmetic_intensity")
 _DIALECTS = {"benchdnn": to_benchdnn, "miopen": to_miopen, "torch": to_torch, "onnx": to_onnx}
 _SUPPORTED = "supported"
+_COMPUTES: dict[Direction, str] = {
+    "input_gradient": "the gradient of the input, from the output gradient and the weight",
+    "weight_gradient": "the gradient of the weight, from the input and the output gradient",
+    "bias_gradient": "the gradient of the bias, from the output gradient",
+    "step": "the output and each gradient, as one training step",
+}
 
 
 def row(answers: ProblemAnswers) -> dict[str, Any]:
@@ -70,6 +76,7 @@ def report(answers: ProblemAnswers) -> RenderableType:
 def _facts(problem: ConvProblem) -> list[tuple[str, str]]:
     return [
         *((name, " x ".join(map(str, shape))) for name, shape in _shapes(problem).items()),
+        *([("computes", _COMPUTES[problem.direction])] if problem.direction in _COMPUTES else []),
         ("kind", problem.kind),
         ("reduction length", f"{problem.reduction_length:,}"),
         ("work", f"{flops(problem.flops)} ({problem.macs:,} multiply-accumulates)"),
