@@ -61,6 +61,7 @@ def rows(done: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, lis
     return found
 
 
+@pytest.mark.timeout(900)  # environments are made, which a busy machine does ten times as slowly
 def test_the_release_that_made_an_answer_wrong(wheels: Path, tmp_path: Path) -> None:
     for minor, finish in enumerate([RIGHT, None, WRONG, WRONG]):
         release(wheels, f"1.{minor}", finish)
@@ -96,7 +97,7 @@ def test_why_a_release_has_no_date(monkeypatch: pytest.MonkeyPatch) -> None:
         wheel_date("fake-conv", "7", sys.executable)
 
 
-@pytest.mark.timeout(900)  # environments are made, which a busy machine does ten times as slowly
+@pytest.mark.timeout(900)
 def test_the_release_that_made_a_case_slower(wheels: Path, tmp_path: Path) -> None:
     for minor, finish in enumerate([RIGHT, SLOW, SLOW]):
         release(wheels, f"1.{minor}", finish)
