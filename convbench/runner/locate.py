@@ -92,7 +92,7 @@ class EarlierRun:
             "machine": table(first, "machine").get("machine") if first else None,
             "commit": first.get("commit") if first else None,
             "suites": self._distinct("suite"),
-            "backends": self._distinct("backend"),
+            "backends": self._distinct("backend"),  # those that were timed come first
             "threads": self._distinct("threads"),
             "cases": len({(record.get("suite"), record["case"]) for record in self.records}),
             "records": len(self.records),
@@ -101,7 +101,8 @@ class EarlierRun:
         }
 
     def _distinct(self, name: str) -> list[Any]:
-        return list(dict.fromkeys(value for record in self.records if (value := record.get(name)) is not None))
+        timed_first = sorted(self.records, key=lambda record: record["status"] != Status.OK)
+        return list(dict.fromkeys(value for record in timed_first if (value := record.get(name)) is not None))
 
 
 def earlier_runs(results: Path | None, most: int) -> list[EarlierRun]:
