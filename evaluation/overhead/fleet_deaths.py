@@ -4,9 +4,10 @@
 
 Four fleets work side by side: two machines each, on loopback, with TLS. In each another victim is killed (SIGKILL): a
 worker, all workers, the scheduler, the coordinator. A campaign is killed up to five times, each time at a random moment
-of a command that resumes it, from its first second on. What died is started again, half of the time while the command
-still runs. At last the command ends undisturbed, with every record once. Every record that a machine had kept at any
-death has to be among them. A ledger holds a line for each campaign; a later call goes on from there.
+of a command that resumes it: half of the time from its first second on, else after a new record. What died is started
+again, half of the time while the command still runs. At last the command ends undisturbed, with every record once.
+Every record that a machine had kept at any death has to be among them. A ledger holds a line for each campaign; a later
+call goes on from there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from fleet_of_processes import FleetOfProcesses, fleet_of
 PROBLEMS = [f"n1c{c}h{h}w{h}_o2k1" for c in range(1, 101) for h in (3, 4, 5)]
 MACHINES = ("north", "south")
 VICTIMS = ("a worker", "all workers", "the scheduler", "the coordinator")
-KILLS_A_CAMPAIGN, LATEST_S = 5, 15.0
+KILLS_A_CAMPAIGN, LATEST_S, AFTER_RECORD_S = 5, 15.0, 5.0
 
 
 @dataclass
@@ -44,6 +45,8 @@ class Outcome:
 
     victim: str
     kills: int = 0
+    midway: int = 0
+    """Deaths while records came."""
     records: int = 0
     lost: int = 0
     twice: int = 0
@@ -54,7 +57,7 @@ class Outcome:
         return Outcome(self.victim, **numbers)
 
     def __str__(self) -> str:
-        killed = f"{self.victim:<16} killed {self.kills} times, {self.records:,} records"
+        killed = f"{self.victim:<16} killed {self.kills} times, {self.midway} midway, {self.records:,} records"
         return f"{killed}: {self.lost} lost, {self.twice} twice, {self.left} processes left behind"
 
 
@@ -70,10 +73,16 @@ class Campaign:
     def strike(self) -> bool:
         """Begin or resume, and kill at a random moment; False where the command had ended before."""
         self._wait_for_machines()
+        before = len(self._kept())
         running = self.fleet.begin(*self._words())
-        time.sleep(self.draw.uniform(0, LATEST_S))
+        if self.draw.random() < 0.5:
+            time.sleep(self.draw.uniform(0, LATEST_S))
+        else:
+            self.fleet.wait_until(lambda: len(self._kept()) > before or running.poll() is not None)
+            time.sleep(self.draw.uniform(0, AFTER_RECORD_S))
         if running.poll() is not None:
             return False
+        self.outcome.midway += len(self._kept()) > before
         victims = self._victims(f"command {running.pid}")
         for name in victims:
             self.fleet.kill(name)
@@ -124,8 +133,10 @@ class Campaign:
             start(self.fleet, machine)
 
     def _see(self) -> None:
-        records = whole_records(self.fleet.folder.glob("homes/*/convbench/fleet/*/*/*.jsonl"))
-        self.seen.update(map(record_id, records))
+        self.seen.update(map(record_id, self._kept()))
+
+    def _kept(self) -> list[dict[str, Any]]:
+        return list(whole_records(self.fleet.folder.glob("homes/*/convbench/fleet/*/*/*.jsonl")))
 
 
 def start(fleet: FleetOfProcesses, machine: str) -> None:
