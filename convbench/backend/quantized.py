@@ -82,7 +82,7 @@ class QuantizedArithmetic:
     """How v is computed from the sum: with no error at all ("exact"); in some float64 or float32 operations, the bias
     perhaps scaled and added in that format; or by gemmlowp's integer arithmetic, a multiplier of 31 bits and a shift,
     with a rounding after each ("fixed")."""
-    saturates: bool | Set[str] = False
+    saturates: bool | Collection[str] = False
     """Whether sums of two products pass through 16 bits and are clamped there, as by AVX2's vpmaddubsw; or for which
     inputs, such as {"u8"}. Such a backend is right only with weights in [-64, 63]; with larger ones, what clamping can
     change is forgiven. Declare it only where the library documents it. It may depend on the CPU, as all of
@@ -94,7 +94,7 @@ class QuantizedArithmetic:
     for the weights w, or for 2 * round(w / 2) in their place, at all of its elements. Sums do not saturate where the
     input is s8, whatever `saturates` says."""
 
-    float_sums: Set[str] = frozenset()
+    float_sums: Collection[str] = ()
     """The inputs, such as {"u8z"}, where z is a zero point, of which the library may add dequantised numbers in float32
     instead of integers, as a QDQ model is written. The neighbour is then right, too, where such a sum may have crossed
     a half. Where all scales are powers of two and no sum is above 2^24, nothing rounds and nothing is forgiven."""
@@ -128,9 +128,9 @@ class QuantizedArithmetic:
         return self.halves_weights and quantization.input == "s8"
 
 
-def _inputs(name: str, words: Iterable[str], known: Collection[str]) -> frozenset[str]:
-    """`words` as a set. Raises `TypeError` where one is not known, and for a text."""
+def _inputs(name: str, words: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+    """`words` without order, as records keep them. Raises `TypeError` where one is not known, and for a text."""
     if isinstance(words, str) or (unknown := sorted(set(words) - set(known))):
         shown = words if isinstance(words, str) else ", ".join(unknown)
         raise TypeError(f"{name} is or has {shown!r}; it should be a set of {', '.join(known)}")
-    return frozenset(words)
+    return tuple(sorted(words))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from backends._vnni import lacks_vnni
 from backends.onnxruntime import BACKENDS, integer_arithmetic
-from convbench.backend import Arithmetic
+from convbench.backend import Arithmetic, QuantizedArithmetic
 from convbench.problem import ConvProblem
 from convbench.verification.quantized.data import quantized_operands
 from convbench.verification.quantized.oracle import QuantizedOracle
@@ -50,4 +53,11 @@ def test_onnx_runtime_may_saturate_for_unsigned_inputs_where_vnni_is_missing(for
 
 def test_onnx_runtime_adds_floats_for_signed_inputs_of_qdq_models_only() -> None:
     by_name = {backend.name: backend.arithmetic.quantized.float_sums for backend in BACKENDS}
-    assert by_name == {"onnxruntime": frozenset(), "onnxruntime-qdq": frozenset({"s8", "s8z"})}
+    assert by_name == {"onnxruntime": (), "onnxruntime-qdq": ("s8", "s8z")}
+
+
+def test_what_a_backend_declares_of_int8_can_be_kept_in_a_record() -> None:
+    kept = json.loads(json.dumps(asdict(QuantizedArithmetic(saturates={"u8"}, float_sums={"u8z", "s8"}))))
+    assert (kept["saturates"], kept["float_sums"]) == (["u8"], ["s8", "u8z"])
+    for backend in BACKENDS:
+        assert json.dumps(asdict(backend.arithmetic.quantized))
