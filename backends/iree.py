@@ -14,9 +14,11 @@ from convbench.problem import ACTIVATIONS, RESIDUALS, ConvProblem, Scales
 from . import _int8_correction
 from ._fusion import implementation_with, parts_of
 from ._issue_forms import IREE
-from ._stablehlo import gradients
+from ._stablehlo import convolution, gradients
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
 
 _CPU = "CONVBENCH_IREE_TARGET_CPU"  # the compiler takes flags only
@@ -95,16 +97,30 @@ class Iree(Backend):
         return Ready(lambda: compute(*operands), to_numpy=lambda y: _to_numpy(y, order), touch=touch, explain=explain)
 
     def script(self, problem: ConvProblem) -> str | None:
-        from ._stablehlo.convolution import lines
-
-        return _SCRIPT.format(
-            residual=" + [r.transpose(0, 2, 3, 1)]" if "r" in problem.operand_shapes else "",
-            module=",\n".join(f"    {line!r}" for part in lines(problem) for line in part.splitlines()),
-            flags=_FLAGS,
-        )
+        arrays = ["x.transpose(0, 2, 3, 1)", "w.transpose(2, 3, 1, 0)"] + (["b"] if problem.bias else [])
+        arrays += ["r.transpose(0, 2, 3, 1)"] if "r" in problem.operand_shapes else []
+        return _program(problem, convolution.lines(problem), arrays)
 
     def fused_script(self, problem: ConvProblem) -> str | None:
         return self.script(problem)
+
+    def gradient_script(self, problem: ConvProblem) -> str | None:
+        other = {
+            "input_gradient": [gradients.turned_code(problem)],
+            "weight_gradient": ["x.transpose(0, 2, 3, 1)"],
+            "bias_gradient": [],
+        }
+        arrays = ["g.transpose(0, 2, 3, 1)", *other[problem.direction]]
+        return _program(problem, gradients.lines(problem), arrays)
+
+
+def _program(problem: ConvProblem, module: Iterable[str], arrays: list[str]) -> str:
+    return _SCRIPT.format(
+        module=",\n".join(f"    {line!r}" for part in module for line in part.splitlines()),
+        flags=_FLAGS,
+        arrays=", ".join(arrays),
+        order=_ORDER[problem.direction],
+    )
 
 
 _SCRIPT = """\
@@ -116,11 +132,10 @@ flags = {flags}
 code = compiler.compile_str(text, input_type="stablehlo", target_backends=["llvm-cpu"], extra_args=flags)
 config = runtime.Config("local-sync")
 module = runtime.load_vm_module(runtime.VmModule.copy_buffer(config.vm_instance, code), config)
-arrays = [x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0)] + ([] if b is None else [b]){residual}
-operands = [runtime.asdevicearray(config.device, np.array(a, order="C")) for a in arrays]
+operands = [runtime.asdevicearray(config.device, np.array(a, order="C")) for a in [{arrays}]]
 def convolve():
     y = module["conv2d"](*operands)  # to_host gives memory that goes with it
-    return y.to_host().transpose(0, 3, 1, 2).copy()
+    return y.to_host().transpose{order}.copy()
 out = convolve()"""
 
 

@@ -169,13 +169,12 @@ class _Ncnn(Backend):
 
     def script(self, problem: ConvProblem) -> str | None:
         half, has_residual = problem.dtype != "float32", "r" in problem.operand_shapes
-        return _SCRIPT.format(
-            winograd=self.arithmetic.algorithm == "winograd",
-            fp16=problem.dtype == "float16",
-            bf16=problem.dtype == "bfloat16",
-            net=",\n".join(f"    {line!r}" for line in net_text(problem).splitlines()),
-            output=f"ncnn.cast_{problem.dtype}_to_float32(plain, net.opt)" if half else "plain",
-            shape=problem.output_shape,
+        output = f"ncnn.cast_{problem.dtype}_to_float32(plain, net.opt)" if half else "plain"
+        return self._program(
+            problem,
+            weights=_WEIGHTS,
+            image="np.ascontiguousarray(x, np.float32)",
+            output=f'{output}.numpy("f", 0), x.dtype',
             residual_array=_RESIDUAL_ARRAY if has_residual else "",
             residual=_RESIDUAL if has_residual else "",
         )
@@ -183,11 +182,45 @@ class _Ncnn(Backend):
     def fused_script(self, problem: ConvProblem) -> str | None:
         return self.script(problem)
 
+    def quantized_script(self, problem: ConvProblem) -> str | None:
+        return self._program(
+            problem,
+            weights=quantized.weights_code(problem),
+            image="np.ascontiguousarray(x)",
+            output=f'plain.numpy("{quantized.result_letter(problem)}", 0)',
+        )
+
+    def _program(
+        self,
+        problem: ConvProblem,
+        *,
+        weights: str,
+        image: str,
+        output: str,
+        residual_array: str = "",
+        residual: str = "",
+    ) -> str:
+        return _SCRIPT.format(
+            winograd=self.arithmetic.algorithm == "winograd",
+            fp16=problem.dtype == "float16",
+            bf16=problem.dtype == "bfloat16",
+            net=",\n".join(f"    {line!r}" for line in net_text(problem).splitlines()),
+            weights=weights,
+            image=image,
+            output=output,
+            shape=problem.output_shape,
+            residual_array=residual_array,
+            residual=residual,
+        )
+
 
 _RESIDUAL_ARRAY = "residual = np.ascontiguousarray(r, np.float32)\n"
 _RESIDUAL = '    extractor.input("r", ncnn.Mat(residual, 0).clone())\n'
+_WEIGHTS = """\
+weights = [np.ascontiguousarray(a, np.float32).tobytes() for a in (w, b) if a is not None]
+weights.insert(0, bytes(4))  # four zeros: float32 follows"""
 _SCRIPT = """\
-import ncnn
+import ncnn, tempfile
 net = ncnn.Net()
 net.opt.num_threads = 1
 net.opt.use_winograd_convolution = {winograd}
@@ -198,15 +231,18 @@ net.load_param_mem("\\n".join([
 {net},
     "",
 ]))
-with open("conv2d.bin", "wb") as file:  # four zeros: float32 follows
-    file.write(bytes(4) + b"".join(np.ascontiguousarray(a, np.float32).tobytes() for a in (w, b) if a is not None))
-net.load_model("conv2d.bin")
-image = np.ascontiguousarray(x, np.float32)  # a Mat is a view of it, and does not keep it alive
+{weights}
+with tempfile.TemporaryDirectory() as folder:
+    path = f"{{folder}}/conv2d.bin"
+    with open(path, "wb") as file:
+        file.write(b"".join(weights))
+    net.load_model(path)
+image = {image}  # a Mat is a view of it, and does not keep it alive
 {residual_array}def convolve():
     extractor = net.create_extractor()
     extractor.input("x", ncnn.Mat(image, 0).clone())
 {residual}    plain = ncnn.convert_packing(extractor.extract("y", 1)[1], 1, net.opt)
-    return np.array({output}.numpy("f", 0), x.dtype).reshape({shape})
+    return np.array({output}).reshape({shape})
 out = convolve()"""
 
 

@@ -16,7 +16,7 @@ from ._onednn import isa as onednn_isa
 from ._onednn.log import LOSES_NAN, fused_in, kernels_in, printed_by
 from ._tensorflow import gradients
 from ._tensorflow.fused import ended
-from ._tensorflow.script import tensorflow_script
+from ._tensorflow.script import tensorflow_gradient_script, tensorflow_script
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,6 +127,9 @@ class TensorFlow(Backend):
 
     def fused_script(self, problem: ConvProblem) -> str | None:
         return self.script(problem)
+
+    def gradient_script(self, problem: ConvProblem) -> str | None:
+        return tensorflow_gradient_script(problem, *_padding_code(problem))
 
 
 _of_graphs: dict[ConvProblem, str] = {}

@@ -6,6 +6,7 @@ so 1 / scale. With a scale for the result the layer gives int8 to the next one, 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from convbench.backend import QuantizedArithmetic, QuantizedSupport
@@ -47,10 +48,30 @@ def weights(problem: ConvProblem, w: np.ndarray, b: np.ndarray | None, scales: S
     return b"".join([*parts, *(part.astype(np.float32).tobytes() for part in numbers)])
 
 
+def weights_code(problem: ConvProblem) -> str:
+    """The code of `weights`, as the list of the file's parts."""
+    assert problem.quantization is not None
+    count = problem.out_channels if problem.groups == 1 else problem.groups
+    numbers = ["b * (x_scale * w_scale.astype(np.float64))"] if problem.bias else []
+    numbers += [f"1 / np.broadcast_to(w_scale, ({count},)).astype(np.float64)", "[1 / x_scale]"]
+    numbers += ["[1 / y_scale]"] if problem.quantization.is_requantized else []
+    return "\n".join(
+        [
+            f"weights = [np.array(0x{_INT8:08X}, np.uint32).tobytes()]  # int8 follows",
+            f"weights += [w.tobytes(), bytes({-math.prod(problem.weight_shape) % 4})]",
+            f"weights += [np.array(a, np.float32).tobytes() for a in ({', '.join(numbers)})]",
+        ]
+    )
+
+
+def result_letter(problem: ConvProblem) -> str:
+    """ncnn's letter for the format of the result: int8 or float32."""
+    assert problem.quantization is not None
+    return "b" if problem.quantization.is_requantized else "f"
+
+
 def to_numpy(problem: ConvProblem, output: Any) -> np.ndarray:
     """The values of a blob without packing."""
     import numpy as np
 
-    assert problem.quantization is not None
-    letter = "b" if problem.quantization.is_requantized else "f"
-    return np.array(output.numpy(letter, 0)).reshape(problem.output_shape)
+    return np.array(output.numpy(result_letter(problem), 0)).reshape(problem.output_shape)

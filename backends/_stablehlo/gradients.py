@@ -26,6 +26,13 @@ def turned(problem: ConvProblem, w: np.ndarray) -> np.ndarray:
     return by_group.transpose(3, 4, 1, 0, 2).reshape(kh, kw, o // groups, groups * own)
 
 
+def turned_code(problem: ConvProblem) -> str:
+    """The code of `turned`."""
+    groups, (o, own, kh, kw) = problem.groups, problem.weight_shape
+    by_group = f"w.reshape({groups}, {o // groups}, {own}, {kh}, {kw})[..., ::-1, ::-1]"
+    return f"{by_group}.transpose(3, 4, 1, 0, 2).reshape({kh}, {kw}, {o // groups}, {groups * own})"
+
+
 def lines(problem: ConvProblem) -> Iterator[str]:
     """The lines of the module, whose function takes `g`, then the weight as `turned` has it, or the input."""
     element = ELEMENT[problem.dtype]

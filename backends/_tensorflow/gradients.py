@@ -62,7 +62,7 @@ def gradient(problem: ConvProblem, x: Any, w: Any, padded: Callable[[Any], Any])
     ops, depthwise = tf.raw_ops, problem.groups > 1 and not onednn_computes(problem.dtype)
     if problem.direction == "bias_gradient":
         return lambda g: ops.BiasAddGrad(out_backprop=g)
-    same = _is_same(problem)
+    same = is_same(problem)
     settings: dict[str, Any] = {"strides": [1, *problem.stride, 1], "padding": "SAME" if same else "VALID"}
     settings |= {} if depthwise else {"dilations": [1, *problem.dilation, 1]}
     n, c, height, width = problem.input_shape
@@ -82,7 +82,7 @@ def gradient(problem: ConvProblem, x: Any, w: Any, padded: Callable[[Any], Any])
     return lambda g: unpad(back(g))
 
 
-def _is_same(problem: ConvProblem) -> bool:
+def is_same(problem: ConvProblem) -> bool:
     """Whether the padding is what TensorFlow calls SAME: as much as gives ceil(size / stride) outputs, an odd row or
     column at the end."""
     if problem.padding_mode != "zeros":
@@ -90,6 +90,28 @@ def _is_same(problem: ConvProblem) -> bool:
     spans = zip(problem.input_shape[2:], problem.kernel_size, problem.stride, problem.dilation, strict=True)
     totals = [max(0, (-(-size // s) - 1) * s + d * (k - 1) + 1 - size) for size, k, s, d in spans]
     return problem.padding == tuple((total // 2, total - total // 2) for total in totals)
+
+
+def gradient_call(problem: ConvProblem) -> str:
+    """The code of the operation that `gradient` calls, with `{x}` for its input, padded, or for the shape of that."""
+    if problem.direction == "bias_gradient":
+        return "tf.raw_ops.BiasAddGrad(out_backprop=g)"
+    depthwise = problem.groups > 1 and not onednn_computes(problem.dtype)
+    name = "DepthwiseConv2dNativeBackprop" if depthwise else "Conv2DBackprop"
+    settings = f'strides={[1, *problem.stride, 1]}, padding="{"SAME" if is_same(problem) else "VALID"}"'
+    settings += "" if depthwise else f", dilations={[1, *problem.dilation, 1]}"
+    shape = _weight_shape(problem, depthwise)
+    if problem.direction == "weight_gradient":
+        return f"tf.raw_ops.{name}Filter(input={{x}}, filter_sizes={shape}, out_backprop=g, {settings})"
+    return f"tf.raw_ops.{name}Input(input_sizes={{x}}, filter=tf.reshape(w, {shape}), out_backprop=g, {settings})"
+
+
+def to_numpy_code(problem: ConvProblem) -> str:
+    """The code of `to_numpy`, to be appended to a tensor's."""
+    o, own, *kernel = problem.weight_shape
+    if problem.direction == "weight_gradient":
+        return f".numpy().reshape{(*kernel, own, o)}.transpose(3, 2, 0, 1)"
+    return ".numpy()" if problem.direction == "bias_gradient" else ".numpy().transpose(0, 3, 1, 2)"
 
 
 def _padding_back(padded: Callable[[Any], Any], image: Any, arriving: Any) -> Callable[[Any], Any]:

@@ -7,8 +7,10 @@ not show here keep the report that they have. Without `--library` the list in `d
 `docs/found-by-convbench.md` are written, too. What shows only with fewer instructions is asked with the library held to
 them, in this process, too:
 
-    python evaluation/engines/found_reports.py [--library NAME ...] [--seen WORD] [--output docs/found] [--again]
+    python evaluation/engines/found_reports.py [--library NAME ...] [--seen WORD] [--results DIR] [--again]
     ONEDNN_MAX_CPU_ISA=AVX2 python evaluation/engines/found_reports.py --isa avx2 --library openvino --seen VNNI
+
+`--results` is where `convbench bisect` kept its searches: a report names the release that broke the answer.
 """
 
 from __future__ import annotations
@@ -17,16 +19,19 @@ import argparse
 import pickle
 import re
 import time
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from convbench.errors import ConvbenchError
 from convbench.isa import ISAS, Isa, flags_within
-from convbench.measurement.machine.facts import cpu_flags, machine_facts
+from convbench.measurement.machine.facts import cpu_flags, machine_facts, machine_name
 from convbench.registry import Entry, discover
 from convbench.reporting.verification.issue_text import issue_text
+from convbench.runner.bug.first_release import first_wrong_release
 from convbench.runner.bug.inquiry import Findings, Request, inquire
 from convbench.runner.bug.subject import subject
+from convbench.store.locations import machine_folder, results_folder
 from convbench.verification.known import KnownWrong, own_table
 
 FINDINGS, GUIDE = Path("docs/found-by-convbench.md"), Path("docs/report-a-bug.md")
@@ -121,6 +126,7 @@ def main() -> None:
     parser.add_argument("--library", action="append", help="may be repeated; by default all")
     parser.add_argument("--seen", default="", help="entries whose description has this word only")
     parser.add_argument("--output", type=Path, default=Path("docs/found"))
+    parser.add_argument("--results", type=Path, help="where searches by convbench bisect are kept")
     parser.add_argument("--kept", type=Path, default=Path("results/found"), help="what was found before")
     parser.add_argument("--isa", choices=ISAS, help="ask with libraries held to this instruction set")
     parser.add_argument("--again", action="store_true", help="ask anew what is kept")
@@ -134,6 +140,8 @@ def main() -> None:
         name, start_s = name_of(entry), time.monotonic()
         found = looked_into(entry, options.kept / f"{name}.pickle", options.isa, again=options.again)
         if isinstance(found, Findings):
+            logs = machine_folder(results_folder(options.results), machine_name())
+            found = replace(found, since=first_wrong_release(logs, found.failure.question) or found.since)
             (options.output / f"{name}.md").write_text(issue_text(found), encoding="utf-8")
         else:
             reasons[name] = found

@@ -31,7 +31,7 @@ def issue_text(findings: Findings) -> str:
 
 
 def _summary(findings: Findings) -> str:
-    kernel = f"The library names its kernel `{findings.failure.kernel}`." if findings.failure.kernel else ""
+    kernel = f"Kernel: `{findings.failure.kernel}`." if findings.failure.kernel else ""
     called = f"Called as: {findings.entry.backend.summary}." if findings.entry.backend.summary else ""
     parts = [in_words(findings.failure.question), called, findings.since, kernel, findings.shared]
     return "\n\n".join(filter(None, parts))
@@ -40,8 +40,8 @@ def _summary(findings: Findings) -> str:
 def _program(findings: Findings) -> str:
     failure = findings.failure
     parts = []
-    if findings.form.native is not None and failure.question.problem.direction == "forward":
-        native = _native(findings)
+    if findings.form.native is not None:
+        native = _native(findings) if failure.question.problem.direction == "forward" else None
         parts += [_code(findings.form.native_language, native)] if native else []
         with contextlib.suppress(ProblemError):
             parts.append(
