@@ -3,7 +3,7 @@
 An entry of `convbench/verification/known_wrong.toml` is asked by its first backend that is installed and its first case
 that fails on this CPU. Run it in an environment with the engines. What was found is kept in `--kept`, and is not asked
 again: a run that was stopped goes on, and a report whose words have changed is written without asking. Entries that do
-not show here keep the report that they have. Without `--library` the list in `docs/found/README.md` and the links in
+not show here keep the report that they have. The list in `docs/found/README.md` and the links in
 `docs/found-by-convbench.md` are written, too. What shows only with fewer instructions is asked with the library held to
 them, in this process, too:
 
@@ -57,8 +57,10 @@ def looked_into(entry: KnownWrong, kept: Path, isa: Isa | None, *, again: bool) 
     """What is found of an entry, or why nothing is; from the file `kept`, which this script wrote, if it is there."""
     if kept.exists() and not again:
         found: Findings | str = pickle.loads(kept.read_bytes())
+    elif reason := cpu_reason(entry, isa):
+        return reason
     else:
-        found = cpu_reason(entry, isa) or inquiry(entry, isa)
+        found = inquiry(entry, isa)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(pickle.dumps(found))
     return found
@@ -90,7 +92,7 @@ def backends_here(entry: KnownWrong) -> list[str]:
     return [row.name for pattern in entry.backends for row in rows if fnmatchcase(row.name, pattern)]
 
 
-def listing(reasons: dict[str, str], output: Path) -> str:
+def listing(output: Path, kept: Path) -> str:
     """The page that names each entry: with its report, or with the reason why it has none."""
     with_report, without = [], []
     for entry in own_table():
@@ -99,10 +101,18 @@ def listing(reasons: dict[str, str], output: Path) -> str:
         if report.exists():
             with_report.append(f"* [{named}]({report.name})")
         else:
-            without.append(f"| {named} | `{entry.cases[0]}` | {reasons[name_of(entry)]} |")
+            without.append(f"| {named} | `{entry.cases[0]}` | {why_none(entry, kept)} |")
     table = ["| wrong answer | asked as | why there is no report |", "|---|---|---|", *without]
-    heading = "## Without a report\n\nThese do not show on the machine on which the script ran last.\n"
+    cpu = f"{machine_facts()['cpu']}, {machine_facts()['vector_isa']}"
+    heading = f"## Without a report\n\nThe script ran last on this CPU: {cpu}.\n"
     return "\n".join([INTRODUCTION, *with_report, "", heading, *table]) + "\n"
+
+
+def why_none(entry: KnownWrong, kept: Path) -> str:
+    """Why the entry has no report."""
+    file = kept / f"{name_of(entry)}.pickle"
+    known: Findings | str = pickle.loads(file.read_bytes()) if file.exists() else "was not asked"
+    return cpu_reason(entry, None) or (known if isinstance(known, str) else "its report was removed")
 
 
 def linked(text: str, output: Path) -> str:
@@ -129,27 +139,27 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="where searches by convbench bisect are kept")
     parser.add_argument("--kept", type=Path, default=Path("results/found"), help="what was found before")
     parser.add_argument("--isa", choices=ISAS, help="ask with libraries held to this instruction set")
+    parser.add_argument("--kept-only", action="store_true", help="write what is kept, and ask nothing")
     parser.add_argument("--again", action="store_true", help="ask anew what is kept")
     options = parser.parse_args()
     print(machine_facts()["cpu"])
     options.output.mkdir(parents=True, exist_ok=True)
-    reasons = {}
     for entry in own_table():
         if (options.library and library_of(entry) not in options.library) or options.seen not in entry.seen:
             continue
         name, start_s = name_of(entry), time.monotonic()
-        found = looked_into(entry, options.kept / f"{name}.pickle", options.isa, again=options.again)
+        kept = options.kept / f"{name}.pickle"
+        if options.kept_only and not kept.exists():
+            continue
+        found = looked_into(entry, kept, options.isa, again=options.again)
         if isinstance(found, Findings):
             logs = machine_folder(results_folder(options.results), machine_name())
             found = replace(found, since=first_wrong_release(logs, found.failure.question) or found.since)
             (options.output / f"{name}.md").write_text(issue_text(found), encoding="utf-8")
-        else:
-            reasons[name] = found
         said = f"not here: {found}" if isinstance(found, str) else "written"
         print(f"{time.monotonic() - start_s:6.1f} s  {name}: {said}", flush=True)
-    if not options.library and not options.seen:
-        (options.output / "README.md").write_text(listing(reasons, options.output), encoding="utf-8")
-        FINDINGS.write_text(linked(FINDINGS.read_text(encoding="utf-8"), options.output), encoding="utf-8")
+    (options.output / "README.md").write_text(listing(options.output, options.kept), encoding="utf-8")
+    FINDINGS.write_text(linked(FINDINGS.read_text(encoding="utf-8"), options.output), encoding="utf-8")
 
 
 if __name__ == "__main__":

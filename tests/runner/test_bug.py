@@ -80,7 +80,7 @@ def test_a_right_answer_is_nothing_to_report() -> None:
 
 def test_a_crash_is_reported_as_one() -> None:
     text = issue_text(findings("n1c1h7w7_o1k3_s2", "reported-crashing", narrow=False))
-    assert "conv2d ends the process" in text and "An answer." in text
+    assert "conv2d ends the process" in text and "Expected: an answer." in text
 
 
 def test_a_library_without_a_form_is_named_with_those_that_have_one() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from convbench.errors import ProblemError
 from convbench.problem.dialects import to_benchdnn
@@ -68,17 +70,24 @@ def _native(findings: Findings) -> str | None:
 
 
 def _observed(findings: Findings) -> str:
-    return what_happened(findings.failure)
+    """Without the frames of the backend, which the project does not know: there is a program."""
+    failure = findings.failure
+    return what_happened(replace(failure, reason=_without_folders(failure.reason), traceback=""))
+
+
+def _without_folders(text: str) -> str:
+    """`text` without the folders of this machine that stand before installed files and temporary ones."""
+    return re.sub(r"/\S*?/(?=site-packages/)|/\S*?/convbench-run-\w+/", "", text)
 
 
 def _expected(findings: Findings) -> str:
     failure = findings.failure
     if failure.status is not Status.WRONG:
-        return "An answer."
+        return "Expected: an answer."
     if failure.expected is None:
-        return "What the definition of the convolution gives."
+        return "Expected: what the definition of the convolution gives."
     where = f" at {list(failure.element)}" if failure.element is not None else ""
-    return f"`{_number(failure.expected)}`{where}, by the definition of the convolution in float64."
+    return f"Expected: `{_number(failure.expected)}`{where}, by the definition of the convolution in float64."
 
 
 def _number(value: float) -> str:
@@ -108,7 +117,7 @@ def _value(circumstance: Circumstance) -> str:
 def _refusals(circumstances: tuple[Circumstance, ...]) -> Iterator[str]:
     refused = [each for each in circumstances if each.shows is None]
     if refused:
-        names = "; ".join(f"{each.kind} {each.value} ({each.reason})" for each in refused)
+        names = "; ".join(f"{each.kind} {each.value} ({_without_folders(each.reason)})" for each in refused)
         yield f"\nCould not be asked: {names}."
 
 
