@@ -67,5 +67,5 @@ def test_a_program_in_cpp_compiles(report: Path, tmp_path: Path) -> None:
 def test_a_report_has_a_title_a_backend_to_ask_again_and_where_it_shows(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     assert re.match(r"# conv2d('s \w+ gradient)? ", text)
-    assert re.search(r"^convbench verify --backend \S+ --question ", text, re.MULTILINE)
+    assert re.search(r"^convbench verify --backend \S+ (--isa \S+ )?--question ", text, re.MULTILINE)
     assert "| | shows | does not show |" in text
