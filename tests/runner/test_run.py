@@ -205,7 +205,7 @@ def test_a_torn_last_line_is_kept_aside_and_its_case_measured_again(suite: Path,
     journal.write_bytes(torn)
     done = run(tmp_path, "--suite", suite, "--backend", "right", "--resume")
     assert done.returncode == 0, done.stderr
-    assert "1 new records" in done.stdout
+    assert "1 new record " in done.stdout
     assert "unfinished line" in done.stderr
     (aside,) = (tmp_path / "here").glob("*.torn")
     assert aside.read_bytes().rstrip(b"\n") == torn[torn.rindex(b"\n") + 1 :]
@@ -367,7 +367,7 @@ def test_several_numbers_of_threads_are_one_run_and_resume_knows_them_apart(suit
     ]
     journal.write_text("\n".join(json.dumps(r) for r in records[:3]) + "\n")
     again = run(tmp_path, *words, "--threads", "1,2", "--resume")
-    assert "1 new records" in again.stdout
+    assert "1 new record " in again.stdout
     kept = json_lines(journal.read_text())
     assert sorted((r["backend"], r["threads"]) for r in kept) == sorted((r["backend"], r["threads"]) for r in records)
     words_shown = " ".join(again.stdout.split())

@@ -28,6 +28,8 @@ from convbench.store.readings import complete, data_of, hardware_of, isa_of, tab
 from convbench.store.schema import Record
 from convbench.verification.timed_data import described
 
+_SHORTEST_START_S = 1e-3  # no process starts in less, so none was started
+
 
 def show_run(measurements: Measurements, request: Request) -> None:
     """Print the tables and notes; beside JSON lines, which were printed before, the notes alone on standard error."""
@@ -116,11 +118,12 @@ def interrupted_sentence(measurements: Measurements) -> str:
     return f"{kept} The same command with --resume goes on from here."
 
 
-def journal_sentence(measurements: Measurements, what: str = "records") -> str:
+def journal_sentence(measurements: Measurements, what: str = "record") -> str:
     """`12 records in PATH, after 3.20 s, 1.10 s of them to start the workers.`"""
     place = f" in {measurements.journal}" if measurements.journal else ""
-    starting = f", {duration(measurements.starting_s)} of them to start the workers" if measurements.starting_s else ""
-    return f"{measurements.written} {what}{place}, after {duration(measurements.elapsed_s)}{starting}."
+    started = measurements.starting_s >= _SHORTEST_START_S
+    starting = f", {duration(measurements.starting_s)} of them to start the workers" if started else ""
+    return f"{count(measurements.written, what)}{place}, after {duration(measurements.elapsed_s)}{starting}."
 
 
 def measuring_notes(measurements: Measurements, *, details: bool = False) -> RenderableType:
@@ -139,7 +142,7 @@ def _hazards(measurements: Measurements, details: bool) -> RenderableType | None
 
 def _notes(measurements: Measurements, details: bool, ending: str | None = None) -> list[RenderableType | None]:
     records = measurements.records
-    journal = ending or (journal_sentence(measurements, "new records") if records else None)
+    journal = ending or (journal_sentence(measurements, "new record") if records else None)
     sentences = gpu_sentence(records), denormals_sentence(records), own_error_sentence(records), journal
     gpu, denormals, error, written = [Sentence(sentence) if sentence else None for sentence in sentences]
     return [gpu, denormals, error, _hazards(measurements, details), written]
