@@ -14,8 +14,9 @@ With u the unit roundoff of the accumulator, K the reduction length (one more wi
 
 The gradients are sums of products, too: K, and the planes of the normwise bounds, are those of their direction. Where
 padding repeats elements of the input (r times at the most), a half format may be rounded to before their gradients are
-added: gamma_r S in the output's precision instead of u_out |y|. The same holds, where the backend declares it, for the
-images of a batch in the gradient of a weight, and for the taps of the kernel in that of the input.
+added: gamma_r S in the output's precision instead of u_out |y|, and r halves of the smallest subnormal. The same holds,
+where the backend declares it, for the images of a batch in the gradient of a weight, and for the taps of the kernel in
+that of the input.
 
 An error above sqrt(K) u S scaled by `WARN_LAMBDA` (Higham and Mary 2019) is inside the bound yet unusual: a warning.
 """
@@ -132,9 +133,10 @@ def error_bound(
     if operand > UNIT_ROUNDOFF[problem.dtype]:
         of_product = 2 * operand + operand**2
         bound = (1 + of_product) * bound + of_product * magnitudes
+    parts = parts_added(problem, arithmetic) if output > u else 1
     if output > u and is_rounded:
-        bound = _final_rounding(parts_added(problem, arithmetic), output, exact, magnitudes) + (1 + output) * bound
-    return np.asarray(bound + gamma(terms, UNIT_ROUNDOFF["float64"]) * magnitudes + UNDERFLOW[problem.dtype])
+        bound = _final_rounding(parts, output, exact, magnitudes) + (1 + output) * bound
+    return np.asarray(bound + gamma(terms, UNIT_ROUNDOFF["float64"]) * magnitudes + parts * UNDERFLOW[problem.dtype])
 
 
 def underflow_bound(
@@ -170,12 +172,13 @@ def warn_level(
     u = UNIT_ROUNDOFF[arithmetic.accumulate_precision(problem.dtype)]
     output = _output_roundoff(problem, arithmetic)
     operand = UNIT_ROUNDOFF[arithmetic.operand_precision(problem.dtype)]
+    parts = parts_added(problem, arithmetic) if output > u else 1
     level = WARN_LAMBDA * math.sqrt(_terms(problem)) * u * magnitudes
     if operand > UNIT_ROUNDOFF[problem.dtype]:
         level = level + 2 * operand * magnitudes
     if output > u:
-        level = level + _final_rounding(parts_added(problem, arithmetic), output, exact, magnitudes)
-    return np.asarray(level + UNDERFLOW[problem.dtype])
+        level = level + _final_rounding(parts, output, exact, magnitudes)
+    return np.asarray(level + parts * UNDERFLOW[problem.dtype])
 
 
 def _output_roundoff(problem: ConvProblem, arithmetic: Arithmetic) -> float:

@@ -157,6 +157,15 @@ def test_integers_are_exact_in_any_order(p: ConvProblem, arithmetic: Arithmetic)
         assert (error_bound(p, arithmetic, exact, exact, one, other) < 0.5).all()
 
 
+def test_each_copy_of_a_pixel_may_lose_a_gradient_below_the_smallest_number() -> None:
+    p = ConvProblem.parse("n1c1h2w2_o1k1_p1_reflect_f16_dgrad")
+    g, w = np.full(p.operand_shapes["g"], 2.0**-24, np.float16), np.full((1, 1, 1, 1), 0.49, np.float16)
+    exact = computed(p, Operands(w=w, g=g))
+    answer = unpad(p, (g.astype(np.float64) * w.astype(np.float64)).astype(np.float16).astype(np.float64))
+    assert not answer.any() and (exact > 3.9 * 0.49 * 2.0**-24).all()
+    assert (np.abs(answer - exact) <= error_bound(p, GEMM, exact, exact, g, w)).all()
+
+
 @settings(max_examples=100, deadline=None)
 @given(gradients, st.sampled_from([normal_operands, wide_operands, one_tap_operands, special_operands]))
 def test_operands_are_those_of_the_direction(p: ConvProblem, draw: Any) -> None:
