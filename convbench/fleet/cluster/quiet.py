@@ -13,6 +13,10 @@ RESOURCE = "convbench"
 """What a Dask worker announces that convbench may use: one unit, because one thing is timed at a time."""
 
 
+GPU_RESOURCE = "convbench-gpu"
+"""One unit for each GPU of the machine."""
+
+
 def resource_of(machine: str) -> str:
     """What a worker may announce as well: Dask then sends the tasks of a machine to a worker that took the place of one
     that died."""

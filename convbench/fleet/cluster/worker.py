@@ -6,17 +6,21 @@ import asyncio
 import os
 from collections.abc import Mapping
 
+from convbench.cuda_driver import cuda_device_count
 from convbench.errors import FleetError
 from convbench.fleet.cluster.connection import checked_address, dask
-from convbench.fleet.cluster.quiet import QUIET, RESOURCE, resource_of
+from convbench.fleet.cluster.quiet import GPU_RESOURCE, QUIET, RESOURCE, resource_of
 from convbench.measurement.machine.facts import machine_name
 
 _CONNECTING_S = 60
 
 
 def announced() -> dict[str, float]:
-    """What a worker of this machine offers: one unit of the machine with its GPUs, also under its name."""
-    return {RESOURCE: 1, resource_of(machine_name()): 1}
+    """What a worker of this machine offers: one unit of the machine, also under its name, and one for each GPU."""
+    units: dict[str, float] = {RESOURCE: 1, resource_of(machine_name()): 1}
+    if gpus := cuda_device_count():
+        units[GPU_RESOURCE] = gpus
+    return units
 
 
 def work_for(
