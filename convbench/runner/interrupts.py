@@ -59,6 +59,20 @@ def terminated_like_interrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def handlers_stay() -> Iterator[None]:
+    """Put back the handlers of interrupts that a library replaces within the block."""
+    if threading.current_thread() is not threading.main_thread():  # where a library cannot replace them, either
+        yield
+        return
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+@contextlib.contextmanager
 def interrupts_wait() -> Iterator[None]:
     """Delay an interrupt until the end of the block, which is done wholly or not at all."""
     if threading.current_thread() is not threading.main_thread():

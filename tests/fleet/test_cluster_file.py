@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from convbench.analysis.hardware.prices import prices_of
 from convbench.cli.main import cli
 from convbench.errors import FleetError
 from convbench.fleet.cluster.cluster_file import cluster_description
+from convbench.fleet.cluster.connection import dask
 
 
 def described(tmp_path: Path, text: str):  # type: ignore[no-untyped-def]
@@ -73,3 +76,13 @@ def test_options_of_a_cluster_are_refused_without_one(command: tuple[str, ...], 
     done = CliRunner().invoke(cli, [*command, *option])
     assert done.exit_code == 2
     assert f"{option[0]} goes with --cluster; give that, too, or leave it out." in " ".join(done.output.split())
+
+
+def test_a_part_of_dask_that_takes_over_interrupts_does_not_keep_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "takes_over.py").write_text("import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: sys.exit())\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    assert dask("takes_over").sys is sys
+    assert signal.getsignal(signal.SIGINT) is before

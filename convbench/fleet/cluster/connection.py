@@ -18,6 +18,7 @@ from convbench.fleet.cluster.kubernetes import kube_cluster
 from convbench.fleet.cluster.quiet import QUIET, RESOURCE, as_environment, resource_of
 from convbench.installation import pip_line
 from convbench.measurement.machine.facts import machine_name
+from convbench.runner.interrupts import handlers_stay
 
 Client = Any
 """`distributed.Client`, of an optional package."""
@@ -30,7 +31,8 @@ _CERTIFICATES = "docs/fleet.md says how certificates are made and named"
 def dask(module: str = "distributed") -> Any:
     """A module of Dask. Raises `FleetError` with what to type where it is not installed."""
     try:
-        return importlib.import_module(module)
+        with handlers_stay():  # dask_jobqueue ends the program at an interrupt, from its import on
+            return importlib.import_module(module)
     except ImportError as error:
         if module == "distributed":
             line = pip_line("'convbench[cluster]'")
