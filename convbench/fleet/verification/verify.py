@@ -1,10 +1,10 @@
 """`convbench verify --cluster`: each kind of machine is asked everything, and like machines share the questions.
 
 Backends are dealt out over the machines of a kind. One that is left over has as many parts as they have cores together:
-each part asks its share of the sweep and searches with seeds of its own. Where they come together, a last campaign on
-one of the machines knows all answers, asks what a lost machine did not, and looks for the causes: the same as where one
-machine was asked everything. What one kind
-failed and another was not asked is then asked there as well: a cause shows on one kind alone where others answer right.
+each part asks its share of the sweep and searches with seeds of its own. Then a last campaign on one of the machines
+knows all answers. It asks what a lost machine did not, and looks for the causes: the same as where one machine was
+asked everything. What one kind failed and another was not asked is asked there as well: a cause shows on one kind alone
+where others answer right.
 """
 
 from __future__ import annotations

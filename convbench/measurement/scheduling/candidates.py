@@ -50,8 +50,8 @@ class WorkerSamples:
         calls, discarded = (-(-count // per_reading) * per_reading for count in (sampled, settling.calls))
         self.plan = SamplingPlan(calls, discarded, calls_per_reading=per_reading)
 
-    def last(self, discarded_s: float, sampled_s: float) -> None:
-        """Discard for so many seconds after a switch, and sample for so many."""
+    def visit_for(self, discarded_s: float, sampled_s: float) -> None:
+        """Discard the calls of so many seconds after a switch, and sample those of so many more."""
         per_reading = calls_per_reading(self.call_s, discarded_s + sampled_s)
         reading_s = per_reading * max(self.call_s, 1e-9)
         discarded, sampled = (round(seconds / reading_s) * per_reading for seconds in (discarded_s, sampled_s))

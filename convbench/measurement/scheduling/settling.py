@@ -145,4 +145,4 @@ def _visit_alike(candidates: Sequence[Candidate]) -> None:
     for candidate, (call_s, _, _) in zip(settled, lengths, strict=True):
         near = [each for each in lengths if call_s / _NEAR <= each[0] <= call_s * _NEAR]
         for worker in candidate.to_sample:
-            worker.last(max(discarded_s for _, discarded_s, _ in near), max(sampled_s for *_, sampled_s in near))
+            worker.visit_for(max(discarded_s for _, discarded_s, _ in near), max(sampled_s for *_, sampled_s in near))
