@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,10 @@ settings.load_profile("convbench")
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
     os.unsetenv(name)
+
+# A shell starts what runs in the background with interrupts ignored, and every command under test would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HEAVY = re.compile(
     r"(?:\w*(?:torch|subprocess|[pP]ool).*|Popen|Worker|discover|verify|run|choose|browser|jax|onnx|numba|main)"

@@ -100,7 +100,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     env = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "PYTEST"))}
     env |= {name: str(value) for name, value in MEASURE["env"].items()}
     env |= {"PATH": f"{programs}:{env['PATH']}", "GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "SUITE": "smoke"}
-    env |= {"OPTIONS": "--quick", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    env |= {"OPTIONS": "--quick --budget 2", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     env |= {"CONVBENCH_MACHINE": "runner", "GITHUB_REPOSITORY": "someone/my-library"}
     done = execute(steps(MEASURE)["An environment for each version"], folder, env)
     assert done.returncode == 0, done.stdout + done.stderr
