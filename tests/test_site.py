@@ -176,7 +176,9 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     ]
 
 
-def test_links_lead_to_the_pages_that_show_their_files() -> None:
+def test_links_lead_to_the_pages_that_show_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "convbench").mkdir()
+    monkeypatch.chdir(tmp_path / "convbench")  # a clone has the package's name, if nobody gives it another
     unchanged = "[b](bounds.md) [c](https://example.com/x.md) [d](../convbench/errors.py) [e](#f)"
     text = f"[a](../README.md#add-a-backend) {unchanged}"
     assert relinked(text, DOCS / "plans.md", "plans") == f"[a](index.md#add-a-backend) {unchanged}"

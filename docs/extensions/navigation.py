@@ -42,7 +42,8 @@ def relinked(text: str, file: Path, page: str) -> str:
     """`text`, which stands in `file` and is shown on `page`, with links from that page."""
 
     def link(match: re.Match[str]) -> str:
-        return f"]({os.path.relpath(_page(file, match[1]), os.path.dirname(page) or '.')}{match[2]})"  # noqa: PTH120
+        # Both from the folder of pages: what begins with .. would else depend on the current folder's name.
+        return f"]({os.path.relpath(DOCS / _page(file, match[1]), (DOCS / page).parent)}{match[2]})"
 
     return _LINK.sub(link, text)
 
